@@ -1,0 +1,5 @@
+"""`python -m gpujobs` is the command line."""
+
+from gpujobs.cli.main import main
+
+main()

@@ -1,0 +1,117 @@
+"""The errors of gpujobs. Each carries a message for a person; `cli/` turns them into exit codes.
+
+GpujobsError                     1
+├── JobFileError                 2   an invalid job file: one or many Problems
+├── UsageError                   2   an id, option or value that makes no sense
+├── DaemonUnreachableError       3   no daemon answers on the socket
+├── MachineError                 4   the machine lacks something
+│   ├── DriverError              4   NVML is there and fails
+│   ├── StoreError               4   the store cannot be opened or written
+│   └── LaunchError              4   a launcher or a trainer could not be started
+├── NotPermittedError            5
+└── ProtocolError                1   an answer that makes no sense
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+class GpujobsError(Exception):
+    """Base of all errors that a person is meant to read."""
+
+    code = "error"
+    exit_code = 1
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+    def to_wire(self) -> dict[str, Any]:
+        return {"code": self.code, "message": self.message}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a job file. `line` counts from 1, None where there is no line."""
+
+    file: str
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.message}"
+
+
+class JobFileError(GpujobsError):
+    code = "invalid_job_file"
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def to_wire(self) -> dict[str, Any]:
+        return {**super().to_wire(), "problems": [asdict(problem) for problem in self.problems]}
+
+
+class UsageError(GpujobsError):
+    code = "usage"
+    exit_code = 2
+
+
+class DaemonUnreachableError(GpujobsError):
+    code = "daemon_unreachable"
+    exit_code = 3
+
+
+class MachineError(GpujobsError):
+    code = "machine"
+    exit_code = 4
+
+
+class DriverError(MachineError):
+    code = "driver"
+
+
+class StoreError(MachineError):
+    code = "store"
+
+
+class LaunchError(MachineError):
+    code = "launch"
+
+
+class NotPermittedError(GpujobsError):
+    code = "not_permitted"
+    exit_code = 5
+
+
+class ProtocolError(GpujobsError):
+    code = "protocol"
+
+
+_BY_CODE: dict[str, type[GpujobsError]] = {
+    kind.code: kind
+    for kind in (
+        GpujobsError,
+        UsageError,
+        DaemonUnreachableError,
+        MachineError,
+        DriverError,
+        StoreError,
+        LaunchError,
+        NotPermittedError,
+        ProtocolError,
+    )
+}
+
+
+def from_wire(body: dict[str, Any]) -> GpujobsError:
+    """The error that `to_wire` described; an unknown code gives the base class."""
+    if body.get("code") == JobFileError.code:
+        return JobFileError([Problem(**problem) for problem in body.get("problems", [])])
+    return _BY_CODE.get(str(body.get("code")), GpujobsError)(str(body.get("message", "")))

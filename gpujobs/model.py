@@ -1,0 +1,275 @@
+"""The words of gpujobs: states, reasons, devices, jobs and attempts.
+
+Values only, from the standard library only; every other module may import this one.
+Instants are UTC-aware datetimes, sizes are bytes, durations are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """Where a job is in its life. The names are Slurm's."""
+
+    PENDING = "PENDING"
+    """Accepted and stored; waits for a device, or for its release if it is held."""
+    STARTING = "STARTING"
+    """A device is allocated and an attempt is recorded; the trainer is being launched."""
+    RUNNING = "RUNNING"
+    """The trainer has reported its first line."""
+    COMPLETING = "COMPLETING"
+    """The attempt has ended; its results are being collected."""
+    COMPLETED = "COMPLETED"
+    """Final: trained, and the results are whole."""
+    FAILED = "FAILED"
+    """Final: the reason says why."""
+    CANCELLED = "CANCELLED"
+    """Final: somebody asked for it."""
+    TIMEOUT = "TIMEOUT"
+    """Final: the time limit of the job was reached."""
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    """Final: the host's or the device's memory did not suffice."""
+
+    @property
+    def is_final(self) -> bool:
+        return self in FINAL_STATES
+
+    @property
+    def holds_device(self) -> bool:
+        return self in (State.STARTING, State.RUNNING, State.COMPLETING)
+
+
+FINAL_STATES = frozenset(
+    {State.COMPLETED, State.FAILED, State.CANCELLED, State.TIMEOUT, State.OUT_OF_MEMORY}
+)
+
+
+class Reason(StrEnum):
+    """Why a job is in its state. `message` beside it says the same in words, with names."""
+
+    NONE = ""
+    # Why a PENDING job waits.
+    PRIORITY = "Priority"
+    RESOURCES = "Resources"
+    FOREIGN_PROCESS = "ForeignProcess"
+    DEVICE_UNAVAILABLE = "DeviceUnavailable"
+    DRIVER_ERROR = "DriverError"
+    NODE_STARTING = "NodeStarting"
+    NODE_DOWN = "NodeDown"
+    HELD = "Held"
+    DEPENDENCY = "Dependency"
+    RETRY = "Retry"
+    # Why a job ended otherwise than COMPLETED.
+    CANCELLED_BY_USER = "CancelledByUser"
+    DEPENDENCY_FAILED = "DependencyFailed"
+    TIME_LIMIT = "TimeLimit"
+    HOST_OUT_OF_MEMORY = "HostOutOfMemory"
+    DEVICE_OUT_OF_MEMORY = "DeviceOutOfMemory"
+    TRAINING_ERROR = "TrainingError"
+    DATA_ERROR = "DataError"
+    NON_ZERO_EXIT = "NonZeroExit"
+    SIGNAL = "Signal"
+    DEVICE_MISMATCH = "DeviceMismatch"
+    LAUNCH_FAILED = "LaunchFailed"
+    SUPERVISOR_LOST = "SupervisorLost"
+    NODE_LOST = "NodeLost"
+    RESULTS_FAILED = "ResultsFailed"
+
+    @property
+    def final_state(self) -> State | None:
+        """The final state that this reason leads to; None for a reason to wait."""
+        return FINAL_STATE_OF.get(self)
+
+    @property
+    def is_retryable(self) -> bool:
+        """True where a second attempt may end differently, so that `retries` applies."""
+        return self in RETRYABLE
+
+
+FINAL_STATE_OF = {
+    Reason.CANCELLED_BY_USER: State.CANCELLED,
+    Reason.DEPENDENCY_FAILED: State.CANCELLED,
+    Reason.TIME_LIMIT: State.TIMEOUT,
+    Reason.HOST_OUT_OF_MEMORY: State.OUT_OF_MEMORY,
+    Reason.DEVICE_OUT_OF_MEMORY: State.OUT_OF_MEMORY,
+    Reason.TRAINING_ERROR: State.FAILED,
+    Reason.DATA_ERROR: State.FAILED,
+    Reason.NON_ZERO_EXIT: State.FAILED,
+    Reason.SIGNAL: State.FAILED,
+    Reason.DEVICE_MISMATCH: State.FAILED,
+    Reason.LAUNCH_FAILED: State.FAILED,
+    Reason.SUPERVISOR_LOST: State.FAILED,
+    Reason.NODE_LOST: State.FAILED,
+    Reason.RESULTS_FAILED: State.FAILED,
+}
+
+RETRYABLE = frozenset(
+    {
+        Reason.SIGNAL,
+        Reason.NON_ZERO_EXIT,
+        Reason.LAUNCH_FAILED,
+        Reason.SUPERVISOR_LOST,
+        Reason.NODE_LOST,
+    }
+)
+
+
+class DeviceKind(StrEnum):
+    GPU = "gpu"
+    CPU = "cpu"
+
+
+class DeviceState(StrEnum):
+    """What `gpus` shows. BUSY means a job of ours; FOREIGN, something that is not."""
+
+    FREE = "free"
+    BUSY = "busy"
+    FOREIGN = "foreign"
+    DRAINED = "drained"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that NVML reports on a device. `memory_bytes` is None where the driver hides it."""
+
+    pid: int
+    user: str | None
+    memory_bytes: int | None
+    command: str | None
+    kind: str = "compute"
+    """compute, graphics or mps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A GPU, or a CPU slot where there is none, as it was found when it was last asked.
+
+    `uuid` names it everywhere; `index` (NVML's, so PCI bus order) is for people's eyes.
+    `fault` is set where the device answered with an error (lost, needs a reset).
+    """
+
+    node: str
+    kind: DeviceKind
+    index: int
+    uuid: str
+    name: str
+    memory_total_bytes: int | None = None
+    memory_used_bytes: int | None = None
+    utilization_percent: int | None = None
+    temperature_celsius: int | None = None
+    power_watts: float | None = None
+    processes: tuple[Process, ...] = ()
+    fault: str | None = None
+
+
+class NodeStatus(StrEnum):
+    STARTING = "starting"
+    OK = "ok"
+    DRIVER_ERROR = "driver_error"
+    """NVML is there but fails: nothing is started on this node, on its CPU neither."""
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A member machine and its devices, as last probed. `message` explains any status but OK."""
+
+    name: str
+    status: NodeStatus
+    message: str = ""
+    devices: tuple[Device, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at running a job: one supervisor, one trainer, one device."""
+
+    job: int
+    number: int
+    node: str
+    device_uuid: str
+    device_kind: DeviceKind
+    device_index: int
+    device_name: str
+    started_at: datetime
+    running_at: datetime | None = None
+    ended_at: datetime | None = None
+    pid: int | None = None
+    reason: Reason = Reason.NONE
+    message: str = ""
+    exit_code: int | None = None
+    exit_signal: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A submitted job as the store has it. `spec` is the resolved job file."""
+
+    id: int
+    name: str
+    uid: int
+    user: str
+    state: State
+    reason: Reason
+    message: str
+    priority: int
+    submitted_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    attempt: int
+    retries: int
+    retries_used: int
+    held: bool
+    cancel_requested: bool
+    after: tuple[int, ...]
+    requested_gpu: int | None
+    """The index a job file asks for under `resources.gpu`, where it does."""
+    progress: Mapping[str, Any] | None = None
+    results: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A row of the append-only history of a job."""
+
+    job: int
+    at: datetime
+    kind: str
+    actor: str
+    attempt: int | None = None
+    from_state: State | None = None
+    to_state: State | None = None
+    reason: Reason = Reason.NONE
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, as the kernel says (SO_PEERCRED)."""
+
+    uid: int
+    gid: int
+    pid: int
+    user: str
+    groups: tuple[int, ...] = field(default=())
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def iso(instant: datetime | None) -> str | None:
+    """ISO 8601 with microseconds and a Z, or None."""
+    if instant is None:
+        return None
+    return instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def from_iso(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,137 @@
+"""Every file that gpujobs writes, named in one place. Nothing here touches the disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptPaths:
+    """The files of one attempt: `spool/jobs/<job>/attempt-<number>/`, the daemon's own, mode 0700."""
+
+    root: Path
+
+    @property
+    def spec(self) -> Path:
+        """What to run, written by the agent before it asks the launcher."""
+        return self.root / "spec.json"
+
+    @property
+    def claim(self) -> Path:
+        """Created once, exclusively: by the supervisor ("supervisor") or by recovery ("revoked")."""
+        return self.root / "claim"
+
+    @property
+    def lock(self) -> Path:
+        """Held with flock by the supervisor for as long as it lives."""
+        return self.root / "supervisor.lock"
+
+    @property
+    def record(self) -> Path:
+        """Pids, their start times and the boot id."""
+        return self.root / "record.json"
+
+    @property
+    def stop(self) -> Path:
+        """A request to stop, with its reason; SIGTERM tells the supervisor to read it."""
+        return self.root / "stop.json"
+
+    @property
+    def progress(self) -> Path:
+        return self.root / "progress.json"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log.txt"
+
+    @property
+    def exit(self) -> Path:
+        """How the attempt ended; fsynced before anyone is told."""
+        return self.root / "exit.json"
+
+
+@dataclass(frozen=True, slots=True)
+class JobPaths:
+    """What a node keeps of one job: `spool/jobs/<job>/`."""
+
+    root: Path
+
+    @property
+    def work(self) -> Path:
+        """The trainer's own directory, owned by the job's user, mode 0700."""
+        return self.root / "work"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Kept from attempt to attempt."""
+        return self.work / "checkpoint"
+
+    @property
+    def results(self) -> Path:
+        """Where the trainer writes the files of a finished job; emptied when an attempt starts."""
+        return self.work / "results"
+
+    def attempt(self, number: int) -> AttemptPaths:
+        return AttemptPaths(self.root / f"attempt-{number}")
+
+
+@dataclass(frozen=True, slots=True)
+class StatePaths:
+    """The daemon's state directory."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        return self.root / "gpujobs.db"
+
+    @property
+    def lock(self) -> Path:
+        """Held with flock by the one daemon of this state directory."""
+        return self.root / "daemon.lock"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "daemon.log"
+
+    @property
+    def run(self) -> Path:
+        """Mode 0700: sockets between the daemon's own processes, Ray's token."""
+        return self.root / "run"
+
+    @property
+    def launcher_socket(self) -> Path:
+        return self.run / "launcher.sock"
+
+    @property
+    def agent_socket(self) -> Path:
+        """Datagrams from supervisors to the node agent."""
+        return self.run / "agent.sock"
+
+    @property
+    def ray_token(self) -> Path:
+        return self.run / "ray-token"
+
+    @property
+    def ray(self) -> Path:
+        """Mode 0700, because Ray makes its session directories inside it 0777."""
+        return self.root / "ray"
+
+    @property
+    def spool(self) -> Path:
+        return self.root / "spool"
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results"
+
+    def data(self, uid: int, sha256: str) -> Path:
+        """A data file that a user has uploaded: owned by that user, mode 0400."""
+        return self.spool / "data" / str(uid) / sha256
+
+    def job(self, job: int) -> JobPaths:
+        return JobPaths(self.spool / "jobs" / str(job))
+
+    def result(self, job: int) -> Path:
+        return self.results / str(job)
