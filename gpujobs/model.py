@@ -41,7 +41,8 @@ class State(StrEnum):
 
     @property
     def holds_device(self) -> bool:
-        return self in (State.STARTING, State.RUNNING, State.COMPLETING)
+        """A COMPLETING job holds none: its trainer has ended, and with it the use of the device."""
+        return self in (State.STARTING, State.RUNNING)
 
 
 FINAL_STATES = frozenset(
@@ -205,6 +206,8 @@ class Attempt:
     message: str = ""
     exit_code: int | None = None
     exit_signal: int | None = None
+    exit_record: Mapping[str, Any] | None = None
+    """What the supervisor wrote into exit.json, once it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +233,13 @@ class Job:
     after: tuple[int, ...]
     requested_gpu: int | None
     """The index a job file asks for under `resources.gpu`, where it does."""
+    time_limit_seconds: float | None = None
+    group: str | None = None
+    """The sweep that this job is a member of."""
     progress: Mapping[str, Any] | None = None
     results: str | None = None
+    current: Attempt | None = None
+    """The latest attempt, running or ended."""
 
 
 @dataclass(frozen=True, slots=True)

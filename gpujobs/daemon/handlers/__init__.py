@@ -1,0 +1,22 @@
+"""One file for each kind of request; the table of all of them is here."""
+
+from __future__ import annotations
+
+from gpujobs.daemon.handlers import act, data, doctor, gpus, info, jobs, log, results, stop, submit, watch
+
+ROUTES = [
+    ("GET", "/v1/info", info.handle),
+    ("POST", "/v1/jobs", submit.handle),
+    ("POST", "/v1/check", submit.check),
+    ("PUT", "/v1/data/{sha256}", data.handle),
+    ("GET", "/v1/jobs", jobs.list_jobs),
+    ("GET", "/v1/jobs/{id:[0-9]+}", jobs.show),
+    ("GET", "/v1/jobs/{id:[0-9]+}/log", log.handle),
+    ("POST", "/v1/jobs/{action:cancel|hold|release|requeue}", act.handle),
+    ("GET", "/v1/watch", watch.handle),
+    ("GET", "/v1/gpus", gpus.handle),
+    ("GET", "/v1/results", results.catalogue),
+    ("GET", "/v1/results/{id:[0-9]+}/{file:.+}", results.file),
+    ("POST", "/v1/stop", stop.handle),
+    ("GET", "/v1/doctor", doctor.handle),
+]

@@ -1,0 +1,62 @@
+"""`PUT /v1/data/SHA256`: a data file comes in, and is kept by the hash of its bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from aiohttp import web
+
+from gpujobs.daemon.daemon import Daemon, Mode
+from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.errors import MachineError, ProtocolError
+from gpujobs.model import Caller
+
+
+async def handle(request: web.Request) -> web.Response:
+    daemon, caller, sha256 = daemon_of(request), caller_of(request), request.match_info["sha256"]
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise ProtocolError(f"{sha256} is not a SHA-256 in lower-case hexadecimal digits")
+    if daemon.store.has_data(caller.uid, sha256):
+        return web.Response(status=200)
+    target = daemon.paths.data(caller.uid, sha256)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        size = await _receive(request, target, sha256, daemon, caller)
+    except OSError as error:
+        raise MachineError(f"the data cannot be stored: {error.strerror}") from error
+    daemon.store.add_data(caller.uid, sha256, size)
+    return web.Response(status=201)
+
+
+async def _receive(
+    request: web.Request, target: Path, sha256: str, daemon: Daemon, caller: Caller
+) -> int:
+    """Writes the body beside `target`, and renames it when its bytes hash as they should."""
+    descriptor, name = tempfile.mkstemp(prefix=".upload-", dir=target.parent)
+    partial = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            digest, size = hashlib.sha256(), 0
+            async for chunk in request.content.iter_chunked(1 << 20):
+                digest.update(chunk)
+                await asyncio.to_thread(file.write, chunk)
+                size += len(chunk)
+            if digest.hexdigest() != sha256:
+                raise ProtocolError(
+                    f"the {size} bytes received hash to {digest.hexdigest()}, not to {sha256}; "
+                    "the file changed while it was read: submit again"
+                )
+            file.flush()
+            await asyncio.to_thread(os.fsync, file.fileno())
+            if daemon.mode is Mode.SITE:
+                os.fchown(file.fileno(), caller.uid, caller.gid)
+            os.fchmod(file.fileno(), 0o400)
+        partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return size

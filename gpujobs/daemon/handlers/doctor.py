@@ -1,0 +1,71 @@
+"""`GET /v1/doctor`: what the daemon can say of its own health."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from typing import Any
+
+from aiohttp import web
+
+from gpujobs.daemon.daemon import Daemon, Mode
+from gpujobs.daemon.keys import daemon_of
+from gpujobs.errors import GpujobsError
+from gpujobs.model import NodeStatus
+
+LOW_DISK_BYTES = 5 << 30
+
+
+async def handle(request: web.Request) -> web.Response:
+    daemon = daemon_of(request)
+    checks = [_mode(daemon), _private(daemon), _disk(daemon), *await _nodes(daemon)]
+    return web.json_response({"checks": checks})
+
+
+def _check(name: str, ok: bool | None, message: str) -> dict[str, Any]:
+    return {"name": name, "ok": ok, "message": message}
+
+
+def _mode(daemon: Daemon) -> dict[str, Any]:
+    if daemon.mode is Mode.SITE:
+        return _check("mode", True, "site daemon: serves everybody, each job runs as its user")
+    return _check("mode", True, f"{daemon.mode} daemon: serves uid {os.geteuid()} only, refuses others")
+
+
+def _private(daemon: Daemon) -> dict[str, Any]:
+    """The store and the token must be readable by the daemon alone."""
+    open_to_others = [
+        path.name
+        for path in (daemon.paths.database, daemon.paths.run, daemon.paths.ray, daemon.paths.ray_token)
+        if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077
+    ]
+    if open_to_others:
+        return _check("permissions", False, f"others can reach {', '.join(open_to_others)}; chmod go= them")
+    return _check("permissions", True, f"{daemon.paths.root} is closed to other users")
+
+
+def _disk(daemon: Daemon) -> dict[str, Any]:
+    free = shutil.disk_usage(daemon.paths.root).free
+    message = f"{free / 2**30:.1f} GiB free for {daemon.paths.root}"
+    return _check("disk", free > LOW_DISK_BYTES, message)
+
+
+async def _nodes(daemon: Daemon) -> list[dict[str, Any]]:
+    checks = []
+    for node in await daemon.nodes.probe():
+        found = ", ".join(f"{d.kind} {d.index} {d.name}" for d in node.devices)
+        ok = None if node.status is NodeStatus.STARTING else node.status is NodeStatus.OK
+        checks.append(_check(f"node {node.name}", ok, "; ".join(filter(None, [node.message, found]))))
+        if node.status is NodeStatus.OK:
+            checks.append(await _launcher(daemon, node.name))
+    return checks
+
+
+async def _launcher(daemon: Daemon, node: str) -> dict[str, Any]:
+    try:
+        answer = await daemon.link.call(node, "launcher")
+    except GpujobsError as error:
+        return _check(f"launcher {node}", False, str(error))
+    versions = f"TensorFlow {answer['tensorflow']}, Keras {answer['keras']}, pid {answer['pid']}"
+    return _check(f"launcher {node}", True, versions)

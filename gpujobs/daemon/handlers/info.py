@@ -1,0 +1,31 @@
+"""`GET /v1/info`: which daemon this is."""
+
+from __future__ import annotations
+
+import os
+
+from aiohttp import web
+
+from gpujobs import __version__
+from gpujobs.daemon.identity import user_name
+from gpujobs.daemon.keys import daemon_of
+from gpujobs.daemon.wire import nodes_json
+from gpujobs.model import iso
+
+
+async def handle(request: web.Request) -> web.Response:
+    daemon = daemon_of(request)
+    return web.json_response(
+        {
+            "version": __version__,
+            "pid": os.getpid(),
+            "uid": os.geteuid(),
+            "user": user_name(os.geteuid()),
+            "mode": daemon.mode,
+            "state_dir": str(daemon.paths.root),
+            "socket": str(daemon.settings.socket),
+            "started_at": iso(daemon.started_at),
+            "nodes": nodes_json(daemon.nodes.known),
+            "jobs": daemon.store.counts(),
+        }
+    )

@@ -1,0 +1,57 @@
+"""Reading what a request carries."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from gpujobs.errors import ProtocolError, UsageError
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def ids_of(request: web.Request) -> list[int] | None:
+    """The ids of `?ids=1,2`; None where there is no such parameter."""
+    text = request.query.get("ids")
+    if text is None:
+        return None
+    return unique_ids(text.split(","))
+
+
+def unique_ids(values: list[str]) -> list[int]:
+    try:
+        return list(dict.fromkeys(int(value) for value in values))
+    except ValueError:
+        raise UsageError(f"{','.join(values)}: expected job ids, which are whole numbers") from None
+
+
+def number_of(request: web.Request, name: str, default: int | None = None) -> int | None:
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not text.isdecimal():
+        raise UsageError(f"{name} is {text}; expected a whole number of at least 0")
+    return int(text)
+
+
+def flag_of(request: web.Request, name: str) -> bool:
+    return request.query.get(name, "0") not in ("", "0", "false")
+
+
+async def json_of(request: web.Request) -> Any:
+    try:
+        return await request.json()
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ProtocolError(f"the body is not JSON: {error}") from None
+
+
+async def body_of(request: web.Request, kind: type[Body]) -> Body:
+    try:
+        return kind.model_validate(await json_of(request))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ProtocolError(f"the body of {request.path}: {place}: {first['msg']}") from None

@@ -1,0 +1,65 @@
+"""`GET /v1/results`: the catalogue of what has been trained, and its files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from gpujobs.daemon.handlers.query import ids_of
+from gpujobs.daemon.identity import may_act_on, require_owner
+from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.errors import UsageError
+from gpujobs.model import Job, State, iso
+from gpujobs.results.catalogue import list_files, open_file, read_metrics
+
+
+async def catalogue(request: web.Request) -> web.Response:
+    daemon, caller = daemon_of(request), caller_of(request)
+    ids = ids_of(request)
+    if ids is not None:
+        jobs = daemon.store.jobs(ids)
+        for job in jobs:
+            require_owner(caller, job, "read the results of")
+            _require_results(job)
+    else:
+        ended = daemon.store.ended(user=request.query.get("user"), states={State.COMPLETED})
+        jobs = [job for job in ended if may_act_on(caller, job)]
+    return web.json_response({"results": [_entry(job) for job in jobs]})
+
+
+def _require_results(job: Job) -> str:
+    if job.results is None:
+        raise UsageError(
+            f"job {job.id} is {job.state} and has no results"
+            + ("" if job.state.is_final else f"; `gpujobs wait {job.id}` waits for them")
+        )
+    return job.results
+
+
+def _entry(job: Job) -> dict[str, Any]:
+    directory = _require_results(job)
+    return {
+        "job": job.id,
+        "name": job.name,
+        "user": job.user,
+        "group": job.group,
+        "ended_at": iso(job.ended_at),
+        "directory": directory,
+        "metrics": read_metrics(directory),
+        "files": [{"name": name, "bytes": size} for name, size in list_files(directory)],
+    }
+
+
+async def file(request: web.Request) -> web.StreamResponse:
+    daemon = daemon_of(request)
+    job = daemon.store.job(int(request.match_info["id"]))
+    require_owner(caller_of(request), job, "read the results of")
+    with open_file(_require_results(job), request.match_info["file"], job.uid) as source:
+        response = web.StreamResponse()
+        response.content_length = source.seek(0, 2)
+        source.seek(0)
+        await response.prepare(request)
+        while chunk := source.read(1 << 20):
+            await response.write(chunk)
+    return response

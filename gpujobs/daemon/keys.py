@@ -1,0 +1,25 @@
+"""Where handlers find the daemon and the caller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from gpujobs.model import Caller
+
+if TYPE_CHECKING:
+    from gpujobs.daemon.daemon import Daemon
+
+DAEMON: web.AppKey[Daemon] = web.AppKey("daemon")
+CALLER = "caller"
+
+
+def daemon_of(request: web.Request) -> Daemon:
+    return request.app[DAEMON]
+
+
+def caller_of(request: web.Request) -> Caller:
+    caller = request[CALLER]
+    assert isinstance(caller, Caller)
+    return caller

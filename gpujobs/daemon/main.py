@@ -1,0 +1,150 @@
+"""`gpujobs serve`: from an empty directory to a daemon that answers."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import socket
+from pathlib import Path
+
+from gpujobs.config import Settings
+from gpujobs.daemon.daemon import Daemon, Mode, StopMode
+from gpujobs.daemon.server import listen, serve
+from gpujobs.errors import MachineError, UsageError
+from gpujobs.paths import StatePaths
+
+LOCK_WAIT_SECONDS = 15.0
+"""A daemon that is closing (Ray takes a second or two) holds the lock until its end."""
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: Settings, mode: Mode, *, ready_fd: int | None = None, lifeline_fd: int | None = None) -> None:
+    """Serves until it is stopped. `ready_fd` gets a line when the socket answers; when `lifeline_fd`
+    closes, the user of an embedded daemon has gone. Raises MachineError where it cannot serve."""
+    paths = StatePaths(settings.state_dir)
+    prepare_state(paths, mode)
+    lock = lock_state(paths.lock)
+    os.write(lock, f"{os.getpid()}\n".encode())
+    try:
+        asyncio.run(_run(settings, mode, ready_fd, lifeline_fd))
+    finally:
+        os.close(lock)
+
+
+async def _run(settings: Settings, mode: Mode, ready_fd: int | None, lifeline_fd: int | None) -> None:
+    daemon = Daemon(settings, mode)
+    await daemon.start()
+    listener = listen(settings.socket, mode)
+    runner = await serve(daemon, listener)
+    _listen_to_signals(daemon)
+    if lifeline_fd is not None:
+        _follow_lifeline(daemon, lifeline_fd)
+    _announce(ready_fd, settings.socket, daemon)
+    await daemon.ended.wait()
+    log.info("closing")
+    settings.socket.unlink(missing_ok=True)
+    await runner.cleanup()
+    await daemon.close()
+
+
+def prepare_state(paths: StatePaths, mode: Mode) -> None:
+    """Makes the directories. A site daemon's root can be passed by everybody, so that people reach
+    their own results; everything else in it is closed."""
+    passable = 0o711 if mode is Mode.SITE else 0o700
+    try:
+        for path, bits in (
+            (paths.root, passable),
+            (paths.run, 0o700),
+            (paths.ray, 0o700),
+            (paths.spool, passable),
+            (paths.spool / "data", passable),
+            (paths.spool / "jobs", passable),
+            (paths.results, passable),
+        ):
+            path.mkdir(parents=True, exist_ok=True, mode=bits)
+            _require_own(path)
+            path.chmod(bits)
+    except OSError as error:
+        raise MachineError(f"{error.filename}: {error.strerror}; the state directory must be writable") from error
+
+
+def _require_own(path: Path) -> None:
+    """Somebody else's directory, or a link to it, would give them the store."""
+    status = path.lstat()
+    if path.is_symlink() and path.parent != path:
+        status = path.stat()
+    if status.st_uid != os.geteuid():
+        raise MachineError(f"{path} belongs to uid {status.st_uid}, not to this daemon's uid {os.geteuid()}")
+
+
+def lock_state(path: Path) -> int:
+    """One daemon for each state directory. Raises UsageError that names the one that runs."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if not _lock_within(descriptor, LOCK_WAIT_SECONDS):
+        pid = os.pread(descriptor, 20, 0).decode().strip() or "unknown"
+        os.close(descriptor)
+        raise UsageError(f"a daemon (pid {pid}) already serves {path.parent}; `gpujobs stop` ends it")
+    os.ftruncate(descriptor, 0)
+    return descriptor
+
+
+def _lock_within(descriptor: int, seconds: float) -> bool:
+    """Waits for the lock itself; SIGALRM ends the waiting."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        pass
+    if _someone_answers(descriptor):
+        return False
+
+    def give_up(_signal: int, _frame: object) -> None:
+        raise TimeoutError
+
+    previous = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return True
+    except TimeoutError:
+        return False
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def _someone_answers(descriptor: int) -> bool:
+    """Whether the holder of the lock is serving, rather than closing: it says so in the lock file."""
+    return b"serving" in os.pread(descriptor, 100, 0)
+
+
+def _announce(ready_fd: int | None, path: Path, daemon: Daemon) -> None:
+    log.info("serving %s on %s, as a %s daemon", daemon.paths.root, path, daemon.mode)
+    if ready_fd is not None:
+        os.write(ready_fd, b"ready\n")
+        os.close(ready_fd)
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.connect("\0" + address[1:] if address.startswith("@") else address)
+            notify.send(b"READY=1")
+
+
+def _listen_to_signals(daemon: Daemon) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.ended.set)
+
+
+def _follow_lifeline(daemon: Daemon, descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+
+    def user_has_gone() -> None:
+        loop.remove_reader(descriptor)
+        daemon.stop(StopMode.NOW)
+
+    loop.add_reader(descriptor, user_has_gone)

@@ -1,0 +1,110 @@
+"""HTTP over the UNIX socket: who asks, what errors look like, which handler answers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from gpujobs.daemon.daemon import Daemon, Mode
+from gpujobs.daemon.handlers import ROUTES
+from gpujobs.daemon.identity import admit, caller_of
+from gpujobs.daemon.keys import CALLER, DAEMON
+from gpujobs.errors import (
+    GpujobsError,
+    JobFileError,
+    MachineError,
+    NotPermittedError,
+    ProtocolError,
+    UsageError,
+)
+
+MAX_BODY_BYTES = 256 << 20
+"""Of a request in JSON: a thousand job files are below one MiB; data is streamed, not a body."""
+
+BACKLOG = 128
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def make_application(daemon: Daemon) -> web.Application:
+    application = web.Application(middlewares=[_errors, _identity], client_max_size=MAX_BODY_BYTES)
+    application[DAEMON] = daemon
+    for method, path, handler in ROUTES:
+        application.router.add_route(method, path, handler)
+    return application
+
+
+async def serve(daemon: Daemon, listener: socket.socket) -> web.AppRunner:
+    runner = web.AppRunner(make_application(daemon), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.SockSite(runner, listener, backlog=BACKLOG).start()
+    return runner
+
+
+def listen(path: Path, mode: Mode) -> socket.socket:
+    """Binds the socket, replacing one that a killed daemon left (the caller holds the state's lock).
+
+    A site daemon's socket is open to everybody, since the kernel says who asks.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755 if mode is Mode.SITE else 0o700)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    previous = os.umask(0o177)
+    try:
+        path.unlink(missing_ok=True)
+        # Through the open directory, since a socket's path may have 107 bytes only.
+        listener.bind(f"/proc/self/fd/{directory}/{path.name}")
+        path.chmod(0o666 if mode is Mode.SITE else 0o600)
+    finally:
+        os.umask(previous)
+        os.close(directory)
+    listener.setblocking(False)
+    return listener
+
+
+@web.middleware
+async def _identity(request: web.Request, handler: Handler) -> web.StreamResponse:
+    caller = caller_of(request)
+    admit(caller, request.app[DAEMON].mode)
+    request[CALLER] = caller
+    return await handler(request)
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        return _error(404, UsageError(f"{request.method} {request.path} is unknown to this gpujobs daemon"))
+    except web.HTTPException as error:
+        return _error(error.status, UsageError(error.text or error.reason))
+    except GpujobsError as error:
+        return _error(status_of(error), error)
+    except (ConnectionResetError, TimeoutError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the last line of defence; the client gets one line
+        log.exception("%s %s", request.method, request.path)
+        return _error(500, GpujobsError(f"the daemon failed: {error!r}; its log says more"))
+
+
+def status_of(error: GpujobsError) -> int:
+    if isinstance(error, JobFileError):
+        return 400
+    if isinstance(error, UsageError):
+        return 404 if "not exist" in error.message else 400
+    if isinstance(error, NotPermittedError):
+        return 403
+    if isinstance(error, MachineError):
+        return 503
+    return 400 if isinstance(error, ProtocolError) else 500
+
+
+def _error(status: int, error: GpujobsError) -> web.Response:
+    return web.json_response(error.to_wire(), status=status)

@@ -1,0 +1,93 @@
+"""What an attempt is told: spec.json, from what the store has (docs/protocol.md, section 3)."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Sequence
+from typing import Any
+
+from gpujobs.errors import LaunchError
+from gpujobs.model import Device, DeviceKind, Job, iso
+from gpujobs.paths import StatePaths
+from gpujobs.store.store import DataReference, Store
+
+GRACE_SECONDS = 10.0
+"""Between SIGTERM and SIGKILL: time to write a checkpoint."""
+
+
+class Specs:
+    """`changes_identity` is true for a site daemon, whose trainers run as the submitting user."""
+
+    def __init__(self, store: Store, paths: StatePaths, *, changes_identity: bool, require_gpu: bool) -> None:
+        self._store = store
+        self._paths = paths
+        self._changes_identity = changes_identity
+        self._require_gpu = require_gpu
+
+    def attempt(self, job: Job, devices: Sequence[Device]) -> dict[str, Any]:
+        """Raises LaunchError where the job's user is not known on this machine any more."""
+        current = job.current
+        assert current is not None
+        return {
+            "job": job.id,
+            "attempt": current.number,
+            "name": job.name,
+            "user": job.user,
+            "submitted_at": iso(job.submitted_at),
+            "started_at": iso(current.started_at),
+            "identity": identity(job.uid, self._store.gid(job.id)) if self._changes_identity else None,
+            "device": {
+                "kind": current.device_kind,
+                "index": current.device_index,
+                "uuid": current.device_uuid,
+                "name": current.device_name,
+            },
+            "all_devices": [
+                {"kind": d.kind, "index": d.index, "uuid": d.uuid, "name": d.name} for d in devices
+            ],
+            "require_gpu": self._require_gpu,
+            "cpu_threads": threads_per_device(devices),
+            "time_limit_seconds": job.time_limit_seconds,
+            "grace_seconds": GRACE_SECONDS,
+            "job_dir": str(self._paths.job(job.id).root),
+            "jobfile": self._store.spec(job.id).resolved,
+            "data": self.data(job.uid, self._store.data(job.id)),
+        }
+
+    def inspection(
+        self, uid: int, gid: int, resolved: dict[str, Any], data: Sequence[DataReference]
+    ) -> dict[str, Any]:
+        """For a task that looks at a job file and its data without being a job."""
+        return {
+            "identity": identity(uid, gid) if self._changes_identity else None,
+            "jobfile": resolved,
+            "data": self.data(uid, data),
+        }
+
+    def data(self, uid: int, references: Sequence[DataReference]) -> dict[str, dict[str, Any]]:
+        return {
+            reference.path: {
+                "sha256": reference.sha256,
+                "bytes": reference.bytes,
+                "path": reference.in_place or str(self._paths.data(uid, reference.sha256)),
+                "in_place": reference.in_place is not None,
+            }
+            for reference in references
+        }
+
+
+def identity(uid: int, gid: int) -> dict[str, Any]:
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        raise LaunchError(f"uid {uid} is not a user of this machine; the job cannot run as them") from None
+    groups = sorted(set(os.getgrouplist(entry.pw_name, gid)))
+    return {"uid": uid, "gid": gid, "groups": groups, "home": entry.pw_dir}
+
+
+def threads_per_device(devices: Sequence[Device]) -> int:
+    """The machine's cores, shared evenly among the devices of a node, at least one each."""
+    cores = len(os.sched_getaffinity(0))
+    slots = sum(device.kind is DeviceKind.CPU for device in devices) or len(devices) or 1
+    return max(1, cores // slots)

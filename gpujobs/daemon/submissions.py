@@ -1,0 +1,190 @@
+"""From the text of job files to stored jobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from gpujobs.errors import GpujobsError, JobFileError, Problem, UsageError
+from gpujobs.jobfile import ResolvedJob, expand
+from gpujobs.model import Caller, Device, DeviceKind
+from gpujobs.store.store import DataReference, NewJob, Store
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class DataBody(_Body):
+    sha256: Sha256
+    bytes: int = Field(ge=0)
+    in_place: str | None = None
+    """The absolute path, where the job file asks for the file to be used where it lies."""
+
+
+class FileBody(_Body):
+    path: str
+    text: str
+    data: dict[str, DataBody] = {}
+
+
+class OptionsBody(_Body):
+    name: str | None = None
+    priority: int | None = Field(default=None, ge=-1_000_000, le=1_000_000)
+    hold: bool = False
+    after: list[int] = []
+    retries: int | None = Field(default=None, ge=0, le=100)
+
+
+class SubmissionBody(_Body):
+    """The body of `POST /v1/jobs` and `POST /v1/check` (docs/protocol.md, section 1)."""
+
+    request_key: str = Field(default="", max_length=200)
+    files: list[FileBody] = Field(min_length=1)
+    set: dict[str, str] = {}
+    options: OptionsBody = OptionsBody()
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the client must describe, or upload, before it asks again."""
+
+    needs: Mapping[str, list[str]]
+    in_place: Mapping[str, list[str]]
+    missing: Sequence[str]
+
+    def to_wire(self) -> dict[str, Any]:
+        if self.needs:
+            return {"needs": self.needs, "in_place": self.in_place}
+        return {"missing": list(self.missing)}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job file that is valid, and whose data is here."""
+
+    file: FileBody
+    resolved: ResolvedJob
+    data: tuple[DataReference, ...]
+
+
+def resolve(body: SubmissionBody) -> list[tuple[FileBody, ResolvedJob]]:
+    """Every job of every file. Raises JobFileError with the problems of all files together."""
+    found: list[tuple[FileBody, ResolvedJob]] = []
+    problems: list[Problem] = []
+    for file in body.files:
+        try:
+            found += [(file, resolved) for resolved in expand(file.path, file.text, body.set)]
+        except JobFileError as error:
+            problems += error.problems
+    if problems:
+        raise JobFileError(problems)
+    return found
+
+
+def prepare(
+    store: Store, caller: Caller, resolved: Sequence[tuple[FileBody, ResolvedJob]]
+) -> list[Prepared] | Needs:
+    """Checks that all data is described and, unless it is used in place, uploaded by this caller."""
+    needs: dict[str, list[str]] = {}
+    in_place: dict[str, list[str]] = {}
+    missing: dict[str, None] = {}
+    prepared: list[Prepared] = []
+    for file, job in resolved:
+        undescribed = [path for path in job.data_paths if path not in file.data]
+        if undescribed:
+            needs[file.path] = sorted({*needs.get(file.path, ()), *undescribed})
+            in_place[file.path] = sorted(set(job.in_place_paths) & set(needs[file.path]))
+            continue
+        references = tuple(_reference(file, job, path) for path in job.data_paths)
+        for reference in references:
+            if reference.in_place is None and not store.has_data(caller.uid, reference.sha256):
+                missing[reference.sha256] = None
+        prepared.append(Prepared(file, job, references))
+    if needs or missing:
+        return Needs(needs, in_place, list(missing))
+    return prepared
+
+
+def _reference(file: FileBody, job: ResolvedJob, path: str) -> DataReference:
+    described = file.data[path]
+    if path in job.in_place_paths:
+        if described.in_place is None or not Path(described.in_place).is_absolute():
+            raise UsageError(f"{file.path}: {path}: in_place needs the absolute path of the file")
+        return DataReference(path, described.sha256, described.bytes, os.path.normpath(described.in_place))
+    return DataReference(path, described.sha256, described.bytes)
+
+
+def new_jobs(prepared: Sequence[Prepared], options: OptionsBody) -> list[NewJob]:
+    if options.name is not None and len(prepared) > 1:
+        raise UsageError(f"--name is for one job; these files make {len(prepared)}")
+    return [_new_job(job, options) for job in prepared]
+
+
+def _new_job(prepared: Prepared, options: OptionsBody) -> NewJob:
+    resolved = prepared.resolved
+    job = NewJob(
+        name=resolved.name,
+        path=prepared.file.path,
+        source=prepared.file.text,
+        resolved=resolved.resolved,
+        priority=resolved.priority,
+        held=options.hold,
+        retries=resolved.retries,
+        requested_gpu=resolved.requested_gpu,
+        time_limit_seconds=resolved.time_limit_seconds,
+        group=resolved.group,
+        after=tuple(dict.fromkeys(options.after)),
+        data=prepared.data,
+    )
+    if options.name is not None:
+        job = replace(job, name=options.name, resolved={**job.resolved, "name": options.name})
+    if options.priority is not None:
+        job = replace(job, priority=options.priority)
+    if options.retries is not None:
+        job = replace(job, retries=options.retries)
+    return job
+
+
+def check_devices(prepared: Sequence[Prepared], devices: Sequence[Device]) -> None:
+    """A job that asks for a GPU by its number must name one that exists. Raises JobFileError."""
+    indices = sorted(d.index for d in devices if d.kind is DeviceKind.GPU)
+    problems = [
+        Problem(
+            job.file.path,
+            job.resolved.line_of("resources.gpu"),
+            f"GPU {job.resolved.requested_gpu}: this box has {describe_indices(indices)}",
+        )
+        for job in prepared
+        if job.resolved.requested_gpu is not None and job.resolved.requested_gpu not in indices
+    ]
+    if problems:
+        raise JobFileError(list(dict.fromkeys(problems)))
+
+
+def describe_indices(indices: Sequence[int]) -> str:
+    if not indices:
+        return "no GPU; leave resources.gpu out to use a CPU slot"
+    if len(indices) > 1 and list(indices) == list(range(indices[0], indices[-1] + 1)):
+        return f"{indices[0]} to {indices[-1]}"
+    return ", ".join(map(str, indices))
+
+
+def check_dependencies(store: Store, after: Sequence[int]) -> None:
+    """A dependency must exist and be able to succeed. Raises UsageError."""
+    for job in store.jobs(after):
+        if job.state.is_final and job.state != "COMPLETED":
+            raise UsageError(f"--after {job.id}: job {job.id} has ended {job.state} and will not complete")
+
+
+def require_request_key(body: SubmissionBody) -> str:
+    if not body.request_key:
+        raise GpujobsError("the request has no request_key; it makes a repeated submission harmless")
+    return body.request_key

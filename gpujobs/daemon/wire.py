@@ -1,0 +1,116 @@
+"""Values as the JSON that interface.md promises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gpujobs.model import Attempt, Event, Job, Node, State, iso
+from gpujobs.policy import Occupancy, Wait
+
+
+def job_json(job: Job, wait: Wait | None, progress: Mapping[str, Any] | None) -> dict[str, Any]:
+    """`wait` is the policy's latest word on a PENDING job, `progress` the latest of a running one."""
+    current = job.current
+    pending = job.state is State.PENDING
+    alive = job.state in (State.STARTING, State.RUNNING)
+    shown = None if pending or current is None else current
+    return {
+        "id": job.id,
+        "name": job.name,
+        "user": job.user,
+        "state": job.state,
+        "reason": wait.reason if wait and pending else job.reason,
+        "message": wait.message if wait and pending else job.message,
+        "priority": job.priority,
+        "submitted_at": iso(job.submitted_at),
+        "started_at": iso(job.started_at),
+        "ended_at": iso(job.ended_at),
+        "node": shown.node if shown else None,
+        "pid": shown.pid if shown and alive else None,
+        "device": device_json(shown) if shown else None,
+        "attempt": job.attempt,
+        "progress": progress if progress is not None else job.progress,
+        "expected_start": None,
+        "exit": exit_json(shown) if shown else None,
+        "results": job.results,
+        "group": job.group,
+        "held": job.held,
+    }
+
+
+def device_json(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "kind": attempt.device_kind,
+        "index": attempt.device_index,
+        "uuid": attempt.device_uuid,
+        "name": attempt.device_name,
+    }
+
+
+def exit_json(attempt: Attempt) -> dict[str, int | None] | None:
+    if attempt.exit_code is None and attempt.exit_signal is None:
+        return None
+    return {"code": attempt.exit_code, "signal": attempt.exit_signal}
+
+
+def attempt_json(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "node": attempt.node,
+        "device": device_json(attempt),
+        "started_at": iso(attempt.started_at),
+        "running_at": iso(attempt.running_at),
+        "ended_at": iso(attempt.ended_at),
+        "pid": attempt.pid,
+        "reason": attempt.reason,
+        "message": attempt.message,
+        "exit": exit_json(attempt),
+    }
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    return {
+        "at": iso(event.at),
+        "kind": event.kind,
+        "actor": event.actor,
+        "attempt": event.attempt,
+        "from": event.from_state,
+        "to": event.to_state,
+        "reason": event.reason,
+        "message": event.message,
+    }
+
+
+def occupancy_json(view: Occupancy) -> dict[str, Any]:
+    """A device of `gpus --json`."""
+    device = view.device
+    return {
+        "node": device.node,
+        "kind": device.kind,
+        "index": device.index,
+        "uuid": device.uuid,
+        "name": device.name,
+        "memory_total_bytes": device.memory_total_bytes,
+        "memory_used_bytes": device.memory_used_bytes,
+        "utilization_percent": device.utilization_percent,
+        "temperature_celsius": device.temperature_celsius,
+        "power_watts": device.power_watts,
+        "state": view.state,
+        "message": view.message,
+        "jobs": list(view.jobs),
+        "foreign": [
+            {
+                "pid": process.pid,
+                "user": process.user,
+                "memory_bytes": process.memory_bytes,
+                "command": process.command,
+                "kind": process.kind,
+            }
+            for process in view.foreign
+        ],
+    }
+
+
+def nodes_json(nodes: Sequence[Node]) -> list[dict[str, str]]:
+    return [{"name": node.name, "status": node.status, "message": node.message} for node in nodes]

@@ -1,0 +1,126 @@
+"""Between rows and values."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+from gpujobs.model import Attempt, DeviceKind, Event, Job, Reason, State, from_iso, iso
+
+ATTEMPT_COLUMNS = (
+    "node",
+    "device_uuid",
+    "device_kind",
+    "device_index",
+    "device_name",
+    "started_at",
+    "running_at",
+    "ended_at",
+    "pid",
+    "reason",
+    "message",
+    "exit_code",
+    "exit_signal",
+    "exit_record",
+)
+
+SELECT_JOBS = (
+    "SELECT jobs.*, "
+    + ", ".join(f"a.{column} AS a_{column}" for column in ATTEMPT_COLUMNS)
+    + " FROM jobs LEFT JOIN attempts a ON a.job = jobs.id AND a.number = jobs.attempt"
+)
+
+
+def job_of(row: sqlite3.Row, after: tuple[int, ...] = ()) -> Job:
+    """A row of SELECT_JOBS as a Job. `after` are the jobs that it depends on."""
+    current = None
+    if row["a_node"] is not None:
+        current = _attempt(row, row["id"], row["attempt"], "a_")
+    return Job(
+        id=row["id"],
+        name=row["name"],
+        uid=row["uid"],
+        user=row["user"],
+        state=State(row["state"]),
+        reason=Reason(row["reason"]),
+        message=row["message"],
+        priority=row["priority"],
+        submitted_at=_instant(row["submitted_at"]),
+        started_at=from_iso(row["started_at"]),
+        ended_at=from_iso(row["ended_at"]),
+        attempt=row["attempt"],
+        retries=row["retries"],
+        retries_used=row["retries_used"],
+        held=bool(row["held"]),
+        cancel_requested=bool(row["cancel_requested"]),
+        after=after,
+        requested_gpu=row["requested_gpu"],
+        time_limit_seconds=row["time_limit_seconds"],
+        group=row["sweep"],
+        progress=_json(row["progress"]),
+        results=row["results"],
+        current=current,
+    )
+
+
+def attempt_of(row: sqlite3.Row) -> Attempt:
+    return _attempt(row, row["job"], row["number"], "")
+
+
+def event_of(row: sqlite3.Row) -> Event:
+    return Event(
+        job=row["job"],
+        at=_instant(row["at"]),
+        kind=row["kind"],
+        actor=row["actor"],
+        attempt=row["attempt"],
+        from_state=State(row["from_state"]) if row["from_state"] else None,
+        to_state=State(row["to_state"]) if row["to_state"] else None,
+        reason=Reason(row["reason"]),
+        message=row["message"],
+    )
+
+
+def event_values(event: Event) -> tuple[Any, ...]:
+    """In the order of the columns job, at, kind, actor, attempt, from, to, reason, message."""
+    return (
+        event.job,
+        iso(event.at),
+        event.kind,
+        event.actor,
+        event.attempt,
+        event.from_state,
+        event.to_state,
+        event.reason,
+        event.message,
+    )
+
+
+def _attempt(row: sqlite3.Row, job: int, number: int, prefix: str) -> Attempt:
+    return Attempt(
+        job=job,
+        number=number,
+        node=row[prefix + "node"],
+        device_uuid=row[prefix + "device_uuid"],
+        device_kind=DeviceKind(row[prefix + "device_kind"]),
+        device_index=row[prefix + "device_index"],
+        device_name=row[prefix + "device_name"],
+        started_at=_instant(row[prefix + "started_at"]),
+        running_at=from_iso(row[prefix + "running_at"]),
+        ended_at=from_iso(row[prefix + "ended_at"]),
+        pid=row[prefix + "pid"],
+        reason=Reason(row[prefix + "reason"]),
+        message=row[prefix + "message"],
+        exit_code=row[prefix + "exit_code"],
+        exit_signal=row[prefix + "exit_signal"],
+        exit_record=_json(row[prefix + "exit_record"]),
+    )
+
+
+def _instant(text: str) -> Any:
+    return from_iso(text)
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)

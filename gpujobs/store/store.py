@@ -1,0 +1,413 @@
+"""The store: the only truth about which jobs exist and in what state they are.
+
+Every method that changes something is one transaction, committed (and on disk) when it returns.
+A change of state is an update guarded by the expected state and attempt, with its event beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gpujobs.errors import StoreError, UsageError
+from gpujobs.lifecycle import Finish, Requeue, check_transition
+from gpujobs.model import Attempt, Caller, Device, Event, Job, Reason, State, iso, utc_now
+from gpujobs.store.database import connect, transaction
+from gpujobs.store.rows import SELECT_JOBS, attempt_of, event_of, event_values, job_of
+
+DAEMON = "gpujobs"
+"""The actor of events that no person caused."""
+
+UNFINISHED = "('PENDING', 'STARTING', 'RUNNING', 'COMPLETING')"
+
+
+@dataclass(frozen=True, slots=True)
+class DataReference:
+    """A data file of a job. `path` is as written in the job file; `in_place`, absolute, is set
+    where the file is not copied."""
+
+    path: str
+    sha256: str
+    bytes: int
+    in_place: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job about to be submitted."""
+
+    name: str
+    path: str
+    source: str
+    resolved: Mapping[str, Any]
+    priority: int
+    held: bool
+    retries: int
+    requested_gpu: int | None
+    time_limit_seconds: float | None
+    group: str | None
+    after: tuple[int, ...]
+    data: tuple[DataReference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSpec:
+    """What was submitted: the file's path and text, and the resolved form."""
+
+    path: str
+    source: str
+    resolved: Mapping[str, Any]
+
+
+class StaleTransitionError(Exception):
+    """The job was not in the state that the change expected; somebody else was first."""
+
+
+class Store:
+    """One connection; used from the daemon's event loop only."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = connect(path)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    # Submitting
+
+    def submit(self, caller: Caller, request_key: str, jobs: Sequence[NewJob]) -> list[Job]:
+        """Stores the jobs, or gives those that the same request of the same user has made before."""
+        with transaction(self._connection):
+            known = self.of_request(caller.uid, request_key)
+            if known:
+                return known
+            now = utc_now()
+            ids = [
+                self._insert(caller, request_key, index, job, now) for index, job in enumerate(jobs)
+            ]
+            return self._select("jobs.id BETWEEN ? AND ?", (ids[0], ids[-1])) if ids else []
+
+    def of_request(self, uid: int, request_key: str) -> list[Job]:
+        """The jobs that a submission with this key has made; none where there was no such one."""
+        return self._select("jobs.uid = ? AND jobs.request_key = ?", (uid, request_key))
+
+    def _insert(self, caller: Caller, key: str, index: int, job: NewJob, now: datetime) -> int:
+        execute = self._connection.execute
+        spec = execute(
+            "INSERT INTO specs (path, source, resolved) VALUES (?, ?, ?)",
+            (job.path, job.source, json.dumps(job.resolved)),
+        ).lastrowid
+        reason = Reason.HELD if job.held else Reason.NONE
+        row = execute(
+            "INSERT INTO jobs (uid, gid, user, request_key, request_index, name, sweep, spec, reason, priority,"
+            " held, retries, requested_gpu, time_limit_seconds, submitted_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                caller.uid,
+                caller.gid,
+                caller.user,
+                key,
+                index,
+                job.name,
+                job.group,
+                spec,
+                reason,
+                job.priority,
+                job.held,
+                job.retries,
+                job.requested_gpu,
+                job.time_limit_seconds,
+                iso(now),
+            ),
+        )
+        number = row.lastrowid
+        assert number is not None
+        self._connection.executemany(
+            "INSERT INTO dependencies (job, after) VALUES (?, ?)", [(number, after) for after in job.after]
+        )
+        self._connection.executemany(
+            "INSERT INTO job_data (job, path, sha256, bytes, in_place) VALUES (?, ?, ?, ?, ?)",
+            [(number, d.path, d.sha256, d.bytes, d.in_place) for d in job.data],
+        )
+        self._record([Event(number, now, "submitted", caller.user, to_state=State.PENDING, reason=reason)])
+        return number
+
+    # The life of a job
+
+    def start_attempt(self, job: int, device: Device) -> Job:
+        """PENDING → STARTING, with a new attempt on `device`."""
+        now = utc_now()
+        with transaction(self._connection):
+            current = self._expect(job, State.PENDING)
+            number = current.attempt + 1
+            self._connection.execute(
+                "INSERT INTO attempts (job, number, node, device_uuid, device_kind, device_index, device_name,"
+                " started_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (job, number, device.node, device.uuid, device.kind, device.index, device.name, iso(now)),
+            )
+            self._move(
+                current,
+                State.STARTING,
+                now,
+                Reason.NONE,
+                f"on {device.node}, {device.kind} {device.index} ({device.uuid})",
+                attempt=number,
+                started_at=iso(current.started_at or now),
+            )
+        return self.job(job)
+
+    def mark_running(self, job: int, attempt: int, pid: int, at: datetime) -> Job:
+        """STARTING → RUNNING: the trainer has spoken."""
+        with transaction(self._connection):
+            current = self._expect(job, State.STARTING, attempt)
+            self._connection.execute(
+                "UPDATE attempts SET pid = ?, running_at = ? WHERE job = ? AND number = ?",
+                (pid, iso(at), job, attempt),
+            )
+            self._move(current, State.RUNNING, utc_now(), Reason.NONE, f"trainer is pid {pid}")
+        return self.job(job)
+
+    def mark_completing(self, job: int, attempt: int, record: Mapping[str, Any]) -> Job:
+        """STARTING or RUNNING → COMPLETING: the attempt has ended as `record` (exit.json) says."""
+        now = utc_now()
+        ended = record.get("exit") or {}
+        with transaction(self._connection):
+            current = self.job(job)
+            if current.attempt != attempt or current.state not in (State.STARTING, State.RUNNING):
+                raise StaleTransitionError(f"job {job} is {current.state}, attempt {current.attempt}")
+            self._connection.execute(
+                "UPDATE attempts SET ended_at = ?, reason = ?, message = ?, exit_code = ?, exit_signal = ?,"
+                " exit_record = ? WHERE job = ? AND number = ?",
+                (
+                    record.get("ended_at") or iso(now),
+                    record.get("reason") or "",
+                    record.get("message") or "",
+                    ended.get("code"),
+                    ended.get("signal"),
+                    json.dumps(record),
+                    job,
+                    attempt,
+                ),
+            )
+            progress = record.get("progress") or current.progress
+            self._move(
+                current,
+                State.COMPLETING,
+                now,
+                Reason(record.get("reason") or ""),
+                str(record.get("message") or ""),
+                progress=None if progress is None else json.dumps(dict(progress)),
+            )
+        return self.job(job)
+
+    def finish(self, job: int, step: Finish, results: str | None) -> Job:
+        """COMPLETING → a final state."""
+        now = utc_now()
+        with transaction(self._connection):
+            current = self._expect(job, State.COMPLETING)
+            self._move(
+                current, step.state, now, step.reason, step.message, ended_at=iso(now), results=results
+            )
+        return self.job(job)
+
+    def requeue(self, job: int, attempt: int, step: Requeue) -> Job:
+        """STARTING or COMPLETING → PENDING; the attempt, if it lives on paper, ends now."""
+        now = utc_now()
+        with transaction(self._connection):
+            current = self.job(job)
+            if current.attempt != attempt:
+                raise StaleTransitionError(f"job {job} is at attempt {current.attempt}, not {attempt}")
+            self._connection.execute(
+                "UPDATE attempts SET ended_at = ?, reason = ?, message = ? WHERE job = ? AND number = ?"
+                " AND ended_at IS NULL",
+                (iso(now), step.reason, step.message, job, attempt),
+            )
+            self._move(
+                current,
+                State.PENDING,
+                now,
+                step.reason,
+                step.message,
+                retries_used=current.retries_used + step.uses_retry,
+            )
+        return self.job(job)
+
+    def cancel_pending(self, job: int, actor: str, step: Finish) -> Job:
+        """PENDING → CANCELLED, by a person or since a dependency failed."""
+        now = utc_now()
+        with transaction(self._connection):
+            current = self._expect(job, State.PENDING)
+            self._move(
+                current, step.state, now, step.reason, step.message, actor=actor, ended_at=iso(now)
+            )
+        return self.job(job)
+
+    def request_cancel(self, job: int, actor: str) -> Job:
+        """Remembers that a job which has started is to end; the supervisor is told after the commit."""
+        return self._note(job, "cancel_requested", actor, "cancel_requested = 1, message = ?", f"cancelled by {actor}")
+
+    def set_held(self, job: int, held: bool, actor: str) -> Job:
+        current = self.job(job)
+        if current.state is not State.PENDING:
+            raise UsageError(f"job {job} is {current.state}; only a PENDING job can be held or released")
+        reason = Reason.HELD if held else Reason.NONE
+        kind = "held" if held else "released"
+        return self._note(job, kind, actor, f"held = {int(held)}, reason = ?", reason)
+
+    def _note(self, job: int, kind: str, actor: str, assignment: str, value: str) -> Job:
+        """A change that is no change of state, with its event."""
+        with transaction(self._connection):
+            current = self.job(job)
+            self._connection.execute(f"UPDATE jobs SET {assignment} WHERE id = ?", (value, job))
+            self._record([Event(job, utc_now(), kind, actor, attempt=current.attempt or None)])
+        return self.job(job)
+
+    def _expect(self, job: int, state: State, attempt: int | None = None) -> Job:
+        current = self.job(job)
+        if current.state is not state or attempt not in (None, current.attempt):
+            raise StaleTransitionError(
+                f"job {job} is {current.state} at attempt {current.attempt}, expected {state}"
+            )
+        return current
+
+    def _move(
+        self,
+        current: Job,
+        target: State,
+        at: datetime,
+        reason: Reason,
+        message: str,
+        *,
+        actor: str = DAEMON,
+        **columns: object,
+    ) -> None:
+        check_transition(current.id, current.state, target)
+        assignments = "".join(f", {name} = ?" for name in columns)
+        cursor = self._connection.execute(
+            f"UPDATE jobs SET state = ?, reason = ?, message = ?{assignments} WHERE id = ? AND state = ?",
+            (target, reason, message, *columns.values(), current.id, current.state),
+        )
+        if cursor.rowcount != 1:
+            raise StaleTransitionError(f"job {current.id} has left {current.state}")
+        number = columns.get("attempt", current.attempt)
+        assert isinstance(number, int)
+        self._record(
+            [Event(current.id, at, "state", actor, number or None, current.state, target, reason, message)]
+        )
+
+    def _record(self, events: Iterable[Event]) -> None:
+        self._connection.executemany(
+            "INSERT INTO events (job, at, kind, actor, attempt, from_state, to_state, reason, message)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [event_values(event) for event in events],
+        )
+
+    # Reading
+
+    def job(self, job: int) -> Job:
+        """Raises UsageError where there is no such job."""
+        found = self._select("jobs.id = ?", (job,))
+        if not found:
+            raise UsageError(f"job {job} does not exist")
+        return found[0]
+
+    def jobs(self, ids: Collection[int]) -> list[Job]:
+        """In the order of `ids`. Raises UsageError that names those which do not exist."""
+        numbers = json.dumps(sorted(ids))
+        found = {j.id: j for j in self._select("jobs.id IN (SELECT value FROM json_each(?))", (numbers,))}
+        unknown = [str(number) for number in ids if number not in found]
+        if unknown:
+            verb = "does" if len(unknown) == 1 else "do"
+            raise UsageError(f"job {', '.join(unknown)} {verb} not exist")
+        return [found[number] for number in ids]
+
+    def unfinished(self) -> list[Job]:
+        return self._select(f"jobs.state IN {UNFINISHED}", ())
+
+    def ended(
+        self, uid: int | None = None, user: str | None = None, states: Collection[State] = (), limit: int = 0
+    ) -> list[Job]:
+        """Jobs in a final state, the oldest first; `limit` keeps the newest so many, 0 keeps all."""
+        where, values = [f"jobs.state NOT IN {UNFINISHED}"], list[object]()
+        if uid is not None:
+            where.append("jobs.uid = ?")
+            values.append(uid)
+        if user is not None:
+            where.append("jobs.user = ?")
+            values.append(user)
+        if states:
+            where.append("jobs.state IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps(sorted(states)))
+        tail = f" ORDER BY jobs.id DESC LIMIT {int(limit)}" if limit else " ORDER BY jobs.id DESC"
+        return self._select(" AND ".join(where), values, tail)[::-1]
+
+    def _select(self, where: str, values: Sequence[object], tail: str = " ORDER BY jobs.id") -> list[Job]:
+        try:
+            rows = self._connection.execute(f"{SELECT_JOBS} WHERE {where}{tail}", values).fetchall()
+            after = self._dependencies(rows[0]["id"] if len(rows) == 1 else None) if rows else {}
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"the store cannot be read: {error}") from error
+        return [job_of(row, after.get(row["id"], ())) for row in rows]
+
+    def _dependencies(self, job: int | None) -> dict[int, tuple[int, ...]]:
+        """Of `job`, or of all that have not ended: after that they no longer matter."""
+        chosen = f"(SELECT id FROM jobs WHERE state IN {UNFINISHED})" if job is None else f"({int(job)})"
+        found: dict[int, tuple[int, ...]] = {}
+        for row in self._connection.execute(f"SELECT job, after FROM dependencies WHERE job IN {chosen}"):
+            found[row["job"]] = (*found.get(row["job"], ()), row["after"])
+        return found
+
+    def blocked_for_good(self) -> list[tuple[int, int, State]]:
+        """(job, dependency, its state) of PENDING jobs whose dependency has ended without success."""
+        rows = self._connection.execute(
+            "SELECT d.job, d.after, a.state FROM dependencies d"
+            " JOIN jobs j ON j.id = d.job AND j.state = 'PENDING' JOIN jobs a ON a.id = d.after"
+            f" WHERE a.state NOT IN {UNFINISHED} AND a.state <> 'COMPLETED'"
+        )
+        return [(row["job"], row["after"], State(row["state"])) for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        rows = self._connection.execute("SELECT state, count(*) AS n FROM jobs GROUP BY state")
+        return {row["state"]: row["n"] for row in rows}
+
+    def spec(self, job: int) -> StoredSpec:
+        row = self._connection.execute(
+            "SELECT path, source, resolved FROM specs WHERE id = (SELECT spec FROM jobs WHERE id = ?)", (job,)
+        ).fetchone()
+        return StoredSpec(row["path"], row["source"], json.loads(row["resolved"]))
+
+    def gid(self, job: int) -> int:
+        (gid,) = self._connection.execute("SELECT gid FROM jobs WHERE id = ?", (job,)).fetchone()
+        return int(gid)
+
+    def data(self, job: int) -> list[DataReference]:
+        rows = self._connection.execute(
+            "SELECT path, sha256, bytes, in_place FROM job_data WHERE job = ? ORDER BY path", (job,)
+        )
+        return [DataReference(**dict(row)) for row in rows]
+
+    def attempts(self, job: int) -> list[Attempt]:
+        rows = self._connection.execute("SELECT * FROM attempts WHERE job = ? ORDER BY number", (job,))
+        return [attempt_of(row) for row in rows]
+
+    def events(self, job: int) -> list[Event]:
+        rows = self._connection.execute("SELECT * FROM events WHERE job = ? ORDER BY id", (job,))
+        return [event_of(row) for row in rows]
+
+    # The data that users have uploaded
+
+    def add_data(self, uid: int, sha256: str, size: int) -> None:
+        with transaction(self._connection):
+            self._connection.execute(
+                "INSERT OR IGNORE INTO data (uid, sha256, bytes, stored_at) VALUES (?, ?, ?, ?)",
+                (uid, sha256, size, iso(utc_now())),
+            )
+
+    def has_data(self, uid: int, sha256: str) -> bool:
+        """Whether this very user has uploaded these bytes: knowing a hash is not permission."""
+        query = "SELECT 1 FROM data WHERE uid = ? AND sha256 = ?"
+        return self._connection.execute(query, (uid, sha256)).fetchone() is not None
