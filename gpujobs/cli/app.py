@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -65,7 +66,7 @@ def _remember(ctx: click.Context, parameter: click.Parameter, value: Any) -> Non
         ctx.meta.setdefault(META, {})[parameter.name] = value
 
 
-def _shared_options() -> list[click.Parameter]:
+def shared_options() -> list[click.Parameter]:
     common: dict[str, Any] = {"expose_value": False, "callback": _remember}
     return [
         click.Option(["--socket"], metavar="PATH", help="The daemon's socket.", **common),
@@ -80,11 +81,11 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params = [*self.params, *_shared_options()]
+        self.params = [*self.params, *shared_options()]
         self.epilog = f"\b\nExample:\n  {example}"
 
 
-def command(name: str, example: str) -> Any:
+def command(name: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:
     return click.command(
         name,
         cls=Command,

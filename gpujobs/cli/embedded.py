@@ -69,10 +69,11 @@ def _stop(client: Client) -> None:
 
 
 def _wait_end(process: subprocess.Popen[bytes]) -> None:
-    for end in (lambda: None, process.terminate, process.kill):
-        end()
+    """Lets it end by itself; the daemon's trainers live in processes of their own, so it may be killed."""
+    for insist in (process.terminate, process.kill):
         try:
             process.wait(STOP_SECONDS)
             return
         except subprocess.TimeoutExpired:
-            continue
+            insist()
+    process.wait()

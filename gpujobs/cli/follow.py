@@ -45,7 +45,8 @@ def _line(job: dict[str, Any]) -> str:
 
 def _plain(client: Client, ids: Sequence[int], err: bool) -> dict[int, dict[str, Any]]:
     """A line for each change of state, and for each tenth of the epochs."""
-    jobs, said = {}, {}
+    jobs: dict[int, dict[str, Any]] = {}
+    said: dict[int, tuple[object, ...]] = {}
     for job in client.watch(ids):
         jobs[job["id"]] = job
         done = job["progress"] or {}

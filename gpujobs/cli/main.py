@@ -9,17 +9,10 @@ from typing import Any, NoReturn
 import click
 
 from gpujobs import __version__
-from gpujobs.cli.app import META, LazyGroup, _shared_options
+from gpujobs.cli.app import META, LazyGroup, shared_options
 from gpujobs.errors import GpujobsError, JobFileError
 
 INTERRUPTED = 130
-
-
-class Interrupted(click.exceptions.Exit):
-    """Ctrl-C after a command has said what becomes of its jobs."""
-
-    def __init__(self) -> None:
-        super().__init__(INTERRUPTED)
 
 
 class Gpujobs(LazyGroup):
@@ -58,7 +51,7 @@ cli = Gpujobs(
     "gpujobs",
     help="Train LSTMs on the GPUs of a shared machine: describe a job in a file, submit it, go home.",
     epilog="\b\nExample:\n  gpujobs run jobs/tutorial.yaml",
-    params=[*_shared_options()],
+    params=[*shared_options()],
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

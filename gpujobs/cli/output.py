@@ -52,16 +52,23 @@ def printable(text: object) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, flexible: int) -> list[str]:
-    """Aligned lines, cut to the width at the `flexible` column and then at the widest others."""
+    """Aligned lines, cut to the width."""
     cells = [[printable(cell) for cell in row] for row in (head, *rows)]
     sizes = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    excess = sum(sizes) + 2 * (len(sizes) - 1) - width()
-    for column in (flexible, *(c for c in range(len(sizes)) if c != flexible)):
-        cut = max(0, min(excess, sizes[column] - max(len(head[column]), 12)))
-        sizes[column] -= cut
-        excess -= cut
+    _fit(sizes, flexible, width() - 2 * (len(sizes) - 1))
     colour = has_colour()
     return [_line(row, sizes, colour and number > 0) for number, row in enumerate(cells)]
+
+
+def _fit(sizes: list[int], flexible: int, space: int) -> None:
+    """Narrows the widest columns first; the flexible one gives way last, and most."""
+    others = [column for column in range(len(sizes)) if column != flexible]
+    for columns, floor in ((others, 16), ([flexible], 24), (others, 8), ([flexible], 8)):
+        while sum(sizes) > space:
+            widest = max(columns, key=lambda column: sizes[column])
+            if sizes[widest] <= floor:
+                break
+            sizes[widest] -= 1
 
 
 def _line(row: Sequence[str], sizes: Sequence[int], colour: bool) -> str:

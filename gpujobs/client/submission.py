@@ -75,12 +75,10 @@ def read_job_files(paths: Sequence[str]) -> Submission:
 
 def open_regular(path: str) -> IO[bytes]:
     """Opens a regular file; O_NONBLOCK so that a named pipe is an error and not a long wait."""
-    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115, PTH123
-    mode = os.fstat(file.fileno()).st_mode
-    if not stat.S_ISREG(mode):
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        what = "is a directory" if stat.S_ISDIR(mode) else "is not a regular file"
-        raise OSError(0, what)
+        raise OSError(0, "is not a regular file")
     return file
 
 
@@ -91,6 +89,8 @@ def _read(path: str) -> tuple[str, str | None]:
             content = file.read(MAX_JOB_FILE_BYTES + 1)
     except FileNotFoundError:
         return "", "does not exist; expected a job file; check the path."
+    except IsADirectoryError:
+        return "", "is a directory; expected a job file; name the files in it."
     except PermissionError:
         return "", f"cannot be read by you; expected read permission; try `chmod u+r {path}`."
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -28,7 +29,7 @@ def watch(query: dict[str, Any], limit: int) -> None:
     with client.open("/v1/watch", ids=query.get("ids")) as changes:
         while True:
             answer = client.get("/v1/jobs", limit=limit or None, **query)
-            if output.sys.stdout.isatty():
+            if sys.stdout.isatty():
                 click.clear()
             show(answer["jobs"], answer["total"], limit)
             if not changes.readline():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -12,7 +13,7 @@ from gpujobs.client import Client
 from gpujobs.client.submission import read_job_files
 
 
-def submission_options(function: Any) -> Any:
+def submission_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that `submit` and `run` share."""
     for option in reversed(
         (
