@@ -1,0 +1,13 @@
+"""gpujobs cancel"""
+
+from __future__ import annotations
+
+from gpujobs.cli import app
+from gpujobs.cli.change import change_jobs
+
+
+@app.command("cancel", "gpujobs cancel 7 8")
+@app.ids_argument
+@app.json_option
+def command(ids: tuple[int, ...], as_json: bool) -> None:
+    change_jobs("cancel", ids, as_json)

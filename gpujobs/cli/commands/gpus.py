@@ -1,0 +1,59 @@
+"""gpujobs gpus"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gpujobs.cli import app, output
+
+HEAD = ("DEVICE", "NAME", "STATE", "MEMORY", "LOAD", "TEMP", "JOBS")
+
+
+@app.command("gpus", "gpujobs gpus")
+@app.json_option
+def command(as_json: bool) -> None:
+    answer = app.client().get("/v1/gpus")
+    if as_json:
+        output.print_json(answer["devices"])
+        return
+    devices = answer["devices"]
+    if devices:
+        several = len({device["node"] for device in devices}) > 1
+        head, *lines = output.table(HEAD, [_row(device, several) for device in devices], flexible=1)
+        click.echo(head)
+        for device, line in zip(devices, lines, strict=True):
+            click.echo(line)
+            for process in device["foreign"]:
+                click.echo(_foreign(process))
+    for node in answer["nodes"]:
+        if node["status"] != "ok" or not devices:
+            click.echo(output.printable(f"node {node['name']}: {node['status']} {node['message']}".rstrip()))
+
+
+def _row(device: dict[str, Any], several_nodes: bool) -> tuple[object, ...]:
+    node = f"{device['node']}:" if several_nodes else ""
+    load, temperature = device.get("utilization_percent"), device.get("temperature_celsius")
+    return (
+        f"{node}{output.device(device)}",
+        device["name"],
+        device["state"],
+        _memory(device),
+        "" if load is None else f"{load} %",
+        "" if temperature is None else f"{temperature} C",
+        " ".join(str(id) for id in device["jobs"]),
+    )
+
+
+def _memory(device: dict[str, Any]) -> str:
+    used, total = device.get("memory_used_bytes"), device.get("memory_total_bytes")
+    return "" if total is None else f"{(used or 0) / 2**30:.1f}/{total / 2**30:.1f} GiB"
+
+
+def _foreign(process: dict[str, Any]) -> str:
+    text = (
+        f"  foreign: {process['user'] or 'unknown user'} pid {process['pid']} "
+        f"{output.size(process['memory_bytes'])} {process['command'] or ''}"
+    )
+    return output.printable(text.rstrip())[: output.width()]

@@ -1,0 +1,13 @@
+"""gpujobs hold"""
+
+from __future__ import annotations
+
+from gpujobs.cli import app
+from gpujobs.cli.change import change_jobs
+
+
+@app.command("hold", "gpujobs hold 7")
+@app.ids_argument
+@app.json_option
+def command(ids: tuple[int, ...], as_json: bool) -> None:
+    change_jobs("hold", ids, as_json)

@@ -1,0 +1,96 @@
+"""gpujobs show"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from gpujobs.cli import app, output
+
+
+@app.command("show", "gpujobs show 7")
+@app.id_argument
+@app.json_option
+def command(id: int, as_json: bool) -> None:
+    answer = app.client().get(f"/v1/jobs/{id}")
+    if as_json:
+        output.print_json(answer)
+        return
+    job = answer["job"]
+    click.echo(f"job {id} {output.printable(job['name'])} of {job['user']}: {job['state']}")
+    for label, value in _facts(job):
+        if value:
+            click.echo(f"  {label:<15} {output.printable(value)}")
+    _section("attempts", _attempts(answer["attempts"]))
+    _section("history", [_event(event) for event in answer["events"]])
+    _section("job file, resolved", _tree(answer["spec"]))
+
+
+def _facts(job: dict[str, Any]) -> list[tuple[str, object]]:
+    why = "waits because" if job["state"] == "PENDING" else "progress" if job["progress"] else "reason"
+    return [
+        (why, output.progress(job)),
+        ("expected start", job.get("expected_start")),
+        ("priority", job["priority"]),
+        ("submitted", job["submitted_at"]),
+        ("started", job["started_at"]),
+        ("ended", job["ended_at"]),
+        ("node", job["node"]),
+        ("device", output.device(job["device"])),
+        ("pid", job["pid"]),
+        ("exit", _exit(job["exit"])),
+        ("results", job["results"]),
+    ]
+
+
+def _attempts(attempts: list[dict[str, Any]]) -> list[str]:
+    head = ("N", "DEVICE", "STARTED", "ENDED", "EXIT", "REASON")
+    rows = [
+        (
+            attempt["number"],
+            output.device(attempt["device"]),
+            _seconds(attempt["started_at"]),
+            _seconds(attempt["ended_at"]),
+            _exit(attempt["exit"]),
+            f"{attempt['reason']} {attempt['message']}".strip(),
+        )
+        for attempt in attempts
+    ]
+    return output.table(head, rows, flexible=5) if rows else []
+
+
+def _event(event: dict[str, Any]) -> str:
+    step = f" {event['from'] or 'new'} -> {event['to']}" if event.get("to") else ""
+    why = ": ".join(text for text in (event.get("reason"), event.get("message")) if text)
+    return f"{_seconds(event['at'])} {event['kind']}{step} by {event['actor']}{'  ' + why if why else ''}"
+
+
+def _exit(value: dict[str, Any] | None) -> str:
+    if value is None:
+        return ""
+    return f"signal {value['signal']}" if value.get("signal") else f"code {value['code']}"
+
+
+def _seconds(instant: str | None) -> str:
+    return "" if instant is None else instant[:19] + "Z"
+
+
+def _section(title: str, lines: list[str]) -> None:
+    if lines:
+        click.echo(f"\n{title}")
+        for line in lines:
+            click.echo(f"  {output.printable(line)}")
+
+
+def _tree(value: object, indent: str = "") -> list[str]:
+    """Nested mappings and lists in the shape of YAML; scalars as JSON."""
+    lines: list[str] = []
+    pairs = value.items() if isinstance(value, dict) else ()
+    for key, item in pairs:
+        if isinstance(item, dict) and item:
+            lines += [f"{indent}{key}:", *_tree(item, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key}: {json.dumps(item, ensure_ascii=False)}")
+    return lines

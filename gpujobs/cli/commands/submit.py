@@ -1,0 +1,76 @@
+"""gpujobs submit"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from gpujobs.cli import app, output
+from gpujobs.client import Client
+from gpujobs.client.submission import read_job_files
+
+
+def submission_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that `submit` and `run` share."""
+    for option in reversed(
+        (
+            click.argument("files", nargs=-1, required=True, metavar="FILE..."),
+            click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a field."),
+            click.option("--name", help="Name the job."),
+            click.option("--priority", type=int, help="Higher starts first."),
+            click.option("--hold", is_flag=True, help="Do not start it before `gpujobs release`."),
+            click.option(
+                "--after", multiple=True, type=click.IntRange(min=1), metavar="ID", help="Wait for it."
+            ),
+            click.option("--retries", type=click.IntRange(min=0), help="Attempts after a crash."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def overrides(sets: tuple[str, ...]) -> dict[str, str]:
+    values = {}
+    for text in sets:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise click.BadParameter(
+                f"{text!r}; expected KEY=VALUE, for example training.epochs=5.", param_hint="--set"
+            )
+        values[key.strip()] = value
+    return values
+
+
+def submit(
+    client: Client, files: tuple[str, ...], sets: tuple[str, ...], **options: Any
+) -> list[dict[str, Any]]:
+    """Queues these files, all or none."""
+    given = {key: value for key, value in options.items() if value not in (None, False, ())}
+    body = {"request_key": os.urandom(16).hex(), "set": overrides(sets), "options": given}
+    jobs: list[dict[str, Any]] = read_job_files(files).send(client, "/v1/jobs", body)["jobs"]
+    return jobs
+
+
+@app.command("submit", "gpujobs submit --set training.epochs=50 --name long jobs/tutorial.yaml")
+@submission_options
+@click.option("--follow", is_flag=True, help="Show the progress until the jobs have ended.")
+@app.json_option
+def command(files: tuple[str, ...], follow: bool, as_json: bool, **options: Any) -> None:
+    overrides(options["sets"])
+    read_job_files(files)
+    client = app.client()
+    jobs = submit(client, files, **options)
+    if as_json:
+        output.print_json(jobs)
+    elif len(jobs) > 20:
+        click.echo(f"{len(jobs)} jobs queued: {jobs[0]['id']} to {jobs[-1]['id']}")
+    else:
+        click.echo("\n".join(f"{job['id']} {output.printable(job['name'])} queued" for job in jobs))
+    if follow:
+        from gpujobs.cli.follow import follow_jobs
+
+        if not follow_jobs(client, [job["id"] for job in jobs], err=as_json):
+            raise click.exceptions.Exit(1)

@@ -1,0 +1,48 @@
+"""gpujobs wait"""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import click
+
+from gpujobs.cli import app, output
+from gpujobs.errors import DaemonUnreachableError, GpujobsError
+
+
+class WaitTimeout(GpujobsError):
+    """Exit code 1: a job did not complete in time."""
+
+
+@app.command("wait", "gpujobs wait 7 8 --timeout 3600")
+@app.ids_argument
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Give up then."
+)
+@app.json_option
+def command(ids: tuple[int, ...], timeout: float | None, as_json: bool) -> None:
+    client = app.client()
+    unique = list(dict.fromkeys(ids))
+    jobs: dict[int, dict[str, Any]] = {}
+
+    def give_up(_signal: int, _frame: object) -> None:
+        waiting = [str(id) for id in unique if id not in jobs or not output.has_ended(jobs[id])]
+        raise WaitTimeout(f"jobs {', '.join(waiting)} have not ended after {timeout:g} s; they go on.")
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, timeout or 0)
+    for job in client.watch(unique):
+        jobs[job["id"]] = job
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    if any(id not in jobs or not output.has_ended(jobs[id]) for id in unique):
+        raise DaemonUnreachableError("the daemon ended before the jobs did; start it with `gpujobs serve &`.")
+    ended = [jobs[id] for id in unique]
+    if as_json:
+        output.print_json(ended)
+    else:
+        for job in ended:
+            why = output.progress(job) if job["state"] != "COMPLETED" else ""
+            click.echo(output.printable(f"{job['id']} {job['name']}: {job['state']} {why}".rstrip()))
+    if any(job["state"] != "COMPLETED" for job in ended):
+        raise click.exceptions.Exit(1)

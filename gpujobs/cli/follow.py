@@ -1,0 +1,129 @@
+"""Following jobs until they have ended: a live display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gpujobs.cli import output
+from gpujobs.client import Client
+from gpujobs.errors import DaemonUnreachableError, GpujobsError
+
+RESULT_FILES = ("model.keras", "predictions.npz", "history.csv", "log.txt")
+LOG_TAIL_LINES = 20
+PREDICTIONS_SHOWN = 50
+
+
+def follow_jobs(client: Client, ids: Sequence[int], *, err: bool = False) -> bool:
+    """Shows these jobs until all have ended, then how each did. True if all completed."""
+    stream = sys.stderr if err else sys.stdout
+    draw = _live if stream.isatty() else _plain
+    jobs = draw(client, ids, err)
+    missing = [id for id in ids if id not in jobs or not output.has_ended(jobs[id])]
+    if missing:
+        raise DaemonUnreachableError(
+            f"the daemon ended before job {missing[0]}; start it again with `gpujobs serve &`: jobs are kept."
+        )
+    for id in ids:
+        _outcome(client, jobs[id], err)
+    return all(jobs[id]["state"] == "COMPLETED" for id in ids)
+
+
+def _line(job: dict[str, Any]) -> str:
+    where = f" on {output.device(job['device'])}" if job["device"] and not output.has_ended(job) else ""
+    what = output.progress(job)
+    return output.printable(
+        f"job {job['id']} {job['name']}: {job['state']}{where}{'  ' + what if what else ''}"
+    )
+
+
+def _plain(client: Client, ids: Sequence[int], err: bool) -> dict[int, dict[str, Any]]:
+    """A line for each change of state, and for each tenth of the epochs."""
+    jobs: dict[int, dict[str, Any]] = {}
+    said: dict[int, tuple[object, ...]] = {}
+    for job in client.watch(ids):
+        jobs[job["id"]] = job
+        done = job["progress"] or {}
+        tenth = 10 * done["epoch"] // done["epochs"] if done.get("epoch") and done.get("epochs") else 0
+        news = (job["state"], job["reason"], tenth if job["state"] == "RUNNING" else 0)
+        if said.get(job["id"]) != news:
+            said[job["id"]] = news
+            click.echo(_line(job), err=err)
+    return jobs
+
+
+def _live(client: Client, ids: Sequence[int], err: bool) -> dict[int, dict[str, Any]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    jobs: dict[int, dict[str, Any]] = {}
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=20))
+    with Progress(*columns, console=Console(stderr=err)) as display:
+        tasks = {}
+        for job in client.watch(ids):
+            jobs[job["id"]] = job
+            done = job["progress"] or {}
+            total = done.get("epochs")
+            if job["id"] not in tasks:
+                tasks[job["id"]] = display.add_task(_line(job), total=total)
+            epoch = total if job["state"] == "COMPLETED" and total else done.get("epoch", 0)
+            display.update(tasks[job["id"]], description=_line(job), total=total, completed=epoch)
+    return jobs
+
+
+def _outcome(client: Client, job: dict[str, Any], err: bool) -> None:
+    click.echo(f"\njob {job['id']} {output.printable(job['name'])}: {job['state']}", err=err)
+    if job["state"] != "COMPLETED":
+        _failure(client, job, err)
+        return
+    try:
+        metrics = _metrics(client, job)
+    except (GpujobsError, OSError, ValueError) as error:
+        click.echo(f"  its metrics.json cannot be read: {error}", err=err)
+        metrics = {}
+    for name, prediction in (metrics.get("predictions") or {}).items():
+        _prediction(name, prediction, err)
+    directory = job["results"]
+    if directory:
+        for name in RESULT_FILES:
+            click.echo(f"  {name:<16} {shorter(Path(directory) / name)}", err=err)
+
+
+def _failure(client: Client, job: dict[str, Any], err: bool) -> None:
+    click.echo(f"  {output.printable(output.progress(job))}", err=err)
+    with client.open(f"/v1/jobs/{job['id']}/log", tail=LOG_TAIL_LINES) as log:
+        for number, line in enumerate(log):
+            if number == 0:
+                click.echo(f"  the end of its log (`gpujobs logs {job['id']}` prints all):", err=err)
+            click.echo(f"    {output.printable(line.decode(errors='replace').rstrip())}", err=err)
+
+
+def _metrics(client: Client, job: dict[str, Any]) -> dict[str, Any]:
+    with client.open(f"/v1/results/{job['id']}/metrics.json") as body:
+        content = b"".join(body)
+    metrics = json.loads(content)
+    return metrics if isinstance(metrics, dict) else {}
+
+
+def _prediction(name: str, prediction: dict[str, Any], err: bool) -> None:
+    """Predicted and expected classes, one under the other; a long series is cut."""
+    rows = (("predicted", prediction.get("y_class")), ("expected", prediction.get("y_true")))
+    click.echo(f"  {output.printable(name)}", err=err)
+    for label, values in rows:
+        if isinstance(values, list) and values:
+            more = f" ... ({len(values)} in all)" if len(values) > PREDICTIONS_SHOWN else ""
+            text = " ".join(str(value) for value in values[:PREDICTIONS_SHOWN])
+            click.echo(f"    {label:<10} {output.printable(text)}{more}", err=err)
+    if prediction.get("accuracy") is not None:
+        click.echo(f"    accuracy   {prediction['accuracy']:.4g}", err=err)
+
+
+def shorter(path: Path) -> str:
+    """The path as it is, or relative to the current directory where that is shorter."""
+    return min(str(path), os.path.relpath(path), key=len)

@@ -1,0 +1,80 @@
+"""The entry point, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from gpujobs import __version__
+from gpujobs.cli.app import META, LazyGroup, shared_options
+from gpujobs.errors import GpujobsError, JobFileError
+
+INTERRUPTED = 130
+
+
+class Gpujobs(LazyGroup):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _silence_stdout()
+            raise click.exceptions.Exit(0) from None
+        except GpujobsError as error:
+            if ctx.meta.get(META, {}).get("verbose"):
+                import traceback
+
+                traceback.print_exc()
+            report(error)
+            raise click.exceptions.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            click.echo("gpujobs: interrupted", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except OSError as error:
+            if ctx.meta.get(META, {}).get("verbose"):
+                raise
+            click.echo(f"gpujobs: {error} (-v shows where)", err=True)
+            raise click.exceptions.Exit(4) from None
+
+
+def report(error: GpujobsError) -> None:
+    if isinstance(error, JobFileError):
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+    else:
+        click.echo(f"gpujobs: {error.message}", err=True)
+
+
+cli = Gpujobs(
+    "gpujobs",
+    help="Train LSTMs on the GPUs of a shared machine: describe a job in a file, submit it, go home.",
+    epilog="\b\nExample:\n  gpujobs run jobs/tutorial.yaml",
+    params=[*shared_options()],
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+click.version_option(__version__, prog_name="gpujobs")(cli)
+
+
+def main() -> NoReturn:
+    code = 0
+    try:
+        result = cli.main(prog_name="gpujobs", standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        click.echo("gpujobs: interrupted", err=True)
+        code = INTERRUPTED
+    except BrokenPipeError:
+        _silence_stdout()
+    sys.exit(code)
+
+
+def _silence_stdout() -> None:
+    """So that the interpreter's last flush does not complain of the closed pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,143 @@
+"""Tables, sizes, durations and JSON.
+
+Plain, because importing rich takes longer than a request.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from gpujobs.model import FINAL_STATES
+
+PIPE_WIDTH = 80
+COLOURS = {
+    "RUNNING": "green",
+    "STARTING": "green",
+    "COMPLETING": "green",
+    "COMPLETED": "blue",
+    "FAILED": "red",
+    "TIMEOUT": "red",
+    "OUT_OF_MEMORY": "red",
+    "CANCELLED": "yellow",
+    "free": "green",
+    "foreign": "yellow",
+    "lost": "red",
+}
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def has_colour() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if sys.stdout.isatty() else PIPE_WIDTH
+
+
+def printable(text: object) -> str:
+    """Other people's names and messages, without what could steer the reader's terminal."""
+    return "".join(c if c.isprintable() else "?" for c in str(text).replace("\n", " "))
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, flexible: int) -> list[str]:
+    """Aligned lines, cut to the width."""
+    cells = [[printable(cell) for cell in row] for row in (head, *rows)]
+    sizes = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    _fit(sizes, flexible, width() - 2 * (len(sizes) - 1))
+    colour = has_colour()
+    return [_line(row, sizes, colour and number > 0) for number, row in enumerate(cells)]
+
+
+def _fit(sizes: list[int], flexible: int, space: int) -> None:
+    """Narrows the widest columns first; the flexible one gives way last, and most."""
+    others = [column for column in range(len(sizes)) if column != flexible]
+    for columns, floor in ((others, 16), ([flexible], 24), (others, 8), ([flexible], 8)):
+        while sum(sizes) > space:
+            widest = max(columns, key=lambda column: sizes[column])
+            if sizes[widest] <= floor:
+                break
+            sizes[widest] -= 1
+
+
+def _line(row: Sequence[str], sizes: Sequence[int], colour: bool) -> str:
+    parts = []
+    for cell, size in zip(row, sizes, strict=True):
+        text = (cell if len(cell) <= size else cell[: size - 1] + "…").ljust(size)
+        parts.append(click.style(text, fg=COLOURS[cell]) if colour and cell in COLOURS else text)
+    return "  ".join(parts).rstrip()
+
+
+def size(count: int | None) -> str:
+    if count is None:
+        return "?"
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError("unreachable")
+
+
+def duration(seconds: float | None) -> str:
+    """3 s, 4:05, 2:03:04, 3d 02:00."""
+    if seconds is None:
+        return ""
+    minutes, second = divmod(int(max(0, seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days}d {hour:02}:{minute:02}"
+    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+
+
+def elapsed(job: dict[str, Any]) -> float | None:
+    """Seconds of training so far, or of waiting where it has not started."""
+    start = job.get("started_at") or job.get("submitted_at")
+    if start is None:
+        return None
+    end = job.get("ended_at")
+    until = datetime.fromisoformat(end) if end else datetime.now(UTC)
+    return (until - datetime.fromisoformat(start)).total_seconds()
+
+
+def device(value: dict[str, Any] | None) -> str:
+    return "" if value is None else f"{value['kind']} {value['index']}"
+
+
+def progress(job: dict[str, Any]) -> str:
+    """What a job does, or why it does not."""
+    done = job.get("progress")
+    if job["state"] in ("RUNNING", "COMPLETING") and done:
+        text = f"epoch {done.get('epoch', '?')}/{done.get('epochs', '?')}"
+        if done.get("loss") is not None:
+            text += f" loss {done['loss']:.4g}"
+        return text + (f" eta {duration(done['eta_seconds'])}" if done.get("eta_seconds") else "")
+    reason, message = job.get("reason") or "", job.get("message") or ""
+    return f"{reason}: {message}" if reason and message else reason or message
+
+
+def has_ended(job: dict[str, Any]) -> bool:
+    return job["state"] in FINAL_STATES
+
+
+JOB_HEAD = ("ID", "NAME", "USER", "STATE", "DEVICE", "PROGRESS/REASON", "TIME")
+
+
+def job_table(jobs: Sequence[dict[str, Any]]) -> list[str]:
+    rows = [
+        (j["id"], j["name"], j["user"], j["state"], device(j["device"]), progress(j), duration(elapsed(j)))
+        for j in jobs
+    ]
+    return table(JOB_HEAD, rows, flexible=5)

@@ -1,0 +1,173 @@
+"""Requests to the daemon, and its errors raised as ours."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote, urlencode
+
+from gpujobs.client.connection import UnixConnection
+from gpujobs.errors import DaemonUnreachableError, GpujobsError, ProtocolError, from_wire
+
+CHUNK_BYTES = 1 << 20
+
+
+def connect(sockets: Sequence[Path]) -> Client:
+    """A client of the first of these sockets that answers.
+
+    Raises DaemonUnreachableError with every place that was tried, NotPermittedError for a server of
+    another user's.
+    """
+    tried = []
+    for path in sockets:
+        connection = UnixConnection(path)
+        try:
+            connection.connect()
+        except OSError as error:
+            tried.append(f"{path} ({error.strerror or error})")
+            continue
+        return Client(path, connection)
+    raise DaemonUnreachableError(
+        f"no daemon answers at {', '.join(tried)}; "
+        "start one with `gpujobs serve &`, or run a job at once with `gpujobs run FILE`."
+    )
+
+
+class Client:
+    """One daemon, one connection that is kept; streams have a connection of their own."""
+
+    def __init__(self, socket: Path, connection: UnixConnection | None = None) -> None:
+        self.socket = socket
+        self._connection = connection or UnixConnection(socket)
+
+    def get(self, path: str, **query: object) -> dict[str, Any]:
+        with self._translated():
+            self._connection.request("GET", _target(path, query))
+            return _decoded(self._connection.getresponse())
+
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        with self._translated():
+            data = json.dumps(body).encode()
+            self._connection.request("POST", path, data, {"Content-Type": "application/json"})
+            return _decoded(self._connection.getresponse())
+
+    def put(self, path: str, body: IO[bytes], size_bytes: int) -> None:
+        """Sends exactly `size_bytes` of `body`, in pieces."""
+        with self._translated():
+            pieces = _pieces(body, size_bytes)
+            self._connection.request("PUT", path, pieces, {"Content-Length": str(size_bytes)})
+            _decoded(self._connection.getresponse())
+
+    @contextmanager
+    def open(self, path: str, **query: object) -> Iterator[Stream]:
+        """An answer to be read as it comes."""
+        connection = UnixConnection(self.socket)
+        try:
+            with self._translated():
+                connection.request("GET", _target(path, query))
+                response = connection.getresponse()
+                if response.status >= 300:
+                    _decoded(response)
+            yield Stream(response, self._translated)
+        finally:
+            connection.close()
+
+    def watch(self, ids: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Jobs, each at once and then as it changes, until all of `ids` have ended."""
+        with self.open("/v1/watch", ids=list(ids)) as stream:
+            for line in stream:
+                if line.strip():
+                    yield _object(line)["job"]
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (ConnectionError, FileNotFoundError, http.client.HTTPException) as error:
+            raise _lost(self.socket, error) from error
+
+
+class Stream:
+    """The body of an answer; only its reading, not its reader's printing, can mean a lost daemon."""
+
+    def __init__(
+        self, response: http.client.HTTPResponse, translated: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._response = response
+        self._translated = translated
+
+    def __iter__(self) -> Iterator[bytes]:
+        while line := self.readline():
+            yield line
+
+    def readline(self) -> bytes:
+        with self._translated():
+            return self._response.readline()
+
+    def read1(self) -> bytes:
+        """What has come, at least one byte; empty at the end."""
+        with self._translated():
+            return self._response.read1(CHUNK_BYTES)
+
+    @property
+    def size_bytes(self) -> int | None:
+        """What Content-Length said."""
+        length = self._response.getheader("Content-Length")
+        return None if length is None else int(length)
+
+
+def _lost(socket: Path, error: Exception) -> DaemonUnreachableError:
+    return DaemonUnreachableError(
+        f"the daemon at {socket} closed the connection in the middle of an answer "
+        f"({type(error).__name__}); see its log, or `gpujobs status` when it is back."
+    )
+
+
+def _target(path: str, query: Mapping[str, object]) -> str:
+    pairs = {key: _text(value) for key, value in query.items() if value not in (None, False, (), [])}
+    return f"{quote(path)}?{urlencode(pairs)}" if pairs else quote(path)
+
+
+def _text(value: object) -> str:
+    if value is True:
+        return "1"
+    if isinstance(value, list | tuple):
+        return ",".join(str(item) for item in value)
+    return str(value)
+
+
+def _decoded(response: http.client.HTTPResponse) -> dict[str, Any]:
+    body = response.read()
+    if response.status < 300:
+        return _object(body) if body.strip() else {}
+    try:
+        wire = _object(body)
+    except ProtocolError:
+        wire = {
+            "code": "protocol",
+            "message": f"the daemon answered HTTP {response.status} {response.reason}",
+        }
+    raise from_wire(wire)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except ValueError as error:
+        raise ProtocolError(f"the daemon's answer is not JSON: {body[:80]!r}") from error
+    if not isinstance(value, dict):
+        raise ProtocolError(f"the daemon's answer is not a JSON object: {body[:80]!r}")
+    return value
+
+
+def _pieces(body: IO[bytes], size_bytes: int) -> Iterator[bytes]:
+    left = size_bytes
+    while left and (piece := body.read(min(CHUNK_BYTES, left))):
+        left -= len(piece)
+        yield piece
+    if left:
+        raise GpujobsError("a data file became shorter while it was sent; submit again when it is at rest.")

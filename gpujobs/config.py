@@ -1,0 +1,168 @@
+"""Settings: flags first, then the environment, then gpujobs.toml, then the defaults.
+
+Client and daemon both resolve them here, so that they agree on where the socket is. Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpujobs.errors import UsageError
+
+SITE_STATE_DIR = Path("/var/lib/gpujobs")
+SITE_SOCKET = Path("/run/gpujobs/gpujobs.sock")
+SITE_CONFIG = Path("/etc/gpujobs/gpujobs.toml")
+SOCKET_NAME = "gpujobs.sock"
+
+KEYS: dict[str, type] = {
+    "state_dir": str,
+    "socket": str,
+    "cpu_slots": int,
+    "require_gpu": bool,
+    "max_retries": int,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a daemon is started with. `mode` is site, personal or embedded.
+
+    `cpu_slots` None means one per two cores. `require_gpu` False lets a trainer accept a GPU that
+    TensorFlow does not see, for tests with a fake NVML.
+    """
+
+    mode: str
+    state_dir: Path
+    socket: Path
+    config: Path | None = None
+    cpu_slots: int | None = None
+    require_gpu: bool = True
+    max_retries: int = 10
+
+
+def resolve(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    mode: str = "personal",
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """The settings of a daemon of this mode. `flags`: state_dir, socket, config, cpu_slots, where given.
+
+    Raises UsageError, naming the file and the key, where a value makes no sense.
+    """
+    given = _given(flags, environ)
+    config = _config_path(given, mode, environ)
+    file = _read_config(config)
+    if config == SITE_CONFIG and mode != "site":
+        # The site's places are the site daemon's; a personal one takes only its limits.
+        file = {key: value for key, value in file.items() if key not in ("state_dir", "socket")}
+    values = {**file, **given}
+    state_dir = _state_dir(values, mode, environ)
+    return Settings(
+        mode=mode,
+        state_dir=state_dir,
+        socket=_socket(values, state_dir, mode, environ),
+        config=config,
+        cpu_slots=values.get("cpu_slots"),
+        require_gpu=values.get("require_gpu", True),
+        max_retries=values.get("max_retries", 10),
+    )
+
+
+def sockets(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ) -> list[Path]:
+    """Where a client looks for a daemon, in order: the one that was named, or the user's, then the site's."""
+    given = _given(flags, environ)
+    personal = resolve(flags, environ=environ)
+    if "socket" in given or "state_dir" in given:
+        return [personal.socket]
+    site = _read_config(SITE_CONFIG)
+    found = [
+        personal.socket,
+        personal.state_dir / "run" / SOCKET_NAME,
+        _socket(site, _state_dir(site, "site", environ), "site", environ),
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _given(flags: Mapping[str, Any] | None, environ: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key in ("state_dir", "socket", "config"):
+        text = (flags or {}).get(key) or environ.get(f"GPUJOBS_{key.upper()}")
+        if text:
+            values[key] = str(text)
+    if (flags or {}).get("cpu_slots") is not None:
+        values["cpu_slots"] = (flags or {})["cpu_slots"]
+    require_gpu = environ.get("GPUJOBS_REQUIRE_GPU")
+    if require_gpu is not None:
+        if require_gpu not in ("0", "1"):
+            raise UsageError(f"GPUJOBS_REQUIRE_GPU is {require_gpu!r}; expected 0 or 1; unset it or set one.")
+        values["require_gpu"] = require_gpu == "1"
+    return values
+
+
+def _config_path(given: Mapping[str, Any], mode: str, environ: Mapping[str, str]) -> Path | None:
+    if "config" in given:
+        return Path(given["config"])
+    user = _xdg(environ, "XDG_CONFIG_HOME", ".config") / "gpujobs.toml"
+    places = [SITE_CONFIG] if mode == "site" else [user, SITE_CONFIG]
+    return next((path for path in places if path.exists()), None)
+
+
+def _read_config(path: Path | None) -> dict[str, Any]:
+    if path is None or (path == SITE_CONFIG and not path.exists()):
+        return {}
+    import tomllib
+
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be read ({error.strerror}); name another configuration with --config."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML: {error}.") from error
+    for key, value in values.items():
+        _check_key(path, key, value)
+    return values
+
+
+def _check_key(path: Path, key: str, value: object) -> None:
+    kind = KEYS.get(key)
+    if kind is None:
+        import difflib
+
+        nearest = difflib.get_close_matches(key, KEYS, 1)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"the keys are {', '.join(KEYS)}."
+        raise UsageError(f"{path}: unknown key {key}; {hint}")
+    if type(value) is not kind:
+        raise UsageError(f"{path}: {key} is {value!r}; expected {kind.__name__}.")
+    if type(value) is int and value < (1 if key == "cpu_slots" else 0):
+        raise UsageError(f"{path}: {key} is {value}; expected at least {1 if key == 'cpu_slots' else 0}.")
+
+
+def _state_dir(values: Mapping[str, Any], mode: str, environ: Mapping[str, str]) -> Path:
+    if "state_dir" in values:
+        return Path(values["state_dir"]).expanduser().absolute()
+    return SITE_STATE_DIR if mode == "site" else _xdg(environ, "XDG_STATE_HOME", ".local/state")
+
+
+def _socket(values: Mapping[str, Any], state_dir: Path, mode: str, environ: Mapping[str, str]) -> Path:
+    if "socket" in values:
+        return Path(values["socket"]).expanduser().absolute()
+    if "state_dir" in values:
+        return state_dir / SOCKET_NAME
+    if mode == "site":
+        return SITE_SOCKET
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    base = Path(runtime) / "gpujobs" if runtime.startswith("/") else state_dir / "run"
+    return base / SOCKET_NAME
+
+
+def _xdg(environ: Mapping[str, str], name: str, default: str) -> Path:
+    """A directory of the XDG base directory specification; a relative one is ignored, as it says."""
+    base = environ.get(name, "")
+    return (Path(base) if base.startswith("/") else Path.home() / default) / "gpujobs"

@@ -1,0 +1,202 @@
+"""A server that answers by docs/protocol.md from tables, so that the client is tested without a daemon."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+def job(id: int, **changes: Any) -> dict[str, Any]:
+    fields = "reason message started_at ended_at node pid device progress expected_start exit results"
+    return {
+        "id": id,
+        "name": f"job-{id}",
+        "user": "alice",
+        "state": "PENDING",
+        "priority": 0,
+        "submitted_at": "2026-01-01T00:00:00.000000Z",
+        "attempt": 0,
+        **dict.fromkeys(fields.split()),
+        **changes,
+    }
+
+
+class Protocol(socketserver.ThreadingUnixStreamServer):
+    """Jobs, stored data and results in memory; `needs` are the data paths of every job file."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, Handler)
+        self.jobs: dict[int, dict[str, Any]] = {}
+        self.needs: list[str] = []
+        self.stored: set[str] = set()
+        self.requests: list[tuple[str, str, Any]] = []
+        self.files: dict[str, bytes] = {}
+        self.truncate = False
+        self.outcome: dict[str, Any] = {}
+        """What the next submitted jobs are at once."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Protocol
+
+    def address_string(self) -> str:
+        return "unix"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def answer(self, status: int, body: Any) -> None:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[: len(data) // 2] if self.server.truncate else data)
+        if self.server.truncate:
+            self.close_connection = True
+
+    def jobs(self, ids: list[int]) -> list[dict[str, Any]] | None:
+        unknown = [id for id in ids if id not in self.server.jobs]
+        if unknown:
+            self.answer(404, {"code": "usage", "message": f"job {unknown[0]} does not exist"})
+            return None
+        return [self.server.jobs[id] for id in ids]
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        sha256 = self.path.rpartition("/")[2]
+        assert hashlib.sha256(body).hexdigest() == sha256
+        self.server.requests.append(("PUT", self.path, len(body)))
+        self.server.stored.add(sha256)
+        self.answer(201, {})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.requests.append(("POST", self.path, body))
+        if self.path in ("/v1/jobs", "/v1/check"):
+            self.submit(body)
+        elif (jobs := self.jobs(body["ids"])) is not None:
+            self.answer(200, {"jobs": jobs})
+
+    def submit(self, body: dict[str, Any]) -> None:
+        needs = {
+            file["path"]: missing
+            for file in body["files"]
+            if (missing := [path for path in self.server.needs if path not in file["data"]])
+        }
+        hashes = {entry["sha256"] for file in body["files"] for entry in file["data"].values()}
+        broken = [file["path"] for file in body["files"] if "broken" in file["text"]]
+        if broken:
+            problems = [{"file": path, "line": 3, "message": "unknown key epoch"} for path in broken]
+            self.answer(400, {"code": "invalid_job_file", "message": "", "problems": problems})
+        elif needs:
+            self.answer(200, {"needs": needs})
+        elif hashes - self.server.stored:
+            self.answer(200, {"missing": sorted(hashes - self.server.stored)})
+        elif self.path == "/v1/check":
+            report = {"parameters": 12, "layers": [{"name": "first", "output": "(4)"}]}
+            self.answer(200, {"files": [{"path": f["path"], "report": report} for f in body["files"]]})
+        else:
+            start = len(self.server.jobs) + 1
+            jobs = [job(start + n, name=Path(f["path"]).stem) for n, f in enumerate(body["files"])]
+            self.server.jobs.update({j["id"]: {**j, **self.server.outcome} for j in jobs})
+            self.answer(201, {"jobs": jobs})
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        ids = [int(id) for id in query.get("ids", "").split(",") if id]
+        self.server.requests.append(("GET", url.path, query))
+        if url.path in ("/v1/jobs", "/v1/watch", "/v1/results"):
+            jobs = self.jobs(ids)
+            if jobs is None:
+                return
+            if url.path == "/v1/jobs":
+                chosen = jobs if ids else list(self.server.jobs.values())
+                limit = int(query.get("limit", len(chosen)))
+                self.answer(200, {"jobs": chosen[:limit], "total": len(chosen)})
+            elif url.path == "/v1/watch":
+                self.answer(200, b"".join(json.dumps({"job": j}).encode() + b"\n" for j in jobs))
+            else:
+                files = [{"name": n, "bytes": len(c)} for n, c in self.server.files.items()]
+                keys = {"directory": "/r/1", "metrics": {"loss": 0.5}, "files": files}
+                rows = [
+                    {"job": j["id"], **{k: j[k] for k in ("name", "user", "ended_at")}, **keys}
+                    for j in (jobs if ids else self.server.jobs.values())
+                ]
+                self.answer(200, {"results": rows})
+        elif url.path.endswith("/log"):
+            self.answer(200, b"line one\nline two\n")
+        elif url.path.startswith("/v1/results/"):
+            self.answer(200, self.server.files[url.path.split("/", 4)[4]])
+        elif url.path == "/v1/gpus":
+            self.answer(200, {"devices": [GPU], "nodes": [{"name": "box", "status": "ok", "message": ""}]})
+        elif (jobs := self.jobs([int(url.path.rpartition("/")[2])])) is not None:
+            self.answer(200, {"job": jobs[0], "spec": {"a": {"b": 1}}, "attempts": [], "events": [EVENT]})
+
+
+EVENT = {"at": "2026-01-01T00:00:00.000000Z", "kind": "submitted", "actor": "alice", "attempt": None}
+GPU = {
+    "node": "box",
+    "kind": "gpu",
+    "index": 0,
+    "uuid": "GPU-1",
+    "name": "A very long name of a GPU that no table of eighty columns can hold",
+    "memory_total_bytes": 80 << 30,
+    "memory_used_bytes": 3 << 30,
+    "utilization_percent": 97,
+    "state": "foreign",
+    "jobs": [],
+    "foreign": [{"pid": 77, "user": "bob", "memory_bytes": 2 << 30, "command": "python " + "x" * 200}],
+}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Protocol]:
+    with Protocol(str(tmp_path / "gpujobs.sock")) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+class Cli:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def __call__(self, *args: object, **environ: str) -> subprocess.CompletedProcess[str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("GPUJOBS", "XDG_"))}
+        given = {"PYTHONPATH": str(ROOT), "HOME": str(self.directory), **environ}
+        given.setdefault("GPUJOBS_STATE_DIR", str(self.directory))
+        return subprocess.run(
+            [sys.executable, "-m", "gpujobs", *map(str, args)],
+            env={**clean, **given},
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)

@@ -1,0 +1,255 @@
+"""The command line as a subprocess, against a server that answers by the protocol."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gpujobs.cli.app import COMMANDS
+from tests.unit.cli.conftest import ROOT, Cli, Protocol, job
+
+RUNNING = {
+    "state": "RUNNING",
+    "started_at": "2026-01-01T00:00:00Z",
+    "device": {"kind": "gpu", "index": 2, "uuid": "GPU-2", "name": "A"},
+    "progress": {"epoch": 3, "epochs": 20, "loss": 0.61234, "eta_seconds": 70},
+}
+
+
+def ended(state: str = "COMPLETED") -> dict[str, object]:
+    return {"state": state, "ended_at": "2026-01-01T00:01:00Z", "reason": "", "message": ""}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(cli: Cli, name: str) -> None:
+    done = cli(name, "--help")
+    assert done.returncode == 0
+    assert f"Example:\n    gpujobs {name}" in done.stdout
+
+
+def test_an_unknown_command_or_option_gets_the_nearest_name(cli: Cli) -> None:
+    wrong = cli("statsu")
+    assert (wrong.returncode, "Did you mean 'status'?" in wrong.stderr) == (2, True)
+    wrong = cli("status", "--jsn")
+    assert wrong.returncode == 2 and "--json" in wrong.stderr
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("cancel", 1), ("gpus",), ("logs", 1), ("stop",)])
+def test_no_daemon_is_exit_code_3_and_says_where_it_looked(cli: Cli, arguments: tuple[object, ...]) -> None:
+    done = cli(*arguments)
+    assert done.returncode == 3
+    assert str(cli.directory / "gpujobs.sock") in done.stderr and "gpujobs serve" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_status_json_is_always_an_array(cli: Cli, server: Protocol) -> None:
+    assert json.loads(cli("status", "--json").stdout) == []
+    server.jobs[1] = job(1)
+    assert [j["id"] for j in json.loads(cli("status", "--json").stdout)] == [1]
+    assert [j["id"] for j in json.loads(cli("status", "--json", 1).stdout)] == [1]
+
+
+def test_status_fits_80_columns_running_first_without_colour(cli: Cli, server: Protocol) -> None:
+    server.jobs[1] = job(1, name="n" * 100, user="u" * 40, reason="Resources", message="m" * 200)
+    server.jobs[2] = job(2, **RUNNING)
+    lines = cli("status").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[1].startswith("2 ") and "epoch 3/20 loss 0.6123" in lines[1]
+    assert "\x1b" not in "".join(lines)
+
+
+def test_status_shows_no_control_characters_of_a_name(cli: Cli, server: Protocol) -> None:
+    server.jobs[1] = job(1, name="a\x1b[2Jb\nc")
+    assert "\x1b" not in cli("status").stdout
+
+
+def test_status_limits_rows_for_people_only(cli: Cli, server: Protocol) -> None:
+    server.jobs.update({id: job(id) for id in range(1, 151)})
+    assert "... and 50 more (--limit 0 shows all, --json has them all)" in cli("status").stdout
+    assert len(cli("status", "--limit", 0).stdout.splitlines()) == 151
+    assert len(json.loads(cli("status", "--json").stdout)) == 150
+
+
+def test_an_id_that_does_not_exist_is_exit_code_2(cli: Cli, server: Protocol) -> None:
+    done = cli("status", 99)
+    assert (done.returncode, done.stderr) == (2, "gpujobs: job 99 does not exist\n")
+
+
+def test_all_problems_of_all_files_are_shown_and_nothing_is_sent(cli: Cli, server: Protocol) -> None:
+    d = cli.directory
+    (d / "empty.yaml").write_text("")
+    (d / "latin.yaml").write_bytes(b"name: \xe9")
+    (d / "large.yaml").write_bytes(b"#" * (1 << 20 | 1))
+    (d / "dir").mkdir()
+    os.mkfifo(d / "pipe")
+    done = cli("submit", "none.yaml", "dir", "empty.yaml", "latin.yaml", "large.yaml", "pipe")
+    starts = ["none.yaml: does not", "dir: is a dir", "empty.yaml: is empty", "latin.yaml: is not UTF-8"]
+    starts += ["large.yaml: is larger", "pipe: is not a regular"]
+    assert done.returncode == 2
+    for line, start in zip(done.stderr.splitlines(), starts, strict=True):
+        assert line.startswith(start)
+    assert server.requests == []
+
+
+def test_problems_of_the_daemon_have_file_and_line(cli: Cli, server: Protocol) -> None:
+    (cli.directory / "a.yaml").write_text("broken")
+    done = cli("submit", "./a.yaml")
+    assert (done.returncode, done.stderr) == (2, "./a.yaml:3: unknown key epoch\n")
+
+
+def test_submit_hashes_and_uploads_equal_data_once(cli: Cli, server: Protocol) -> None:
+    jobs = cli.directory / "jobs"
+    jobs.mkdir()
+    (jobs / "x.npz").write_bytes(b"data" * 1_000_000)
+    for name in "ab":
+        (jobs / f"{name}.yaml").write_text("x: 1")
+    server.needs = ["x.npz"]
+    done = cli("submit", "--json", "--set", "a.b=1", "--after", 5, "jobs/a.yaml", "jobs/b.yaml")
+    assert [j["name"] for j in json.loads(done.stdout)] == ["a", "b"]
+    assert [r[0] for r in server.requests] == ["POST", "POST", "PUT", "POST"]
+    assert server.requests[2][2] == 4_000_000
+    bodies = [r[2] for r in server.requests if r[0] == "POST"]
+    assert len({body["request_key"] for body in bodies}) == 1
+    assert bodies[0]["set"] == {"a.b": "1"} and bodies[0]["options"] == {"after": [5]}
+
+
+def test_missing_data_names_the_job_file_and_the_path_as_written(cli: Cli, server: Protocol) -> None:
+    (cli.directory / "a.yaml").write_text("x: 1")
+    server.needs = ["d/none.npz"]
+    done = cli("submit", "a.yaml")
+    assert done.returncode == 2
+    assert done.stderr.startswith("a.yaml: data file d/none.npz: does not exist")
+
+
+def test_run_prints_predicted_beside_expected(cli: Cli, server: Protocol) -> None:
+    (cli.directory / "job-1.yaml").write_text("x: 1")
+    results = cli.directory / "results" / "1"
+    predictions = {"train": {"y_class": [1, 2], "y_true": [1, 3], "accuracy": 0.5}}
+    server.files = {"metrics.json": json.dumps({"predictions": predictions}).encode()}
+    server.outcome = {**ended(), "results": str(results)}
+    done = cli("run", "job-1.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "predicted  1 2\n    expected   1 3" in done.stdout
+    assert "results/1/model.keras" in done.stdout and str(results) not in done.stdout
+
+
+def test_run_of_a_failed_job_shows_why_and_the_end_of_its_log(cli: Cli, server: Protocol) -> None:
+    (cli.directory / "a.yaml").write_text("x: 1")
+    server.outcome = {**ended("FAILED"), "reason": "Signal", "message": "killed by SIGSEGV"}
+    done = cli("run", "a.yaml")
+    assert done.returncode == 1
+    assert "Signal: killed by SIGSEGV" in done.stdout and "    line two\n" in done.stdout
+
+
+def test_wait_exits_1_where_a_job_did_not_complete(cli: Cli, server: Protocol) -> None:
+    server.jobs = {1: job(1, **ended()), 2: job(2, **ended("FAILED")), 3: job(3)}
+    assert cli("wait", 1).returncode == 0
+    assert cli("wait", 1, 2).returncode == 1
+    assert cli("wait", 3).returncode == 3, "the stream ended before the job did"
+
+
+def test_gpus_fits_80_columns_with_foreign_processes_below(cli: Cli, server: Protocol) -> None:
+    lines = cli("gpus").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[2].startswith("  foreign: bob pid 77 2.0 GiB python")
+    assert json.loads(cli("gpus", "--json").stdout)[0]["uuid"] == "GPU-1"
+
+
+@pytest.mark.parametrize("verb", ["cancel", "hold", "release", "requeue"])
+def test_changes_ask_for_each_id_once(cli: Cli, server: Protocol, verb: str) -> None:
+    server.jobs[1] = job(1)
+    assert cli(verb, 1, 1).returncode == 0
+    assert server.requests == [("POST", f"/v1/jobs/{verb}", {"ids": [1]})]
+
+
+def test_show_logs_check_results(cli: Cli, server: Protocol) -> None:
+    server.jobs[1] = job(1, **RUNNING)
+    server.files = {"log.txt": b"x"}
+    (cli.directory / "a.yaml").write_text("x: 1")
+    assert "b: 1" in cli("show", 1).stdout
+    assert cli("logs", 1, "--tail", 2).stdout == "line one\nline two\n"
+    assert "a.yaml: valid" in cli("check", "a.yaml").stdout
+    assert "log.txt" in cli("results", 1).stdout and "loss=0.5" in cli("results").stdout
+
+
+def test_fetch_is_whole_or_not_there(cli: Cli, server: Protocol) -> None:
+    server.jobs[1] = job(1, **ended())
+    server.files = {"model.keras": b"k" * 1000, "tensorboard/events": b"e"}
+    assert cli("fetch", 1).returncode == 0
+    assert (cli.directory / "1-job-1" / "tensorboard" / "events").read_bytes() == b"e"
+    again = cli("fetch", 1)
+    assert (again.returncode, "1-job-1 exists" in again.stderr) == (2, True)
+
+
+def test_fetch_stays_inside_its_directory(cli: Cli, server: Protocol) -> None:
+    server.jobs[1] = job(1, **ended())
+    server.files = {"../evil": b"e"}
+    assert cli("fetch", 1, "out").returncode == 1
+    assert sorted(p.name for p in cli.directory.iterdir()) == ["gpujobs.sock"]
+
+
+def test_an_answer_cut_short_is_exit_code_3(cli: Cli, server: Protocol) -> None:
+    server.jobs[1] = job(1)
+    server.truncate = True
+    assert cli("status").returncode == 3
+
+
+def test_a_socket_path_over_107_bytes(cli: Cli, server: Protocol) -> None:
+    deep = cli.directory / ("d" * 120)
+    deep.mkdir()
+    (deep / "gpujobs.sock").symlink_to(cli.directory / "gpujobs.sock")
+    assert cli("status", GPUJOBS_STATE_DIR=str(deep)).returncode == 0
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="changes its uid")
+def test_a_server_of_another_user_is_sent_nothing(cli: Cli, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        path = tmp_path / "gpujobs.sock"
+        listener.bind(str(path))
+        pid = os.fork()
+        if pid == 0:
+            os.setuid(12345)
+            listener.listen()  # The credentials a client sees are those of this moment.
+            signal.pause()
+        try:
+            deadline = time.monotonic() + 30
+            status = cli("status")
+            while status.returncode == 3 and time.monotonic() < deadline:
+                status = cli("status")
+            assert status.returncode == 5
+            assert "Nothing was sent" in status.stderr
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def test_a_closed_pipe_is_quiet(cli: Cli, server: Protocol) -> None:
+    server.jobs.update({id: job(id) for id in range(1, 5000)})
+    command = f"{sys.executable} -m gpujobs status --json | head -1"
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "GPUJOBS_STATE_DIR": str(cli.directory)}
+    done = subprocess.run(command, shell=True, env=environ, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[\n", "")
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("submit", "a.yaml"), ("--help",)])
+def test_nothing_slow_is_imported(cli: Cli, server: Protocol, arguments: tuple[str, ...]) -> None:
+    (cli.directory / "a.yaml").write_text("x: 1")
+    done = cli(*arguments, PYTHONPROFILEIMPORTTIME="1")
+    assert done.returncode == 0
+    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
+    slow = {"ray", "tensorflow", "keras", "pydantic", "aiohttp", "numpy", "rich", "yaml", "asyncio"}
+    assert "click" in imported and not imported & slow
+
+
+def test_doctor_works_without_a_daemon(cli: Cli) -> None:
+    checks = {check["name"]: check for check in json.loads(cli("doctor", "--json").stdout)}
+    assert checks["python"]["ok"] is True
+    assert "no daemon answers" in checks["daemon"]["message"]
