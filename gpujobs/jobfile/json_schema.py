@@ -1,0 +1,55 @@
+"""The job file's JSON Schema, for editors. `schema.json` beside this file is its output (scripts/catalogue)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpujobs.jobfile.keras_names import catalogue
+from gpujobs.jobfile.schema import JobFile
+
+_TEXT = {"type": "string"}
+
+
+def json_schema() -> dict[str, Any]:
+    """Draft 2020-12, with the short forms that the models take before validation, and Keras's names."""
+    schema = JobFile.model_json_schema()
+    parts = schema["$defs"]
+    parts["DataSource"] = {"anyOf": [_TEXT, parts["DataSource"]]}
+    prediction = parts["Prediction"]
+    prediction["required"] = []
+    parts["Prediction"] = {"anyOf": [_TEXT, prediction]}
+    duration = {"type": "string", "pattern": r"^(\d+:[0-5]\d:[0-5]\d|(\d+[smhd])+)$"}
+    parts["Resources"]["properties"]["time_limit"]["anyOf"].append(duration)
+    parts["Model"]["properties"]["layers"]["items"] = _named("layers")
+    training = parts["Training"]["properties"]
+    training["loss"] |= _named("losses")
+    training["optimizer"] |= _named("optimizers")
+    training["metrics"]["items"] = {"anyOf": [_named("metrics"), _TEXT]}
+    settings = {"type": "object", "minProperties": 1}
+    schema["properties"]["sweep"] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "grid": {**settings, "additionalProperties": {"type": "array", "minItems": 1}},
+            "list": {"type": "array", "minItems": 1, "items": settings},
+        },
+    }
+    schema["required"] = [name for name in schema["required"] if name != "name"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _named(section: str) -> dict[str, Any]:
+    known = catalogue()[section]
+    arguments = {name: {"type": ["object", "null"]} for name in known["classes"]}
+    return {
+        "anyOf": [
+            {"enum": sorted({*known["classes"], *known["ids"]})},
+            {
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": 1,
+                "additionalProperties": section != "layers",
+                "properties": arguments,
+            },
+        ]
+    }

@@ -1,0 +1,200 @@
+"""Checks layers, losses, optimizers and metrics against Keras's own names, without importing Keras.
+
+`catalogue.json` holds the names and signatures; `scripts/catalogue` writes it from the installed Keras.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from gpujobs.jobfile.reader import Path, describe, dotted
+
+CODE_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+_SINGULAR = {
+    "layers": "layer",
+    "losses": "loss",
+    "metrics": "metric",
+    "optimizers": "optimizer",
+    "schedules": "learning rate schedule",
+    "activations": "activation",
+    "initializers": "initializer",
+    "regularizers": "regularizer",
+    "constraints": "constraint",
+}
+_SECTION_OF = {
+    "activation": "activations",
+    "initializer": "initializers",
+    "regularizer": "regularizers",
+    "constraint": "constraints",
+    "layer": "layers",
+}
+
+
+@lru_cache(maxsize=1)
+def catalogue() -> dict[str, Any]:
+    text = files("gpujobs.jobfile").joinpath("catalogue.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean X?`, or nothing where no known name resembles it."""
+    by_lower = {one.lower(): one for one in known}
+    found = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return f"; did you mean {by_lower[found[0]]}?" if found else ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_size(value: Any) -> bool:
+    return _is_count(value) or (isinstance(value, list) and bool(value) and all(map(_is_count, value)))
+
+
+RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "count": (_is_count, "an integer of at least 1"),
+    "size": (_is_size, "an integer of at least 1, or a list of them"),
+    "rate": (lambda value: _is_number(value) and 0 <= value < 1, "a number of at least 0 and below 1"),
+    "number": (_is_number, "a number"),
+    "bool": (lambda value: isinstance(value, bool), "true or false"),
+    "string": (lambda value: isinstance(value, str), "text"),
+    "any": (lambda value: True, ""),
+}
+
+
+@dataclass(slots=True)
+class KerasCheck:
+    """One pass over what a job file says in Keras's words. Problems gather in `problems`, by path."""
+
+    problems: list[tuple[Path, str]] = field(default_factory=list)
+
+    def layers(self, value: list[Any], path: Path) -> list[dict[str, Any]]:
+        """Every layer as {Name: {arguments}}. Names that are given twice are a problem, as in Keras."""
+        checked = [self.named("layers", layer, (*path, index)) for index, layer in enumerate(value)]
+        first: dict[str, int] = {}
+        for index, layer in enumerate(checked):
+            if not isinstance(layer, dict):
+                continue
+            for kind, arguments in layer.items():
+                name = arguments.get("name")
+                if isinstance(name, str) and first.setdefault(name, index) != index:
+                    at = (*path, index, kind, "name")
+                    self._report(at, f'is "{name}", as model.layers[{first[name]}] is named; names must differ')
+        return checked
+
+    def loss(self, value: Any, path: Path) -> Any:
+        return self.named("losses", value, path)
+
+    def metrics(self, value: list[Any], path: Path) -> list[Any]:
+        return [self._metric(metric, (*path, index)) for index, metric in enumerate(value)]
+
+    def _metric(self, value: Any, path: Path) -> Any:
+        if isinstance(value, str) and value in catalogue()["losses"]["ids"]:
+            return value  # Keras takes any loss function as a metric too
+        return self.named("metrics", value, path)
+
+    def optimizer(self, value: Any, path: Path) -> Any:
+        """As {Name: {arguments}}, whichever way it was written."""
+        return self.named("optimizers", value, path)
+
+    def named(self, section: str, value: Any, path: Path) -> Any:
+        """A name, or {Name: {arguments}}, of a section of the catalogue; as the resolved form has it."""
+        known = catalogue()[section]
+        if isinstance(value, str):
+            return self._bare_name(section, value, path)
+        if not isinstance(value, dict) or len(value) != 1:
+            found = f"has {len(value)} keys" if isinstance(value, dict) else f"is {describe(value)}"
+            example = next(iter(known["classes"]), next(iter(known["ids"]), ""))
+            form = f"the name of one {_SINGULAR[section]}"
+            if known["classes"]:
+                form += f", or {{{'LSTM' if section == 'layers' else example}: {{arguments}}}}"
+            self._report(path, f"{found}; expected {form}")
+            return value
+        [(written, arguments)] = value.items()
+        name = known["ids"].get(written, written)
+        signature = known["classes"].get(name)
+        if signature is None:
+            if written in known["ids"]:
+                self._report((*path, written), f"is a function, which takes no arguments; write {written} alone")
+            else:
+                self._unknown(section, written, (*path, written))
+            return value
+        return {name: self._arguments(signature, arguments, (*path, written))}
+
+    def _bare_name(self, section: str, written: str, path: Path) -> Any:
+        known = catalogue()[section]
+        name = known["ids"].get(written, written)
+        signature = known["classes"].get(name)
+        if signature is None:
+            if written not in known["ids"]:
+                self._unknown(section, written, path)
+            return written
+        missing = self._missing(signature, ())
+        if missing:
+            self._report(path, f"{written} needs {missing}; write {{{written}: {{{missing}: ...}}}}")
+        return {name: {}} if section in ("layers", "optimizers", "schedules") else written
+
+    def _unknown(self, section: str, name: str, path: Path) -> None:
+        known = catalogue()[section]
+        if name in CODE_LAYERS:
+            message = f"{name} is a layer that carries code; only Keras's built-in layers without code can be used"
+        else:
+            message = f"{name} is not a known {_SINGULAR[section]}{nearest(name, [*known['classes'], *known['ids']])}"
+        self._report(path, message)
+
+    def _arguments(self, signature: dict[str, Any], arguments: Any, path: Path) -> dict[str, Any]:
+        if arguments is None:
+            arguments = {}
+        if not isinstance(arguments, dict):
+            self._report(path, f"is {describe(arguments)}; expected a mapping of arguments")
+            return {}
+        checked = {}
+        for name, value in arguments.items():
+            if name not in signature:
+                message = f"is not an argument of {path[-1]}{nearest(name, signature)}"
+                self._report((*path, name), message)
+            else:
+                checked[name] = self._argument(signature[name], value, (*path, name))
+        missing = self._missing(signature, arguments)
+        if missing:
+            self._report(path, f"needs {missing}")
+        return checked
+
+    @staticmethod
+    def _missing(signature: dict[str, Any], given: Iterable[str]) -> str:
+        required = [name for name, one in signature.items() if one.get("required") and name not in given]
+        return " and ".join(required)
+
+    def _argument(self, rule: dict[str, Any], value: Any, path: Path) -> Any:
+        kind = rule["type"]
+        if value is None and (rule.get("optional") or kind in ("activation", "any")):
+            return None
+        if kind in _SECTION_OF:
+            return self.named(_SECTION_OF[kind], value, path)
+        if kind == "learning_rate":
+            return self._learning_rate(value, path)
+        accepts, expected = RULES[kind]
+        if not accepts(value):
+            self._report(path, f"is {describe(value)}; expected {expected}")
+        return value
+
+    def _learning_rate(self, value: Any, path: Path) -> Any:
+        if isinstance(value, dict | str):
+            return self.named("schedules", value, path)
+        if not _is_number(value) or value < 0:
+            self._report(path, f"is {describe(value)}; expected a positive number, or a learning rate schedule")
+        return value
+
+    def _report(self, path: Path, message: str) -> None:
+        self.problems.append((path, f"{dotted(path)} {message}" if message[0].islower() else f"{dotted(path)}: {message}"))

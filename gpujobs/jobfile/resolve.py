@@ -1,0 +1,199 @@
+"""From the text of a job file to the jobs that it makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Any
+
+import yaml
+
+from gpujobs.errors import JobFileError, Problem
+from gpujobs.jobfile.reader import Document, Path, ReadError, read, read_value
+from gpujobs.jobfile.settings import SettingError, parse_key, with_value
+from gpujobs.jobfile.sweep import Setting, combinations
+from gpujobs.jobfile.validate import validate
+
+Origins = dict[Path, str | Path]
+"""Where a path's value came from, if not from its own place: an option's text, or another place in the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedJob:
+    """One valid job. `resolved` is a job file itself, with every default; jobs may share its parts: never change it.
+
+    `data_paths` are as written, relative to the job file's directory, each once; `in_place_paths` are those of
+    them that are used where they lie. `group` is the file's name where a sweep made this job.
+    """
+
+    name: str
+    resolved: dict[str, Any]
+    data_paths: tuple[str, ...]
+    in_place_paths: tuple[str, ...]
+    time_limit_seconds: int | None
+    requested_gpu: int | None
+    priority: int
+    retries: int
+    group: str | None = None
+    sweep_values: Mapping[str, Any] = field(default_factory=dict)
+    _line: Callable[[str], int | None] = field(default=lambda _: None, repr=False, compare=False)
+
+    def line_of(self, key: str) -> int | None:
+        """The line of a dotted key in the job file; None where the file does not have it."""
+        return self._line(key)
+
+
+def load(path_as_named: str, text: str, overrides: Mapping[str, str] = {}) -> ResolvedJob:  # noqa: B006
+    """The one job of a file. Raises JobFileError with every problem, also where a sweep makes several."""
+    jobs = expand(path_as_named, text, overrides)
+    if len(jobs) != 1:
+        raise JobFileError([Problem(path_as_named, None, f"the sweep makes {len(jobs)} jobs; expected one job")])
+    return jobs[0]
+
+
+def expand(path_as_named: str, text: str, overrides: Mapping[str, str] = {}) -> list[ResolvedJob]:  # noqa: B006
+    """Every job that a file makes: one, or as many as its sweep says. Raises JobFileError with every problem."""
+    path = PurePath(path_as_named)
+    language = "toml" if path.suffix.lower() == ".toml" else "yaml"
+    outcome = _expand(language, path.stem or "job", text, tuple(overrides.items()))
+    if isinstance(outcome, _Invalid):
+        raise JobFileError([Problem(file or path_as_named, line, what) for file, line, what in outcome.problems])
+    return list(outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class _Invalid:
+    """(an option instead of the file or None, line, message) of each problem."""
+
+    problems: tuple[tuple[str | None, int | None, str], ...]
+
+
+@lru_cache(maxsize=64)
+def _expand(
+    language: str, default_name: str, text: str, overrides: tuple[tuple[str, str], ...]
+) -> tuple[ResolvedJob, ...] | _Invalid:
+    """Cached by text, so that a thousand equal files cost one. The file's path is not part of the answer."""
+    try:
+        document = read(text, language)
+    except ReadError as error:
+        return _Invalid(((None, error.line, error.message),))
+    problems: list[tuple[str | None, int | None, str]] = [(None, line, what) for line, what in document.problems]
+    origins: Origins = {}
+    tree = {"name": default_name, **document.tree}
+    for key, written in overrides:
+        option = f"--set {key}={written}"
+        try:
+            path, value = _setting(key, written)
+            tree = with_value(tree, path, value)
+            origins[path] = option
+        except (SettingError, ReadError) as error:
+            problems.append((option, None, str(error)))
+    sweep = tree.pop("sweep", None)
+    points: list[tuple[Setting, ...]] = [()]
+    if "sweep" in document.tree:
+        points, found = combinations(sweep)
+        problems += [(None, document.line(path), what) for path, what in found]
+    jobs: list[ResolvedJob] = []
+    for point in points or [()]:
+        outcome = _one(document, tree, origins, point, len(jobs) if "sweep" in document.tree else None)
+        if isinstance(outcome, _Invalid):
+            problems += outcome.problems
+            if len(problems) > 100:
+                break
+        else:
+            jobs.append(outcome)
+    if problems:
+        by_line = sorted(dict.fromkeys(problems), key=lambda one: (one[0] or "", one[1] or 0))
+        return _Invalid(tuple(by_line))
+    return tuple(jobs)
+
+
+def _setting(key: str, written: str) -> tuple[Path, Any]:
+    path = parse_key(key)
+    return path, written if path == ("name",) else read_value(written)
+
+
+def _one(
+    document: Document, tree: dict[str, Any], origins: Origins, point: tuple[Setting, ...], number: int | None
+) -> ResolvedJob | _Invalid:
+    origins = dict(origins)
+    for key, path, value, at in point:
+        try:
+            tree = with_value(tree, path, value)
+            origins[path] = at
+        except SettingError as error:
+            return _Invalid(((None, document.line(at), f"{key}: {error}"),))
+    resolved, found = validate(tree)
+    if found:
+        return _Invalid(tuple((*_place(document, origins, path), what) for path, what in found))
+    group = resolved["name"] if number is not None else None
+    if number is not None:
+        resolved["name"] = f"{group[:90]}-{number + 1}" if group else str(number)
+    return _resolved_job(resolved, group, {key: value for key, _, value, _ in point}, document)
+
+
+def _place(document: Document, origins: Origins, path: Path) -> tuple[str | None, int | None]:
+    """The option, or the line, that is to blame for the value at `path`."""
+    for length in range(len(path), 0, -1):
+        origin = origins.get(path[:length])
+        if isinstance(origin, str):
+            return origin, None
+        if origin is not None:
+            return None, document.line(origin)
+        if path[:length] in document.lines:
+            break
+    return None, document.line(path)
+
+
+def _resolved_job(
+    resolved: dict[str, Any], group: str | None, sweep_values: dict[str, Any], document: Document
+) -> ResolvedJob:
+    data = resolved["data"]
+    entries = [data["train"], data["validation"], *resolved["predict"]]
+    files = [entry for entry in entries if entry is not None and "path" in entry]
+    return ResolvedJob(
+        name=resolved["name"],
+        resolved=resolved,
+        data_paths=tuple(dict.fromkeys(entry["path"] for entry in files)),
+        in_place_paths=tuple(dict.fromkeys(entry["path"] for entry in files if entry["in_place"])),
+        time_limit_seconds=resolved["resources"]["time_limit"],
+        requested_gpu=resolved["resources"]["gpu"],
+        priority=resolved["priority"],
+        retries=resolved["retries"],
+        group=group,
+        sweep_values=sweep_values,
+        _line=lambda key: document.lines.get(parse_key(key)),
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.2 would read as something else, and writes no anchors for shared parts."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        plain = text.isidentifier() and text.lower() not in ("null", "true", "false")
+        if plain:
+            return self.represent_scalar("tag:yaml.org,2002:str", text)
+        return self.represent_scalar("tag:yaml.org,2002:str", json.dumps(text, ensure_ascii=False), style='"')
+
+
+def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isidentifier() else '"')
+
+
+def _represent_float(dumper: _Dumper, value: float) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:float", repr(value))
+
+
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(float, _represent_float)
+
+
+def dump(resolved: Mapping[str, Any]) -> str:
+    """A resolved job file as YAML. Reading it again gives the same job."""
+    return yaml.dump(dict(resolved), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
