@@ -1,0 +1,89 @@
+"""From what is known of a trainer's end to the state and the reason of the attempt."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gpujobs.model import Reason, State
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """`status` is waitpid's; `stop_reason` is "time_limit", or the reason in stop.json, or None."""
+
+    status: int
+    has_results: bool
+    error: Mapping[str, Any] | None = None
+    stop_reason: str | None = None
+    time_limit_seconds: float | None = None
+    oom_killed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    state: State
+    reason: Reason
+    message: str
+    stopped_for: str | None = None
+
+
+def classify(ending: Ending) -> Verdict:
+    code = os.waitstatus_to_exitcode(ending.status)
+    if code == 0 and ending.has_results:
+        return Verdict(State.COMPLETED, Reason.NONE, "")
+    if ending.stop_reason is not None:
+        return _stopped(ending)
+    if ending.error is not None:
+        return _failed(_reason(ending.error), str(ending.error.get("message", ""))[:2000])
+    if code == -signal.SIGKILL and ending.oom_killed:
+        return _failed(Reason.HOST_OUT_OF_MEMORY, "killed by the kernel, which ran out of memory")
+    if code < 0:
+        return _failed(Reason.SIGNAL, f"killed by {signal_name(-code)} (signal {-code})")
+    if code == 0:
+        return _failed(
+            Reason.TRAINING_ERROR, "the trainer exited with code 0 before its results were written"
+        )
+    return _failed(Reason.NON_ZERO_EXIT, f"the trainer exited with code {code}")
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"real-time signal {number}"
+
+
+def _stopped(ending: Ending) -> Verdict:
+    if ending.stop_reason == "time_limit":
+        return _failed(Reason.TIME_LIMIT, f"reached its time limit of {ending.time_limit_seconds:g} seconds")
+    if ending.stop_reason in ("preempt", "shutdown"):
+        return Verdict(State.CANCELLED, Reason.NONE, "", ending.stop_reason)
+    return _failed(Reason.CANCELLED_BY_USER, "cancelled")
+
+
+def _failed(reason: Reason, message: str) -> Verdict:
+    return Verdict(reason.final_state or State.FAILED, reason, message)
+
+
+TRAINER_REASONS = frozenset(
+    {
+        Reason.TRAINING_ERROR,
+        Reason.DATA_ERROR,
+        Reason.DEVICE_MISMATCH,
+        Reason.HOST_OUT_OF_MEMORY,
+        Reason.DEVICE_OUT_OF_MEMORY,
+    }
+)
+
+
+def _reason(error: Mapping[str, Any]) -> Reason:
+    """The trainer runs what a user wrote: only reasons that a trainer may give are believed."""
+    try:
+        reason = Reason(error.get("reason", ""))
+    except ValueError:
+        return Reason.TRAINING_ERROR
+    return reason if reason in TRAINER_REASONS else Reason.TRAINING_ERROR

@@ -1,0 +1,43 @@
+"""Errors of a training, each with the reason that the job gets."""
+
+from __future__ import annotations
+
+from gpujobs.model import Reason
+
+
+class TrainerError(Exception):
+    reason = Reason.TRAINING_ERROR
+
+
+class DataError(TrainerError):
+    reason = Reason.DATA_ERROR
+
+
+class DeviceMismatchError(TrainerError):
+    reason = Reason.DEVICE_MISMATCH
+
+
+class Stopped(Exception):
+    """The training was asked to stop, and has saved its checkpoint."""
+
+
+def reason_of(error: BaseException) -> Reason:
+    """The reason for an error of ours, of Keras or of TensorFlow."""
+    if isinstance(error, TrainerError):
+        return error.reason
+    if isinstance(error, MemoryError):
+        return Reason.HOST_OUT_OF_MEMORY
+    text = str(error)
+    exhausted = type(error).__name__ == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in text
+    if exhausted:
+        on_gpu = "device:GPU" in text or "GPU_" in text
+        return Reason.DEVICE_OUT_OF_MEMORY if on_gpu else Reason.HOST_OUT_OF_MEMORY
+    return Reason.TRAINING_ERROR
+
+
+def describe(error: BaseException) -> str:
+    """One short paragraph for a person."""
+    if isinstance(error, TrainerError):
+        return str(error)
+    text = " ".join(str(error).split())[:500]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,59 @@
+"""The files of a finished job, as docs name them; log.txt is added where they are collected."""
+
+from __future__ import annotations
+
+import csv
+import json
+import platform
+import resource
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gpujobs.trainer import backend
+from gpujobs.trainer.spec import Spec
+
+
+def history(path: Path, rows: list[dict[str, float]]) -> None:
+    """As Keras's CSVLogger writes it: `epoch` first, the metrics by name."""
+    keys = ["epoch", *sorted(rows[0].keys() - {"epoch"})] if rows else ["epoch"]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=keys)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def values(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Final and best value of each metric; the best of a loss or an error is the smallest."""
+    result: dict[str, dict[str, float]] = {"final": {}, "best": {}}
+    for name in sorted(rows[-1].keys() - {"epoch"}) if rows else ():
+        series = [row[name] for row in rows]
+        best = min if any(word in name for word in ("loss", "error", "mae", "mse")) else max
+        result["final"][name], result["best"][name] = series[-1], best(series)
+    return result
+
+
+def environment(spec: Spec) -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        **backend.versions(),
+        "device": dict(spec.device),
+        "seed": spec.jobfile["training"].get("seed"),
+        "data": {name: entry["sha256"] for name, entry in spec.data.items()},
+    }
+
+
+def peak_memory_bytes() -> int:
+    """Of this process, on the host."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def write(results: Path, spec: Spec, rows: list[dict[str, float]], metrics: Mapping[str, Any]) -> None:
+    """All but the model and the predictions; metrics.json last: it says that the results are whole."""
+    history(results / "history.csv", rows)
+    (results / "job.yaml").write_text(yaml.safe_dump(dict(spec.jobfile), sort_keys=False))
+    (results / "environment.json").write_text(json.dumps(environment(spec), indent=2) + "\n")
+    backend.write_scalars(str(results / "tensorboard"), rows)
+    (results / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")

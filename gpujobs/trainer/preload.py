@@ -1,0 +1,57 @@
+"""Imports everything that a trainer may import, so that a child who may not read the installation can train.
+
+No TensorFlow operation, no listing of devices and no CUDA here: a fork would break.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+MODULES = (
+    "numpy.random",
+    "numpy.lib.format",
+    "tensorflow",
+    "keras",
+    "keras.src.saving.saving_lib",
+    "h5py",
+    "zipfile",
+    "tempfile",
+    "traceback",
+    "yaml",
+    "encodings.idna",
+    "gpujobs.trainer.backend",
+    "gpujobs.trainer.building",
+    "gpujobs.trainer.checkpoint",
+    "gpujobs.trainer.child",
+    "gpujobs.trainer.data",
+    "gpujobs.trainer.inspect",
+    "gpujobs.trainer.outputs",
+    "gpujobs.trainer.prediction",
+    "gpujobs.trainer.supervisor",
+    "gpujobs.trainer.train",
+)
+
+
+def load() -> None:
+    for name in MODULES:
+        importlib.import_module(name)
+    import keras
+    import tensorflow as tf
+
+    # Both packages load their parts when they are first named.
+    for part in (
+        keras.layers,
+        keras.losses,
+        keras.metrics,
+        keras.optimizers,
+        keras.initializers,
+        keras.utils,
+    ):
+        dir(part)
+    _ = (
+        tf.compat.v1.Event,
+        tf.io.TFRecordWriter,
+        tf.config.experimental.set_memory_growth,
+        tf.function,
+        tf.data.Dataset,
+    )

@@ -1,0 +1,120 @@
+"""What Linux tells about processes, and small durable files. Standard library only."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def prctl(option: int, value: int) -> None:
+    """Raises OSError where the kernel refuses."""
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"prctl({option}, {value}): {os.strerror(code)}")
+
+
+def clear_environment() -> None:
+    """Empties os.environ and makes libc forget the strings of the initial environment area."""
+    os.environ.clear()
+    _libc.clearenv()
+
+
+def stat_fields(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from `state` (field 3) on; the command's name may hold spaces."""
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+
+
+def start_ticks(pid: int) -> int:
+    """When the process started, in clock ticks since boot: with the pid and boot id it is unique."""
+    return int(stat_fields(pid)[19])
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def identify(pid: int) -> dict[str, int]:
+    return {"pid": pid, "start_ticks": start_ticks(pid)}
+
+
+def children(parent: int) -> list[int]:
+    """Pids of the direct children of a process, zombies included."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                if int(stat_fields(int(entry))[1]) == parent:
+                    found.append(int(entry))
+            except (OSError, IndexError):
+                continue
+    return found
+
+
+def kill_children() -> None:
+    """Ends and reaps every child of this process, and what falls to it as their subreaper."""
+    while True:
+        for pid in children(os.getpid()):
+            os.kill(pid, signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def close_all_except(*keep: int) -> None:
+    """Closes every descriptor from 3 on but these."""
+    for entry in os.listdir("/proc/self/fd"):
+        number = int(entry)
+        if number > 2 and number not in keep:
+            try:
+                os.close(number)
+            except OSError:  # the directory that was listed
+                continue
+
+
+def oom_kills() -> int:
+    """The kernel's count of processes killed for memory: the machine's, plus this cgroup's where it has one."""
+    count = 0
+    for path in (Path("/proc/vmstat"), *_memory_events()):
+        try:
+            lines = path.read_text().splitlines()
+        except OSError:
+            continue
+        count += sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    return count
+
+
+def _memory_events() -> list[Path]:
+    try:
+        text = Path("/proc/self/cgroup").read_text()
+    except OSError:
+        return []
+    groups = [line[4:].strip("/") for line in text.splitlines() if line.startswith("0::/")]
+    return [Path("/sys/fs/cgroup") / group / "memory.events" for group in groups]
+
+
+def write_json(path: Path, value: Any, *, durable: bool = False) -> None:
+    """Replaces `path` atomically; `durable` also waits for the disk."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w") as file:
+        json.dump(value, file)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    temporary.replace(path)
+    if durable:
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

@@ -1,0 +1,57 @@
+"""UNIX sockets at paths that may be longer than the kernel's 107 bytes."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def short_path(path: Path) -> Iterator[str]:
+    """A short name of `path`, through a descriptor of its directory."""
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
+
+
+def listen(path: Path) -> socket.socket:
+    """A listening stream socket at `path`, mode 0600; a stale one is replaced."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    old = os.umask(0o177)
+    try:
+        with short_path(path) as name:
+            listener.bind(name)
+    finally:
+        os.umask(old)
+    listener.listen(128)
+    return listener
+
+
+def connect(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with short_path(path) as name:
+        connection.connect(name)
+    return connection
+
+
+class Notifier:
+    """Datagrams to the agent, which are lost without harm when nobody listens."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = Path(path) if path else None
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+
+    def send(self, message: bytes) -> None:
+        if self._path is None:
+            return
+        try:
+            with short_path(self._path) as name:
+                self._socket.sendto(message, name)
+        except OSError:
+            return

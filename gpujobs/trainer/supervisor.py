@@ -1,0 +1,280 @@
+"""The supervisor of one attempt: it outlives the daemon, the agent and the launcher.
+
+It starts the trainer, pumps its output and progress, enforces the time limit, ends it on request, leaves no
+process behind, and writes how it ended. See docs/protocol.md, section 3.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import selectors
+import signal
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from gpujobs.model import Reason, State, iso, utc_now
+from gpujobs.paths import AttemptPaths
+from gpujobs.trainer import process, title
+from gpujobs.trainer.classify import Ending, Verdict, classify
+from gpujobs.trainer.sockets import Notifier
+from gpujobs.trainer.spec import Spec, parse
+
+MESSAGE_MAX_BYTES = 65536
+PROGRESS_FILE_SECONDS = 1.0
+PROGRESS_NOTE_SECONDS = 0.25
+LOG_NOTE_SECONDS = 0.1
+
+
+def claim(paths: AttemptPaths) -> bool:
+    """Locks the attempt, then claims it; False where recovery has revoked it.
+
+    The lock comes first: whoever finds the claim and no holder of the lock may conclude that we died.
+    """
+    lock = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        descriptor = os.open(paths.claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return False
+    os.write(descriptor, b"supervisor")
+    os.close(descriptor)
+    return True
+
+
+def supervise(
+    attempt_dir: str, notify: str | None, run_trainer: Callable[[Spec, int, int], NoReturn]
+) -> None:
+    """The whole life of a supervisor, in a process just forked for it, with SIGTERM blocked."""
+    paths = AttemptPaths(Path(attempt_dir))
+    if not claim(paths):
+        return
+    raw = json.loads(paths.spec.read_text())
+    title.set_title(f"gpujobs supervisor: job {raw.get('job')}.{raw.get('attempt')}")
+    supervision = Supervision(paths, raw, Notifier(notify))
+    try:
+        supervision.start(run_trainer)
+        verdict = supervision.watch()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the attempt gets its exit record
+        process.kill_children()
+        verdict = Verdict(State.FAILED, Reason.LAUNCH_FAILED, f"the supervisor failed: {error!r}")
+    supervision.finish(verdict)
+
+
+class Supervision:
+    """The state of one running attempt. Instants of its timers are `time.monotonic` seconds."""
+
+    def __init__(self, paths: AttemptPaths, raw: dict[str, Any], notifier: Notifier) -> None:
+        self.paths, self.raw, self.notifier = paths, raw, notifier
+        self.spec = parse(raw)
+        self.selector = selectors.DefaultSelector()
+        self.started_at = iso(utc_now())
+        self.running_at: str | None = None
+        self.error: dict[str, Any] | None = None
+        self.progress: dict[str, Any] | None = None
+        self.stop_reason: str | None = None
+        self.log_error: str | None = None
+        self.status: int | None = None
+        self.oom_before = process.oom_kills()
+        self.message_buffer = b""
+        self.log_bytes = 0
+        self.timers: dict[str, tuple[float, Callable[[], None]]] = {}
+        self.last: dict[str, float] = {}
+
+    def start(self, run_trainer: Callable[[Spec, int, int], NoReturn]) -> None:
+        process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
+        self.log = os.open(self.paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        output, output_in = os.pipe()
+        messages, messages_in = os.pipe()
+        self.trainer = os.fork()
+        if self.trainer == 0:
+            run_trainer(self.spec, output_in, messages_in)
+        os.close(output_in)
+        os.close(messages_in)
+        process.write_json(self.paths.record, self._record())
+        self._watch_signals()
+        os.set_blocking(output, False)
+        os.set_blocking(messages, False)
+        self.selector.register(output, selectors.EVENT_READ, self._on_output)
+        self.selector.register(messages, selectors.EVENT_READ, self._on_messages)
+        self.selector.register(os.pidfd_open(self.trainer), selectors.EVENT_READ, self._on_exit)
+        if self.spec.time_limit_seconds:
+            self._at(self.spec.time_limit_seconds, "limit", lambda: self._stop("time_limit"))
+
+    def watch(self) -> Verdict:
+        """Until the trainer has ended, its descendants too, and its pipes are drained."""
+        while self.status is None:
+            self._wait()
+        process.kill_children()
+        for key in list(self.selector.get_map().values()):
+            if key.data in (self._on_output, self._on_messages):
+                key.data(key.fd)
+        return classify(
+            Ending(
+                status=self.status,
+                has_results=self._has_results(),
+                error=self.error,
+                stop_reason=self.stop_reason,
+                time_limit_seconds=self.spec.time_limit_seconds,
+                oom_killed=process.oom_kills() > self.oom_before,
+            )
+        )
+
+    def finish(self, verdict: Verdict) -> None:
+        """Writes the last progress and the exit record, and tells the agent."""
+        if self.progress is not None:
+            self._attempt_write(lambda: process.write_json(self.paths.progress, self.progress))
+        record = self._exit_record(verdict)
+        process.write_json(self.paths.exit, record, durable=True)
+        self._note("exited", exit=record)
+
+    def _exit_record(self, verdict: Verdict) -> dict[str, Any]:
+        code = None if self.status is None else os.waitstatus_to_exitcode(self.status)
+        lost = f"the log is not whole: {self.log_error}" if self.log_error else ""
+        record = {
+            "job": self.spec.job,
+            "attempt": self.spec.attempt,
+            "state": verdict.state.value,
+            "reason": verdict.reason.value,
+            "message": "; ".join(part for part in (verdict.message, lost) if part),
+            "exit": {
+                "code": code if code is not None and code >= 0 else None,
+                "signal": -code if code is not None and code < 0 else None,
+            },
+            "started_at": self.started_at,
+            "running_at": self.running_at,
+            "ended_at": iso(utc_now()),
+            "progress": self.progress,
+        }
+        if verdict.stopped_for:
+            record["stopped_for"] = verdict.stopped_for
+        return record
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            "boot_id": process.boot_id(),
+            "supervisor": process.identify(os.getpid()),
+            "trainer": process.identify(self.trainer),
+            "started_at": self.started_at,
+        }
+
+    def _watch_signals(self) -> None:
+        wakeup, wakeup_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wakeup_in, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        self.selector.register(wakeup, selectors.EVENT_READ, self._on_signal)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        first = min((at for at, _ in self.timers.values()), default=None)
+        for key, _ in self.selector.select(None if first is None else max(0.0, first - now)):
+            key.data(key.fd)
+        now = time.monotonic()
+        for name in [name for name, (at, _) in self.timers.items() if at <= now]:
+            self.timers.pop(name)[1]()
+
+    def _at(self, seconds: float, name: str, action: Callable[[], None]) -> None:
+        self.timers.setdefault(name, (time.monotonic() + seconds, action))
+
+    def _throttled(self, name: str, seconds: float, action: Callable[[], None]) -> None:
+        """Does it now, or when `seconds` have passed since it was last done."""
+
+        def act() -> None:
+            self.last[name] = time.monotonic()
+            action()
+
+        self._at(self.last.get(name, 0.0) + seconds - time.monotonic(), name, act)
+
+    def _on_signal(self, descriptor: int) -> None:
+        os.read(descriptor, 4096)
+        try:
+            reason = str(json.loads(self.paths.stop.read_text())["reason"])
+        except (OSError, ValueError, KeyError, TypeError):
+            reason = "shutdown"  # nobody asked for this job's end: the daemon may start it again
+        self._stop(reason)
+
+    def _stop(self, reason: str) -> None:
+        if self.stop_reason is not None or self.status is not None:
+            return
+        self.stop_reason = reason
+        os.kill(self.trainer, signal.SIGTERM)
+        self._at(self.spec.grace_seconds, "kill", lambda: os.kill(self.trainer, signal.SIGKILL))
+
+    def _on_exit(self, descriptor: int) -> None:
+        self.status = os.waitpid(self.trainer, 0)[1]
+        self.selector.unregister(descriptor)
+        self.timers.clear()
+
+    def _on_output(self, descriptor: int) -> None:
+        for chunk in self._read(descriptor):
+            try:
+                while chunk:
+                    chunk = chunk[os.write(self.log, chunk) :]
+            except OSError as error:
+                self.log_error = error.strerror
+        self._throttled("log", LOG_NOTE_SECONDS, lambda: self._note("log", size=os.fstat(self.log).st_size))
+
+    def _on_messages(self, descriptor: int) -> None:
+        for chunk in self._read(descriptor):
+            *lines, self.message_buffer = (self.message_buffer + chunk).split(b"\n")
+            self.message_buffer = self.message_buffer[:MESSAGE_MAX_BYTES]
+            for line in lines:
+                self._on_message(line)
+
+    def _read(self, descriptor: int) -> list[bytes]:
+        """What is there, at most 1 MiB while the trainer lives so that signals and limits get their turn."""
+        chunks = []
+        while self.status is not None or len(chunks) < 16:
+            try:
+                chunk = os.read(descriptor, MESSAGE_MAX_BYTES)
+            except BlockingIOError:
+                break
+            if not chunk:
+                self.selector.unregister(descriptor)
+                break
+            chunks.append(chunk)
+        return chunks
+
+    def _on_message(self, line: bytes) -> None:
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(message, dict):
+            return
+        if isinstance(message.get("error"), dict):
+            self.error = message["error"]
+        elif message.get("event") == "started" and self.running_at is None:
+            self.running_at = iso(utc_now())
+            self._note("started", pid=self.trainer, at=self.running_at)
+        elif isinstance(message.get("progress"), dict):
+            self.progress = message["progress"]
+            self._throttled(
+                "note", PROGRESS_NOTE_SECONDS, lambda: self._note("progress", progress=self.progress)
+            )
+            self._throttled("file", PROGRESS_FILE_SECONDS, self._write_progress)
+
+    def _write_progress(self) -> None:
+        self._attempt_write(lambda: process.write_json(self.paths.progress, self.progress))
+
+    def _attempt_write(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:  # a full disk must not end the training
+            self.log_error = error.strerror
+
+    def _has_results(self) -> bool:
+        try:
+            status = os.lstat(self.spec.paths.results / "metrics.json")
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode)
+
+    def _note(self, what: str, **fields: Any) -> None:
+        head = {"event": "attempt", "job": self.spec.job, "attempt": self.spec.attempt, "what": what}
+        self.notifier.send(json.dumps({**head, **fields}).encode())

@@ -1,0 +1,138 @@
+"""A real launcher, one for the session: its imports take seconds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpujobs.paths import AttemptPaths, JobPaths
+from gpujobs.trainer import sockets
+
+SEQUENCES = ["011000", "000220", "000033", "022000", "003300", "000011"]
+
+
+def tutorial(epochs: int = 3, units: int = 16, **training: Any) -> dict[str, Any]:
+    layers = [
+        {"LSTM": {"units": units, "dropout": 0.2, "recurrent_dropout": 0.2, "name": "first_lstm"}},
+        {"Dense": {"units": 4, "activation": "sigmoid"}},
+    ]
+    return {
+        "name": "tutorial-lstm",
+        "data": {"train": {"path": "t.npz"}},
+        "model": {"layers": layers},
+        "training": {
+            "loss": "binary_crossentropy", "optimizer": {"Adam": {"learning_rate": 0.001}}, "metrics": ["accuracy"],
+            "epochs": epochs, "batch_size": 32, "seed": 0, "shuffle": True, "validation_split": 0.0, **training,
+        },
+        "predict": [{"name": "train", "source": "train"}],
+    }  # fmt: skip
+
+
+def eventually(what: Callable[[], Any], seconds: float = 60.0, describe: Callable[[], str] = str) -> Any:
+    """Polls until `what` is true; fails with `describe()` when the deadline passes."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = what()
+        if value:
+            return value
+        time.sleep(0.01)
+    pytest.fail(f"not within {seconds} s: {describe()}")
+
+
+class Launched:
+    """A running launcher and the jobs' directories under `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.socket, self.jobs = root, root / "run" / "l.sock", 0
+        self.socket.parent.mkdir(mode=0o700)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gpujobs.trainer.launcher", "--socket", str(self.socket)],
+            stdin=subprocess.PIPE,
+        )
+        eventually(self.socket.exists)
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        connection = sockets.connect(self.socket)
+        with connection, connection.makefile("rwb") as file:
+            file.write(json.dumps(request).encode() + b"\n")
+            file.flush()
+            answer: dict[str, Any] = json.loads(file.readline())
+        return answer
+
+    def spec(
+        self, jobfile: dict[str, Any], arrays: dict[str, Any] | None = None, **fields: Any
+    ) -> dict[str, Any]:
+        self.jobs += 1
+        job = JobPaths(self.root / "jobs" / str(self.jobs))
+        job.work.mkdir(parents=True, mode=0o700)
+        path = self.root / f"{self.jobs}.npz"
+        x = np.array([[float(c) for c in s] for s in SEQUENCES], np.float32)[..., None]
+        np.savez(path, **(arrays or {"x": x, "y": np.array([1, 2, 3, 2, 3, 1])}))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        entry = {"sha256": digest, "bytes": path.stat().st_size, "path": str(path), "in_place": False}
+        return {
+            "job": self.jobs, "attempt": 1, "name": "tutorial-lstm", "user": "somebody", "identity": None,
+            "submitted_at": "2026-01-01T00:00:00Z", "started_at": "2026-01-01T00:00:01Z",
+            "device": {"kind": "cpu", "index": 0, "uuid": "CPU-0", "name": "CPU slot"}, "all_devices": [],
+            "require_gpu": True, "cpu_threads": 1, "time_limit_seconds": 200, "grace_seconds": 5,
+            "job_dir": str(job.root), "jobfile": jobfile, "data": {"t.npz": entry}, **fields,
+        }  # fmt: skip
+
+    def start(self, spec: dict[str, Any]) -> AttemptPaths:
+        paths = JobPaths(Path(spec["job_dir"])).attempt(spec["attempt"])
+        paths.root.mkdir(mode=0o700)
+        paths.spec.write_text(json.dumps(spec))
+        answer = self.ask(op="start", attempt_dir=str(paths.root), notify=None)
+        assert "pid" in answer, answer
+        return paths
+
+
+def ended(paths: AttemptPaths) -> dict[str, Any]:
+    """The exit record, once it is there."""
+
+    def story() -> str:
+        return paths.log.read_text(errors="replace") if paths.log.exists() else "no log"
+
+    eventually(paths.exit.exists, 120, story)
+    record: dict[str, Any] = json.loads(paths.exit.read_text())
+    return record
+
+
+def trainer_pid(paths: AttemptPaths) -> int:
+    eventually(paths.record.exists)
+    return int(json.loads(paths.record.read_text())["trainer"]["pid"])
+
+
+def log_has(paths: AttemptPaths, text: str) -> None:
+    eventually(
+        lambda: paths.log.exists() and text in paths.log.read_text(), 60, lambda: paths.log.read_text()
+    )
+
+
+@pytest.fixture(scope="session")
+def launcher() -> Iterator[Launched]:
+    root = Path(tempfile.mkdtemp(prefix="gj-"))
+    launched = Launched(root)
+    yield launched
+    assert launched.process.stdin is not None
+    launched.process.stdin.close()
+    assert launched.process.wait(10) == 0
+    shutil.rmtree(root)
+
+
+@pytest.fixture
+def as_root() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("taking another identity needs root")

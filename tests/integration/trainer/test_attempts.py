@@ -1,0 +1,169 @@
+"""Attempts from start to exit record: real launcher, supervisor, trainer and Keras, on the CPU."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpujobs.paths import AttemptPaths, JobPaths
+
+from .conftest import Launched, ended, eventually, log_has, trainer_pid, tutorial
+
+LONG = 100000
+
+
+def gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+def test_a_job_completes_with_all_its_files(launcher: Launched) -> None:
+    spec = launcher.spec(tutorial(epochs=3))
+    paths = launcher.start(spec)
+    record = ended(paths)
+    assert (record["state"], record["exit"]) == ("COMPLETED", {"code": 0, "signal": None}), (
+        paths.log.read_text()
+    )
+    results = JobPaths(Path(spec["job_dir"])).results
+    assert {path.name for path in results.iterdir()} == {
+        "model.keras", "predictions.npz", "history.csv", "metrics.json", "job.yaml", "environment.json", "tensorboard"
+    }  # fmt: skip
+    rows = list(csv.DictReader((results / "history.csv").open()))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    metrics = json.loads((results / "metrics.json").read_text())
+    assert metrics["predictions"]["train"]["y_true"] == [1, 2, 3, 2, 3, 1]
+    assert metrics["queue_seconds"] == 1.0
+    assert "expected classes [1, 2, 3, 2, 3, 1]" in paths.log.read_text()
+    assert record["progress"]["epoch"] == record["progress"]["epochs"] == 3
+
+
+def test_cancel_stops_at_the_next_batch(launcher: Launched) -> None:
+    paths = launcher.start(launcher.spec(tutorial(epochs=LONG)))
+    log_has(paths, "Epoch 2/")
+    paths.stop.write_text(json.dumps({"reason": "cancel"}))
+    os.kill(json.loads(paths.record.read_text())["supervisor"]["pid"], signal.SIGTERM)
+    record = ended(paths)
+    assert (record["state"], record["reason"]) == ("CANCELLED", "CancelledByUser")
+    assert record["exit"] == {"code": None, "signal": signal.SIGTERM}
+
+
+def test_time_limit(launcher: Launched) -> None:
+    record = ended(
+        launcher.start(launcher.spec(tutorial(epochs=LONG), time_limit_seconds=1, grace_seconds=1))
+    )
+    assert (record["state"], record["reason"]) == ("TIMEOUT", "TimeLimit")
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_trainer_killed_by_a_signal(launcher: Launched, number: signal.Signals) -> None:
+    paths = launcher.start(launcher.spec(tutorial(epochs=LONG)))
+    log_has(paths, "Epoch 1/")
+    os.kill(trainer_pid(paths), number)
+    record = ended(paths)
+    assert (record["state"], record["reason"]) == ("FAILED", "Signal")
+    assert record["message"] == f"killed by {number.name} (signal {int(number)})"
+
+
+def test_the_trainer_dies_with_its_supervisor(launcher: Launched) -> None:
+    paths = launcher.start(launcher.spec(tutorial(epochs=LONG)))
+    log_has(paths, "Epoch 1/")
+    pid = trainer_pid(paths)
+    os.kill(json.loads(paths.record.read_text())["supervisor"]["pid"], signal.SIGKILL)
+    eventually(lambda: gone(pid), 10)
+    assert not paths.exit.exists()
+
+
+def test_out_of_memory(launcher: Launched) -> None:
+    record = ended(launcher.start(launcher.spec(tutorial(units=2_000_000))))
+    assert (record["state"], record["reason"]) == ("OUT_OF_MEMORY", "HostOutOfMemory"), record
+
+
+def test_data_of_different_lengths(launcher: Launched) -> None:
+    arrays = {"x": np.zeros((6, 6, 1), np.float32), "y": np.zeros(5, np.int64)}
+    record = ended(launcher.start(launcher.spec(tutorial(), arrays)))
+    assert (record["state"], record["reason"]) == ("FAILED", "DataError")
+    assert record["message"] == "t.npz: array y: has shape (5,); expected 6 samples, as x has ((6, 6, 1))"
+
+
+def test_a_file_that_changed_after_it_was_submitted(launcher: Launched) -> None:
+    spec = launcher.spec(tutorial())
+    spec["data"]["t.npz"]["sha256"] = "0" * 64
+    assert ended(launcher.start(spec))["reason"] == "DataError"
+
+
+def test_a_revoked_attempt_never_starts(launcher: Launched) -> None:
+    spec = launcher.spec(tutorial())
+    paths = JobPaths(Path(spec["job_dir"])).attempt(1)
+    paths.root.mkdir()
+    paths.claim.write_text("revoked")
+    paths.spec.write_text(json.dumps(spec))
+    pid = launcher.ask(op="start", attempt_dir=str(paths.root))["pid"]
+    eventually(lambda: gone(pid), 10)
+    assert not paths.record.exists()
+    assert paths.claim.read_text() == "revoked"
+
+
+def test_what_proc_says_of_a_trainer(launcher: Launched) -> None:
+    paths = launcher.start(launcher.spec(tutorial(epochs=LONG)))
+    log_has(paths, "Epoch 1/")
+    proc = Path(f"/proc/{trainer_pid(paths)}")
+    items = [item for item in proc.joinpath("environ").read_bytes().decode().split("\0") if item]
+    shown = dict(item.split("=", 1) for item in items)
+    assert shown["CUDA_VISIBLE_DEVICES"] == "-1"
+    assert not {key for key in shown if key.startswith(("RAY_", "PYTHON", "GPUJOBS_"))}
+    assert proc.joinpath("cmdline").read_bytes().rstrip(b"\0").endswith(b"tutorial-lstm")
+    assert {entry.name for entry in proc.joinpath("fd").iterdir()} >= {"0", "1", "2", "3"}
+    held = {os.readlink(entry) for entry in proc.joinpath("fd").iterdir()}
+    assert not {link for link in held if str(launcher.root) in link}
+    os.kill(trainer_pid(paths), signal.SIGKILL)
+    ended(paths)
+
+
+def history(spec: dict[str, Any]) -> str:
+    return (JobPaths(Path(spec["job_dir"])).results / "history.csv").read_text()
+
+
+def test_a_resumed_job_is_bit_identical(launcher: Launched) -> None:
+    whole = launcher.spec(tutorial(epochs=400))
+    ended(launcher.start(whole))
+    cut = launcher.spec(tutorial(epochs=400))
+    paths: AttemptPaths = launcher.start(cut)
+    log_has(paths, "Epoch 20/")
+    os.kill(trainer_pid(paths), signal.SIGTERM)
+    assert ended(paths)["exit"]["signal"] == signal.SIGTERM
+    again = launcher.start({**cut, "attempt": 2})
+    assert ended(again)["state"] == "COMPLETED", again.log.read_text()
+    assert "Resuming after epoch" in again.log.read_text()
+    assert history(cut) == history(whole)
+
+
+def test_check_names_layers_and_memory(launcher: Launched) -> None:
+    result = launcher.ask(op="inspect", task="check", spec=launcher.spec(tutorial(units=128)))["result"]
+    assert result["parameters"] == 4 * (1 + 128 + 1) * 128 + 128 * 4 + 4
+    assert result["cudnn"] == [{"layer": "first_lstm", "eligible": False, "why": "recurrent_dropout is 0.2"}]
+    assert result["steps_per_epoch"] == 1
+
+
+def test_another_identity(launcher: Launched, as_root: None) -> None:
+    """A uid that owns nothing else; the launcher's directories must let it pass."""
+    uid = 64321
+    spec = launcher.spec(
+        tutorial(epochs=LONG), identity={"uid": uid, "gid": uid, "groups": [uid], "home": "/"}
+    )
+    launcher.root.chmod(0o711)
+    os.chown(JobPaths(Path(spec["job_dir"])).work, uid, uid)
+    paths = launcher.start(spec)
+    log_has(paths, "Epoch 1/")
+    status = Path(f"/proc/{trainer_pid(paths)}/status").read_text().split("\n")
+    fields = dict(line.split(":\t", 1) for line in status if ":\t" in line)
+    assert fields["Uid"].split() == fields["Gid"].split() == [str(uid)] * 4
+    assert fields["NoNewPrivs"] == "1"
+    assert int(fields["CapPrm"], 16) == 0
+    os.kill(json.loads(paths.record.read_text())["supervisor"]["pid"], signal.SIGKILL)
+    eventually(lambda: gone(int(fields["Pid"])), 10)
