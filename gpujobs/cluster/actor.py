@@ -1,0 +1,65 @@
+"""The node agent as a Ray actor: one for each node, pinned to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from gpujobs.cluster.settings import ClusterSettings
+from gpujobs.errors import GpujobsError, MachineError
+from gpujobs.node.agent import NodeAgent
+
+
+class AgentActor:
+    """Errors travel as what `to_wire` makes of them: an exception of ours need not be unpickled."""
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        self._settings = settings
+        self._agent: NodeAgent | None = None
+
+    async def open(self) -> None:
+        self._agent = NodeAgent(self._settings)
+        await self._agent.open()
+
+    async def call(self, name: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        assert self._agent is not None
+        try:
+            return {"result": await self._agent.call(name, args)}
+        except GpujobsError as error:
+            return {"error": error.to_wire()}
+        except OSError as error:
+            return {"error": MachineError(f"{name}: {error}").to_wire()}
+
+    async def next_events(self) -> list[dict[str, Any]]:
+        assert self._agent is not None
+        return await self._agent.next_events()
+
+    async def collect(self, job: int, attempt: int) -> AsyncIterator[Any]:
+        """Yields (file name, bytes), a file's chunks in order; or ("", error) as the last item."""
+        assert self._agent is not None
+        try:
+            for item in self._agent.collect(job, attempt):
+                yield item
+                await asyncio.sleep(0)
+        except GpujobsError as error:
+            yield "", error.to_wire()
+
+
+async def start_agent(settings: ClusterSettings) -> Any:
+    """On this node, holding all of its GPUs in Ray's accounting, so that other Ray programs on the
+    cluster keep off them."""
+    node_id = ray.get_runtime_context().get_node_id()
+    actor = ray.remote(AgentActor).options(
+        num_cpus=0,
+        num_gpus=ray.cluster_resources().get("GPU", 0),
+        max_concurrency=1000,
+        max_restarts=0,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
+    )
+    agent = actor.remote(settings)
+    await agent.open.remote()
+    return agent

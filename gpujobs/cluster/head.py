@@ -1,0 +1,149 @@
+"""Ray's driver, in a process of its own: `python -m gpujobs.cluster.head --fd N`.
+
+It speaks with the daemon over the inherited socket (docs/protocol.md, section 2). The first line
+holds the settings. When the socket closes, Ray is stopped and the process ends; when Ray ends, the
+process ends too, and the daemon starts another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gpujobs.cluster.collecting import write_chunks
+from gpujobs.cluster.environment import make_temp_parent, make_token, ray_environment
+from gpujobs.cluster.lines import read_lines, write_line
+from gpujobs.cluster.settings import ClusterSettings
+from gpujobs.errors import GpujobsError, MachineError
+from gpujobs.model import DeviceKind, NodeStatus
+from gpujobs.node.devices import devices_of
+from gpujobs.node.probe import read_once
+from gpujobs.paths import StatePaths
+
+OBJECT_STORE_BYTES = 128 << 20
+"""Results pass through it in chunks; nothing stays."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fd", type=int, required=True)
+    connection = socket.socket(fileno=parser.parse_args().fd)
+    settings = ClusterSettings(**json.loads(_first_line(connection)))
+    paths = StatePaths(Path(settings.state_dir))
+    temp_parent = make_temp_parent(paths)
+    try:
+        start_ray(paths, temp_parent, settings)
+        asyncio.run(Head(settings).run(connection))
+    finally:
+        import ray
+
+        ray.shutdown()
+        shutil.rmtree(temp_parent, ignore_errors=True)
+
+
+def _first_line(connection: socket.socket) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = connection.recv(1)
+        if not byte:
+            sys.exit("the daemon closed the connection before it sent the settings")
+        line += byte
+    return line
+
+
+def start_ray(paths: StatePaths, temp_parent: Path, settings: ClusterSettings) -> None:
+    """A cluster of this machine alone. The address is explicit: a bare init would follow a file in
+    /tmp that anybody can write, and show our token to whoever is named there."""
+    make_token(paths.ray_token)
+    os.environ.update(ray_environment(paths))
+    node = devices_of(read_once(settings.probe_deadline_seconds), settings.node_name, settings.cpu_slots)
+    gpus = sum(device.kind is DeviceKind.GPU for device in node.devices)
+    import ray
+
+    ray.init(
+        address="local",
+        num_gpus=gpus,
+        resources={"gpujobs_node": 1},
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        _temp_dir=str(temp_parent / "s"),
+    )
+
+
+class Head:
+    """Relays the daemon's calls to the node agents, and their events to the daemon."""
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        self._settings = settings
+        self._agents: dict[str, Any] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 26)
+        await self._join(self._settings.node_name)
+        await self._report(writer, NodeStatus.OK, "")
+        relay = asyncio.create_task(self._relay_events(self._settings.node_name, writer))
+        relay.add_done_callback(_ray_has_ended)
+        async for request in read_lines(reader):
+            task = asyncio.create_task(self._answer(request, writer))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        relay.cancel()
+
+    async def _join(self, name: str) -> None:
+        from gpujobs.cluster.actor import start_agent
+
+        self._agents[name] = await start_agent(self._settings)
+
+    async def _report(self, writer: asyncio.StreamWriter, status: NodeStatus, message: str) -> None:
+        node = {"name": self._settings.node_name, "status": status, "message": message}
+        await write_line(writer, {"event": "node", "node": node})
+
+    async def _relay_events(self, name: str, writer: asyncio.StreamWriter) -> None:
+        while True:
+            for event in await self._agents[name].next_events.remote():
+                await write_line(writer, event)
+
+    async def _answer(self, request: Mapping[str, Any], writer: asyncio.StreamWriter) -> None:
+        try:
+            answer = {"result": await self._call(request["node"], request["call"], request["args"])}
+        except GpujobsError as error:
+            answer = {"error": error.to_wire()}
+        except Exception as error:  # noqa: BLE001 - whatever Ray raises, the daemon must hear of it
+            answer = {"error": MachineError(f"Ray: {type(error).__name__}: {error}").to_wire()}
+        await write_line(writer, {"id": request["id"], **answer})
+
+    async def _call(self, node: str, name: str, args: Mapping[str, Any]) -> Any:
+        agent = self._agents.get(node)
+        if agent is None:
+            raise MachineError(f"{node} is no member of the cluster")
+        if name == "collect":
+            chunks = agent.collect.remote(args["job"], args["attempt"])
+            return {"files": await write_chunks(chunks, Path(args["destination"]))}
+        answer = await agent.call.remote(name, dict(args))
+        if "error" in answer:
+            from gpujobs.errors import from_wire
+
+            raise from_wire(answer["error"])
+        return answer["result"]
+
+
+def _ray_has_ended(task: asyncio.Task[None]) -> None:
+    """Without its agent the head is of no use; the daemon sees the end and starts over."""
+    if not task.cancelled():
+        print(f"the node agent is gone: {task.exception()!r}", file=sys.stderr)  # noqa: T201
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

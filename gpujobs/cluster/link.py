@@ -1,0 +1,173 @@
+"""The daemon's side of the cluster: it imports no Ray, and outlives every Ray.
+
+It keeps two processes alive: the launcher, which imports TensorFlow, and the head, which starts
+Ray. Both take some seconds, so they are started at the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from gpujobs.cluster.environment import without_ray
+from gpujobs.cluster.lines import read_lines, write_line
+from gpujobs.cluster.settings import ClusterSettings
+from gpujobs.errors import MachineError, from_wire
+from gpujobs.model import NodeStatus
+from gpujobs.paths import StatePaths
+
+LASTING_SECONDS = 30.0
+"""A process that lived this long starts its back-off afresh."""
+
+MAX_BACKOFF_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
+
+Callback = Callable[[Mapping[str, Any]], None]
+
+
+class ClusterLink:
+    def __init__(
+        self, paths: StatePaths, settings: ClusterSettings, *, on_node: Callback, on_attempt: Callback
+    ) -> None:
+        self._paths = paths
+        self._settings = settings
+        self._on_node = on_node
+        self._on_attempt = on_attempt
+        self._ids = itertools.count()
+        self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._writer: asyncio.StreamWriter | None = None
+        self._keepers: list[asyncio.Task[None]] = []
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+
+    async def start(self) -> None:
+        """Returns at once; `on_node` tells when a node can be used."""
+        self._keepers = [
+            asyncio.create_task(self._keep("launcher", self._run_launcher)),
+            asyncio.create_task(self._keep("head", self._run_head)),
+        ]
+
+    async def call(self, node: str, name: str, **args: Any) -> Any:
+        """A call of the node's agent (docs/protocol.md, section 2). Raises the agent's error, or
+        MachineError where the cluster is away: then nobody knows whether it was carried out."""
+        if self._writer is None:
+            raise MachineError("the cluster is not up")
+        number = next(self._ids)
+        future = self._pending[number] = asyncio.get_running_loop().create_future()
+        try:
+            await write_line(self._writer, {"id": number, "node": node, "call": name, "args": args})
+            return await future
+        except ConnectionError as error:
+            raise MachineError(f"the cluster is away: {error}") from error
+        finally:
+            self._pending.pop(number, None)
+
+    async def close(self) -> None:
+        """Ends Ray and the launcher. Supervisors and their trainers are in neither's tree."""
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        await asyncio.gather(*(_end(process) for process in self._processes.values()))
+
+    # Keeping processes alive
+
+    async def _keep(self, name: str, run: Callable[[], Any]) -> None:
+        backoff = 0.5
+        while True:
+            began = time.monotonic()
+            message = await run()
+            backoff = 0.5 if time.monotonic() - began > LASTING_SECONDS else min(backoff * 2, MAX_BACKOFF_SECONDS)
+            log.warning("the %s ended (%s); starting another in %.1f s", name, message, backoff)
+            if name == "head":
+                self._announce(NodeStatus.DOWN, f"the cluster ended: {message}; another try in {backoff:.0f} s")
+            await asyncio.sleep(backoff)
+
+    def _announce(self, status: NodeStatus, message: str) -> None:
+        self._on_node({"name": self._settings.node_name, "status": status, "message": message})
+
+    async def _run_launcher(self) -> str:
+        with (self._paths.run / "launcher.log").open("ab") as output:
+            process = self._processes["launcher"] = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "gpujobs.trainer.launcher",
+                "--socket",
+                str(self._paths.launcher_socket),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env=without_ray(os.environ),
+                start_new_session=True,
+            )
+        return f"exit status {await process.wait()}"
+
+    async def _run_head(self) -> str:
+        self._announce(NodeStatus.STARTING, "Ray is starting")
+        ours, theirs = socket.socketpair()
+        with theirs, (self._paths.run / "head.log").open("ab") as output:
+            process = self._processes["head"] = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "gpujobs.cluster.head",
+                "--fd",
+                str(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=(theirs.fileno(),),
+                env=without_ray(os.environ),
+                start_new_session=True,
+            )
+        reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 26)
+        try:
+            await write_line(writer, asdict(self._settings))
+            async for message in read_lines(reader):
+                self._take(message, writer)
+        except (ConnectionError, json.JSONDecodeError) as error:
+            log.warning("the head's connection: %s", error)
+        finally:
+            self._writer = None
+            writer.close()
+            self._fail_pending()
+        return f"exit status {await process.wait()}; {self._paths.run / 'head.log'} says more"
+
+    def _take(self, message: Mapping[str, Any], writer: asyncio.StreamWriter) -> None:
+        event = message.get("event")
+        if event == "node":
+            self._writer = writer
+            self._on_node(message["node"])
+        elif event == "attempt":
+            self._on_attempt(message)
+        else:
+            future = self._pending.get(message["id"])
+            if future is None or future.done():
+                return
+            if "error" in message:
+                future.set_exception(from_wire(message["error"]))
+            else:
+                future.set_result(message["result"])
+
+    def _fail_pending(self) -> None:
+        for future in self._pending.values():
+            if not future.done():
+                future.set_exception(MachineError("the cluster ended before it answered"))
+
+
+async def _end(process: asyncio.subprocess.Process, seconds: float = 10.0) -> None:
+    """Both end by themselves when their connection closes; a process that does not is killed."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        await asyncio.wait_for(process.wait(), seconds)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
