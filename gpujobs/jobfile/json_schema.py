@@ -1,4 +1,4 @@
-"""The job file's JSON Schema, for editors. `schema.json` beside this file is its output (scripts/catalogue)."""
+"""The job file's JSON Schema, for editors. `scripts/catalogue` writes it to `schema.json` beside it."""
 
 from __future__ import annotations
 

@@ -15,6 +15,9 @@ from typing import Any
 
 from gpujobs.jobfile.reader import Path, describe, dotted
 
+MAX_HINTS = 20
+"""Looking for near names takes a millisecond each, and a hostile file can hold thousands of wrong ones."""
+
 CODE_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 _SINGULAR = {
     "layers": "layer",
@@ -26,6 +29,13 @@ _SINGULAR = {
     "initializers": "initializer",
     "regularizers": "regularizer",
     "constraints": "constraint",
+}
+_EXAMPLE = {
+    "layers": "LSTM",
+    "optimizers": "Adam",
+    "losses": "Huber",
+    "metrics": "AUC",
+    "initializers": "HeNormal",
 }
 _SECTION_OF = {
     "activation": "activations",
@@ -45,6 +55,8 @@ def catalogue() -> dict[str, Any]:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean X?`, or nothing where no known name resembles it."""
+    if name == "lr":  # the name of older versions of Keras
+        name = "learning_rate"
     by_lower = {one.lower(): one for one in known}
     found = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f"; did you mean {by_lower[found[0]]}?" if found else ""
@@ -90,7 +102,9 @@ class KerasCheck:
                 name = arguments.get("name")
                 if isinstance(name, str) and first.setdefault(name, index) != index:
                     at = (*path, index, kind, "name")
-                    self._report(at, f'is "{name}", as model.layers[{first[name]}] is named; names must differ')
+                    self._report(
+                        at, f'is "{name}", as model.layers[{first[name]}] is named; names must differ'
+                    )
         return checked
 
     def loss(self, value: Any, path: Path) -> Any:
@@ -115,10 +129,9 @@ class KerasCheck:
             return self._bare_name(section, value, path)
         if not isinstance(value, dict) or len(value) != 1:
             found = f"has {len(value)} keys" if isinstance(value, dict) else f"is {describe(value)}"
-            example = next(iter(known["classes"]), next(iter(known["ids"]), ""))
             form = f"the name of one {_SINGULAR[section]}"
             if known["classes"]:
-                form += f", or {{{'LSTM' if section == 'layers' else example}: {{arguments}}}}"
+                form += f", or {{{_EXAMPLE.get(section, 'Name')}: {{arguments}}}}"
             self._report(path, f"{found}; expected {form}")
             return value
         [(written, arguments)] = value.items()
@@ -126,7 +139,9 @@ class KerasCheck:
         signature = known["classes"].get(name)
         if signature is None:
             if written in known["ids"]:
-                self._report((*path, written), f"is a function, which takes no arguments; write {written} alone")
+                self._report(
+                    (*path, written), f"is a function, which takes no arguments; write {written} alone"
+                )
             else:
                 self._unknown(section, written, (*path, written))
             return value
@@ -142,16 +157,24 @@ class KerasCheck:
             return written
         missing = self._missing(signature, ())
         if missing:
-            self._report(path, f"{written} needs {missing}; write {{{written}: {{{missing}: ...}}}}")
+            self._report(
+                path, f"is {written}, which needs {missing}; write {{{written}: {{{missing}: ...}}}}"
+            )
         return {name: {}} if section in ("layers", "optimizers", "schedules") else written
 
     def _unknown(self, section: str, name: str, path: Path) -> None:
         known = catalogue()[section]
         if name in CODE_LAYERS:
-            message = f"{name} is a layer that carries code; only Keras's built-in layers without code can be used"
+            message = "is a layer that carries code; only Keras's built-in layers without code can be used"
         else:
-            message = f"{name} is not a known {_SINGULAR[section]}{nearest(name, [*known['classes'], *known['ids']])}"
+            hint = self._hint(name, [*known["classes"], *known["ids"]])
+            message = f"is not a known {_SINGULAR[section]}{hint}"
+            if path[-1] != name:
+                message = f"is {describe(name)}, {message[3:]}"
         self._report(path, message)
+
+    def _hint(self, name: str, known: Iterable[str]) -> str:
+        return nearest(name, known) if len(self.problems) < MAX_HINTS else ""
 
     def _arguments(self, signature: dict[str, Any], arguments: Any, path: Path) -> dict[str, Any]:
         if arguments is None:
@@ -162,8 +185,7 @@ class KerasCheck:
         checked = {}
         for name, value in arguments.items():
             if name not in signature:
-                message = f"is not an argument of {path[-1]}{nearest(name, signature)}"
-                self._report((*path, name), message)
+                self._report((*path, name), f"is not an argument of {path[-1]}{self._hint(name, signature)}")
             else:
                 checked[name] = self._argument(signature[name], value, (*path, name))
         missing = self._missing(signature, arguments)
@@ -190,11 +212,13 @@ class KerasCheck:
         return value
 
     def _learning_rate(self, value: Any, path: Path) -> Any:
-        if isinstance(value, dict | str):
+        if isinstance(value, dict):
             return self.named("schedules", value, path)
         if not _is_number(value) or value < 0:
-            self._report(path, f"is {describe(value)}; expected a positive number, or a learning rate schedule")
+            self._report(
+                path, f"is {describe(value)}; expected a positive number, or a learning rate schedule"
+            )
         return value
 
     def _report(self, path: Path, message: str) -> None:
-        self.problems.append((path, f"{dotted(path)} {message}" if message[0].islower() else f"{dotted(path)}: {message}"))
+        self.problems.append((path, f"{dotted(path)} {message}"))

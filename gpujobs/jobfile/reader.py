@@ -1,7 +1,8 @@
 """From the text of a job file to plain values, and from each value back to its line.
 
-YAML is read as version 1.2, core schema: `no` is a string, `010` is ten, `1:30` is a string. JSON is YAML 1.2.
-What makes a file mean something other than what it looks like is refused: aliases, tags, merge keys, duplicate keys.
+YAML is read as version 1.2, core schema: `no` is a string, `010` is ten, `1:30` is a string. JSON is
+YAML 1.2. What makes a file mean something other than what it looks like is refused: aliases, tags, merge
+keys, duplicate keys.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ except ImportError:  # PyYAML without libyaml: the same events, thirty times slo
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
+MAX_KEY_LENGTH = 200
 
 Path = tuple[str | int, ...]
 """Keys and list positions from the top of the file."""
@@ -39,7 +41,7 @@ class ReadError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """`tree`: the file's mapping. `lines`: the line of each key and each list entry. Both are never changed."""
+    """`tree`: the file's mapping. `lines`: the line of each key and list entry. Neither is ever changed."""
 
     tree: dict[str, Any]
     lines: dict[Path, int]
@@ -70,7 +72,9 @@ def _refuse_unreadable(text: str) -> None:
         line = text.count("\n", 0, bad.start()) + 1
         if "\ud800" <= bad.group() <= "\udfff":
             raise ReadError(line, "the file is not UTF-8 text; save it as UTF-8")
-        raise ReadError(line, f"the file has the control character {ord(bad.group()):#04x}; is it a text file?")
+        raise ReadError(
+            line, f"the file has the control character {ord(bad.group()):#04x}; is it a text file?"
+        )
 
 
 _NULL = {"", "~", "null", "Null", "NULL"}
@@ -81,7 +85,7 @@ _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
 def plain_scalar(text: str) -> str | int | float | bool | None:
-    """The value of an unquoted scalar (YAML 1.2.2, section 10.3.2). Raises ValueError for what no job can use."""
+    """The value of an unquoted scalar (YAML 1.2.2, section 10.3.2). ValueError for unusable numbers."""
     if text in _NULL:
         return None
     if text in _BOOL:
@@ -129,10 +133,14 @@ class _YamlReader:
         except yaml.YAMLError as error:
             raise ReadError(None, f"not YAML: {' '.join(str(error).split())}") from None
         if not self.roots:
-            raise ReadError(None, "the file holds only comments; expected a job file (see jobs/tutorial.yaml)")
+            raise ReadError(
+                None, "the file holds only comments; expected a job file (see jobs/tutorial.yaml)"
+            )
         root = self.roots[0]
         if not isinstance(root, dict):
-            raise ReadError(1, f"the file is {describe(root)}; expected a mapping with keys such as name, data, model")
+            raise ReadError(
+                1, f"the file is {describe(root)}; expected a mapping with keys such as name, data, model"
+            )
         return Document(root, self.lines, tuple(self.problems))
 
     def _events(self) -> Iterator[Any]:
@@ -154,9 +162,13 @@ class _YamlReader:
         elif isinstance(event, yaml.CollectionEndEvent):
             self.stack.pop()
         elif isinstance(event, yaml.AliasEvent):
-            raise ReadError(line, f"*{event.anchor} is an alias; write the value out (sweep: makes many jobs of one file)")
+            raise ReadError(
+                line, f"*{event.anchor} is an alias; write the value out (sweep: makes many jobs of one file)"
+            )
         elif isinstance(event, yaml.DocumentStartEvent) and self.roots:
-            raise ReadError(line, "a second document starts here; a job file holds one (sweep: makes many jobs)")
+            raise ReadError(
+                line, "a second document starts here; a job file holds one (sweep: makes many jobs)"
+            )
 
     def _refuse_node_properties(self, event: Any, line: int) -> None:
         if event.anchor is not None:
@@ -181,13 +193,17 @@ class _YamlReader:
         if key == "<<" and event.implicit[0]:
             raise ReadError(line, "<< is a merge key; job files have none, write the values out")
         if not isinstance(key, str):
-            self.problems.append((line, f"the key {event.value} is {describe(key)}; keys are text"))
+            self.problems.append((line, f"the key {event.value} is not text; quote it"))
             key = str(event.value)
+        if len(key) > MAX_KEY_LENGTH:
+            raise ReadError(line, f"a key of {len(key)} characters; keys have at most {MAX_KEY_LENGTH}")
         path = (*top.path, key)
         assert isinstance(top.value, dict)
         if key in top.value:
             first = self.lines[path]
-            self.problems.append((line, f"the key {dotted(path)} is here twice; the first is on line {first}"))
+            self.problems.append(
+                (line, f"the key {dotted(path)} is here twice; the first is on line {first}")
+            )
         else:
             self.lines[path] = line
         top.key = key
@@ -321,10 +337,10 @@ def describe(value: Any) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):
-        return "a list"
+        return "a list" if value else "an empty list"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         shown = value if len(value) <= 60 else value[:57] + "..."
-        return f'"{shown}"'.replace("\n", "\\n")
+        return f'"{shown}"'
     return str(value)

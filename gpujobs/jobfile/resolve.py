@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,16 +16,20 @@ from gpujobs.jobfile.settings import SettingError, parse_key, with_value
 from gpujobs.jobfile.sweep import Setting, combinations
 from gpujobs.jobfile.validate import validate
 
+MAX_SHOWN = 50
+MAX_SWEEP_WORK = 2_000_000
+"""Jobs of a sweep times the lines of one: bounds what one submission can ask of the daemon."""
+
 Origins = dict[Path, str | Path]
-"""Where a path's value came from, if not from its own place: an option's text, or another place in the file."""
+"""Where a path's value came from, if not from its own place: an option, or another place in the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedJob:
-    """One valid job. `resolved` is a job file itself, with every default; jobs may share its parts: never change it.
+    """One valid job. `resolved` is a job file itself, with every default; jobs share parts of it: read only.
 
-    `data_paths` are as written, relative to the job file's directory, each once; `in_place_paths` are those of
-    them that are used where they lie. `group` is the file's name where a sweep made this job.
+    `data_paths` are as written, relative to the job file's directory, each once; `in_place_paths` are those
+    of them that are used where they lie. `group` is the file's name where a sweep made this job.
     """
 
     name: str
@@ -46,22 +49,36 @@ class ResolvedJob:
         return self._line(key)
 
 
-def load(path_as_named: str, text: str, overrides: Mapping[str, str] = {}) -> ResolvedJob:  # noqa: B006
+def load(path_as_named: str, text: str, overrides: Mapping[str, str] = {}) -> ResolvedJob:
     """The one job of a file. Raises JobFileError with every problem, also where a sweep makes several."""
     jobs = expand(path_as_named, text, overrides)
     if len(jobs) != 1:
-        raise JobFileError([Problem(path_as_named, None, f"the sweep makes {len(jobs)} jobs; expected one job")])
+        raise JobFileError(
+            [Problem(path_as_named, None, f"the sweep makes {len(jobs)} jobs; expected one job")]
+        )
     return jobs[0]
 
 
-def expand(path_as_named: str, text: str, overrides: Mapping[str, str] = {}) -> list[ResolvedJob]:  # noqa: B006
-    """Every job that a file makes: one, or as many as its sweep says. Raises JobFileError with every problem."""
+def expand(path_as_named: str, text: str, overrides: Mapping[str, str] = {}) -> list[ResolvedJob]:
+    """Every job that a file makes: one, or those of its sweep. Raises JobFileError with every problem."""
     path = PurePath(path_as_named)
     language = "toml" if path.suffix.lower() == ".toml" else "yaml"
     outcome = _expand(language, path.stem or "job", text, tuple(overrides.items()))
     if isinstance(outcome, _Invalid):
-        raise JobFileError([Problem(file or path_as_named, line, what) for file, line, what in outcome.problems])
+        raise JobFileError(_reported(path_as_named, outcome))
     return list(outcome)
+
+
+def _reported(path_as_named: str, invalid: _Invalid) -> list[Problem]:
+    """As many problems as a person can read."""
+    shown = [
+        Problem(file or path_as_named, line, _printable(what if what.endswith((".", "?")) else what + "."))
+        for file, line, what in invalid.problems[:MAX_SHOWN]
+    ]
+    if len(invalid.problems) > MAX_SHOWN:
+        rest = len(invalid.problems) - MAX_SHOWN
+        shown.append(Problem(path_as_named, None, f"{rest} more problems are not shown."))
+    return shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +97,13 @@ def _expand(
         document = read(text, language)
     except ReadError as error:
         return _Invalid(((None, error.line, error.message),))
-    problems: list[tuple[str | None, int | None, str]] = [(None, line, what) for line, what in document.problems]
+    problems: list[tuple[str | None, int | None, str]] = [
+        (None, line, what) for line, what in document.problems
+    ]
     origins: Origins = {}
     tree = {"name": default_name, **document.tree}
     for key, written in overrides:
-        option = f"--set {key}={written}"
+        option = f"--set {_short(key)}={_short(written)}"
         try:
             path, value = _setting(key, written)
             tree = with_value(tree, path, value)
@@ -95,6 +114,10 @@ def _expand(
     points: list[tuple[Setting, ...]] = [()]
     if "sweep" in document.tree:
         points, found = combinations(sweep)
+        work = len(points) * sum(1 for path in document.lines if path[0] != "sweep")
+        if work > MAX_SWEEP_WORK:
+            found = [(("sweep",), f"sweep makes {len(points)} jobs of too large a file; make fewer at once")]
+            points = []
         problems += [(None, document.line(path), what) for path, what in found]
     jobs: list[ResolvedJob] = []
     for point in points or [()]:
@@ -109,6 +132,16 @@ def _expand(
         by_line = sorted(dict.fromkeys(problems), key=lambda one: (one[0] or "", one[1] or 0))
         return _Invalid(tuple(by_line))
     return tuple(jobs)
+
+
+def _printable(text: str) -> str:
+    """One line without control characters, which a terminal would obey."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _short(text: str) -> str:
+    text = _printable(text)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _setting(key: str, written: str) -> tuple[Path, Any]:
@@ -128,7 +161,9 @@ def _one(
             return _Invalid(((None, document.line(at), f"{key}: {error}"),))
     resolved, found = validate(tree)
     if found:
-        return _Invalid(tuple((*_place(document, origins, path), what) for path, what in found))
+        unreadable = {line for line, _ in document.problems}  # already reported, by the reader
+        placed = ((*_place(document, origins, path), what) for path, what in found)
+        return _Invalid(tuple(one for one in placed if one[0] or one[1] not in unreadable))
     group = resolved["name"] if number is not None else None
     if number is not None:
         resolved["name"] = f"{group[:90]}-{number + 1}" if group else str(number)
@@ -170,16 +205,10 @@ def _resolved_job(
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what YAML 1.2 would read as something else, and writes no anchors for shared parts."""
+    """Writes no anchors for shared parts, and scalars that YAML 1.1 and 1.2 read alike."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
-
-    def represent_text(self, text: str) -> yaml.ScalarNode:
-        plain = text.isidentifier() and text.lower() not in ("null", "true", "false")
-        if plain:
-            return self.represent_scalar("tag:yaml.org,2002:str", text)
-        return self.represent_scalar("tag:yaml.org,2002:str", json.dumps(text, ensure_ascii=False), style='"')
 
 
 def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
@@ -187,7 +216,10 @@ def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
 
 
 def _represent_float(dumper: _Dumper, value: float) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:float", repr(value))
+    text = repr(value)
+    if "." not in text:  # YAML 1.1 reads 1e-07 as text
+        text = text.replace("e", ".0e")
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
 
 _Dumper.add_representer(str, _represent_text)

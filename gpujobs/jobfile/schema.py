@@ -1,4 +1,4 @@
-"""The job file's fields, as pydantic models: types, bounds, defaults. Keras's names are checked in keras_names.py.
+"""The job file's fields, as pydantic models: types, bounds, defaults. Keras's names: see keras_names.py.
 
 Each field says in `expected` what an error message asks for. Nothing is converted silently: "20" is not 20.
 """
@@ -57,7 +57,7 @@ class Section(BaseModel):
 
 
 class DataSource(Section):
-    """A data file. The path is relative to the job file's directory; a text alone is short for `{path: ...}`."""
+    """A data file, relative to the job file's directory. A text alone is short for `{path: ...}`."""
 
     path: DataPath = _field(..., "the path of a data file")
     in_place: bool = _field(False, "true or false")
@@ -74,7 +74,9 @@ class Data(Section):
 
 
 class Model(Section):
-    layers: list[Any] = _field(..., "a list of layers such as - LSTM: {units: 128}", min_length=1, max_length=1000)
+    layers: list[Any] = _field(
+        ..., "a list of layers such as - LSTM: {units: 128}", min_length=1, max_length=1000
+    )
 
 
 class Training(Section):
@@ -85,11 +87,13 @@ class Training(Section):
     batch_size: int = _field(32, "an integer of at least 1", ge=1, le=1_000_000_000)
     seed: int = _field(0, "an integer from 0 to 4294967295", ge=0, lt=1 << 32)
     shuffle: bool = _field(True, "true or false")
-    validation_split: float = _field(0.0, "a number of at least 0 and below 1", ge=0, lt=1, allow_inf_nan=False)
+    validation_split: float = _field(
+        0.0, "a number of at least 0 and below 1", ge=0, lt=1, allow_inf_nan=False
+    )
 
 
 class Prediction(Section):
-    """What to predict for: the training or validation data again (`source`), or another data file (`path`)."""
+    """What to predict for: the training or validation data (`source`), or another data file (`path`)."""
 
     name: FileName = _field(..., "a name of letters, digits, '.', '_' and '-'; it becomes a file's name")
     source: Literal["train", "validation"] | None = _field(None, "train or validation")
@@ -116,7 +120,9 @@ def _default_name(entry: dict[str, Any]) -> str:
 
 class Resources(Section):
     gpu: int | None = _field(None, "the number of a GPU (0 is the first), or nothing for any", ge=0, le=65535)
-    time_limit: Annotated[int, Field()] | None = _field(None, "a duration such as 90m, 1h30m, 1:30:00 or seconds")
+    time_limit: Annotated[int, Field()] | None = _field(
+        None, "a duration such as 90m, 1h30m, 1:30:00 or seconds"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""Dotted keys: `--set training.epochs=5` and the fields of a sweep, put into a tree without changing the original."""
+"""Dotted keys: `--set training.epochs=5` and the fields of a sweep, put into a copy of the tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tree of plain values against the schema: the resolved form, and everything that is wrong with it at once."""
+"""A tree of plain values against the schema: the resolved form, and everything that is wrong with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from gpujobs.jobfile.keras_names import KerasCheck, nearest
+from gpujobs.jobfile.keras_names import MAX_HINTS, KerasCheck, nearest
 from gpujobs.jobfile.reader import Path, describe, dotted
 from gpujobs.jobfile.schema import JobFile, Unreadable
 
@@ -23,15 +23,16 @@ def validate(tree: dict[str, Any]) -> tuple[dict[str, Any], Found]:
     try:
         resolved = JobFile.model_validate(tree).model_dump()
     except ValidationError as error:
-        problems = [
-            _problem(tree, tuple(one["loc"]), one["type"], one["input"]) for one in error.errors(include_url=False)
-        ]
+        for one in error.errors(include_url=False, include_context=False):
+            problems.append(
+                _problem(one["loc"], one["type"], one["input"], with_hint=len(problems) < MAX_HINTS)
+            )
     keras = KerasCheck()
     _check_keras(keras, resolved or tree, resolved)
     problems += keras.problems
     if not problems:
-        resolved["predict"] = [_prediction(entry) for entry in resolved["predict"]]
         problems += _cross_checks(resolved)
+        resolved["predict"] = [_prediction(entry) for entry in resolved["predict"]]
     return resolved, problems
 
 
@@ -67,21 +68,26 @@ def _cross_checks(job: dict[str, Any]) -> Found:
     for index, entry in enumerate(job["predict"]):
         first = names.setdefault(entry["name"], index)
         if first != index:
-            message = f'predict[{index}] is named "{entry["name"]}" as predict[{first}] is; give it another name:'
-            problems.append((("predict", index), message.rstrip(":")))
-        if entry.get("source") == "validation" and job["data"]["validation"] is None:
-            problems.append((("predict", index), f"predict[{index}] is validation, and data.validation is not given"))
-        if ("source" in entry) == (entry.get("path") is not None):
-            problems.append((("predict", index), f"predict[{index}] needs source or path"))
+            message = (
+                f'predict[{index}] is named "{entry["name"]}" as predict[{first}] is; give it another name'
+            )
+            problems.append((("predict", index), message))
+        if entry["source"] == "validation" and job["data"]["validation"] is None:
+            problems.append(
+                (("predict", index), f"predict[{index}] is validation, and data.validation is not given")
+            )
+        if (entry["source"] is None) == (entry["path"] is None):
+            problems.append((("predict", index), f"predict[{index}] needs either source or path"))
     return problems
 
 
-def _problem(tree: dict[str, Any], path: Path, kind: str, value: Any) -> tuple[Path, str]:
+def _problem(path: Path, kind: str, value: Any, *, with_hint: bool) -> tuple[Path, str]:
     if isinstance(value, Unreadable):
         value = value.value
     if kind == "extra_forbidden":
-        known = fields(path[:-1])
-        return path, f"{dotted(path)} is not a known key{nearest(str(path[-1]), known)}"
+        hint = nearest(str(path[-1]), fields(path[:-1])) if with_hint else ""
+        hint = hint.replace("did you mean ", f"did you mean {dotted((*path[:-1], ''))}", 1)
+        return path, f"{dotted(path)} is not a known key{hint}"
     if kind == "missing":
         return path, f"{dotted(path)} is missing; expected {expected(path)}"
     return path, f"{dotted(path)} is {describe(value)}; expected {expected(path)}"
