@@ -42,7 +42,7 @@ def take_device(spec: Spec) -> list[str]:
         raise DeviceMismatchError(
             f"TensorFlow sees {len(seen)} GPUs ({', '.join(gpu.name for gpu in seen) or 'none'}); expected "
             f"exactly one, {spec.device['uuid']}. Check with `gpujobs doctor` the driver and "
-            f" TensorFlow's CUDA libraries."
+            "TensorFlow's CUDA libraries."
         )
     return [str(gpu.name) for gpu in seen]
 

@@ -19,7 +19,7 @@ from gpujobs.trainer import backend, building, checkpoint, data, outputs, predic
 from gpujobs.trainer.failures import Stopped
 from gpujobs.trainer.spec import Spec
 
-CHECKPOINT_SECONDS = 5.0
+CHECKPOINT_SECONDS = 2.0
 PROGRESS_SECONDS = 1.0
 
 

@@ -131,9 +131,9 @@ def history(spec: dict[str, Any]) -> str:
 
 
 def test_a_resumed_job_is_bit_identical(launcher: Launched) -> None:
-    whole = launcher.spec(tutorial(epochs=1500))
+    whole = launcher.spec(tutorial(epochs=3000))
     ended(launcher.start(whole))
-    cut = launcher.spec(tutorial(epochs=1500))
+    cut = launcher.spec(tutorial(epochs=3000))
     paths: AttemptPaths = launcher.start(cut)
     checkpoint = JobPaths(Path(cut["job_dir"])).checkpoint / "checkpoint.npz"
     eventually(checkpoint.exists)
