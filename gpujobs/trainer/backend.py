@@ -40,8 +40,9 @@ def take_device(spec: Spec) -> list[str]:
         tf.config.experimental.set_memory_growth(gpu, True)
     if spec.require_gpu and len(seen) != 1:
         raise DeviceMismatchError(
-            f"TensorFlow sees {len(seen)} GPUs ({', '.join(gpu.name for gpu in seen) or 'none'}); expected exactly one, "
-            f"{spec.device['uuid']}. Check `gpujobs doctor`: the driver, and TensorFlow's CUDA libraries."
+            f"TensorFlow sees {len(seen)} GPUs ({', '.join(gpu.name for gpu in seen) or 'none'}); expected "
+            f"exactly one, {spec.device['uuid']}. Check with `gpujobs doctor` the driver and "
+            "TensorFlow's CUDA libraries."
         )
     return [str(gpu.name) for gpu in seen]
 

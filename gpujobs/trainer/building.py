@@ -11,7 +11,7 @@ from gpujobs.trainer.failures import TrainerError
 
 
 def build(jobfile: Mapping[str, Any], input_shape: tuple[int, ...]) -> keras.Model:
-    """A compiled model with all its variables, the optimizer's too: Keras would trace its step twice otherwise.
+    """A compiled model with all its variables: Keras traces its step twice where the optimizer's are missing.
 
     input_shape: (timesteps, features). Raises TrainerError naming the layer that Keras refuses.
     """

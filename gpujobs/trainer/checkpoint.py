@@ -1,4 +1,4 @@
-"""Checkpoints that resume exactly: every variable, the optimizer's and the seed generators' too, in one file."""
+"""Checkpoints that resume exactly: every variable, the seed generators' too, in one file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a job's data files: npz archives, without pickles, their headers checked before anything is allocated."""
+"""Reads npz files, without pickles; their headers are checked before anything is allocated."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def verify(spec: Spec) -> None:
             raise DataError(f"{name}: cannot be read: {error.strerror}") from error
         if digest != entry["sha256"]:
             raise DataError(
-                f"{name}: its SHA-256 is {digest}; expected {entry['sha256']}, as it was submitted. Submit again."
+                f"{name}: its SHA-256 is {digest}; expected {entry['sha256']}, "
+                "as it was submitted. Submit the job again."
             )
 
 
@@ -83,8 +84,8 @@ def _header(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Hea
     claimed = offset + header.nbytes
     if claimed != member.file_size or member.file_size > MAX_RATIO * member.compress_size + 1024:
         raise DataError(
-            f"{name}: array {array}: its header claims shape {shape} of {dtype}, {header.nbytes} bytes, but the file "
-            f"holds {member.file_size - offset} bytes for it ({member.compress_size} compressed)"
+            f"{name}: array {array}: its header claims shape {shape} of {dtype}, {header.nbytes} bytes, "
+            f"but the file holds {member.file_size - offset} bytes for it ({member.compress_size} compressed)"
         )
     return header
 
@@ -121,14 +122,17 @@ def load(spec: Spec, name: str, *, needs_y: bool) -> Arrays:
     return Arrays(arrays["x"].astype(np.float32, copy=False), arrays.get("y"))
 
 
-def targets(y: np.ndarray, units: int, loss: str, name: str) -> np.ndarray:
-    """What the loss compares with: integer labels, shape (n,), become one-hot rows, shape (n, units), where it needs them."""
+def targets(y: np.ndarray, units: int, loss: str, name: str) -> Any:
+    """What the loss compares with, an array.
+
+    Integer labels, shape (n,), become one-hot rows, shape (n, units), where the loss needs them.
+    """
     if y.ndim == 1 and units > 1 and loss in ("binary_crossentropy", "categorical_crossentropy"):
-        labels = y.astype(np.int64)
+        labels: Any = y.astype(np.int64)
         if (labels != y).any() or labels.min() < 0 or labels.max() >= units:
             raise DataError(
-                f"{name}: array y: holds labels {y.min()} to {y.max()}; expected integers from 0 to {units - 1}, "
-                f"as the last layer has {units} units"
+                f"{name}: array y: holds labels {y.min()} to {y.max()}; expected integers "
+                f"from 0 to {units - 1}, as the last layer has {units} units"
             )
         return np.eye(units, dtype=np.float32)[labels]
     return y.reshape(-1, 1) if y.ndim == 1 and units == 1 else y

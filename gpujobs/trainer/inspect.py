@@ -1,4 +1,4 @@
-"""`check`: reads data headers and builds the model, in a forked child with the user's rights and a deadline."""
+"""`check`: reads data headers and builds the model, in a child with the user's rights and a deadline."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def check(spec: Spec) -> dict[str, Any]:
 
 
 def estimate_bytes(model: Any, batch: int, shape: tuple[int, ...]) -> int:
-    """Weights, their gradients and Adam's two moments, and each layer's output per step (LSTM: its gates too)."""
+    """Weights, their gradients and Adam's two moments, and each layer's outputs (an LSTM's gates too)."""
     weights = model.count_params() * 4
     activations = 0
     for layer in model.layers:
@@ -105,7 +105,7 @@ def estimate_bytes(model: Any, batch: int, shape: tuple[int, ...]) -> int:
         if type(layer).__name__ == "LSTM":
             count = shape[1] * layer.units * 6
         activations += batch * count * 2
-    return (weights + activations) * FLOAT_BYTES
+    return int((weights + activations) * FLOAT_BYTES)
 
 
 def cudnn(kind: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -10,26 +10,26 @@ import numpy as np
 CLASSIFICATION = ("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy")
 
 
-def predict(model: keras.Model, x: np.ndarray, batch_size: int) -> np.ndarray:
+def predict(model: keras.Model, x: Any, batch_size: int) -> Any:
     """y_pred, shape (samples, ...). One batch is called directly: cheaper than tracing a function for it."""
     if len(x) <= batch_size:
         return np.asarray(keras.ops.convert_to_numpy(model(x, training=False)))
     return np.asarray(model.predict(x, batch_size=batch_size, verbose=0))
 
 
-def classes(y_pred: np.ndarray) -> np.ndarray:
+def classes(y_pred: np.ndarray) -> Any:
     """argmax over the last axis; a single unit is compared with 0.5."""
     if y_pred.shape[-1] == 1:
         return (y_pred[..., 0] > 0.5).astype(np.int64)
     return np.asarray(y_pred.argmax(axis=-1))
 
 
-def true_classes(y: np.ndarray, y_class: np.ndarray) -> np.ndarray:
+def true_classes(y: np.ndarray, y_class: np.ndarray) -> Any:
     """Labels or one-hot rows as labels, of y_class's shape."""
     return y.reshape(y_class.shape).astype(np.int64) if y.size == y_class.size else y.argmax(axis=-1)
 
 
-def arrays(y_pred: np.ndarray, y: np.ndarray | None, loss: str) -> dict[str, np.ndarray]:
+def arrays(y_pred: np.ndarray, y: np.ndarray | None, loss: str) -> dict[str, Any]:
     """The arrays of predictions.npz."""
     result = {"y_pred": y_pred}
     if loss in CLASSIFICATION:

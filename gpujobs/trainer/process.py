@@ -50,11 +50,11 @@ def identify(pid: int) -> dict[str, int]:
 def children(parent: int) -> list[int]:
     """Pids of the direct children of a process, zombies included."""
     found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
             try:
-                if int(stat_fields(int(entry))[1]) == parent:
-                    found.append(int(entry))
+                if int(stat_fields(int(entry.name))[1]) == parent:
+                    found.append(int(entry.name))
             except (OSError, IndexError):
                 continue
     return found
@@ -73,8 +73,8 @@ def kill_children() -> None:
 
 def close_all_except(*keep: int) -> None:
     """Closes every descriptor from 3 on but these."""
-    for entry in os.listdir("/proc/self/fd"):
-        number = int(entry)
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        number = int(entry.name)
         if number > 2 and number not in keep:
             try:
                 os.close(number)
@@ -83,7 +83,7 @@ def close_all_except(*keep: int) -> None:
 
 
 def oom_kills() -> int:
-    """The kernel's count of processes killed for memory: the machine's, plus this cgroup's where it has one."""
+    """The kernel's count of processes killed for memory: the machine's plus this cgroup's."""
     count = 0
     for path in (Path("/proc/vmstat"), *_memory_events()):
         try:

@@ -228,7 +228,7 @@ class Supervision:
 
     def _read(self, descriptor: int) -> list[bytes]:
         """What is there, at most 1 MiB while the trainer lives so that signals and limits get their turn."""
-        chunks = []
+        chunks: list[bytes] = []
         while self.status is not None or len(chunks) < 16:
             try:
                 chunk = os.read(descriptor, MESSAGE_MAX_BYTES)

@@ -19,7 +19,7 @@ from gpujobs.trainer import backend, building, checkpoint, data, outputs, predic
 from gpujobs.trainer.failures import Stopped
 from gpujobs.trainer.spec import Spec
 
-CHECKPOINT_SECONDS = 5.0
+CHECKPOINT_SECONDS = 2.0
 PROGRESS_SECONDS = 1.0
 
 
@@ -60,6 +60,8 @@ class Sets:
 def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
     """Trains, predicts and writes the results. Raises TrainerError, Stopped, or what Keras raises."""
     began = time.monotonic()
+    shutil.rmtree(spec.paths.results, ignore_errors=True)
+    spec.paths.results.mkdir(parents=True)
     print_devices(spec)
     data.verify(spec)
     job = spec.jobfile
@@ -106,7 +108,7 @@ def split(spec: Spec, loaded: data.Arrays, units: int) -> Sets:
     return Sets(x[:at], y[:at], (x[at:], y[at:])) if 0 < at < len(x) else Sets(x, y, None)
 
 
-def order(training: dict[str, Any], epoch: int, count: int) -> np.ndarray:
+def order(training: dict[str, Any], epoch: int, count: int) -> Any:
     """The samples' order in an epoch: a function of (seed, epoch), so that a resumed run repeats it."""
     if not training.get("shuffle", True):
         return np.arange(count)
@@ -195,8 +197,6 @@ def finish(
 ) -> None:
     """Predictions, the model and the figures, into the results directory."""
     results = spec.paths.results
-    shutil.rmtree(results, ignore_errors=True)
-    results.mkdir(parents=True)
     summaries = predict_all(spec, model, loaded)
     model.save(results / "model.keras")
     metrics = {

@@ -33,8 +33,11 @@ def tutorial(epochs: int = 3, units: int = 16, **training: Any) -> dict[str, Any
         "data": {"train": {"path": "t.npz"}},
         "model": {"layers": layers},
         "training": {
-            "loss": "binary_crossentropy", "optimizer": {"Adam": {"learning_rate": 0.001}}, "metrics": ["accuracy"],
-            "epochs": epochs, "batch_size": 32, "seed": 0, "shuffle": True, "validation_split": 0.0, **training,
+            "loss": "binary_crossentropy",
+            "optimizer": {"Adam": {"learning_rate": 0.001}},
+            "metrics": ["accuracy"],
+            "epochs": epochs, "batch_size": 32, "seed": 0, "shuffle": True, "validation_split": 0.0,
+            **training,
         },
         "predict": [{"name": "train", "source": "train"}],
     }  # fmt: skip
