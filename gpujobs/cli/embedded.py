@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from gpujobs.client import Client, connect
-from gpujobs.errors import DaemonUnreachableError, GpujobsError, MachineError
-
-STOP_SECONDS = 60
+from gpujobs.errors import MachineError
 
 
 @contextmanager
 def embedded_daemon(flags: dict[str, Any], socket: Path) -> Iterator[Client]:
-    """A client of a daemon of our own, which is stopped at the end, its jobs cancelled.
+    """A client of a daemon of our own. At the end it is told that we are done: it closes then, or,
+    where somebody else submits to it meanwhile, when their jobs have ended.
 
     The daemon holds the reading end of the lifeline: when this process goes, it sees the end of file.
     Raises MachineError, with what the daemon said last, where it does not come up.
@@ -43,10 +42,8 @@ def embedded_daemon(flags: dict[str, Any], socket: Path) -> Iterator[Client]:
         _wait_ready(process, ready_read)
         client = connect([socket])
         yield client
-        _stop(client)
     finally:
         os.close(lifeline_write)
-        _wait_end(process)
 
 
 def _wait_ready(process: subprocess.Popen[bytes], ready_read: int) -> None:
@@ -57,23 +54,3 @@ def _wait_ready(process: subprocess.Popen[bytes], ready_read: int) -> None:
         f"the embedded daemon ended (exit code {process.wait()}) before it answered; "
         "its messages stand above; `gpujobs doctor` checks the installation."
     )
-
-
-def _stop(client: Client) -> None:
-    try:
-        client.post("/v1/stop", {"mode": "cancel"})
-    except DaemonUnreachableError:
-        pass  # It closed the connection by ending, which was the wish.
-    except GpujobsError as error:
-        raise MachineError(f"the embedded daemon would not stop: {error.message}") from error
-
-
-def _wait_end(process: subprocess.Popen[bytes]) -> None:
-    """Lets it end by itself; the daemon's trainers live in processes of their own, so it may be killed."""
-    for insist in (process.terminate, process.kill):
-        try:
-            process.wait(STOP_SECONDS)
-            return
-        except subprocess.TimeoutExpired:
-            insist()
-    process.wait()

@@ -29,14 +29,14 @@ class Submission:
         for _ in range(MAX_ROUNDS):
             answer = client.post(path, {**body, "files": self.files})
             if answer.get("needs"):
-                self._describe(answer["needs"])
+                self._describe(answer["needs"], answer.get("in_place") or {})
             elif answer.get("missing"):
                 self._upload(client, answer["missing"])
             else:
                 return answer
         raise ProtocolError("the daemon asks for data files again and again; see its log.")
 
-    def _describe(self, needs: Mapping[str, Sequence[str]]) -> None:
+    def _describe(self, needs: Mapping[str, Sequence[str]], in_place: Mapping[str, Sequence[str]]) -> None:
         problems = []
         for file in self.files:
             for written in needs.get(file["path"], ()):
@@ -44,7 +44,9 @@ class Submission:
                 try:
                     if source not in self._described:
                         self._described[source] = _describe(source)
-                    file["data"][written] = self._described[source]
+                    stays = written in in_place.get(file["path"], ())
+                    place = os.path.abspath(source) if stays else None
+                    file["data"][written] = {**self._described[source], "in_place": place}
                 except OSError as error:
                     problems.append(Problem(file["path"], None, _data_problem(written, source, error)))
         if problems:
@@ -120,7 +122,7 @@ def _describe(source: str) -> dict[str, Any]:
         while piece := file.read(CHUNK_BYTES):
             digest.update(piece)
             size += len(piece)
-    return {"sha256": digest.hexdigest(), "bytes": size, "in_place": False}
+    return {"sha256": digest.hexdigest(), "bytes": size}
 
 
 def _data_problem(written: str, source: str, error: OSError) -> str:

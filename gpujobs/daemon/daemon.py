@@ -45,9 +45,9 @@ class StopMode(StrEnum):
 class Daemon:
     """What handlers work on. Everything runs on one event loop; the store is written here only."""
 
-    def __init__(self, settings: Settings, mode: Mode) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.mode = mode
+        self.mode = mode = Mode(settings.mode)
         self.started_at = utc_now()
         self.paths = StatePaths(settings.state_dir)
         self.node_name = socket.gethostname()
@@ -55,9 +55,7 @@ class Daemon:
         self.board = Board(self.store.unfinished())
         self.link = ClusterLink(
             self.paths,
-            ClusterSettings(
-                cpu_slots=settings.cpu_slots, require_gpu=settings.require_gpu, node_name=self.node_name
-            ),
+            ClusterSettings(self.node_name, str(settings.state_dir), settings.cpu_slots),
             on_node=self._on_node,
             on_attempt=self._on_attempt,
         )

@@ -8,11 +8,13 @@ import logging
 import os
 import signal
 import socket
+import time
 from pathlib import Path
+from typing import Any
 
 from gpujobs.config import Settings
 from gpujobs.daemon.daemon import Daemon, Mode, StopMode
-from gpujobs.daemon.server import listen, serve
+from gpujobs.daemon.server import listen, start_server
 from gpujobs.errors import MachineError, UsageError
 from gpujobs.paths import StatePaths
 
@@ -22,33 +24,39 @@ LOCK_WAIT_SECONDS = 15.0
 log = logging.getLogger(__name__)
 
 
-def run(settings: Settings, mode: Mode, *, ready_fd: int | None = None, lifeline_fd: int | None = None) -> None:
+def serve(settings: Settings, *, ready_fd: int | None = None, lifeline_fd: int | None = None) -> None:
     """Serves until it is stopped. `ready_fd` gets a line when the socket answers; when `lifeline_fd`
     closes, the user of an embedded daemon has gone. Raises MachineError where it cannot serve."""
     paths = StatePaths(settings.state_dir)
+    mode = Mode(settings.mode)
     prepare_state(paths, mode)
     lock = lock_state(paths.lock)
-    os.write(lock, f"{os.getpid()}\n".encode())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", **_log_target(paths, mode))
     try:
-        asyncio.run(_run(settings, mode, ready_fd, lifeline_fd))
+        asyncio.run(_run(settings, lock, ready_fd, lifeline_fd))
     finally:
         os.close(lock)
 
 
-async def _run(settings: Settings, mode: Mode, ready_fd: int | None, lifeline_fd: int | None) -> None:
-    daemon = Daemon(settings, mode)
+async def _run(settings: Settings, lock: int, ready_fd: int | None, lifeline_fd: int | None) -> None:
+    daemon = Daemon(settings)
     await daemon.start()
-    listener = listen(settings.socket, mode)
-    runner = await serve(daemon, listener)
+    runner = await start_server(daemon, listen(settings.socket, daemon.mode))
     _listen_to_signals(daemon)
     if lifeline_fd is not None:
         _follow_lifeline(daemon, lifeline_fd)
     _announce(ready_fd, settings.socket, daemon)
     await daemon.ended.wait()
     log.info("closing")
+    note_in_lock(lock, "closing")
     settings.socket.unlink(missing_ok=True)
     await runner.cleanup()
     await daemon.close()
+
+
+def _log_target(paths: StatePaths, mode: Mode) -> dict[str, Any]:
+    """An embedded daemon must not write into the output of the `run` that started it."""
+    return {"filename": paths.log} if mode is Mode.EMBEDDED else {}
 
 
 def prepare_state(paths: StatePaths, mode: Mode) -> None:
@@ -82,44 +90,32 @@ def _require_own(path: Path) -> None:
 
 
 def lock_state(path: Path) -> int:
-    """One daemon for each state directory. Raises UsageError that names the one that runs."""
+    """One daemon for each state directory. One that is closing (Ray takes a second or two) is waited
+    for. Raises UsageError that names the one that runs."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if not _lock_within(descriptor, LOCK_WAIT_SECONDS):
-        pid = os.pread(descriptor, 20, 0).decode().strip() or "unknown"
-        os.close(descriptor)
-        raise UsageError(f"a daemon (pid {pid}) already serves {path.parent}; `gpujobs stop` ends it")
-    os.ftruncate(descriptor, 0)
+    deadline = time.monotonic() + LOCK_WAIT_SECONDS
+    while not _try_lock(descriptor):
+        holder = os.pread(descriptor, 40, 0).decode()
+        if not holder.startswith("closing") or time.monotonic() > deadline:
+            os.close(descriptor)
+            pid = holder.partition(" ")[2].strip() or "unknown"
+            raise UsageError(f"a daemon (pid {pid}) already serves {path.parent}; `gpujobs stop` ends it")
+        time.sleep(0.05)
+    note_in_lock(descriptor, "serving")
     return descriptor
 
 
-def _lock_within(descriptor: int, seconds: float) -> bool:
-    """Waits for the lock itself; SIGALRM ends the waiting."""
+def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
     except BlockingIOError:
-        pass
-    if _someone_answers(descriptor):
         return False
-
-    def give_up(_signal: int, _frame: object) -> None:
-        raise TimeoutError
-
-    previous = signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        return True
-    except TimeoutError:
-        return False
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+    return True
 
 
-def _someone_answers(descriptor: int) -> bool:
-    """Whether the holder of the lock is serving, rather than closing: it says so in the lock file."""
-    return b"serving" in os.pread(descriptor, 100, 0)
+def note_in_lock(descriptor: int, word: str) -> None:
+    """`serving PID` or `closing PID`, for whoever finds the lock taken."""
+    os.pwrite(descriptor, f"{word} {os.getpid():<12}\n".encode(), 0)
 
 
 def _announce(ready_fd: int | None, path: Path, daemon: Daemon) -> None:

@@ -41,7 +41,7 @@ def make_application(daemon: Daemon) -> web.Application:
     return application
 
 
-async def serve(daemon: Daemon, listener: socket.socket) -> web.AppRunner:
+async def start_server(daemon: Daemon, listener: socket.socket) -> web.AppRunner:
     runner = web.AppRunner(make_application(daemon), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     await web.SockSite(runner, listener, backlog=BACKLOG).start()

@@ -68,9 +68,19 @@ def _run_embedded(
     flags = {**app.flags(), "cpu_slots": cpu_slots}
     settings = resolve(flags, mode="embedded")
     click.echo("no daemon is running: starting one for this run", err=True)
-    try:
-        with embedded_daemon(flags, settings.socket) as client:
-            return _run(client, files, as_json, options, [])
-    except KeyboardInterrupt:
-        click.echo("\ngpujobs: interrupted; the jobs were cancelled and the daemon stopped", err=True)
-        raise click.exceptions.Exit(130) from None
+    ids: list[int] = []
+    with embedded_daemon(flags, settings.socket) as client:
+        try:
+            return _run(client, files, as_json, options, ids)
+        except KeyboardInterrupt:
+            _cancel(client, ids)
+            click.echo("\ngpujobs: interrupted; its jobs were cancelled and the daemon stops", err=True)
+            raise click.exceptions.Exit(130) from None
+
+
+def _cancel(client: Client, ids: list[int]) -> None:
+    """And waits for their end, which a trainer may take some seconds for."""
+    if ids:
+        client.post("/v1/jobs/cancel", {"ids": ids})
+        for _ in client.watch(ids):
+            pass

@@ -23,4 +23,4 @@ def command(
 
     mode = "embedded" if embedded else "site" if os.getuid() == 0 and not personal else "personal"
     settings = resolve({**app.flags(), "cpu_slots": cpu_slots}, mode=mode)
-    daemon.serve(settings, mode=mode, ready_fd=ready_fd, lifeline_fd=lifeline_fd)
+    daemon.serve(settings, ready_fd=ready_fd, lifeline_fd=lifeline_fd)
