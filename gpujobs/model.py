@@ -45,9 +45,7 @@ class State(StrEnum):
         return self in (State.STARTING, State.RUNNING)
 
 
-FINAL_STATES = frozenset(
-    {State.COMPLETED, State.FAILED, State.CANCELLED, State.TIMEOUT, State.OUT_OF_MEMORY}
-)
+FINAL_STATES = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.TIMEOUT, State.OUT_OF_MEMORY})
 
 
 class Reason(StrEnum):

@@ -197,7 +197,9 @@ def _wait_for_device(
 ) -> Wait:
     asked = [v for v in views if v.device.kind is DeviceKind.GPU and v.device.index == index]
     if not asked:
-        return _node_trouble(snapshot) or Wait(Reason.DEVICE_UNAVAILABLE, f"there is no GPU {index} at present")
+        return _node_trouble(snapshot) or Wait(
+            Reason.DEVICE_UNAVAILABLE, f"there is no GPU {index} at present"
+        )
     return _explain(asked, starts)
 
 
@@ -224,7 +226,8 @@ def _explain(views: Sequence[Occupancy], starts: Sequence[Start]) -> Wait:
     """Every device with what is on it. The reason is the most actionable of them."""
     taken = {start.device_uuid: start.job for start in starts}
     parts = [
-        v.message or f"{device_label(v.device)} is given to job {taken.get(v.device.uuid, '?')}" for v in views
+        v.message or f"{device_label(v.device)} is given to job {taken.get(v.device.uuid, '?')}"
+        for v in views
     ]
     states = {v.state for v in views}
     if DeviceState.BUSY in states or DeviceState.FREE in states:

@@ -45,7 +45,7 @@ class Submission:
                     if source not in self._described:
                         self._described[source] = _describe(source)
                     stays = written in in_place.get(file["path"], ())
-                    place = os.path.abspath(source) if stays else None
+                    place = str(Path(source).absolute()) if stays else None
                     file["data"][written] = {**self._described[source], "in_place": place}
                 except OSError as error:
                     problems.append(Problem(file["path"], None, _data_problem(written, source, error)))

@@ -85,10 +85,14 @@ class ClusterLink:
         while True:
             began = time.monotonic()
             message = await run()
-            backoff = 0.5 if time.monotonic() - began > LASTING_SECONDS else min(backoff * 2, MAX_BACKOFF_SECONDS)
+            backoff = (
+                0.5 if time.monotonic() - began > LASTING_SECONDS else min(backoff * 2, MAX_BACKOFF_SECONDS)
+            )
             log.warning("the %s ended (%s); starting another in %.1f s", name, message, backoff)
             if name == "head":
-                self._announce(NodeStatus.DOWN, f"the cluster ended: {message}; another try in {backoff:.0f} s")
+                self._announce(
+                    NodeStatus.DOWN, f"the cluster ended: {message}; another try in {backoff:.0f} s"
+                )
             await asyncio.sleep(backoff)
 
     def _announce(self, status: NodeStatus, message: str) -> None:

@@ -84,9 +84,7 @@ class Attempts:
         """Asks the supervisor to end the job's trainer; its end is heard of as an event."""
         assert job.current is not None
         try:
-            await self._link.call(
-                job.current.node, "stop", job=job.id, attempt=job.attempt, reason=reason
-            )
+            await self._link.call(job.current.node, "stop", job=job.id, attempt=job.attempt, reason=reason)
         except GpujobsError as error:
             log.warning("job %d: the stop was not acknowledged: %s", job.id, error)
 

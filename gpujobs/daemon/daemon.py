@@ -61,9 +61,7 @@ class Daemon:
         )
         self.nodes = Nodes(self.link, self.node_name)
         site = mode is Mode.SITE
-        self.specs = Specs(
-            self.store, self.paths, changes_identity=site, require_gpu=settings.require_gpu
-        )
+        self.specs = Specs(self.store, self.paths, changes_identity=site, require_gpu=settings.require_gpu)
         self.attempts = Attempts(
             self.store,
             self.board,

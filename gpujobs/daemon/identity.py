@@ -22,9 +22,7 @@ def caller_of(request: web.Request) -> Caller:
     if transport is None:
         raise NotPermittedError("the connection was closed")
     connection = transport.get_extra_info("socket")
-    pid, uid, gid = _UCRED.unpack(
-        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    )
+    pid, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     return Caller(uid=uid, gid=gid, pid=pid, user=user_name(uid))
 
 

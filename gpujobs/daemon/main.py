@@ -31,7 +31,11 @@ def serve(settings: Settings, *, ready_fd: int | None = None, lifeline_fd: int |
     mode = Mode(settings.mode)
     prepare_state(paths, mode)
     lock = lock_state(paths.lock)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", **_log_target(paths, mode))
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        **_log_target(paths, mode),
+    )
     try:
         asyncio.run(_run(settings, lock, ready_fd, lifeline_fd))
     finally:
@@ -77,7 +81,9 @@ def prepare_state(paths: StatePaths, mode: Mode) -> None:
             _require_own(path)
             path.chmod(bits)
     except OSError as error:
-        raise MachineError(f"{error.filename}: {error.strerror}; the state directory must be writable") from error
+        raise MachineError(
+            f"{error.filename}: {error.strerror}; the state directory must be writable"
+        ) from error
 
 
 def _require_own(path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.errors import GpujobsError
-from gpujobs.model import Device, DeviceKind, Node, NodeStatus, Process
+from gpujobs.model import DeviceKind, Node, NodeStatus
+from gpujobs.node.probe import device_from_dict
 
 
 class Nodes:
@@ -60,10 +61,5 @@ def _is_cpu_only(node: Node) -> bool:
 
 def node_from_dict(values: Mapping[str, Any]) -> Node:
     """The answer of an agent's `probe`."""
-    devices = tuple(_device_from_dict(device) for device in values["devices"])
+    devices = tuple(device_from_dict(device) for device in values["devices"])
     return Node(values["name"], NodeStatus(values["status"]), values["message"], devices)
-
-
-def _device_from_dict(values: Mapping[str, Any]) -> Device:
-    processes = tuple(Process(**process) for process in values.get("processes", ()))
-    return Device(**{**values, "kind": DeviceKind(values["kind"]), "processes": processes})

@@ -89,7 +89,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _error(status_of(error), error)
     except (ConnectionResetError, TimeoutError):
         raise
-    except Exception as error:  # noqa: BLE001 - the last line of defence; the client gets one line
+    except Exception as error:
         log.exception("%s %s", request.method, request.path)
         return _error(500, GpujobsError(f"the daemon failed: {error!r}; its log says more"))
 

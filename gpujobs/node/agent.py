@@ -13,7 +13,7 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class NodeAgent:
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._ended: set[tuple[int, int]] = set()
         self._followed: dict[tuple[int, int], int] = {}
-        self._calls = {
+        self._calls: dict[str, Callable[..., Awaitable[Any]]] = {
             "probe": self.probe,
             "start": self.start,
             "stop": self.stop,

@@ -87,7 +87,7 @@ def is_alive(process: dict[str, Any] | None, recorded_boot: str | None) -> bool:
     if process is None or recorded_boot != boot_id():
         return False
     try:
-        return start_ticks(process["pid"]) == process["start_ticks"]
+        return start_ticks(process["pid"]) == int(process["start_ticks"])
     except (OSError, IndexError):
         return False
 
@@ -97,7 +97,7 @@ def end_trainer(attempt: AttemptPaths) -> None:
     SIGKILL with its supervisor's death; this is for the case that it has not come to it yet."""
     record = read(attempt.record) or {}
     trainer = record.get("trainer")
-    if not is_alive(trainer, record.get("boot_id")):
+    if trainer is None or not is_alive(trainer, record.get("boot_id")):
         return
     with contextlib.suppress(ProcessLookupError):
         descriptor = os.pidfd_open(trainer["pid"])

@@ -1,9 +1,177 @@
-from dataclasses import dataclass
-@dataclass
+"""Asking NVML in a process of its own, with a deadline.
+
+An NVML call can hang, and then cannot always be killed: the process that makes it is given up, and
+another is started for the next question. `python -m gpujobs.node.probe` is that process: one line in
+asks, one JSON line out answers, the end of its input ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gpujobs.model import Device, DeviceKind, Process
+
+DEADLINE_SECONDS = 5.0
+
+KILL_SECONDS = 1.0
+
+COMMAND = (sys.executable, "-m", "gpujobs.node.probe")
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
-    status: str = "no_driver"
-    message: str = "no NVIDIA driver"
-    devices: tuple = ()
-def read_once(deadline_seconds=5.0): return Reading()
+    """`status` is ok, no_driver or failed; `message` explains the latter two; devices only with ok."""
+
+    status: str
+    message: str = ""
+    devices: tuple[Device, ...] = ()
+
+
+def read_once(deadline_seconds: float = DEADLINE_SECONDS) -> Reading:
+    """One reading, for a program that is just starting. Blocks up to the deadline."""
+    process = subprocess.Popen(
+        COMMAND,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=_environment(),
+        start_new_session=True,
+    )
+    try:
+        output, errors = process.communicate(b"read\n", deadline_seconds)
+        return _reading_of(output, errors.decode(errors="replace"))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        _abandon(process)
+        return _hung(deadline_seconds)
+
+
+def _abandon(process: subprocess.Popen[bytes]) -> None:
+    """A process stuck in the driver dies whenever the driver lets it: it is not waited for."""
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+    process.returncode = -9  # keeps Popen from warning that it was left running
+
+
 class Probe:
-    async def read(self, deadline_seconds=5.0): return Reading()
+    """A probe process that is kept for the next reading. Nothing runs in it when nobody asks."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._current: asyncio.Task[Reading] | None = None
+
+    async def read(self, deadline_seconds: float = DEADLINE_SECONDS) -> Reading:
+        """The devices as they are now; those who ask at the same time share one reading."""
+        if self._current is None or self._current.done():
+            self._current = asyncio.create_task(self._read(deadline_seconds))
+        return await asyncio.shield(self._current)
+
+    async def close(self) -> None:
+        if self._process is not None:
+            process, self._process = self._process, None
+            await _end(process)
+
+    async def _read(self, deadline_seconds: float) -> Reading:
+        try:
+            line = await asyncio.wait_for(self._ask(), deadline_seconds)
+        except TimeoutError:
+            await self.close()
+            return _hung(deadline_seconds)
+        except OSError as error:
+            await self.close()
+            return Reading("failed", f"the probe of NVML cannot be started: {error}")
+        if not line:
+            status = self._process.returncode if self._process else None
+            await self.close()
+            return Reading(
+                "failed", f"the probe of NVML ended with status {status} while it asked the driver"
+            )
+        return _reading_of(line, "")
+
+    async def _ask(self) -> bytes:
+        if self._process is None or self._process.returncode is not None:
+            self._process = await asyncio.create_subprocess_exec(
+                *COMMAND,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                env=_environment(),
+                start_new_session=True,
+                limit=1 << 24,
+            )
+        process = self._process
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(b"read\n")
+        await process.stdin.drain()
+        return await process.stdout.readline()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """A process that is stuck in the driver dies when the driver lets it: it is not waited for long."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), KILL_SECONDS)
+
+
+def _environment() -> dict[str, str]:
+    """LD_LIBRARY_PATH decides which NVML is asked, so it stays; Ray's variables do not."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+
+
+def _hung(deadline_seconds: float) -> Reading:
+    return Reading(
+        "failed",
+        f"NVML did not answer within {deadline_seconds:g} s; `dmesg | grep -i -e xid -e nvrm` may say why",
+    )
+
+
+def _reading_of(line: bytes, errors: str) -> Reading:
+    try:
+        values = json.loads(line)
+    except ValueError:
+        last = errors.strip().splitlines()[-1:] or ["no message"]
+        return Reading("failed", f"the probe of NVML failed: {last[0]}")
+    devices = tuple(device_from_dict(device) for device in values["devices"])
+    return Reading(values["status"], values["message"], devices)
+
+
+def device_from_dict(values: Mapping[str, Any]) -> Device:
+    """The inverse of `dataclasses.asdict`."""
+    processes = tuple(Process(**process) for process in values["processes"])
+    return Device(**{**values, "kind": DeviceKind(values["kind"]), "processes": processes})
+
+
+def _answer() -> dict[str, Any]:
+    """In the probe process: one reading as a dict."""
+    from gpujobs import nvml
+    from gpujobs.errors import DriverError
+    from gpujobs.node.processes import describe_all
+
+    try:
+        devices = tuple(describe_all(device) for device in nvml.read())
+        return asdict(Reading("ok", "", devices))
+    except nvml.NoDriverError as error:
+        return asdict(Reading("no_driver", str(error)))
+    except DriverError as error:
+        return asdict(Reading("failed", str(error)))
+
+
+def main() -> None:
+    for _ in sys.stdin:
+        sys.stdout.write(json.dumps(_answer()) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -31,7 +31,9 @@ class Limits:
     total_bytes: int = 1 << 40
 
 
-def chunks(directory: Path, owners: frozenset[int], limits: Limits | None = None) -> Iterator[tuple[str, bytes]]:
+def chunks(
+    directory: Path, owners: frozenset[int], limits: Limits | None = None
+) -> Iterator[tuple[str, bytes]]:
     """(name relative to `directory`, bytes), the chunks of a file in order; an empty file gives one
     empty chunk. Raises RefusedResultError that names the file and what is wrong with it."""
     root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

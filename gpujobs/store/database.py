@@ -58,13 +58,11 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """All or nothing, durable when it returns. Raises StoreError on a full disk and its like."""
     try:
         connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
+        yield connection
         connection.execute("COMMIT")
-    except sqlite3.OperationalError as error:
-        if connection.in_transaction:
+    except BaseException as error:
+        if connection.in_transaction:  # a full disk makes SQLite roll back by itself
             connection.execute("ROLLBACK")
-        raise StoreError(f"the store cannot be written: {error}") from error
+        if isinstance(error, sqlite3.OperationalError):
+            raise StoreError(f"the store cannot be written: {error}") from error
+        raise

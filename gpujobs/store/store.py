@@ -86,9 +86,7 @@ class Store:
             if known:
                 return known
             now = utc_now()
-            ids = [
-                self._insert(caller, request_key, index, job, now) for index, job in enumerate(jobs)
-            ]
+            ids = [self._insert(caller, request_key, index, job, now) for index, job in enumerate(jobs)]
             return self._select("jobs.id BETWEEN ? AND ?", (ids[0], ids[-1])) if ids else []
 
     def of_request(self, uid: int, request_key: str) -> list[Job]:
@@ -241,14 +239,14 @@ class Store:
         now = utc_now()
         with transaction(self._connection):
             current = self._expect(job, State.PENDING)
-            self._move(
-                current, step.state, now, step.reason, step.message, actor=actor, ended_at=iso(now)
-            )
+            self._move(current, step.state, now, step.reason, step.message, actor=actor, ended_at=iso(now))
         return self.job(job)
 
     def request_cancel(self, job: int, actor: str) -> Job:
         """Remembers that a job which has started is to end; the supervisor is told after the commit."""
-        return self._note(job, "cancel_requested", actor, "cancel_requested = 1, message = ?", f"cancelled by {actor}")
+        return self._note(
+            job, "cancel_requested", actor, "cancel_requested = 1, message = ?", f"cancelled by {actor}"
+        )
 
     def set_held(self, job: int, held: bool, actor: str) -> Job:
         current = self.job(job)

@@ -33,9 +33,7 @@ async def handle(request: web.Request) -> web.Response:
     return web.Response(status=201)
 
 
-async def _receive(
-    request: web.Request, target: Path, sha256: str, daemon: Daemon, caller: Caller
-) -> int:
+async def _receive(request: web.Request, target: Path, sha256: str, daemon: Daemon, caller: Caller) -> int:
     """Writes the body beside `target`, and renames it when its bytes hash as they should."""
     descriptor, name = tempfile.mkstemp(prefix=".upload-", dir=target.parent)
     partial = Path(name)

@@ -14,4 +14,6 @@ async def handle(request: web.Request) -> web.Response:
     daemon = daemon_of(request)
     nodes = await daemon.nodes.probe()
     views = occupancies(Snapshot(utc_now(), (), nodes, daemon.board.allocations()))
-    return web.json_response({"devices": [occupancy_json(view) for view in views], "nodes": nodes_json(nodes)})
+    return web.json_response(
+        {"devices": [occupancy_json(view) for view in views], "nodes": nodes_json(nodes)}
+    )

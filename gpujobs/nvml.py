@@ -1,0 +1,196 @@
+"""What NVML says of the GPUs of this machine: the only module that talks to it.
+
+Everything is read in one pass and returned as values. A value that the driver does not give is None;
+a device that answers with an error keeps its place with a `fault`; a library that fails as a whole
+raises DriverError. `nvidia-smi --query-gpu=uuid,name,memory.total,memory.used,utilization.gpu,
+temperature.gpu,power.draw --format=csv` and `--query-compute-apps=gpu_uuid,pid,used_memory` show the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pynvml
+
+from gpujobs.errors import DriverError
+from gpujobs.model import Device, DeviceKind, Process
+
+Value = TypeVar("Value")
+
+DRIVER_TRACES = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidiactl"))
+"""Where one of these exists, a kernel driver is loaded, and a missing library is a broken installation."""
+
+ADVICE = {
+    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA kernel module is not loaded; try `modprobe nvidia`, or boot again",
+    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the driver was updated while it was in use; "
+    "boot again, or unload and load its kernel modules",
+    pynvml.NVML_ERROR_OPERATING_SYSTEM: "the operating system blocks access to the driver; "
+    "look at the permissions of /dev/nvidia* and at the device cgroup",
+    pynvml.NVML_ERROR_NO_PERMISSION: "this user may not ask the driver; look at the permissions of /dev/nvidia*",
+    pynvml.NVML_ERROR_TIMEOUT: "the driver did not answer in time; `dmesg | grep -i xid` may say why",
+    pynvml.NVML_ERROR_GPU_IS_LOST: "the GPU has fallen off the bus; boot again, and look at its power and its seat",
+    pynvml.NVML_ERROR_RESET_REQUIRED: "the GPU needs a reset: `nvidia-smi --gpu-reset`, or boot again",
+    pynvml.NVML_ERROR_UNKNOWN: "an internal error of the driver; `dmesg | grep -i xid` may say why",
+}
+
+_state = {"initialised": False}
+
+
+class NoDriverError(Exception):
+    """There is no NVIDIA driver on this machine: no library and no trace of a kernel module."""
+
+
+def read(node: str = "") -> tuple[Device, ...]:
+    """Every GPU, in PCI bus order, and each MIG instance in place of a GPU that is cut into them.
+
+    Raises NoDriverError, or DriverError where there is a driver that fails.
+    """
+    try:
+        _initialise()
+        devices: list[Device] = []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            devices += _gpu(node, index)
+        return tuple(devices)
+    except pynvml.NVMLError as error:
+        shutdown()
+        raise DriverError(f"NVML: {explain(error)}") from error
+
+
+def shutdown() -> None:
+    """The next read initialises anew, and so finds a recovered or exchanged driver."""
+    if _state["initialised"]:
+        _state["initialised"] = False
+        _optional(pynvml.nvmlShutdown)
+
+
+def explain(error: pynvml.NVMLError) -> str:
+    advice = ADVICE.get(error.value)
+    return f"{error} (error {error.value})" + (f": {advice}" if advice else "")
+
+
+def _initialise() -> None:
+    if _state["initialised"]:
+        return
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError_LibraryNotFound:
+        traces = [str(path) for path in DRIVER_TRACES if os.path.lexists(path)]
+        if not traces:
+            raise NoDriverError("no NVIDIA driver is installed") from None
+        raise DriverError(
+            f"libnvidia-ml.so.1 cannot be loaded, though {traces[0]} shows that a driver is; "
+            "install the library of the driver's version"
+        ) from None
+    _state["initialised"] = True
+
+
+def _gpu(node: str, index: int) -> list[Device]:
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        instances = _mig_handles(handle)
+        if instances:
+            return [_device(node, index, instance, handle) for instance in instances]
+        return [_device(node, index, handle, handle)]
+    except pynvml.NVMLError as error:
+        return [_faulty(node, index, error)]
+
+
+def _mig_handles(handle: Any) -> list[Any]:
+    """The MIG instances of a GPU, none where MIG is off or unknown to it. `nvidia-smi -L` lists them."""
+    mode = _optional(lambda: pynvml.nvmlDeviceGetMigMode(handle))
+    if mode is None or mode[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
+        return []
+    found = (
+        _optional(partial(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, number))
+        for number in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle))
+    )
+    return [instance for instance in found if instance is not None]
+
+
+def _device(node: str, index: int, handle: Any, parent: Any) -> Device:
+    """`handle` is the GPU or its MIG instance; what a MIG instance does not have is asked of the `parent`."""
+    memory = _memory(handle)
+    utilization = _optional(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle))
+    power = _optional(lambda: pynvml.nvmlDeviceGetPowerUsage(parent))
+    return Device(
+        node=node,
+        kind=DeviceKind.GPU,
+        index=index,
+        uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
+        name=_text(_optional(lambda: pynvml.nvmlDeviceGetName(handle)) or "NVIDIA GPU"),
+        memory_total_bytes=memory and int(memory.total),
+        memory_used_bytes=memory and int(memory.used),
+        utilization_percent=utilization and int(utilization.gpu),
+        temperature_celsius=_optional(
+            lambda: pynvml.nvmlDeviceGetTemperature(parent, pynvml.NVML_TEMPERATURE_GPU)
+        ),
+        power_watts=None if power is None else power / 1000,
+        processes=_processes(handle),
+    )
+
+
+def _memory(handle: Any) -> Any:
+    """`memory.total` and `memory.used`; version 2 counts what the driver reserves for itself apart."""
+    try:
+        return pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
+    except (
+        pynvml.NVMLError_FunctionNotFound,
+        pynvml.NVMLError_NotSupported,
+        pynvml.NVMLError_InvalidArgument,
+    ):
+        return _optional(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
+
+
+def _processes(handle: Any) -> tuple[Process, ...]:
+    """Each pid once: a process that computes and draws is listed by the driver twice."""
+    found: dict[int, Process] = {}
+    for kind, query in (
+        ("compute", pynvml.nvmlDeviceGetComputeRunningProcesses),
+        ("mps", pynvml.nvmlDeviceGetMPSComputeRunningProcesses),
+        ("graphics", pynvml.nvmlDeviceGetGraphicsRunningProcesses),
+    ):
+        for seen in _optional(partial(query, handle)) or ():
+            found.setdefault(seen.pid, Process(seen.pid, None, seen.usedGpuMemory, None, kind))
+    return tuple(found.values())
+
+
+def _faulty(node: str, index: int, error: pynvml.NVMLError) -> Device:
+    """A device that does not answer. Its UUID may still be known to the driver."""
+
+    def uuid() -> str:
+        return _text(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(index)))
+
+    try:
+        known = uuid()
+    except pynvml.NVMLError:
+        known = f"GPU-unknown-{node}-{index}"
+    return Device(node, DeviceKind.GPU, index, known, "NVIDIA GPU", fault=explain(error))
+
+
+_DEVICE_FAULTS = (
+    pynvml.NVML_ERROR_GPU_IS_LOST,
+    pynvml.NVML_ERROR_RESET_REQUIRED,
+    pynvml.NVML_ERROR_OPERATING_SYSTEM,
+    pynvml.NVML_ERROR_TIMEOUT,
+    pynvml.NVML_ERROR_UNKNOWN,
+    pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
+    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
+)
+"""Errors that say that something is broken, as against a value that this device does not have."""
+
+
+def _optional(query: Callable[[], Value]) -> Value | None:
+    try:
+        return query()
+    except pynvml.NVMLError as error:
+        if error.value in _DEVICE_FAULTS:
+            raise
+        return None
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,201 @@
+"""The probe through the real nvidia-ml-py, against the fake library."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gpujobs.model import DeviceKind, DeviceState, NodeStatus, utc_now
+from gpujobs.node.devices import devices_of
+from gpujobs.node.probe import Probe, Reading, read_once
+from gpujobs.policy import Snapshot, occupancies
+from tests.fake_nvml import GIB, FakeGpus, box, uuid
+
+
+@pytest.fixture
+def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeGpus:
+    fake = box(tmp_path, 4)
+    for name, value in fake.environment.items():
+        monkeypatch.setenv(name, value)
+    return fake
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """A process of this machine that NVML can be made to report."""
+    process = subprocess.Popen(["sleep", "1000"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_devices_as_nvml_has_them(gpus: FakeGpus) -> None:
+    gpus.gpus[2].used_bytes = 3 * GIB
+    gpus.gpus[2].utilization_percent = 97
+    gpus.write()
+    reading = read_once()
+    assert (reading.status, reading.message) == ("ok", "")
+    assert [device.uuid for device in reading.devices] == [uuid(i) for i in range(4)]
+    third = reading.devices[2]
+    assert (third.kind, third.index, third.name) == (DeviceKind.GPU, 2, "NVIDIA H200 (fake)")
+    assert (third.memory_total_bytes, third.memory_used_bytes) == (80 * GIB, 3 * GIB)
+    assert (third.utilization_percent, third.temperature_celsius, third.power_watts) == (97, 35, 60.0)
+
+
+def test_a_process_is_shown_with_its_owner_and_command(
+    gpus: FakeGpus, stranger: subprocess.Popen[bytes]
+) -> None:
+    gpus.processes = [
+        (1, "C", stranger.pid, 5 * GIB),
+        (1, "G", stranger.pid, 1),
+        (3, "M", stranger.pid, None),
+    ]
+    gpus.write()
+    devices = read_once().devices
+    (found,) = devices[1].processes
+    assert (found.pid, found.memory_bytes, found.kind) == (stranger.pid, 5 * GIB, "compute")
+    assert (found.user, found.command) == (psutil.Process().username(), "sleep 1000")
+    (hidden,) = devices[3].processes
+    assert (hidden.memory_bytes, hidden.kind) == (None, "mps")
+    (node,) = [devices_of(read_once(), "n", None)]
+    states = [view.state for view in occupancies(Snapshot(utc_now(), (), [node], ()))]
+    assert states == [DeviceState.FREE, DeviceState.FOREIGN, DeviceState.FREE, DeviceState.FOREIGN]
+
+
+def test_a_process_that_vanished_has_no_owner(gpus: FakeGpus) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    gpus.processes = [(0, "C", gone.pid, 1)]
+    gpus.write()
+    (found,) = read_once().devices[0].processes
+    assert (found.pid, found.user, found.command) == (gone.pid, None, None)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+def test_the_owner_is_the_processes_user(gpus: FakeGpus) -> None:
+    process = subprocess.Popen(["sleep", "1000"], user="nobody")
+    try:
+        gpus.processes = [(0, "C", process.pid, 1)]
+        gpus.write()
+        assert read_once().devices[0].processes[0].user == "nobody"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (9, "kernel module is not loaded"),
+        (18, "driver was updated while it was in use"),
+        (17, "operating system blocks"),
+        (4, "may not ask the driver"),
+        (10, "did not answer in time"),
+        (999, "internal error of the driver"),
+    ],
+)
+def test_a_driver_that_fails_gives_no_device_and_says_what_to_do(
+    gpus: FakeGpus, code: int, advice: str
+) -> None:
+    gpus.extra = [f"init {code}"]
+    gpus.write()
+    reading = read_once()
+    assert reading.status == "failed"
+    assert advice in reading.message and f"error {code}" in reading.message
+    node = devices_of(reading, "n", 2)
+    assert (node.status, node.devices) == (NodeStatus.DRIVER_ERROR, ())
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"), [(15, "fallen off the bus"), (16, "needs a reset"), (999, "internal")]
+)
+def test_one_bad_device_leaves_the_others(gpus: FakeGpus, code: int, advice: str) -> None:
+    gpus.gpus[1].error = code
+    gpus.write()
+    devices = read_once().devices
+    assert [device.fault is None for device in devices] == [True, False, True, True]
+    assert advice in (devices[1].fault or "")
+    (node,) = [devices_of(read_once(), "n", None)]
+    assert occupancies(Snapshot(utc_now(), (), [node], ()))[1].state is DeviceState.LOST
+
+
+def test_a_value_that_is_not_supported_is_none(gpus: FakeGpus) -> None:
+    gpus.gpus[0].utilization_percent = gpus.gpus[0].power_milliwatts = gpus.gpus[0].temperature_celsius = -1
+    gpus.extra = ["error nvmlDeviceGetMPSComputeRunningProcesses_v3 3", "error nvmlDeviceGetMemoryInfo_v2 3"]
+    gpus.write()
+    first = read_once().devices[0]
+    assert (first.utilization_percent, first.power_watts, first.temperature_celsius) == (None, None, None)
+    assert first.fault is None and first.memory_total_bytes == 80 * GIB
+
+
+def test_mig_instances_take_the_place_of_their_gpu(gpus: FakeGpus) -> None:
+    gpus.extra = [f"mig 1 MIG-{number} {10 * GIB} 0" for number in (1, 2)]
+    gpus.processes = [(5, "C", os.getpid(), GIB)]
+    gpus.write()
+    devices = read_once().devices
+    assert [d.uuid for d in devices] == [uuid(0), "MIG-1", "MIG-2", uuid(2), uuid(3)]
+    assert [d.memory_total_bytes for d in devices[1:3]] == [10 * GIB, 10 * GIB]
+    assert [len(d.processes) for d in devices] == [0, 0, 1, 0, 0]
+
+
+def test_no_library_means_cpu_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    reading = read_once()
+    if reading.status != "no_driver":
+        pytest.skip("this machine has an NVIDIA driver")
+    node = devices_of(reading, "n", 3)
+    assert node.status is NodeStatus.OK
+    assert [device.uuid for device in node.devices] == ["CPU-n-0", "CPU-n-1", "CPU-n-2"]
+    assert "no NVIDIA driver" in node.message
+
+
+def test_sixteen_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = box(tmp_path, 16)
+    for name, value in fake.environment.items():
+        monkeypatch.setenv(name, value)
+    assert [device.index for device in read_once().devices] == list(range(16))
+
+
+def test_a_hanging_call_is_given_up(gpus: FakeGpus) -> None:
+    gpus.extra = ["hang"]
+    gpus.write()
+    began = time.monotonic()
+    reading = read_once(0.5)
+    assert reading.status == "failed" and "did not answer within 0.5 s" in reading.message
+    assert time.monotonic() - began < 4
+
+
+def test_a_kept_probe_sees_changes_and_recovers_from_a_hang(gpus: FakeGpus) -> None:
+    async def scenario() -> list[Reading]:
+        probe = Probe()
+        readings = [await probe.read()]
+        gpus.gpus[0].used_bytes = GIB
+        gpus.write()
+        readings += await asyncio.gather(probe.read(), probe.read())
+        gpus.extra = ["hang"]
+        gpus.write()
+        readings.append(await probe.read(0.5))
+        gpus.extra = ["init 18"]
+        gpus.write()
+        readings.append(await probe.read())
+        gpus.extra = []
+        gpus.write()
+        readings.append(await probe.read())
+        await probe.close()
+        return readings
+
+    first, second, shared, hung, mismatch, healthy = asyncio.run(scenario())
+    assert first.devices[0].memory_used_bytes == 0
+    assert second.devices[0].memory_used_bytes == GIB
+    assert shared is second
+    assert "did not answer" in hung.message
+    assert "updated while it was in use" in mismatch.message
+    assert healthy == second == replace(second)

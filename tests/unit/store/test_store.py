@@ -1,0 +1,224 @@
+"""The store on a real SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gpujobs.errors import StoreError, UsageError
+from gpujobs.lifecycle import Finish, IllegalTransitionError, Requeue
+from gpujobs.model import Caller, Device, DeviceKind, Job, Reason, State, utc_now
+from gpujobs.store.database import connect, migrations
+from gpujobs.store.store import DataReference, NewJob, StaleTransitionError, Store
+
+A = Caller(uid=1000, gid=1000, pid=1, user="a")
+B = Caller(uid=1001, gid=1001, pid=2, user="b")
+DEVICE = Device("n", DeviceKind.CPU, 0, "CPU-n-0", "cpu")
+DONE = Finish(State.COMPLETED, Reason.NONE, "")
+
+
+def new_job(name: str = "j", *, after: tuple[int, ...] = (), held: bool = False) -> NewJob:
+    return NewJob(
+        name=name,
+        path="j.yaml",
+        source="name: j",
+        resolved={"name": name},
+        priority=0,
+        held=held,
+        retries=1,
+        requested_gpu=None,
+        time_limit_seconds=None,
+        group=None,
+        after=after,
+        data=(DataReference("d.npz", "0" * 64, 10),),
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "s.db")
+    yield opened
+    opened.close()
+
+
+def complete(store: Store, job: int, step: Finish = DONE) -> Job:
+    attempt = store.start_attempt(job, DEVICE).attempt
+    store.mark_running(job, attempt, 99, utc_now())
+    store.mark_completing(job, attempt, {"state": step.state, "exit": {"code": 0, "signal": None}})
+    return store.finish(job, step, "/r")
+
+
+def test_a_whole_life_is_told_by_its_events(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    assert (job.state, job.attempt, job.user) == (State.PENDING, 0, "a")
+    ended = complete(store, job.id)
+    assert (ended.state, ended.results, ended.attempt) == (State.COMPLETED, "/r", 1)
+    assert [event.to_state for event in store.events(job.id)] == [
+        State.PENDING,
+        State.STARTING,
+        State.RUNNING,
+        State.COMPLETING,
+        State.COMPLETED,
+    ]
+    (attempt,) = store.attempts(job.id)
+    assert (attempt.pid, attempt.exit_code, attempt.device_uuid) == (99, 0, "CPU-n-0")
+
+
+def test_the_same_request_makes_one_job(store: Store) -> None:
+    first = store.submit(A, "k", [new_job("x"), new_job("y")])
+    again = store.submit(A, "k", [new_job("x"), new_job("y")])
+    assert [job.id for job in first] == [job.id for job in again]
+    other = store.submit(B, "k", [new_job()])
+    assert other[0].id not in {job.id for job in first}
+
+
+def test_a_final_state_is_left_by_nothing(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    complete(store, job.id)
+    with pytest.raises(StaleTransitionError):
+        store.start_attempt(job.id, DEVICE)
+    with pytest.raises(StaleTransitionError):
+        store.finish(job.id, DONE, None)
+    with pytest.raises(IllegalTransitionError):
+        store.requeue(job.id, 1, Requeue(Reason.RETRY, "", True))
+
+
+def test_the_database_itself_guards_final_states_and_events(store: Store, tmp_path: Path) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    complete(store, job.id)
+    raw = sqlite3.connect(tmp_path / "s.db")
+    try:
+        for statement, message in (
+            ("UPDATE jobs SET state = 'PENDING'", "left by nothing"),
+            ("UPDATE events SET kind = 'x'", "append-only"),
+            ("DELETE FROM events", "append-only"),
+        ):
+            with pytest.raises(sqlite3.IntegrityError, match=message):
+                raw.execute(statement)
+    finally:
+        raw.close()
+
+
+def test_never_two_live_attempts(store: Store, tmp_path: Path) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    store.start_attempt(job.id, DEVICE)
+    with pytest.raises(StaleTransitionError):
+        store.start_attempt(job.id, DEVICE)
+    raw = sqlite3.connect(tmp_path / "s.db")
+    try:
+        with pytest.raises(sqlite3.IntegrityError):
+            raw.execute(
+                "INSERT INTO attempts (job, number, node, device_uuid, device_kind, device_index, device_name,"
+                " started_at) VALUES (1, 2, 'n', 'u', 'cpu', 0, 'c', '')"
+            )
+    finally:
+        raw.close()
+
+
+def test_requeue_counts_only_what_is_the_jobs_fault(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    store.start_attempt(job.id, DEVICE)
+    back = store.requeue(job.id, 1, Requeue(Reason.RETRY, "interrupted", False))
+    assert (back.state, back.retries_used) == (State.PENDING, 0)
+    store.start_attempt(job.id, DEVICE)
+    store.mark_completing(job.id, 2, {"state": "FAILED", "reason": "Signal", "exit": {"signal": 11}})
+    back = store.requeue(job.id, 2, Requeue(Reason.RETRY, "crashed", True))
+    assert (back.state, back.retries_used, back.attempt) == (State.PENDING, 1, 2)
+    assert [attempt.exit_signal for attempt in store.attempts(job.id)] == [None, 11]
+
+
+def test_a_late_report_of_an_earlier_attempt_changes_nothing(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    store.start_attempt(job.id, DEVICE)
+    store.requeue(job.id, 1, Requeue(Reason.RETRY, "", False))
+    store.start_attempt(job.id, DEVICE)
+    with pytest.raises(StaleTransitionError):
+        store.mark_running(job.id, 1, 5, utc_now())
+    with pytest.raises(StaleTransitionError):
+        store.mark_completing(job.id, 1, {"state": "COMPLETED"})
+    assert store.job(job.id).state is State.STARTING
+
+
+def test_dependencies_of_a_failed_job_are_found(store: Store) -> None:
+    (first,) = store.submit(A, "k1", [new_job()])
+    (second,) = store.submit(A, "k2", [new_job(after=(first.id,))])
+    assert store.job(second.id).after == (first.id,)
+    assert store.blocked_for_good() == []
+    complete(store, first.id, Finish(State.FAILED, Reason.SIGNAL, ""))
+    assert store.blocked_for_good() == [(second.id, first.id, State.FAILED)]
+
+
+def test_unknown_ids_are_named(store: Store) -> None:
+    store.submit(A, "k", [new_job()])
+    with pytest.raises(UsageError, match="job 98, 99 do not exist"):
+        store.jobs([1, 98, 99])
+    with pytest.raises(UsageError, match="job 99 does not exist"):
+        store.job(99)
+
+
+def test_data_belongs_to_who_uploaded_it(store: Store) -> None:
+    store.add_data(A.uid, "0" * 64, 10)
+    assert store.has_data(A.uid, "0" * 64)
+    assert not store.has_data(B.uid, "0" * 64)
+
+
+def test_ended_keeps_the_newest_in_order(store: Store) -> None:
+    jobs = store.submit(A, "k", [new_job(str(i)) for i in range(5)])
+    for job in jobs:
+        complete(store, job.id)
+    assert [job.id for job in store.ended(limit=2)] == [4, 5]
+    assert [job.id for job in store.ended(states={State.FAILED})] == []
+    assert store.counts() == {"COMPLETED": 5}
+
+
+def test_a_committed_job_survives_kill_9(tmp_path: Path) -> None:
+    """A child submits, says so, and is killed at once; the job must be there."""
+    program = f"""
+import os, signal, sys
+sys.path[:0] = {sys.path!r}
+from tests.unit.store.test_store import A, new_job
+from gpujobs.store.store import Store
+from pathlib import Path
+store = Store(Path({str(tmp_path / "s.db")!r}))
+print(store.submit(A, "k", [new_job()])[0].id, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert child.returncode == -9, child.stderr
+    store = Store(tmp_path / "s.db")
+    assert [job.id for job in store.unfinished()] == [int(child.stdout)]
+    store.close()
+
+
+def test_the_file_is_private(store: Store, tmp_path: Path) -> None:
+    store.submit(A, "k", [new_job()])
+    for path in tmp_path.iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    connection = connect(tmp_path / "s.db")
+    connection.execute(f"PRAGMA user_version = {migrations()[-1][0] + 1}")
+    connection.close()
+    with pytest.raises(StoreError, match="install the newer gpujobs"):
+        connect(tmp_path / "s.db")
+
+
+def test_something_else_than_a_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.db").write_text("this is not a database, it is a text that is long enough" * 100)
+    with pytest.raises(StoreError, match="not a database"):
+        connect(tmp_path / "s.db")
+
+
+def test_a_full_disk_is_an_error_and_stores_nothing(store: Store) -> None:
+    store.submit(A, "k", [new_job()])
+    (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreError, match="full"):
+        store.submit(A, "k2", [new_job("n" * 5000) for _ in range(50)])
+    assert [job.name for job in store.unfinished()] == ["j"]
