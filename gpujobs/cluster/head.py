@@ -66,9 +66,9 @@ def start_ray(paths: StatePaths, temp_parent: Path, settings: ClusterSettings) -
     os.environ.update(ray_environment(paths))
     node = devices_of(read_once(settings.probe_deadline_seconds), settings.node_name, settings.cpu_slots)
     gpus = sum(device.kind is DeviceKind.GPU for device in node.devices)
-    import ray
+    from gpujobs.cluster import lean
 
-    ray.init(
+    lean.init(
         address="local",
         num_gpus=gpus,
         resources={"gpujobs_node": 1},
