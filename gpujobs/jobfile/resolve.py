@@ -20,6 +20,9 @@ MAX_SHOWN = 50
 MAX_SWEEP_WORK = 2_000_000
 """Jobs of a sweep times the lines of one: bounds what one submission can ask of the daemon."""
 
+SMALL_TEXT = 8192
+"""Characters; a larger file, or a sweep, is not worth keeping."""
+
 Origins = dict[Path, str | Path]
 """Where a path's value came from, if not from its own place: an option, or another place in the file."""
 
@@ -63,7 +66,10 @@ def expand(path_as_named: str, text: str, overrides: Mapping[str, str] = {}) -> 
     """Every job that a file makes: one, or those of its sweep. Raises JobFileError with every problem."""
     path = PurePath(path_as_named)
     language = "toml" if path.suffix.lower() == ".toml" else "yaml"
-    outcome = _expand(language, path.stem or "job", text, tuple(overrides.items()))
+    is_small = len(text) <= SMALL_TEXT and "sweep" not in text
+    outcome = (_expand_small if is_small else _expand)(
+        language, path.stem or "job", text, tuple(overrides.items())
+    )
     if isinstance(outcome, _Invalid):
         raise JobFileError(_reported(path_as_named, outcome))
     return list(outcome)
@@ -88,11 +94,11 @@ class _Invalid:
     problems: tuple[tuple[str | None, int | None, str], ...]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def _expand(
     language: str, default_name: str, text: str, overrides: tuple[tuple[str, str], ...]
 ) -> tuple[ResolvedJob, ...] | _Invalid:
-    """Cached by text, so that a thousand equal files cost one. The file's path is not part of the answer."""
+    """Cached by text, since a submission asks two or three times. The file's path is not part of the answer."""
     try:
         document = read(text, language)
     except ReadError as error:
@@ -142,6 +148,10 @@ def _printable(text: str) -> str:
 def _short(text: str) -> str:
     text = _printable(text)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+_expand_small = lru_cache(maxsize=1024)(_expand.__wrapped__)
+"""So many small files of one submission are read once, though it asks again when their data has come."""
 
 
 def _setting(key: str, written: str) -> tuple[Path, Any]:
