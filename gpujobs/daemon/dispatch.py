@@ -14,7 +14,10 @@ from gpujobs.policy import Decision, Snapshot, decide
 from gpujobs.store.store import StaleTransitionError, Store
 
 LOOK_AGAIN_SECONDS = 2.0
-"""NVML tells nobody when a process leaves a GPU, so while a job waits for that, it is asked again."""
+"""NVML tells nobody when a process leaves a GPU, so while a job waits for that, it is asked again: soon
+after something has changed (the driver takes a moment to free what a trainer had), then less often."""
+
+LOOK_AGAIN_FIRST_SECONDS = 0.1
 
 LOOK_AGAIN_REASONS = frozenset(
     {Reason.FOREIGN_PROCESS, Reason.DRIVER_ERROR, Reason.DEVICE_UNAVAILABLE, Reason.RESOURCES}
@@ -33,10 +36,13 @@ class Dispatcher:
         self._launch = launch
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._delay_seconds = LOOK_AGAIN_FIRST_SECONDS
         self.draining = False
         """While true nothing new is started."""
 
     def wake(self) -> None:
+        """Something has changed that may let a job start."""
+        self._delay_seconds = LOOK_AGAIN_FIRST_SECONDS
         self._changed.set()
 
     async def run(self) -> None:
@@ -87,4 +93,5 @@ class Dispatcher:
     def _look_again_later(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self.wake)
+        self._timer = asyncio.get_running_loop().call_later(self._delay_seconds, self._changed.set)
+        self._delay_seconds = min(self._delay_seconds * 2, LOOK_AGAIN_SECONDS)
