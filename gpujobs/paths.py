@@ -110,6 +110,11 @@ class StatePaths:
         return self.run / "agent.sock"
 
     @property
+    def head_lock(self) -> Path:
+        """Held with flock by the one cluster head of this state directory."""
+        return self.run / "head.lock"
+
+    @property
     def ray_token(self) -> Path:
         return self.run / "ray-token"
 

@@ -44,6 +44,9 @@ class Client:
         self.socket = socket
         self._connection = connection or UnixConnection(socket)
 
+    def close(self) -> None:
+        self._connection.close()
+
     def get(self, path: str, **query: object) -> dict[str, Any]:
         with self._translated():
             self._connection.request("GET", _target(path, query))

@@ -20,6 +20,7 @@ from typing import Any
 
 from gpujobs.cluster.collecting import write_chunks
 from gpujobs.cluster.environment import make_temp_parent, make_token, ray_environment
+from gpujobs.cluster.leftovers import become_only_head
 from gpujobs.cluster.lines import read_lines, write_line
 from gpujobs.cluster.settings import ClusterSettings
 from gpujobs.errors import GpujobsError, MachineError
@@ -38,6 +39,7 @@ def main() -> None:
     connection = socket.socket(fileno=parser.parse_args().fd)
     settings = ClusterSettings(**json.loads(_first_line(connection)))
     paths = StatePaths(Path(settings.state_dir))
+    become_only_head(paths.head_lock)
     temp_parent = make_temp_parent(paths)
     try:
         start_ray(paths, temp_parent, settings)

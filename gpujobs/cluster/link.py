@@ -19,6 +19,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gpujobs.cluster.environment import without_ray
+from gpujobs.cluster.leftovers import end_session
 from gpujobs.cluster.lines import read_lines, write_line
 from gpujobs.cluster.settings import ClusterSettings
 from gpujobs.errors import MachineError, from_wire
@@ -77,6 +78,8 @@ class ClusterLink:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
         await asyncio.gather(*(_end(process) for process in self._processes.values()))
+        if "head" in self._processes:
+            end_session(self._processes["head"].pid)
 
     # Keeping processes alive
 
@@ -142,7 +145,9 @@ class ClusterLink:
             self._writer = None
             writer.close()
             self._fail_pending()
-        return f"exit status {await process.wait()}; {self._paths.run / 'head.log'} says more"
+        status = await process.wait()
+        end_session(process.pid)
+        return f"exit status {status}; {self._paths.run / 'head.log'} says more"
 
     def _take(self, message: Mapping[str, Any], writer: asyncio.StreamWriter) -> None:
         event = message.get("event")

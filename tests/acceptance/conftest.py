@@ -1,0 +1,59 @@
+"""Daemons for the acceptance tests. Starting one costs seconds, so tests that kill none share one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from .harness import RunningDaemon, short_directory
+
+
+@contextmanager
+def running(**options: Any) -> Iterator[RunningDaemon]:
+    """A daemon that is gone, with all its processes, at the end."""
+    root = short_directory()
+    daemon = RunningDaemon(root, **options)
+    try:
+        daemon.start()
+        yield daemon
+    finally:
+        try:
+            daemon.stop()
+        finally:
+            shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[RunningDaemon]:
+    """Shared by the tests of a module: they leave no job running and no device taken."""
+    with running() as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def own_daemon() -> Iterator[RunningDaemon]:
+    """For tests that kill it."""
+    with running() as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def as_root() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: to make users, and to take their identity")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """A failed test shows the history of the jobs and the daemon's log."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, RunningDaemon):
+                report.sections.append(("daemon", value.story()))
+    return report

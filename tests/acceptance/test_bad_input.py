@@ -1,0 +1,140 @@
+"""What a user can get wrong: one clear line with file and line, the exit code, and nothing queued."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .harness import RunningDaemon, write_job
+from .people import Person, as_person
+
+GOOD = "name: quick"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_queued(daemon: RunningDaemon) -> Iterator[None]:
+    yield
+    assert daemon.everything() == []
+
+
+def changed(daemon: RunningDaemon, old: str, new: str) -> Path:
+    """A job file that is good but for one thing."""
+    path = write_job(daemon.root)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    return path
+
+
+def refusal(daemon: RunningDaemon, *arguments: object, code: int = 2) -> str:
+    """The one line that a command says when it refuses."""
+    done = daemon.cli(*arguments, code=code)
+    (line,) = done.stderr.splitlines()
+    assert done.stdout == ""
+    return line
+
+
+def test_files_that_cannot_be_read(daemon: RunningDaemon) -> None:
+    (daemon.root / "empty.yaml").touch()
+    os.mkfifo(daemon.root / "pipe.yaml")
+    cases = {
+        "none.yaml": "none.yaml: does not exist",
+        "home": "home: is a directory",
+        "empty.yaml": "empty.yaml: is empty",
+        "pipe.yaml": "pipe.yaml: is not a regular file",
+    }
+    for name, expected in cases.items():
+        assert refusal(daemon, "submit", name).startswith(expected)
+        assert refusal(daemon, "run", name).startswith(expected)
+
+
+def test_an_unreadable_file(daemon: RunningDaemon, tmp_path: Path) -> None:
+    path = write_job(daemon.root)
+    path.chmod(0)
+    if os.geteuid() == 0:  # root reads everything: somebody else tries, up to the daemon
+        from gpujobs.client.submission import read_job_files
+
+        nobody = Person("nobody", 65534, 65534, Path("/"))
+        daemon.root.chmod(0o711)
+        said = as_person(nobody, lambda: read_job_files([str(path)]))["message"]
+    else:
+        said = refusal(daemon, "submit", path)
+    path.unlink()
+    assert said.startswith(f"{path}: cannot be read by you")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("name: quick", "name: [quick", "quick.yaml:2: "),
+        ("  epochs: 2", "  epoch: 2", "quick.yaml:9: training.epoch is not a known key; did you mean training.epochs?"),
+        ("  epochs: 2", "  epochs: many", 'quick.yaml:9: training.epochs is "many"; expected an integer'),
+        ("  epochs: 2", "  epochs: 2\n  epochs: 3", "quick.yaml:10: "),
+        ("LSTM:", "LTSM:", "quick.yaml:6: model.layers[0].LTSM is not a known layer; did you mean LSTM?"),
+        ("{units: 4}", "{unit: 4}", "quick.yaml:6: "),
+        ("predict:", "resources: {gpu: 9}\npredict:", "quick.yaml:11: GPU 9: this box has no GPU"),
+        ("tutorial.npz", "other.npz", "quick.yaml: data file other.npz: does not exist"),
+    ],
+    ids=["broken YAML", "unknown key", "wrong type", "duplicate key", "layer", "argument", "GPU", "data"],
+)
+def test_job_files_with_one_mistake(daemon: RunningDaemon, old: str, new: str, expected: str) -> None:
+    changed(daemon, old, new)
+    for command in ("submit", "run", "check"):
+        assert refusal(daemon, command, "quick.yaml").startswith(expected)
+
+
+def test_several_mistakes_are_shown_at_once(daemon: RunningDaemon) -> None:
+    path = changed(daemon, "LSTM:", "LTSM:")
+    path.write_text(path.read_text().replace("epochs: 2", "epochs: 0"))
+    good = write_job(daemon.root, "good")
+    done = daemon.cli("submit", good.name, path.name, "none.yaml", code=2)
+    assert done.stderr.splitlines() == ["none.yaml: does not exist; expected a job file; check the path."]
+    lines = daemon.cli("submit", good.name, path.name, code=2).stderr.splitlines()
+    assert [line.split(" ")[0] for line in lines] == ["quick.yaml:6:", "quick.yaml:9:"]
+
+
+def test_a_good_file_is_not_queued_beside_a_bad_one(daemon: RunningDaemon) -> None:
+    good = write_job(daemon.root, "good")
+    bad = changed(daemon, "epochs: 2", "epochs: 0")
+    assert refusal(daemon, "submit", good.name, bad.name).startswith("quick.yaml:9:")
+
+
+@pytest.mark.parametrize("command", ["show", "logs", "wait", "cancel", "hold", "release", "requeue", "fetch"])
+def test_an_id_that_does_not_exist(daemon: RunningDaemon, command: str) -> None:
+    assert "job 999 does not exist" in refusal(daemon, command, 999)
+
+
+def test_ids_that_do_not_exist_elsewhere(daemon: RunningDaemon) -> None:
+    write_job(daemon.root)
+    assert "job 999 does not exist" in refusal(daemon, "status", 999)
+    assert "job 999 does not exist" in refusal(daemon, "results", 999)
+    assert "job 999 does not exist" in refusal(daemon, "submit", "quick.yaml", "--after", 999)
+    assert "job 999 does not exist" in refusal(daemon, "status", 99999999999999999999, 999)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["show", "seven"], "'seven' is not a valid integer"),
+        (["show", "0"], "0 is not in the range x>=1"),
+        (["sumbit", "quick.yaml"], "Did you mean 'submit'?"),
+        (["submit", "--piority", "1", "quick.yaml"], "No such option: --piority"),
+        (["submit"], "Missing argument 'FILE...'"),
+        (["submit", "--set", "epochs", "quick.yaml"], "expected KEY=VALUE"),
+        (["submit", "--set", "training.epoch=3", "quick.yaml"], "training.epochs"),
+        (["submit", "--priority", "9999999999", "quick.yaml"], "priority"),
+        (["status", "--state", "SLEEPING"], "expected any of PENDING"),
+        (["wait", "--timeout", "-1", "1"], "-1.0 is not in the range x>0"),
+    ],
+)
+def test_wrong_usage(daemon: RunningDaemon, arguments: list[str], expected: str) -> None:
+    write_job(daemon.root)
+    assert expected in refusal(daemon, *arguments)
+
+
+def test_no_daemon(daemon: RunningDaemon) -> None:
+    line = refusal(daemon, "status", "--socket", daemon.root / "none.sock", code=3)
+    assert "no daemon answers" in line and "gpujobs serve" in line

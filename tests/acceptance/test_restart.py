@@ -1,0 +1,92 @@
+"""Kill anything, at once and without warning: no job is lost, and none runs twice."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+from .harness import ENDLESS, RunningDaemon, eventually, is_alive, processes_of
+
+
+def epochs_in(log: str) -> list[int]:
+    return [int(number) for number in re.findall(r"^Epoch (\d+)/", log, re.MULTILINE)]
+
+
+def assert_ran_once(daemon: RunningDaemon, job: int, epochs: int) -> None:
+    """One attempt in the history, and one training in the trainer's own log."""
+    shown = daemon.show(job)
+    assert (shown["job"]["state"], shown["job"]["attempt"]) == ("COMPLETED", 1), daemon.story([job])
+    steps = [event["to"] for event in shown["events"] if event["to"]]
+    assert steps == ["PENDING", "STARTING", "RUNNING", "COMPLETING", "COMPLETED"], daemon.story([job])
+    log = daemon.job_log(job)
+    assert log.count("TensorFlow ") == 1, log
+    assert epochs_in(log) == list(range(1, epochs + 1)), log
+
+
+def test_kill_of_the_daemon_with_one_job_running_and_five_waiting(own_daemon: RunningDaemon) -> None:
+    daemon = own_daemon
+    daemon.slots = 1
+    daemon.restart()
+    first = daemon.submit_quick("long", epochs=300)
+    waiting = [daemon.submit_quick(f"waiting-{n}") for n in range(5)]
+    pid = daemon.until_epoch(first, 1)["pid"]
+    os.kill(pid, signal.SIGSTOP)  # so that it cannot end before the daemon is back
+    daemon.kill9()
+    assert is_alive(pid)
+    daemon.start()
+    adopted = daemon.job(first)
+    assert (adopted["state"], adopted["pid"], adopted["attempt"]) == ("RUNNING", pid, 1)
+    assert [daemon.job(job)["state"] for job in waiting] == ["PENDING"] * 5
+    os.kill(pid, signal.SIGCONT)
+    assert daemon.cli("wait", first, *waiting).returncode == 0
+    assert_ran_once(daemon, first, 300)
+    for job in waiting:
+        assert_ran_once(daemon, job, 2)
+
+
+def test_a_job_that_ends_while_no_daemon_runs_is_collected_by_the_next(own_daemon: RunningDaemon) -> None:
+    daemon = own_daemon
+    job = daemon.submit_quick("orphan", epochs=200)
+    pid = daemon.until_epoch(job, 1)["pid"]
+    daemon.kill9()
+    eventually(lambda: not is_alive(pid), 60)
+    eventually(daemon.paths.job(job).attempt(1).exit.exists, 10)
+    daemon.start()
+    daemon.until(job, "COMPLETED")
+    assert_ran_once(daemon, job, 200)
+
+
+def test_kill_of_everything_but_the_supervisor_while_a_job_runs(own_daemon: RunningDaemon) -> None:
+    """Ray's head, its raylet and the launcher: the job completes, and later ones start."""
+    daemon = own_daemon
+    for name in ("gpujobs.cluster.head", "raylet/raylet", "gpujobs.trainer.launcher"):
+        job = daemon.submit_quick("survivor", epochs=ENDLESS)
+        pid = daemon.until_epoch(job, 1)["pid"]
+        victims = [found for found, command in processes_of(daemon.state).items() if name in command]
+        assert victims, (name, daemon.processes())
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+        eventually(lambda gone=victims: not any(map(is_alive, gone)), 20)
+        later = daemon.submit_quick("later")
+        daemon.until(later, "COMPLETED", seconds=90)
+        found = daemon.job(job)
+        assert (found["state"], found["pid"], found["attempt"]) == ("RUNNING", pid, 1), name
+        daemon.cli("cancel", job, code=0)
+        daemon.until(job, "CANCELLED")
+
+
+def test_kill_of_everything_at_once(own_daemon: RunningDaemon) -> None:
+    """As when the power fails: what ran is tried again, without using up its retries for nothing."""
+    daemon = own_daemon
+    job = daemon.submit_quick("victim", epochs=ENDLESS)
+    daemon.until_epoch(job, 1)
+    daemon.kill9()
+    for pid in processes_of(daemon.state):
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not processes_of(daemon.state), 20)
+    daemon.start()
+    found = daemon.until_epoch(job, 1)
+    assert found["attempt"] == 2
+    daemon.cli("cancel", job, code=0)
+    daemon.until(job, "CANCELLED")
