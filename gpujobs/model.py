@@ -71,6 +71,7 @@ class Reason(StrEnum):
     DEVICE_OUT_OF_MEMORY = "DeviceOutOfMemory"
     TRAINING_ERROR = "TrainingError"
     DATA_ERROR = "DataError"
+    NAN_LOSS = "NaNLoss"
     NON_ZERO_EXIT = "NonZeroExit"
     SIGNAL = "Signal"
     DEVICE_MISMATCH = "DeviceMismatch"
@@ -98,6 +99,7 @@ FINAL_STATE_OF = {
     Reason.DEVICE_OUT_OF_MEMORY: State.OUT_OF_MEMORY,
     Reason.TRAINING_ERROR: State.FAILED,
     Reason.DATA_ERROR: State.FAILED,
+    Reason.NAN_LOSS: State.FAILED,
     Reason.NON_ZERO_EXIT: State.FAILED,
     Reason.SIGNAL: State.FAILED,
     Reason.DEVICE_MISMATCH: State.FAILED,

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gpujobs.trainer import quiet
 from gpujobs.trainer.failures import DeviceMismatchError
 from gpujobs.trainer.spec import Spec
 
@@ -33,7 +34,9 @@ def take_device(spec: Spec) -> list[str]:
     if spec.device.get("kind") != "gpu":
         tf.config.threading.set_intra_op_parallelism_threads(spec.cpu_threads)
         tf.config.threading.set_inter_op_parallelism_threads(spec.cpu_threads)
-        tf.config.set_visible_devices([], "GPU")
+        with quiet.without(quiet.CHATTER, quiet.NO_CUDA):  # that there is no GPU is no news on a CPU slot
+            tf.config.set_visible_devices([], "GPU")
+            tf.config.list_logical_devices()
         return []
     seen = tf.config.list_physical_devices("GPU")
     for gpu in seen:

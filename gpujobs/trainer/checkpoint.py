@@ -1,42 +1,68 @@
-"""Checkpoints that resume exactly: every variable, the seed generators' too, in one file."""
+"""Checkpoints that resume exactly, within an epoch too: every variable and the position, in one file."""
 
 from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from gpujobs.trainer.failures import NanLossError
+
 FILE = "checkpoint.npz"
 
 
+@dataclass(slots=True)
+class Position:
+    """How far a training is: a row of metrics for each whole epoch, and the batches done in the next one.
+
+    `best`: the weights of the best epoch so far, in the order of `model.weights`, where they are wanted.
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    batch: int = 0
+    best: list[Any] | None = None
+
+
 def variables(model: keras.Model) -> list[Any]:
-    """All variables in an order that is the same for the same job file."""
-    return [*model.variables, *model.optimizer.variables]
+    """All variables, those of seeds, optimizer and metrics too; the same order for the same job file.
+
+    The metrics' exist once a step has run.
+    """
+    every = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
+    return list({id(variable): variable for variable in every}.values())
 
 
-def save(directory: Path, model: keras.Model, rows: list[dict[str, float]]) -> None:
-    """Replaces the checkpoint atomically; `rows` is the history of the epochs that are done."""
+def exists(directory: Path) -> bool:
+    return (directory / FILE).exists()
+
+
+def save(directory: Path, model: keras.Model, position: Position) -> None:
+    """Replaces the checkpoint atomically. Raises NanLossError, and keeps the last, where a weight is NaN."""
+    arrays = {f"v{index}": np.asarray(variable) for index, variable in enumerate(variables(model))}
+    if not all(np.isfinite(np.asarray(weight, np.float32)).all() for weight in model.weights):
+        raise NanLossError("the weights became NaN or infinite")
+    arrays |= {f"best{index}": weight for index, weight in enumerate(position.best or ())}
+    state = json.dumps({"rows": position.rows, "batch": position.batch})
     directory.mkdir(mode=0o700, exist_ok=True)
     temporary = directory / f"{FILE}.tmp"
-    arrays = {f"v{index}": np.asarray(variable) for index, variable in enumerate(variables(model))}
     with temporary.open("wb") as file:
-        np.savez(file, history=np.array(json.dumps(rows)), **arrays)
+        np.savez(file, state=np.array(state), **arrays)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(directory / FILE)
 
 
-def restore(directory: Path, model: keras.Model) -> list[dict[str, float]]:
-    """Puts the variables back and returns the history; an empty one where there is no checkpoint."""
-    path = directory / FILE
-    if not path.exists():
-        return []
-    with np.load(path, allow_pickle=False) as archive:
+def restore(directory: Path, model: keras.Model) -> Position:
+    """Puts the variables back. A step must have run before, so that all of them exist."""
+    with np.load(directory / FILE, allow_pickle=False) as archive:
         for index, variable in enumerate(variables(model)):
             variable.assign(archive[f"v{index}"])
-        rows: list[dict[str, float]] = json.loads(str(archive["history"]))
-    return rows
+        count = sum(name.startswith("best") for name in archive.files)
+        state = json.loads(str(archive["state"]))
+        best = [archive[f"best{index}"] for index in range(count)] or None
+    return Position(state["rows"], state["batch"], best)

@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from gpujobs.trainer import backend, process, title, train
+from gpujobs.trainer import backend, fitting, process, title, train
 from gpujobs.trainer.failures import Stopped, describe, reason_of
 from gpujobs.trainer.spec import Identity, Spec
 
@@ -38,8 +38,8 @@ def run_trainer(spec: Spec, output: int, messages: int) -> NoReturn:
 
 def train_job(spec: Spec) -> int:
     """The exit code. An error goes to the log whole, and to the supervisor as its reason and message."""
-    sender = train.Messages(MESSAGES_FD)
-    stop = train.StopFlag()
+    sender = fitting.Messages(MESSAGES_FD)
+    stop = fitting.StopFlag()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
         backend.take_device(spec)

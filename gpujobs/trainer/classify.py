@@ -73,6 +73,7 @@ TRAINER_REASONS = frozenset(
     {
         Reason.TRAINING_ERROR,
         Reason.DATA_ERROR,
+        Reason.NAN_LOSS,
         Reason.DEVICE_MISMATCH,
         Reason.HOST_OUT_OF_MEMORY,
         Reason.DEVICE_OUT_OF_MEMORY,

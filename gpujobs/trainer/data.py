@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,21 +36,6 @@ class Arrays:
 
     x: np.ndarray
     y: np.ndarray | None
-
-
-def verify(spec: Spec) -> None:
-    """Raises DataError where a file is not the one that was submitted."""
-    for name, entry in spec.data.items():
-        try:
-            with Path(entry["path"]).open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise DataError(f"{name}: cannot be read: {error.strerror}") from error
-        if digest != entry["sha256"]:
-            raise DataError(
-                f"{name}: its SHA-256 is {digest}; expected {entry['sha256']}, "
-                "as it was submitted. Submit the job again."
-            )
 
 
 def headers(name: str, path: Path) -> dict[str, Header]:

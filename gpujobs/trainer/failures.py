@@ -13,6 +13,12 @@ class DataError(TrainerError):
     reason = Reason.DATA_ERROR
 
 
+class NanLossError(TrainerError):
+    """The loss, or a weight, is not a finite number; going on could not help."""
+
+    reason = Reason.NAN_LOSS
+
+
 class DeviceMismatchError(TrainerError):
     reason = Reason.DEVICE_MISMATCH
 

@@ -42,9 +42,10 @@ def main() -> None:
     path = parser.parse_args().socket.absolute()
     execute_with_room()
     listener = sockets.listen(path)
-    from gpujobs.trainer import preload
+    from gpujobs.trainer import preload, quiet
 
-    preload.load()
+    with quiet.without(quiet.CHATTER):
+        preload.load()
     gc.collect()
     gc.freeze()
     serve(listener)

@@ -28,9 +28,13 @@ MODULES = (
     "gpujobs.trainer.checkpoint",
     "gpujobs.trainer.child",
     "gpujobs.trainer.data",
+    "gpujobs.trainer.files",
+    "gpujobs.trainer.fitting",
     "gpujobs.trainer.inspect",
     "gpujobs.trainer.outputs",
+    "gpujobs.trainer.patience",
     "gpujobs.trainer.prediction",
+    "gpujobs.trainer.quiet",
     "gpujobs.trainer.supervisor",
     "gpujobs.trainer.train",
 )

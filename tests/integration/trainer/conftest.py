@@ -20,6 +20,7 @@ import pytest
 from gpujobs.paths import AttemptPaths, JobPaths
 from gpujobs.trainer import sockets
 
+INSTALLATION = Path(__file__).parents[3]
 SEQUENCES = ["011000", "000220", "000033", "022000", "003300", "000011"]
 
 
@@ -57,14 +58,24 @@ def eventually(what: Callable[[], Any], seconds: float = 60.0, describe: Callabl
 class Launched:
     """A running launcher and the jobs' directories under `root`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, installation: Path = INSTALLATION) -> None:
         self.root, self.socket, self.jobs = root, root / "run" / "l.sock", 0
         self.socket.parent.mkdir(mode=0o700)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "gpujobs.trainer.launcher", "--socket", str(self.socket)],
-            stdin=subprocess.PIPE,
-        )
-        eventually(self.socket.exists)
+        self.errors = root / "launcher.stderr"
+        with self.errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gpujobs.trainer.launcher", "--socket", str(self.socket)],
+                stdin=subprocess.PIPE,
+                stderr=errors,
+                env={**os.environ, "PYTHONPATH": str(installation)},
+                cwd=root,
+            )
+        eventually(self.socket.exists, describe=self.errors.read_text)
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        assert self.process.wait(10) == 0
 
     def ask(self, **request: Any) -> dict[str, Any]:
         connection = sockets.connect(self.socket)
@@ -129,9 +140,7 @@ def launcher() -> Iterator[Launched]:
     root = Path(tempfile.mkdtemp(prefix="gj-"))
     launched = Launched(root)
     yield launched
-    assert launched.process.stdin is not None
-    launched.process.stdin.close()
-    assert launched.process.wait(10) == 0
+    launched.close()
     shutil.rmtree(root)
 
 

@@ -7,12 +7,11 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from gpujobs.paths import AttemptPaths, JobPaths
+from gpujobs.paths import JobPaths
 
 from .conftest import Launched, ended, eventually, log_has, trainer_pid, tutorial
 
@@ -124,25 +123,6 @@ def test_what_proc_says_of_a_trainer(launcher: Launched) -> None:
     assert not {link for link in held if str(launcher.root) in link}
     os.kill(trainer_pid(paths), signal.SIGKILL)
     ended(paths)
-
-
-def history(spec: dict[str, Any]) -> str:
-    return (JobPaths(Path(spec["job_dir"])).results / "history.csv").read_text()
-
-
-def test_a_resumed_job_is_bit_identical(launcher: Launched) -> None:
-    whole = launcher.spec(tutorial(epochs=3000))
-    ended(launcher.start(whole))
-    cut = launcher.spec(tutorial(epochs=3000))
-    paths: AttemptPaths = launcher.start(cut)
-    checkpoint = JobPaths(Path(cut["job_dir"])).checkpoint / "checkpoint.npz"
-    eventually(checkpoint.exists)
-    os.kill(trainer_pid(paths), signal.SIGKILL)
-    assert ended(paths)["exit"]["signal"] == signal.SIGKILL
-    again = launcher.start({**cut, "attempt": 2})
-    assert ended(again)["state"] == "COMPLETED", again.log.read_text()
-    assert "Resuming after epoch" in again.log.read_text()
-    assert history(cut) == history(whole)
 
 
 def test_check_names_layers_and_memory(launcher: Launched) -> None:

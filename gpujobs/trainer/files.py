@@ -1,0 +1,38 @@
+"""The data files of a job, each opened once: what is hashed is what is read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from gpujobs.trainer.failures import DataError
+from gpujobs.trainer.spec import Spec
+
+
+def pin(spec: Spec) -> Spec:
+    """The spec with each data path replaced by a name of an open descriptor, whose content is as submitted.
+
+    Nobody can put another file in between the check and the reading. The descriptors stay open until the
+    trainer ends. Raises DataError where a file is not the one that was submitted.
+    """
+    return replace(
+        spec, data={name: {**entry, "path": _open(name, entry)} for name, entry in spec.data.items()}
+    )
+
+
+def _open(name: str, entry: Mapping[str, Any]) -> str:
+    try:
+        descriptor = os.open(entry["path"], os.O_RDONLY | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read: {error.strerror}") from error
+    if digest != entry["sha256"]:
+        raise DataError(
+            f"{name}: its SHA-256 is {digest}; expected {entry['sha256']}, "
+            "as it was submitted. Submit the job again."
+        )
+    return f"/proc/self/fd/{descriptor}"

@@ -1,0 +1,230 @@
+"""The training loop: what Keras's `fit` does, step by step, so that it resumes exactly from any batch."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from gpujobs.trainer import checkpoint
+from gpujobs.trainer.checkpoint import Position
+from gpujobs.trainer.failures import NanLossError, Stopped, TrainerError
+from gpujobs.trainer.patience import Best, EarlyStopping, ReduceOnPlateau
+from gpujobs.trainer.spec import Spec
+
+CHECKPOINT_SECONDS = 2.0
+CHECKPOINT_SHARE = 20
+"""A checkpoint that takes a second to write is followed by at least 20 seconds of training."""
+PROGRESS_SECONDS = 1.0
+
+
+class Messages:
+    """JSON lines to the supervisor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def send(self, **message: Any) -> None:
+        os.write(self._descriptor, json.dumps(message).encode() + b"\n")
+
+
+class StopFlag:
+    """Set by SIGTERM; looked at between batches."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        signal.signal(signal.SIGTERM, self._set)
+
+    def _set(self, *_: Any) -> None:
+        self.is_set = True
+
+    def check(self) -> None:
+        if self.is_set:
+            raise Stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Sets:
+    """Training and validation data; y as the loss wants it."""
+
+    x: np.ndarray
+    y: np.ndarray
+    validation: tuple[np.ndarray, np.ndarray] | None
+
+
+def order(training: dict[str, Any], epoch: int, count: int) -> Any:
+    """The samples' order in an epoch: a function of (seed, epoch), so that a resumed run repeats it."""
+    if not training.get("shuffle", True):
+        return np.arange(count)
+    seed = training.get("seed")
+    return np.random.default_rng(None if seed is None else [seed, epoch]).permutation(count)
+
+
+class Fit:
+    """One training. `train_function` is called with a few batches at a time: Keras then traces its step once
+    and no outer loop around it, which saves a third of a small job's time, and a stop takes effect at once.
+    """
+
+    def __init__(
+        self, spec: Spec, model: keras.Model, sets: Sets, messages: Messages, stop: StopFlag
+    ) -> None:
+        self.directory, self.training = spec.paths.checkpoint, spec.jobfile["training"]
+        self.model, self.sets, self.messages, self.stop = model, sets, messages, stop
+        self.epochs, self.batch_size = int(self.training["epochs"]), int(self.training["batch_size"])
+        self.step = model.make_train_function() or model.train_function
+        self.position = Position()
+        self.stopper = _watcher(EarlyStopping, self.training.get("early_stopping"))
+        self.plateau = _watcher(ReduceOnPlateau, self.training.get("reduce_lr_on_plateau"))
+        self.best = _watcher(lambda settings: Best(**settings), self.training.get("best_weights"))
+        self.saved = self.reported = time.monotonic()
+        self.save_seconds = 0.0
+
+    def run(self) -> list[dict[str, float]]:
+        """The history: a row for each epoch. Raises Stopped, after a checkpoint, and NanLossError."""
+        is_over = self.resume()
+        self.started, self.first = time.monotonic(), self.done()
+        while not is_over and len(self.position.rows) < self.epochs:
+            row = self.epoch()
+            is_over = self.watch(row)
+            if self.best_now:
+                self.position.best = self.model.get_weights()
+            self.report(row)
+            print(describe(row, self.epochs), flush=True)
+            if not is_over and len(self.position.rows) < self.epochs:
+                self.save_when_due()
+        if self.position.best is not None:
+            self.model.set_weights(self.position.best)
+        return self.position.rows
+
+    def resume(self) -> bool:
+        """Takes up the last checkpoint, where there is one. True where nothing is left to do."""
+        if not checkpoint.exists(self.directory):
+            return False
+        self.step(iter([self.batch(order(self.training, 0, len(self.sets.x)), 0)]))  # creates all variables
+        self.position = checkpoint.restore(self.directory, self.model)
+        done = len(self.position.rows)
+        within = f", batch {self.position.batch} of the next" if self.position.batch else ""
+        print(f"Resuming after epoch {done} of {self.epochs}{within}.", flush=True)
+        is_over = False
+        for row in self.position.rows:
+            is_over = self.watch(row, again=True)
+        return is_over
+
+    def epoch(self) -> dict[str, float]:
+        """Trains the rest of one epoch and validates; appends and returns its row."""
+        number, executed = len(self.position.rows), int(self.training.get("steps_per_execution") or 1)
+        if self.position.batch == 0:
+            self.model.reset_metrics()
+        indices = order(self.training, number, len(self.sets.x))
+        batches = -(-len(indices) // self.batch_size)
+        while self.position.batch < batches:
+            chosen = range(self.position.batch, min(self.position.batch + executed, batches))
+            logs = self.step(iter([self.batch(indices, at) for at in chosen]))
+            self.position.batch = chosen.stop
+            if chosen.stop < batches:
+                self.between_batches(logs, chosen.stop / batches)
+        row = {"epoch": number, **numbers(self.model.get_metrics_result()), **self.validate()}
+        if self.plateau is not None:
+            row["learning_rate"] = float(self.model.optimizer.learning_rate)
+        refuse_nan(row)
+        self.position.rows.append(row)
+        self.position.batch = 0
+        return row
+
+    def batch(self, indices: Any, number: int) -> tuple[Any, Any, None]:
+        chosen = indices[number * self.batch_size : (number + 1) * self.batch_size]
+        return self.sets.x[chosen], self.sets.y[chosen], None
+
+    def between_batches(self, logs: dict[str, Any], share: float) -> None:
+        """Progress and checkpoints of a long epoch."""
+        now = time.monotonic()
+        if now - self.reported > PROGRESS_SECONDS:
+            row = numbers(logs)
+            refuse_nan(row)
+            self.report({"epoch": len(self.position.rows), **row}, share)
+        self.save_when_due()
+
+    def save_when_due(self) -> None:
+        """Raises Stopped, with the checkpoint saved, where the job is asked to stop."""
+        now = time.monotonic()
+        pause = max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self.save_seconds)
+        if not self.stop.is_set and now - self.saved <= pause:
+            return
+        checkpoint.save(self.directory, self.model, self.position)
+        self.saved = time.monotonic()
+        self.save_seconds = self.saved - now
+        self.stop.check()
+
+    def validate(self) -> dict[str, float]:
+        if self.sets.validation is None:
+            return {}
+        x, y = self.sets.validation
+        logs = self.model.evaluate(x, y, batch_size=self.batch_size, verbose=0, return_dict=True)
+        return {f"val_{name}": float(value) for name, value in logs.items()}
+
+    def watch(self, row: dict[str, float], *, again: bool = False) -> bool:
+        """Feeds an epoch to the watchers; True where early stopping ends the training.
+
+        `again`: the row is of a checkpoint, whose learning rate and best weights are there already.
+        """
+        is_over = self.stopper is not None and self.stopper.update(_value(row, self.stopper.best.monitor))
+        self.best_now = self.best is not None and self.best.update(_value(row, self.best.monitor))
+        if self.stopper is not None and self.training["early_stopping"].get("restore_best_weights"):
+            self.best_now = self.stopper.improved
+        if self.plateau is not None and self.plateau.update(_value(row, self.plateau.best.monitor)):
+            rate = self.plateau.reduced(row["learning_rate"])
+            if not again and rate < row["learning_rate"]:
+                self.model.optimizer.learning_rate = rate
+                print(f"The learning rate is {rate:g} from now on.", flush=True)
+        if is_over and not again:
+            print(f"Stopped early: {self.stopper.best.monitor} no longer improves.", flush=True)
+        return is_over
+
+    def done(self) -> float:
+        """Epochs, with the fraction of the one under way."""
+        return len(self.position.rows) + self.position.batch * self.batch_size / max(1, len(self.sets.x))
+
+    def report(self, row: dict[str, float], share: float = 0.0) -> None:
+        """`share` of the epoch under way is done; 0 after a whole one."""
+        self.reported = time.monotonic()
+        done = len(self.position.rows) + share
+        pace = (self.reported - self.started) / max(done - self.first, 1e-9)
+        shown = {**row, "epoch": int(row["epoch"]) + 1, "epochs": self.epochs}
+        self.messages.send(progress={**shown, "eta_seconds": round(pace * (self.epochs - done), 1)})
+
+
+def _watcher(make: Any, settings: Any) -> Any:
+    return None if settings is None else make(settings)
+
+
+def _value(row: dict[str, float], monitor: str) -> float:
+    if monitor not in row:
+        known = ", ".join(sorted(row.keys() - {"epoch"}))
+        raise TrainerError(f"there is no metric {monitor} to watch; this training has {known}")
+    return row[monitor]
+
+
+def refuse_nan(row: dict[str, float]) -> None:
+    """Raises NanLossError where a loss is not a finite number."""
+    for name in ("loss", "val_loss"):
+        if not math.isfinite(row.get(name, 0.0)):
+            raise NanLossError(
+                f"{name} became {row[name]}; a smaller learning rate, clipnorm in the optimizer, or scaled "
+                "inputs often help. The last good checkpoint is kept."
+            )
+
+
+def numbers(logs: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in logs.items()}
+
+
+def describe(row: dict[str, float], epochs: int) -> str:
+    values = " - ".join(f"{name}: {value:.4f}" for name, value in row.items() if name != "epoch")
+    return f"Epoch {int(row['epoch']) + 1}/{epochs} - {values}"

@@ -1,0 +1,139 @@
+"""The real supervisor over trainers that a real job file cannot make: they exit, and leave children behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpujobs.paths import AttemptPaths
+from gpujobs.trainer import sockets
+
+PROGRAM = """
+import os, sys
+from gpujobs.trainer import supervisor
+
+def run_trainer(spec, output, messages):
+    os.dup2(output, 1)
+    {body}
+    os._exit(0)
+
+supervisor.supervise(sys.argv[1], sys.argv[2] or None, run_trainer)
+"""
+
+
+def supervise(directory: Path, body: str, notify: str = "") -> dict[str, Any]:
+    """The exit record of an attempt whose trainer runs `body`."""
+    paths = AttemptPaths(directory)
+    directory.mkdir(exist_ok=True)
+    (directory / "job").mkdir(exist_ok=True)
+    spec = {"job": 3, "attempt": 1, "jobfile": {}, "data": {}, "job_dir": str(directory / "job")}
+    paths.spec.write_text(json.dumps(spec))
+    code = PROGRAM.format(body=textwrap.indent(textwrap.dedent(body), "    ").strip())
+    subprocess.run([sys.executable, "-c", code, str(directory), notify], check=True, timeout=60)
+    record: dict[str, Any] = json.loads(paths.exit.read_text())
+    return record
+
+
+def test_a_trainer_that_exits_by_itself(tmp_path: Path) -> None:
+    record = supervise(tmp_path / "a", "os._exit(7)")
+    assert (record["state"], record["reason"]) == ("FAILED", "NonZeroExit")
+    assert record["exit"] == {"code": 7, "signal": None}
+    assert record["message"] == "the trainer exited with code 7"
+
+
+def test_an_end_without_results_is_no_success(tmp_path: Path) -> None:
+    record = supervise(tmp_path / "a", "os._exit(0)")
+    assert (record["state"], record["reason"]) == ("FAILED", "TrainingError")
+
+
+def test_children_left_behind_are_killed(tmp_path: Path) -> None:
+    """Also one that has its own session and whose parent is gone: the supervisor is their subreaper."""
+    left = tmp_path / "left"
+    body = f"""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            with open({str(left)!r}, "w") as file:
+                file.write(str(os.getpid()))
+        import time
+        time.sleep(1000)
+    import time
+    while not (os.path.exists({str(left)!r}) and os.path.getsize({str(left)!r})):
+        time.sleep(0.01)
+    os._exit(1)
+    """
+    supervise(tmp_path / "a", body)
+    assert not Path(f"/proc/{left.read_text()}").exists()
+
+
+def test_datagrams_tell_the_agent(tmp_path: Path) -> None:
+    """Through a path longer than a socket's name can be."""
+    deep = tmp_path / ("d" * 100) / ("e" * 100)
+    deep.mkdir(parents=True)
+    path = deep / "agent.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as agent:
+        with sockets.short_path(path) as name:
+            agent.bind(name)
+        body = """
+        os.write(messages, b'{"event": "started"}\\n{"progress": {"epoch": 1, "epochs": 2}}\\n')
+        print("hello", flush=True)
+        os._exit(0)
+        """
+        supervise(tmp_path / "a", body, str(path))
+        agent.settimeout(1)
+        events = []
+        while not events or events[-1]["what"] != "exited":
+            events.append(json.loads(agent.recv(1 << 16)))
+    assert {event["event"] for event in events} == {"attempt"}
+    assert {(event["job"], event["attempt"]) for event in events} == {(3, 1)}
+    assert "started" in [event["what"] for event in events]
+    assert events[-1]["exit"]["progress"] == {"epoch": 1, "epochs": 2}
+
+
+def test_streams_at_a_path_longer_than_a_name_can_be(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 100) / ("e" * 100)
+    deep.mkdir(parents=True)
+    with sockets.listen(deep / "l.sock") as listener, sockets.connect(deep / "l.sock") as client:
+        assert (deep / "l.sock").stat().st_mode & 0o777 == 0o600
+        with listener.accept()[0] as server:
+            client.sendall(b"x")
+            assert server.recv(1) == b"x"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 128 KiB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "none", str(disk)], check=False)
+    if done.returncode:
+        pytest.skip("this machine does not let tests mount")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_does_not_end_the_training(tmp_path: Path, small_disk: Path) -> None:
+    """The log ends early, the attempt goes on, and the record, written elsewhere, says that it is not whole."""
+    attempt = tmp_path / "a"
+    attempt.mkdir()
+    (attempt / "log.txt").symlink_to(small_disk / "log.txt")
+    body = """
+    for _ in range(40):
+        os.write(1, b"x" * 65536)
+    os._exit(7)
+    """
+    record = supervise(attempt, body)
+    assert record["exit"]["code"] == 7
+    assert "the log is not whole: No space left on device" in record["message"]
+    assert (small_disk / "log.txt").stat().st_size <= 128 << 10
