@@ -103,7 +103,9 @@ def flags() -> dict[str, Any]:
 def client() -> Client:
     from gpujobs.config import sockets
 
-    return connect(sockets(flags()))
+    found = connect(sockets(flags()))
+    click.get_current_context().call_on_close(found.close)
+    return found
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")

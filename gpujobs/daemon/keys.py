@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gpujobs.daemon.daemon import Daemon
 
 DAEMON: web.AppKey[Daemon] = web.AppKey("daemon")
-CALLER = "caller"
+CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 
 
 def daemon_of(request: web.Request) -> Daemon:
@@ -20,6 +20,4 @@ def daemon_of(request: web.Request) -> Daemon:
 
 
 def caller_of(request: web.Request) -> Caller:
-    caller = request[CALLER]
-    assert isinstance(caller, Caller)
-    return caller
+    return request[CALLER]

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import importlib
 
+LAZY_DATASETS = ("concatenate", "flat_map", "from_tensors", "range", "shuffle", "skip", "take", "zip")
+"""TensorFlow imports a dataset's kind when one is first made."""
+
 MODULES = (
     "numpy.random",
     "numpy.lib.format",
@@ -17,6 +20,7 @@ MODULES = (
     "zipfile",
     "tempfile",
     "traceback",
+    *(f"tensorflow.python.data.ops.{name}_op" for name in LAZY_DATASETS),
     "yaml",
     "encodings.ascii",
     "encodings.cp437",

@@ -81,7 +81,7 @@ def _has_to_do_with(process: Path, directory: str) -> bool:
         if any(directory.encode() in (process / name).read_bytes() for name in ("cmdline", "environ")):
             return True
         links = [process / "cwd", *(process / "fd").iterdir()]
-        return any(os.readlink(link).startswith(directory) for link in links)
+        return any(str(link.readlink()).startswith(directory) for link in links)
     except OSError:
         return False  # it has just ended
 
@@ -92,7 +92,13 @@ def short_directory() -> Path:
 
 
 def write_job(
-    directory: Path, name: str = "quick", *, epochs: int = 2, units: int = 4, batch_size: int = 6, more: str = ""
+    directory: Path,
+    name: str = "quick",
+    *,
+    epochs: int = 2,
+    units: int = 4,
+    batch_size: int = 6,
+    more: str = "",
 ) -> Path:
     """A job file for the tutorial's data, small enough to be traced and trained in a second."""
     data = directory / "tutorial.npz"

@@ -36,7 +36,9 @@ class Person:
 def new_person(name: str, home: Path) -> Iterator[Person]:
     """A user of this machine, removed at the end."""
     subprocess.run(
-        ["useradd", "--create-home", "--home-dir", str(home), "--user-group", name], check=True, capture_output=True
+        ["useradd", "--create-home", "--home-dir", str(home), "--user-group", name],
+        check=True,
+        capture_output=True,
     )
     try:
         entry = pwd.getpwnam(name)

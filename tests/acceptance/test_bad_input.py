@@ -70,12 +70,16 @@ def test_an_unreadable_file(daemon: RunningDaemon, tmp_path: Path) -> None:
     ("old", "new", "expected"),
     [
         ("name: quick", "name: [quick", "quick.yaml:2: "),
-        ("  epochs: 2", "  epoch: 2", "quick.yaml:9: training.epoch is not a known key; did you mean training.epochs?"),
-        ("  epochs: 2", "  epochs: many", 'quick.yaml:9: training.epochs is "many"; expected an integer'),
-        ("  epochs: 2", "  epochs: 2\n  epochs: 3", "quick.yaml:10: "),
+        (
+            "  epochs: 2",
+            "  epoch: 2",
+            "quick.yaml:10: training.epoch is not a known key; did you mean training.epochs?",
+        ),
+        ("  epochs: 2", "  epochs: many", 'quick.yaml:10: training.epochs is "many"; expected an integer'),
+        ("  epochs: 2", "  epochs: 2\n  epochs: 3", "quick.yaml:11: "),
         ("LSTM:", "LTSM:", "quick.yaml:6: model.layers[0].LTSM is not a known layer; did you mean LSTM?"),
-        ("{units: 4}", "{unit: 4}", "quick.yaml:6: "),
-        ("predict:", "resources: {gpu: 9}\npredict:", "quick.yaml:11: GPU 9: this box has no GPU"),
+        ("{units: 4}", "{units: 4, unit: 4}", "quick.yaml:6: model.layers[0].LSTM.unit"),
+        ("predict:", "resources: {gpu: 9}\npredict:", "quick.yaml:12: GPU 9: this box has no GPU"),
         ("tutorial.npz", "other.npz", "quick.yaml: data file other.npz: does not exist"),
     ],
     ids=["broken YAML", "unknown key", "wrong type", "duplicate key", "layer", "argument", "GPU", "data"],
@@ -93,7 +97,7 @@ def test_several_mistakes_are_shown_at_once(daemon: RunningDaemon) -> None:
     done = daemon.cli("submit", good.name, path.name, "none.yaml", code=2)
     assert done.stderr.splitlines() == ["none.yaml: does not exist; expected a job file; check the path."]
     lines = daemon.cli("submit", good.name, path.name, code=2).stderr.splitlines()
-    assert [line.split(" ")[0] for line in lines] == ["quick.yaml:6:", "quick.yaml:9:"]
+    assert [line.split(" ")[0] for line in lines] == ["quick.yaml:6:", "quick.yaml:10:"]
 
 
 def test_a_good_file_is_not_queued_beside_a_bad_one(daemon: RunningDaemon) -> None:

@@ -77,7 +77,9 @@ def test_the_embedded_daemon_is_gone(results: Path, home: Path) -> None:
 
 def test_the_model_loads_in_plain_keras_and_predicts_the_same(results: Path, tmp_path: Path) -> None:
     arguments = [results / "model.keras", ROOT / "jobs/data/tutorial.npz", tmp_path / "predicted.npy"]
-    subprocess.run([sys.executable, "-c", PREDICT, *map(str, arguments)], check=True, timeout=120, cwd=tmp_path)
+    subprocess.run(
+        [sys.executable, "-c", PREDICT, *map(str, arguments)], check=True, timeout=120, cwd=tmp_path
+    )
     with np.load(results / "predictions.npz") as saved:
         np.testing.assert_allclose(np.load(tmp_path / "predicted.npy"), saved["y_pred"], atol=1e-6)
         assert saved["y_true"].tolist() == [1, 2, 3, 2, 3, 1]
@@ -124,7 +126,10 @@ def test_its_job_file_can_be_submitted_again(results: Path, home: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (job,) = json.loads(done.stdout)
-    with np.load(Path(job["results"]) / "predictions.npz") as second, np.load(results / "predictions.npz") as first:
+    with (
+        np.load(Path(job["results"]) / "predictions.npz") as second,
+        np.load(results / "predictions.npz") as first,
+    ):
         np.testing.assert_array_equal(first["y_pred"], second["y_pred"])
 
 
