@@ -47,6 +47,15 @@ def report(error: GpujobsError) -> None:
         click.echo(f"gpujobs: {error.message}", err=True)
 
 
+def in_one_line(error: click.ClickException) -> str:
+    """Where click would print the usage first, and the error last."""
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return f"gpujobs: {error.format_message()}"
+    path = context.command_path
+    return f"{path}: {error.format_message()} ({path} --help shows how it is used)"
+
+
 cli = Gpujobs(
     "gpujobs",
     help="Train LSTMs on the GPUs of a shared machine: describe a job in a file, submit it, go home.",
@@ -64,8 +73,11 @@ def main() -> NoReturn:
         result = cli.main(prog_name="gpujobs", standalone_mode=False)
         code = result if isinstance(result, int) else 0
         sys.stdout.flush()
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        code = error.exit_code
+    except click.ClickException as error:
+        click.echo(in_one_line(error), err=True)
         code = error.exit_code
     except click.Abort:
         click.echo("gpujobs: interrupted", err=True)

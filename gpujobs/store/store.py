@@ -319,8 +319,8 @@ class Store:
         found = {j.id: j for j in self._select("jobs.id IN (SELECT value FROM json_each(?))", (numbers,))}
         unknown = [str(number) for number in ids if number not in found]
         if unknown:
-            verb = "does" if len(unknown) == 1 else "do"
-            raise UsageError(f"job {', '.join(unknown)} {verb} not exist")
+            some, verb = ("job", "does") if len(unknown) == 1 else ("jobs", "do")
+            raise UsageError(f"{some} {', '.join(unknown)} {verb} not exist")
         return [found[number] for number in ids]
 
     def unfinished(self) -> list[Job]:

@@ -103,7 +103,7 @@ def test_several_mistakes_are_shown_at_once(daemon: RunningDaemon) -> None:
 def test_a_good_file_is_not_queued_beside_a_bad_one(daemon: RunningDaemon) -> None:
     good = write_job(daemon.root, "good")
     bad = changed(daemon, "epochs: 2", "epochs: 0")
-    assert refusal(daemon, "submit", good.name, bad.name).startswith("quick.yaml:9:")
+    assert refusal(daemon, "submit", good.name, bad.name).startswith("quick.yaml:10:")
 
 
 @pytest.mark.parametrize("command", ["show", "logs", "wait", "cancel", "hold", "release", "requeue", "fetch"])
@@ -116,7 +116,7 @@ def test_ids_that_do_not_exist_elsewhere(daemon: RunningDaemon) -> None:
     assert "job 999 does not exist" in refusal(daemon, "status", 999)
     assert "job 999 does not exist" in refusal(daemon, "results", 999)
     assert "job 999 does not exist" in refusal(daemon, "submit", "quick.yaml", "--after", 999)
-    assert "job 999 does not exist" in refusal(daemon, "status", 99999999999999999999, 999)
+    assert "999 do not exist" in refusal(daemon, "status", 99999999999999999999, 999)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_ids_that_do_not_exist_elsewhere(daemon: RunningDaemon) -> None:
         (["show", "seven"], "'seven' is not a valid integer"),
         (["show", "0"], "0 is not in the range x>=1"),
         (["sumbit", "quick.yaml"], "Did you mean 'submit'?"),
-        (["submit", "--piority", "1", "quick.yaml"], "No such option: --piority"),
+        (["submit", "--piority", "1", "quick.yaml"], "Did you mean '--priority'?"),
         (["submit"], "Missing argument 'FILE...'"),
         (["submit", "--set", "epochs", "quick.yaml"], "expected KEY=VALUE"),
         (["submit", "--set", "training.epoch=3", "quick.yaml"], "training.epochs"),

@@ -20,7 +20,9 @@ def submission_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.argument("files", nargs=-1, required=True, metavar="FILE..."),
             click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a field."),
             click.option("--name", help="Name the job."),
-            click.option("--priority", type=int, help="Higher starts first."),
+            click.option(
+                "--priority", type=click.IntRange(-1_000_000, 1_000_000), help="Higher starts first."
+            ),
             click.option("--hold", is_flag=True, help="Do not start it before `gpujobs release`."),
             click.option(
                 "--after", multiple=True, type=click.IntRange(min=1), metavar="ID", help="Wait for it."
