@@ -155,7 +155,7 @@ def test_dependencies_of_a_failed_job_are_found(store: Store) -> None:
 
 def test_unknown_ids_are_named(store: Store) -> None:
     store.submit(A, "k", [new_job()])
-    with pytest.raises(UsageError, match="job 98, 99 do not exist"):
+    with pytest.raises(UsageError, match="jobs 98, 99 do not exist"):
         store.jobs([1, 98, 99])
     with pytest.raises(UsageError, match="job 99 does not exist"):
         store.job(99)
