@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePath
@@ -196,14 +196,12 @@ def _place(document: Document, origins: Origins, path: Path) -> tuple[str | None
 def _resolved_job(
     resolved: dict[str, Any], group: str | None, sweep_values: dict[str, Any], document: Document
 ) -> ResolvedJob:
-    data = resolved["data"]
-    entries = [data["train"], data["validation"], *resolved["predict"]]
-    files = [entry for entry in entries if entry is not None and "path" in entry]
+    files = list(_data_files(resolved))
     return ResolvedJob(
         name=resolved["name"],
         resolved=resolved,
-        data_paths=tuple(dict.fromkeys(entry["path"] for entry in files)),
-        in_place_paths=tuple(dict.fromkeys(entry["path"] for entry in files if entry["in_place"])),
+        data_paths=tuple(dict.fromkeys(path for path, _ in files)),
+        in_place_paths=tuple(dict.fromkeys(path for path, in_place in files if in_place)),
         time_limit_seconds=resolved["resources"]["time_limit"],
         requested_gpu=resolved["resources"]["gpu"],
         priority=resolved["priority"],
@@ -212,6 +210,17 @@ def _resolved_job(
         sweep_values=sweep_values,
         _line=lambda key: document.lines.get(parse_key(key)),
     )
+
+
+def _data_files(resolved: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Each path as written, and whether it is used where it lies."""
+    data = resolved["data"]
+    for entry in (data["train"], data.get("validation"), data.get("test"), *resolved["predict"]):
+        if entry is None:
+            continue
+        for path in (entry.get("path"), *(entry.get("arrays") or {}).values()):
+            if path is not None:
+                yield path, entry["in_place"]
 
 
 class _Dumper(yaml.SafeDumper):

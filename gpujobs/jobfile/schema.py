@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MAX_TIME_LIMIT_SECONDS = 366 * 86400
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -57,9 +57,15 @@ class Section(BaseModel):
 
 
 class DataSource(Section):
-    """A data file, relative to the job file's directory. A text alone is short for `{path: ...}`."""
+    """A data file, relative to the job file's directory. A text alone is short for `{path: ...}`.
 
-    path: DataPath = _field(..., "the path of a data file")
+    `arrays` instead names one npy file for each array.
+    """
+
+    path: DataPath | None = _field(None, "the path of a data file (.npz, .npy, .csv or .parquet)")
+    arrays: dict[str, DataPath] | None = _field(
+        None, "a mapping of array names to .npy files", max_length=100
+    )
     in_place: bool = _field(False, "true or false")
 
     @model_validator(mode="before")
@@ -68,15 +74,130 @@ class DataSource(Section):
         return {"path": value} if isinstance(value, str) else value
 
 
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+TextOrList = BeforeValidator(_as_list)
+"""Lets a text stand for a list of one."""
+
+Column = Annotated[str, Field(min_length=1, max_length=500)]
+Columns = Annotated[list[Column], Field(min_length=1, max_length=10_000), TextOrList]
+SOURCE = "the path of a data file, or {path: ..., in_place: true}"
+
+
+class Window(Section):
+    """Cuts a series into samples of `length` steps; the target is the `horizon` steps that follow."""
+
+    length: int = _field(..., "an integer of at least 1", ge=1, le=10_000_000)
+    horizon: int = _field(1, "an integer of at least 0 (0: the target at the last step)", ge=0, le=1_000_000)
+    stride: int = _field(1, "an integer of at least 1", ge=1, le=10_000_000)
+
+
+class Sequence(Section):
+    """Rows of a table with the same value in the column `by` are one sequence."""
+
+    by: Column = _field(..., "the name of a column")
+    label: Literal["last", "each"] = _field("last", "last (one label for a sequence) or each (one per step)")
+
+
+class Split(Section):
+    method: Literal["random", "stratified", "group", "chronological"] = _field(
+        ..., "random, stratified, group or chronological"
+    )
+    validation: float = _field(0.0, "a number of at least 0 and below 1", ge=0, lt=1, allow_inf_nan=False)
+    test: float = _field(0.0, "a number of at least 0 and below 1", ge=0, lt=1, allow_inf_nan=False)
+    seed: int = _field(0, "an integer from 0 to 4294967295", ge=0, lt=1 << 32)
+
+
+Scaler = Literal["standard", "minmax", "robust", "none"]
+
+
+class Scaling(Section):
+    """How inputs and numeric targets are scaled; a text alone is short for both."""
+
+    x: Scaler = _field("none", "standard, minmax, robust or none")
+    y: Scaler = _field("none", "standard, minmax, robust or none")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _both(cls, value: Any) -> Any:
+        return {"x": value, "y": value} if isinstance(value, str) else value
+
+
 class Data(Section):
-    train: DataSource = _field(..., "the path of a data file, or {path: ..., in_place: true}")
-    validation: DataSource | None = _field(None, "the path of a data file, or {path: ..., in_place: true}")
+    train: DataSource = _field(..., SOURCE)
+    validation: DataSource | None = _field(None, SOURCE)
+    test: DataSource | None = _field(None, SOURCE)
+    x: str | dict[str, Column] = _field("x", "the name of an array, or a mapping of inputs to arrays")
+    y: str | dict[str, Column] = _field("y", "the name of an array, or a mapping of outputs to arrays")
+    lengths: Column | None = _field(None, "the name of an array with the length of each sequence")
+    sample_weight: Column | None = _field(None, "the name of an array or column")
+    group: Column | None = _field(None, "the name of the array or column that tells series apart")
+    time: Column | None = _field(None, "the name of the column or array that says when")
+    features: Columns | None = _field(None, "a list of column names")
+    target: Columns | None = _field(None, "a list of column names")
+    window: Window | None = _field(None, "a mapping such as {length: 24, horizon: 1}")
+    sequence: Sequence | None = _field(None, "a mapping such as {by: COLUMN}")
+    split: Split | None = _field(None, "a mapping such as {method: random, validation: 0.2}")
+    scaling: Scaling = _field(Scaling(), "standard, minmax, robust, none, or {x: ..., y: ...}")
+    missing: Literal["error", "drop", "fill"] = _field("error", "error, drop or fill")
+    classes: list[str | int] | None = _field(None, "a list of class names", min_length=2, max_length=100_000)
+    season: int | None = _field(None, "an integer of at least 1: the steps of a season", ge=1, le=10_000_000)
+
+
+Names = Annotated[list[Name], Field(min_length=1, max_length=100), TextOrList]
+
+
+class Branch(Section):
+    """A chain of layers from inputs or other branches; several are merged by a layer first."""
+
+    inputs: Names = _field(..., "the names of inputs or of earlier branches")
+    merge: Literal["Concatenate", "Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract"] = _field(
+        "Concatenate", "Concatenate, Add, Average, Maximum, Minimum, Multiply or Subtract"
+    )
+    layers: list[Any] = _field([], "a list of layers such as - LSTM: {units: 128}", max_length=1000)
 
 
 class Model(Section):
-    layers: list[Any] = _field(
-        ..., "a list of layers such as - LSTM: {units: 128}", min_length=1, max_length=1000
+    layers: list[Any] | None = _field(
+        None, "a list of layers such as - LSTM: {units: 128}", min_length=1, max_length=1000
     )
+    branches: dict[Name, Branch] | None = _field(
+        None, "a mapping of names to {inputs: ..., layers: [...]}", min_length=1, max_length=100
+    )
+    outputs: Names | None = _field(None, "a list of branches; by default the last one")
+    python: None = _field(None, "nothing: models of your own code cannot be used yet")
+
+
+Mode = Literal["auto", "min", "max"]
+
+
+class EarlyStopping(Section):
+    monitor: str = _field("val_loss", "the name of a metric, such as val_loss")
+    mode: Mode = _field("auto", "auto, min or max")
+    min_delta: float = _field(0.0, "a number of at least 0", ge=0, allow_inf_nan=False)
+    patience: int = _field(0, "an integer of at least 0", ge=0)
+    baseline: float | None = _field(None, "a number", allow_inf_nan=False)
+    start_from_epoch: int = _field(0, "an integer of at least 0", ge=0)
+    restore_best_weights: bool = _field(False, "true or false")
+
+
+class ReduceLROnPlateau(Section):
+    monitor: str = _field("val_loss", "the name of a metric, such as val_loss")
+    mode: Mode = _field("auto", "auto, min or max")
+    factor: float = _field(0.1, "a number above 0 and below 1", gt=0, lt=1, allow_inf_nan=False)
+    patience: int = _field(10, "an integer of at least 0", ge=0)
+    min_delta: float = _field(0.0001, "a number of at least 0", ge=0, allow_inf_nan=False)
+    cooldown: int = _field(0, "an integer of at least 0", ge=0)
+    min_lr: float = _field(0.0, "a number of at least 0", ge=0, allow_inf_nan=False)
+
+
+class BestWeights(Section):
+    """The weights of the epoch whose metric was best become the model's at the end."""
+
+    monitor: str = _field("val_loss", "the name of a metric, such as val_loss")
+    mode: Mode = _field("auto", "auto, min or max")
 
 
 class Training(Section):
@@ -90,21 +211,39 @@ class Training(Section):
     validation_split: float = _field(
         0.0, "a number of at least 0 and below 1", ge=0, lt=1, allow_inf_nan=False
     )
+    class_weight: Literal["balanced"] | dict[str | int, float] | None = _field(
+        None, "balanced, or a mapping of classes to numbers"
+    )
+    early_stopping: EarlyStopping | None = _field(None, "a mapping such as {patience: 10}")
+    reduce_lr_on_plateau: ReduceLROnPlateau | None = _field(None, "a mapping such as {patience: 5}")
+    best_weights: BestWeights | None = _field(None, "a mapping such as {monitor: val_loss}")
+    steps_per_execution: int = _field(1, "an integer of at least 1", ge=1, le=1_000_000)
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = _field(
+        "float32", "float32, mixed_float16 or mixed_bfloat16"
+    )
+    deterministic: bool = _field(True, "true or false")
+    backend: Literal["tensorflow", "jax"] = _field("tensorflow", "tensorflow or jax")
+
+
+Task = Literal["classification", "multilabel", "regression", "forecasting", "labelling"]
 
 
 class Prediction(Section):
-    """What to predict for: the training or validation data (`source`), or another data file (`path`)."""
+    """What to predict for: a part of the data (`source`), or another data file (`path`)."""
 
     name: FileName = _field(..., "a name of letters, digits, '.', '_' and '-'; it becomes a file's name")
-    source: Literal["train", "validation"] | None = _field(None, "train or validation")
+    source: Literal["train", "validation", "test"] | None = _field(None, "train, validation or test")
     path: DataPath | None = _field(None, "the path of a data file")
     in_place: bool = _field(False, "true or false")
+    states: Annotated[list[Name], TextOrList] = _field(
+        [], "the names of recurrent layers, such as [first_lstm]", max_length=100
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         if isinstance(value, str):
-            value = {"source": value} if value in ("train", "validation") else {"path": value}
+            value = {"source": value} if value in ("train", "validation", "test") else {"path": value}
         if isinstance(value, dict) and "name" not in value:
             value = {"name": _default_name(value), **value}
         return value
@@ -146,6 +285,10 @@ class JobFile(Section):
     """A job file without its `sweep`, which is expanded before."""
 
     name: Name = _field(..., "a name of 1 to 100 printable characters without /")
+    task: Task | None = _field(
+        None,
+        "classification, multilabel, regression, forecasting or labelling (by default: as the loss says)",
+    )
     data: Data = _field(..., "a mapping with the key train")
     model: Model = _field(..., "a mapping with the key layers")
     training: Training = _field(..., "a mapping with the key loss")

@@ -19,8 +19,13 @@ FREE_FORM: tuple[Path, ...] = (
     ("training", "loss"),
     ("training", "optimizer"),
     ("training", "metrics"),
+    ("training", "class_weight"),
+    ("data", "x"),
+    ("data", "y"),
+    *(("data", part, "arrays") for part in ("train", "validation", "test")),
+    ("model", "branches"),
 )
-"""What lies below these is Keras's, and is checked with its names."""
+"""Below these, names are Keras's or the user's; they are checked when the whole is."""
 
 
 def parse_key(key: str) -> Path:

@@ -6,10 +6,10 @@ import itertools
 import math
 from typing import Any
 
+from gpujobs.jobfile.consistency import Found
 from gpujobs.jobfile.keras_names import nearest
 from gpujobs.jobfile.reader import Path, describe, dotted
 from gpujobs.jobfile.settings import SettingError, parse_key
-from gpujobs.jobfile.validate import Found
 
 MAX_JOBS = 10_000
 KINDS = ("grid", "list")

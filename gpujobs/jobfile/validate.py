@@ -4,84 +4,120 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from gpujobs.jobfile.consistency import Found, cross_checks
 from gpujobs.jobfile.keras_names import MAX_HINTS, KerasCheck, nearest
 from gpujobs.jobfile.reader import Path, describe, dotted
 from gpujobs.jobfile.schema import JobFile, Unreadable
-
-Found = list[tuple[Path, str]]
-"""Problems by path, each message complete but for the file and the line."""
 
 
 def validate(tree: dict[str, Any]) -> tuple[dict[str, Any], Found]:
     """The resolved job file, which is only meaningful where no problems are found, and the problems."""
     problems: Found = []
     resolved: dict[str, Any] = {}
+    reported: set[Path] = set()
     try:
         resolved = JobFile.model_validate(tree).model_dump()
     except ValidationError as error:
         for one in error.errors(include_url=False, include_context=False):
-            problems.append(
-                _problem(one["loc"], one["type"], one["input"], with_hint=len(problems) < MAX_HINTS)
-            )
+            path = _path_in(tree, one["loc"], one["type"])
+            if path not in reported:  # each choice of a union reports for itself
+                reported.add(path)
+                problems.append(_problem(path, one["type"], one["input"], len(problems) < MAX_HINTS))
     keras = KerasCheck()
     _check_keras(keras, resolved or tree, resolved)
     problems += keras.problems
     if not problems:
-        problems += _cross_checks(resolved)
-        resolved["predict"] = [_prediction(entry) for entry in resolved["predict"]]
+        problems += cross_checks(resolved)
+        resolved = _tidied(resolved)
     return resolved, problems
+
+
+def _tidied(resolved: dict[str, Any]) -> dict[str, Any]:
+    """Without the keys of ours that say nothing; what is Keras's stays as it is."""
+    tidy = {key: value for key, value in resolved.items() if value is not None}
+    for section in ("data", "model", "training"):
+        tidy[section] = {key: value for key, value in resolved[section].items() if value is not None}
+    for part in ("train", "validation", "test"):
+        if part in tidy["data"]:
+            source = tidy["data"][part]
+            tidy["data"][part] = {key: value for key, value in source.items() if value is not None}
+    tidy["predict"] = [_prediction(entry) for entry in resolved["predict"]]
+    return tidy
 
 
 def _check_keras(keras: KerasCheck, tree: dict[str, Any], resolved: dict[str, Any]) -> None:
     """Checks what is there even when other fields are wrong, and normalises `resolved` in place."""
-    model, training = tree.get("model"), tree.get("training")
-    if isinstance(model, dict) and isinstance(model.get("layers"), list):
-        layers = keras.layers(model["layers"], ("model", "layers"))
+    for path, layers in _chains(tree.get("model")):
+        checked = keras.layers(layers, path)
         if resolved:
-            resolved["model"]["layers"] = layers
+            _at(resolved, path[:-1])["layers"] = checked
+    training = tree.get("training")
     if not isinstance(training, dict):
         return
     for key in ("loss", "optimizer", "metrics"):
         if key not in training or (key == "metrics" and not isinstance(training[key], list)):
             continue
-        checked = getattr(keras, key)(training[key], ("training", key))
+        value = training[key]
+        if key == "loss" and _is_by_output(tree):
+            named = {name: keras.loss(loss, ("training", key, name)) for name, loss in value.items()}
+        else:
+            named = getattr(keras, key)(value, ("training", key))
         if resolved:
-            resolved["training"][key] = checked
+            resolved["training"][key] = named
+
+
+def _chains(model: Any) -> Iterator[tuple[Path, list[Any]]]:
+    if not isinstance(model, dict):
+        return
+    if isinstance(model.get("layers"), list):
+        yield ("model", "layers"), model["layers"]
+    branches = model.get("branches")
+    for name, branch in branches.items() if isinstance(branches, dict) else ():
+        if isinstance(branch, dict) and isinstance(branch.get("layers"), list):
+            yield ("model", "branches", name, "layers"), branch["layers"]
+
+
+def _at(tree: Any, path: Path) -> Any:
+    for part in path:
+        tree = tree[part]
+    return tree
+
+
+def _is_by_output(tree: dict[str, Any]) -> bool:
+    """Whether training.loss maps outputs to losses, rather than a loss to its arguments."""
+    model, loss = tree.get("model"), tree["training"]["loss"]
+    branches = model.get("branches") if isinstance(model, dict) else None
+    return isinstance(branches, dict) and isinstance(loss, dict) and bool(loss) and set(loss) <= set(branches)
 
 
 def _prediction(entry: dict[str, Any]) -> dict[str, Any]:
-    if entry["source"] is not None:
-        return {"name": entry["name"], "source": entry["source"]}
-    return {"name": entry["name"], "path": entry["path"], "in_place": entry["in_place"]}
+    kept = (
+        ("name", "source", "states")
+        if entry["source"] is not None
+        else ("name", "path", "in_place", "states")
+    )
+    return {key: entry[key] for key in kept if entry[key] != []}
 
 
-def _cross_checks(job: dict[str, Any]) -> Found:
-    problems: Found = []
-    if job["data"]["validation"] is not None and job["training"]["validation_split"]:
-        message = "training.validation_split and data.validation are both given; leave one out"
-        problems.append((("training", "validation_split"), message))
-    names: dict[str, int] = {}
-    for index, entry in enumerate(job["predict"]):
-        first = names.setdefault(entry["name"], index)
-        if first != index:
-            message = (
-                f'predict[{index}] is named "{entry["name"]}" as predict[{first}] is; give it another name'
-            )
-            problems.append((("predict", index), message))
-        if entry["source"] == "validation" and job["data"]["validation"] is None:
-            problems.append(
-                (("predict", index), f"predict[{index}] is validation, and data.validation is not given")
-            )
-        if (entry["source"] is None) == (entry["path"] is None):
-            problems.append((("predict", index), f"predict[{index}] needs either source or path"))
-    return problems
+def _path_in(tree: Any, location: tuple[int | str, ...], kind: str) -> Path:
+    """Pydantic's location without the names of a union's choices, which are no keys of the file."""
+    path: list[int | str] = []
+    for number, part in enumerate(location):
+        inside = isinstance(part, int) if isinstance(tree, list) else isinstance(tree, dict) and part in tree
+        if inside:
+            tree = tree[part]
+            path.append(part)
+        elif number == len(location) - 1 and kind == "missing":
+            path.append(part)
+    return tuple(path)
 
 
-def _problem(path: Path, kind: str, value: Any, *, with_hint: bool) -> tuple[Path, str]:
+def _problem(path: Path, kind: str, value: Any, with_hint: bool) -> tuple[Path, str]:
     if isinstance(value, Unreadable):
         value = value.value
     if kind == "extra_forbidden":
@@ -95,21 +131,36 @@ def _problem(path: Path, kind: str, value: Any, *, with_hint: bool) -> tuple[Pat
 
 def model_at(path: Path) -> type[BaseModel] | None:
     """The section of the schema at a path; None where there is none."""
-    model: type[BaseModel] | None = JobFile
+    annotation: Any = JobFile
     for part in path:
         if isinstance(part, int):
             continue
-        if model is None or part not in model.model_fields:
+        section = _model_in(annotation)
+        if section is not None and part in section.model_fields:
+            annotation = section.model_fields[part].annotation
+        elif _mapping_in(annotation) is not None:
+            annotation = _mapping_in(annotation)
+        else:
             return None
-        model = _model_in(model.model_fields[part].annotation)
-    return model
+    return _model_in(annotation)
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The section that an annotation is, or has in a list or among its choices."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if typing.get_origin(annotation) in (list, typing.Union, types.UnionType):
         return next(filter(None, map(_model_in, typing.get_args(annotation))), None)
+    return None
+
+
+def _mapping_in(annotation: Any) -> Any:
+    """The annotation of the values where keys are free."""
+    if typing.get_origin(annotation) is dict:
+        return typing.get_args(annotation)[1]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        found = [one for one in map(_mapping_in, typing.get_args(annotation)) if one is not None]
+        return found[0] if found else None
     return None
 
 

@@ -44,11 +44,15 @@ def test_the_tutorial_data() -> None:
 def test_every_default_is_filled_in() -> None:
     assert load("some/dir/small.yaml", SMALL).resolved == {
         "name": "small",
-        "data": {"train": {"path": "d.npz", "in_place": False}, "validation": None},
+        "data": {
+            "train": {"path": "d.npz", "in_place": False}, "x": "x", "y": "y",
+            "scaling": {"x": "none", "y": "none"}, "missing": "error",
+        },
         "model": {"layers": [{"Flatten": {}}, {"Dense": {"units": 2}}]},
         "training": {
             "loss": "mse", "optimizer": {"Adam": {}}, "metrics": [], "epochs": 1, "batch_size": 32, "seed": 0,
-            "shuffle": True, "validation_split": 0.0,
+            "shuffle": True, "validation_split": 0.0, "steps_per_execution": 1, "precision": "float32",
+            "deterministic": True, "backend": "tensorflow",
         },
         "predict": [],
         "resources": {"gpu": None, "time_limit": None},
