@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -25,7 +25,7 @@ def cross_checks(job: dict[str, Any]) -> Found:
     return [problem for check in checks for problem in check(job)]
 
 
-def layers_of(job: dict[str, Any]) -> Iterator[tuple[Path, str, dict[str, Any]]]:
+def layers_of(job: Mapping[str, Any]) -> Iterator[tuple[Path, str, dict[str, Any]]]:
     """(path, kind, arguments) of every layer, those inside of wrappers after them."""
     model = job["model"]
     chains: list[tuple[Path, list[Any]]] = [(("model", "layers"), model.get("layers") or [])]
@@ -44,7 +44,7 @@ def _nested(path: Path, layer: dict[str, Any]) -> Iterator[tuple[Path, str, dict
         yield from _nested((*path, kind, "layer"), inner)
 
 
-def recurrent_names(job: dict[str, Any]) -> list[str]:
+def recurrent_names(job: Mapping[str, Any]) -> list[str]:
     """The names of the recurrent layers, as Keras gives them where the file does not."""
     counts: Counter[str] = Counter()
     names = []
@@ -156,7 +156,7 @@ def _model(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
             yield ("model", "outputs"), f"model.outputs: {name} is not a branch{nearest(name, branches)}"
 
 
-def outputs_of(job: dict[str, Any]) -> list[str]:
+def outputs_of(job: Mapping[str, Any]) -> list[str]:
     """The names of the model's outputs; [] where it has one that needs no name."""
     model = job["model"]
     if not model.get("branches"):
@@ -177,7 +177,7 @@ def _losses(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
         yield ("training", "loss"), f"training.loss must map the outputs {', '.join(outputs)} to losses"
 
 
-def is_stateful(job: dict[str, Any]) -> bool:
+def is_stateful(job: Mapping[str, Any]) -> bool:
     return any(arguments.get("stateful") for _, _, arguments in layers_of(job))
 
 
@@ -245,7 +245,7 @@ def _task(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
             )
 
 
-def implied_task(job: dict[str, Any]) -> str | None:
+def implied_task(job: Mapping[str, Any]) -> str | None:
     """By the loss: classification, or regression (forecasting where windows are cut). None: several outputs."""
     loss = job["training"]["loss"]
     name = loss if isinstance(loss, str) else next(iter(loss))

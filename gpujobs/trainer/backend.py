@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -50,11 +52,13 @@ def take_device(spec: Spec) -> list[str]:
     return [str(gpu.name) for gpu in seen]
 
 
-def make_deterministic(seed: int | None) -> None:
-    """Seeds everything, and makes operations repeatable where a seed is given."""
-    if seed is not None:
-        keras.utils.set_random_seed(seed)
-        tf.config.experimental.enable_op_determinism()
+def configure(training: Mapping[str, Any]) -> None:
+    """Seeds everything, makes operations repeatable, and sets the precision of layers that say none."""
+    if training.get("seed") is not None:
+        keras.utils.set_random_seed(training["seed"])
+        if training.get("deterministic", True):
+            tf.config.experimental.enable_op_determinism()
+    keras.config.set_dtype_policy(training.get("precision") or "float32")
 
 
 def device_peak_bytes(spec: Spec) -> int | None:

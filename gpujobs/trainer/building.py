@@ -7,52 +7,138 @@ from typing import Any
 
 import keras
 
+from gpujobs.jobfile.consistency import is_stateful, outputs_of
+from gpujobs.jobfile.keras_names import catalogue
 from gpujobs.trainer.failures import TrainerError
 
+SECTIONS = {
+    "layer": "layers",
+    "initializer": "initializers",
+    "regularizer": "regularizers",
+    "constraint": "constraints",
+    "learning_rate": "schedules",
+}
+"""The arguments that are Keras objects themselves, by the catalogue's name of their type."""
 
-def build(jobfile: Mapping[str, Any], input_shape: tuple[int, ...]) -> keras.Model:
+Shapes = Mapping[str, tuple[int | None, ...]]
+"""(timesteps, features) of each input, by name."""
+
+
+def build(
+    jobfile: Mapping[str, Any], shapes: Shapes, *, batch_size: int | None = None, masked: bool = False
+) -> Any:
     """A compiled model with all its variables: Keras traces its step twice where the optimizer's are missing.
 
-    input_shape: (timesteps, features). Raises TrainerError naming the layer that Keras refuses.
+    `batch_size`: fixed where the model is stateful. `masked`: the metrics leave out what has no weight.
+    Raises TrainerError naming the layer that Keras refuses.
     """
-    model = keras.Sequential(name=_identifier(str(jobfile.get("name") or "model")))
-    model.add(keras.Input(input_shape))
-    for entry in jobfile["model"]["layers"]:
-        ((kind, arguments),) = entry.items()
-        try:
-            model.add(_named(keras.layers, kind)(**(arguments or {})))
-        except (TypeError, ValueError) as error:
-            raise TrainerError(f"model.layers: {kind}: {error}") from error
+    model = untrained(jobfile, shapes, batch_size=batch_size)
     training = jobfile["training"]
+    metrics: Any = [_part("metrics", metric) for metric in training.get("metrics", [])]
+    outputs = outputs_of(jobfile)
+    if len(outputs) > 1:
+        metrics = {
+            name: [_part("metrics", metric) for metric in training.get("metrics", [])] for name in outputs
+        }
     model.compile(
-        loss=_part(keras.losses, training["loss"]),
-        optimizer=_part(keras.optimizers, training["optimizer"]),
-        metrics=[_part(keras.metrics, metric) for metric in training.get("metrics", [])],
+        loss=_loss(training["loss"], outputs),
+        optimizer=_part("optimizers", training["optimizer"]),
+        steps_per_execution=int(training.get("steps_per_execution") or 1),
+        **{"weighted_metrics" if masked else "metrics": metrics},
     )
     model.optimizer.build(model.trainable_variables)
     return model
 
 
-def loss_name(jobfile: Mapping[str, Any]) -> str:
-    """Snake case, whichever way the job file names it."""
+def untrained(jobfile: Mapping[str, Any], shapes: Shapes, *, batch_size: int | None = None) -> Any:
+    if batch_size is None and is_stateful(jobfile):
+        batch_size = int(jobfile["training"]["batch_size"])
+    if jobfile["model"].get("branches"):
+        return _branched(jobfile, shapes, batch_size)
+    ((_, shape),) = shapes.items()
+    model = keras.Sequential(name=_identifier(str(jobfile.get("name") or "model")))
+    model.add(keras.Input(shape, batch_size=batch_size, dtype=_dtype(jobfile["model"]["layers"])))
+    for entry in jobfile["model"]["layers"]:
+        with _Naming("model.layers", entry):
+            model.add(_part("layers", entry))
+    return model
+
+
+def _branched(jobfile: Mapping[str, Any], shapes: Shapes, batch_size: int | None) -> Any:
+    branches = jobfile["model"]["branches"]
+    tokens = {name for branch in branches.values() for name in branch["inputs"] if _dtype(branch["layers"])}
+    inputs = {
+        name: keras.Input(shape, name=name, batch_size=batch_size, dtype="int32" if name in tokens else None)
+        for name, shape in shapes.items()
+    }
+    tensors: dict[str, Any] = dict(inputs)
+    for name, branch in branches.items():
+        given = [tensors[one] for one in branch["inputs"]]
+        with _Naming(f"model.branches.{name}", {branch.get("merge", "Concatenate"): {}}):
+            merged = given[0] if len(given) == 1 else getattr(keras.layers, branch["merge"])()(given)
+        for entry in branch["layers"]:
+            with _Naming(f"model.branches.{name}", entry):
+                merged = _part("layers", entry)(merged)
+        tensors[name] = merged
+    names = outputs_of(jobfile)
+    outputs = {name: tensors[name] for name in names} if len(names) > 1 else tensors[names[0]]
+    given_inputs = inputs if len(inputs) > 1 else next(iter(inputs.values()))
+    return keras.Model(given_inputs, outputs, name=_identifier(str(jobfile.get("name") or "model")))
+
+
+class _Naming:
+    """Says which layer it was that Keras refused."""
+
+    def __init__(self, place: str, entry: Mapping[str, Any]) -> None:
+        self._place, self._kind = place, next(iter(entry))
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, TypeError | ValueError):
+            raise TrainerError(f"{self._place}: {self._kind}: {' '.join(str(error).split())}") from error
+
+
+def _dtype(layers: list[Any]) -> str | None:
+    return "int32" if layers and next(iter(layers[0])) == "Embedding" else None
+
+
+def losses(jobfile: Mapping[str, Any], outputs: list[str]) -> dict[str, str]:
+    """The loss of each output, in snake case, whichever way the job file names it."""
     loss = jobfile["training"]["loss"]
+    if len(outputs) == 1:
+        return {outputs[0]: _snake(loss)}
+    return {name: _snake(loss[name]) for name in outputs}
+
+
+def _snake(loss: Any) -> str:
     name = loss if isinstance(loss, str) else next(iter(loss))
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_").replace("__", "_")
 
 
-def _part(module: Any, entry: Any) -> Any:
+def _loss(loss: Any, outputs: list[str]) -> Any:
+    return (
+        {name: _part("losses", loss[name]) for name in outputs} if len(outputs) > 1 else _part("losses", loss)
+    )
+
+
+def _part(section: str, entry: Any) -> Any:
     """Keras's string, or an instance from {Name: arguments}."""
     if isinstance(entry, str):
         return entry
     ((kind, arguments),) = entry.items()
-    return _named(module, kind)(**(arguments or {}))
-
-
-def _named(module: Any, name: str) -> Any:
-    found = getattr(module, name, None)
+    module = keras.optimizers.schedules if section == "schedules" else getattr(keras, section)
+    found = getattr(module, kind, None)
     if not isinstance(found, type):
-        raise TrainerError(f"Keras {keras.__version__} has no {module.__name__}.{name}")
-    return found
+        raise TrainerError(f"Keras {keras.__version__} has no {module.__name__}.{kind}")
+    types = catalogue()[section]["classes"].get(kind, {})
+    return found(**{name: _argument(types.get(name), value) for name, value in (arguments or {}).items()})
+
+
+def _argument(rule: Mapping[str, Any] | None, value: Any) -> Any:
+    section = SECTIONS.get((rule or {}).get("type", ""))
+    return _part(section, value) if section and isinstance(value, dict) else value
 
 
 def _identifier(name: str) -> str:

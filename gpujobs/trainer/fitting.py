@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,11 @@ import numpy as np
 
 from gpujobs.trainer import checkpoint
 from gpujobs.trainer.checkpoint import Position
+from gpujobs.trainer.data import Samples
 from gpujobs.trainer.failures import NanLossError, Stopped, TrainerError
 from gpujobs.trainer.patience import Best, EarlyStopping, ReduceOnPlateau
 from gpujobs.trainer.spec import Spec
+from gpujobs.trainer.stateful import States, Strips
 
 CHECKPOINT_SECONDS = 2.0
 CHECKPOINT_SHARE = 20
@@ -52,19 +55,24 @@ class StopFlag:
 
 @dataclass(frozen=True, slots=True)
 class Sets:
-    """Training and validation data; y as the loss wants it."""
+    """What is trained and validated with: x as the model takes it, y as the loss wants it.
 
-    x: np.ndarray
-    y: np.ndarray
-    validation: tuple[np.ndarray, np.ndarray] | None
+    `strips` and `validation_strips`: the order of a stateful model's samples.
+    """
+
+    train: Samples
+    validation: Samples | None = None
+    strips: Strips | None = None
+    validation_strips: Strips | None = None
 
 
 def order(training: dict[str, Any], epoch: int, count: int) -> Any:
     """The samples' order in an epoch: a function of (seed, epoch), so that a resumed run repeats it."""
-    if not training.get("shuffle", True):
-        return np.arange(count)
-    seed = training.get("seed")
-    return np.random.default_rng(None if seed is None else [seed, epoch]).permutation(count)
+    indices: Any = np.arange(count, dtype=np.int32 if count < 1 << 31 else np.int64)
+    if training.get("shuffle", True):
+        seed = training.get("seed")
+        np.random.default_rng(None if seed is None else [seed, epoch]).shuffle(indices)
+    return indices
 
 
 class Fit:
@@ -83,6 +91,8 @@ class Fit:
         self.stopper = _watcher(EarlyStopping, self.training.get("early_stopping"))
         self.plateau = _watcher(ReduceOnPlateau, self.training.get("reduce_lr_on_plateau"))
         self.best = _watcher(lambda settings: Best(**settings), self.training.get("best_weights"))
+        self.test_step: Any = None
+        self.states = None if sets.strips is None else States(model)
         self.saved = self.reported = time.monotonic()
         self.save_seconds = 0.0
 
@@ -107,7 +117,8 @@ class Fit:
         """Takes up the last checkpoint, where there is one. True where nothing is left to do."""
         if not checkpoint.exists(self.directory):
             return False
-        self.step(iter([self.batch(order(self.training, 0, len(self.sets.x)), 0)]))  # creates all variables
+        executed = self._executed()
+        self.step(iter([self.batch(self.order(0), 0)] * executed))  # creates all variables
         self.position = checkpoint.restore(self.directory, self.model)
         done = len(self.position.rows)
         within = f", batch {self.position.batch} of the next" if self.position.batch else ""
@@ -119,13 +130,15 @@ class Fit:
 
     def epoch(self) -> dict[str, float]:
         """Trains the rest of one epoch and validates; appends and returns its row."""
-        number, executed = len(self.position.rows), int(self.training.get("steps_per_execution") or 1)
+        number, executed = len(self.position.rows), self._executed()
         if self.position.batch == 0:
             self.model.reset_metrics()
-        indices = order(self.training, number, len(self.sets.x))
+        indices = self.order(number)
         batches = -(-len(indices) // self.batch_size)
         while self.position.batch < batches:
             chosen = range(self.position.batch, min(self.position.batch + executed, batches))
+            if self.states is not None and self.sets.strips is not None:
+                self.states.reset(self.sets.strips.resets[chosen.start])
             logs = self.step(iter([self.batch(indices, at) for at in chosen]))
             self.position.batch = chosen.stop
             if chosen.stop < batches:
@@ -138,9 +151,16 @@ class Fit:
         self.position.batch = 0
         return row
 
-    def batch(self, indices: Any, number: int) -> tuple[Any, Any, None]:
-        chosen = indices[number * self.batch_size : (number + 1) * self.batch_size]
-        return self.sets.x[chosen], self.sets.y[chosen], None
+    def order(self, epoch: int) -> Any:
+        if self.sets.strips is not None:
+            return self.sets.strips.positions.reshape(-1)
+        return order(self.training, epoch, len(self.sets.train))
+
+    def _executed(self) -> int:
+        return int(self.training.get("steps_per_execution") or 1)
+
+    def batch(self, indices: Any, number: int) -> tuple[Any, Any, Any]:
+        return self.sets.train.batch(indices[number * self.batch_size : (number + 1) * self.batch_size])
 
     def between_batches(self, logs: dict[str, Any], share: float) -> None:
         """Progress and checkpoints of a long epoch."""
@@ -163,11 +183,30 @@ class Fit:
         self.stop.check()
 
     def validate(self) -> dict[str, float]:
+        """The loss and the metrics of the validation part, `val_` before their names."""
         if self.sets.validation is None:
             return {}
-        x, y = self.sets.validation
-        logs = self.model.evaluate(x, y, batch_size=self.batch_size, verbose=0, return_dict=True)
-        return {f"val_{name}": float(value) for name, value in logs.items()}
+        if self.test_step is None:
+            self.test_step = self.model.make_test_function() or self.model.test_function
+        self.model.reset_metrics()
+        kept = None if self.states is None else self.states.take()
+        for batch in self.validation_batches():
+            self.test_step(iter([batch]))
+        if self.states is not None and kept is not None:
+            self.states.put_back(kept)
+        return {f"val_{name}": value for name, value in numbers(self.model.get_metrics_result()).items()}
+
+    def validation_batches(self) -> Iterator[tuple[Any, Any, Any]]:
+        assert self.sets.validation is not None
+        strips = self.sets.validation_strips
+        if strips is not None and self.states is not None:
+            for positions, resets in zip(strips.positions, strips.resets, strict=True):
+                self.states.reset(resets)
+                yield self.sets.validation.batch(positions)
+            return
+        indices = np.arange(len(self.sets.validation))
+        for begin in range(0, len(indices), self.batch_size):
+            yield self.sets.validation.batch(indices[begin : begin + self.batch_size])
 
     def watch(self, row: dict[str, float], *, again: bool = False) -> bool:
         """Feeds an epoch to the watchers; True where early stopping ends the training.
@@ -189,7 +228,7 @@ class Fit:
 
     def done(self) -> float:
         """Epochs, with the fraction of the one under way."""
-        return len(self.position.rows) + self.position.batch * self.batch_size / max(1, len(self.sets.x))
+        return len(self.position.rows) + self.position.batch * self.batch_size / max(1, len(self.sets.train))
 
     def report(self, row: dict[str, float], share: float = 0.0) -> None:
         """`share` of the epoch under way is done; 0 after a whole one."""

@@ -73,7 +73,7 @@ def check(spec: Spec) -> dict[str, Any]:
     found = data.headers(name, Path(spec.data[name]["path"]))
     data.check(name, found, needs_y=True)
     shape = found["x"].shape
-    model = building.build(job, shape[1:])
+    model = building.build(job, {"x": shape[1:]})
     batch = int(job["training"]["batch_size"])
     layers = [_layer(layer) for layer in model.layers]
     return {

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from gpujobs.trainer import backend
+from gpujobs.trainer.data.preprocessing import FILE, Preprocessing
 from gpujobs.trainer.spec import Spec
 
 
@@ -43,6 +44,10 @@ def environment(spec: Spec) -> dict[str, Any]:
         "seed": spec.jobfile["training"].get("seed"),
         "data": {name: entry["sha256"] for name, entry in spec.data.items()},
     }
+
+
+def preprocessing(results: Path, learned: Preprocessing) -> None:
+    (results / FILE).write_text(json.dumps(learned.to_json(), indent=2) + "\n")
 
 
 def peak_memory_bytes() -> int:

@@ -1,24 +1,109 @@
-"""Predictions: the model's outputs, and the classes they stand for."""
+"""Predictions in the user's terms: original units, class names, the time and group of each row."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-CLASSIFICATION = ("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy")
+from gpujobs.trainer.data import Preprocessing, Samples
+from gpujobs.trainer.data.rows import RaggedRows
+
+CLASS_TASKS = ("classification", "labelling")
+SHOWN = 20
 
 
-def predict(model: keras.Model, x: Any, batch_size: int) -> Any:
-    """y_pred, shape (samples, ...). One batch is called directly: cheaper than tracing a function for it."""
-    if len(x) <= batch_size:
-        return np.asarray(keras.ops.convert_to_numpy(model(x, training=False)))
-    return np.asarray(model.predict(x, batch_size=batch_size, verbose=0))
+def predict(model: keras.Model, samples: Samples, batch_size: int) -> Any:
+    """The outputs, shape (samples, ...), by name where there are several.
+
+    One batch is called directly: cheaper than tracing a function for it.
+    """
+    count = len(samples)
+    if count <= batch_size:
+        return keras.tree.map_structure(np.asarray, model(samples.x(np.arange(count)), training=False))
+    step = model.make_predict_function() or model.predict_function
+    parts = []
+    for begin in range(0, count, batch_size):
+        x = samples.x(np.arange(begin, min(begin + batch_size, count)))
+        parts.append(keras.tree.map_structure(np.asarray, step([(x,)])))
+    return keras.tree.map_structure(lambda *some: np.concatenate(some), *parts)
 
 
-def classes(y_pred: np.ndarray) -> Any:
-    """argmax over the last axis; a single unit is compared with 0.5."""
+def arrays(
+    outputs: Any, samples: Samples, raw_targets: Mapping[str, Any], learned: Preprocessing, losses: Mapping[str, str],
+    horizon: int | None,
+) -> dict[str, Any]:  # fmt: skip
+    """The arrays of predictions.npz. `raw_targets`: what is expected, in original units, by output.
+
+    With several outputs each has arrays of its own, `y_pred_NAME`, and `y_pred` is the first's.
+    """
+    by_name = outputs if isinstance(outputs, dict) else {next(iter(losses)): outputs}
+    result: dict[str, Any] = {}
+    for number, (name, y_pred) in enumerate(by_name.items()):
+        own = _of_output(name, y_pred, raw_targets.get(name), learned, losses[name], horizon)
+        if number == 0:
+            result |= own
+        if len(by_name) > 1:
+            result |= {f"{key}_{name}": value for key, value in own.items()}
+    for key, rows in samples.labels.items():
+        result[key] = _plain(samples.all_of(rows))
+    lengths = _lengths(samples)
+    if lengths is not None:
+        result["lengths"] = lengths
+    return result
+
+
+def _of_output(
+    name: str, y_pred: Any, y_true: Any, learned: Preprocessing, loss: str, horizon: int | None
+) -> dict[str, Any]:
+    task = output_task(learned.task, loss)
+    if task in CLASS_TASKS or task == "multilabel":
+        found = {"y_pred": y_pred, "y_class": classes(y_pred, task)}
+        names = _named(learned.classes, name)
+        if y_true is not None:
+            found["y_true"] = true_classes(y_true, found["y_class"])
+        if names is not None and task != "multilabel":
+            found = {key: value if key == "y_pred" else names.decode(value) for key, value in found.items()}
+            found["classes"] = np.asarray(names.names)
+        return found
+    scale = _named(learned.y, name)
+    y_pred = in_units(y_pred, scale, y_true, horizon)
+    return (
+        {"y_pred": y_pred} if y_true is None else {"y_pred": y_pred, "y_true": y_true.reshape(y_pred.shape)}
+    )
+
+
+def _named(by_target: Mapping[str, Any], output: str) -> Any:
+    """Of the output of this name; a model's only output may be named otherwise than its target."""
+    return by_target.get(output) or (next(iter(by_target.values())) if len(by_target) == 1 else None)
+
+
+def output_task(task: str, loss: str) -> str:
+    if task != "several":
+        return task
+    return "classification" if "crossentropy" in loss else "regression"
+
+
+def in_units(y_pred: Any, scale: Any, y_true: Any, horizon: int | None) -> Any:
+    """Unscaled. Several steps ahead: shape (samples, horizon, columns)."""
+    columns = len(scale.center) if scale is not None else None
+    if columns is None and y_true is not None and horizon and horizon > 1:
+        columns = y_true.shape[-1]
+    if columns is None:
+        return y_pred
+    shape = y_pred.shape
+    if horizon and horizon > 1:
+        shape = (len(y_pred), horizon, columns)
+    flat = y_pred.reshape(-1, columns)
+    return (flat if scale is None else scale.invert(flat)).reshape(shape)
+
+
+def classes(y_pred: np.ndarray, task: str = "classification") -> Any:
+    """argmax over the last axis; a single unit, and each one of multi-label, is compared with 0.5."""
+    if task == "multilabel":
+        return (y_pred > 0.5).astype(np.int64)
     if y_pred.shape[-1] == 1:
         return (y_pred[..., 0] > 0.5).astype(np.int64)
     return np.asarray(y_pred.argmax(axis=-1))
@@ -29,24 +114,65 @@ def true_classes(y: np.ndarray, y_class: np.ndarray) -> Any:
     return y.reshape(y_class.shape).astype(np.int64) if y.size == y_class.size else y.argmax(axis=-1)
 
 
-def arrays(y_pred: np.ndarray, y: np.ndarray | None, loss: str) -> dict[str, Any]:
-    """The arrays of predictions.npz."""
-    result = {"y_pred": y_pred}
-    if loss in CLASSIFICATION:
-        result["y_class"] = classes(y_pred)
-        if y is not None:
-            result["y_true"] = true_classes(y, result["y_class"])
-    elif y is not None:
-        result["y_true"] = y
-    return result
+def _lengths(samples: Samples) -> Any:
+    for rows in samples.inputs.values():
+        if isinstance(rows, RaggedRows):
+            return rows.lengths[samples.at(np.arange(len(samples)))]
+    return None
 
 
-def summary(result: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The first 20 classes beside the expected ones, and the share that is right."""
+def _plain(values: Any) -> Any:
+    """Text as text: an array of objects would be a pickle."""
+    return values.astype(str) if values.dtype == object else values
+
+
+def states(model: keras.Model, name: str, samples: Samples, batch_size: int) -> dict[str, Any]:
+    """The states of a recurrent layer after the last step, arrays of shape (samples, units): `h`, of an LSTM `c`
+    too; of a Bidirectional one those of both directions."""
+    layer = model.get_layer(name)
+    config = layer.get_config()
+    inner = config["layer"]["config"] if "layer" in config else config
+    inner |= {"return_state": True}
+    inner["stateful"] = False
+    if "backward_layer" in config:
+        config["backward_layer"]["config"] |= {"return_state": True, "stateful": False}
+    twin = type(layer).from_config(config)
+    output = twin(layer.input)
+    twin.set_weights(layer.get_weights())
+    found = predict(keras.Model(model.inputs, list(output[1:])), samples, batch_size)
+    letters = "hc" if "lstm" in type(layer).__name__.lower() or _is_lstm(layer) else "h"
+    names = (
+        list(letters)
+        if len(found) == len(letters)
+        else [f"{side}_{one}" for side in ("forward", "backward") for one in letters]
+    )
+    return {f"{name}_{one}": np.asarray(value) for one, value in zip(names, found, strict=True)}
+
+
+def _is_lstm(layer: Any) -> bool:
+    return "lstm" in type(getattr(layer, "forward_layer", layer)).__name__.lower()
+
+
+def summary(result: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The first 20 predictions beside what was expected, and the share of classes that is right."""
     found: dict[str, Any] = {}
-    if "y_class" in result:
-        found["y_class"] = result["y_class"][:20].tolist()
-        if "y_true" in result:
-            found["y_true"] = result["y_true"][:20].tolist()
-            found["accuracy"] = float((result["y_class"] == result["y_true"]).mean())
+    shown = "y_class" if "y_class" in result else "y_pred"
+    found[shown] = _first(result[shown])
+    if "y_true" in result:
+        found["y_true"] = _first(result["y_true"])
+        if shown == "y_class":
+            found["accuracy"] = _accuracy(result)
     return found
+
+
+def _first(values: Any) -> list[Any]:
+    """20 values: one of each sample, or, where a sample has several, those of the first samples."""
+    listed: list[Any] = values.reshape(-1)[:SHOWN].tolist()
+    return listed
+
+
+def _accuracy(result: Mapping[str, np.ndarray]) -> float:
+    right = result["y_class"] == result["y_true"]
+    if "lengths" in result and right.ndim > 1:
+        right = right[np.arange(right.shape[1]) < result["lengths"][:, None]]
+    return float(right.mean())

@@ -31,7 +31,11 @@ MODULES = (
     "gpujobs.trainer.building",
     "gpujobs.trainer.checkpoint",
     "gpujobs.trainer.child",
+    "pyarrow.csv",
+    "pyarrow.compute",
+    "pyarrow.parquet",
     "gpujobs.trainer.data",
+    "gpujobs.trainer.evaluation",
     "gpujobs.trainer.files",
     "gpujobs.trainer.fitting",
     "gpujobs.trainer.inspect",
@@ -39,6 +43,7 @@ MODULES = (
     "gpujobs.trainer.patience",
     "gpujobs.trainer.prediction",
     "gpujobs.trainer.quiet",
+    "gpujobs.trainer.stateful",
     "gpujobs.trainer.supervisor",
     "gpujobs.trainer.train",
 )
@@ -49,6 +54,10 @@ def load() -> None:
         importlib.import_module(name)
     import keras
     import tensorflow as tf
+
+    from gpujobs.jobfile.keras_names import catalogue
+
+    catalogue()
 
     # Both packages load their parts when they are first named.
     for part in (

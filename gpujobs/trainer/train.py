@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import keras
 import numpy as np
 
+from gpujobs.jobfile.consistency import is_stateful, outputs_of
 from gpujobs.model import utc_now
-from gpujobs.trainer import backend, building, data, files, outputs, prediction
+from gpujobs.trainer import backend, building, evaluation, files, outputs, prediction, stateful
+from gpujobs.trainer.data import Part, Prepared, prepare
+from gpujobs.trainer.data.prepare import apply, read_assembled
+from gpujobs.trainer.data.rows import RaggedRows
+from gpujobs.trainer.data.targets import class_weights, shaped
+from gpujobs.trainer.data.windowed import Windowed
 from gpujobs.trainer.fitting import Fit, Messages, Sets, StopFlag
 from gpujobs.trainer.spec import Spec
 
@@ -23,17 +31,16 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
     spec.paths.results.mkdir(parents=True)
     print_devices(spec)
     spec = files.pin(spec)
-    job = spec.jobfile
-    loaded = data.load(spec, job["data"]["train"]["path"], needs_y=True)
-    backend.make_deterministic(job["training"].get("seed"))
-    model = building.build(job, loaded.x.shape[1:])
-    sets = split(spec, loaded, int(model.output_shape[-1]))
+    training = spec.jobfile["training"]
+    prepared = prepare(spec)
+    backend.configure(training)
+    model = building.build(spec.jobfile, shapes(prepared), masked=_is_masked(prepared))
+    sets = sets_of(spec, prepared, model)
     stop.check()
     start = time.monotonic()
     rows = Fit(spec, model, sets, messages, stop).run()
-    finish(
-        spec, model, loaded, rows, {"start_seconds": start - began, "train_seconds": time.monotonic() - start}
-    )
+    seconds = {"start_seconds": start - began, "train_seconds": time.monotonic() - start}
+    finish(Trained(spec, model, prepared), rows, seconds)
 
 
 def print_devices(spec: Spec) -> None:
@@ -47,35 +54,101 @@ def print_devices(spec: Spec) -> None:
     print(f"Visible to this job: {kind} {spec.device.get('index')}: {spec.device.get('name')}", flush=True)
 
 
-def split(spec: Spec, loaded: data.Arrays, units: int) -> Sets:
-    """The last `validation_split` of the samples, or the file given, is for validation."""
-    job = spec.jobfile
-    name, loss = job["data"]["train"]["path"], building.loss_name(job)
-    assert loaded.y is not None
-    x, y = loaded.x, data.targets(loaded.y, units, loss, name)
-    other = job["data"].get("validation")
-    if other:
-        found = data.load(spec, other["path"], needs_y=True)
-        assert found.y is not None
-        return Sets(x, y, (found.x, data.targets(found.y, units, loss, other["path"])))
-    share = float(job["training"].get("validation_split") or 0.0)
-    at = int(len(x) * (1 - share))
-    return Sets(x[:at], y[:at], (x[at:], y[at:])) if 0 < at < len(x) else Sets(x, y, None)
+def shapes(prepared: Prepared) -> dict[str, tuple[int | None, ...]]:
+    return {name: rows.row_shape for name, rows in prepared.train.samples.inputs.items()}
 
 
-def finish(
-    spec: Spec,
-    model: keras.Model,
-    loaded: data.Arrays,
-    rows: list[dict[str, float]],
-    seconds: dict[str, float],
-) -> None:
+def _is_masked(prepared: Prepared) -> bool:
+    """Whether padded steps have labels, which no metric may count."""
+    return any(isinstance(rows, RaggedRows) for rows in prepared.train.samples.targets.values())
+
+
+def sets_of(spec: Spec, prepared: Prepared, model: keras.Model) -> Sets:
+    """The training and validation parts with targets as the loss wants them."""
+    task, training = prepared.preprocessing.task, spec.jobfile["training"]
+    output_shapes = outputs_by_name(spec, model)
+    losses = building.losses(spec.jobfile, list(output_shapes))
+    ready = {
+        name: shaped(part.samples, output_shapes, losses, task, part.file)
+        for name, part in prepared.parts.items()
+    }
+    train, validation = class_weights(training.get("class_weight"), ready["train"]), ready.get("validation")
+    if not is_stateful(spec.jobfile):
+        return Sets(train, validation)
+    batch_size = int(training["batch_size"])
+    orders = {
+        name: stateful.strips(
+            part.samples, batch_size, f"{part.file} ({name})", is_series=isinstance(part.assembled, Windowed)
+        )
+        for name, part in prepared.parts.items()
+        if name != "test"
+    }
+    return Sets(train, validation, orders["train"], orders.get("validation"))
+
+
+def outputs_by_name(spec: Spec, model: keras.Model) -> dict[str, tuple[int | None, ...]]:
+    names = outputs_of(spec.jobfile)
+    if len(names) > 1:
+        shapes_by_name = dict(zip(sorted(names), model.outputs, strict=True))  # Keras sorts them
+        return {name: tuple(shapes_by_name[name].shape) for name in names}
+    return {names[0] if names else "y": tuple(model.output_shape)}
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    spec: Spec
+    model: Any
+    prepared: Prepared
+
+    @property
+    def batch_size(self) -> int:
+        return int(self.spec.jobfile["training"]["batch_size"])
+
+    @property
+    def horizon(self) -> int | None:
+        window = self.spec.jobfile["data"].get("window")
+        return int(window["horizon"]) if window else None
+
+    def predicted(self, part: Part) -> dict[str, Any]:
+        """The arrays of predictions.npz for a part."""
+        output_shapes = outputs_by_name(self.spec, self.model)
+        losses = building.losses(self.spec.jobfile, list(output_shapes))
+        truth = {}
+        if part.truth.targets:
+            names = list(part.truth.targets) if len(output_shapes) > 1 else list(output_shapes)
+            for name, target in zip(names, part.truth.targets, strict=True):
+                truth[name] = part.truth.target(target)
+        values = self._outputs(part)
+        return prediction.arrays(
+            values, part.samples, truth, self.prepared.preprocessing, losses, self.horizon
+        )
+
+    def _outputs(self, part: Part) -> Any:
+        if not is_stateful(self.spec.jobfile):
+            return prediction.predict(self.model, part.samples, self.batch_size)
+        found = stateful.chains(part.samples, self.batch_size, is_series=isinstance(part.assembled, Windowed))
+        return stateful.predict(self.twin(len(found)), part.samples, found)
+
+    def twin(self, batch_size: int) -> Any:
+        """The model with the same weights and another fixed batch size."""
+        twin = building.untrained(self.spec.jobfile, shapes(self.prepared), batch_size=batch_size)
+        for layer, source in zip(twin.layers, self.model.layers, strict=True):
+            layer.set_weights(source.get_weights())
+        return twin
+
+
+def finish(trained: Trained, rows: list[dict[str, float]], seconds: Mapping[str, float]) -> None:
     """Predictions, the model and the figures, into the results directory."""
+    spec, model = trained.spec, trained.model
     results = spec.paths.results
-    summaries = predict_all(spec, model, loaded)
+    summaries = predict_all(trained)
+    evaluated = evaluate(trained)
     model.save(results / "model.keras")
     metrics = {
         **outputs.values(rows),
+        "task": trained.prepared.preprocessing.task,
+        "evaluation": evaluated,
+        "samples": {name: len(part.samples) for name, part in trained.prepared.parts.items()},
         "parameters": model.count_params(),
         "queue_seconds": queue_seconds(spec),
         **seconds,
@@ -83,25 +156,53 @@ def finish(
         "device_peak_memory_bytes": backend.device_peak_bytes(spec),
         "predictions": summaries,
     }
+    outputs.preprocessing(results, trained.prepared.preprocessing)
     outputs.write(results, spec, rows, metrics)
 
 
-def predict_all(spec: Spec, model: keras.Model, loaded: data.Arrays) -> dict[str, Any]:
+def predict_all(trained: Trained) -> dict[str, Any]:
     """predictions.npz of the first entry under `predict`, predictions-NAME.npz of the others."""
-    loss, batch_size = building.loss_name(spec.jobfile), int(spec.jobfile["training"]["batch_size"])
     summaries = {}
-    for number, entry in enumerate(spec.jobfile.get("predict") or []):
+    for number, entry in enumerate(trained.spec.jobfile.get("predict") or []):
         name = entry["name"]
-        source = loaded if entry.get("source") == "train" else data.load(spec, entry["path"], needs_y=False)
-        arrays = prediction.arrays(prediction.predict(model, source.x, batch_size), source.y, loss)
+        part = part_of(trained, entry)
+        arrays = trained.predicted(part)
+        for layer in entry.get("states") or ():
+            arrays |= prediction.states(trained.model, layer, part.samples, trained.batch_size)
         file = "predictions.npz" if number == 0 else f"predictions-{name}.npz"
-        np.savez(spec.paths.results / file, **arrays)
+        np.savez(trained.spec.paths.results / file, **arrays)
         summaries[name] = prediction.summary(arrays)
         if "y_class" in arrays:
             print(f"{name}: predicted classes {summaries[name]['y_class']}")
-        if "y_true" in summaries[name]:
-            print(f"{name}:  expected classes {summaries[name]['y_true']}", flush=True)
+            if "y_true" in arrays:
+                print(f"{name}:  expected classes {summaries[name]['y_true']}", flush=True)
     return summaries
+
+
+def part_of(trained: Trained, entry: Mapping[str, Any]) -> Part:
+    if entry.get("source"):
+        return trained.prepared.parts[entry["source"]]
+    learned = trained.prepared.preprocessing
+    return apply(trained.spec, read_assembled(trained.spec, entry, learned.task, needs_y=False), learned)
+
+
+def evaluate(trained: Trained) -> dict[str, Any] | None:
+    """The model beside naive forecasts, on the best part there is. None where there are several outputs."""
+    prepared, task = trained.prepared, trained.prepared.preprocessing.task
+    if task == "several":
+        return None
+    name = next(name for name in ("test", "validation", "train") if name in prepared.parts)
+    part = prepared.parts[name]
+    arrays = trained.predicted(part)
+    baselines: dict[str, Any] = {}
+    if isinstance(part.assembled, Windowed) and "y_class" not in arrays:
+        season = trained.spec.jobfile["data"].get("season")
+        found = evaluation.series_baselines(part.assembled, part.truth, season)
+        baselines = evaluation.squeezed(found, arrays["y_true"].shape)
+    train_y = evaluation.train_targets(trained.prepared, arrays)
+    evaluated = evaluation.evaluate(name, arrays, task, train_y, baselines)
+    print(evaluation.describe(evaluated), flush=True)
+    return evaluated
 
 
 def queue_seconds(spec: Spec) -> float | None:

@@ -32,6 +32,7 @@ def test_a_job_completes_with_all_its_files(launcher: Launched) -> None:
     results = JobPaths(Path(spec["job_dir"])).results
     assert {path.name for path in results.iterdir()} == {
         "model.keras", "predictions.npz", "history.csv", "metrics.json", "job.yaml", "environment.json",
+        "preprocessing.json",
         "tensorboard",
     }  # fmt: skip
     rows = list(csv.DictReader((results / "history.csv").read_text().splitlines()))

@@ -37,6 +37,7 @@ def test_nothing_but_the_job_in_a_log(launcher: Launched) -> None:
         "Epoch 1/1",
         "train: ",
         "train:  ",
+        "On the train part",
     )
     assert [line for line in lines if not line.startswith(first)] == []
     assert launcher.errors.read_text() == ""

@@ -1,0 +1,130 @@
+"""Reads npz and npy files, without pickles; headers are checked before anything is allocated."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from gpujobs.trainer.failures import DataError
+
+MAX_RATIO = 1032
+"""Deflate cannot compress better than this: a larger claim is a lie."""
+
+KINDS = "fiubUSM"
+"""Floats, integers, bools, text and times. Objects would be pickles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def nbytes(self) -> int:
+        count = 1
+        for length in self.shape:
+            count *= length
+        return count * self.dtype.itemsize
+
+
+def headers(name: str, path: Path) -> dict[str, Header]:
+    """The arrays of an npz file by name. `name` is the path as the user wrote it, for messages."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {
+                member.filename.removesuffix(".npy"): _member_header(name, archive, member)
+                for member in archive.infolist()
+                if member.filename.endswith(".npy")
+            }
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read: {error.strerror}") from error
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise DataError(f"{name}: is not a whole npz file ({error}); write it with numpy.savez") from error
+
+
+def _member_header(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Header:
+    array = member.filename.removesuffix(".npy")
+    with archive.open(member) as file:
+        header, offset = _read_header(f"{name}: array {array}", file)
+    claimed = offset + header.nbytes
+    if claimed != member.file_size or member.file_size > MAX_RATIO * member.compress_size + 1024:
+        raise DataError(
+            f"{name}: array {array}: its header claims shape {header.shape} of {header.dtype}, "
+            f"{header.nbytes} bytes, but the file holds {member.file_size - offset} bytes for it "
+            f"({member.compress_size} compressed)"
+        )
+    return header
+
+
+def _read_header(place: str, file: IO[bytes]) -> tuple[Header, int]:
+    """The header and the offset where the values begin."""
+    try:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, _, dtype = read[version](file)
+    except (ValueError, KeyError, EOFError) as error:
+        raise DataError(f"{place}: has a broken header ({error})") from error
+    if dtype.hasobject:
+        raise DataError(
+            f"{place}: holds Python objects, which are never unpickled; expected numbers or text: "
+            "convert it, for example with numpy.array(values, dtype=numpy.float32)"
+        )
+    if dtype.kind not in KINDS:
+        raise DataError(f"{place}: has dtype {dtype}; expected numbers or text")
+    return Header(shape, dtype), file.tell()
+
+
+def npy_header(name: str, path: Path) -> Header:
+    """Raises DataError where the file is not as long as its header says."""
+    try:
+        with path.open("rb") as file:
+            header, offset = _read_header(name, file)
+            held = file.seek(0, 2) - offset
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read: {error.strerror}") from error
+    if held != header.nbytes:
+        raise DataError(
+            f"{name}: its header claims shape {header.shape} of {header.dtype}, {header.nbytes} bytes, "
+            f"but the file holds {held} bytes"
+        )
+    return header
+
+
+def map_npy(name: str, path: Path) -> Any:
+    """The array, memory-mapped and read-only: only what is used is read."""
+    npy_header(name, path)
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, OSError) as error:
+        raise DataError(f"{name}: cannot be read: {error}") from error
+
+
+def read_npz(name: str, path: Path, wanted: Collection[str]) -> dict[str, Any]:
+    """Those of the wanted arrays that are there."""
+    found = headers(name, path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in wanted if key in found}
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{name}: cannot be read: {error}") from error
+
+
+def check(name: str, found: Mapping[str, Header], *, needs_y: bool) -> None:
+    """Raises DataError where arrays x and y do not have the shapes that a training needs."""
+    if "x" not in found or (needs_y and "y" not in found):
+        expected = "arrays x and y" if needs_y else "an array x"
+        raise DataError(f"{name}: holds {', '.join(sorted(found)) or 'no arrays'}; expected {expected}")
+    x = found["x"].shape
+    if len(x) != 3 or 0 in x:
+        raise DataError(
+            f"{name}: array x: has shape {x}; expected (samples, timesteps, features), none of them 0"
+        )
+    if "y" in found and found["y"].shape[:1] != x[:1]:
+        raise DataError(
+            f"{name}: array y: has shape {found['y'].shape}; expected {x[0]} samples, as x has ({x})"
+        )

@@ -1,0 +1,102 @@
+"""Which samples train, validate and test. Every split is a function of its seed and the samples alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gpujobs.trainer.data.rows import WindowIndex
+from gpujobs.trainer.failures import DataError
+
+PARTS = ("train", "validation", "test")
+Numbers = dict[str, Any]
+"""The numbers of the samples of each part."""
+
+
+def shares(count: int, validation: float, test: float) -> tuple[int, int]:
+    """How many of `count` train, and how many train or validate."""
+    return count - round(count * validation) - round(count * test), count - round(count * test)
+
+
+def split(settings: Mapping[str, Any], count: int, *, labels: Any, groups: Any, times: Any) -> Numbers:
+    """`labels`, `groups` and `times` have a value per sample, or are None where the data has none."""
+    method, seed = settings["method"], int(settings["seed"])
+    validation, test = float(settings["validation"]), float(settings["test"])
+    random = np.random.default_rng(seed)
+    if method == "group":
+        return _by_group(groups, validation, test, random)
+    if method == "stratified":
+        return _stratified(labels, validation, test, random)
+    order: Any = np.arange(count, dtype=np.int32 if count < 1 << 31 else np.int64)
+    if method == "random":
+        random.shuffle(order)
+    elif times is not None:
+        order = order[np.argsort(times, kind="stable")]
+    a, b = shares(count, validation, test)
+    return _parts(order[:a], order[a:b], order[b:])
+
+
+def _parts(train: Any, validation: Any, test: Any) -> Numbers:
+    """In the data's order: the training's own shuffling is another matter."""
+    return {name: np.sort(part) for name, part in zip(PARTS, (train, validation, test), strict=True)}
+
+
+def _by_group(groups: Any, validation: float, test: float, random: Any) -> Numbers:
+    if groups is None:
+        raise DataError("data.split.method is group, and the data has no group")
+    names, codes = np.unique(groups, return_inverse=True)
+    order = random.permutation(len(names))
+    a, b = shares(len(names), validation, test)
+    chosen = (order[:a], order[a:b], order[b:])
+    return _parts(*(np.flatnonzero(np.isin(codes, part)) for part in chosen))
+
+
+def _stratified(labels: Any, validation: float, test: float, random: Any) -> Numbers:
+    """Each class is split by itself."""
+    if labels is None or labels.ndim != 1:
+        raise DataError("data.split.method is stratified, which needs one class per sample; use random")
+    parts: list[list[Any]] = [[], [], []]
+    for label in np.unique(labels):
+        order = random.permutation(np.flatnonzero(labels == label))
+        a, b = shares(len(order), validation, test)
+        for part, chosen in zip(parts, (order[:a], order[a:b], order[b:]), strict=True):
+            part.append(chosen)
+    return _parts(*(np.concatenate(part) for part in parts))
+
+
+def require_some(parts: Mapping[str, int], settings: Mapping[str, Any]) -> None:
+    """Raises DataError for a part that is asked for and empty. `parts`: the number of samples of each."""
+    total = sum(parts.values())
+    for name in PARTS:
+        if parts[name] == 0 and (name == "train" or settings[name] > 0):
+            share = "" if name == "train" else f" ({settings[name]:g} of {total} samples)"
+            raise DataError(f"the {name} part is empty{share}; give more data, or another data.split")
+
+
+def windows(segments: Any, length: int, reach: int, stride: int) -> WindowIndex:
+    """All windows within segments, an array of (first row, end) rows. A window's target ends `reach` rows
+    after its start."""
+    first, end = segments[:, 0], segments[:, 1]
+    counts = np.maximum(0, (end - first - max(length, reach)) // stride + 1)
+    return WindowIndex(first[counts > 0], counts[counts > 0], stride)
+
+
+def chronological_windows(
+    segments: Any, length: int, target: tuple[int, int], stride: int, settings: Mapping[str, Any]
+) -> dict[str, WindowIndex]:
+    """Each segment's first rows train, the next validate, the last test.
+
+    A window belongs to the part that has all rows of its target: rows `target[0]` to `target[1]` after its
+    start. Its inputs may reach back, as they will when the model is used; its target may not.
+    """
+    begin, end = segments[:, 0], segments[:, 1]
+    counts = end - begin
+    a, b = np.array([shares(int(count), settings["validation"], settings["test"]) for count in counts]).T
+    borders = {"train": (0 * a, a), "validation": (a, b), "test": (b, counts)}
+    parts = {}
+    for name, (low, high) in borders.items():
+        first = np.maximum(begin, begin + low - (0 if name == "train" else target[0]))
+        parts[name] = windows(np.stack([first, begin + high], axis=1), length, target[1], stride)
+    return parts

@@ -1,0 +1,130 @@
+"""Stateful models: which sample continues which, and where states begin anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from gpujobs.trainer.data import Samples
+from gpujobs.trainer.data.windowed import Windowed
+from gpujobs.trainer.failures import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Strips:
+    """`positions`: batch k is samples k * batch_size to (k + 1) * batch_size; row i continues row i of the
+    batch before, unless `resets` says that a series begins. Both of shape (batches, batch_size)."""
+
+    positions: Any
+    resets: Any
+
+    @property
+    def batches(self) -> int:
+        return len(self.positions)
+
+
+def strips(samples: Samples, batch_size: int, file: str, *, is_series: bool) -> Strips:
+    """A series' windows are laid side by side, so that each row of the batches reads on where it stopped.
+    Arrays are taken as they stand, as Keras does. Raises DataError where they do not make whole batches."""
+    count = len(samples)
+    positions: Any = np.arange(count)
+    if is_series:
+        batches = count // batch_size
+        if batches == 0:
+            raise DataError(
+                f"{file}: {count} windows do not fill a batch of {batch_size}; use a smaller batch_size"
+            )
+        if count % batch_size:
+            print(
+                f"{file}: the last {count % batch_size} of {count} windows do not fill a strip and are left out."
+            )
+        positions = positions[: batches * batch_size].reshape(batch_size, batches).T
+    elif count % batch_size:
+        fitting = [size for size in range(1, count + 1) if count % size == 0]
+        raise DataError(
+            f"{file}: {count} samples are no whole batches of {batch_size}, which a stateful model needs; use a "
+            f"batch_size of {', '.join(map(str, fitting[:10]))}"
+        )
+    else:
+        positions = positions.reshape(-1, batch_size)
+    resets: Any = np.zeros(positions.shape, bool)
+    resets[0] = True
+    series = _series(samples)
+    if series is not None:
+        resets[1:] |= series[positions[1:]] != series[positions[:-1]]
+    return Strips(positions, resets)
+
+
+def chains(samples: Samples, batch_size: int, *, is_series: bool) -> list[Any]:
+    """The samples that continue each other, as arrays of positions: for predictions, one pass over each."""
+    count, series = len(samples), _series(samples)
+    rows = (
+        [np.arange(count)] if is_series else [np.arange(row, count, batch_size) for row in range(batch_size)]
+    )
+    found = []
+    for row in rows:
+        cuts: Any = [] if series is None else np.flatnonzero(series[row[1:]] != series[row[:-1]]) + 1
+        found += [chain for chain in np.split(row, cuts) if len(chain)]
+    return found
+
+
+def is_series(assembled: Any) -> bool:
+    return isinstance(assembled, Windowed)
+
+
+def _series(samples: Samples) -> Any:
+    return None if samples.series is None else samples.all_of(samples.series)
+
+
+class States:
+    """The states of a model's stateful layers."""
+
+    def __init__(self, model: keras.Model) -> None:
+        self._variables = [state for layer in _recurrent(model) for state in _flat(layer.states)]
+
+    def reset(self, rows: Any) -> None:
+        """Sets the states of these rows, a bool for each of the batch, to zero."""
+        if not rows.any():
+            return
+        for variable in self._variables:
+            shape = (len(rows), *[1] * (len(variable.shape) - 1))
+            keep = (~rows).astype(np.float32).reshape(shape)
+            variable.assign(np.asarray(variable) * keep)
+
+    def take(self) -> list[Any]:
+        return [np.asarray(variable) for variable in self._variables]
+
+    def put_back(self, values: list[Any]) -> None:
+        for variable, value in zip(self._variables, values, strict=True):
+            variable.assign(value)
+
+
+def _recurrent(model: keras.Model) -> Iterator[Any]:
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.RNN) and layer.stateful:
+            yield layer
+
+
+def _flat(states: Any) -> list[Any]:
+    return [one for state in states for one in (_flat(state) if isinstance(state, list | tuple) else [state])]
+
+
+def predict(model: keras.Model, samples: Samples, found: list[Any]) -> Any:
+    """The outputs of every sample of the chains, shape (samples, ...): all chains side by side from states of
+    zero. `model` has the batch size len(found)."""
+    states = States(model)
+    states.reset(np.ones(len(found), bool))
+    longest = max(map(len, found))
+    parts: dict[int, Any] = {}
+    for step in range(longest):
+        positions = np.array([chain[min(step, len(chain) - 1)] for chain in found])
+        outputs = keras.tree.map_structure(np.asarray, model(samples.x(positions), training=False))
+        for row, chain in enumerate(found):
+            if step < len(chain):
+                parts[int(chain[step])] = keras.tree.map_structure(lambda one, row=row: one[row], outputs)
+    ordered = [parts[position] for position in range(len(parts))]
+    return keras.tree.map_structure(lambda *rows: np.stack(rows), *ordered)
