@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,24 @@ import click
 
 from gpujobs.cli import output
 from gpujobs.client import Client
-from gpujobs.errors import DaemonUnreachableError, GpujobsError
+from gpujobs.errors import DaemonUnreachableError, DriverError, GpujobsError
+from gpujobs.model import NodeStatus, Reason
 
 RESULT_FILES = ("model.keras", "predictions.npz", "history.csv", "log.txt")
 LOG_TAIL_LINES = 20
 PREDICTIONS_SHOWN = 50
+DRIVER_TRIES = 3
 
 
-def follow_jobs(client: Client, ids: Sequence[int], *, err: bool = False) -> bool:
-    """Shows these jobs until all have ended, then how each did. True if all completed."""
+def follow_jobs(client: Client, ids: Sequence[int], *, err: bool = False, needs_driver: bool = False) -> bool:
+    """Shows these jobs until all have ended, then how each did. True if all completed.
+
+    With `needs_driver`, raises DriverError where nothing can start because NVML fails.
+    """
     stream = sys.stderr if err else sys.stdout
     draw = _live if stream.isatty() else _plain
-    jobs = draw(client, ids, err)
+    changes = client.watch(ids)
+    jobs = draw(_while_driver_works(client, changes) if needs_driver else changes, err)
     missing = [id for id in ids if id not in jobs or not output.has_ended(jobs[id])]
     if missing:
         raise DaemonUnreachableError(
@@ -35,6 +41,24 @@ def follow_jobs(client: Client, ids: Sequence[int], *, err: bool = False) -> boo
     return all(jobs[id]["state"] == "COMPLETED" for id in ids)
 
 
+def _while_driver_works(client: Client, changes: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Gives up where no job has started yet, and NVML fails again and again."""
+    started = False
+    for job in changes:
+        yield job
+        started = started or job["attempt"] > 0
+        if job["reason"] == Reason.DRIVER_ERROR and not started and _driver_fails(client):
+            raise DriverError(output.printable(job["message"]))
+
+
+def _driver_fails(client: Client) -> bool:
+    """Asked several times: a driver that has just been loaded may miss the first deadlines."""
+    return all(
+        any(node["status"] == NodeStatus.DRIVER_ERROR for node in client.get("/v1/gpus")["nodes"])
+        for _ in range(DRIVER_TRIES)
+    )
+
+
 def _line(job: dict[str, Any]) -> str:
     where = f" on {output.device(job['device'])}" if job["device"] and not output.has_ended(job) else ""
     what = output.progress(job)
@@ -43,11 +67,11 @@ def _line(job: dict[str, Any]) -> str:
     )
 
 
-def _plain(client: Client, ids: Sequence[int], err: bool) -> dict[int, dict[str, Any]]:
+def _plain(changes: Iterator[dict[str, Any]], err: bool) -> dict[int, dict[str, Any]]:
     """A line for each change of state, and for each tenth of the epochs."""
     jobs: dict[int, dict[str, Any]] = {}
     said: dict[int, tuple[object, ...]] = {}
-    for job in client.watch(ids):
+    for job in changes:
         jobs[job["id"]] = job
         done = job["progress"] or {}
         tenth = 10 * done["epoch"] // done["epochs"] if done.get("epoch") and done.get("epochs") else 0
@@ -58,7 +82,7 @@ def _plain(client: Client, ids: Sequence[int], err: bool) -> dict[int, dict[str,
     return jobs
 
 
-def _live(client: Client, ids: Sequence[int], err: bool) -> dict[int, dict[str, Any]]:
+def _live(changes: Iterator[dict[str, Any]], err: bool) -> dict[int, dict[str, Any]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
@@ -66,7 +90,7 @@ def _live(client: Client, ids: Sequence[int], err: bool) -> dict[int, dict[str, 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=20))
     with Progress(*columns, console=Console(stderr=err)) as display:
         tasks = {}
-        for job in client.watch(ids):
+        for job in changes:
             jobs[job["id"]] = job
             done = job["progress"] or {}
             total = done.get("epochs")

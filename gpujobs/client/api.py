@@ -11,7 +11,7 @@ from typing import IO, Any
 from urllib.parse import quote, urlencode
 
 from gpujobs.client.connection import UnixConnection
-from gpujobs.errors import DaemonUnreachableError, GpujobsError, ProtocolError, from_wire
+from gpujobs.errors import DaemonUnreachableError, GpujobsError, NotPermittedError, ProtocolError, from_wire
 
 CHUNK_BYTES = 1 << 20
 
@@ -20,17 +20,24 @@ def connect(sockets: Sequence[Path]) -> Client:
     """A client of the first of these sockets that answers.
 
     Raises DaemonUnreachableError with every place that was tried, NotPermittedError for a server of
-    another user's.
+    another user's, or where the one socket that was named is closed to the caller.
     """
     tried = []
     for path in sockets:
         connection = UnixConnection(path)
         try:
             connection.connect()
+        except PermissionError as error:
+            if len(sockets) == 1:
+                raise NotPermittedError(
+                    f"{path} is closed to you; a personal daemon serves its own user only; "
+                    "start one of your own with `gpujobs serve &`."
+                ) from error
+            tried.append(f"{path} ({error.strerror})")
         except OSError as error:
             tried.append(f"{path} ({error.strerror or error})")
-            continue
-        return Client(path, connection)
+        else:
+            return Client(path, connection)
     raise DaemonUnreachableError(
         f"no daemon answers at {', '.join(tried)}; "
         "start one with `gpujobs serve &`, or run a job at once with `gpujobs run FILE`."

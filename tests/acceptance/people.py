@@ -18,8 +18,9 @@ from typing import Any
 from .harness import RunningDaemon
 
 PRELOADED = (
-    "difflib", "encodings.idna", "gzip", "hashlib", "http.client", "pwd", "rich.console", "rich.progress",
-    "signal", "tempfile", "tomllib", "traceback", "gpujobs.config", "gpujobs.cli.main", "gpujobs.cli.follow",
+    "difflib", "encodings.idna", "encodings.utf_8_sig", "gzip", "hashlib", "http.client", "pwd",
+    "rich.console", "rich.progress", "signal", "tempfile", "tomllib", "traceback", "gpujobs.config",
+    "gpujobs.cli.main", "gpujobs.cli.follow",
 )  # fmt: skip
 """What the command line imports when it needs it, which is too late here."""
 

@@ -7,6 +7,8 @@ from typing import Any
 import click
 
 from gpujobs.cli import app, output
+from gpujobs.errors import DriverError
+from gpujobs.model import NodeStatus
 
 HEAD = ("DEVICE", "NAME", "STATE", "MEMORY", "LOAD", "TEMP", "JOBS")
 
@@ -17,8 +19,14 @@ def command(as_json: bool) -> None:
     answer = app.client().get("/v1/gpus")
     if as_json:
         output.print_json(answer["devices"])
-        return
-    devices = answer["devices"]
+    else:
+        _show(answer["devices"], answer["nodes"])
+    for node in answer["nodes"]:
+        if node["status"] == NodeStatus.DRIVER_ERROR:
+            raise DriverError(output.printable(f"node {node['name']}: {node['message']}"))
+
+
+def _show(devices: list[dict[str, Any]], nodes: list[dict[str, str]]) -> None:
     if devices:
         several = len({device["node"] for device in devices}) > 1
         head, *lines = output.table(HEAD, [_row(device, several) for device in devices], flexible=1)
@@ -27,8 +35,10 @@ def command(as_json: bool) -> None:
             click.echo(line)
             for process in device["foreign"]:
                 click.echo(_foreign(process))
-    for node in answer["nodes"]:
-        if node["status"] != "ok" or not devices:
+    for node in nodes:
+        if node["status"] == NodeStatus.DRIVER_ERROR:
+            continue  # is the error that the command ends with
+        if node["status"] != NodeStatus.OK or not devices:
             click.echo(output.printable(f"node {node['name']}: {node['status']} {node['message']}".rstrip()))
 
 

@@ -11,7 +11,7 @@ from gpujobs.cli.commands.submit import overrides, submission_options, submit
 from gpujobs.cli.follow import follow_jobs
 from gpujobs.client import Client
 from gpujobs.client.submission import read_job_files
-from gpujobs.errors import DaemonUnreachableError
+from gpujobs.errors import DaemonUnreachableError, DriverError
 
 
 @app.command("run", "gpujobs run jobs/tutorial.yaml")
@@ -32,11 +32,17 @@ def command(files: tuple[str, ...], cpu_slots: int | None, as_json: bool, **opti
 
 
 def _run(
-    client: Client, files: tuple[str, ...], as_json: bool, options: dict[str, Any], ids: list[int]
+    client: Client,
+    files: tuple[str, ...],
+    as_json: bool,
+    options: dict[str, Any],
+    ids: list[int],
+    *,
+    needs_driver: bool = False,
 ) -> bool:
     """`ids` is filled as soon as the jobs exist, for whoever handles an interruption."""
     ids += [job["id"] for job in submit(client, files, **options)]
-    completed = follow_jobs(client, ids, err=as_json)
+    completed = follow_jobs(client, ids, err=as_json, needs_driver=needs_driver)
     if as_json:
         from gpujobs.cli.output import print_json
 
@@ -71,7 +77,10 @@ def _run_embedded(
     ids: list[int] = []
     with embedded_daemon(flags, settings.socket) as client:
         try:
-            return _run(client, files, as_json, options, ids)
+            return _run(client, files, as_json, options, ids, needs_driver=True)
+        except DriverError:
+            _cancel(client, ids)
+            raise
         except KeyboardInterrupt:
             _cancel(client, ids)
             click.echo("\ngpujobs: interrupted; its jobs were cancelled and the daemon stops", err=True)

@@ -25,12 +25,18 @@ async def handle(request: web.Request) -> web.Response:
         return web.Response(status=200)
     target = daemon.paths.data(caller.uid, sha256)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_user_directory(target.parent)
         size = await _receive(request, target, sha256, daemon, caller)
     except OSError as error:
         raise MachineError(f"the data cannot be stored: {error.strerror}") from error
     daemon.store.add_data(caller.uid, sha256, size)
     return web.Response(status=201)
+
+
+def _make_user_directory(path: Path) -> None:
+    """Its user's trainers pass it; nobody lists it, since a hash says what somebody works with."""
+    path.mkdir(exist_ok=True)
+    path.chmod(0o711)
 
 
 async def _receive(request: web.Request, target: Path, sha256: str, daemon: Daemon, caller: Caller) -> int:

@@ -1,0 +1,342 @@
+"""A box of four GPUs, as the fake NVML library shows it: who is on a device, and what is started where."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fake_nvml import GIB, FakeGpu, FakeGpus, box, uuid
+
+from .conftest import running
+from .harness import (
+    ENDLESS,
+    RunningDaemon,
+    environment_of,
+    eventually,
+    is_alive,
+    processes_of,
+    short_directory,
+    write_job,
+)
+
+FOREIGN = 1
+"""The number of the device that somebody else uses."""
+
+INIT_ERRORS = (4, 9, 18, 999)
+"""No permission, driver not loaded, library of another version than the driver's, unknown."""
+
+
+@pytest.fixture(scope="module")
+def library() -> Iterator[FakeGpus]:
+    directory = short_directory()
+    yield box(directory, 4)
+    for path in directory.iterdir():
+        path.unlink()
+    directory.rmdir()
+
+
+@pytest.fixture(scope="module")
+def daemon(library: FakeGpus) -> Iterator[RunningDaemon]:
+    with running(environment={**library.environment, "GPUJOBS_REQUIRE_GPU": "0"}) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def gpus(library: FakeGpus) -> Iterator[FakeGpus]:
+    """The box, idle at the end as at the start."""
+    yield library
+    library.gpus = [FakeGpu(uuid(index)) for index in range(4)]
+    library.processes, library.extra = [], []
+    library.write()
+
+
+@dataclass
+class Foreign:
+    """A process of somebody else's that uses a GPU, as far as NVML can tell."""
+
+    process: subprocess.Popen[bytes]
+    gpus: FakeGpus
+    user: str
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+        self.gpus.processes = []
+        self.gpus.gpus[FOREIGN].used_bytes = 0
+        self.gpus.write()
+
+
+@pytest.fixture
+def foreign(gpus: FakeGpus) -> Iterator[Foreign]:
+    is_root = os.geteuid() == 0
+    with subprocess.Popen(["sleep", "86400"], user="nobody" if is_root else None) as process:
+        gpus.processes = [(FOREIGN, "C", process.pid, 30 * GIB)]
+        gpus.gpus[FOREIGN].used_bytes = 31 * GIB
+        gpus.write()
+        yield Foreign(process, gpus, "nobody" if is_root else os.environ.get("USER", ""))
+        process.kill()
+
+
+def device(daemon: RunningDaemon, index: int) -> dict[str, Any]:
+    (found,) = [device for device in daemon.json("gpus") if device["index"] == index]
+    return dict(found)
+
+
+def asks_for(index: int) -> str:
+    return f"resources: {{gpu: {index}}}\n"
+
+
+def finish(daemon: RunningDaemon, *jobs: int) -> None:
+    daemon.cli("cancel", *jobs, code=0)
+    for job in jobs:
+        daemon.until(job, "CANCELLED")
+
+
+def visible_devices(daemon: RunningDaemon) -> dict[int, str]:
+    """pid and CUDA_VISIBLE_DEVICES of the trainers that live: the kernel's word, not the daemon's."""
+    found = {}
+    for pid, command in processes_of(daemon.state).items():
+        if command.startswith("gpujobs trainer:"):
+            try:
+                found[pid] = environment_of(pid).get("CUDA_VISIBLE_DEVICES", "")
+            except OSError:
+                continue
+    return {pid: visible for pid, visible in found.items() if visible and is_alive(pid)}
+
+
+# Who gets which device
+
+
+def test_eight_jobs_on_four_devices_of_which_one_is_foreign(daemon: RunningDaemon, foreign: Foreign) -> None:
+    jobs = [daemon.submit_quick(f"one-of-eight-{number}", epochs=60) for number in range(8)]
+    most, waited = 0, 0
+    while states_of(found := list(map(daemon.job, jobs))) != {"COMPLETED"}:
+        assert not states_of(found) & {"FAILED", "CANCELLED"}, daemon.story(jobs)
+        visible = visible_devices(daemon)
+        assert len(set(visible.values())) == len(visible), visible
+        assert uuid(FOREIGN) not in visible.values()
+        most = max(most, len(visible))
+        waited = max(waited, assert_reasons(found, foreign.pid))
+    assert most == 3, "the three free devices were never in use together"
+    assert waited == 5
+    used = assert_one_at_a_time([daemon.show(job) for job in jobs])
+    assert used == {uuid(0), uuid(2), uuid(3)}
+
+
+def states_of(jobs: list[dict[str, Any]]) -> set[str]:
+    return {job["state"] for job in jobs}
+
+
+def assert_reasons(jobs: list[dict[str, Any]], pid: int) -> int:
+    """Each waiting job says why: the first names who is on the devices, the others who is ahead of them."""
+    waiting = [job for job in jobs if job["state"] == "PENDING" and job["reason"]]
+    for job in waiting:
+        if job["reason"] == "Resources":
+            assert f"GPU {FOREIGN} is used by pid {pid}" in job["message"], job
+            assert "by job " in job["message"] or "to job " in job["message"], job
+        else:
+            assert job["reason"] == "Priority" and "ahead" in job["message"], job
+    return len(waiting)
+
+
+def assert_one_at_a_time(shown: list[dict[str, Any]]) -> set[str]:
+    """By the attempts, and by the events: from STARTING until the trainer's end. Returns the devices."""
+    spans: dict[str, list[tuple[str, str]]] = {}
+    for job in shown:
+        (attempt,) = job["attempts"]
+        at = {event["to"]: event["at"] for event in job["events"] if event["to"]}
+        assert at["STARTING"] <= at["RUNNING"] <= at["COMPLETING"]
+        begun = min(attempt["started_at"], at["STARTING"])
+        spans.setdefault(attempt["device"]["uuid"], []).append((begun, attempt["ended_at"]))
+    for device, used in spans.items():
+        for (_, end), (start, _) in pairwise(sorted(used)):
+            assert end <= start, f"two jobs at once on {device}: {used}"
+    return set(spans)
+
+
+def test_a_trainer_sees_exactly_one_device_by_its_uuid(daemon: RunningDaemon, gpus: FakeGpus) -> None:
+    job = daemon.submit_quick("sees-one", epochs=ENDLESS, more=asks_for(2))
+    found = daemon.until_epoch(job, 1)
+    environment = environment_of(found["pid"])
+    assert environment["CUDA_VISIBLE_DEVICES"] == uuid(2) == found["device"]["uuid"]
+    assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert (device(daemon, 2)["state"], device(daemon, 2)["jobs"]) == ("busy", [job])
+    finish(daemon, job)
+
+
+def test_the_log_names_every_gpu_and_the_visible_one(daemon: RunningDaemon, gpus: FakeGpus) -> None:
+    job = daemon.submit_quick("names", more=asks_for(3))
+    daemon.until(job, "COMPLETED")
+    log = daemon.job_log(job)
+    assert all(f"GPU {index}" in log for index in range(4)), log
+    (visible,) = [line for line in log.splitlines() if line.startswith("Visible to this job: ")]
+    assert "GPU 3" in visible
+
+
+# Foreign processes
+
+
+def test_gpus_names_the_foreign_process(daemon: RunningDaemon, foreign: Foreign) -> None:
+    found = device(daemon, FOREIGN)
+    assert (found["state"], found["jobs"], found["uuid"]) == ("foreign", [], uuid(FOREIGN))
+    assert found["memory_used_bytes"] == 31 * GIB
+    (process,) = found["foreign"]
+    assert (process["pid"], process["command"]) == (foreign.pid, "sleep 86400")
+    assert process["memory_bytes"] == 30 * GIB
+    assert process["user"] == foreign.user
+    text = daemon.cli("gpus", code=0).stdout
+    assert f"{foreign.user} pid {foreign.pid} 30.0 GiB sleep 86400" in text
+
+
+def test_a_device_is_used_when_its_foreign_process_ends(daemon: RunningDaemon, foreign: Foreign) -> None:
+    job = daemon.submit_quick("patient", more=asks_for(FOREIGN))
+    waits = eventually(lambda: (found := daemon.job(job))["reason"] and found, 10)
+    assert (waits["state"], waits["reason"]) == ("PENDING", "ForeignProcess")
+    assert f"pid {foreign.pid} of {foreign.user}" in waits["message"]
+    foreign.end()
+    assert daemon.until(job, "COMPLETED")["attempt"] == 1
+    assert daemon.show(job)["attempts"][0]["device"]["uuid"] == uuid(FOREIGN)
+
+
+def test_memory_in_use_by_nobody_visible_is_not_free(daemon: RunningDaemon, gpus: FakeGpus) -> None:
+    """Containers and driver limits hide processes."""
+    gpus.gpus[0].used_bytes = 20 * GIB
+    gpus.write()
+    job = daemon.submit_quick("hidden", more=asks_for(0))
+    waits = eventually(lambda: (found := daemon.job(job))["reason"] and found, 10)
+    assert (waits["reason"], waits["attempt"]) == ("ForeignProcess", 0)
+    assert "20.0 GiB in use by a process that the driver does not show" in waits["message"]
+    assert (device(daemon, 0)["state"], device(daemon, 0)["foreign"]) == ("foreign", [])
+    gpus.gpus[0].used_bytes = 0
+    gpus.write()
+    daemon.until(job, "COMPLETED")
+
+
+def test_a_trainer_of_ours_is_not_foreign(daemon: RunningDaemon, gpus: FakeGpus) -> None:
+    gpus.gpus[0].trainer_bytes, gpus.gpus[0].used_bytes = 2 * GIB, 2 * GIB
+    job = daemon.submit_quick("ours", "--hold", epochs=ENDLESS, more=asks_for(0))
+    gpus.gpus[0].used_bytes = 0
+    gpus.write()
+    daemon.cli("release", job, code=0)
+    daemon.until_epoch(job, 1)
+    found = device(daemon, 0)
+    assert (found["state"], found["jobs"], found["foreign"]) == ("busy", [job], [])
+    finish(daemon, job)
+
+
+# A driver that fails
+
+
+@pytest.mark.parametrize("code", INIT_ERRORS)
+def test_a_driver_that_fails_starts_nothing_and_says_so(
+    daemon: RunningDaemon, gpus: FakeGpus, code: int
+) -> None:
+    gpus.extra = [f"init {code}"]
+    gpus.write()
+    job = daemon.submit_quick("no-driver")
+    eventually(lambda: daemon.job(job)["reason"] == "DriverError", 10, lambda: daemon.story([job]))
+    waits = daemon.job(job)
+    assert (waits["state"], waits["attempt"]) == ("PENDING", 0)
+    assert f"(error {code})" in waits["message"]
+    assert "DriverError" in daemon.cli("status", code=0).stdout
+    for arguments in (("gpus",), ("gpus", "--json")):
+        said = daemon.cli(*arguments, code=4).stderr
+        assert said.startswith("gpujobs: ") and f"(error {code})" in said, said
+    doctor = daemon.cli("doctor", code=4).stdout
+    assert [line for line in doctor.splitlines() if line.startswith("FAIL") and f"(error {code})" in line]
+    gpus.extra = []
+    gpus.write()
+    assert daemon.until(job, "COMPLETED")["attempt"] == 1
+
+
+def test_a_driver_that_hangs_starts_nothing_and_says_so(daemon: RunningDaemon, gpus: FakeGpus) -> None:
+    gpus.extra = ["hang"]
+    gpus.write()
+    job = daemon.submit_quick("hangs")
+    eventually(lambda: daemon.job(job)["reason"] == "DriverError", 30, lambda: daemon.story([job]))
+    assert "did not answer within" in daemon.job(job)["message"]
+    gpus.extra = []
+    gpus.write()
+    daemon.until(job, "COMPLETED")
+
+
+def test_a_running_job_survives_a_driver_that_does_not_answer(daemon: RunningDaemon, gpus: FakeGpus) -> None:
+    """The library was updated under it: what runs goes on, nothing new is started."""
+    job = daemon.submit_quick("goes-on", epochs=ENDLESS)
+    pid = daemon.until_epoch(job, 1)["pid"]
+    gpus.extra = ["init 18"]
+    gpus.write()
+    later = daemon.submit_quick("later")
+    eventually(lambda: daemon.job(later)["reason"] == "DriverError", 10, lambda: daemon.story([later]))
+    assert (daemon.job(job)["state"], daemon.job(job)["pid"]) == ("RUNNING", pid)
+    gpus.extra = []
+    gpus.write()
+    daemon.until(later, "COMPLETED")
+    finish(daemon, job)
+
+
+def test_a_device_is_lost_while_a_job_waits_for_it(daemon: RunningDaemon, foreign: Foreign) -> None:
+    job = daemon.submit_quick("lost", more=asks_for(FOREIGN))
+    eventually(lambda: daemon.job(job)["reason"] == "ForeignProcess", 10)
+    foreign.gpus.gpus[FOREIGN].error = 15
+    foreign.gpus.write()
+    eventually(lambda: daemon.job(job)["reason"] == "DeviceUnavailable", 15, lambda: daemon.story([job]))
+    assert f"GPU {FOREIGN}: " in daemon.job(job)["message"]
+    assert "(error 15)" in daemon.job(job)["message"]
+    assert [device(daemon, index)["state"] for index in range(4)] == ["free", "lost", "free", "free"]
+    other = daemon.submit_quick("elsewhere")
+    daemon.until(other, "COMPLETED")
+    foreign.gpus.gpus[FOREIGN].error = 0
+    foreign.end()
+    daemon.until(job, "COMPLETED")
+
+
+def test_a_gpu_that_does_not_exist_is_refused(daemon: RunningDaemon, gpus: FakeGpus) -> None:
+
+    refused = daemon.cli("submit", write_job(daemon.root, "ninth", more=asks_for(9)), code=2)
+    assert "GPU 9: this box has 0 to 3" in refused.stderr
+
+
+# A daemon that meets a driver that fails
+
+
+def test_run_does_not_wait_for_a_driver_that_fails(tmp_path: Path) -> None:
+    """Nobody is at hand to mend it within this run: it ends, with what is wrong, and starts nothing."""
+    gpus = box(tmp_path, 4)
+    gpus.extra = ["init 18"]
+    gpus.write()
+    root = short_directory()
+    daemon = RunningDaemon(root, environment=gpus.environment)
+    path = write_job(root)
+    said = daemon.cli("run", path, code=4).stderr
+    daemon.stop()
+    assert "(error 18)" in said
+    assert not (daemon.paths.spool / "jobs/1").exists()
+    shutil.rmtree(root)
+
+
+# For people
+
+
+def test_the_table_fits_80_columns(daemon: RunningDaemon, foreign: Foreign) -> None:
+    foreign.gpus.gpus[0].name = "NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition"
+    foreign.gpus.gpus[0].utilization_percent = 100
+    foreign.gpus.gpus[3].error = 15
+    foreign.gpus.write()
+    lines = daemon.cli("gpus", code=0).stdout.splitlines()
+    assert max(map(len, lines)) <= 80, "\n".join(lines)
+    assert lines[0].split() == ["DEVICE", "NAME", "STATE", "MEMORY", "LOAD", "TEMP", "JOBS"]
+    states = [word for line in lines for word in line.split() if word in ("free", "foreign", "lost")]
+    assert states == ["free", "foreign", "free", "lost"], "\n".join(lines)
