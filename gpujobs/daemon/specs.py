@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpujobs.errors import LaunchError
@@ -29,7 +29,9 @@ class Specs:
         """Raises LaunchError where the job's user is not known on this machine any more."""
         current = job.current
         assert current is not None
+        resolved = self._store.spec(job.id).resolved
         return {
+            **self._model(job, resolved),
             "job": job.id,
             "attempt": current.number,
             "name": job.name,
@@ -51,9 +53,20 @@ class Specs:
             "time_limit_seconds": job.time_limit_seconds,
             "grace_seconds": GRACE_SECONDS,
             "job_dir": str(self._paths.job(job.id).root),
-            "jobfile": self._store.spec(job.id).resolved,
+            "jobfile": resolved,
             "data": self.data(job.uid, self._store.data(job.id)),
         }
+
+    def _model(self, job: Job, resolved: Mapping[str, Any]) -> dict[str, str]:
+        """Where the results with the model to apply are. They are their user's: the trainer opens them with the
+        rights of this job's user, whatever was checked when the job was submitted."""
+        trained_by = resolved["model"].get("job")
+        if trained_by is None:
+            return {}
+        results = self._store.job(int(trained_by)).results
+        if results is None:
+            raise LaunchError(f"the results of job {trained_by}, whose model job {job.id} applies, are gone")
+        return {"model_results": results}
 
     def inspection(
         self, uid: int, gid: int, resolved: dict[str, Any], data: Sequence[DataReference]

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from gpujobs.daemon.identity import require_owner
 from gpujobs.errors import GpujobsError, JobFileError, Problem, UsageError
 from gpujobs.jobfile import ResolvedJob, expand
-from gpujobs.model import Caller, Device, DeviceKind
+from gpujobs.model import Caller, Device, DeviceKind, State
 from gpujobs.store.store import DataReference, NewJob, Store
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -175,6 +176,21 @@ def describe_indices(indices: Sequence[int]) -> str:
     if len(indices) > 1 and list(indices) == list(range(indices[0], indices[-1] + 1)):
         return f"{indices[0]} to {indices[-1]}"
     return ", ".join(map(str, indices))
+
+
+def check_models(store: Store, caller: Caller, prepared: Sequence[Prepared]) -> None:
+    """A trained model must be there, and the caller's to read. Raises JobFileError, NotPermittedError."""
+    for job in prepared:
+        if job.resolved.trained_by is None:
+            continue
+        where = (job.file.path, job.resolved.line_of("model.job"))
+        try:
+            trained = store.job(job.resolved.trained_by)
+        except UsageError as error:
+            raise JobFileError([Problem(*where, error.message)]) from None
+        require_owner(caller, trained, "use the model of")
+        if trained.results is None or trained.state is not State.COMPLETED:
+            raise JobFileError([Problem(*where, f"job {trained.id} is {trained.state} and has no model")])
 
 
 def check_dependencies(store: Store, after: Sequence[int]) -> None:

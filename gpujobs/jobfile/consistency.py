@@ -261,6 +261,23 @@ def _metric_names(metrics: Iterable[Any]) -> list[str]:
 
 
 def _predictions(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    yield from source_checks(job)
+    for index, entry in enumerate(job["predict"]):
+        part = entry["source"]
+        if part in ("validation", "test") and not has_part(job, part):
+            yield (
+                ("predict", index),
+                f"predict[{index}] is {part}, and neither data.{part} nor data.split.{part} is given",
+            )
+        known = recurrent_names(job) if entry["states"] else []
+        for name in entry["states"]:
+            if name not in known:
+                what = f"{name} is not a recurrent layer of the model{nearest(name, known)}"
+                yield ("predict", index, "states"), f"predict[{index}].states: {what}"
+
+
+def source_checks(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Each prediction has its own name, and one thing to predict for."""
     names: dict[str, int] = {}
     for index, entry in enumerate(job["predict"]):
         first = names.setdefault(entry["name"], index)
@@ -269,16 +286,7 @@ def _predictions(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
                 ("predict", index),
                 f'predict[{index}] is named "{entry["name"]}" as predict[{first}] is; give it another name',
             )
-        if entry["source"] in ("validation", "test") and not has_part(job, entry["source"]):
-            part = entry["source"]
-            yield (
-                ("predict", index),
-                f"predict[{index}] is {part}, and neither data.{part} nor data.split.{part} is given",
-            )
-        if (entry["source"] is None) == (entry["path"] is None):
-            yield ("predict", index), f"predict[{index}] needs either source or path"
-        known = recurrent_names(job) if entry["states"] else []
-        for name in entry["states"]:
-            if name not in known:
-                what = f"{name} is not a recurrent layer of the model{nearest(name, known)}"
-                yield ("predict", index, "states"), f"predict[{index}].states: {what}"
+        if sum(entry[key] is not None for key in ("source", "path", "values")) != 1:
+            yield ("predict", index), f"predict[{index}] needs either source, path or values"
+        elif "training" not in job and entry["source"] is not None:
+            yield ("predict", index), f"predict[{index}] has a source; a trained model takes path or values"

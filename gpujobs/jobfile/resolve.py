@@ -43,6 +43,9 @@ class ResolvedJob:
     requested_gpu: int | None
     priority: int
     retries: int
+    trained_by: int | None = None
+    """The job whose model is applied, where this one trains none."""
+
     group: str | None = None
     sweep_values: Mapping[str, Any] = field(default_factory=dict)
     _line: Callable[[str], int | None] = field(default=lambda _: None, repr=False, compare=False)
@@ -206,6 +209,7 @@ def _resolved_job(
         requested_gpu=resolved["resources"]["gpu"],
         priority=resolved["priority"],
         retries=resolved["retries"],
+        trained_by=resolved["model"].get("job"),
         group=group,
         sweep_values=sweep_values,
         _line=lambda key: document.lines.get(parse_key(key)),
@@ -214,8 +218,9 @@ def _resolved_job(
 
 def _data_files(resolved: dict[str, Any]) -> Iterator[tuple[str, bool]]:
     """Each path as written, and whether it is used where it lies."""
-    data = resolved["data"]
-    for entry in (data["train"], data.get("validation"), data.get("test"), *resolved["predict"]):
+    data = resolved.get("data", {})
+    parts = (data.get(part) for part in ("train", "validation", "test"))
+    for entry in (*parts, *resolved["predict"]):
         if entry is None:
             continue
         for path in (entry.get("path"), *(entry.get("arrays") or {}).values()):

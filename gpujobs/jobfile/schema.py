@@ -234,6 +234,9 @@ class Prediction(Section):
     name: FileName = _field(..., "a name of letters, digits, '.', '_' and '-'; it becomes a file's name")
     source: Literal["train", "validation", "test"] | None = _field(None, "train, validation or test")
     path: DataPath | None = _field(None, "the path of a data file")
+    values: list[Any] | None = _field(
+        None, "one sample, such as [[0], [0], [1]], or a list of them", min_length=1
+    )
     in_place: bool = _field(False, "true or false")
     states: Annotated[list[Name], TextOrList] = _field(
         [], "the names of recurrent layers, such as [first_lstm]", max_length=100
@@ -293,6 +296,23 @@ class JobFile(Section):
     model: Model = _field(..., "a mapping with the key layers")
     training: Training = _field(..., "a mapping with the key loss")
     predict: list[Prediction] = _field([], "a list such as [train]", max_length=1000)
+    resources: Resources = _field(Resources(), "a mapping such as {time_limit: 1h}")
+    retries: int = _field(1, "an integer from 0 to 100", ge=0, le=100)
+    priority: int = _field(0, "an integer from -1000000 to 1000000", ge=-1_000_000, le=1_000_000)
+
+
+class TrainedModel(Section):
+    job: int = _field(..., "the number of the job that trained the model", ge=1, le=1 << 62)
+
+
+class PredictionFile(Section):
+    """A job file that trains nothing: it applies the model of an earlier job to new data."""
+
+    name: Name = _field(..., "a name of 1 to 100 printable characters without /")
+    model: TrainedModel = _field(..., "a mapping such as {job: 7}")
+    predict: list[Prediction] = _field(
+        ..., "a list of data files, or of {values: ...}", min_length=1, max_length=1000
+    )
     resources: Resources = _field(Resources(), "a mapping such as {time_limit: 1h}")
     retries: int = _field(1, "an integer from 0 to 100", ge=0, le=100)
     priority: int = _field(0, "an integer from -1000000 to 1000000", ge=-1_000_000, le=1_000_000)

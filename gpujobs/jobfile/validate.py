@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from gpujobs.jobfile.consistency import Found, cross_checks
+from gpujobs.jobfile.consistency import Found, cross_checks, source_checks
 from gpujobs.jobfile.keras_names import MAX_HINTS, KerasCheck, nearest
 from gpujobs.jobfile.reader import Path, describe, dotted
-from gpujobs.jobfile.schema import JobFile, Unreadable
+from gpujobs.jobfile.schema import JobFile, PredictionFile, Unreadable
 
 
 def validate(tree: dict[str, Any]) -> tuple[dict[str, Any], Found]:
@@ -20,20 +20,35 @@ def validate(tree: dict[str, Any]) -> tuple[dict[str, Any], Found]:
     problems: Found = []
     resolved: dict[str, Any] = {}
     reported: set[Path] = set()
+    is_prediction = applies_a_model(tree)
     try:
-        resolved = JobFile.model_validate(tree).model_dump()
+        resolved = (PredictionFile if is_prediction else JobFile).model_validate(tree).model_dump()
     except ValidationError as error:
         for one in error.errors(include_url=False, include_context=False):
             path = _path_in(tree, one["loc"], one["type"])
             if path not in reported:  # each choice of a union reports for itself
                 reported.add(path)
                 problems.append(_problem(path, one["type"], one["input"], len(problems) < MAX_HINTS))
+    if is_prediction:
+        return _checked_prediction(resolved, problems)
     keras = KerasCheck()
     _check_keras(keras, resolved or tree, resolved)
     problems += keras.problems
     if not problems:
         problems += cross_checks(resolved)
         resolved = _tidied(resolved)
+    return resolved, problems
+
+
+def applies_a_model(tree: dict[str, Any]) -> bool:
+    """Whether a job file has the model of an earlier job instead of layers."""
+    return isinstance(tree.get("model"), dict) and "job" in tree["model"]
+
+
+def _checked_prediction(resolved: dict[str, Any], problems: Found) -> tuple[dict[str, Any], Found]:
+    if not problems:
+        problems = [*source_checks(resolved)]
+        resolved["predict"] = [_prediction(entry) for entry in resolved["predict"]]
     return resolved, problems
 
 
@@ -96,12 +111,9 @@ def _is_by_output(tree: dict[str, Any]) -> bool:
 
 
 def _prediction(entry: dict[str, Any]) -> dict[str, Any]:
-    kept = (
-        ("name", "source", "states")
-        if entry["source"] is not None
-        else ("name", "path", "in_place", "states")
-    )
-    return {key: entry[key] for key in kept if entry[key] != []}
+    own = {"source": ("source",), "path": ("path", "in_place"), "values": ("values",)}
+    kept = next(keys for key, keys in own.items() if entry[key] is not None)
+    return {key: entry[key] for key in ("name", *kept, "states") if entry[key] != []}
 
 
 def _path_in(tree: Any, location: tuple[int | str, ...], kind: str) -> Path:

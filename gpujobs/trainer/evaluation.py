@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpujobs.trainer.data import Prepared, Samples, classes
+from gpujobs.trainer.data import Part, Preprocessing, Samples, classes
 from gpujobs.trainer.data.rows import RaggedRows, WindowRows
 from gpujobs.trainer.data.windowed import Windowed
 
@@ -102,9 +102,9 @@ def squeezed(found: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]
     return {name: forecast.reshape(shape) for name, forecast in found.items()}
 
 
-def train_targets(prepared: Prepared, predicted: Mapping[str, Any]) -> Any:
+def train_targets(train: Part, learned: Preprocessing, predicted: Mapping[str, Any]) -> Any:
     """What the training part expects, in the terms and of the row shape of `predicted`."""
-    samples = prepared.train.truth
+    samples = train.truth
     ((name, rows),) = samples.targets.items()
     if isinstance(rows, RaggedRows):
         chosen = samples.at(np.arange(len(samples)))
@@ -117,8 +117,8 @@ def train_targets(prepared: Prepared, predicted: Mapping[str, Any]) -> Any:
         y = y.argmax(axis=-1)
     elif y.ndim > predicted["y_true"].ndim:
         y = y.reshape(y.shape[:-1])
-    known = prepared.preprocessing.classes.get(name)
-    is_multilabel = prepared.preprocessing.task == "multilabel"
+    known = learned.classes.get(name)
+    is_multilabel = learned.task == "multilabel"
     return known.decode(y.astype(np.int64)) if known is not None and not is_multilabel else y
 
 

@@ -41,7 +41,7 @@ def environment(spec: Spec) -> dict[str, Any]:
         "python": platform.python_version(),
         **backend.versions(),
         "device": dict(spec.device),
-        "seed": spec.jobfile["training"].get("seed"),
+        "seed": spec.jobfile.get("training", {}).get("seed"),
         "data": {name: entry["sha256"] for name, entry in spec.data.items()},
     }
 
@@ -53,6 +53,13 @@ def preprocessing(results: Path, learned: Preprocessing) -> None:
 def peak_memory_bytes() -> int:
     """Of this process, on the host."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def write_prediction(results: Path, spec: Spec, metrics: Mapping[str, Any]) -> None:
+    """The figures of a job that trained nothing."""
+    (results / "job.yaml").write_text(yaml.safe_dump(dict(spec.jobfile), sort_keys=False))
+    (results / "environment.json").write_text(json.dumps(environment(spec), indent=2) + "\n")
+    (results / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
 
 
 def write(results: Path, spec: Spec, rows: list[dict[str, float]], metrics: Mapping[str, Any]) -> None:

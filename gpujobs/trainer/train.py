@@ -15,8 +15,8 @@ import numpy as np
 from gpujobs.jobfile.consistency import is_stateful, outputs_of
 from gpujobs.model import utc_now
 from gpujobs.trainer import backend, building, evaluation, files, outputs, prediction, stateful
-from gpujobs.trainer.data import Part, Prepared, prepare
-from gpujobs.trainer.data.prepare import apply, read_assembled
+from gpujobs.trainer.data import Part, Prepared, Preprocessing, prepare
+from gpujobs.trainer.data.prepare import apply, inline, read_assembled
 from gpujobs.trainer.data.rows import RaggedRows
 from gpujobs.trainer.data.targets import class_weights, shaped
 from gpujobs.trainer.data.windowed import Windowed
@@ -34,13 +34,13 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
     training = spec.jobfile["training"]
     prepared = prepare(spec)
     backend.configure(training)
-    model = building.build(spec.jobfile, shapes(prepared), masked=_is_masked(prepared))
+    model = building.build(spec.jobfile, shapes(prepared.train), masked=_is_masked(prepared))
     sets = sets_of(spec, prepared, model)
     stop.check()
     start = time.monotonic()
     rows = Fit(spec, model, sets, messages, stop).run()
     seconds = {"start_seconds": start - began, "train_seconds": time.monotonic() - start}
-    finish(Trained(spec, model, prepared), rows, seconds)
+    finish(Trained(spec, model, prepared.preprocessing, prepared.parts), rows, seconds)
 
 
 def print_devices(spec: Spec) -> None:
@@ -54,8 +54,8 @@ def print_devices(spec: Spec) -> None:
     print(f"Visible to this job: {kind} {spec.device.get('index')}: {spec.device.get('name')}", flush=True)
 
 
-def shapes(prepared: Prepared) -> dict[str, tuple[int | None, ...]]:
-    return {name: rows.row_shape for name, rows in prepared.train.samples.inputs.items()}
+def shapes(part: Part) -> dict[str, tuple[int | None, ...]]:
+    return {name: rows.row_shape for name, rows in part.samples.inputs.items()}
 
 
 def _is_masked(prepared: Prepared) -> bool:
@@ -96,9 +96,12 @@ def outputs_by_name(spec: Spec, model: keras.Model) -> dict[str, tuple[int | Non
 
 @dataclass(frozen=True, slots=True)
 class Trained:
+    """A trained model, what was learned about its data, and the parts of that data."""
+
     spec: Spec
     model: Any
-    prepared: Prepared
+    learned: Preprocessing
+    parts: Mapping[str, Part]
 
     @property
     def batch_size(self) -> int:
@@ -119,19 +122,17 @@ class Trained:
             for name, target in zip(names, part.truth.targets, strict=True):
                 truth[name] = part.truth.target(target)
         values = self._outputs(part)
-        return prediction.arrays(
-            values, part.samples, truth, self.prepared.preprocessing, losses, self.horizon
-        )
+        return prediction.arrays(values, part.samples, truth, self.learned, losses, self.horizon)
 
     def _outputs(self, part: Part) -> Any:
         if not is_stateful(self.spec.jobfile):
             return prediction.predict(self.model, part.samples, self.batch_size)
         found = stateful.chains(part.samples, self.batch_size, is_series=isinstance(part.assembled, Windowed))
-        return stateful.predict(self.twin(len(found)), part.samples, found)
+        return stateful.predict(self._twin(part, len(found)), part.samples, found)
 
-    def twin(self, batch_size: int) -> Any:
+    def _twin(self, part: Part, batch_size: int) -> Any:
         """The model with the same weights and another fixed batch size."""
-        twin = building.untrained(self.spec.jobfile, shapes(self.prepared), batch_size=batch_size)
+        twin = building.untrained(self.spec.jobfile, shapes(part), batch_size=batch_size)
         for layer, source in zip(twin.layers, self.model.layers, strict=True):
             layer.set_weights(source.get_weights())
         return twin
@@ -146,9 +147,9 @@ def finish(trained: Trained, rows: list[dict[str, float]], seconds: Mapping[str,
     model.save(results / "model.keras")
     metrics = {
         **outputs.values(rows),
-        "task": trained.prepared.preprocessing.task,
+        "task": trained.learned.task,
         "evaluation": evaluated,
-        "samples": {name: len(part.samples) for name, part in trained.prepared.parts.items()},
+        "samples": {name: len(part.samples) for name, part in trained.parts.items()},
         "parameters": model.count_params(),
         "queue_seconds": queue_seconds(spec),
         **seconds,
@@ -156,7 +157,7 @@ def finish(trained: Trained, rows: list[dict[str, float]], seconds: Mapping[str,
         "device_peak_memory_bytes": backend.device_peak_bytes(spec),
         "predictions": summaries,
     }
-    outputs.preprocessing(results, trained.prepared.preprocessing)
+    outputs.preprocessing(results, trained.learned)
     outputs.write(results, spec, rows, metrics)
 
 
@@ -181,25 +182,30 @@ def predict_all(trained: Trained) -> dict[str, Any]:
 
 def part_of(trained: Trained, entry: Mapping[str, Any]) -> Part:
     if entry.get("source"):
-        return trained.prepared.parts[entry["source"]]
-    learned = trained.prepared.preprocessing
-    return apply(trained.spec, read_assembled(trained.spec, entry, learned.task, needs_y=False), learned)
+        return trained.parts[entry["source"]]
+    if "values" in entry:
+        return inline(trained.spec, entry["values"], trained.learned)
+    return apply(
+        trained.spec,
+        read_assembled(trained.spec, entry, trained.learned.task, needs_y=False),
+        trained.learned,
+    )
 
 
 def evaluate(trained: Trained) -> dict[str, Any] | None:
     """The model beside naive forecasts, on the best part there is. None where there are several outputs."""
-    prepared, task = trained.prepared, trained.prepared.preprocessing.task
+    task = trained.learned.task
     if task == "several":
         return None
-    name = next(name for name in ("test", "validation", "train") if name in prepared.parts)
-    part = prepared.parts[name]
+    name = next(name for name in ("test", "validation", "train") if name in trained.parts)
+    part = trained.parts[name]
     arrays = trained.predicted(part)
     baselines: dict[str, Any] = {}
     if isinstance(part.assembled, Windowed) and "y_class" not in arrays:
         season = trained.spec.jobfile["data"].get("season")
         found = evaluation.series_baselines(part.assembled, part.truth, season)
         baselines = evaluation.squeezed(found, arrays["y_true"].shape)
-    train_y = evaluation.train_targets(trained.prepared, arrays)
+    train_y = evaluation.train_targets(trained.parts["train"], trained.learned, arrays)
     evaluated = evaluation.evaluate(name, arrays, task, train_y, baselines)
     print(evaluation.describe(evaluated), flush=True)
     return evaluated

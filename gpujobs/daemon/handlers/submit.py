@@ -15,12 +15,13 @@ from gpujobs.daemon.submissions import (
     SubmissionBody,
     check_dependencies,
     check_devices,
+    check_models,
     new_jobs,
     prepare,
     require_request_key,
     resolve,
 )
-from gpujobs.errors import JobFileError, Problem
+from gpujobs.errors import JobFileError, Problem, UsageError
 from gpujobs.model import Caller, Job
 
 
@@ -46,6 +47,10 @@ async def check(request: web.Request) -> web.Response:
     prepared = await _prepare(daemon, caller, body)
     if isinstance(prepared, Needs):
         return web.json_response(prepared.to_wire())
+    if any(job.resolved.trained_by is not None for job in prepared):
+        raise UsageError(
+            "check is for job files that train; this one applies a model that is trained already"
+        )
     reports = [{"path": job.file.path, "report": await _inspect(daemon, caller, job)} for job in prepared]
     return web.json_response({"files": reports})
 
@@ -54,6 +59,8 @@ async def _prepare(daemon: Daemon, caller: Caller, body: SubmissionBody) -> list
     prepared = prepare(daemon.store, caller, resolve(body))
     if not isinstance(prepared, Needs) and any(p.resolved.requested_gpu is not None for p in prepared):
         check_devices(prepared, await daemon.devices())
+    if not isinstance(prepared, Needs):
+        check_models(daemon.store, caller, prepared)
     return prepared
 
 

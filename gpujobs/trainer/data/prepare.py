@@ -208,6 +208,13 @@ def apply(spec: Spec, assembled: Assembled, preprocessing: Preprocessing) -> Par
     return Part(done, truth, assembled)
 
 
+def inline(spec: Spec, values: Any, preprocessing: Preprocessing) -> Part:
+    """Samples given as an array, shape (samples, ...), of the model's only input."""
+    ((name, _),) = sources.names_of(spec.jobfile["data"].get("x", "x")).items()
+    raw = Arrays("values", {name: values}, {})
+    return apply(spec, plain.assemble(raw, "error", tokens_of(spec.jobfile)), preprocessing)
+
+
 def _numbered(rows: Rows, known: classes.Classes | None, place: str) -> Rows:
     return rows if known is None else encoded(rows, lambda values: known.encode(place, values))
 

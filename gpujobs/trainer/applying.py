@@ -1,0 +1,86 @@
+"""A job that trains nothing: it applies the model of an earlier job to new data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import yaml
+
+from gpujobs.trainer import backend, files, outputs, train
+from gpujobs.trainer.data import preprocessing
+from gpujobs.trainer.failures import DataError, TrainerError
+from gpujobs.trainer.fitting import Messages, StopFlag
+from gpujobs.trainer.spec import Spec
+
+
+def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
+    """Raises TrainerError where the model cannot be read, DataError where data does not fit it."""
+    began = time.monotonic()
+    shutil.rmtree(spec.paths.results, ignore_errors=True)
+    spec.paths.results.mkdir(parents=True)
+    train.print_devices(spec)
+    spec = files.pin(spec)
+    trained = read(spec)
+    stop.check()
+    loaded = time.monotonic()
+    summaries = train.predict_all(trained)
+    metrics: dict[str, Any] = {
+        "trained_by": spec.jobfile["model"]["job"],
+        "task": trained.learned.task,
+        "parameters": trained.model.count_params(),
+        "queue_seconds": train.queue_seconds(spec),
+        "start_seconds": loaded - began,
+        "predict_seconds": time.monotonic() - loaded,
+        "peak_memory_bytes": outputs.peak_memory_bytes(),
+        "device_peak_memory_bytes": backend.device_peak_bytes(spec),
+        "predictions": summaries,
+    }
+    outputs.write_prediction(spec.paths.results, spec, metrics)
+
+
+def read(spec: Spec) -> train.Trained:
+    """The model, with the job file that it was trained by and what was learned about its data."""
+    source = Path(spec.extra["model_results"])
+    number = spec.jobfile["model"]["job"]
+    try:
+        job = yaml.safe_load((source / "job.yaml").read_text())
+        learned = preprocessing.from_json(json.loads((source / preprocessing.FILE).read_text()))
+        model = keras.saving.load_model(source / "model.keras", compile=False, safe_mode=True)
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        what = " ".join(str(error).split())[:300]
+        raise TrainerError(f"the model of job {number} cannot be read from {source}: {what}") from error
+    backend.configure(job["training"])
+    predict = [_with_shape(entry, model) for entry in spec.jobfile["predict"]]
+    return train.Trained(replace(spec, jobfile={**job, "predict": predict}), model, learned, {})
+
+
+def _with_shape(entry: Mapping[str, Any], model: Any) -> Mapping[str, Any]:
+    """Inline values as an array of samples. Raises DataError where they do not have the model's shape."""
+    if "values" not in entry:
+        return entry
+    expected = tuple(model.inputs[0].shape[1:])
+    try:
+        values = np.asarray(entry["values"], np.float32)
+    except (ValueError, TypeError):
+        raise DataError(f"values: are not numbers of one shape; expected {_shape(expected)}") from None
+    if values.ndim == len(expected):
+        values = values[None]
+    fits = values.ndim == len(expected) + 1 and all(
+        want in (None, have) for want, have in zip(expected, values.shape[1:], strict=True)
+    )
+    if not fits or len(model.inputs) > 1:
+        raise DataError(f"values: have shape {values.shape}; expected {_shape(expected)}, or several of them")
+    return {**entry, "values": values}
+
+
+def _shape(expected: tuple[int | None, ...]) -> str:
+    names = ", ".join("any number" if n is None else str(n) for n in expected)
+    return f"one sample of shape ({names}{',' if len(expected) == 1 else ''})"
