@@ -6,7 +6,7 @@ Client and daemon both resolve them here, so that they agree on where the socket
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ KEYS: dict[str, type] = {
     "require_gpu": bool,
     "max_retries": int,
 }
+
+TABLES = ("access",)
+"""What `gpujobs.siteconfig` reads: the daemon's alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +134,23 @@ def _read_config(path: Path | None) -> dict[str, Any]:
 
 
 def _check_key(path: Path, key: str, value: object) -> None:
+    if key in TABLES:
+        return
     kind = KEYS.get(key)
     if kind is None:
-        import difflib
-
-        nearest = difflib.get_close_matches(key, KEYS, 1)
-        hint = f"did you mean {nearest[0]}?" if nearest else f"the keys are {', '.join(KEYS)}."
-        raise UsageError(f"{path}: unknown key {key}; {hint}")
+        raise UsageError(f"{path}: unknown key {key}{nearest_key(key, [*KEYS, *TABLES])}")
     if type(value) is not kind:
         raise UsageError(f"{path}: {key} is {value!r}; expected {kind.__name__}.")
     if type(value) is int and value < (1 if key == "cpu_slots" else 0):
         raise UsageError(f"{path}: {key} is {value}; expected at least {1 if key == 'cpu_slots' else 0}.")
+
+
+def nearest_key(key: str, known: Sequence[str]) -> str:
+    """`; did you mean X?`, or all that are known."""
+    import difflib
+
+    nearest = difflib.get_close_matches(key, known, 1)
+    return f"; did you mean {nearest[0]}?" if nearest else f"; the keys are {', '.join(known)}."
 
 
 def _state_dir(values: Mapping[str, Any], mode: str, environ: Mapping[str, str]) -> Path:
