@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ import click
 
 from gpujobs.cli import output
 from gpujobs.client import Client
-from gpujobs.errors import DaemonUnreachableError, DriverError, GpujobsError
+from gpujobs.errors import DaemonUnreachableError, DriverError
 from gpujobs.model import NodeStatus, Reason
 
 RESULT_FILES = ("model.keras", "predictions.npz", "history.csv", "log.txt")
@@ -106,17 +105,13 @@ def _outcome(client: Client, job: dict[str, Any], err: bool) -> None:
     if job["state"] != "COMPLETED":
         _failure(client, job, err)
         return
-    try:
-        metrics = _metrics(client, job)
-    except (GpujobsError, OSError, ValueError) as error:
-        click.echo(f"  its metrics.json cannot be read: {error}", err=err)
-        metrics = {}
-    for name, prediction in (metrics.get("predictions") or {}).items():
+    (found,) = client.get("/v1/results", ids=[job["id"]])["results"]
+    for name, prediction in (found["metrics"].get("predictions") or {}).items():
         _prediction(name, prediction, err)
-    directory = job["results"]
-    if directory:
-        for name in RESULT_FILES:
-            click.echo(f"  {name:<16} {shorter(Path(directory) / name)}", err=err)
+    names = {file["name"] for file in found["files"]}
+    for name in RESULT_FILES:
+        if name in names:
+            click.echo(f"  {name:<16} {shorter(Path(found['directory']) / name)}", err=err)
 
 
 def _failure(client: Client, job: dict[str, Any], err: bool) -> None:
@@ -128,24 +123,29 @@ def _failure(client: Client, job: dict[str, Any], err: bool) -> None:
             click.echo(f"    {output.printable(line.decode(errors='replace').rstrip())}", err=err)
 
 
-def _metrics(client: Client, job: dict[str, Any]) -> dict[str, Any]:
-    with client.open(f"/v1/results/{job['id']}/metrics.json") as body:
-        content = b"".join(body)
-    metrics = json.loads(content)
-    return metrics if isinstance(metrics, dict) else {}
-
-
 def _prediction(name: str, prediction: dict[str, Any], err: bool) -> None:
-    """Predicted and expected classes, one under the other; a long series is cut."""
-    rows = (("predicted", prediction.get("y_class")), ("expected", prediction.get("y_true")))
+    """Predicted and expected values, one under the other; a long series is cut."""
     click.echo(f"  {output.printable(name)}", err=err)
-    for label, values in rows:
+    predicted = prediction.get("y_class", prediction.get("y_pred"))
+    for label, values in (("predicted", predicted), ("expected", prediction.get("y_true"))):
         if isinstance(values, list) and values:
-            more = f" ... ({len(values)} in all)" if len(values) > PREDICTIONS_SHOWN else ""
-            text = " ".join(str(value) for value in values[:PREDICTIONS_SHOWN])
+            text = " ".join(map(_value, values[:PREDICTIONS_SHOWN]))
+            more = " ..." if _is_cut(prediction, values) else ""
             click.echo(f"    {label:<10} {output.printable(text)}{more}", err=err)
     if prediction.get("accuracy") is not None:
         click.echo(f"    accuracy   {prediction['accuracy']:.4g}", err=err)
+    for key, shape in (prediction.get("states") or {}).items():
+        click.echo(
+            f"    {output.printable(key)}: {' x '.join(map(str, shape))}, in {prediction['file']}", err=err
+        )
+
+
+def _is_cut(prediction: dict[str, Any], values: list[Any]) -> bool:
+    return len(values) > PREDICTIONS_SHOWN or prediction.get("count", 0) > len(values)
+
+
+def _value(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def shorter(path: Path) -> str:

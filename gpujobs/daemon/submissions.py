@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from gpujobs.daemon.identity import require_owner
 from gpujobs.errors import GpujobsError, JobFileError, Problem, UsageError
 from gpujobs.jobfile import ResolvedJob, expand
+from gpujobs.jobfile.consistency import recurrent_names
 from gpujobs.model import Caller, Device, DeviceKind, State
 from gpujobs.store.store import DataReference, NewJob, Store
 
@@ -178,19 +179,39 @@ def describe_indices(indices: Sequence[int]) -> str:
     return ", ".join(map(str, indices))
 
 
-def check_models(store: Store, caller: Caller, prepared: Sequence[Prepared]) -> None:
+def check_models(store: Store, caller: Caller, resolved: Sequence[tuple[FileBody, ResolvedJob]]) -> None:
     """A trained model must be there, and the caller's to read. Raises JobFileError, NotPermittedError."""
-    for job in prepared:
-        if job.resolved.trained_by is None:
-            continue
-        where = (job.file.path, job.resolved.line_of("model.job"))
-        try:
-            trained = store.job(job.resolved.trained_by)
-        except UsageError as error:
-            raise JobFileError([Problem(*where, error.message)]) from None
-        require_owner(caller, trained, "use the model of")
-        if trained.results is None or trained.state is not State.COMPLETED:
-            raise JobFileError([Problem(*where, f"job {trained.id} is {trained.state} and has no model")])
+    for file, job in resolved:
+        if job.trained_by is not None:
+            check_model(store, caller, file, job, job.trained_by)
+
+
+def check_model(store: Store, caller: Caller, file: FileBody, job: ResolvedJob, trained_by: int) -> None:
+    where = (file.path, job.line_of("model.job"))
+    try:
+        trained = store.job(trained_by)
+    except UsageError as error:
+        raise JobFileError([Problem(*where, f"{error.message}.")]) from None
+    require_owner(caller, trained, "use the model of")
+    if trained.results is None or trained.state is not State.COMPLETED:
+        raise JobFileError([Problem(*where, f"job {trained.id} is {trained.state} and has no model.")])
+    if unknown := _unknown_states(job, store.spec(trained.id).resolved):
+        raise JobFileError([Problem(file.path, job.line_of("predict"), unknown)])
+
+
+def _unknown_states(prediction: ResolvedJob, trained: Mapping[str, Any]) -> str | None:
+    """What is wrong with the layers whose states are asked for."""
+    if "job" in trained["model"]:
+        return (
+            f"job {prediction.trained_by} applied the model of job {trained['model']['job']}: name that one."
+        )
+    known = recurrent_names(trained)
+    for entry in prediction.resolved["predict"]:
+        for name in entry.get("states", ()):
+            if name not in known:
+                listed = ", ".join(known) or "none"
+                return f"{name} is not a recurrent layer of job {prediction.trained_by} (it has {listed})."
+    return None
 
 
 def check_dependencies(store: Store, after: Sequence[int]) -> None:

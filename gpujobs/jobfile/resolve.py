@@ -212,7 +212,7 @@ def _resolved_job(
         trained_by=resolved["model"].get("job"),
         group=group,
         sweep_values=sweep_values,
-        _line=lambda key: document.lines.get(parse_key(key)),
+        _line=lambda key: document.lines.get(tuple(key.split("."))),
     )
 
 

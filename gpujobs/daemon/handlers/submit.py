@@ -56,11 +56,11 @@ async def check(request: web.Request) -> web.Response:
 
 
 async def _prepare(daemon: Daemon, caller: Caller, body: SubmissionBody) -> list[Prepared] | Needs:
-    prepared = prepare(daemon.store, caller, resolve(body))
+    resolved = resolve(body)
+    check_models(daemon.store, caller, resolved)
+    prepared = prepare(daemon.store, caller, resolved)
     if not isinstance(prepared, Needs) and any(p.resolved.requested_gpu is not None for p in prepared):
         check_devices(prepared, await daemon.devices())
-    if not isinstance(prepared, Needs):
-        check_models(daemon.store, caller, prepared)
     return prepared
 
 

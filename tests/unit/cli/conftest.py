@@ -48,6 +48,8 @@ class Protocol(socketserver.ThreadingUnixStreamServer):
         self.stored: set[str] = set()
         self.requests: list[tuple[str, str, Any]] = []
         self.files: dict[str, bytes] = {}
+        self.metrics: dict[str, Any] = {"loss": 0.5}
+        self.directory = "/r/1"
         self.truncate = False
         self.outcome: dict[str, Any] = {}
         """What the next submitted jobs are at once."""
@@ -136,7 +138,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(200, b"".join(json.dumps({"job": j}).encode() + b"\n" for j in jobs))
             else:
                 files = [{"name": n, "bytes": len(c)} for n, c in self.server.files.items()]
-                keys = {"directory": "/r/1", "metrics": {"loss": 0.5}, "files": files}
+                keys = {"directory": self.server.directory, "metrics": self.server.metrics, "files": files}
                 rows = [
                     {"job": j["id"], **{k: j[k] for k in ("name", "user", "ended_at")}, **keys}
                     for j in (jobs if ids else self.server.jobs.values())

@@ -131,14 +131,15 @@ def test_missing_data_names_the_job_file_and_the_path_as_written(cli: Cli, serve
 
 def test_run_prints_predicted_beside_expected(cli: Cli, server: Protocol) -> None:
     (cli.directory / "job-1.yaml").write_text("x: 1")
-    results = cli.directory / "results" / "1"
-    predictions = {"train": {"y_class": [1, 2], "y_true": [1, 3], "accuracy": 0.5}}
-    server.files = {"metrics.json": json.dumps({"predictions": predictions}).encode()}
-    server.outcome = {**ended(), "results": str(results)}
+    server.directory = str(cli.directory / "results" / "1")
+    server.metrics = {"predictions": {"train": {"y_class": [1, 2], "y_true": [1, 3], "accuracy": 0.5}}}
+    server.files = {"model.keras": b"m"}
+    server.outcome = {**ended(), "results": server.directory}
     done = cli("run", "job-1.yaml")
     assert done.returncode == 0, done.stderr
     assert "predicted  1 2\n    expected   1 3" in done.stdout
-    assert "results/1/model.keras" in done.stdout and str(results) not in done.stdout
+    assert "results/1/model.keras" in done.stdout and server.directory not in done.stdout
+    assert "history.csv" not in done.stdout, "a file that is not there"
 
 
 def test_run_of_a_failed_job_shows_why_and_the_end_of_its_log(cli: Cli, server: Protocol) -> None:

@@ -1,0 +1,91 @@
+"""Submitting, following and printing in one go: by the daemon that runs, or by one of our own meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from gpujobs.cli import app
+from gpujobs.cli.follow import follow_jobs
+from gpujobs.client import Client
+from gpujobs.errors import DaemonUnreachableError, DriverError
+
+Submit = Callable[[Client], list[dict[str, Any]]]
+"""Queues jobs and returns them."""
+
+Report = Callable[[Client, list[int]], object]
+"""What is printed as JSON about jobs that have ended."""
+
+
+def jobs_report(client: Client, ids: list[int]) -> object:
+    return client.get("/v1/jobs", ids=ids)["jobs"]
+
+
+def run_jobs(submit: Submit, *, cpu_slots: int | None = None, report: Report | None = None) -> None:
+    """Shows how the jobs go on, or with `report` prints that at the end. Exits with code 1 where a job did
+    not complete."""
+    try:
+        client = app.client()
+    except DaemonUnreachableError:
+        _run_embedded(submit, cpu_slots, report)
+    else:
+        _run_shared(client, submit, report)
+
+
+def _run(
+    client: Client, submit: Submit, report: Report | None, ids: list[int], *, needs_driver: bool = False
+) -> None:
+    """`ids` is filled as soon as the jobs exist, for whoever handles an interruption."""
+    ids += [job["id"] for job in submit(client)]
+    completed = follow_jobs(client, ids, err=report is not None, needs_driver=needs_driver)
+    if report is not None:
+        from gpujobs.cli.output import print_json
+
+        print_json(report(client, ids))
+    if not completed:
+        raise click.exceptions.Exit(1)
+
+
+def _run_shared(client: Client, submit: Submit, report: Report | None) -> None:
+    ids: list[int] = []
+    try:
+        _run(client, submit, report, ids)
+    except KeyboardInterrupt:
+        numbers = " ".join(str(id) for id in ids)
+        if ids:
+            click.echo(
+                f"\ngpujobs: interrupted; the jobs go on: `gpujobs status {numbers}`, "
+                f"`gpujobs logs -f {ids[0]}`, `gpujobs cancel {numbers}`",
+                err=True,
+            )
+        raise click.exceptions.Exit(130) from None
+
+
+def _run_embedded(submit: Submit, cpu_slots: int | None, report: Report | None) -> None:
+    from gpujobs.cli.embedded import embedded_daemon
+    from gpujobs.config import resolve
+
+    flags = {**app.flags(), "cpu_slots": cpu_slots}
+    settings = resolve(flags, mode="embedded")
+    click.echo("no daemon is running: starting one for this run", err=True)
+    ids: list[int] = []
+    with embedded_daemon(flags, settings.socket) as client:
+        try:
+            _run(client, submit, report, ids, needs_driver=True)
+        except DriverError:
+            _cancel(client, ids)
+            raise
+        except KeyboardInterrupt:
+            _cancel(client, ids)
+            click.echo("\ngpujobs: interrupted; its jobs were cancelled and the daemon stops", err=True)
+            raise click.exceptions.Exit(130) from None
+
+
+def _cancel(client: Client, ids: list[int]) -> None:
+    """And waits for their end, which a trainer may take some seconds for."""
+    if ids:
+        client.post("/v1/jobs/cancel", {"ids": ids})
+        for _ in client.watch(ids):
+            pass
