@@ -146,6 +146,9 @@ class Process:
     kind: str = "compute"
     """compute, graphics or mps."""
 
+    since: float | None = None
+    """When the process began, in seconds since 1970; it may have come to the device later."""
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -167,6 +170,8 @@ class Device:
     power_watts: float | None = None
     processes: tuple[Process, ...] = ()
     fault: str | None = None
+    hardware_errors: tuple[str, ...] = ()
+    """Why this device should get no more work, though it answers."""
 
 
 class NodeStatus(StrEnum):

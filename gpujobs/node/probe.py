@@ -149,7 +149,9 @@ def _reading_of(line: bytes, errors: str) -> Reading:
 def device_from_dict(values: Mapping[str, Any]) -> Device:
     """The inverse of `dataclasses.asdict`."""
     processes = tuple(Process(**process) for process in values["processes"])
-    return Device(**{**values, "kind": DeviceKind(values["kind"]), "processes": processes})
+    errors = tuple(values["hardware_errors"])
+    kind = DeviceKind(values["kind"])
+    return Device(**{**values, "kind": kind, "processes": processes, "hardware_errors": errors})
 
 
 def _answer() -> dict[str, Any]:

@@ -12,12 +12,17 @@ MAX_COMMAND_LENGTH = 200
 
 
 def describe(process: Process) -> Process:
-    """With the owner and the command. Both stay None where the pid is gone, or not of this pid namespace."""
+    """With the owner, the command and its age. All stay None where the pid is gone, or not of this pid namespace."""
     try:
         running = psutil.Process(process.pid)
         with running.oneshot():
             command = " ".join(running.cmdline()) or running.name()
-            return replace(process, user=running.username(), command=command[:MAX_COMMAND_LENGTH])
+            return replace(
+                process,
+                user=running.username(),
+                command=command[:MAX_COMMAND_LENGTH],
+                since=running.create_time(),
+            )
     except psutil.Error:
         return process
 

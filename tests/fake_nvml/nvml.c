@@ -11,35 +11,40 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7 };
-enum { MAX_DEVICES = 64, MAX_PROCESSES = 256, MAX_ERRORS = 64 };
+enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, TIMEOUT = 10 };
+enum { MAX_DEVICES = 64, MAX_PROCESSES = 256, MAX_ERRORS = 64, MAX_XIDS = 256 };
 
 typedef unsigned long long bytes_t;
 typedef struct { unsigned pid; bytes_t memory; unsigned gpu_instance, compute_instance; } process_info_t;
 typedef struct { bytes_t total, free, used; } memory_t;
 typedef struct { unsigned version; bytes_t total, reserved, free, used; } memory_v2_t;
 typedef struct { unsigned gpu, memory; } utilization_t;
+typedef struct { void *device; bytes_t type, data; unsigned gpu_instance, compute_instance; } event_t;
 
 typedef struct {
     char uuid[96], name[96];
     bytes_t total, used;
-    int utilization, temperature, power, error, parent, mig;
+    int utilization, temperature, power, error, parent, mig, row_failure;
+    bytes_t uncorrected; /* ECC errors */
     bytes_t trainers; /* memory reported for each process whose CUDA_VISIBLE_DEVICES is this UUID */
 } device_t;
 typedef struct { int device; char kind; unsigned pid; bytes_t memory; } process_t;
 typedef struct { char function[64]; int code; } call_error_t;
+typedef struct { int device, code; } xid_t;
 
 static device_t devices[MAX_DEVICES];
 static process_t processes[MAX_PROCESSES];
 static call_error_t call_errors[MAX_ERRORS];
-static int device_count, process_count, error_count, init_error, hang;
+static xid_t xids[MAX_XIDS];
+static int device_count, process_count, error_count, xid_count, init_error, hang;
+static int xids_told; /* of the one event set that a process makes: those before it are not told */
 static double delay;
 
 static void load(void) {
     const char *path = getenv("GPUJOBS_FAKE_NVML");
     FILE *file = path ? fopen(path, "r") : NULL;
     char line[1024], kind, text[96];
-    device_count = process_count = error_count = init_error = hang = 0;
+    device_count = process_count = error_count = xid_count = init_error = hang = 0;
     delay = 0;
     if (!file) { init_error = 9; return; }
     while (fgets(line, sizeof line, file)) {
@@ -62,6 +67,12 @@ static void load(void) {
             processes[process_count++] = p;
         } else if (sscanf(line, "error %63s %d", e.function, &e.code) == 2 && error_count < MAX_ERRORS)
             call_errors[error_count++] = e;
+        int device;
+        bytes_t errors;
+        if (sscanf(line, "ecc %d %llu", &device, &errors) == 2) devices[device].uncorrected = errors;
+        if (sscanf(line, "rows %d", &device) == 1) devices[device].row_failure = 1;
+        if (xid_count < MAX_XIDS && sscanf(line, "xid %d %d", &xids[xid_count].device, &xids[xid_count].code) == 2)
+            xid_count++;
         sscanf(line, "init %d", &init_error);
         sscanf(line, "delay %lf", &delay);
         if (!strncmp(line, "hang", 4)) hang = 1;
@@ -187,6 +198,41 @@ int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned *celsius) {
 int nvmlDeviceGetPowerUsage(void *handle, unsigned *milliwatts) {
     BEGIN(handle)
     return number(device_of(handle)->power, milliwatts);
+}
+
+int nvmlDeviceGetTotalEccErrors(void *handle, unsigned type, unsigned counter, bytes_t *count) {
+    (void)counter;
+    BEGIN(handle)
+    *count = type == 1 ? device_of(handle)->uncorrected : 0;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetRemappedRows(void *handle, unsigned *corrected, unsigned *uncorrected, unsigned *pending,
+                              unsigned *failure) {
+    BEGIN(handle)
+    *corrected = *uncorrected = *pending = 0;
+    *failure = (unsigned)device_of(handle)->row_failure;
+    return SUCCESS;
+}
+
+int nvmlEventSetCreate(void **set) {
+    int code = begin(__func__);
+    static int only;
+    *set = &only;
+    xids_told = xid_count;
+    return code;
+}
+
+int nvmlDeviceRegisterEvents(void *handle, bytes_t types, void *set) { (void)types; (void)set; BEGIN(handle) return SUCCESS; }
+
+int nvmlEventSetWait_v2(void *set, event_t *event, unsigned milliseconds) {
+    (void)set; (void)milliseconds;
+    int code = begin(__func__);
+    if (code) return code;
+    if (xids_told >= xid_count) return TIMEOUT;
+    *event = (event_t){.device = handle_of(xids[xids_told].device), .type = 8, .data = (bytes_t)xids[xids_told].code};
+    xids_told++;
+    return SUCCESS;
 }
 
 /* Whether the environment of a process names this device as its only visible one. */

@@ -63,6 +63,7 @@ def test_a_process_is_shown_with_its_owner_and_command(
     (found,) = devices[1].processes
     assert (found.pid, found.memory_bytes, found.kind) == (stranger.pid, 5 * GIB, "compute")
     assert (found.user, found.command) == (psutil.Process().username(), "sleep 1000")
+    assert found.since == psutil.Process(stranger.pid).create_time()
     (hidden,) = devices[3].processes
     assert (hidden.memory_bytes, hidden.kind) == (None, "mps")
     (node,) = [devices_of(read_once(), "n", None)]
@@ -199,3 +200,40 @@ def test_a_kept_probe_sees_changes_and_recovers_from_a_hang(gpus: FakeGpus) -> N
     assert "did not answer" in hung.message
     assert "updated while it was in use" in mismatch.message
     assert healthy == second == replace(second)
+
+
+def test_fatal_xids_are_kept_and_those_of_applications_are_not(gpus: FakeGpus) -> None:
+    async def scenario() -> list[Reading]:
+        probe, readings = Probe(), []
+        for told in (["xid 0 79"], ["xid 2 79", "xid 1 13"], ["xid 2 79", "xid 2 48"], []):
+            gpus.extra += told
+            gpus.write()
+            readings.append(await probe.read())
+        await probe.close()
+        return readings
+
+    readings = asyncio.run(scenario())
+    assert all(not device.hardware_errors for device in readings[0].devices), "before anybody listened"
+    once = ("XID 79: the GPU has fallen off the bus (once)",)
+    assert [device.hardware_errors for device in readings[1].devices] == [(), (), once, ()]
+    again = ("XID 48: double-bit ECC error (once)", "XID 79: the GPU has fallen off the bus (2 times)")
+    assert readings[2].devices[2].hardware_errors == readings[3].devices[2].hardware_errors == again
+
+
+def test_memory_errors_are_told(gpus: FakeGpus) -> None:
+    gpus.extra = ["ecc 0 3", "rows 1"]
+    gpus.write()
+    found = [device.hardware_errors for device in read_once().devices]
+    assert found[0] == ("3 uncorrected ECC errors since the driver was loaded",)
+    assert found[1] == ("a row of its memory could not be remapped",)
+    assert found[2:] == [(), ()]
+
+
+def test_events_that_nvml_does_not_give_are_no_fault(gpus: FakeGpus) -> None:
+    gpus.extra = [
+        "error nvmlDeviceRegisterEvents 3",
+        "error nvmlEventSetCreate 3",
+        "error nvmlDeviceGetRemappedRows 3",
+    ]
+    gpus.write()
+    assert all(device.fault is None and not device.hardware_errors for device in read_once().devices)

@@ -1,4 +1,4 @@
-"""What NVML says of the GPUs of this machine: the only module that talks to it.
+"""What NVML says of the GPUs of this machine.
 
 Everything is read in one pass and returned as values. A value that the driver does not give is None;
 a device that answers with an error keeps its place with a `fault`; a library that fails as a whole
@@ -9,33 +9,19 @@ temperature.gpu,power.draw --format=csv` and `--query-compute-apps=gpu_uuid,pid,
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pynvml
 
 from gpujobs.errors import DriverError
 from gpujobs.model import Device, DeviceKind, Process
-
-Value = TypeVar("Value")
+from gpujobs.nvml import health
+from gpujobs.nvml.answers import explain, optional
 
 DRIVER_TRACES = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidiactl"))
 """Where one of these exists, a kernel driver is loaded, and a missing library is a broken installation."""
-
-ADVICE = {
-    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA kernel module is not loaded; try `modprobe nvidia`, or boot again",
-    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the driver was updated while it was in use; "
-    "boot again, or unload and load its kernel modules",
-    pynvml.NVML_ERROR_OPERATING_SYSTEM: "the operating system blocks access to the driver; "
-    "look at the permissions of /dev/nvidia* and at the device cgroup",
-    pynvml.NVML_ERROR_NO_PERMISSION: "this user may not ask the driver; look at the permissions of /dev/nvidia*",
-    pynvml.NVML_ERROR_TIMEOUT: "the driver did not answer in time; `dmesg | grep -i xid` may say why",
-    pynvml.NVML_ERROR_GPU_IS_LOST: "the GPU has fallen off the bus; boot again, and look at its power and its seat",
-    pynvml.NVML_ERROR_RESET_REQUIRED: "the GPU needs a reset: `nvidia-smi --gpu-reset`, or boot again",
-    pynvml.NVML_ERROR_UNKNOWN: "an internal error of the driver; `dmesg | grep -i xid` may say why",
-}
 
 _state = {"initialised": False}
 
@@ -51,6 +37,7 @@ def read(node: str = "") -> tuple[Device, ...]:
     """
     try:
         _initialise()
+        health.take_events()
         devices: list[Device] = []
         for index in range(pynvml.nvmlDeviceGetCount()):
             devices += _gpu(node, index)
@@ -64,12 +51,8 @@ def shutdown() -> None:
     """The next read initialises anew, and so finds a recovered or exchanged driver."""
     if _state["initialised"]:
         _state["initialised"] = False
-        _optional(pynvml.nvmlShutdown)
-
-
-def explain(error: pynvml.NVMLError) -> str:
-    advice = ADVICE.get(error.value)
-    return f"{error} (error {error.value})" + (f": {advice}" if advice else "")
+        health.forget()
+        optional(pynvml.nvmlShutdown)
 
 
 def _initialise() -> None:
@@ -101,11 +84,11 @@ def _gpu(node: str, index: int) -> list[Device]:
 
 def _mig_handles(handle: Any) -> list[Any]:
     """The MIG instances of a GPU, none where MIG is off or unknown to it. `nvidia-smi -L` lists them."""
-    mode = _optional(lambda: pynvml.nvmlDeviceGetMigMode(handle))
+    mode = optional(lambda: pynvml.nvmlDeviceGetMigMode(handle))
     if mode is None or mode[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
         return []
     found = (
-        _optional(partial(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, number))
+        optional(partial(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, number))
         for number in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle))
     )
     return [instance for instance in found if instance is not None]
@@ -114,22 +97,23 @@ def _mig_handles(handle: Any) -> list[Any]:
 def _device(node: str, index: int, handle: Any, parent: Any) -> Device:
     """`handle` is the GPU or its MIG instance; what a MIG instance does not have is asked of the `parent`."""
     memory = _memory(handle)
-    utilization = _optional(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle))
-    power = _optional(lambda: pynvml.nvmlDeviceGetPowerUsage(parent))
+    utilization = optional(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle))
+    power = optional(lambda: pynvml.nvmlDeviceGetPowerUsage(parent))
     return Device(
         node=node,
         kind=DeviceKind.GPU,
         index=index,
         uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
-        name=_text(_optional(lambda: pynvml.nvmlDeviceGetName(handle)) or "NVIDIA GPU"),
+        name=_text(optional(lambda: pynvml.nvmlDeviceGetName(handle)) or "NVIDIA GPU"),
         memory_total_bytes=memory and int(memory.total),
         memory_used_bytes=memory and int(memory.used),
         utilization_percent=utilization and int(utilization.gpu),
-        temperature_celsius=_optional(
+        temperature_celsius=optional(
             lambda: pynvml.nvmlDeviceGetTemperature(parent, pynvml.NVML_TEMPERATURE_GPU)
         ),
         power_watts=None if power is None else power / 1000,
         processes=_processes(handle),
+        hardware_errors=health.errors(parent),
     )
 
 
@@ -142,7 +126,7 @@ def _memory(handle: Any) -> Any:
         pynvml.NVMLError_NotSupported,
         pynvml.NVMLError_InvalidArgument,
     ):
-        return _optional(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
+        return optional(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
 
 
 def _processes(handle: Any) -> tuple[Process, ...]:
@@ -153,7 +137,7 @@ def _processes(handle: Any) -> tuple[Process, ...]:
         ("mps", pynvml.nvmlDeviceGetMPSComputeRunningProcesses),
         ("graphics", pynvml.nvmlDeviceGetGraphicsRunningProcesses),
     ):
-        for seen in _optional(partial(query, handle)) or ():
+        for seen in optional(partial(query, handle)) or ():
             found.setdefault(seen.pid, Process(seen.pid, None, seen.usedGpuMemory, None, kind))
     return tuple(found.values())
 
@@ -169,27 +153,6 @@ def _faulty(node: str, index: int, error: pynvml.NVMLError) -> Device:
     except pynvml.NVMLError:
         known = f"GPU-unknown-{node}-{index}"
     return Device(node, DeviceKind.GPU, index, known, "NVIDIA GPU", fault=explain(error))
-
-
-_DEVICE_FAULTS = (
-    pynvml.NVML_ERROR_GPU_IS_LOST,
-    pynvml.NVML_ERROR_RESET_REQUIRED,
-    pynvml.NVML_ERROR_OPERATING_SYSTEM,
-    pynvml.NVML_ERROR_TIMEOUT,
-    pynvml.NVML_ERROR_UNKNOWN,
-    pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
-    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
-)
-"""Errors that say that something is broken, as against a value that this device does not have."""
-
-
-def _optional(query: Callable[[], Value]) -> Value | None:
-    try:
-        return query()
-    except pynvml.NVMLError as error:
-        if error.value in _DEVICE_FAULTS:
-            raise
-        return None
 
 
 def _text(value: str | bytes) -> str:
