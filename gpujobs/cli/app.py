@@ -19,6 +19,8 @@ COMMANDS = {
     "status": "Show the queue, or some jobs.",
     "show": "Show everything about one job.",
     "gpus": "Show every device and who is on it.",
+    "drain": "Start nothing more on devices; what runs there goes on.",
+    "resume": "Give drained devices work again.",
     "logs": "Print the log of a job.",
     "wait": "Wait until jobs have ended.",
     "cancel": "Cancel jobs.",
@@ -87,13 +89,18 @@ class Command(click.Command):
 
 
 def command(name: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:
-    return click.command(
-        name,
-        cls=Command,
-        example=example,
-        help=COMMANDS[name],
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
+    """The help is that of the list of commands, then the function's docstring."""
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        return click.command(
+            name,
+            cls=Command,
+            example=example,
+            help="\n\n".join(filter(None, (COMMANDS[name], function.__doc__))),
+            context_settings={"help_option_names": ["-h", "--help"]},
+        )(function)
+
+    return decorate
 
 
 def flags() -> dict[str, Any]:

@@ -51,6 +51,13 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else "?" for c in str(text).replace("\n", " "))
 
 
+def indented(text: object) -> str:
+    """A paragraph below a line of a table, within the width."""
+    import textwrap
+
+    return textwrap.fill(printable(text), width(), initial_indent="  ", subsequent_indent="  ")
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, flexible: int) -> list[str]:
     """Aligned lines, cut to the width."""
     cells = [[printable(cell) for cell in row] for row in (head, *rows)]

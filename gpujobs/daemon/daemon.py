@@ -15,6 +15,7 @@ from gpujobs.config import Settings
 from gpujobs.daemon.attempts import Attempts
 from gpujobs.daemon.board import Board
 from gpujobs.daemon.dispatch import Dispatcher
+from gpujobs.daemon.drains import Drains
 from gpujobs.daemon.nodes import Nodes
 from gpujobs.daemon.specs import Specs
 from gpujobs.errors import GpujobsError
@@ -59,7 +60,8 @@ class Daemon:
             on_node=self._on_node,
             on_attempt=self._on_attempt,
         )
-        self.nodes = Nodes(self.link, self.node_name)
+        self.drains = Drains(self.store.devices)
+        self.nodes = Nodes(self.link, self.node_name, self.drains.look)
         site = mode is Mode.SITE
         self.specs = Specs(self.store, self.paths, changes_identity=site, require_gpu=settings.require_gpu)
         self.attempts = Attempts(
@@ -72,7 +74,7 @@ class Daemon:
             gives_away_results=site,
             on_change=self._changed,
         )
-        self.dispatcher = Dispatcher(self.store, self.board, self.nodes, self.attempts.launch)
+        self.dispatcher = Dispatcher(self.store, self.board, self.nodes, self.drains, self.attempts.launch)
         self.ended = asyncio.Event()
         """Set when the daemon is to close."""
         self._stop_when_idle = False

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from gpujobs.daemon.board import Board
+from gpujobs.daemon.drains import Drains
 from gpujobs.daemon.nodes import Nodes
 from gpujobs.errors import StoreError
 from gpujobs.model import DeviceKind, Job, Node, NodeStatus, Reason, utc_now
@@ -29,10 +30,13 @@ log = logging.getLogger(__name__)
 class Dispatcher:
     """Snapshot, decide, apply; then wait for the next change."""
 
-    def __init__(self, store: Store, board: Board, nodes: Nodes, launch: Callable[[Job], None]) -> None:
+    def __init__(
+        self, store: Store, board: Board, nodes: Nodes, drains: Drains, launch: Callable[[Job], None]
+    ) -> None:
         self._store = store
         self._board = board
         self._nodes = nodes
+        self._drains = drains
         self._launch = launch
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -64,7 +68,9 @@ class Dispatcher:
         nodes = await self._nodes.probe() if anybody_may_start else self._nodes.known
         # Probing took time, and the board may have changed: the snapshot is made after it, and
         # nothing is awaited between the snapshot and the commit of the starts.
-        decision = decide(Snapshot(utc_now(), self._board.waiting(), nodes, self._board.allocations()))
+        decision = decide(
+            Snapshot(utc_now(), self._board.waiting(), nodes, self._board.allocations(), self._drains.reasons)
+        )
         self._board.set_waits(decision.waits)
         if not self.draining:
             self._apply(decision, nodes)

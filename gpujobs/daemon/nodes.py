@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +20,11 @@ class Nodes:
     nobody knows which of its devices are in use.
     """
 
-    def __init__(self, link: ClusterLink, own_name: str) -> None:
+    def __init__(
+        self, link: ClusterLink, own_name: str, on_reading: Callable[[Sequence[Node]], None]
+    ) -> None:
         self._link = link
+        self._on_reading = on_reading
         starting = Node(own_name, NodeStatus.STARTING, "the cluster is starting")
         self._nodes: dict[str, Node] = {own_name: starting}
 
@@ -41,7 +44,9 @@ class Nodes:
 
     async def probe(self) -> list[Node]:
         """Every member with its devices as they are now. CPU slots do not change, so they are not asked."""
-        return list(await asyncio.gather(*(self._look(node) for node in self._nodes.values())))
+        nodes = list(await asyncio.gather(*(self._look(node) for node in self._nodes.values())))
+        self._on_reading(nodes)
+        return nodes
 
     async def _look(self, node: Node) -> Node:
         if node.status in (NodeStatus.STARTING, NodeStatus.DOWN) or _is_cpu_only(node):

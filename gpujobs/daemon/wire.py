@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from gpujobs.model import Attempt, Event, Job, Node, State, iso
 from gpujobs.policy import Occupancy, Wait
+from gpujobs.store.devices import DeviceEvent
 
 
 def job_json(job: Job, wait: Wait | None, progress: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -106,9 +108,20 @@ def occupancy_json(view: Occupancy) -> dict[str, Any]:
                 "memory_bytes": process.memory_bytes,
                 "command": process.command,
                 "kind": process.kind,
+                "since": None if process.since is None else iso(datetime.fromtimestamp(process.since, UTC)),
             }
             for process in view.foreign
         ],
+    }
+
+
+def device_event_json(event: DeviceEvent) -> dict[str, Any]:
+    return {
+        "device": event.device,
+        "at": iso(event.at),
+        "kind": event.kind,
+        "actor": event.actor,
+        "message": event.message,
     }
 
 

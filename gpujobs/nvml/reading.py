@@ -23,7 +23,13 @@ from gpujobs.nvml.answers import explain, optional
 DRIVER_TRACES = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidiactl"))
 """Where one of these exists, a kernel driver is loaded, and a missing library is a broken installation."""
 
+LASTING_FAULTS = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
+"""After these somebody has to look at the machine, though the device may answer again later."""
+
 _state = {"initialised": False}
+
+_last_uuid: dict[int, str] = {}
+"""By index: a lost GPU does not tell its UUID any more."""
 
 
 class NoDriverError(Exception):
@@ -77,7 +83,9 @@ def _gpu(node: str, index: int) -> list[Device]:
         instances = _mig_handles(handle)
         if instances:
             return [_device(node, index, instance, handle) for instance in instances]
-        return [_device(node, index, handle, handle)]
+        device = _device(node, index, handle, handle)
+        _last_uuid[index] = device.uuid
+        return [device]
     except pynvml.NVMLError as error:
         return [_faulty(node, index, error)]
 
@@ -143,16 +151,14 @@ def _processes(handle: Any) -> tuple[Process, ...]:
 
 
 def _faulty(node: str, index: int, error: pynvml.NVMLError) -> Device:
-    """A device that does not answer. Its UUID may still be known to the driver."""
-
-    def uuid() -> str:
-        return _text(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(index)))
-
+    """A device that does not answer, by the UUID that the driver still knows or had the last time."""
     try:
-        known = uuid()
+        uuid = _text(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(index)))
     except pynvml.NVMLError:
-        known = f"GPU-unknown-{node}-{index}"
-    return Device(node, DeviceKind.GPU, index, known, "NVIDIA GPU", fault=explain(error))
+        uuid = _last_uuid.get(index, f"GPU-unknown-{node}-{index}")
+    fault = explain(error)
+    lasting = (fault,) if error.value in LASTING_FAULTS else ()
+    return Device(node, DeviceKind.GPU, index, uuid, "NVIDIA GPU", fault=fault, hardware_errors=lasting)
 
 
 def _text(value: str | bytes) -> str:

@@ -18,6 +18,7 @@ from gpujobs.errors import StoreError, UsageError
 from gpujobs.lifecycle import Finish, Requeue, check_transition
 from gpujobs.model import Attempt, Caller, Device, Event, Job, Reason, State, iso, utc_now
 from gpujobs.store.database import connect, transaction
+from gpujobs.store.devices import Devices
 from gpujobs.store.rows import SELECT_JOBS, attempt_of, event_of, event_values, job_of
 
 DAEMON = "gpujobs"
@@ -73,6 +74,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._connection = connect(path)
+        self.devices = Devices(self._connection)
 
     def close(self) -> None:
         self._connection.close()

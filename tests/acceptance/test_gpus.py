@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -205,7 +206,8 @@ def test_gpus_names_the_foreign_process(daemon: RunningDaemon, foreign: Foreign)
     assert process["memory_bytes"] == 30 * GIB
     assert process["user"] == foreign.user
     text = daemon.cli("gpus", code=0).stdout
-    assert f"{foreign.user} pid {foreign.pid} 30.0 GiB sleep 86400" in text
+    shown = rf"foreign: {foreign.user} pid {foreign.pid} 30\.0 GiB for \d+:\d\d sleep 86400"
+    assert re.search(shown, text), text
 
 
 def test_a_device_is_used_when_its_foreign_process_ends(daemon: RunningDaemon, foreign: Foreign) -> None:
@@ -308,7 +310,46 @@ def test_a_device_is_lost_while_a_job_waits_for_it(daemon: RunningDaemon, foreig
     daemon.until(other, "COMPLETED")
     foreign.gpus.gpus[FOREIGN].error = 0
     foreign.end()
+    eventually(lambda: "is drained: " in daemon.job(job)["message"], 10, lambda: daemon.story([job]))
+    assert device(daemon, FOREIGN)["state"] == "drained", "it answers again, and somebody has to look at it"
+    daemon.cli("resume", FOREIGN, code=0)
     daemon.until(job, "COMPLETED")
+
+
+# Draining
+
+
+def test_a_drained_device_gets_nothing_new_and_what_runs_goes_on(
+    daemon: RunningDaemon, gpus: FakeGpus
+) -> None:
+    running = daemon.submit_quick("runs-on", epochs=ENDLESS, more=asks_for(2))
+    daemon.until_epoch(running, 1)
+    daemon.cli("drain", 2, "--reason", "its fan is loud", code=0)
+    waits = daemon.submit_quick("waits", more=asks_for(2))
+    finish(daemon, running)
+    eventually(lambda: "is drained: its fan is loud" in daemon.job(waits)["message"], 10)
+    assert daemon.job(waits)["reason"] == "DeviceUnavailable"
+    shown = daemon.cli("gpus", 2, code=0).stdout
+    assert "drained" in shown and "drained by root: its fan is loud" in shown, shown
+    daemon.cli("resume", uuid(2), code=0)
+    assert daemon.until(waits, "COMPLETED")["device"]["index"] == 2
+
+
+def test_a_fatal_xid_drains_the_device_until_it_is_resumed(daemon: RunningDaemon, gpus: FakeGpus) -> None:
+    assert device(daemon, 3)["state"] == "free"
+    gpus.extra = ["xid 3 79"]
+    gpus.write()
+    found = device(daemon, 3)
+    assert found["state"] == "drained" and "XID 79: the GPU has fallen off the bus" in found["message"]
+    job = daemon.submit_quick("not-there", more=asks_for(3))
+    eventually(lambda: "XID 79" in daemon.job(job)["message"], 10)
+    daemon.cli("resume", 3, code=0)
+    daemon.until(job, "COMPLETED")
+
+
+def test_a_device_that_does_not_exist_cannot_be_drained(daemon: RunningDaemon, gpus: FakeGpus) -> None:
+    said = daemon.cli("drain", 9, code=2).stderr
+    assert "device 9 does not exist; expected one of 0, 1, 2, 3" in said
 
 
 def test_a_gpu_that_does_not_exist_is_refused(daemon: RunningDaemon, gpus: FakeGpus) -> None:
@@ -346,5 +387,6 @@ def test_the_table_fits_80_columns(daemon: RunningDaemon, foreign: Foreign) -> N
     lines = daemon.cli("gpus", code=0).stdout.splitlines()
     assert max(map(len, lines)) <= 80, "\n".join(lines)
     assert lines[0].split() == ["DEVICE", "NAME", "STATE", "MEMORY", "LOAD", "TEMP", "JOBS"]
-    states = [word for line in lines for word in line.split() if word in ("free", "foreign", "lost")]
+    rows = [line for line in lines if line.startswith("gpu")]
+    states = [word for line in rows for word in line.split() if word in ("free", "foreign", "lost")]
     assert states == ["free", "foreign", "free", "lost"], "\n".join(lines)

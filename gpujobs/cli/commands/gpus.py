@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -14,25 +15,33 @@ HEAD = ("DEVICE", "NAME", "STATE", "MEMORY", "LOAD", "TEMP", "JOBS")
 
 
 @app.command("gpus", "gpujobs gpus")
+@click.argument("device", required=False, metavar="[DEVICE]")
 @app.json_option
-def command(as_json: bool) -> None:
-    answer = app.client().get("/v1/gpus")
+def command(device: str | None, as_json: bool) -> None:
+    """With a DEVICE (its number, NODE:NUMBER or UUID), also what has happened to it."""
+    client = app.client()
+    answer = client.get("/v1/gpus", **({"device": device} if device else {}))
     if as_json:
         output.print_json(answer["devices"])
     else:
-        _show(answer["devices"], answer["nodes"])
+        show(answer["devices"], answer["nodes"])
+        for event in answer["devices"][0]["events"] if device else ():
+            text = f"  {event['at'][:19].replace('T', ' ')}  {event['kind']} by {event['actor']}: {event['message']}"
+            click.echo(output.printable(text))
     for node in answer["nodes"]:
         if node["status"] == NodeStatus.DRIVER_ERROR:
             raise DriverError(output.printable(f"node {node['name']}: {node['message']}"))
 
 
-def _show(devices: list[dict[str, Any]], nodes: list[dict[str, str]]) -> None:
+def show(devices: list[dict[str, Any]], nodes: list[dict[str, str]]) -> None:
     if devices:
         several = len({device["node"] for device in devices}) > 1
         head, *lines = output.table(HEAD, [_row(device, several) for device in devices], flexible=1)
         click.echo(head)
         for device, line in zip(devices, lines, strict=True):
             click.echo(line)
+            if device.get("message") and device["state"] in ("drained", "lost"):
+                click.echo(output.indented(device["message"]))
             for process in device["foreign"]:
                 click.echo(_foreign(process))
     for node in nodes:
@@ -64,6 +73,12 @@ def _memory(device: dict[str, Any]) -> str:
 def _foreign(process: dict[str, Any]) -> str:
     text = (
         f"  foreign: {process['user'] or 'unknown user'} pid {process['pid']} "
-        f"{output.size(process['memory_bytes'])} {process['command'] or ''}"
+        f"{output.size(process['memory_bytes'])} {_age(process.get('since'))}{process['command'] or ''}"
     )
     return output.printable(text.rstrip())[: output.width()]
+
+
+def _age(since: str | None) -> str:
+    if since is None:
+        return ""
+    return f"for {output.duration((datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds())} "

@@ -15,6 +15,8 @@ ROUTES = [
     ("POST", "/v1/jobs/{action:cancel|hold|release|requeue}", act.handle),
     ("GET", "/v1/watch", watch.handle),
     ("GET", "/v1/gpus", gpus.handle),
+    ("POST", "/v1/gpus/drain", gpus.drain),
+    ("POST", "/v1/gpus/resume", gpus.resume),
     ("GET", "/v1/results", results.catalogue),
     ("GET", "/v1/results/{id:[0-9]+}/{file:.+}", results.file),
     ("POST", "/v1/stop", stop.handle),

@@ -1,19 +1,72 @@
-"""`GET /v1/gpus`: every device, asked at this moment."""
+"""`GET /v1/gpus`: every device, asked at this moment; `POST /v1/gpus/drain` and `resume`."""
 
 from __future__ import annotations
 
-from aiohttp import web
+import os
 
-from gpujobs.daemon.keys import daemon_of
-from gpujobs.daemon.wire import nodes_json, occupancy_json
-from gpujobs.model import utc_now
-from gpujobs.policy import Snapshot, occupancies
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.drains import named
+from gpujobs.daemon.handlers.query import body_of
+from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.wire import device_event_json, nodes_json, occupancy_json
+from gpujobs.errors import NotPermittedError
+from gpujobs.model import Caller, Device, Node, utc_now
+from gpujobs.policy import Occupancy, Snapshot, occupancies
+
+
+class DevicesBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    devices: list[str] = Field(min_length=1)
+    reason: str = Field(default="", max_length=1000)
 
 
 async def handle(request: web.Request) -> web.Response:
-    daemon = daemon_of(request)
+    """`?device=` gives one alone, with its history."""
+    daemon, name = daemon_of(request), request.query.get("device")
     nodes = await daemon.nodes.probe()
-    views = occupancies(Snapshot(utc_now(), (), nodes, daemon.board.allocations()))
-    return web.json_response(
-        {"devices": [occupancy_json(view) for view in views], "nodes": nodes_json(nodes)}
-    )
+    views = _views(daemon, nodes)
+    if name is None:
+        return _answer(views, nodes)
+    (device,) = named([view.device for view in views], [name])
+    events = [device_event_json(event) for event in daemon.store.devices.events(device.uuid)]
+    (found,) = [occupancy_json(view) for view in views if view.device == device]
+    return web.json_response({"devices": [{**found, "events": events}], "nodes": nodes_json(nodes)})
+
+
+async def drain(request: web.Request) -> web.Response:
+    daemon, caller, body = await _change(request, "drain")
+    nodes = await daemon.nodes.probe()
+    reason = body.reason or f"by {caller.user}"
+    daemon.drains.drain(named(_devices(nodes), body.devices), reason, caller.user)
+    daemon.dispatcher.wake()
+    return _answer(_views(daemon, nodes), nodes)
+
+
+async def resume(request: web.Request) -> web.Response:
+    daemon, caller, body = await _change(request, "resume")
+    nodes = await daemon.nodes.probe()
+    daemon.drains.resume(named(_devices(nodes), body.devices), caller.user)
+    daemon.dispatcher.wake()
+    return _answer(_views(daemon, nodes), nodes)
+
+
+async def _change(request: web.Request, verb: str) -> tuple[Daemon, Caller, DevicesBody]:
+    caller = caller_of(request)
+    if caller.uid not in (0, os.geteuid()):
+        raise NotPermittedError(f"{caller.user} may not {verb} devices; ask an administrator")
+    return daemon_of(request), caller, await body_of(request, DevicesBody)
+
+
+def _devices(nodes: list[Node]) -> list[Device]:
+    return [device for node in nodes for device in node.devices]
+
+
+def _views(daemon: Daemon, nodes: list[Node]) -> list[Occupancy]:
+    return occupancies(Snapshot(utc_now(), (), nodes, daemon.board.allocations(), daemon.drains.reasons))
+
+
+def _answer(views: list[Occupancy], nodes: list[Node]) -> web.Response:
+    return web.json_response({"devices": list(map(occupancy_json, views)), "nodes": nodes_json(nodes)})

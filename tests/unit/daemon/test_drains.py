@@ -1,0 +1,66 @@
+"""Draining by people and for errors of the hardware, with a real store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gpujobs.daemon.drains import Drains, named
+from gpujobs.errors import UsageError
+from gpujobs.model import Device, DeviceKind, Node, NodeStatus
+from gpujobs.store.store import Store
+
+LOST = "XID 79: the GPU has fallen off the bus (once)"
+
+
+def gpu(index: int, *errors: str, node: str = "box") -> Device:
+    return Device(node, DeviceKind.GPU, index, f"GPU-{node}-{index:04d}", "fake", hardware_errors=errors)
+
+
+def reading(*devices: Device) -> list[Node]:
+    return [Node("box", NodeStatus.OK, "", devices)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "gpujobs.db")
+
+
+def test_errors_of_the_hardware_drain_until_somebody_resumes(store: Store) -> None:
+    drains = Drains(store.devices)
+    drains.look(reading(gpu(0), gpu(1, LOST)))
+    assert drains.reasons == {gpu(1).uuid: LOST}
+    drains.look(reading(gpu(0), gpu(1)))  # it answers again, and stays drained
+    assert Drains(store.devices).reasons == {gpu(1).uuid: LOST}, "kept by the store"
+    drains.resume([gpu(1, LOST)], "root")
+    drains.look(reading(gpu(1, LOST)))
+    assert drains.reasons == {}, "whoever resumed it knew of that error"
+    again = LOST.replace("once", "2 times")
+    drains.look(reading(gpu(1, again)))
+    assert drains.reasons == {gpu(1).uuid: again}
+    kinds = [(event.kind, event.actor) for event in store.devices.events(gpu(1).uuid)]
+    assert kinds == [("drained", "gpujobs"), ("resumed", "root"), ("drained", "gpujobs")]
+
+
+def test_a_reason_given_by_people_is_kept(store: Store) -> None:
+    drains = Drains(store.devices)
+    drains.drain([gpu(2)], "its fan is loud", "alice")
+    drains.look(reading(gpu(2, LOST)))
+    assert drains.reasons == {gpu(2).uuid: "its fan is loud"}
+
+
+@pytest.mark.parametrize("name", ["1", "box:1", "GPU-box-0001"])
+def test_devices_are_named_by_index_node_or_uuid(name: str) -> None:
+    assert named([gpu(0), gpu(1)], [name]) == [gpu(1)]
+
+
+def test_a_name_that_fits_none_or_several(store: Store) -> None:
+    both = [gpu(0), gpu(0, node="other")]
+    with pytest.raises(UsageError, match=r"not clear: box:0 .*other:0"):
+        named(both, ["0"])
+    assert named(both, ["other:0"]) == [both[1]]
+    with pytest.raises(UsageError, match="device 9 does not exist; expected one of 0, 1"):
+        named([gpu(0), gpu(1)], ["9"])
+    with pytest.raises(UsageError, match="not clear"):
+        named([gpu(0), gpu(1)], ["GPU-box-"])
