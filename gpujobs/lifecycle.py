@@ -75,9 +75,8 @@ def follow_up(job: Job, exit_record: Mapping[str, Any]) -> Finish | Requeue:
     if job.cancel_requested:
         return Finish(State.CANCELLED, Reason.CANCELLED_BY_USER, job.message or "cancelled")
     if exit_record.get("stopped_for"):
-        return Requeue(
-            Reason.RETRY, f"attempt {job.attempt} was stopped: {exit_record['stopped_for']}", False
-        )
+        why = message or exit_record["stopped_for"]
+        return Requeue(Reason.RETRY, f"attempt {job.attempt} was stopped: {why}", False)
     if reason.is_retryable and job.retries_used < job.retries:
         return Requeue(Reason.RETRY, f"attempt {job.attempt} ended: {message or reason}", True)
     return Finish(state, reason, message)

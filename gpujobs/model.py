@@ -91,6 +91,28 @@ class Reason(StrEnum):
         return self in RETRYABLE
 
 
+class StopReason(StrEnum):
+    """Why an attempt is asked to end. After all but the first two its job goes back to the queue, and loses no
+    retry: it was not to blame."""
+
+    CANCEL = "cancel"
+    TIME_LIMIT = "time_limit"
+    PREEMPT = "preempt"
+    """A job of a higher priority needs the device."""
+    STRANGER = "stranger"
+    """Somebody else's process came to the device between its probe and the start."""
+    OUTGROWN = "outgrown"
+    """It used more of a shared device's memory than it had reserved."""
+    REQUEUE = "requeue"
+    """Somebody asked for it."""
+    SHUTDOWN = "shutdown"
+    """The machine, or somebody who sent the supervisor a signal."""
+
+    @property
+    def requeues(self) -> bool:
+        return self not in (StopReason.CANCEL, StopReason.TIME_LIMIT)
+
+
 FINAL_STATE_OF = {
     Reason.CANCELLED_BY_USER: State.CANCELLED,
     Reason.DEPENDENCY_FAILED: State.CANCELLED,

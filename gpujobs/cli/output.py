@@ -130,7 +130,8 @@ def progress(job: dict[str, Any]) -> str:
         text = f"epoch {done.get('epoch', '?')}/{done.get('epochs', '?')}"
         if done.get("loss") is not None:
             text += f" loss {done['loss']:.4g}"
-        return text + (f" eta {duration(done['eta_seconds'])}" if done.get("eta_seconds") else "")
+        text += f" eta {duration(done['eta_seconds'])}" if done.get("eta_seconds") else ""
+        return text + (f"; {job['notice']} too" if job.get("notice") else "")
     reason, message = job.get("reason") or "", job.get("message") or ""
     return f"{reason}: {message}" if reason and message else reason or message
 

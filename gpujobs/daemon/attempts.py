@@ -16,7 +16,7 @@ from gpujobs.daemon.nodes import Nodes
 from gpujobs.daemon.specs import Specs
 from gpujobs.errors import GpujobsError, LaunchError, MachineError
 from gpujobs.lifecycle import Finish, Requeue, follow_up
-from gpujobs.model import Job, Reason, State, from_iso, iso, utc_now
+from gpujobs.model import Job, Reason, State, StopReason, from_iso, iso, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.store.store import DAEMON, StaleTransitionError, Store
 
@@ -80,11 +80,12 @@ class Attempts:
         else:
             self._take_reports(reports)
 
-    async def stop(self, job: Job, reason: str = "cancel") -> None:
+    async def stop(self, job: Job, reason: StopReason = StopReason.CANCEL, message: str = "") -> None:
         """Asks the supervisor to end the job's trainer; its end is heard of as an event."""
         assert job.current is not None
+        asked = {"job": job.id, "attempt": job.attempt, "reason": reason, "message": message}
         try:
-            await self._link.call(job.current.node, "stop", job=job.id, attempt=job.attempt, reason=reason)
+            await self._link.call(job.current.node, "stop", **asked)
         except GpujobsError as error:
             log.warning("job %d: the stop was not acknowledged: %s", job.id, error)
 
@@ -100,6 +101,8 @@ class Attempts:
                 self._board.set_progress(job, event["progress"])
             elif what == "log":
                 self._board.tell(job)
+            elif what == "warning":
+                self._store.note(job, "warning", event["message"])
             elif what == "exited":
                 self._conclude(job, attempt, event["exit"])
         except StaleTransitionError as stale:

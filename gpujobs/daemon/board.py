@@ -40,6 +40,8 @@ class Board:
         self.jobs: dict[int, Job] = {job.id: job for job in unfinished}
         self.waits: Mapping[int, Wait] = {}
         self.progress: dict[int, Mapping[str, Any]] = {}
+        self.notices: dict[int, str] = {}
+        """Of running jobs: what their owners should know, though nothing is wrong with the job."""
         self._watchers: set[Watcher] = set()
 
     def put(self, job: Job) -> None:
@@ -47,16 +49,27 @@ class Board:
         if job.state.is_final:
             self.jobs.pop(job.id, None)
             self.progress.pop(job.id, None)
+            self.notices.pop(job.id, None)
         else:
             self.jobs[job.id] = job
             if job.state is State.PENDING:
                 self.progress.pop(job.id, None)
+                self.notices.pop(job.id, None)
         self.tell(job.id)
 
     def set_progress(self, job: int, progress: Mapping[str, Any]) -> None:
         if job in self.jobs:
             self.progress[job] = progress
             self.tell(job)
+
+    def set_notice(self, job: int, notice: str | None) -> None:
+        if self.notices.get(job) == notice:
+            return
+        if notice is None:
+            del self.notices[job]
+        else:
+            self.notices[job] = notice
+        self.tell(job)
 
     def set_waits(self, waits: Mapping[int, Wait]) -> None:
         """Watchers hear of a job whose reason is another one, not of each job that moved up."""
@@ -70,7 +83,8 @@ class Board:
                 self.tell(job)
 
     def json(self, job: Job) -> dict[str, Any]:
-        return job_json(job, self.waits.get(job.id), self.progress.get(job.id))
+        found = job_json(job, self.waits.get(job.id), self.progress.get(job.id))
+        return {**found, "notice": self.notices.get(job.id)}
 
     def waiting(self) -> list[WaitingJob]:
         """PENDING jobs, with those of their dependencies that have not ended."""

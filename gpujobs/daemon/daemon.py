@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -16,11 +16,13 @@ from gpujobs.daemon.attempts import Attempts
 from gpujobs.daemon.board import Board
 from gpujobs.daemon.dispatch import Dispatcher
 from gpujobs.daemon.drains import Drains
+from gpujobs.daemon.lookout import Lookout
 from gpujobs.daemon.nodes import Nodes
 from gpujobs.daemon.specs import Specs
+from gpujobs.daemon.strangers import Strangers
 from gpujobs.errors import GpujobsError
 from gpujobs.lifecycle import Finish
-from gpujobs.model import Device, Job, NodeStatus, Reason, State, utc_now
+from gpujobs.model import Device, Job, Node, NodeStatus, Reason, State, StopReason, utc_now
 from gpujobs.node.probe import read_once
 from gpujobs.paths import StatePaths
 from gpujobs.store.store import Store
@@ -61,7 +63,9 @@ class Daemon:
             on_attempt=self._on_attempt,
         )
         self.drains = Drains(self.store.devices)
-        self.nodes = Nodes(self.link, self.node_name, self.drains.look)
+        self.strangers = Strangers(self.store, self.board, self._stop_attempt)
+        self.nodes = Nodes(self.link, self.node_name, self._on_reading)
+        self.lookout = Lookout(self.board, self.nodes)
         site = mode is Mode.SITE
         self.specs = Specs(self.store, self.paths, changes_identity=site, require_gpu=settings.require_gpu)
         self.attempts = Attempts(
@@ -74,24 +78,30 @@ class Daemon:
             gives_away_results=site,
             on_change=self._changed,
         )
-        self.dispatcher = Dispatcher(self.store, self.board, self.nodes, self.drains, self.attempts.launch)
+        self.dispatcher = Dispatcher(self.store, self.board, self.nodes, self.drains, self._launch)
         self.ended = asyncio.Event()
         """Set when the daemon is to close."""
         self._stop_when_idle = False
-        self._work: list[asyncio.Task[Any]] = []
+        self._work: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         await self.link.start()
         self.attempts.cancel_blocked()
-        self._work.append(asyncio.create_task(self.dispatcher.run()))
+        self._spawn(self.dispatcher.run())
         self.dispatcher.wake()
 
     async def close(self) -> None:
         """Running trainers go on; their supervisors need nobody."""
-        for task in self._work:
+        self.lookout.end()
+        for task in list(self._work):
             task.cancel()
         await self.link.close()
         self.store.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
 
     # What happens
 
@@ -99,6 +109,17 @@ class Daemon:
         self.dispatcher.wake()
         if self._stop_when_idle and not self._is_busy():
             self.ended.set()
+
+    def _launch(self, job: Job) -> None:
+        self.attempts.launch(job)
+        self.lookout.begin()
+
+    def _on_reading(self, nodes: Sequence[Node]) -> None:
+        self.drains.look(nodes)
+        self.strangers.look(nodes)
+
+    def _stop_attempt(self, job: Job, reason: StopReason, message: str) -> None:
+        self._spawn(self.attempts.stop(job, reason, message))
 
     def _on_attempt(self, event: Mapping[str, Any]) -> None:
         self.attempts.on_event(event)
@@ -110,13 +131,14 @@ class Daemon:
             self.nodes.report(event["name"], status, event["message"])
             self.dispatcher.wake()
         else:
-            self._work.append(asyncio.get_running_loop().create_task(self._admit(event["name"])))
+            self._spawn(self._admit(event["name"]))
 
     async def _admit(self, name: str) -> None:
         """First what runs there already, then new jobs."""
         try:
             await self.attempts.recover(name)
             node = await self.nodes.admit(name)
+            self.lookout.begin()
         except GpujobsError as error:
             self.nodes.report(name, NodeStatus.DOWN, str(error))
         else:
@@ -160,7 +182,7 @@ class Daemon:
         running = self.board.active()
         if mode is StopMode.CANCEL:
             for job in running:
-                self._work.append(asyncio.create_task(self.cancel(job, "gpujobs stop --cancel")))
+                self._spawn(self.cancel(job, "gpujobs stop --cancel"))
         elif mode is StopMode.NOW and self.mode is not Mode.EMBEDDED:
             self.ended.set()
         self._stop_when_idle = True

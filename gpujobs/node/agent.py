@@ -94,12 +94,12 @@ class NodeAgent:
         self._follow(spec["job"], spec["attempt"], answer["pid"])
         return {"pid": answer["pid"]}
 
-    async def stop(self, job: int, attempt: int, reason: str) -> dict[str, Any]:
+    async def stop(self, job: int, attempt: int, reason: str, message: str = "") -> dict[str, Any]:
         """Writes why, then signals the supervisor, through a pidfd so that it cannot be another's."""
         paths = self._paths.job(job).attempt(attempt)
         if not paths.root.exists() or paths.exit.exists():
             return {"found": False}
-        write_json(paths.stop, {"reason": reason}, durable=True)
+        write_json(paths.stop, {"reason": reason, "message": message}, durable=True)
         record = await self._wait_for_record(paths) or {}
         supervisor = record.get("supervisor")
         try:

@@ -258,6 +258,12 @@ class Store:
         kind = "held" if held else "released"
         return self._note(job, kind, actor, f"held = {int(held)}, reason = ?", reason)
 
+    def note(self, job: int, kind: str, message: str, actor: str = DAEMON) -> None:
+        """Something that happened to a job, and changes nothing."""
+        with transaction(self._connection):
+            current = self.job(job)
+            self._record([Event(job, utc_now(), kind, actor, current.attempt or None, message=message)])
+
     def _note(self, job: int, kind: str, actor: str, assignment: str, value: str) -> Job:
         """A change that is no change of state, with its event."""
         with transaction(self._connection):

@@ -8,17 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gpujobs.model import Reason, State
+from gpujobs.model import Reason, State, StopReason
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """`status` is waitpid's; `stop_reason` is "time_limit", or the reason in stop.json, or None."""
+    """`status` is waitpid's; `stop_reason` and `stop_message` are those of stop.json, if it was asked to end."""
 
     status: int
     has_results: bool
     error: Mapping[str, Any] | None = None
-    stop_reason: str | None = None
+    stop_reason: StopReason | None = None
+    stop_message: str = ""
     time_limit_seconds: float | None = None
     oom_killed: bool = False
 
@@ -58,11 +59,11 @@ def signal_name(number: int) -> str:
 
 
 def _stopped(ending: Ending) -> Verdict:
-    if ending.stop_reason == "time_limit":
+    if ending.stop_reason is StopReason.TIME_LIMIT:
         return _failed(Reason.TIME_LIMIT, f"reached its time limit of {ending.time_limit_seconds:g} seconds")
-    if ending.stop_reason in ("preempt", "shutdown"):
-        return Verdict(State.CANCELLED, Reason.NONE, "", ending.stop_reason)
-    return _failed(Reason.CANCELLED_BY_USER, "cancelled")
+    if ending.stop_reason is not None and ending.stop_reason.requeues:
+        return Verdict(State.CANCELLED, Reason.NONE, ending.stop_message, ending.stop_reason)
+    return _failed(Reason.CANCELLED_BY_USER, ending.stop_message or "cancelled")
 
 
 def _failed(reason: Reason, message: str) -> Verdict:

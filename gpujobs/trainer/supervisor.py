@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from gpujobs.model import Reason, State, iso, utc_now
+from gpujobs.model import Reason, State, StopReason, iso, utc_now
 from gpujobs.paths import AttemptPaths
 from gpujobs.trainer import process, title
 from gpujobs.trainer.classify import Ending, Verdict, classify
@@ -28,6 +28,9 @@ MESSAGE_MAX_BYTES = 65536
 PROGRESS_FILE_SECONDS = 1.0
 PROGRESS_NOTE_SECONDS = 0.25
 LOG_NOTE_SECONDS = 0.1
+WARNING_SECONDS = 300.0
+WARNING_SHARE = 0.1
+"""A job is warned so long before its time limit, or so large a share of it, whichever is less."""
 
 
 def claim(paths: AttemptPaths) -> bool:
@@ -76,7 +79,8 @@ class Supervision:
         self.running_at: str | None = None
         self.error: dict[str, Any] | None = None
         self.progress: dict[str, Any] | None = None
-        self.stop_reason: str | None = None
+        self.stop_reason: StopReason | None = None
+        self.stop_message = ""
         self.log_error: str | None = None
         self.status: int | None = None
         self.oom_before = process.oom_kills()
@@ -103,7 +107,7 @@ class Supervision:
         self.selector.register(messages, selectors.EVENT_READ, self._on_messages)
         self.selector.register(os.pidfd_open(self.trainer), selectors.EVENT_READ, self._on_exit)
         if self.spec.time_limit_seconds:
-            self._at(self.spec.time_limit_seconds, "limit", lambda: self._stop("time_limit"))
+            self._limit(self.spec.time_limit_seconds)
 
     def watch(self) -> Verdict:
         """Until the trainer has ended, its descendants too, and its pipes are drained."""
@@ -119,6 +123,7 @@ class Supervision:
                 has_results=self._has_results(),
                 error=self.error,
                 stop_reason=self.stop_reason,
+                stop_message=self.stop_message,
                 time_limit_seconds=self.spec.time_limit_seconds,
                 oom_killed=process.oom_kills() > self.oom_before,
             )
@@ -190,15 +195,27 @@ class Supervision:
 
         self._at(self.last.get(name, 0.0) + seconds - time.monotonic(), name, act)
 
+    def _limit(self, seconds: float) -> None:
+        left = min(WARNING_SECONDS, WARNING_SHARE * seconds)
+        self._at(seconds - left, "warning", lambda: self._warn(left))
+        self._at(seconds, "limit", lambda: self._stop(StopReason.TIME_LIMIT))
+
+    def _warn(self, left: float) -> None:
+        message = f"the time limit is reached in {left:g} seconds; then the job is stopped at a checkpoint"
+        self._write_log(f"gpujobs: {message}\n".encode())
+        self._note("warning", message=message)
+
     def _on_signal(self, descriptor: int) -> None:
         os.read(descriptor, 4096)
         try:
-            reason = str(json.loads(self.paths.stop.read_text())["reason"])
-        except (OSError, ValueError, KeyError, TypeError):
-            reason = "shutdown"  # nobody asked for this job's end: the daemon may start it again
+            request = json.loads(self.paths.stop.read_text())
+            self.stop_message = str(request.get("message", ""))
+            reason = StopReason(request["reason"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            reason = StopReason.SHUTDOWN  # nobody asked for this job's end: it may be started again
         self._stop(reason)
 
-    def _stop(self, reason: str) -> None:
+    def _stop(self, reason: StopReason) -> None:
         if self.stop_reason is not None or self.status is not None:
             return
         self.stop_reason = reason
@@ -212,11 +229,14 @@ class Supervision:
 
     def _on_output(self, descriptor: int) -> None:
         for chunk in self._read(descriptor):
-            try:
-                while chunk:
-                    chunk = chunk[os.write(self.log, chunk) :]
-            except OSError as error:
-                self.log_error = error.strerror
+            self._write_log(chunk)
+
+    def _write_log(self, chunk: bytes) -> None:
+        try:
+            while chunk:
+                chunk = chunk[os.write(self.log, chunk) :]
+        except OSError as error:
+            self.log_error = error.strerror
         self._throttled("log", LOG_NOTE_SECONDS, lambda: self._note("log", size=os.fstat(self.log).st_size))
 
     def _on_messages(self, descriptor: int) -> None:

@@ -90,6 +90,13 @@ def foreign(gpus: FakeGpus) -> Iterator[Foreign]:
         process.kill()
 
 
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "86400"]) as process:
+        yield process
+        process.kill()
+
+
 def device(daemon: RunningDaemon, index: int) -> dict[str, Any]:
     (found,) = [device for device in daemon.json("gpus") if device["index"] == index]
     return dict(found)
@@ -218,6 +225,23 @@ def test_a_device_is_used_when_its_foreign_process_ends(daemon: RunningDaemon, f
     foreign.end()
     assert daemon.until(job, "COMPLETED")["attempt"] == 1
     assert daemon.show(job)["attempts"][0]["device"]["uuid"] == uuid(FOREIGN)
+
+
+def test_a_job_that_meets_a_stranger_goes_back_and_loses_no_retry(
+    daemon: RunningDaemon, gpus: FakeGpus, stranger: subprocess.Popen[bytes]
+) -> None:
+    """Between the probe and the trainer's start somebody was faster."""
+    job = daemon.submit_quick("meets", "--retries", 0, epochs=ENDLESS, more=asks_for(0))
+    daemon.until(job, "STARTING", "RUNNING")
+    gpus.processes = [(0, "C", stranger.pid, GIB)]
+    gpus.write()
+    eventually(lambda: daemon.job(job)["reason"] == "ForeignProcess", 30, lambda: daemon.story([job]))
+    events = [event["message"] for event in daemon.show(job)["events"]]
+    assert any(f"it met pid {stranger.pid}" in message for message in events), events
+    gpus.processes = []
+    gpus.write()
+    assert daemon.until(job, "RUNNING")["attempt"] == 2
+    finish(daemon, job)
 
 
 def test_memory_in_use_by_nobody_visible_is_not_free(daemon: RunningDaemon, gpus: FakeGpus) -> None:

@@ -69,6 +69,8 @@ def command(
         output.print_json(answer["jobs"])
     else:
         show(answer["jobs"], answer["total"], limit)
+    for notice in answer.get("notices", ()):
+        click.echo(f"gpujobs: {output.printable(notice)}", err=True)
 
 
 def _states(text: str | None) -> str | None:

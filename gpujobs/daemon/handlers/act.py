@@ -13,7 +13,7 @@ from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.identity import require_owner
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.errors import UsageError
-from gpujobs.model import Caller, Job, State
+from gpujobs.model import Caller, Job, State, StopReason
 from gpujobs.store.store import NewJob
 
 
@@ -72,7 +72,7 @@ async def _requeue(daemon: Daemon, caller: Caller, job: Job) -> Job:
         )
         daemon.submitted([copy])
         return copy
-    await daemon.attempts.stop(job, reason="preempt")
+    await daemon.attempts.stop(job, StopReason.REQUEUE, f"requeued by {caller.user}")
     return daemon.store.job(job.id)
 
 

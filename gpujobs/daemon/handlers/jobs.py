@@ -21,7 +21,8 @@ async def list_jobs(request: web.Request) -> web.Response:
     jobs = _chosen(daemon, request)
     limit = number_of(request, "limit", 0) or len(jobs)
     shown = [daemon.board.json(job) for job in jobs[:limit]]
-    return web.json_response({"jobs": shown, "total": len(jobs)})
+    notices = daemon.strangers.notices(caller_of(request).user)
+    return web.json_response({"jobs": shown, "total": len(jobs), "notices": notices})
 
 
 def _chosen(daemon: Daemon, request: web.Request) -> list[Job]:

@@ -30,12 +30,12 @@ supervisor.supervise(sys.argv[1], sys.argv[2] or None, run_trainer)
 """
 
 
-def supervise(directory: Path, body: str, notify: str = "") -> dict[str, Any]:
+def supervise(directory: Path, body: str, notify: str = "", **more: Any) -> dict[str, Any]:
     """The exit record of an attempt whose trainer runs `body`."""
     paths = AttemptPaths(directory)
     directory.mkdir(exist_ok=True)
     (directory / "job").mkdir(exist_ok=True)
-    spec = {"job": 3, "attempt": 1, "jobfile": {}, "data": {}, "job_dir": str(directory / "job")}
+    spec = {"job": 3, "attempt": 1, "jobfile": {}, "data": {}, "job_dir": str(directory / "job"), **more}
     paths.spec.write_text(json.dumps(spec))
     code = PROGRAM.format(body=textwrap.indent(textwrap.dedent(body), "    ").strip())
     subprocess.run([sys.executable, "-c", code, str(directory), notify], check=True, timeout=60)
@@ -53,6 +53,15 @@ def test_a_trainer_that_exits_by_itself(tmp_path: Path) -> None:
 def test_an_end_without_results_is_no_success(tmp_path: Path) -> None:
     record = supervise(tmp_path / "a", "os._exit(0)")
     assert (record["state"], record["reason"]) == ("FAILED", "TrainingError")
+
+
+def test_a_time_limit_is_announced_in_the_log_before_it_comes(tmp_path: Path) -> None:
+    record = supervise(tmp_path / "a", "import time; time.sleep(1000)", time_limit_seconds=1)
+    assert (record["state"], record["reason"]) == ("TIMEOUT", "TimeLimit")
+    log = AttemptPaths(tmp_path / "a").log.read_text()
+    assert log == (
+        "gpujobs: the time limit is reached in 0.1 seconds; then the job is stopped at a checkpoint\n"
+    )
 
 
 def test_children_left_behind_are_killed(tmp_path: Path) -> None:

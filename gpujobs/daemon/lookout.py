@@ -1,0 +1,42 @@
+"""NVML tells nobody when a process comes to a GPU: while our jobs are on GPUs, they are looked at again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from gpujobs.daemon.board import Board
+from gpujobs.daemon.nodes import Nodes
+from gpujobs.model import DeviceKind
+
+LOOK_SECONDS = 1.0
+"""A reading takes some milliseconds. Nothing is read while no job is on a GPU."""
+
+log = logging.getLogger(__name__)
+
+
+class Lookout:
+    def __init__(self, board: Board, nodes: Nodes) -> None:
+        self._board = board
+        self._nodes = nodes
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """A job has come to a device."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._look())
+
+    def end(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _look(self) -> None:
+        while self._has_gpu_jobs():
+            await self._nodes.probe()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _has_gpu_jobs(self) -> bool:
+        return any(
+            job.current is not None and job.current.device_kind is DeviceKind.GPU
+            for job in self._board.active()
+        )

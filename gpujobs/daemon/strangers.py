@@ -1,0 +1,102 @@
+"""Processes of others on devices that our jobs use.
+
+Between the probe and a trainer's start somebody may have been faster: an attempt that meets a stranger as it
+begins goes back to the queue, and loses no retry. Later ones are reported to both sides, never ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+from gpujobs.daemon.board import Board
+from gpujobs.model import Device, Job, Node, Process, StopReason, utc_now
+from gpujobs.policy import device_label
+from gpujobs.store.store import DAEMON, Store
+
+MEETING = timedelta(seconds=10)
+"""So long after the trainer's first line a stranger counts as one that came at the same time."""
+
+Stop = Callable[[Job, StopReason, str], None]
+"""Asks an attempt to end, with the reason in words."""
+
+
+class Strangers:
+    """`look` sees every reading of the devices."""
+
+    def __init__(self, store: Store, board: Board, stop: Stop) -> None:
+        self._store = store
+        self._board = board
+        self._stop = stop
+        self._reported: dict[tuple[int, int], set[int]] = {}
+        """By job and attempt: the pids that it has been told of."""
+
+        self._present: dict[str, list[str]] = {}
+        """By user: what those should know whose processes are where jobs are."""
+
+    def notices(self, user: str) -> list[str]:
+        return self._present.get(user, [])
+
+    def look(self, nodes: Iterable[Node]) -> None:
+        self._present = {}
+        ours = self._by_device()
+        self._reported = {
+            (job.id, job.attempt): self._reported.get((job.id, job.attempt), set())
+            for jobs in ours.values()
+            for job in jobs
+        }
+        for node in nodes:
+            for device in node.devices:
+                self._compare(device, ours.get((node.name, device.uuid), []))
+
+    def _by_device(self) -> dict[tuple[str, str], list[Job]]:
+        found: dict[tuple[str, str], list[Job]] = {}
+        for job in self._board.active():
+            if job.current is not None:
+                found.setdefault((job.current.node, job.current.device_uuid), []).append(job)
+        return found
+
+    def _compare(self, device: Device, jobs: list[Job]) -> None:
+        pids = {job.current.pid for job in jobs if job.current is not None}
+        if not jobs or None in pids:
+            return  # which process is a starting trainer's is not known yet
+        strangers = [p for p in device.processes if p.pid not in pids and not is_hidden(p)]
+        self._remember(device, jobs, strangers)
+        for job in jobs:
+            self._board.set_notice(job.id, describe(device, strangers[0]) if strangers else None)
+            for stranger in strangers:
+                self._meet(job, device, stranger)
+
+    def _remember(self, device: Device, jobs: list[Job], strangers: list[Process]) -> None:
+        users = ", ".join(f"job {job.id} of {job.user}" for job in jobs)
+        for process in strangers:
+            self._present.setdefault(process.user or "", []).append(
+                f"your process {process.pid} is on {device_label(device)}, which {users} uses; "
+                "a job of your own would get a device for itself"
+            )
+
+    def _meet(self, job: Job, device: Device, stranger: Process) -> None:
+        known = self._reported[job.id, job.attempt]
+        if stranger.pid in known:
+            return
+        known.add(stranger.pid)
+        what = describe(device, stranger)
+        self._store.note(job.id, "stranger", what)
+        self._store.devices.note(device.uuid, "stranger", DAEMON, f"{what}, as job {job.id} is")
+        if _has_just_begun(job, utc_now()) and not job.cancel_requested:
+            self._stop(job, StopReason.STRANGER, f"it met {what}")
+
+
+def is_hidden(process: Process) -> bool:
+    """Not of this machine's pid namespace: it may well be our own trainer under another number."""
+    return process.user is None and process.command is None
+
+
+def describe(device: Device, process: Process) -> str:
+    owner = f" of {process.user}" if process.user else ""
+    return f"pid {process.pid}{owner} on {device_label(device)}"
+
+
+def _has_just_begun(job: Job, now: datetime) -> bool:
+    current = job.current
+    return current is not None and current.running_at is not None and now - current.running_at < MEETING
