@@ -62,6 +62,10 @@ class Reason(StrEnum):
     NODE_DOWN = "NodeDown"
     HELD = "Held"
     DEPENDENCY = "Dependency"
+    BEGIN_TIME = "BeginTime"
+    USER_LIMIT = "UserLimit"
+    RESERVED = "Reserved"
+    PREEMPTING = "Preempting"
     RETRY = "Retry"
     # Why a job ended otherwise than COMPLETED.
     CANCELLED_BY_USER = "CancelledByUser"
@@ -153,6 +157,8 @@ class DeviceState(StrEnum):
     FREE = "free"
     BUSY = "busy"
     FOREIGN = "foreign"
+    RESERVED = "reserved"
+    """Free, but at present for a certain user or group only."""
     DRAINED = "drained"
     LOST = "lost"
 

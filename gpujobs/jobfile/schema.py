@@ -10,22 +10,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from gpujobs import units
+
 MAX_TIME_LIMIT_SECONDS = 366 * 86400
-_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def seconds(value: Any) -> int:
-    """`1h`, `90m`, `1h30m`, `1:30:00` or a whole number of seconds, as seconds. Raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        total = value
-    elif not isinstance(value, str):
-        raise ValueError("not a duration")
-    elif clock := re.fullmatch(r"(\d{1,5}):([0-5]\d):([0-5]\d)", value, re.ASCII):
-        total = int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3])
-    elif re.fullmatch(r"(\d{1,9}[smhd])+", value, re.ASCII):
-        total = sum(int(n) * _UNIT_SECONDS[unit] for n, unit in re.findall(r"(\d+)([smhd])", value))
-    else:
-        raise ValueError("not a duration")
+    """A time limit as `units.seconds` reads it. Raises ValueError."""
+    total = units.seconds(value)
     if not 1 <= total <= MAX_TIME_LIMIT_SECONDS:
         raise ValueError("out of bounds")
     return total

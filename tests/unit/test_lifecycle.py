@@ -135,6 +135,10 @@ def test_every_reason_to_end_has_a_final_state() -> None:
         Reason.NODE_DOWN,
         Reason.HELD,
         Reason.DEPENDENCY,
+        Reason.BEGIN_TIME,
+        Reason.USER_LIMIT,
+        Reason.RESERVED,
+        Reason.PREEMPTING,
         Reason.RETRY,
     }
     for reason in Reason:

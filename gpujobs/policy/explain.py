@@ -1,0 +1,117 @@
+"""What is on the devices that a job could have, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from gpujobs.model import Device, DeviceKind, DeviceState, NodeStatus, Reason
+from gpujobs.policy.decision import Wait
+from gpujobs.policy.occupancy import label
+from gpujobs.policy.plan import Plan
+from gpujobs.policy.request import Request
+from gpujobs.policy.reservations import Hold, obstacle
+from gpujobs.policy.snapshot import Snapshot
+from gpujobs.policy.text import SHOWN, gib, instant, listing
+
+NODE_REASONS = {
+    NodeStatus.DRIVER_ERROR: Reason.DRIVER_ERROR,
+    NodeStatus.STARTING: Reason.NODE_STARTING,
+    NodeStatus.DOWN: Reason.NODE_DOWN,
+}
+
+
+def explain(request: Request, plans: Sequence[Plan], snapshot: Snapshot, given: dict[str, list[int]]) -> Wait:
+    """Why none of `plans`, the devices that the job could have, is for it now. The reason is the most
+    actionable of them. `given`: jobs that this decision starts, by UUID."""
+    usable = {node.name for node in snapshot.nodes if node.status is NodeStatus.OK}
+    here = [plan for plan in plans if plan.view.device.node in usable]
+    if not here:
+        return node_trouble(snapshot) or Wait(Reason.DEVICE_UNAVAILABLE, _nothing(request))
+    busy = [plan for plan in here if plan.jobs]
+    rest = [plan for plan in here if not plan.jobs]
+    holds = {plan.order: _hold(plan, request, snapshot) for plan in rest}
+    clauses = [*_busy(busy, given), *_joining(busy, request)]
+    clauses += [_clause(plan, holds[plan.order], request) for plan in rest[:SHOWN]]
+    if len(rest) > SHOWN:
+        clauses.append(f"{len(rest) - SHOWN} more are not for it either")
+    states = {plan.view.state for plan in rest}
+    if busy:
+        reason = Reason.RESOURCES
+    elif DeviceState.FOREIGN in states:
+        reason = Reason.FOREIGN_PROCESS
+    elif any(holds.values()):
+        reason = Reason.RESERVED
+    else:
+        reason = Reason.DEVICE_UNAVAILABLE
+    return Wait(reason, "; ".join(clauses))
+
+
+def node_trouble(snapshot: Snapshot) -> Wait | None:
+    for status, reason in NODE_REASONS.items():
+        for node in snapshot.nodes:
+            if node.status is status:
+                return Wait(reason, f"{node.name}: {node.message or status}")
+    return None
+
+
+def _nothing(request: Request) -> str:
+    if request.requested_gpu is None:
+        return "no device is known yet"
+    return f"there is no GPU {request.requested_gpu} at present"
+
+
+def _hold(plan: Plan, request: Request, snapshot: Snapshot) -> Hold | None:
+    if plan.view.state not in (DeviceState.FREE, DeviceState.RESERVED):
+        return None
+    return obstacle(plan.view.terms, request.user, request.groups, snapshot.now, request.ends_by)
+
+
+def _busy(plans: Sequence[Plan], given: dict[str, list[int]]) -> Iterator[str]:
+    """`GPUs 0 and 1 are used by jobs 17 and 18`, for each node and kind."""
+    groups: dict[tuple[str, DeviceKind], list[Plan]] = {}
+    for plan in plans:
+        groups.setdefault((plan.view.device.node, plan.view.device.kind), []).append(plan)
+    several_nodes = len({node for node, _ in groups}) > 1
+    for (node, _), members in groups.items():
+        jobs = [job for plan in members for job in (*plan.view.jobs, *given.get(plan.view.device.uuid, ()))]
+        place = f" of {node}" if several_nodes else ""
+        verb = "is" if len(members) == 1 else "are"
+        noun = "job" if len(jobs) == 1 else "jobs"
+        devices = [plan.view.device for plan in members]
+        yield f"{_labels(devices)}{place} {verb} used by {noun} {listing(jobs)}"
+
+
+def _labels(devices: Sequence[Device]) -> str:
+    first = label(devices[0])
+    if len(devices) == 1:
+        return first
+    noun, _, _ = first.rpartition(" ")
+    return f"{noun}s {listing([device.index for device in devices])}"
+
+
+def _joining(plans: Sequence[Plan], request: Request) -> Iterator[str]:
+    """Why a job that would share a device joins none of these."""
+    need = request.need_bytes
+    shared = [plan for plan in plans if plan.is_shared]
+    if need is None or not shared:
+        return
+    roomy = [plan for plan in shared if plan.room >= need and plan.shadow is not None]
+    for plan in roomy[:SHOWN]:
+        if plan.shadow is not None:
+            yield f"{label(plan.view.device)} is kept for job {plan.shadow.job}, which is ahead"
+    if not roomy:
+        most = max(plan.room for plan in shared)
+        yield f"it needs {gib(need)} and at most {gib(max(0.0, most))} are left to share"
+
+
+def _clause(plan: Plan, hold: Hold | None, request: Request) -> str:
+    """Of a device that none of our jobs is on."""
+    name = label(plan.view.device)
+    if hold is not None:
+        kept = f"{name} is reserved for {hold.holder} from {instant(hold.starts_at)} until {instant(hold.ends_at)}"
+        return kept if request.limit_seconds is not None else f"{kept}, and the job has no time limit"
+    if plan.view.message:
+        return plan.view.message
+    if request.need_bytes is not None and request.need_bytes > plan.room:
+        return f"{name} has {gib(plan.room)} to share, and the job asks for {gib(request.need_bytes)}"
+    return f"{name} is free"

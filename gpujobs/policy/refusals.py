@@ -1,0 +1,103 @@
+"""What found no place in a decision.
+
+A decision only gives, so nothing that asks for as much, for as long and in no higher class finds a place
+later in it. This is what makes it enough to look at the heads of lines, and often at few of them.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+from gpujobs.policy.accounts import Account
+from gpujobs.policy.memory import need_bytes
+from gpujobs.policy.queue import Queue, Signature
+from gpujobs.policy.request import Request
+from gpujobs.policy.snapshot import Snapshot
+
+Kind = tuple[int | None, bool]
+"""The GPU number that is asked for, and whether it is asked for whole."""
+
+Point = tuple[float, float]
+"""(bytes, seconds) that are asked for."""
+
+Entitlement = frozenset[tuple[str | None, str | None]]
+"""The holders of reservations that a user is one of: mostly none. Equal ones see the same devices."""
+
+
+class Refusals:
+    def __init__(self, snapshot: Snapshot, queue: Queue) -> None:
+        self._measured = snapshot.measured
+        self._queue = queue
+        self._holders = {(one.user, one.group) for one in snapshot.reservations}
+        self._entitlements: dict[str, Entitlement] = {}
+        self._closed: dict[Entitlement, dict[Signature, int]] = {}
+        self._points: dict[Entitlement, dict[Kind, list[tuple[Point, int]]]] = {}
+
+    def closed_to(self, account: Account) -> dict[Signature, int]:
+        """What is refused to the user without looking, up to which class."""
+        return self._closed.setdefault(self._entitlement(account), {})
+
+    def cover(self, request: Request, account: Account) -> bool:
+        """Whether something was refused that asked for no more than this does."""
+        kind, point = self._demand(request.signature)
+        for refused, priority in self._points_of(account).get(kind, ()):
+            if _is_within(refused, point) and request.priority <= priority:
+                self._close(request, account)
+                return True
+        return False
+
+    def add(self, request: Request, account: Account, *, whatever_limit: bool) -> bool:
+        """`whatever_limit`: its time limit had no part in it. Whether this is the first refusal of the GPU
+        number that the job asks for."""
+        is_first = not any(
+            index == request.requested_gpu for points in self._points.values() for index, _ in points
+        )
+        kind, (size, seconds) = self._demand(request.signature)
+        point = (size, 0.0 if whatever_limit else seconds)
+        self._points_of(account).setdefault(kind, []).append((point, request.priority))
+        self._close(request, account)
+        if not self._holders and _is_within(point, self._least.get(kind, point)):
+            self._least.pop(kind, None)
+        return is_first
+
+    @property
+    def cover_all(self) -> bool:
+        """Whether nothing in the queue can find a place any more, as far as this is known."""
+        return not self._least
+
+    @cached_property
+    def _least(self) -> dict[Kind, Point]:
+        """The least that any job in the queue asks for, of each kind that is not yet refused altogether."""
+        least: dict[Kind, Point] = {}
+        for signature in self._queue.kinds:
+            kind, (size, seconds) = self._demand(signature)
+            known = least.get(kind, (math.inf, math.inf))
+            least[kind] = (min(size, known[0]), min(seconds, known[1]))
+        return least
+
+    def _demand(self, signature: Signature) -> tuple[Kind, Point]:
+        need, limit = need_bytes(signature, self._measured), signature[2]
+        size, seconds = math.inf if need is None else need, math.inf if limit is None else limit
+        return (signature[0], need is None), (size, seconds)
+
+    def _close(self, request: Request, account: Account) -> None:
+        closed = self.closed_to(account)
+        closed[request.signature] = max(closed.get(request.signature, request.priority), request.priority)
+
+    def _points_of(self, account: Account) -> dict[Kind, list[tuple[Point, int]]]:
+        return self._points.setdefault(self._entitlement(account), {})
+
+    def _entitlement(self, account: Account) -> Entitlement:
+        if not self._holders:
+            return frozenset()
+        found = self._entitlements.get(account.user)
+        if found is None:
+            groups = account.groups
+            found = frozenset((u, g) for u, g in self._holders if u == account.user or g in groups)
+            self._entitlements[account.user] = found
+        return found
+
+
+def _is_within(less: Point, more: Point) -> bool:
+    return less[0] <= more[0] and less[1] <= more[1]

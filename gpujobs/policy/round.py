@@ -1,0 +1,112 @@
+"""One decision in the making."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from gpujobs.policy.accounts import Account, Accounts
+from gpujobs.policy.backfill import cast_shadow
+from gpujobs.policy.decision import Preempt, Start
+from gpujobs.policy.fairshare import device_share
+from gpujobs.policy.memory import need_bytes
+from gpujobs.policy.occupancy import occupancies
+from gpujobs.policy.plan import Plan
+from gpujobs.policy.pool import Pool
+from gpujobs.policy.preemption import Preemption, Way
+from gpujobs.policy.queue import Queue, signature
+from gpujobs.policy.refusals import Refusals
+from gpujobs.policy.request import Request, after
+from gpujobs.policy.snapshot import Snapshot
+from gpujobs.policy.turns import Turns
+from gpujobs.policy.waiting import WaitingJob
+
+
+class Round:
+    """Gathers what is there; `assign` then fills `starts`, `preemptions` and `awaited`."""
+
+    def __init__(self, snapshot: Snapshot, queue: Queue) -> None:
+        self.snapshot = snapshot
+        self.queue = queue
+        self.views = occupancies(snapshot)
+        self.pool = Pool(snapshot, self.views)
+        self.starts: dict[int, Start] = {}
+        self.preemptions: list[Preempt] = []
+        self.awaited: dict[int, Plan] = {}
+        """The device that is being freed for a waiting job, by job."""
+        self._preemption = Preemption(self.pool)
+        self._has_shadow = False
+        self._refusals = Refusals(snapshot, queue)
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        return Accounts(self.snapshot, self.queue, self.views)
+
+    def assign(self) -> None:
+        if not self._can_give:
+            return
+        turns = Turns(self.queue, self.accounts, self._refusals)
+        while self._can_give and (turn := turns.next()) is not None:
+            job, account = turn
+            if not account.may_run_another:
+                turns.leave()
+            elif self._serve(self.request(job, account), account):
+                turns.served()
+            else:
+                turns.refused()
+
+    def request(self, job: WaitingJob, account: Account) -> Request:
+        now, kind = self.snapshot.now, signature(job)
+        ends_by = after(now, job.time_limit_seconds)
+        return Request(
+            job=job.id,
+            user=job.user,
+            groups=account.groups,
+            priority=job.priority,
+            requested_gpu=job.requested_gpu,
+            need_bytes=need_bytes(kind, self.snapshot.measured),
+            limit_seconds=job.time_limit_seconds,
+            ends_by=ends_by,
+            expected_end=ends_by if job.expected_seconds is None else after(now, job.expected_seconds),
+            signature=kind,
+        )
+
+    @property
+    def _can_give(self) -> bool:
+        if self._preemption.lowest_class is not None:
+            return True
+        return self.pool.has_room and not self._refusals.cover_all
+
+    def _serve(self, request: Request, account: Account) -> bool:
+        """Gives the job a device, or makes one free for it. False where neither can be."""
+        if self._refusals.cover(request, account):
+            return False
+        may_add = account.may_hold_another_device
+        plan = self.pool.place(request, on_own_only=not may_add)
+        if plan is not None:
+            self._start(request, account, plan)
+            return True
+        if not may_add:
+            return False
+        way = self._preemption.make_way(request)
+        if way is not None:
+            self._await(request, account, way)
+            return True
+        whatever_limit = not self.snapshot.reservations and (request.is_whole or not self._has_shadow)
+        if self._refusals.add(request, account, whatever_limit=whatever_limit):
+            cast_shadow(self.pool, request)
+            self._has_shadow = True
+        return False
+
+    def _start(self, request: Request, account: Account, plan: Plan) -> None:
+        self.pool.take(plan, request)
+        memory = request.need_bytes if plan.is_shared else None
+        device = plan.view.device
+        self.starts[request.job] = Start(request.job, device.node, device.uuid, memory)
+        self.accounts.give(account, device.uuid, device_share(memory, device.memory_total_bytes))
+
+    def _await(self, request: Request, account: Account, way: Way) -> None:
+        self.preemptions += [Preempt(victim.job, request.job) for victim in way.victims]
+        self.awaited[request.job] = way.plan
+        device = way.plan.view.device
+        share = device_share(request.need_bytes, device.memory_total_bytes)
+        self.accounts.give(account, device.uuid, share)

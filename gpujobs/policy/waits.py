@@ -1,0 +1,103 @@
+"""Why the jobs of a queue wait, each made when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+from gpujobs.model import Reason
+from gpujobs.policy.accounts import Account
+from gpujobs.policy.decision import Wait
+from gpujobs.policy.explain import explain
+from gpujobs.policy.occupancy import label
+from gpujobs.policy.plan import Plan
+from gpujobs.policy.round import Round
+from gpujobs.policy.text import count, instant, listing
+from gpujobs.policy.waiting import WaitingJob
+
+
+class Waits(Mapping[int, Wait]):
+    """Of the jobs that a decision does not start, by id. A job that leaves the queue later is not in it."""
+
+    def __init__(self, round: Round) -> None:
+        self._round = round
+        self._of_the_first: Wait | None = None
+
+    def __getitem__(self, id: int) -> Wait:
+        if id in self._round.starts:
+            raise KeyError(id)
+        job = self._round.queue[id]
+        if not self._round.queue.is_ready(id):
+            return _own_wait(job)
+        if job.user not in self._round.accounts:
+            raise KeyError(id)  # it came after the decision
+        return self._ready_wait(job, self._round.accounts[job.user])
+
+    def __iter__(self) -> Iterator[int]:
+        return (job.id for job in self._round.queue if job.id not in self._round.starts)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _ready_wait(self, job: WaitingJob, account: Account) -> Wait:
+        if not account.may_run_another:
+            most = account.limits.max_running
+            return Wait(
+                Reason.USER_LIMIT, f"{job.user} has {account.running} jobs running, of {most} allowed"
+            )
+        if job.id in self._round.awaited:
+            return self._preempting(job, self._round.awaited[job.id])
+        if not account.may_hold_another_device:
+            held = count(len(account.devices), "device")
+            return Wait(Reason.USER_LIMIT, f"{job.user} has {held}, of {account.limits.max_gpus} allowed")
+        if job.requested_gpu is not None:
+            return self._explain(job, account)
+        ahead = self._ahead.get(job.id, 0)
+        if ahead:
+            return Wait(Reason.PRIORITY, f"{ahead} {'job is' if ahead == 1 else 'jobs are'} ahead")
+        return self._explain(job, account)
+
+    def _preempting(self, job: WaitingJob, plan: Plan) -> Wait:
+        victims = [one.job for one in self._round.preemptions if one.for_job == job.id]
+        name = label(plan.view.device)
+        if not victims:
+            return Wait(Reason.PREEMPTING, f"{name} is being freed for it")
+        who = f"job {victims[0]} of a lower class stops"
+        if len(victims) > 1:
+            who = f"jobs {listing(victims)} of a lower class stop"
+        return Wait(Reason.PREEMPTING, f"{name} is being freed for it: {who}")
+
+    def _explain(self, job: WaitingJob, account: Account) -> Wait:
+        plans = self._round.pool.candidates(job.requested_gpu)
+        request = self._round.request(job, account)
+        return explain(request, plans, self._round.snapshot, self._given)
+
+    @cached_property
+    def _given(self) -> dict[str, list[int]]:
+        given: dict[str, list[int]] = {}
+        for start in self._round.starts.values():
+            given.setdefault(start.device_uuid, []).append(start.job)
+        return given
+
+    @cached_property
+    def _ahead(self) -> dict[int, int]:
+        """How many jobs are ahead of each, of those that could start: by score, then submission."""
+        accounts, starts = self._round.accounts, self._round.starts
+        scored = [
+            (-accounts.score(account, job), job.id)
+            for job in self._round.queue.ready()
+            if job.id not in starts
+            and job.user in accounts
+            and (account := accounts[job.user]).may_run_another
+        ]
+        return {id: ahead for ahead, (_, id) in enumerate(sorted(scored))}
+
+
+def _own_wait(job: WaitingJob) -> Wait:
+    """A reason that lies in the job itself, whatever is free."""
+    if job.held:
+        return Wait(Reason.HELD, f"held; `gpujobs release {job.id}` lets it go")
+    if job.waits_for:
+        noun = "job" if len(job.waits_for) == 1 else "jobs"
+        return Wait(Reason.DEPENDENCY, f"waits for the end of {noun} {listing(job.waits_for)}")
+    return Wait(Reason.BEGIN_TIME, f"begins at {instant(job.begin_at)}" if job.begin_at else "")

@@ -1,0 +1,94 @@
+"""The formulas of fair share."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpujobs.model import Process
+from gpujobs.policy import Usage, occupancy
+from gpujobs.policy.fairshare import (
+    decayed_seconds,
+    device_share,
+    factor,
+    foreign_seconds,
+    normalised_shares,
+    with_attempt,
+)
+from gpujobs.policy.rules import Shares
+
+from .box import GIB, NOW, gpu, later
+
+
+@pytest.mark.parametrize(
+    ("usage", "share", "expected"), [(0, 0.5, 1), (0.5, 0.5, 0.5), (1, 0.5, 0.25), (0.3, 0.3, 0.5), (0, 0, 0)]
+)
+def test_the_factor_of_the_slurm_documentation(usage: float, share: float, expected: float) -> None:
+    """One half for exactly the share, one for nothing used."""
+    assert factor(usage, share) == pytest.approx(expected)
+
+
+def test_the_normalised_shares_of_the_slurm_documentation() -> None:
+    """ "A user's normalized shares": the share among siblings times the account's among its siblings."""
+    shares = Shares(users={"1": 1.0}, groups={"B": 30, "C": 10, "E": 25, "F": 35})
+    groups = {"1": ("B",), "2": ("C",), "3": ("C",), "4": ("E",), "5": ("F",)}
+    found = normalised_shares("12345", groups, shares)
+    assert found == pytest.approx({"1": 0.3, "2": 0.05, "3": 0.05, "4": 0.25, "5": 0.35})
+
+
+@given(
+    st.sets(st.sampled_from("abcdefg"), min_size=1),
+    st.dictionaries(st.sampled_from("abcdefg"), st.floats(0.1, 10)),
+    st.dictionaries(st.sampled_from("xyz"), st.floats(0.1, 10)),
+    st.dictionaries(st.sampled_from("abcdefg"), st.sampled_from([(), ("x",), ("y", "x"), ("z",)])),
+)
+def test_shares_add_up_to_one(
+    users: set[str],
+    weights: dict[str, float],
+    of_groups: dict[str, float],
+    groups: dict[str, tuple[str, ...]],
+) -> None:
+    found = normalised_shares(users, groups, Shares(weights, of_groups))
+    assert found.keys() == users
+    assert math.fsum(found.values()) == pytest.approx(1)
+
+
+@given(st.floats(1, 1e7), st.floats(60, 1e7))
+def test_decay_is_an_integral(seconds: float, half_life: float) -> None:
+    """Use in two parts counts as much as in one."""
+    first, second = seconds / 3, seconds * 2 / 3
+    parts = decayed_seconds(first, half_life) * 0.5 ** (second / half_life) + decayed_seconds(
+        second, half_life
+    )
+    assert decayed_seconds(seconds, half_life) == pytest.approx(parts)
+    assert decayed_seconds(seconds, half_life) <= seconds
+
+
+def test_use_that_is_short_against_the_half_life_counts_as_it_is() -> None:
+    assert decayed_seconds(60, 7 * 86400) == pytest.approx(60, rel=1e-4)
+    assert decayed_seconds(1e9, 100) == pytest.approx(100 / math.log(2))
+
+
+def test_an_attempt_is_added_to_what_has_decayed() -> None:
+    usage = with_attempt(Usage(1000, later(-100)), 0.5, later(-100), NOW, half_life_seconds=100)
+    assert usage == Usage(pytest.approx(500 + 0.5 * decayed_seconds(100, 100)), NOW)
+    assert with_attempt(None, 1, NOW, NOW, 100) == Usage(0.0, NOW)
+
+
+def test_a_clock_that_went_back_does_not_make_use_grow() -> None:
+    assert Usage(1000, later(60)).decayed(NOW, 10) == 1000
+
+
+def test_the_part_of_a_device() -> None:
+    assert device_share(20 * GIB, 80 * GIB) == 0.25
+    assert device_share(None, 80 * GIB) == device_share(GIB, None) == device_share(99 * GIB, 80 * GIB) == 1
+
+
+def test_foreign_processes_are_charged_once_for_each_device() -> None:
+    mine = (Process(1, "a", GIB, "x"), Process(2, "a", GIB, "x"), Process(3, "b", GIB, "x"))
+    views = [occupancy(gpu(0, processes=mine), ()), occupancy(gpu(1, processes=mine[:1]), ())]
+    views.append(occupancy(gpu(2, processes=(Process(4, None, GIB, "x"),)), ()))
+    assert foreign_seconds(views, 30) == {"a": 60, "b": 30}

@@ -1,0 +1,179 @@
+"""Jobs that share a device: the memory plan, who goes where, who must leave."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gpujobs.errors import UsageError
+from gpujobs.model import Device, DeviceKind, Process, Reason
+from gpujobs.policy import GpuMemory, Rules, Snapshot, WaitingJob
+from gpujobs.policy.memory import check_gpu_memory, outgrown
+from gpujobs.policy.rules import ForeignPolicy, PackingRules
+
+from .box import GIB, NOW, gpu, gpus, later, node, packed, run, started, whole
+
+
+def sharing(id: int, gib: float, **values: Any) -> WaitingJob:
+    return WaitingJob(id, 0, gpu_memory_bytes=int(gib * GIB), **values)
+
+
+def test_eight_jobs_of_a_tenth_share_one_device() -> None:
+    decision = run([sharing(id, 8) for id in range(1, 9)], gpus(2))
+    assert {start.device_uuid for start in decision.starts} == {"GPU-0"}
+    assert [start.gpu_memory_bytes for start in decision.starts] == [8 * GIB] * 8
+
+
+def test_the_margin_is_kept() -> None:
+    rules = Rules(packing=PackingRules(margin_bytes=2 * GIB))
+    assert len(run([sharing(1, 40), sharing(2, 38)], gpus(1), rules=rules).starts) == 2
+    assert len(run([sharing(1, 40), sharing(2, 38.01)], gpus(1), rules=rules).starts) == 1
+
+
+@pytest.mark.parametrize("requested_gpu", [None, 0])
+def test_the_plan_is_kept_to_the_byte(requested_gpu: int | None) -> None:
+    rest = 80 * GIB - PackingRules().margin_bytes - 8 * GIB
+    for asked, starts in ((rest, 1), (rest + 1, 0)):
+        job = WaitingJob(1, 0, requested_gpu, gpu_memory_bytes=asked)
+        assert len(run([job], gpus(1), [packed(9, 0, 8)]).starts) == starts
+
+
+def test_no_more_jobs_than_the_site_allows() -> None:
+    rules = Rules(packing=PackingRules(max_jobs=3))
+    assert len(run([sharing(id, 1) for id in range(1, 9)], gpus(2), rules=rules).starts) == 6
+
+
+def test_a_whole_device_is_never_shared() -> None:
+    running = [whole(8, 0), packed(9, 1, 8)]
+    decision = run([WaitingJob(1, 0), sharing(2, 1, requested_gpu=0)], gpus(2), running)
+    assert not decision.starts
+
+
+def test_a_retry_after_out_of_memory_gets_a_device_of_its_own() -> None:
+    decision = run([sharing(1, 1, exclusive=True)], gpus(2), [packed(9, 0, 8)])
+    assert [(s.device_uuid, s.gpu_memory_bytes) for s in decision.starts] == [("GPU-1", None)]
+
+
+def test_ones_own_device_first_then_the_tightest() -> None:
+    running = [packed(7, 0, 8, user="a"), packed(8, 1, 60, user="b"), packed(9, 2, 70, user="b")]
+    assert started(run([sharing(1, 4, user="a")], gpus(4), running)) == [(1, "GPU-0")]
+    assert started(run([sharing(1, 4, user="c")], gpus(4), running)) == [(1, "GPU-2")]
+    assert started(run([sharing(1, 15, user="c")], gpus(4), running)) == [(1, "GPU-1")]
+    assert started(run([sharing(1, 75, user="a")], gpus(4), running)) == [(1, "GPU-3")]
+
+
+def test_memory_that_is_not_ours_counts() -> None:
+    box = [node(gpu(0, memory_used_bytes=GIB // 2))]
+    assert run([sharing(1, 79)], box).starts
+    assert not run([sharing(1, 79.1)], box).starts
+
+
+@pytest.mark.parametrize(("age", "fits"), [(59, False), (60, True)])
+def test_until_a_job_has_settled_its_reservation_is_on_top_of_what_is_in_use(age: int, fits: bool) -> None:
+    """30 GiB reserved, 20 of them in use: 50 are planned at first, 30 then."""
+    running = [packed(9, 0, 30, measured_bytes=20 * GIB, started_at=later(-age))]
+    box = [node(gpu(0, memory_used_bytes=20 * GIB))]
+    decision = run([sharing(1, 40)], box, running)
+    assert bool(decision.starts) is fits
+    assert decision.next_change_at == (None if fits else later(1))
+
+
+def test_use_beyond_the_reservation_counts() -> None:
+    running = [packed(9, 0, 10, measured_bytes=30 * GIB)]
+    box = [node(gpu(0, memory_used_bytes=30 * GIB))]
+    assert run([sharing(1, 49)], box, running).starts
+    assert not run([sharing(1, 50)], box, running).starts
+
+
+def test_use_that_the_driver_does_not_attribute_is_taken_for_ours_once_settled() -> None:
+    box = [node(gpu(0, memory_used_bytes=30 * GIB))]
+    assert run([sharing(1, 49)], box, [packed(9, 0, 30)]).starts
+    assert not run([sharing(1, 49)], box, [packed(9, 0, 30, started_at=later(-5))]).starts
+
+
+def test_nobody_joins_where_a_stranger_is_or_hides() -> None:
+    stranger = Process(4711, "bob", GIB, "python")
+    seen = [node(gpu(0, processes=(stranger,), memory_used_bytes=9 * GIB))]
+    ours = [packed(9, 0, 8, measured_bytes=8 * GIB)]
+    assert not run([sharing(1, 4)], seen, ours).starts
+    assert run([sharing(1, 4)], seen, ours, rules=Rules(foreign=ForeignPolicy.IGNORE)).starts
+    hidden = [node(gpu(0, memory_used_bytes=11 * GIB))]
+    assert not run([sharing(1, 4)], hidden, ours).starts
+
+
+def test_nobody_joins_on_a_drained_device() -> None:
+    decision = run([sharing(1, 4)], gpus(1), [packed(9, 0, 8)], drained={"GPU-0": "noisy fan"})
+    assert not decision.starts
+
+
+def test_a_cpu_slot_is_not_shared() -> None:
+    slots = [node(*(Device("n", DeviceKind.CPU, i, f"CPU-{i}", "x86") for i in range(2)))]
+    decision = run([sharing(id, 1) for id in (1, 2, 3)], slots)
+    assert [(s.device_uuid, s.gpu_memory_bytes) for s in decision.starts] == [
+        ("CPU-0", None),
+        ("CPU-1", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("measured", "estimate", "expected"),
+    [({"lstm": 3 * GIB}, 8 * GIB, 3 * GIB), ({}, 8 * GIB, 8 * GIB), ({}, None, None)],
+)
+def test_auto_takes_what_was_measured_then_what_was_estimated_then_all(
+    measured: dict[str, int], estimate: int | None, expected: int | None
+) -> None:
+    job = WaitingJob(
+        1, 0, gpu_memory_bytes=GpuMemory.AUTO, estimate_bytes=estimate, family="lstm", submitted_at=NOW
+    )
+    (start,) = run([job], gpus(1), measured=measured).starts
+    assert start.gpu_memory_bytes == expected
+
+
+def test_the_reason_says_how_much_is_left() -> None:
+    decision = run([sharing(1, 20)], gpus(1), [packed(9, 0, 70)])
+    assert decision.waits[1].reason is Reason.RESOURCES
+    assert decision.waits[1].message == (
+        "GPU 0 is used by job 9; it needs 20.0 GiB and at most 9.5 GiB are left to share"
+    )
+
+
+def test_a_device_that_is_too_small_says_so() -> None:
+    decision = run([sharing(1, 90)], gpus(1))
+    assert decision.waits[1].message == "GPU 0 has 79.5 GiB to share, and the job asks for 90.0 GiB"
+
+
+def crowded(*used_gib: float, **values: Any) -> Snapshot:
+    """Jobs 1, 2, … on one device, each with 20 GiB reserved and so much in use."""
+    running = [
+        packed(id, 0, 20, measured_bytes=int(gib * GIB), **values) for id, gib in enumerate(used_gib, 1)
+    ]
+    return Snapshot(NOW, (), [node(gpu(0, memory_used_bytes=int(sum(used_gib) * GIB)))], running)
+
+
+def test_who_has_outgrown_the_reservation_most_must_leave() -> None:
+    (victim,) = outgrown(crowded(19, 25, 36))
+    assert (victim.job, victim.used_bytes, victim.reservation_bytes) == (3, 36 * GIB, 45 * GIB)
+
+
+def test_what_outgrew_a_device_gets_a_whole_one() -> None:
+    (victim,) = outgrown(crowded(10, 70))
+    assert (victim.job, victim.reservation_bytes) == (2, None)
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [crowded(36, 19), crowded(79.9), crowded(20, 20, 20), crowded(19, 25, 36, stopping=True)],
+    ids=["room enough", "alone", "as reserved", "one is stopping"],
+)
+def test_nobody_is_stopped_without_need(snapshot: Snapshot) -> None:
+    assert outgrown(snapshot) == []
+
+
+def test_no_job_may_ask_for_more_than_any_device_can_share() -> None:
+    rules = PackingRules(margin_bytes=GIB)
+    box = [node(gpu(0), replace(gpu(1), memory_total_bytes=24 * GIB))]
+    check_gpu_memory(79 * GIB, box, rules)
+    with pytest.raises(UsageError, match=r"gpu_memory is 80\.0 GiB.*at most 79\.0 GiB are allowed"):
+        check_gpu_memory(80 * GIB, box, rules)
