@@ -54,11 +54,13 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Requeue:
-    """The job goes back to PENDING. `uses_retry` is False where the job is not to blame."""
+    """The job goes back to PENDING. `uses_retry` is False where the job is not to blame; `exclusive` gives it
+    a whole device next time."""
 
     reason: Reason
     message: str
     uses_retry: bool
+    exclusive: bool = False
 
 
 def follow_up(job: Job, exit_record: Mapping[str, Any]) -> Finish | Requeue:
@@ -77,6 +79,14 @@ def follow_up(job: Job, exit_record: Mapping[str, Any]) -> Finish | Requeue:
     if exit_record.get("stopped_for"):
         why = message or exit_record["stopped_for"]
         return Requeue(Reason.RETRY, f"attempt {job.attempt} was stopped: {why}", False)
-    if reason.is_retryable and job.retries_used < job.retries:
+    may_retry = job.retries_used < job.retries
+    if reason is Reason.DEVICE_OUT_OF_MEMORY and may_retry and _shared_its_device(job):
+        message = f"attempt {job.attempt} ran out of memory on a shared device; the next one gets a whole one"
+        return Requeue(Reason.RETRY, message, True, exclusive=True)
+    if reason.is_retryable and may_retry:
         return Requeue(Reason.RETRY, f"attempt {job.attempt} ended: {message or reason}", True)
     return Finish(state, reason, message)
+
+
+def _shared_its_device(job: Job) -> bool:
+    return job.current is not None and job.current.gpu_memory_bytes is not None

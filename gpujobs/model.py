@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 
 class State(StrEnum):
@@ -241,6 +241,9 @@ class Attempt:
     exit_signal: int | None = None
     exit_record: Mapping[str, Any] | None = None
     """What the supervisor wrote into exit.json, once it has."""
+    gpu_memory_bytes: int | None = None
+    """What it has reserved of a shared device; None holds the device whole."""
+    device_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +270,20 @@ class Job:
     requested_gpu: int | None
     """The index a job file asks for under `resources.gpu`, where it does."""
     time_limit_seconds: float | None = None
+    after_any: tuple[int, ...] = ()
+    """Jobs that it waits for however they end; `after` are those that must complete."""
+    begin_at: datetime | None = None
+    gpu_memory: int | Literal["auto"] | None = None
+    """Bytes of a device that it agrees to share; None asks for a whole one."""
+    estimate_bytes: int | None = None
+    """For `auto`, as long as nothing was measured."""
+    family: str | None = None
+    """The same for jobs that need the same memory."""
+    exclusive: bool = False
+    """A whole device whatever it asks for: it has run out of memory beside others."""
+    preemptible: bool = False
+    continues: int | None = None
+    """The job whose checkpoint it begins from."""
     group: str | None = None
     """The sweep that this job is a member of."""
     progress: Mapping[str, Any] | None = None

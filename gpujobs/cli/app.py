@@ -21,6 +21,8 @@ COMMANDS = {
     "gpus": "Show every device and who is on it.",
     "drain": "Start nothing more on devices; what runs there goes on.",
     "resume": "Give drained devices work again.",
+    "reserve": "Keep devices for a user or a group for some time.",
+    "unreserve": "Cancel reservations.",
     "logs": "Print the log of a job.",
     "wait": "Wait until jobs have ended.",
     "cancel": "Cancel jobs.",

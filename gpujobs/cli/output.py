@@ -109,6 +109,11 @@ def duration(seconds: float | None) -> str:
     return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
 
 
+def local_time(text: str | None) -> str:
+    """An instant of the JSON as `2026-12-24 18:30`, in the local time zone."""
+    return "" if text is None else datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
 def elapsed(job: dict[str, Any]) -> float | None:
     """Seconds of training so far, or of waiting where it has not started."""
     start = job.get("started_at") or job.get("submitted_at")

@@ -27,7 +27,7 @@ def instant(text: str, now: datetime | None = None) -> datetime:
     return (at if at.tzinfo else at.replace(tzinfo=now.tzinfo)).astimezone(UTC)
 
 
-class Instant(click.ParamType):
+class Instant(click.ParamType[datetime]):
     name = "time"
 
     def convert(

@@ -39,6 +39,7 @@ class Attempts:
         *,
         gives_away_results: bool,
         on_change: Callable[[], None],
+        on_end: Callable[[Job], None],
     ) -> None:
         self._store = store
         self._board = board
@@ -48,6 +49,7 @@ class Attempts:
         self._paths = paths
         self._gives_away_results = gives_away_results
         self._on_change = on_change
+        self._on_end = on_end
         self._tasks: set[asyncio.Task[None]] = set()
         self._concluding: set[int] = set()
 
@@ -83,6 +85,7 @@ class Attempts:
     async def stop(self, job: Job, reason: StopReason = StopReason.CANCEL, message: str = "") -> None:
         """Asks the supervisor to end the job's trainer; its end is heard of as an event."""
         assert job.current is not None
+        self._board.stopping.add(job.id)
         asked = {"job": job.id, "attempt": job.attempt, "reason": reason, "message": message}
         try:
             await self._link.call(job.current.node, "stop", **asked)
@@ -117,6 +120,7 @@ class Attempts:
 
     def _conclude(self, job: int, attempt: int, record: Mapping[str, Any]) -> None:
         ended = self._store.mark_completing(job, attempt, record)
+        self._on_end(ended)
         self._board.put(ended)
         self._on_change()
         self._spawn(self._complete(ended))

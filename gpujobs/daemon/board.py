@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
+from gpujobs.daemon.lineup import Lineup
 from gpujobs.daemon.wire import job_json
-from gpujobs.model import Job, State
-from gpujobs.policy import Allocation, Wait, WaitingJob
+from gpujobs.model import Job, Reason, State
+from gpujobs.policy import Queue, Wait
+
+WATCHED_WAITS = 100
+"""Of a queue that is watched as a whole: about what fits a screen."""
 
 
 class Watcher:
     """The ids of jobs that have changed since they were last taken. Never grows beyond them."""
 
     def __init__(self, ids: frozenset[int] | None) -> None:
-        self._ids = ids
+        self.ids = ids
         self._changed: dict[int, None] = {}
         self._wake = asyncio.Event()
 
     def tell(self, job: int) -> None:
-        if self._ids is None or job in self._ids:
+        if self.ids is None or job in self.ids:
             self._changed[job] = None
             self._wake.set()
 
@@ -42,20 +47,42 @@ class Board:
         self.progress: dict[int, Mapping[str, Any]] = {}
         self.notices: dict[int, str] = {}
         """Of running jobs: what their owners should know, though nothing is wrong with the job."""
+        self.stopping: set[int] = set()
+        """Jobs whose attempt has been asked to end."""
+        self._active = {job.id for job in self.jobs.values() if job.state.holds_device}
+        self._lineup = Lineup(self.jobs)
+        for job in self.jobs.values():
+            self._lineup.put(job)
         self._watchers: set[Watcher] = set()
+        self._told: dict[int, Reason] = {}
+        """Of the jobs that somebody watches: the reason that was told."""
+
+    @property
+    def queue(self) -> Queue:
+        return self._lineup.queue
 
     def put(self, job: Job) -> None:
         """Takes over what the store has just committed."""
-        if job.state.is_final:
-            self.jobs.pop(job.id, None)
-            self.progress.pop(job.id, None)
+        if job.state.holds_device:
+            self._active.add(job.id)
+        else:
+            self._active.discard(job.id)
+            self.stopping.discard(job.id)
             self.notices.pop(job.id, None)
+            if job.state is not State.COMPLETING:
+                self.progress.pop(job.id, None)
+        if job.state.is_final:
+            self._end(job)
         else:
             self.jobs[job.id] = job
-            if job.state is State.PENDING:
-                self.progress.pop(job.id, None)
-                self.notices.pop(job.id, None)
+            self._lineup.put(job)
         self.tell(job.id)
+
+    def _end(self, job: Job) -> None:
+        self.jobs.pop(job.id, None)
+        self._lineup.put(job)
+        dependents = [self.jobs[one] for one in self._lineup.dependents_of(job.id) if one in self.jobs]
+        self._lineup.ended(job.id, dependents)
 
     def set_progress(self, job: int, progress: Mapping[str, Any]) -> None:
         if job in self.jobs:
@@ -72,44 +99,27 @@ class Board:
         self.tell(job)
 
     def set_waits(self, waits: Mapping[int, Wait]) -> None:
-        """Watchers hear of a job whose reason is another one, not of each job that moved up."""
-        before = self.waits
-        self.waits = waits
+        """The policy's latest word. Those who watch hear of their jobs that have another reason now; of the
+        whole queue, of the first ones: each reason is made only when it is asked for."""
+        before, self.waits = self._told, waits
         if not self._watchers:
             return
-        for job, wait in waits.items():
-            earlier = before.get(job)
-            if earlier is None or earlier.reason is not wait.reason:
-                self.tell(job)
+        self._told = {}
+        for watcher in self._watchers:
+            first = [job.id for job in islice(self.queue, WATCHED_WAITS)]
+            for job in first if watcher.ids is None else watcher.ids & self.jobs.keys():
+                if (wait := waits.get(job)) is not None:
+                    self._told[job] = wait.reason
+                    if before.get(job) is not wait.reason:
+                        watcher.tell(job)
 
     def json(self, job: Job) -> dict[str, Any]:
         found = job_json(job, self.waits.get(job.id), self.progress.get(job.id))
         return {**found, "notice": self.notices.get(job.id)}
 
-    def waiting(self) -> list[WaitingJob]:
-        """PENDING jobs, with those of their dependencies that have not ended."""
-        return [
-            WaitingJob(
-                job.id,
-                job.priority,
-                job.requested_gpu,
-                job.held,
-                tuple(after for after in job.after if after in self.jobs),
-            )
-            for job in self.jobs.values()
-            if job.state is State.PENDING
-        ]
-
-    def allocations(self) -> list[Allocation]:
-        return [
-            Allocation(job.id, job.current.node, job.current.device_uuid, job.current.pid)
-            for job in self.jobs.values()
-            if job.state.holds_device and job.current
-        ]
-
     def active(self) -> list[Job]:
         """Jobs that hold a device, in the order of their ids."""
-        return sorted((j for j in self.jobs.values() if j.state.holds_device), key=lambda j: j.id)
+        return [self.jobs[id] for id in sorted(self._active)]
 
     def tell(self, job: int) -> None:
         for watcher in self._watchers:

@@ -6,9 +6,11 @@ import asyncio
 import logging
 import socket
 from collections.abc import Coroutine, Mapping, Sequence
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from gpujobs import siteconfig
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.cluster.settings import ClusterSettings
 from gpujobs.config import Settings
@@ -16,16 +18,22 @@ from gpujobs.daemon.attempts import Attempts
 from gpujobs.daemon.board import Board
 from gpujobs.daemon.dispatch import Dispatcher
 from gpujobs.daemon.drains import Drains
+from gpujobs.daemon.ledger import Ledger
 from gpujobs.daemon.lookout import Lookout
+from gpujobs.daemon.membership import Membership
+from gpujobs.daemon.memory import Measurements
 from gpujobs.daemon.nodes import Nodes
 from gpujobs.daemon.specs import Specs
 from gpujobs.daemon.strangers import Strangers
+from gpujobs.daemon.view import View
 from gpujobs.errors import GpujobsError
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Device, Job, Node, NodeStatus, Reason, State, StopReason, utc_now
 from gpujobs.node.probe import read_once
 from gpujobs.paths import StatePaths
+from gpujobs.policy.memory import outgrown
 from gpujobs.store.store import Store
+from gpujobs.store.usage import Use
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +71,19 @@ class Daemon:
             on_attempt=self._on_attempt,
         )
         self.drains = Drains(self.store.devices)
+        self.rules = siteconfig.read(settings.config).rules(personal=mode is not Mode.SITE)
+        self.measurements = Measurements(self.board, self.store.usage)
+        self.membership = Membership()
+        self.ledger = _ledger(self.store, self.rules.priority.half_life_seconds)
+        self.view = View(
+            self.board,
+            self.drains,
+            self.ledger,
+            self.measurements,
+            self.membership,
+            self.store.reservations,
+            self.rules,
+        )
         self.strangers = Strangers(self.store, self.board, self._stop_attempt)
         self.nodes = Nodes(self.link, self.node_name, self._on_reading)
         self.lookout = Lookout(self.board, self.nodes)
@@ -77,14 +98,18 @@ class Daemon:
             self.paths,
             gives_away_results=site,
             on_change=self._changed,
+            on_end=self._attempt_ended,
         )
-        self.dispatcher = Dispatcher(self.store, self.board, self.nodes, self.drains, self._launch)
+        self.dispatcher = Dispatcher(
+            self.store, self.board, self.nodes, self.view, launch=self._launch, stop=self._stop_attempt
+        )
         self.ended = asyncio.Event()
         """Set when the daemon is to close."""
         self._stop_when_idle = False
         self._work: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
+        await self.membership.learn(job.user for job in self.board.jobs.values())
         await self.link.start()
         self.attempts.cancel_blocked()
         self._spawn(self.dispatcher.run())
@@ -116,9 +141,36 @@ class Daemon:
 
     def _on_reading(self, nodes: Sequence[Node]) -> None:
         self.drains.look(nodes)
+        self.measurements.look(nodes)
         self.strangers.look(nodes)
+        self._stop_outgrown(nodes)
+
+    def _stop_outgrown(self, nodes: Sequence[Node]) -> None:
+        """Packed jobs that use more than they reserved, where others would run out of memory."""
+        for one in outgrown(self.view.snapshot(nodes)):
+            job = self.store.set_reservation(one.job, one.reservation_bytes)
+            self.board.put(job)
+            message = (
+                f"it used {one.used_bytes / 2**30:.1f} GiB of a shared device, more than it had reserved"
+            )
+            self._stop_attempt(job, StopReason.OUTGROWN, message)
+
+    def _attempt_ended(self, job: Job) -> None:
+        current = job.current
+        assert current is not None and current.ended_at is not None
+        self.measurements.ended(job.id, current.number)
+        self.ledger.add(
+            Use(
+                job.user,
+                current.started_at,
+                current.ended_at,
+                current.gpu_memory_bytes,
+                current.device_memory_bytes,
+            )
+        )
 
     def _stop_attempt(self, job: Job, reason: StopReason, message: str) -> None:
+        self.board.stopping.add(job.id)
         self._spawn(self.attempts.stop(job, reason, message))
 
     def _on_attempt(self, event: Mapping[str, Any]) -> None:
@@ -195,6 +247,12 @@ class Daemon:
         if self.dispatcher.draining:
             states.discard(State.PENDING)
         return bool(states)
+
+
+def _ledger(store: Store, half_life_seconds: float) -> Ledger:
+    """After ten half-lives a thousandth is left, which decides nothing."""
+    begin = utc_now() - timedelta(seconds=10 * half_life_seconds)
+    return Ledger(store.usage.since(begin), store.usage.foreign(), half_life_seconds)
 
 
 def cancelled_by(actor: str) -> Finish:

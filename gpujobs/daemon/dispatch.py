@@ -7,11 +7,11 @@ import logging
 from collections.abc import Callable, Sequence
 
 from gpujobs.daemon.board import Board
-from gpujobs.daemon.drains import Drains
 from gpujobs.daemon.nodes import Nodes
+from gpujobs.daemon.view import View
 from gpujobs.errors import StoreError
-from gpujobs.model import DeviceKind, Job, Node, NodeStatus, Reason, utc_now
-from gpujobs.policy import Decision, Snapshot, decide
+from gpujobs.model import DeviceKind, Job, Node, NodeStatus, StopReason, utc_now
+from gpujobs.policy import Decision, decide
 from gpujobs.store.store import StaleTransitionError, Store
 
 LOOK_AGAIN_SECONDS = 2.0
@@ -20,24 +20,28 @@ after something has changed (the driver takes a moment to free what a trainer ha
 
 LOOK_AGAIN_FIRST_SECONDS = 0.1
 
-LOOK_AGAIN_REASONS = frozenset(
-    {Reason.FOREIGN_PROCESS, Reason.DRIVER_ERROR, Reason.DEVICE_UNAVAILABLE, Reason.RESOURCES}
-)
-
 log = logging.getLogger(__name__)
 
 
 class Dispatcher:
-    """Snapshot, decide, apply; then wait for the next change."""
+    """Snapshot, decide, apply; then wait for the next change, or for the instant that the policy names."""
 
     def __init__(
-        self, store: Store, board: Board, nodes: Nodes, drains: Drains, launch: Callable[[Job], None]
+        self,
+        store: Store,
+        board: Board,
+        nodes: Nodes,
+        view: View,
+        *,
+        launch: Callable[[Job], None],
+        stop: Callable[[Job, StopReason, str], None],
     ) -> None:
         self._store = store
         self._board = board
         self._nodes = nodes
-        self._drains = drains
+        self._view = view
         self._launch = launch
+        self._stop = stop
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._delay_seconds = LOOK_AGAIN_FIRST_SECONDS
@@ -57,47 +61,59 @@ class Dispatcher:
                 await self._dispatch()
             except StoreError as error:
                 log.error("nothing can be started: %s", error)
-                self._look_again_later()
+                self._wake_in(self._next_look())
 
     async def _dispatch(self) -> None:
-        waiting = self._board.waiting()
-        if not waiting:
+        if not len(self._board.queue):
             self._board.set_waits({})
             return
-        anybody_may_start = any(not job.held and not job.waits_for for job in waiting)
-        nodes = await self._nodes.probe() if anybody_may_start else self._nodes.known
+        nodes = await self._nodes.probe() if self._board.queue.has_ready else self._nodes.known
         # Probing took time, and the board may have changed: the snapshot is made after it, and
         # nothing is awaited between the snapshot and the commit of the starts.
-        decision = decide(
-            Snapshot(utc_now(), self._board.waiting(), nodes, self._board.allocations(), self._drains.reasons)
-        )
+        decision = decide(self._view.snapshot(nodes))
         self._board.set_waits(decision.waits)
         if not self.draining:
             self._apply(decision, nodes)
-        if self._must_look_again(decision, nodes):
-            self._look_again_later()
+        self._wake_in(self._next_wake(decision, nodes))
 
     def _apply(self, decision: Decision, nodes: Sequence[Node]) -> None:
         devices = {(node.name, device.uuid): device for node in nodes for device in node.devices}
         for start in decision.starts:
             try:
-                job = self._store.start_attempt(start.job, devices[start.node, start.device_uuid])
+                device = devices[start.node, start.device_uuid]
+                job = self._store.start_attempt(start.job, device, start.gpu_memory_bytes)
             except StaleTransitionError as error:
                 log.warning("not started: %s", error)
                 continue
             self._board.put(job)
             self._launch(job)
+        for preemption in decision.preemptions:
+            victim = self._board.jobs[preemption.job]
+            self._stop(victim, StopReason.PREEMPT, f"it made room for job {preemption.for_job}")
 
-    def _must_look_again(self, decision: Decision, nodes: Sequence[Node]) -> bool:
-        """Only what NVML answers can change without an event; CPU slots cannot."""
-        asks_nvml = any(
-            node.status is NodeStatus.DRIVER_ERROR or any(d.kind is DeviceKind.GPU for d in node.devices)
-            for node in nodes
-        )
-        return asks_nvml and any(wait.reason in LOOK_AGAIN_REASONS for wait in decision.waits.values())
+    def _next_wake(self, decision: Decision, nodes: Sequence[Node]) -> float | None:
+        """Seconds until the decision should be made again though nothing was heard."""
+        at = decision.next_change_at
+        seconds = [] if at is None else [max(0.0, (at - utc_now()).total_seconds())]
+        if self._board.queue.has_ready and _asks_nvml(nodes):
+            seconds.append(self._next_look())
+        return min(seconds, default=None)
 
-    def _look_again_later(self) -> None:
+    def _next_look(self) -> float:
+        delay = self._delay_seconds
+        self._delay_seconds = min(delay * 2, LOOK_AGAIN_SECONDS)
+        return delay
+
+    def _wake_in(self, seconds: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(self._delay_seconds, self._changed.set)
-        self._delay_seconds = min(self._delay_seconds * 2, LOOK_AGAIN_SECONDS)
+        if seconds is not None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._changed.set)
+
+
+def _asks_nvml(nodes: Sequence[Node]) -> bool:
+    """Only what NVML answers can change without an event; CPU slots cannot."""
+    return any(
+        node.status is NodeStatus.DRIVER_ERROR or any(d.kind is DeviceKind.GPU for d in node.devices)
+        for node in nodes
+    )

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from gpujobs.daemon.board import Board
 from gpujobs.model import Device, Job, Node, Process, StopReason, utc_now
-from gpujobs.policy import device_label
+from gpujobs.policy import label
 from gpujobs.store.store import DAEMON, Store
 
 MEETING = timedelta(seconds=10)
@@ -71,7 +71,7 @@ class Strangers:
         users = ", ".join(f"job {job.id} of {job.user}" for job in jobs)
         for process in strangers:
             self._present.setdefault(process.user or "", []).append(
-                f"your process {process.pid} is on {device_label(device)}, which {users} uses; "
+                f"your process {process.pid} is on {label(device)}, which {users} uses; "
                 "a job of your own would get a device for itself"
             )
 
@@ -94,7 +94,7 @@ def is_hidden(process: Process) -> bool:
 
 def describe(device: Device, process: Process) -> str:
     owner = f" of {process.user}" if process.user else ""
-    return f"pid {process.pid}{owner} on {device_label(device)}"
+    return f"pid {process.pid}{owner} on {label(device)}"
 
 
 def _has_just_begun(job: Job, now: datetime) -> bool:

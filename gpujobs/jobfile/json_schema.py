@@ -19,7 +19,9 @@ def json_schema() -> dict[str, Any]:
     prediction["required"] = []
     parts["Prediction"] = {"anyOf": [_TEXT, prediction]}
     duration = {"type": "string", "pattern": r"^(\d+:[0-5]\d:[0-5]\d|(\d+[smhd])+)$"}
-    parts["Resources"]["properties"]["time_limit"]["anyOf"].append(duration)
+    resources = parts["Resources"]["properties"]
+    resources["time_limit"]["anyOf"].append(duration)
+    resources["gpu_memory"]["anyOf"].append({"type": "string", "pattern": r"^\d+(\.\d+)? ?([KMGT]i)?B$"})
     parts["Model"]["properties"]["layers"]["items"] = _named("layers")
     training = parts["Training"]["properties"]
     training["loss"] |= _named("losses")

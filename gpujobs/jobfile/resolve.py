@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -43,6 +43,8 @@ class ResolvedJob:
     requested_gpu: int | None
     priority: int
     retries: int
+    gpu_memory: int | Literal["auto"] | None = None
+    preemptible: bool = False
     trained_by: int | None = None
     """The job whose model is applied, where this one trains none."""
 
@@ -209,6 +211,8 @@ def _resolved_job(
         requested_gpu=resolved["resources"]["gpu"],
         priority=resolved["priority"],
         retries=resolved["retries"],
+        gpu_memory=resolved["resources"]["gpu_memory"],
+        preemptible=resolved["preemptible"],
         trained_by=resolved["model"].get("job"),
         group=group,
         sweep_values=sweep_values,

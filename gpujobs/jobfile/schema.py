@@ -252,21 +252,42 @@ def _default_name(entry: dict[str, Any]) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", stem).lstrip(".-")[:100] or "data"
 
 
+MIN_GPU_MEMORY_BYTES = 64 << 20
+"""Less than a CUDA context takes."""
+
+
+def gpu_memory(value: Any) -> int | Literal["auto"]:
+    """Bytes, or auto. Raises ValueError."""
+    if value == "auto":
+        return "auto"
+    found = units.size_bytes(value)
+    if found < MIN_GPU_MEMORY_BYTES:
+        raise ValueError("out of bounds")
+    return found
+
+
 class Resources(Section):
     gpu: int | None = _field(None, "the number of a GPU (0 is the first), or nothing for any", ge=0, le=65535)
+    gpu_memory: Annotated[int, Field()] | Literal["auto"] | None = _field(
+        None, "a size of at least 64MiB such as 3GiB, or auto (and nothing for a whole GPU)"
+    )
     time_limit: Annotated[int, Field()] | None = _field(
         None, "a duration such as 90m, 1h30m, 1:30:00 or seconds"
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _duration(cls, value: Any) -> Any:
-        if not isinstance(value, dict) or value.get("time_limit") is None:
+    def _with_units(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
             return value
-        try:
-            return {**value, "time_limit": seconds(value["time_limit"])}
-        except ValueError:
-            return {**value, "time_limit": Unreadable(value["time_limit"])}
+        read = {**value}
+        for key, convert in (("time_limit", seconds), ("gpu_memory", gpu_memory)):
+            if read.get(key) is not None:
+                try:
+                    read[key] = convert(read[key])
+                except ValueError:
+                    read[key] = Unreadable(read[key])
+        return read
 
 
 class Unreadable:
@@ -291,6 +312,7 @@ class JobFile(Section):
     resources: Resources = _field(Resources(), "a mapping such as {time_limit: 1h}")
     retries: int = _field(1, "an integer from 0 to 100", ge=0, le=100)
     priority: int = _field(0, "an integer from -1000000 to 1000000", ge=-1_000_000, le=1_000_000)
+    preemptible: bool = _field(False, "true or false")
 
 
 class TrainedModel(Section):
@@ -308,3 +330,4 @@ class PredictionFile(Section):
     resources: Resources = _field(Resources(), "a mapping such as {time_limit: 1h}")
     retries: int = _field(1, "an integer from 0 to 100", ge=0, le=100)
     priority: int = _field(0, "an integer from -1000000 to 1000000", ge=-1_000_000, le=1_000_000)
+    preemptible: bool = _field(False, "true or false")

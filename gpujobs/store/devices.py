@@ -85,12 +85,12 @@ class Devices:
             (uuid, limit),
         ).fetchall()
         return [
-            DeviceEvent(r["device"], _instant(r["at"]), r["kind"], r["actor"], r["message"])
+            DeviceEvent(r["device"], instant_of(r["at"]), r["kind"], r["actor"], r["message"])
             for r in reversed(rows)
         ]
 
 
-def _instant(text: str) -> datetime:
+def instant_of(text: str) -> datetime:
     instant = from_iso(text)
     assert instant is not None
     return instant

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Any
+from typing import Any, Literal
 
 from gpujobs.model import Attempt, DeviceKind, Event, Job, Reason, State, from_iso, iso
 
@@ -23,6 +23,8 @@ ATTEMPT_COLUMNS = (
     "exit_code",
     "exit_signal",
     "exit_record",
+    "gpu_memory_bytes",
+    "device_memory_bytes",
 )
 
 SELECT_JOBS = (
@@ -32,8 +34,9 @@ SELECT_JOBS = (
 )
 
 
-def job_of(row: sqlite3.Row, after: tuple[int, ...] = ()) -> Job:
-    """A row of SELECT_JOBS as a Job. `after` are the jobs that it depends on."""
+def job_of(row: sqlite3.Row, after: tuple[int, ...] = (), after_any: tuple[int, ...] = ()) -> Job:
+    """A row of SELECT_JOBS as a Job. `after` are the jobs that must complete first, `after_any` those that
+    must end."""
     current = None
     if row["a_node"] is not None:
         current = _attempt(row, row["id"], row["attempt"], "a_")
@@ -57,6 +60,14 @@ def job_of(row: sqlite3.Row, after: tuple[int, ...] = ()) -> Job:
         after=after,
         requested_gpu=row["requested_gpu"],
         time_limit_seconds=row["time_limit_seconds"],
+        after_any=after_any,
+        begin_at=from_iso(row["begin_at"]),
+        gpu_memory=_gpu_memory(row["gpu_memory"]),
+        estimate_bytes=row["estimate_bytes"],
+        family=row["family"],
+        exclusive=bool(row["exclusive"]),
+        preemptible=bool(row["preemptible"]),
+        continues=row["continues"],
         group=row["sweep"],
         progress=_json(row["progress"]),
         results=row["results"],
@@ -115,7 +126,13 @@ def _attempt(row: sqlite3.Row, job: int, number: int, prefix: str) -> Attempt:
         exit_code=row[prefix + "exit_code"],
         exit_signal=row[prefix + "exit_signal"],
         exit_record=_json(row[prefix + "exit_record"]),
+        gpu_memory_bytes=row[prefix + "gpu_memory_bytes"],
+        device_memory_bytes=row[prefix + "device_memory_bytes"],
     )
+
+
+def _gpu_memory(text: str | None) -> int | Literal["auto"] | None:
+    return None if text is None else "auto" if text == "auto" else int(text)
 
 
 def _instant(text: str) -> Any:

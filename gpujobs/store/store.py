@@ -19,7 +19,9 @@ from gpujobs.lifecycle import Finish, Requeue, check_transition
 from gpujobs.model import Attempt, Caller, Device, Event, Job, Reason, State, iso, utc_now
 from gpujobs.store.database import connect, transaction
 from gpujobs.store.devices import Devices
+from gpujobs.store.reservations import Reservations
 from gpujobs.store.rows import SELECT_JOBS, attempt_of, event_of, event_values, job_of
+from gpujobs.store.usage import UsageTable
 
 DAEMON = "gpujobs"
 """The actor of events that no person caused."""
@@ -54,6 +56,13 @@ class NewJob:
     group: str | None
     after: tuple[int, ...]
     data: tuple[DataReference, ...]
+    after_any: tuple[int, ...] = ()
+    begin_at: datetime | None = None
+    gpu_memory: int | str | None = None
+    estimate_bytes: int | None = None
+    family: str | None = None
+    preemptible: bool = False
+    continues: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,8 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._connection = connect(path)
         self.devices = Devices(self._connection)
+        self.reservations = Reservations(self._connection, self.devices)
+        self.usage = UsageTable(self._connection)
 
     def close(self) -> None:
         self._connection.close()
@@ -104,8 +115,9 @@ class Store:
         reason = Reason.HELD if job.held else Reason.NONE
         row = execute(
             "INSERT INTO jobs (uid, gid, user, request_key, request_index, name, sweep, spec, reason, priority,"
-            " held, retries, requested_gpu, time_limit_seconds, submitted_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " held, retries, requested_gpu, time_limit_seconds, submitted_at, begin_at, gpu_memory,"
+            " estimate_bytes, family, preemptible, continues)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 caller.uid,
                 caller.gid,
@@ -122,12 +134,19 @@ class Store:
                 job.requested_gpu,
                 job.time_limit_seconds,
                 iso(now),
+                iso(job.begin_at),
+                None if job.gpu_memory is None else str(job.gpu_memory),
+                job.estimate_bytes,
+                job.family,
+                job.preemptible,
+                job.continues,
             ),
         )
         number = row.lastrowid
         assert number is not None
         self._connection.executemany(
-            "INSERT INTO dependencies (job, after) VALUES (?, ?)", [(number, after) for after in job.after]
+            "INSERT INTO dependencies (job, after, any_end) VALUES (?, ?, ?)",
+            [(number, after, 0) for after in job.after] + [(number, after, 1) for after in job.after_any],
         )
         self._connection.executemany(
             "INSERT INTO job_data (job, path, sha256, bytes, in_place) VALUES (?, ?, ?, ?, ?)",
@@ -138,16 +157,27 @@ class Store:
 
     # The life of a job
 
-    def start_attempt(self, job: int, device: Device) -> Job:
-        """PENDING → STARTING, with a new attempt on `device`."""
+    def start_attempt(self, job: int, device: Device, gpu_memory_bytes: int | None = None) -> Job:
+        """PENDING → STARTING, with a new attempt on `device`, or on so much of its memory."""
         now = utc_now()
         with transaction(self._connection):
             current = self._expect(job, State.PENDING)
             number = current.attempt + 1
             self._connection.execute(
                 "INSERT INTO attempts (job, number, node, device_uuid, device_kind, device_index, device_name,"
-                " started_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (job, number, device.node, device.uuid, device.kind, device.index, device.name, iso(now)),
+                " started_at, gpu_memory_bytes, device_memory_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    job,
+                    number,
+                    device.node,
+                    device.uuid,
+                    device.kind,
+                    device.index,
+                    device.name,
+                    iso(now),
+                    gpu_memory_bytes,
+                    device.memory_total_bytes,
+                ),
             )
             self._move(
                 current,
@@ -233,6 +263,7 @@ class Store:
                 step.reason,
                 step.message,
                 retries_used=current.retries_used + step.uses_retry,
+                exclusive=current.exclusive or step.exclusive,
             )
         return self.job(job)
 
@@ -249,6 +280,19 @@ class Store:
         return self._note(
             job, "cancel_requested", actor, "cancel_requested = 1, message = ?", f"cancelled by {actor}"
         )
+
+    def set_reservation(self, job: int, gpu_memory_bytes: int | None) -> Job:
+        """What the job's next attempt reserves of a shared device; None gives it a whole one."""
+        what = "a whole device" if gpu_memory_bytes is None else f"{gpu_memory_bytes} bytes"
+        with transaction(self._connection):
+            current = self.job(job)
+            self._connection.execute(
+                "UPDATE jobs SET gpu_memory = coalesce(?, gpu_memory), exclusive = ? WHERE id = ?",
+                (None if gpu_memory_bytes is None else str(gpu_memory_bytes), gpu_memory_bytes is None, job),
+            )
+            message = f"it gets {what} next time"
+            self._record([Event(job, utc_now(), "reservation", DAEMON, current.attempt, message=message)])
+        return self.job(job)
 
     def set_held(self, job: int, held: bool, actor: str) -> Job:
         current = self.job(job)
@@ -354,25 +398,28 @@ class Store:
     def _select(self, where: str, values: Sequence[object], tail: str = " ORDER BY jobs.id") -> list[Job]:
         try:
             rows = self._connection.execute(f"{SELECT_JOBS} WHERE {where}{tail}", values).fetchall()
-            after = self._dependencies(rows[0]["id"] if len(rows) == 1 else None) if rows else {}
+            waits_for = self._dependencies(rows[0]["id"] if len(rows) == 1 else None) if rows else {}
         except sqlite3.OperationalError as error:
             raise StoreError(f"the store cannot be read: {error}") from error
-        return [job_of(row, after.get(row["id"], ())) for row in rows]
+        return [job_of(row, *waits_for.get(row["id"], ((), ()))) for row in rows]
 
-    def _dependencies(self, job: int | None) -> dict[int, tuple[int, ...]]:
-        """Of `job`, or of all that have not ended: after that they no longer matter."""
+    def _dependencies(self, job: int | None) -> dict[int, tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Of `job`, or of all that have not ended (after that they no longer matter): the jobs that must
+        complete, and those that must end."""
         chosen = f"(SELECT id FROM jobs WHERE state IN {UNFINISHED})" if job is None else f"({int(job)})"
-        found: dict[int, tuple[int, ...]] = {}
-        for row in self._connection.execute(f"SELECT job, after FROM dependencies WHERE job IN {chosen}"):
-            found[row["job"]] = (*found.get(row["job"], ()), row["after"])
-        return found
+        found: dict[int, tuple[list[int], list[int]]] = {}
+        for row in self._connection.execute(
+            f"SELECT job, after, any_end FROM dependencies WHERE job IN {chosen}"
+        ):
+            found.setdefault(row["job"], ([], []))[row["any_end"]].append(row["after"])
+        return {number: (tuple(after), tuple(after_any)) for number, (after, after_any) in found.items()}
 
     def blocked_for_good(self) -> list[tuple[int, int, State]]:
         """(job, dependency, its state) of PENDING jobs whose dependency has ended without success."""
         rows = self._connection.execute(
             "SELECT d.job, d.after, a.state FROM dependencies d"
             " JOIN jobs j ON j.id = d.job AND j.state = 'PENDING' JOIN jobs a ON a.id = d.after"
-            f" WHERE a.state NOT IN {UNFINISHED} AND a.state <> 'COMPLETED'"
+            f" WHERE NOT d.any_end AND a.state NOT IN {UNFINISHED} AND a.state <> 'COMPLETED'"
         )
         return [(row["job"], row["after"], State(row["state"])) for row in rows]
 

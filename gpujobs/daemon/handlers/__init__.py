@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from gpujobs.daemon.handlers import act, data, doctor, gpus, info, jobs, log, results, stop, submit, watch
+from gpujobs.daemon.handlers import (
+    act,
+    data,
+    doctor,
+    gpus,
+    info,
+    jobs,
+    log,
+    reservations,
+    results,
+    stop,
+    submit,
+    watch,
+)
 
 ROUTES = [
     ("GET", "/v1/info", info.handle),
@@ -17,6 +30,9 @@ ROUTES = [
     ("GET", "/v1/gpus", gpus.handle),
     ("POST", "/v1/gpus/drain", gpus.drain),
     ("POST", "/v1/gpus/resume", gpus.resume),
+    ("GET", "/v1/reservations", reservations.listing),
+    ("POST", "/v1/reservations", reservations.make),
+    ("POST", "/v1/reservations/{id:[0-9]+}/cancel", reservations.cancel),
     ("GET", "/v1/results", results.catalogue),
     ("GET", "/v1/results/{id:[0-9]+}/{file:.+}", results.file),
     ("POST", "/v1/stop", stop.handle),

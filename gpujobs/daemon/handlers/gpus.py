@@ -13,8 +13,8 @@ from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.daemon.wire import device_event_json, nodes_json, occupancy_json
 from gpujobs.errors import NotPermittedError
-from gpujobs.model import Caller, Device, Node, utc_now
-from gpujobs.policy import Occupancy, Snapshot, occupancies
+from gpujobs.model import Caller, Device, Node
+from gpujobs.policy import Occupancy, occupancies
 
 
 class DevicesBody(BaseModel):
@@ -65,7 +65,7 @@ def _devices(nodes: list[Node]) -> list[Device]:
 
 
 def _views(daemon: Daemon, nodes: list[Node]) -> list[Occupancy]:
-    return occupancies(Snapshot(utc_now(), (), nodes, daemon.board.allocations(), daemon.drains.reasons))
+    return occupancies(daemon.view.snapshot(nodes))
 
 
 def _answer(views: list[Occupancy], nodes: list[Node]) -> web.Response:

@@ -1,0 +1,63 @@
+"""gpujobs reserve"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from gpujobs.cli import app, output
+from gpujobs.cli.times import INSTANT
+
+HEAD = ("ID", "DEVICE", "FOR", "FROM", "UNTIL")
+
+
+@app.command("reserve", "gpujobs reserve 2 --user alice --from 18:00 --until +12h")
+@click.argument("devices", nargs=-1, metavar="[DEVICE...]")
+@click.option("--user", help="For this user's jobs.")
+@click.option("--group", help="For the jobs of the members of this UNIX group.")
+@click.option("--from", "starts_at", type=INSTANT, metavar="TIME", help="18:30, 2026-12-24T18:30 or +90m.")
+@click.option("--until", "ends_at", type=INSTANT, metavar="TIME", help="As --from; by default a day later.")
+@app.json_option
+def command(
+    devices: tuple[str, ...],
+    user: str | None,
+    group: str | None,
+    starts_at: datetime | None,
+    ends_at: datetime | None,
+    as_json: bool,
+) -> None:
+    """DEVICE is a number of `gpujobs gpus`, NODE:NUMBER, or (the beginning of) a UUID. Without one, lists the
+    reservations; `gpujobs unreserve ID` cancels one."""
+    client = app.client()
+    if not devices:
+        found = client.get("/v1/reservations")["reservations"]
+    else:
+        if (user is None) == (group is None):
+            raise click.UsageError("expected --user or --group: for whom the devices are kept.")
+        times = {"starts_at": starts_at, "ends_at": ends_at}
+        body = {"devices": list(devices), "user": user, "group": group}
+        body |= {key: at.isoformat() for key, at in times.items() if at is not None}
+        found = client.post("/v1/reservations", body)["reservations"]
+    if as_json:
+        output.print_json(found)
+    else:
+        show(found)
+
+
+def show(found: list[dict[str, Any]]) -> None:
+    if not found:
+        click.echo("nothing is reserved")
+        return
+    rows = [
+        (
+            one["id"],
+            output.device(one["device"]) if one["device"]["kind"] else one["device"]["uuid"],
+            one["user"] or f"group {one['group']}",
+            output.local_time(one["starts_at"]),
+            output.local_time(one["ends_at"]),
+        )
+        for one in found
+    ]
+    click.echo("\n".join(output.table(HEAD, rows, flexible=2)))

@@ -1,0 +1,104 @@
+"""`/v1/reservations`: devices that are kept for a user or a group for some time."""
+
+from __future__ import annotations
+
+import pwd
+from datetime import datetime, timedelta
+from typing import Any
+
+from aiohttp import web
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.drains import named
+from gpujobs.daemon.handlers.query import body_of
+from gpujobs.daemon.identity import require_admin
+from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.errors import UsageError
+from gpujobs.model import Device, iso, utc_now
+from gpujobs.policy import Reservation
+from gpujobs.policy.reservations import check_reservation
+
+
+class ReservationBody(BaseModel):
+    """Without `starts_at` it begins now; without `ends_at` it lasts as long as the site says."""
+
+    model_config = ConfigDict(extra="forbid")
+    devices: list[str] = Field(min_length=1)
+    user: str | None = None
+    group: str | None = None
+    starts_at: AwareDatetime | None = None
+    ends_at: AwareDatetime | None = None
+
+
+async def listing(request: web.Request) -> web.Response:
+    daemon = daemon_of(request)
+    return _answer(daemon, daemon.store.reservations.current())
+
+
+async def make(request: web.Request) -> web.Response:
+    """For every device or for none."""
+    daemon, caller, body = daemon_of(request), caller_of(request), await body_of(request, ReservationBody)
+    require_admin(caller, "reserve devices")
+    devices = named(_devices(daemon), body.devices)
+    _require_known(body)
+    now = utc_now()
+    wanted = [_reservation(daemon, body, device, now) for device in devices]
+    existing = daemon.store.reservations.current()
+    for one in wanted:
+        check_reservation(one, existing, [d.uuid for d in devices], now, daemon.rules.reservations)
+    made = [daemon.store.reservations.add(one, caller.user) for one in wanted]
+    daemon.dispatcher.wake()
+    return _answer(daemon, made, status=201)
+
+
+async def cancel(request: web.Request) -> web.Response:
+    daemon, caller = daemon_of(request), caller_of(request)
+    require_admin(caller, "cancel reservations")
+    daemon.store.reservations.cancel(int(request.match_info["id"]), caller.user)
+    daemon.dispatcher.wake()
+    return _answer(daemon, daemon.store.reservations.current())
+
+
+def _devices(daemon: Daemon) -> list[Device]:
+    return [device for node in daemon.nodes.known for device in node.devices]
+
+
+def _require_known(body: ReservationBody) -> None:
+    if body.user is not None:
+        try:
+            pwd.getpwnam(body.user)
+        except KeyError:
+            raise UsageError(f"{body.user} is not a user of this machine") from None
+
+
+def _reservation(daemon: Daemon, body: ReservationBody, device: Device, now: datetime) -> Reservation:
+    starts_at = body.starts_at or now
+    default = timedelta(seconds=daemon.rules.reservations.default_seconds)
+    return Reservation(
+        0, device.uuid, starts_at, body.ends_at or starts_at + default, body.user, body.group
+    )
+
+
+def _answer(daemon: Daemon, found: list[Reservation], status: int = 200) -> web.Response:
+    devices = {device.uuid: device for device in _devices(daemon)}
+    return web.json_response(
+        {"reservations": [reservation_json(one, devices.get(one.device_uuid)) for one in found]},
+        status=status,
+    )
+
+
+def reservation_json(one: Reservation, device: Device | None) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "device": {
+            "uuid": one.device_uuid,
+            "kind": device.kind if device else None,
+            "index": device.index if device else None,
+            "node": device.node if device else None,
+        },
+        "user": one.user,
+        "group": one.group,
+        "starts_at": iso(one.starts_at),
+        "ends_at": iso(one.ends_at),
+    }
