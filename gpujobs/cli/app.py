@@ -25,6 +25,7 @@ COMMANDS = {
     "hold": "Keep waiting jobs from starting.",
     "release": "Let held jobs start.",
     "requeue": "Queue jobs that have ended again.",
+    "prioritize": "Give jobs another priority; the higher starts first.",
     "results": "List models and predictions, or one job's files.",
     "fetch": "Copy a job's results, as your own files.",
     "doctor": "Check the installation.",

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from gpujobs.cluster.link import ClusterLink
+from gpujobs.daemon.access import Gatekeeper
 from gpujobs.daemon.board import Board
 from gpujobs.daemon.nodes import Nodes
 from gpujobs.daemon.specs import Specs
 from gpujobs.errors import GpujobsError, LaunchError, MachineError
 from gpujobs.lifecycle import Finish, Requeue, follow_up
-from gpujobs.model import Job, Reason, State, from_iso, iso, utc_now
+from gpujobs.model import Job, Reason, Share, State, from_iso, iso, utc_now
 from gpujobs.paths import StatePaths
+from gpujobs.results.handover import give_away
 from gpujobs.store.store import DAEMON, StaleTransitionError, Store
 
 RETRY_COLLECTING_SECONDS = 10.0
@@ -37,7 +39,7 @@ class Attempts:
         specs: Specs,
         paths: StatePaths,
         *,
-        gives_away_results: bool,
+        gatekeeper: Gatekeeper,
         on_change: Callable[[], None],
     ) -> None:
         self._store = store
@@ -46,7 +48,7 @@ class Attempts:
         self._link = link
         self._specs = specs
         self._paths = paths
-        self._gives_away_results = gives_away_results
+        self._gatekeeper = gatekeeper
         self._on_change = on_change
         self._tasks: set[asyncio.Task[None]] = set()
         self._concluding: set[int] = set()
@@ -165,8 +167,9 @@ class Attempts:
         await self._link.call(
             job.current.node, "collect", job=job.id, attempt=job.attempt, destination=str(staging)
         )
-        if self._gives_away_results:
-            await asyncio.to_thread(_give_to, staging, job.uid, self._store.gid(job.id))
+        if self._gatekeeper.is_site:
+            readers = self._gatekeeper.share_gid if job.share is Share.LAB else None
+            await asyncio.to_thread(give_away, staging, job.uid, self._store.gid(job.id), readers)
         staging.rename(target)
         _fsync_directory(self._paths.results)
         return target
@@ -258,15 +261,6 @@ def _ended(reason: Reason, message: str) -> dict[str, Any]:
         "exit": {"code": None, "signal": None},
         "ended_at": iso(utc_now()),
     }
-
-
-def _give_to(root: Path, uid: int, gid: int) -> None:
-    """Makes a collected directory the user's. Nobody else can reach it meanwhile: its parent's
-    staging names are the daemon's own and mode 0700."""
-    for directory, _, files in os.walk(root, topdown=False):
-        for name in files:
-            os.chown(Path(directory) / name, uid, gid, follow_symlinks=False)
-        os.chown(directory, uid, gid, follow_symlinks=False)
 
 
 def _fsync_directory(path: Path) -> None:

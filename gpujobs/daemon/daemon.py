@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from gpujobs import siteconfig
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.cluster.settings import ClusterSettings
 from gpujobs.config import Settings
+from gpujobs.daemon.access import Gatekeeper
 from gpujobs.daemon.attempts import Attempts
 from gpujobs.daemon.board import Board
 from gpujobs.daemon.dispatch import Dispatcher
@@ -51,6 +53,8 @@ class Daemon:
         self.started_at = utc_now()
         self.paths = StatePaths(settings.state_dir)
         self.node_name = socket.gethostname()
+        self.site = siteconfig.read(settings.config)
+        self.gatekeeper = Gatekeeper(mode is Mode.SITE, self.site.access)
         self.store = Store(self.paths.database)
         self.board = Board(self.store.unfinished())
         self.link = ClusterLink(
@@ -69,7 +73,7 @@ class Daemon:
             self.link,
             self.specs,
             self.paths,
-            gives_away_results=site,
+            gatekeeper=self.gatekeeper,
             on_change=self._changed,
         )
         self.dispatcher = Dispatcher(self.store, self.board, self.nodes, self.attempts.launch)
@@ -151,14 +155,14 @@ class Daemon:
         self._changed()
         return job
 
-    def stop(self, mode: StopMode) -> list[int]:
+    def stop(self, mode: StopMode, actor: str) -> list[int]:
         """Begins to end; returns the jobs that are running. An embedded daemon that others use
         meanwhile ends when their jobs have."""
         self.dispatcher.draining = mode is not StopMode.NOW
         running = self.board.active()
         if mode is StopMode.CANCEL:
             for job in running:
-                self._work.append(asyncio.create_task(self.cancel(job, "gpujobs stop --cancel")))
+                self._work.append(asyncio.create_task(self.cancel(job, actor)))
         elif mode is StopMode.NOW and self.mode is not Mode.EMBEDDED:
             self.ended.set()
         self._stop_when_idle = True

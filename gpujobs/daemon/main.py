@@ -17,6 +17,7 @@ from gpujobs.daemon.daemon import Daemon, Mode, StopMode
 from gpujobs.daemon.server import listen, start_server
 from gpujobs.errors import MachineError, UsageError
 from gpujobs.paths import StatePaths
+from gpujobs.store.store import DAEMON
 
 LOCK_WAIT_SECONDS = 15.0
 """A daemon that is closing (Ray takes a second or two) holds the lock until its end."""
@@ -147,6 +148,6 @@ def _follow_lifeline(daemon: Daemon, descriptor: int) -> None:
 
     def user_has_gone() -> None:
         loop.remove_reader(descriptor)
-        daemon.stop(StopMode.NOW)
+        daemon.stop(StopMode.NOW, DAEMON)
 
     loop.add_reader(descriptor, user_has_gone)

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gpujobs.daemon.daemon import Daemon, Mode
 from gpujobs.daemon.handlers import ROUTES
-from gpujobs.daemon.identity import admit, caller_of
+from gpujobs.daemon.identity import peer_of
 from gpujobs.daemon.keys import CALLER, DAEMON
 from gpujobs.errors import (
     GpujobsError,
@@ -71,9 +71,10 @@ def listen(path: Path, mode: Mode) -> socket.socket:
 
 @web.middleware
 async def _identity(request: web.Request, handler: Handler) -> web.StreamResponse:
-    caller = caller_of(request)
-    admit(caller, request.app[DAEMON].mode)
-    request[CALLER] = caller
+    if request.transport is None:
+        raise NotPermittedError("the connection was closed")
+    caller = peer_of(request.transport.get_extra_info("socket"))
+    request[CALLER] = request.app[DAEMON].gatekeeper.admit(caller)
     return await handler(request)
 
 

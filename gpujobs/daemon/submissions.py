@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from gpujobs.daemon.identity import require_owner
+from gpujobs.daemon.access import Gatekeeper, may_read, require
 from gpujobs.errors import GpujobsError, JobFileError, Problem, UsageError
 from gpujobs.jobfile import ResolvedJob, expand
-from gpujobs.model import Caller, Device, DeviceKind, State
+from gpujobs.model import MAX_PRIORITY, Caller, Device, DeviceKind, Share, State
 from gpujobs.store.store import DataReference, NewJob, Store
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -38,7 +38,7 @@ class FileBody(_Body):
 
 class OptionsBody(_Body):
     name: str | None = None
-    priority: int | None = Field(default=None, ge=-1_000_000, le=1_000_000)
+    priority: int | None = Field(default=None, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     hold: bool = False
     after: list[int] = []
     retries: int | None = Field(default=None, ge=0, le=100)
@@ -123,19 +123,20 @@ def _reference(file: FileBody, job: ResolvedJob, path: str) -> DataReference:
     return DataReference(path, described.sha256, described.bytes)
 
 
-def new_jobs(prepared: Sequence[Prepared], options: OptionsBody) -> list[NewJob]:
+def new_jobs(prepared: Sequence[Prepared], options: OptionsBody, default_share: Share) -> list[NewJob]:
     if options.name is not None and len(prepared) > 1:
         raise UsageError(f"--name is for one job; these files make {len(prepared)}")
-    return [_new_job(job, options) for job in prepared]
+    return [_new_job(job, options, default_share) for job in prepared]
 
 
-def _new_job(prepared: Prepared, options: OptionsBody) -> NewJob:
+def _new_job(prepared: Prepared, options: OptionsBody, default_share: Share) -> NewJob:
     resolved = prepared.resolved
+    share = Share(resolved.share or default_share)
     job = NewJob(
         name=resolved.name,
         path=prepared.file.path,
         source=prepared.file.text,
-        resolved=resolved.resolved,
+        resolved={**resolved.resolved, "share": share.value},
         priority=resolved.priority,
         held=options.hold,
         retries=resolved.retries,
@@ -144,6 +145,7 @@ def _new_job(prepared: Prepared, options: OptionsBody) -> NewJob:
         group=resolved.group,
         after=tuple(dict.fromkeys(options.after)),
         data=prepared.data,
+        share=share,
     )
     if options.name is not None:
         job = replace(job, name=options.name, resolved={**job.resolved, "name": options.name})
@@ -188,9 +190,27 @@ def check_models(store: Store, caller: Caller, prepared: Sequence[Prepared]) -> 
             trained = store.job(job.resolved.trained_by)
         except UsageError as error:
             raise JobFileError([Problem(*where, error.message)]) from None
-        require_owner(caller, trained, "use the model of")
+        require(may_read, caller, trained, "use the model of")
         if trained.results is None or trained.state is not State.COMPLETED:
             raise JobFileError([Problem(*where, f"job {trained.id} is {trained.state} and has no model")])
+
+
+def check_share(prepared: Sequence[Prepared], gatekeeper: Gatekeeper) -> None:
+    """`share: lab` needs a group to share with. Raises JobFileError."""
+    if gatekeeper.share_gid is not None:
+        return
+    why = (
+        "this site has no share group ([access] share_group of its gpujobs.toml)"
+        if gatekeeper.is_site
+        else "this is a personal daemon, which serves its own user only"
+    )
+    problems = [
+        Problem(job.file.path, job.resolved.line_of("share"), f"share is lab, but {why}; expected private")
+        for job in prepared
+        if job.resolved.share == Share.LAB
+    ]
+    if problems:
+        raise JobFileError(list(dict.fromkeys(problems)))
 
 
 def check_dependencies(store: Store, after: Sequence[int]) -> None:

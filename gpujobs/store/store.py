@@ -16,7 +16,7 @@ from typing import Any
 
 from gpujobs.errors import StoreError, UsageError
 from gpujobs.lifecycle import Finish, Requeue, check_transition
-from gpujobs.model import Attempt, Caller, Device, Event, Job, Reason, State, iso, utc_now
+from gpujobs.model import Attempt, Caller, Device, Event, Job, Reason, Share, State, iso, utc_now
 from gpujobs.store.database import connect, transaction
 from gpujobs.store.rows import SELECT_JOBS, attempt_of, event_of, event_values, job_of
 
@@ -53,6 +53,7 @@ class NewJob:
     group: str | None
     after: tuple[int, ...]
     data: tuple[DataReference, ...]
+    share: Share = Share.PRIVATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +80,27 @@ class Store:
 
     # Submitting
 
-    def submit(self, caller: Caller, request_key: str, jobs: Sequence[NewJob]) -> list[Job]:
-        """Stores the jobs, or gives those that the same request of the same user has made before."""
+    def submit(
+        self, caller: Caller, request_key: str, jobs: Sequence[NewJob], actor: str | None = None
+    ) -> list[Job]:
+        """Stores the jobs, or gives those that the same request of the same user has made before.
+        `actor` is who has asked, where that is not the user whose jobs they become."""
         with transaction(self._connection):
             known = self.of_request(caller.uid, request_key)
             if known:
                 return known
             now = utc_now()
-            ids = [self._insert(caller, request_key, index, job, now) for index, job in enumerate(jobs)]
+            ids = [
+                self._insert(caller, request_key, index, job, now, actor or caller.user)
+                for index, job in enumerate(jobs)
+            ]
             return self._select("jobs.id BETWEEN ? AND ?", (ids[0], ids[-1])) if ids else []
 
     def of_request(self, uid: int, request_key: str) -> list[Job]:
         """The jobs that a submission with this key has made; none where there was no such one."""
         return self._select("jobs.uid = ? AND jobs.request_key = ?", (uid, request_key))
 
-    def _insert(self, caller: Caller, key: str, index: int, job: NewJob, now: datetime) -> int:
+    def _insert(self, caller: Caller, key: str, index: int, job: NewJob, now: datetime, actor: str) -> int:
         execute = self._connection.execute
         spec = execute(
             "INSERT INTO specs (path, source, resolved) VALUES (?, ?, ?)",
@@ -102,8 +109,8 @@ class Store:
         reason = Reason.HELD if job.held else Reason.NONE
         row = execute(
             "INSERT INTO jobs (uid, gid, user, request_key, request_index, name, sweep, spec, reason, priority,"
-            " held, retries, requested_gpu, time_limit_seconds, submitted_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " held, retries, requested_gpu, time_limit_seconds, share, submitted_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 caller.uid,
                 caller.gid,
@@ -119,6 +126,7 @@ class Store:
                 job.retries,
                 job.requested_gpu,
                 job.time_limit_seconds,
+                job.share,
                 iso(now),
             ),
         )
@@ -131,7 +139,7 @@ class Store:
             "INSERT INTO job_data (job, path, sha256, bytes, in_place) VALUES (?, ?, ?, ?, ?)",
             [(number, d.path, d.sha256, d.bytes, d.in_place) for d in job.data],
         )
-        self._record([Event(number, now, "submitted", caller.user, to_state=State.PENDING, reason=reason)])
+        self._record([Event(number, now, "submitted", actor, to_state=State.PENDING, reason=reason)])
         return number
 
     # The life of a job
@@ -256,12 +264,26 @@ class Store:
         kind = "held" if held else "released"
         return self._note(job, kind, actor, f"held = {int(held)}, reason = ?", reason)
 
-    def _note(self, job: int, kind: str, actor: str, assignment: str, value: str) -> Job:
+    def set_priority(self, job: int, priority: int, actor: str) -> Job:
+        current = self.job(job)
+        if current.state.is_final:
+            raise UsageError(f"job {job} is {current.state}; only a job that has not ended has a priority")
+        change = f"from {current.priority} to {priority}"
+        return self._note(job, "prioritized", actor, "priority = ?", priority, change)
+
+    def note_requeue(self, job: int, actor: str) -> Job:
+        """Remembers who has sent a job that has started back to the queue; its attempt is still to end."""
+        return self._note(job, "requeue_requested", actor, "message = ?", f"requeued by {actor}")
+
+    def _note(
+        self, job: int, kind: str, actor: str, assignment: str, value: str | int, message: str = ""
+    ) -> Job:
         """A change that is no change of state, with its event."""
         with transaction(self._connection):
             current = self.job(job)
             self._connection.execute(f"UPDATE jobs SET {assignment} WHERE id = ?", (value, job))
-            self._record([Event(job, utc_now(), kind, actor, attempt=current.attempt or None)])
+            event = Event(job, utc_now(), kind, actor, attempt=current.attempt or None, message=message)
+            self._record([event])
         return self.job(job)
 
     def _expect(self, job: int, state: State, attempt: int | None = None) -> Job:

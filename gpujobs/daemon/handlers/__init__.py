@@ -13,6 +13,7 @@ ROUTES = [
     ("GET", "/v1/jobs/{id:[0-9]+}", jobs.show),
     ("GET", "/v1/jobs/{id:[0-9]+}/log", log.handle),
     ("POST", "/v1/jobs/{action:cancel|hold|release|requeue}", act.handle),
+    ("POST", "/v1/jobs/prioritize", act.prioritize),
     ("GET", "/v1/watch", watch.handle),
     ("GET", "/v1/gpus", gpus.handle),
     ("GET", "/v1/results", results.catalogue),
