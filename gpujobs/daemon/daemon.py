@@ -17,8 +17,10 @@ from gpujobs.daemon.access import Gatekeeper
 from gpujobs.daemon.attempts import Attempts
 from gpujobs.daemon.board import Board
 from gpujobs.daemon.dispatch import Dispatcher
+from gpujobs.daemon.gate import Turns
 from gpujobs.daemon.nodes import Nodes
 from gpujobs.daemon.specs import Specs
+from gpujobs.daemon.uploads import Uploads
 from gpujobs.errors import GpujobsError
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Device, Job, NodeStatus, Reason, State, utc_now
@@ -65,6 +67,8 @@ class Daemon:
         )
         self.nodes = Nodes(self.link, self.node_name)
         site = mode is Mode.SITE
+        self.turns = Turns()
+        self.uploads = Uploads(self.store, self.paths, self.site.quotas if site else None)
         self.specs = Specs(self.store, self.paths, changes_identity=site, require_gpu=settings.require_gpu)
         self.attempts = Attempts(
             self.store,
@@ -83,6 +87,7 @@ class Daemon:
         self._work: list[asyncio.Task[Any]] = []
 
     async def start(self) -> None:
+        self.uploads.remove_partial()
         await self.link.start()
         self.attempts.cancel_blocked()
         self._work.append(asyncio.create_task(self.dispatcher.run()))

@@ -14,7 +14,7 @@ from typing import Any
 
 from gpujobs.config import Settings
 from gpujobs.daemon.daemon import Daemon, Mode, StopMode
-from gpujobs.daemon.server import listen, start_server
+from gpujobs.daemon.server import listen, serving
 from gpujobs.errors import MachineError, UsageError
 from gpujobs.paths import StatePaths
 from gpujobs.store.store import DAEMON
@@ -46,16 +46,15 @@ def serve(settings: Settings, *, ready_fd: int | None = None, lifeline_fd: int |
 async def _run(settings: Settings, lock: int, ready_fd: int | None, lifeline_fd: int | None) -> None:
     daemon = Daemon(settings)
     await daemon.start()
-    runner = await start_server(daemon, listen(settings.socket, daemon.mode))
-    _listen_to_signals(daemon)
-    if lifeline_fd is not None:
-        _follow_lifeline(daemon, lifeline_fd)
-    _announce(ready_fd, settings.socket, daemon)
-    await daemon.ended.wait()
-    log.info("closing")
-    note_in_lock(lock, "closing")
-    settings.socket.unlink(missing_ok=True)
-    await runner.cleanup()
+    async with serving(daemon, listen(settings.socket, daemon.mode)):
+        _listen_to_signals(daemon)
+        if lifeline_fd is not None:
+            _follow_lifeline(daemon, lifeline_fd)
+        _announce(ready_fd, settings.socket, daemon)
+        await daemon.ended.wait()
+        log.info("closing")
+        note_in_lock(lock, "closing")
+        settings.socket.unlink(missing_ok=True)
     await daemon.close()
 
 

@@ -8,15 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from gpujobs.daemon.access import Gatekeeper, may_read, require
 from gpujobs.errors import GpujobsError, JobFileError, Problem, UsageError
 from gpujobs.jobfile import ResolvedJob, expand
+from gpujobs.jobfile.schema import Name
 from gpujobs.model import MAX_PRIORITY, Caller, Device, DeviceKind, Share, State
 from gpujobs.store.store import DataReference, NewJob, Store
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+PathText = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
 
 
 class _Body(BaseModel):
@@ -25,13 +29,13 @@ class _Body(BaseModel):
 
 class DataBody(_Body):
     sha256: Sha256
-    bytes: int = Field(ge=0)
-    in_place: str | None = None
+    bytes: int = Field(ge=0, lt=1 << 62)
+    in_place: PathText | None = None
     """The absolute path, where the job file asks for the file to be used where it lies."""
 
 
 class FileBody(_Body):
-    path: str
+    path: PathText
     text: str
     data: dict[str, DataBody] = {}
 
@@ -40,7 +44,7 @@ class OptionsBody(_Body):
     name: str | None = None
     priority: int | None = Field(default=None, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     hold: bool = False
-    after: list[int] = []
+    after: list[int] = Field(default=[], max_length=1000)
     retries: int | None = Field(default=None, ge=0, le=100)
 
 
@@ -48,8 +52,8 @@ class SubmissionBody(_Body):
     """The body of `POST /v1/jobs` and `POST /v1/check` (docs/protocol.md, section 1)."""
 
     request_key: str = Field(default="", max_length=200)
-    files: list[FileBody] = Field(min_length=1)
-    set: dict[str, str] = {}
+    files: list[FileBody] = Field(min_length=1, max_length=10_000)
+    set: dict[str, str] = Field(default={}, max_length=1000)
     options: OptionsBody = OptionsBody()
 
 
@@ -126,7 +130,17 @@ def _reference(file: FileBody, job: ResolvedJob, path: str) -> DataReference:
 def new_jobs(prepared: Sequence[Prepared], options: OptionsBody, default_share: Share) -> list[NewJob]:
     if options.name is not None and len(prepared) > 1:
         raise UsageError(f"--name is for one job; these files make {len(prepared)}")
+    _require_name(options.name)
     return [_new_job(job, options, default_share) for job in prepared]
+
+
+def _require_name(name: str | None) -> None:
+    try:
+        TypeAdapter(Name | None).validate_python(name)
+    except ValidationError:
+        raise UsageError(
+            f"--name {ascii(name)[:60]}: expected a name of 1 to 100 printable characters without /"
+        ) from None
 
 
 def _new_job(prepared: Prepared, options: OptionsBody, default_share: Share) -> NewJob:

@@ -23,6 +23,9 @@ from gpujobs.store.rows import SELECT_JOBS, attempt_of, event_of, event_values, 
 DAEMON = "gpujobs"
 """The actor of events that no person caused."""
 
+MAX_ID = (1 << 63) - 1
+"""Of SQLite's integers."""
+
 UNFINISHED = "('PENDING', 'STARTING', 'RUNNING', 'COMPLETING')"
 
 
@@ -330,7 +333,7 @@ class Store:
 
     def job(self, job: int) -> Job:
         """Raises UsageError where there is no such job."""
-        found = self._select("jobs.id = ?", (job,))
+        found = self._select("jobs.id = ?", (job,)) if job <= MAX_ID else []
         if not found:
             raise UsageError(f"job {job} does not exist")
         return found[0]
@@ -426,6 +429,27 @@ class Store:
                 "INSERT OR IGNORE INTO data (uid, sha256, bytes, stored_at) VALUES (?, ?, ?, ?)",
                 (uid, sha256, size, iso(utc_now())),
             )
+
+    def data_bytes(self, uid: int) -> int:
+        """The size of all that this user has uploaded and that is kept."""
+        query = "SELECT coalesce(sum(bytes), 0) FROM data WHERE uid = ?"
+        return int(self._connection.execute(query, (uid,)).fetchone()[0])
+
+    def unused_data(self, uid: int, before: datetime) -> list[tuple[str, int]]:
+        """(hash, bytes) of this user's data that was uploaded earlier than `before` and that no job which has
+        not ended uses; the oldest first."""
+        rows = self._connection.execute(
+            "SELECT sha256, bytes FROM data WHERE uid = ? AND stored_at < ? AND sha256 NOT IN ("
+            "  SELECT d.sha256 FROM job_data d JOIN jobs j ON j.id = d.job"
+            f"  WHERE j.uid = ? AND d.in_place IS NULL AND j.state IN {UNFINISHED}"
+            ") ORDER BY stored_at",
+            (uid, iso(before), uid),
+        )
+        return [(row["sha256"], row["bytes"]) for row in rows]
+
+    def forget_data(self, uid: int, sha256: str) -> None:
+        with transaction(self._connection):
+            self._connection.execute("DELETE FROM data WHERE uid = ? AND sha256 = ?", (uid, sha256))
 
     def has_data(self, uid: int, sha256: str) -> bool:
         """Whether this very user has uploaded these bytes: knowing a hash is not permission."""

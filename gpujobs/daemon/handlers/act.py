@@ -111,7 +111,12 @@ async def _requeue(daemon: Daemon, caller: Caller, job: Job) -> Job:
 
 
 def _copy(daemon: Daemon, job: Job) -> NewJob:
-    spec = daemon.store.spec(job.id)
+    spec, data = daemon.store.spec(job.id), daemon.store.data(job.id)
+    for one in data:
+        if one.in_place is None and not daemon.store.has_data(job.uid, one.sha256):
+            raise UsageError(
+                f"job {job.id}: its data file {one.path} is no longer kept; submit the job again"
+            )
     return NewJob(
         name=job.name,
         path=spec.path,
@@ -124,7 +129,7 @@ def _copy(daemon: Daemon, job: Job) -> NewJob:
         time_limit_seconds=job.time_limit_seconds,
         group=job.group,
         after=(),
-        data=tuple(daemon.store.data(job.id)),
+        data=tuple(data),
         share=job.share,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -58,10 +59,14 @@ async def check(request: web.Request) -> web.Response:
 
 
 async def _prepare(daemon: Daemon, caller: Caller, body: SubmissionBody) -> list[Prepared] | Needs:
-    prepared = prepare(daemon.store, caller, resolve(body))
-    if not isinstance(prepared, Needs) and any(p.resolved.requested_gpu is not None for p in prepared):
-        check_devices(prepared, await daemon.devices())
+    # In a thread: a file of a MiB takes seconds, in which the others want to be answered.
+    resolved = await asyncio.to_thread(resolve, body)
+    asks_for_gpu = any(job.requested_gpu is not None for _, job in resolved)
+    devices = await daemon.devices() if asks_for_gpu else []
+    # Nothing is awaited from here to the commit, so that the data which is here cannot make way for other.
+    prepared = prepare(daemon.store, caller, resolved)
     if not isinstance(prepared, Needs):
+        check_devices(prepared, devices)
         check_models(daemon.store, caller, prepared)
         check_share(prepared, daemon.gatekeeper)
     return prepared
