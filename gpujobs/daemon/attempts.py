@@ -20,6 +20,7 @@ from gpujobs.lifecycle import Finish, Requeue, follow_up
 from gpujobs.model import Job, Reason, Share, State, from_iso, iso, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.results.handover import give_away
+from gpujobs.siteconfig import Quotas
 from gpujobs.store.store import DAEMON, StaleTransitionError, Store
 
 RETRY_COLLECTING_SECONDS = 10.0
@@ -40,6 +41,7 @@ class Attempts:
         paths: StatePaths,
         *,
         gatekeeper: Gatekeeper,
+        quotas: Quotas,
         on_change: Callable[[], None],
     ) -> None:
         self._store = store
@@ -49,6 +51,7 @@ class Attempts:
         self._specs = specs
         self._paths = paths
         self._gatekeeper = gatekeeper
+        self._quotas = quotas
         self._on_change = on_change
         self._tasks: set[asyncio.Task[None]] = set()
         self._concluding: set[int] = set()
@@ -108,6 +111,8 @@ class Attempts:
             log.info("job %d: %s came late: %s", job, what, stale)
         except GpujobsError as error:
             log.error("job %d: %s was not recorded: %s", job, what, error)
+        except Exception:  # the event of one job must not end the link to the cluster
+            log.exception("job %d: %s was not recorded", job, what)
 
     def _mark_running(self, job: int, attempt: int, pid: int, at: str | None) -> None:
         self._board.put(self._store.mark_running(job, attempt, pid, from_iso(at) or utc_now()))
@@ -165,7 +170,12 @@ class Attempts:
         staging = self._paths.results / f".staging-{job.id}-{job.attempt}"
         await asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True)
         await self._link.call(
-            job.current.node, "collect", job=job.id, attempt=job.attempt, destination=str(staging)
+            job.current.node,
+            "collect",
+            job=job.id,
+            attempt=job.attempt,
+            limit_bytes=self._quotas.results,
+            destination=str(staging),
         )
         if self._gatekeeper.is_site:
             readers = self._gatekeeper.share_gid if job.share is Share.LAB else None

@@ -69,7 +69,9 @@ class Daemon:
         site = mode is Mode.SITE
         self.turns = Turns()
         self.uploads = Uploads(self.store, self.paths, self.site.quotas if site else None)
-        self.specs = Specs(self.store, self.paths, changes_identity=site, require_gpu=settings.require_gpu)
+        self.specs = Specs(
+            self.store, self.paths, self.site, changes_identity=site, require_gpu=settings.require_gpu
+        )
         self.attempts = Attempts(
             self.store,
             self.board,
@@ -78,6 +80,7 @@ class Daemon:
             self.specs,
             self.paths,
             gatekeeper=self.gatekeeper,
+            quotas=self.site.quotas,
             on_change=self._changed,
         )
         self.dispatcher = Dispatcher(self.store, self.board, self.nodes, self.attempts.launch)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
+import platform
 import signal
 from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+
+KEYCTL_JOIN_SESSION_KEYRING = 1
+SYS_KEYCTL = {"x86_64": 250, "aarch64": 219}
+"""Its number by architecture; libc has no function for it."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -21,6 +28,18 @@ def prctl(option: int, value: int) -> None:
     if _libc.prctl(option, value, 0, 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"prctl({option}, {value}): {os.strerror(code)}")
+
+
+def new_session_keyring() -> None:
+    """Leaves the inherited session keyring, with the keys of who has started the daemon, for an empty one. A
+    kernel without keyrings has none to leave."""
+    number = SYS_KEYCTL.get(platform.machine())
+    if number is None:
+        return
+    if _libc.syscall(ctypes.c_long(number), ctypes.c_long(KEYCTL_JOIN_SESSION_KEYRING), None) < 0:
+        code = ctypes.get_errno()
+        if code != errno.ENOSYS:
+            raise OSError(code, f"keyctl: {os.strerror(code)}")
 
 
 def clear_environment() -> None:
