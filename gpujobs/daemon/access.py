@@ -80,12 +80,27 @@ class Gatekeeper:
 
     @property
     def default_share(self) -> Share:
-        return Share.LAB if self.is_site and self.access.share_by_default else Share.PRIVATE
+        shares = self.access.share_by_default and self.share_gid is not None
+        return Share.LAB if shares else Share.PRIVATE
 
     def missing_groups(self) -> list[str]:
         """Those that the configuration names and the machine does not know."""
         named = (self.access.admin_group, self.access.share_group)
-        return [name for name in named if name is not None and group_id(name) is None]
+        return [name for name in named if self.is_site and name is not None and group_id(name) is None]
+
+    def describe(self) -> str:
+        """The mode and who may do what, for `serve`, `doctor` and the log."""
+        if not self.is_site:
+            own = user_name(os.geteuid())
+            return f"personal daemon: serves {own} only and refuses everybody else; jobs run as {own}"
+        admins, readers = self.access.admin_group, self.access.share_group
+        return (
+            "site daemon: serves everybody on this machine; each job runs as the user who submitted it; "
+            f"admins: root{f' and group {admins}' if admins else ''}; results are private"
+            + (f", or with share: lab read by group {readers}" if readers else "")
+            + (" (the default)" if readers and self.access.share_by_default else "")
+            + ("; other people's names are hidden" if self.access.hide_names else "")
+        )
 
 
 def group_id(name: str | None) -> int | None:

@@ -32,6 +32,7 @@ def serve(settings: Settings, *, ready_fd: int | None = None, lifeline_fd: int |
     mode = Mode(settings.mode)
     prepare_state(paths, mode)
     lock = lock_state(paths.lock)
+    os.chdir("/")  # where nobody else can put a module, and no file system is kept from being unmounted
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -54,6 +55,7 @@ async def _run(settings: Settings, lock: int, ready_fd: int | None, lifeline_fd:
         await daemon.ended.wait()
         log.info("closing")
         note_in_lock(lock, "closing")
+        notify_systemd("STOPPING=1")
         settings.socket.unlink(missing_ok=True)
     await daemon.close()
 
@@ -125,15 +127,27 @@ def note_in_lock(descriptor: int, word: str) -> None:
 
 
 def _announce(ready_fd: int | None, path: Path, daemon: Daemon) -> None:
+    log.info("%s", daemon.gatekeeper.describe())
+    for name in daemon.gatekeeper.missing_groups():
+        log.warning("the configuration names group %s, which this machine does not have", name)
     log.info("serving %s on %s, as a %s daemon", daemon.paths.root, path, daemon.mode)
     if ready_fd is not None:
         os.write(ready_fd, b"ready\n")
         os.close(ready_fd)
+    notify_systemd(f"READY=1\nSTATUS={daemon.mode} daemon on {path}")
+
+
+def notify_systemd(state: str) -> None:
+    """sd_notify(3). Nothing where systemd did not start us; a supervisor that is gone is no error either."""
     address = os.environ.get("NOTIFY_SOCKET")
-    if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        try:
             notify.connect("\0" + address[1:] if address.startswith("@") else address)
-            notify.send(b"READY=1")
+            notify.send(state.encode())
+        except OSError as error:
+            log.warning("systemd was not told %s: %s", state.partition("\n")[0], error)
 
 
 def _listen_to_signals(daemon: Daemon) -> None:

@@ -227,6 +227,25 @@ def check_share(prepared: Sequence[Prepared], gatekeeper: Gatekeeper) -> None:
         raise JobFileError(list(dict.fromkeys(problems)))
 
 
+def check_retries(prepared: Sequence[Prepared], options: OptionsBody, most: int) -> None:
+    """Raises UsageError or JobFileError where more attempts are asked for than the site allows."""
+    if options.retries is not None:
+        if options.retries > most:
+            raise UsageError(f"--retries {options.retries}: this site allows at most {most}")
+        return
+    problems = [
+        Problem(
+            job.file.path,
+            job.resolved.line_of("retries"),
+            f"retries is {job.resolved.retries}; this site allows at most {most}",
+        )
+        for job in prepared
+        if job.resolved.retries > most
+    ]
+    if problems:
+        raise JobFileError(list(dict.fromkeys(problems)))
+
+
 def check_dependencies(store: Store, after: Sequence[int]) -> None:
     """A dependency must exist and be able to succeed. Raises UsageError."""
     for job in store.jobs(after):

@@ -17,6 +17,7 @@ from gpujobs.daemon.submissions import (
     check_dependencies,
     check_devices,
     check_models,
+    check_retries,
     check_share,
     new_jobs,
     prepare,
@@ -69,6 +70,7 @@ async def _prepare(daemon: Daemon, caller: Caller, body: SubmissionBody) -> list
         check_devices(prepared, devices)
         check_models(daemon.store, caller, prepared)
         check_share(prepared, daemon.gatekeeper)
+        check_retries(prepared, body.options, daemon.settings.max_retries)
     return prepared
 
 
