@@ -7,8 +7,12 @@ it finds what is left one by one, which a process that forks and exits faster th
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
+
+
+REMOVE_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +29,16 @@ class Cgroup:
             (self.path / "cgroup.kill").write_text("1")
 
     def remove(self) -> None:
-        """Does nothing while a process is in it."""
-        with contextlib.suppress(OSError):
-            self.path.rmdir()
+        """Waits a moment for the killed to be gone; an empty group that stays behind does no harm."""
+        for _ in range(REMOVE_TRIES):
+            try:
+                self.path.rmdir()
+            except FileNotFoundError:
+                return
+            except OSError:
+                time.sleep(0.01)
+            else:
+                return
 
 
 def make(name: str) -> Cgroup | None:

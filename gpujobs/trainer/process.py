@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import json
 import os
 import platform
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +81,31 @@ def children(parent: int) -> list[int]:
     return found
 
 
-def kill_children() -> None:
-    """Ends and reaps every child of this process, and what falls to it as their subreaper."""
+def kill_children(seconds: float) -> bool:
+    """Ends and reaps every child of this process, and what falls to it as their subreaper. False where some
+    are left after so long: stuck in a driver, or forking faster than they are found."""
+    deadline = time.monotonic() + seconds
     while True:
         for pid in children(os.getpid()):
-            os.kill(pid, signal.SIGKILL)
+            _kill_group(pid)
         try:
-            os.waitpid(-1, 0)
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
         except ChildProcessError:
-            return
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+
+
+def _kill_group(pid: int) -> None:
+    """With its process group, which cannot fork its way out meanwhile. Only descendants of ours are in it: a
+    group is within one session, and theirs begin with them. Our own group is not killed."""
+    with contextlib.suppress(ProcessLookupError):
+        if os.getpgid(pid) == os.getpgrp():
+            os.kill(pid, signal.SIGKILL)
+        else:
+            os.killpg(os.getpgid(pid), signal.SIGKILL)
 
 
 def close_all_except(*keep: int) -> None:

@@ -28,6 +28,7 @@ READ_BYTES = 65536
 PROGRESS_FILE_SECONDS = 1.0
 PROGRESS_NOTE_SECONDS = 0.25
 LOG_NOTE_SECONDS = 0.1
+LEFTOVER_SECONDS = 10.0
 
 
 def claim(paths: AttemptPaths) -> bool:
@@ -78,6 +79,7 @@ class Supervision:
         self.progress: dict[str, Any] | None = None
         self.stop_reason: str | None = None
         self.log_error: str | None = None
+        self.has_leftovers = False
         self.status: int | None = None
         self.oom_before = process.oom_kills()
         self.message_buffer = b""
@@ -132,7 +134,7 @@ class Supervision:
         """Ends what the trainer has left behind, whatever its parent, session or process group."""
         if self.cgroup is not None:
             self.cgroup.kill()
-        process.kill_children()
+        self.has_leftovers = not process.kill_children(LEFTOVER_SECONDS)
         if self.cgroup is not None:
             self.cgroup.remove()
 
@@ -150,12 +152,13 @@ class Supervision:
     def _exit_record(self, verdict: Verdict) -> dict[str, Any]:
         code = None if self.status is None else os.waitstatus_to_exitcode(self.status)
         lost = f"the log is not whole: {self.log_error}" if self.log_error else ""
+        left = "processes that it had started could not be ended" if self.has_leftovers else ""
         record = {
             "job": self.spec.job,
             "attempt": self.spec.attempt,
             "state": verdict.state.value,
             "reason": verdict.reason.value,
-            "message": "; ".join(part for part in (verdict.message, lost) if part),
+            "message": "; ".join(part for part in (verdict.message, lost, left) if part),
             "exit": {
                 "code": code if code is not None and code >= 0 else None,
                 "signal": -code if code is not None and code < 0 else None,
