@@ -216,7 +216,7 @@ def _resolved_job(
         share=resolved.get("share"),
         group=group,
         sweep_values=sweep_values,
-        _line=lambda key: document.lines.get(parse_key(key)),
+        _line=lambda key: document.lines.get(tuple(key.split("."))),
     )
 
 

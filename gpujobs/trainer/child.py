@@ -11,8 +11,8 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from gpujobs.trainer import backend, fitting, process, title, train
-from gpujobs.trainer.failures import Stopped, describe, reason_of
+from gpujobs.trainer import applying, backend, fitting, process, title, train
+from gpujobs.trainer.failures import Stopped, TrainerError, describe, reason_of
 from gpujobs.trainer.spec import Identity, Spec
 
 MESSAGES_FD = 3
@@ -49,14 +49,17 @@ def train_job(spec: Spec) -> int:
     try:
         backend.take_device(spec)
         sender.send(event="started")
-        train.run(spec, sender, stop)
+        (train if "training" in spec.jobfile else applying).run(spec, sender, stop)
     except Stopped:
         print("Stopped on request.", flush=True)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         flush()
         os.kill(os.getpid(), signal.SIGTERM)
     except Exception as error:  # noqa: BLE001 - classified here, whatever it is
-        traceback.print_exc()
+        if isinstance(error, TrainerError):  # says itself what is wrong
+            print(f"{reason_of(error).value}: {error}", file=sys.stderr)
+        else:
+            traceback.print_exc()
         sender.send(error={"reason": reason_of(error).value, "message": describe(error)})
         return 1
     return 0

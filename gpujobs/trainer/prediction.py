@@ -154,15 +154,15 @@ def _is_lstm(layer: Any) -> bool:
 
 
 def summary(result: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The first 20 predictions beside what was expected, and the share of classes that is right."""
-    found: dict[str, Any] = {}
+    """The first 20 predictions beside what was expected, of how many, the share of classes that is right, and
+    the shape of every array."""
     shown = "y_class" if "y_class" in result else "y_pred"
-    found[shown] = _first(result[shown])
+    found: dict[str, Any] = {shown: _first(result[shown]), "count": int(result[shown].size)}
     if "y_true" in result:
         found["y_true"] = _first(result["y_true"])
         if shown == "y_class":
             found["accuracy"] = _accuracy(result)
-    return found
+    return {**found, "arrays": {name: list(values.shape) for name, values in result.items()}}
 
 
 def _first(values: Any) -> list[Any]:

@@ -168,11 +168,16 @@ def predict_all(trained: Trained) -> dict[str, Any]:
         name = entry["name"]
         part = part_of(trained, entry)
         arrays = trained.predicted(part)
+        states: dict[str, Any] = {}
         for layer in entry.get("states") or ():
-            arrays |= prediction.states(trained.model, layer, part.samples, trained.batch_size)
+            states |= prediction.states(trained.model, layer, part.samples, trained.batch_size)
         file = "predictions.npz" if number == 0 else f"predictions-{name}.npz"
-        np.savez(trained.spec.paths.results / file, **arrays)
-        summaries[name] = prediction.summary(arrays)
+        np.savez(trained.spec.paths.results / file, **arrays, **states)
+        summaries[name] = {
+            **prediction.summary(arrays),
+            "file": file,
+            "states": {key: list(values.shape) for key, values in states.items()},
+        }
         if "y_class" in arrays:
             print(f"{name}: predicted classes {summaries[name]['y_class']}")
             if "y_true" in arrays:
