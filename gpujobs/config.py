@@ -26,7 +26,7 @@ KEYS: dict[str, type] = {
     "max_retries": int,
 }
 
-TABLES = ("access",)
+TABLES = ("access", "quotas")
 """What `gpujobs.siteconfig` reads: the daemon's alone."""
 
 
@@ -109,7 +109,7 @@ def _given(flags: Mapping[str, Any] | None, environ: Mapping[str, str]) -> dict[
 
 def _config_path(given: Mapping[str, Any], mode: str, environ: Mapping[str, str]) -> Path | None:
     if "config" in given:
-        return Path(given["config"])
+        return Path(given["config"]).absolute()
     user = _xdg(environ, "XDG_CONFIG_HOME", ".config") / "gpujobs.toml"
     places = [SITE_CONFIG] if mode == "site" else [user, SITE_CONFIG]
     return next((path for path in places if path.exists()), None)

@@ -146,6 +146,18 @@ RETRYABLE = frozenset(
 )
 
 
+MAX_PRIORITY = 1_000_000
+"""Priorities lie between this and its negative; the higher starts first."""
+
+
+class Share(StrEnum):
+    """Who reads a job's log and results, besides its owner and root."""
+
+    PRIVATE = "private"
+    LAB = "lab"
+    """The members of the site's share group."""
+
+
 class DeviceKind(StrEnum):
     GPU = "gpu"
     CPU = "cpu"
@@ -288,6 +300,7 @@ class Job:
     """The sweep that this job is a member of."""
     progress: Mapping[str, Any] | None = None
     results: str | None = None
+    share: Share = Share.PRIVATE
     current: Attempt | None = None
     """The latest attempt, running or ended."""
 
@@ -309,13 +322,23 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, as the kernel says (SO_PEERCRED)."""
+    """Who asks, as the kernel says (SO_PEERCRED), and what the site lets them do."""
 
     uid: int
     gid: int
     pid: int
     user: str
     groups: tuple[int, ...] = field(default=())
+    """Supplementary ones, as the kernel has them (SO_PEERGROUPS)."""
+
+    is_admin: bool = False
+    """May change anybody's job. Reading what a job has produced is another right."""
+
+    reads_shared: bool = False
+    """Is a member of the group that reads jobs with `share: lab`."""
+
+    sees_names: bool = True
+    """False where the site hides other people's names, paths and messages from this caller."""
 
 
 def utc_now() -> datetime:

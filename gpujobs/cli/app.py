@@ -29,6 +29,7 @@ COMMANDS = {
     "hold": "Keep waiting jobs from starting.",
     "release": "Let held jobs start.",
     "requeue": "Queue jobs that have ended again.",
+    "prioritize": "Give jobs another priority; the higher starts first.",
     "results": "List models and predictions, or one job's files.",
     "fetch": "Copy a job's results, as your own files.",
     "predict": "Apply a trained model to new data.",

@@ -1,4 +1,4 @@
-"""What cancel, hold, release and requeue share."""
+"""What cancel, hold, release, requeue and prioritize share."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import click
 from gpujobs.cli import app, output
 
 
-def change_jobs(verb: str, ids: tuple[int, ...], as_json: bool) -> None:
+def change_jobs(verb: str, ids: tuple[int, ...], as_json: bool, **change: int) -> None:
     """Asks the daemon for this change of all these jobs, or of none where one cannot be changed."""
-    jobs = app.client().post(f"/v1/jobs/{verb}", {"ids": list(dict.fromkeys(ids))})["jobs"]
+    jobs = app.client().post(f"/v1/jobs/{verb}", {"ids": list(dict.fromkeys(ids)), **change})["jobs"]
     if as_json:
         output.print_json(jobs)
         return

@@ -24,7 +24,7 @@ def embedded_daemon(flags: dict[str, Any], socket: Path) -> Iterator[Client]:
     """
     ready_read, ready_write = os.pipe()
     lifeline_read, lifeline_write = os.pipe()
-    command = [sys.executable, "-m", "gpujobs", "serve", "--embedded"]
+    command = [sys.executable, "-P", "-m", "gpujobs", "serve", "--embedded"]
     command += ["--ready-fd", str(ready_write), "--lifeline-fd", str(lifeline_read)]
     for key in ("state_dir", "socket", "config", "cpu_slots"):
         if flags.get(key) is not None:

@@ -62,7 +62,7 @@ def _line(job: dict[str, Any]) -> str:
     where = f" on {output.device(job['device'])}" if job["device"] and not output.has_ended(job) else ""
     what = output.progress(job)
     return output.printable(
-        f"job {job['id']} {job['name']}: {job['state']}{where}{'  ' + what if what else ''}"
+        f"job {job['id']} {job['name'] or '-'}: {job['state']}{where}{'  ' + what if what else ''}"
     )
 
 

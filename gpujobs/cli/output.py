@@ -47,7 +47,10 @@ def width() -> int:
 
 
 def printable(text: object) -> str:
-    """Other people's names and messages, without what could steer the reader's terminal."""
+    """Other people's names and messages, without what could steer the reader's terminal; `-` for a name that
+    the site hides."""
+    if text is None:
+        return "-"
     return "".join(c if c.isprintable() else "?" for c in str(text).replace("\n", " "))
 
 

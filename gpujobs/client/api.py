@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlencode
@@ -55,22 +55,26 @@ class Client:
         self._connection.close()
 
     def get(self, path: str, **query: object) -> dict[str, Any]:
-        with self._translated():
-            self._connection.request("GET", _target(path, query))
-            return _decoded(self._connection.getresponse())
+        return self._exchange("GET", _target(path, query))
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        with self._translated():
-            data = json.dumps(body).encode()
-            self._connection.request("POST", path, data, {"Content-Type": "application/json"})
-            return _decoded(self._connection.getresponse())
+        return self._exchange("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
     def put(self, path: str, body: IO[bytes], size_bytes: int) -> None:
         """Sends exactly `size_bytes` of `body`, in pieces."""
+        self._exchange("PUT", path, _pieces(body, size_bytes), {"Content-Length": str(size_bytes)})
+
+    def _exchange(
+        self,
+        method: str,
+        target: str,
+        body: bytes | Iterator[bytes] | None = None,
+        headers: Mapping[str, str] = {},
+    ) -> dict[str, Any]:
         with self._translated():
-            pieces = _pieces(body, size_bytes)
-            self._connection.request("PUT", path, pieces, {"Content-Length": str(size_bytes)})
-            _decoded(self._connection.getresponse())
+            with suppress(BrokenPipeError):  # refused before all was sent: the answer says why
+                self._connection.request(method, target, body, headers)
+            return _decoded(self._connection.getresponse())
 
     @contextmanager
     def open(self, path: str, **query: object) -> Iterator[Stream]:

@@ -38,11 +38,11 @@ class AgentActor:
         assert self._agent is not None
         return await self._agent.next_events()
 
-    async def collect(self, job: int, attempt: int) -> AsyncIterator[Any]:
+    async def collect(self, job: int, attempt: int, limit_bytes: int) -> AsyncIterator[Any]:
         """Yields (file name, bytes), a file's chunks in order; or ("", error) as the last item."""
         assert self._agent is not None
         try:
-            for item in self._agent.collect(job, attempt):
+            for item in self._agent.collect(job, attempt, limit_bytes):
                 yield item
                 await asyncio.sleep(0)
         except GpujobsError as error:

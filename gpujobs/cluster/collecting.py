@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,36 +18,42 @@ async def write_chunks(chunks: Any, destination: Path) -> list[dict[str, Any]]:
     Returns `{"name", "bytes", "sha256"}` of each file. `chunks` is the streaming generator of the
     agent's `collect`; names are relative and were checked there, and are checked again here.
     """
+    files = _Files(destination)
     try:
         destination.mkdir(mode=0o700)
-        with ExitStack() as stack:
-            files = _Files(destination, stack)
-            async for reference in chunks:
-                name, content = await reference
-                if not name:
-                    raise from_wire(content)
-                files.write(name, content)
-            return files.finish()
+        async for reference in chunks:
+            name, content = await reference
+            if not name:
+                raise from_wire(content)
+            files.write(name, content)
+        return files.finish()
     except OSError as error:
         shutil.rmtree(destination, ignore_errors=True)
         raise MachineError(f"the results cannot be stored: {error.strerror}: {destination}") from error
     except BaseException:
         shutil.rmtree(destination, ignore_errors=True)
         raise
+    finally:
+        files.close()
 
 
 class _Files:
-    def __init__(self, root: Path, stack: ExitStack) -> None:
+    """One is open at a time: there may be more than this process has descriptors."""
+
+    def __init__(self, root: Path) -> None:
         self._root = root
-        self._stack = stack
-        self._open: dict[str, tuple[BinaryIO, Any]] = {}
+        self._name = ""
+        self._file: BinaryIO | None = None
+        self._digest = hashlib.sha256()
+        self._written: list[dict[str, Any]] = []
 
     def write(self, name: str, content: bytes) -> None:
-        if name not in self._open:
-            self._open[name] = (self._create(name), hashlib.sha256())
-        file, digest = self._open[name]
-        file.write(content)
-        digest.update(content)
+        """The chunks of a file come one after the other."""
+        if self._file is None or name != self._name:
+            self._end()
+            self._name, self._file, self._digest = name, self._create(name), hashlib.sha256()
+        self._file.write(content)
+        self._digest.update(content)
 
     def _create(self, name: str) -> BinaryIO:
         path = (self._root / name).resolve()
@@ -55,12 +61,24 @@ class _Files:
             raise MachineError(f"a result is named {name}, outside of its directory")
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        return self._stack.enter_context(os.fdopen(descriptor, "wb"))
+        return os.fdopen(descriptor, "wb")
+
+    def _end(self) -> None:
+        if self._file is None:
+            return
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        size, digest = self._file.tell(), self._digest.hexdigest()
+        self._written.append({"name": self._name, "bytes": size, "sha256": digest})
+        self.close()
 
     def finish(self) -> list[dict[str, Any]]:
-        written = []
-        for name, (file, digest) in sorted(self._open.items()):
-            file.flush()
-            os.fsync(file.fileno())
-            written.append({"name": name, "bytes": file.tell(), "sha256": digest.hexdigest()})
-        return written
+        self._end()
+        return sorted(self._written, key=lambda file: str(file["name"]))
+
+    def close(self) -> None:
+        """What a full disk still holds back is lost with the directory."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None

@@ -31,6 +31,9 @@ LASTING_SECONDS = 30.0
 
 MAX_BACKOFF_SECONDS = 60.0
 
+PYTHON = (sys.executable, "-P", "-m")
+"""-P: a module is looked for in the installation, not in the directory that we happen to be started in."""
+
 log = logging.getLogger(__name__)
 
 Callback = Callable[[Mapping[str, Any]], None]
@@ -104,8 +107,7 @@ class ClusterLink:
     async def _run_launcher(self) -> str:
         with (self._paths.run / "launcher.log").open("ab") as output:
             process = self._processes["launcher"] = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
+                *PYTHON,
                 "gpujobs.trainer.launcher",
                 "--socket",
                 str(self._paths.launcher_socket),
@@ -122,8 +124,7 @@ class ClusterLink:
         ours, theirs = socket.socketpair()
         with theirs, (self._paths.run / "head.log").open("ab") as output:
             process = self._processes["head"] = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
+                *PYTHON,
                 "gpujobs.cluster.head",
                 "--fd",
                 str(theirs.fileno()),

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from gpujobs.cluster.link import ClusterLink
+from gpujobs.daemon.access import Gatekeeper
 from gpujobs.daemon.board import Board
 from gpujobs.daemon.nodes import Nodes
 from gpujobs.daemon.specs import Specs
 from gpujobs.errors import GpujobsError, LaunchError, MachineError
 from gpujobs.lifecycle import Finish, Requeue, follow_up
-from gpujobs.model import Job, Reason, State, StopReason, from_iso, iso, utc_now
+from gpujobs.model import Job, Reason, Share, State, StopReason, from_iso, iso, utc_now
 from gpujobs.paths import StatePaths
+from gpujobs.results.handover import give_away
+from gpujobs.siteconfig import Quotas
 from gpujobs.store.store import DAEMON, StaleTransitionError, Store
 
 RETRY_COLLECTING_SECONDS = 10.0
@@ -37,7 +40,8 @@ class Attempts:
         specs: Specs,
         paths: StatePaths,
         *,
-        gives_away_results: bool,
+        gatekeeper: Gatekeeper,
+        quotas: Quotas,
         on_change: Callable[[], None],
         on_end: Callable[[Job], None],
     ) -> None:
@@ -47,7 +51,8 @@ class Attempts:
         self._link = link
         self._specs = specs
         self._paths = paths
-        self._gives_away_results = gives_away_results
+        self._gatekeeper = gatekeeper
+        self._quotas = quotas
         self._on_change = on_change
         self._on_end = on_end
         self._tasks: set[asyncio.Task[None]] = set()
@@ -112,6 +117,8 @@ class Attempts:
             log.info("job %d: %s came late: %s", job, what, stale)
         except GpujobsError as error:
             log.error("job %d: %s was not recorded: %s", job, what, error)
+        except Exception:  # the event of one job must not end the link to the cluster
+            log.exception("job %d: %s was not recorded", job, what)
 
     def _mark_running(self, job: int, attempt: int, pid: int, at: str | None) -> None:
         self._board.put(self._store.mark_running(job, attempt, pid, from_iso(at) or utc_now()))
@@ -170,10 +177,16 @@ class Attempts:
         staging = self._paths.results / f".staging-{job.id}-{job.attempt}"
         await asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True)
         await self._link.call(
-            job.current.node, "collect", job=job.id, attempt=job.attempt, destination=str(staging)
+            job.current.node,
+            "collect",
+            job=job.id,
+            attempt=job.attempt,
+            limit_bytes=self._quotas.results,
+            destination=str(staging),
         )
-        if self._gives_away_results:
-            await asyncio.to_thread(_give_to, staging, job.uid, self._store.gid(job.id))
+        if self._gatekeeper.is_site:
+            readers = self._gatekeeper.share_gid if job.share is Share.LAB else None
+            await asyncio.to_thread(give_away, staging, job.uid, self._store.gid(job.id), readers)
         staging.rename(target)
         _fsync_directory(self._paths.results)
         return target
@@ -265,15 +278,6 @@ def _ended(reason: Reason, message: str) -> dict[str, Any]:
         "exit": {"code": None, "signal": None},
         "ended_at": iso(utc_now()),
     }
-
-
-def _give_to(root: Path, uid: int, gid: int) -> None:
-    """Makes a collected directory the user's. Nobody else can reach it meanwhile: its parent's
-    staging names are the daemon's own and mode 0700."""
-    for directory, _, files in os.walk(root, topdown=False):
-        for name in files:
-            os.chown(Path(directory) / name, uid, gid, follow_symlinks=False)
-        os.chown(directory, uid, gid, follow_symlinks=False)
 
 
 def _fsync_directory(path: Path) -> None:

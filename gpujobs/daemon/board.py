@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
+from gpujobs.daemon.access import sees_names_of
 from gpujobs.daemon.lineup import Lineup
 from gpujobs.daemon.wire import job_json
-from gpujobs.model import Job, Reason, State
+from gpujobs.model import Caller, Job, Reason, State
 from gpujobs.policy import Queue, Wait
 
 WATCHED_WAITS = 100
@@ -113,9 +114,11 @@ class Board:
                     if before.get(job) is not wait.reason:
                         watcher.tell(job)
 
-    def json(self, job: Job) -> dict[str, Any]:
-        found = job_json(job, self.waits.get(job.id), self.progress.get(job.id))
-        return {**found, "notice": self.notices.get(job.id)}
+    def json(self, job: Job, caller: Caller) -> dict[str, Any]:
+        """As `caller` is to see it."""
+        is_named = sees_names_of(caller, job)
+        found = job_json(job, self.waits.get(job.id), self.progress.get(job.id), is_named=is_named)
+        return {**found, "notice": self.notices.get(job.id) if is_named else None}
 
     def active(self) -> list[Job]:
         """Jobs that hold a device, in the order of their ids."""

@@ -14,10 +14,12 @@ from gpujobs import siteconfig
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.cluster.settings import ClusterSettings
 from gpujobs.config import Settings
+from gpujobs.daemon.access import Gatekeeper
 from gpujobs.daemon.attempts import Attempts
 from gpujobs.daemon.board import Board
 from gpujobs.daemon.dispatch import Dispatcher
 from gpujobs.daemon.drains import Drains
+from gpujobs.daemon.gate import Turns
 from gpujobs.daemon.ledger import Ledger
 from gpujobs.daemon.lookout import Lookout
 from gpujobs.daemon.membership import Membership
@@ -25,6 +27,7 @@ from gpujobs.daemon.memory import Measurements
 from gpujobs.daemon.nodes import Nodes
 from gpujobs.daemon.specs import Specs
 from gpujobs.daemon.strangers import Strangers
+from gpujobs.daemon.uploads import Uploads
 from gpujobs.daemon.view import View
 from gpujobs.errors import GpujobsError
 from gpujobs.lifecycle import Finish
@@ -62,6 +65,8 @@ class Daemon:
         self.started_at = utc_now()
         self.paths = StatePaths(settings.state_dir)
         self.node_name = socket.gethostname()
+        self.site = siteconfig.read(settings.config)
+        self.gatekeeper = Gatekeeper(mode is Mode.SITE, self.site.access)
         self.store = Store(self.paths.database)
         self.board = Board(self.store.unfinished())
         self.link = ClusterLink(
@@ -71,7 +76,7 @@ class Daemon:
             on_attempt=self._on_attempt,
         )
         self.drains = Drains(self.store.devices)
-        self.rules = siteconfig.read(settings.config).rules(personal=mode is not Mode.SITE)
+        self.rules = self.site.rules()
         self.measurements = Measurements(self.board, self.store.usage)
         self.membership = Membership()
         self.ledger = _ledger(self.store, self.rules.priority.half_life_seconds)
@@ -88,7 +93,11 @@ class Daemon:
         self.nodes = Nodes(self.link, self.node_name, self._on_reading)
         self.lookout = Lookout(self.board, self.nodes)
         site = mode is Mode.SITE
-        self.specs = Specs(self.store, self.paths, changes_identity=site, require_gpu=settings.require_gpu)
+        self.turns = Turns()
+        self.uploads = Uploads(self.store, self.paths, self.site.quotas if site else None)
+        self.specs = Specs(
+            self.store, self.paths, self.site, changes_identity=site, require_gpu=settings.require_gpu
+        )
         self.attempts = Attempts(
             self.store,
             self.board,
@@ -96,7 +105,8 @@ class Daemon:
             self.link,
             self.specs,
             self.paths,
-            gives_away_results=site,
+            gatekeeper=self.gatekeeper,
+            quotas=self.site.quotas,
             on_change=self._changed,
             on_end=self._attempt_ended,
         )
@@ -109,6 +119,7 @@ class Daemon:
         self._work: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
+        self.uploads.remove_partial()
         await self.membership.learn(job.user for job in self.board.jobs.values())
         await self.link.start()
         self.attempts.cancel_blocked()
@@ -227,14 +238,14 @@ class Daemon:
         self._changed()
         return job
 
-    def stop(self, mode: StopMode) -> list[int]:
+    def stop(self, mode: StopMode, actor: str) -> list[int]:
         """Begins to end; returns the jobs that are running. An embedded daemon that others use
         meanwhile ends when their jobs have."""
         self.dispatcher.draining = mode is not StopMode.NOW
         running = self.board.active()
         if mode is StopMode.CANCEL:
             for job in running:
-                self._spawn(self.cancel(job, "gpujobs stop --cancel"))
+                self._spawn(self.cancel(job, actor))
         elif mode is StopMode.NOW and self.mode is not Mode.EMBEDDED:
             self.ended.set()
         self._stop_when_idle = True

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import array
 import functools
 import os
 import pwd
 import socket
 import struct
 
-from aiohttp import web
-
-from gpujobs.errors import NotPermittedError
-from gpujobs.model import Caller, Job
+from gpujobs.model import Caller
 
 _UCRED = struct.Struct("3i")
 
+SO_PEERGROUPS = 59
+"""asm-generic/socket.h; Python's socket module has no name for it."""
 
-def caller_of(request: web.Request) -> Caller:
-    """SO_PEERCRED of the request's connection: the uid at the moment of connecting."""
-    transport = request.transport
-    if transport is None:
-        raise NotPermittedError("the connection was closed")
-    connection = transport.get_extra_info("socket")
+_MAX_OPTION_BYTES = 1024
+"""Of Python's getsockopt: room for 256 groups."""
+
+
+def peer_of(connection: socket.socket) -> Caller:
+    """SO_PEERCRED and SO_PEERGROUPS of a connection: those of its maker at the moment of connecting."""
     pid, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    return Caller(uid=uid, gid=gid, pid=pid, user=user_name(uid))
+    return Caller(uid=uid, gid=gid, pid=pid, user=user_name(uid), groups=_groups_of(connection, uid, gid))
+
+
+def _groups_of(connection: socket.socket, uid: int, gid: int) -> tuple[int, ...]:
+    try:
+        return tuple(
+            array.array("I", connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, _MAX_OPTION_BYTES))
+        )
+    except OSError:  # more than fit: then as a new login would have them
+        return tuple(os.getgrouplist(user_name(uid), gid))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -32,22 +41,3 @@ def user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
-
-
-def admit(caller: Caller, mode: str) -> None:
-    """A personal daemon serves the user that it runs as, and nobody else."""
-    if mode != "site" and caller.uid != os.geteuid():
-        raise NotPermittedError(
-            f"this is the personal daemon of {user_name(os.geteuid())}; "
-            "ask the administrator for a site daemon, or run `gpujobs serve` of your own"
-        )
-
-
-def may_act_on(caller: Caller, job: Job) -> bool:
-    """Owners and root: they may read what a job says and produces, and change it."""
-    return caller.uid in (job.uid, 0)
-
-
-def require_owner(caller: Caller, job: Job, verb: str) -> None:
-    if not may_act_on(caller, job):
-        raise NotPermittedError(f"job {job.id} belongs to {job.user}; {caller.user} may not {verb} it")

@@ -14,9 +14,10 @@ from typing import Any
 
 from gpujobs.config import Settings
 from gpujobs.daemon.daemon import Daemon, Mode, StopMode
-from gpujobs.daemon.server import listen, start_server
+from gpujobs.daemon.server import listen, serving
 from gpujobs.errors import MachineError, UsageError
 from gpujobs.paths import StatePaths
+from gpujobs.store.store import DAEMON
 
 LOCK_WAIT_SECONDS = 15.0
 """A daemon that is closing (Ray takes a second or two) holds the lock until its end."""
@@ -31,6 +32,7 @@ def serve(settings: Settings, *, ready_fd: int | None = None, lifeline_fd: int |
     mode = Mode(settings.mode)
     prepare_state(paths, mode)
     lock = lock_state(paths.lock)
+    os.chdir("/")  # where nobody else can put a module, and no file system is kept from being unmounted
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -45,16 +47,16 @@ def serve(settings: Settings, *, ready_fd: int | None = None, lifeline_fd: int |
 async def _run(settings: Settings, lock: int, ready_fd: int | None, lifeline_fd: int | None) -> None:
     daemon = Daemon(settings)
     await daemon.start()
-    runner = await start_server(daemon, listen(settings.socket, daemon.mode))
-    _listen_to_signals(daemon)
-    if lifeline_fd is not None:
-        _follow_lifeline(daemon, lifeline_fd)
-    _announce(ready_fd, settings.socket, daemon)
-    await daemon.ended.wait()
-    log.info("closing")
-    note_in_lock(lock, "closing")
-    settings.socket.unlink(missing_ok=True)
-    await runner.cleanup()
+    async with serving(daemon, listen(settings.socket, daemon.mode)):
+        _listen_to_signals(daemon)
+        if lifeline_fd is not None:
+            _follow_lifeline(daemon, lifeline_fd)
+        _announce(ready_fd, settings.socket, daemon)
+        await daemon.ended.wait()
+        log.info("closing")
+        note_in_lock(lock, "closing")
+        notify_systemd("STOPPING=1")
+        settings.socket.unlink(missing_ok=True)
     await daemon.close()
 
 
@@ -125,15 +127,27 @@ def note_in_lock(descriptor: int, word: str) -> None:
 
 
 def _announce(ready_fd: int | None, path: Path, daemon: Daemon) -> None:
+    log.info("%s", daemon.gatekeeper.describe())
+    for name in daemon.gatekeeper.missing_groups():
+        log.warning("the configuration names group %s, which this machine does not have", name)
     log.info("serving %s on %s, as a %s daemon", daemon.paths.root, path, daemon.mode)
     if ready_fd is not None:
         os.write(ready_fd, b"ready\n")
         os.close(ready_fd)
+    notify_systemd(f"READY=1\nSTATUS={daemon.mode} daemon on {path}")
+
+
+def notify_systemd(state: str) -> None:
+    """sd_notify(3). Nothing where systemd did not start us; a supervisor that is gone is no error either."""
     address = os.environ.get("NOTIFY_SOCKET")
-    if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        try:
             notify.connect("\0" + address[1:] if address.startswith("@") else address)
-            notify.send(b"READY=1")
+            notify.send(state.encode())
+        except OSError as error:
+            log.warning("systemd was not told %s: %s", state.partition("\n")[0], error)
 
 
 def _listen_to_signals(daemon: Daemon) -> None:
@@ -147,6 +161,6 @@ def _follow_lifeline(daemon: Daemon, descriptor: int) -> None:
 
     def user_has_gone() -> None:
         loop.remove_reader(descriptor)
-        daemon.stop(StopMode.NOW)
+        daemon.stop(StopMode.NOW, DAEMON)
 
     loop.add_reader(descriptor, user_has_gone)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
 
 from gpujobs.daemon.daemon import Daemon, Mode
-from gpujobs.daemon.handlers import ROUTES
-from gpujobs.daemon.identity import admit, caller_of
+from gpujobs.daemon.gate import Gate
+from gpujobs.daemon.handlers import LASTING, ROUTES
+from gpujobs.daemon.identity import peer_of
 from gpujobs.daemon.keys import CALLER, DAEMON
 from gpujobs.errors import (
     GpujobsError,
@@ -23,10 +26,10 @@ from gpujobs.errors import (
     UsageError,
 )
 
-MAX_BODY_BYTES = 256 << 20
-"""Of a request in JSON: a thousand job files are below one MiB; data is streamed, not a body."""
+MAX_BODY_BYTES = 16 << 20
+"""Of a request in JSON: a thousand job files are about one MiB; data is streamed, not a body."""
 
-BACKLOG = 128
+BACKLOG = 1024
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +44,20 @@ def make_application(daemon: Daemon) -> web.Application:
     return application
 
 
-async def start_server(daemon: Daemon, listener: socket.socket) -> web.AppRunner:
+@asynccontextmanager
+async def serving(daemon: Daemon, listener: socket.socket) -> AsyncIterator[None]:
+    """Answers on the socket meanwhile."""
     runner = web.AppRunner(make_application(daemon), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    await web.SockSite(runner, listener, backlog=BACKLOG).start()
-    return runner
+    assert runner.server is not None
+    per_user = daemon.site.quotas.connections if daemon.mode is Mode.SITE else None
+    gate = asyncio.create_task(Gate(listener, runner.server, per_user).run())
+    try:
+        yield
+    finally:
+        gate.cancel()
+        listener.close()
+        await runner.cleanup()
 
 
 def listen(path: Path, mode: Mode) -> socket.socket:
@@ -65,16 +77,21 @@ def listen(path: Path, mode: Mode) -> socket.socket:
     finally:
         os.umask(previous)
         os.close(directory)
+    listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener
 
 
 @web.middleware
 async def _identity(request: web.Request, handler: Handler) -> web.StreamResponse:
-    caller = caller_of(request)
-    admit(caller, request.app[DAEMON].mode)
+    if request.transport is None:
+        raise NotPermittedError("the connection was closed")
+    daemon = request.app[DAEMON]
+    caller = daemon.gatekeeper.admit(peer_of(request.transport.get_extra_info("socket")))
     request[CALLER] = caller
-    return await handler(request)
+    if request.match_info.handler in LASTING:
+        return await handler(request)
+    return await daemon.turns.take(caller.uid, lambda: handler(request))
 
 
 @web.middleware
@@ -83,6 +100,9 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except web.HTTPNotFound:
         return _error(404, UsageError(f"{request.method} {request.path} is unknown to this gpujobs daemon"))
+    except web.HTTPRequestEntityTooLarge:
+        limit = f"{MAX_BODY_BYTES >> 20} MiB"
+        return _error(413, UsageError(f"the request is larger than {limit}; submit the files in several"))
     except web.HTTPException as error:
         return _error(error.status, UsageError(error.text or error.reason))
     except GpujobsError as error:

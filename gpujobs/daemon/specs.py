@@ -10,6 +10,7 @@ from typing import Any
 from gpujobs.errors import LaunchError
 from gpujobs.model import Device, DeviceKind, Job, iso
 from gpujobs.paths import StatePaths
+from gpujobs.siteconfig import SiteConfig
 from gpujobs.store.store import DataReference, Store
 
 GRACE_SECONDS = 10.0
@@ -19,9 +20,12 @@ GRACE_SECONDS = 10.0
 class Specs:
     """`changes_identity` is true for a site daemon, whose trainers run as the submitting user."""
 
-    def __init__(self, store: Store, paths: StatePaths, *, changes_identity: bool, require_gpu: bool) -> None:
+    def __init__(
+        self, store: Store, paths: StatePaths, site: SiteConfig, *, changes_identity: bool, require_gpu: bool
+    ) -> None:
         self._store = store
         self._paths = paths
+        self._site = site
         self._changes_identity = changes_identity
         self._require_gpu = require_gpu
 
@@ -52,6 +56,8 @@ class Specs:
             "cpu_threads": threads_per_device(devices),
             "time_limit_seconds": job.time_limit_seconds,
             "grace_seconds": GRACE_SECONDS,
+            "log_limit_bytes": self._site.quotas.log,
+            "is_named": not self._site.access.hide_names,
             "job_dir": str(self._paths.job(job.id).root),
             "jobfile": resolved,
             "data": self.data(job.uid, self._store.data(job.id)),
@@ -91,12 +97,15 @@ class Specs:
 
 
 def identity(uid: int, gid: int) -> dict[str, Any]:
+    """As a login of theirs would be at this moment. `gid` is the group that they submitted with; whoever has
+    left it since has their primary one instead."""
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
         raise LaunchError(f"uid {uid} is not a user of this machine; the job cannot run as them") from None
-    groups = sorted(set(os.getgrouplist(entry.pw_name, gid)))
-    return {"uid": uid, "gid": gid, "groups": groups, "home": entry.pw_dir}
+    groups = sorted(set(os.getgrouplist(entry.pw_name, entry.pw_gid)))
+    own = gid if gid in groups else entry.pw_gid
+    return {"uid": uid, "gid": own, "groups": groups, "home": entry.pw_dir}
 
 
 def threads_per_device(devices: Sequence[Device]) -> int:

@@ -8,16 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
-from gpujobs.daemon.identity import require_owner
+from gpujobs.daemon.access import Gatekeeper, may_read, require
 from gpujobs.errors import GpujobsError, JobFileError, Problem, UsageError
 from gpujobs.jobfile import ResolvedJob, expand
 from gpujobs.jobfile.consistency import recurrent_names
-from gpujobs.model import Caller, Device, DeviceKind, State
+from gpujobs.jobfile.schema import Name
+from gpujobs.model import MAX_PRIORITY, Caller, Device, DeviceKind, Share, State
 from gpujobs.store.store import DataReference, NewJob, Store
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+PathText = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
 
 
 class _Body(BaseModel):
@@ -26,22 +30,22 @@ class _Body(BaseModel):
 
 class DataBody(_Body):
     sha256: Sha256
-    bytes: int = Field(ge=0)
-    in_place: str | None = None
+    bytes: int = Field(ge=0, lt=1 << 62)
+    in_place: PathText | None = None
     """The absolute path, where the job file asks for the file to be used where it lies."""
 
 
 class FileBody(_Body):
-    path: str
+    path: PathText
     text: str
     data: dict[str, DataBody] = {}
 
 
 class OptionsBody(_Body):
     name: str | None = None
-    priority: int | None = Field(default=None, ge=-1_000_000, le=1_000_000)
+    priority: int | None = Field(default=None, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     hold: bool = False
-    after: list[int] = []
+    after: list[int] = Field(default=[], max_length=1000)
     retries: int | None = Field(default=None, ge=0, le=100)
 
 
@@ -49,8 +53,8 @@ class SubmissionBody(_Body):
     """The body of `POST /v1/jobs` and `POST /v1/check` (docs/protocol.md, section 1)."""
 
     request_key: str = Field(default="", max_length=200)
-    files: list[FileBody] = Field(min_length=1)
-    set: dict[str, str] = {}
+    files: list[FileBody] = Field(min_length=1, max_length=10_000)
+    set: dict[str, str] = Field(default={}, max_length=1000)
     options: OptionsBody = OptionsBody()
 
 
@@ -124,19 +128,30 @@ def _reference(file: FileBody, job: ResolvedJob, path: str) -> DataReference:
     return DataReference(path, described.sha256, described.bytes)
 
 
-def new_jobs(prepared: Sequence[Prepared], options: OptionsBody) -> list[NewJob]:
+def new_jobs(prepared: Sequence[Prepared], options: OptionsBody, default_share: Share) -> list[NewJob]:
     if options.name is not None and len(prepared) > 1:
         raise UsageError(f"--name is for one job; these files make {len(prepared)}")
-    return [_new_job(job, options) for job in prepared]
+    _require_name(options.name)
+    return [_new_job(job, options, default_share) for job in prepared]
 
 
-def _new_job(prepared: Prepared, options: OptionsBody) -> NewJob:
+def _require_name(name: str | None) -> None:
+    try:
+        TypeAdapter(Name | None).validate_python(name)
+    except ValidationError:
+        raise UsageError(
+            f"--name {ascii(name)[:60]}: expected a name of 1 to 100 printable characters without /"
+        ) from None
+
+
+def _new_job(prepared: Prepared, options: OptionsBody, default_share: Share) -> NewJob:
     resolved = prepared.resolved
+    share = Share(resolved.share or default_share)
     job = NewJob(
         name=resolved.name,
         path=prepared.file.path,
         source=prepared.file.text,
-        resolved=resolved.resolved,
+        resolved={**resolved.resolved, "share": share.value},
         priority=resolved.priority,
         held=options.hold,
         retries=resolved.retries,
@@ -145,6 +160,7 @@ def _new_job(prepared: Prepared, options: OptionsBody) -> NewJob:
         group=resolved.group,
         after=tuple(dict.fromkeys(options.after)),
         data=prepared.data,
+        share=share,
     )
     if options.name is not None:
         job = replace(job, name=options.name, resolved={**job.resolved, "name": options.name})
@@ -192,7 +208,7 @@ def check_model(store: Store, caller: Caller, file: FileBody, job: ResolvedJob, 
         trained = store.job(trained_by)
     except UsageError as error:
         raise JobFileError([Problem(*where, f"{error.message}.")]) from None
-    require_owner(caller, trained, "use the model of")
+    require(may_read, caller, trained, "use the model of")
     if trained.results is None or trained.state is not State.COMPLETED:
         raise JobFileError([Problem(*where, f"job {trained.id} is {trained.state} and has no model.")])
     if unknown := _unknown_states(job, store.spec(trained.id).resolved):
@@ -212,6 +228,43 @@ def _unknown_states(prediction: ResolvedJob, trained: Mapping[str, Any]) -> str 
                 listed = ", ".join(known) or "none"
                 return f"{name} is not a recurrent layer of job {prediction.trained_by} (it has {listed})."
     return None
+
+
+def check_share(prepared: Sequence[Prepared], gatekeeper: Gatekeeper) -> None:
+    """`share: lab` needs a group to share with. Raises JobFileError."""
+    if gatekeeper.share_gid is not None:
+        return
+    why = (
+        "this site has no share group ([access] share_group of its gpujobs.toml)"
+        if gatekeeper.is_site
+        else "this is a personal daemon, which serves its own user only"
+    )
+    problems = [
+        Problem(job.file.path, job.resolved.line_of("share"), f"share is lab, but {why}; expected private")
+        for job in prepared
+        if job.resolved.share == Share.LAB
+    ]
+    if problems:
+        raise JobFileError(list(dict.fromkeys(problems)))
+
+
+def check_retries(prepared: Sequence[Prepared], options: OptionsBody, most: int) -> None:
+    """Raises UsageError or JobFileError where more attempts are asked for than the site allows."""
+    if options.retries is not None:
+        if options.retries > most:
+            raise UsageError(f"--retries {options.retries}: this site allows at most {most}")
+        return
+    problems = [
+        Problem(
+            job.file.path,
+            job.resolved.line_of("retries"),
+            f"retries is {job.resolved.retries}; this site allows at most {most}",
+        )
+        for job in prepared
+        if job.resolved.retries > most
+    ]
+    if problems:
+        raise JobFileError(list(dict.fromkeys(problems)))
 
 
 def check_dependencies(store: Store, after: Sequence[int]) -> None:

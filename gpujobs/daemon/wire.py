@@ -10,14 +10,20 @@ from gpujobs.model import Attempt, Event, Job, Node, State, iso
 from gpujobs.policy import Occupancy, Wait
 from gpujobs.store.devices import DeviceEvent
 
+PUBLIC_PROGRESS = ("epoch", "epochs", "eta_seconds")
+"""How far a job is, without how well it does."""
 
-def job_json(job: Job, wait: Wait | None, progress: Mapping[str, Any] | None) -> dict[str, Any]:
-    """`wait` is the policy's latest word on a PENDING job, `progress` the latest of a running one."""
+
+def job_json(
+    job: Job, wait: Wait | None, progress: Mapping[str, Any] | None, *, is_named: bool = True
+) -> dict[str, Any]:
+    """`wait` is the policy's latest word on a PENDING job, `progress` the latest of a running one.
+    Without `is_named`, what tells whose job it is and what it is about is null."""
     current = job.current
     pending = job.state is State.PENDING
     alive = job.state in (State.STARTING, State.RUNNING)
     shown = None if pending or current is None else current
-    return {
+    whole = {
         "id": job.id,
         "name": job.name,
         "user": job.user,
@@ -38,7 +44,15 @@ def job_json(job: Job, wait: Wait | None, progress: Mapping[str, Any] | None) ->
         "results": job.results,
         "group": job.group,
         "held": job.held,
+        "share": job.share,
     }
+    return whole if is_named else _without_names(whole)
+
+
+def _without_names(job: dict[str, Any]) -> dict[str, Any]:
+    names = ("name", "user", "group", "message", "pid", "results", "share")
+    progress = job["progress"] and {key: job["progress"].get(key) for key in PUBLIC_PROGRESS}
+    return {**job, **dict.fromkeys(names), "progress": progress}
 
 
 def device_json(attempt: Attempt) -> dict[str, Any]:

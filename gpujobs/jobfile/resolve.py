@@ -48,6 +48,9 @@ class ResolvedJob:
     trained_by: int | None = None
     """The job whose model is applied, where this one trains none."""
 
+    share: str | None = None
+    """private or lab, where the file says; None: as the site does."""
+
     group: str | None = None
     sweep_values: Mapping[str, Any] = field(default_factory=dict)
     _line: Callable[[str], int | None] = field(default=lambda _: None, repr=False, compare=False)
@@ -214,6 +217,7 @@ def _resolved_job(
         gpu_memory=resolved["resources"]["gpu_memory"],
         preemptible=resolved["preemptible"],
         trained_by=resolved["model"].get("job"),
+        share=resolved.get("share"),
         group=group,
         sweep_values=sweep_values,
         _line=lambda key: document.lines.get(tuple(key.split("."))),

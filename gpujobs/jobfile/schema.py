@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from gpujobs import units
+from gpujobs.model import MAX_PRIORITY
 
 MAX_TIME_LIMIT_SECONDS = 366 * 86400
 
@@ -311,8 +312,9 @@ class JobFile(Section):
     predict: list[Prediction] = _field([], "a list such as [train]", max_length=1000)
     resources: Resources = _field(Resources(), "a mapping such as {time_limit: 1h}")
     retries: int = _field(1, "an integer from 0 to 100", ge=0, le=100)
-    priority: int = _field(0, "an integer from -1000000 to 1000000", ge=-1_000_000, le=1_000_000)
+    priority: int = _field(0, "an integer from -1000000 to 1000000", ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     preemptible: bool = _field(False, "true or false")
+    share: Literal["private", "lab"] | None = _field(None, "private or lab (by default: as the site says)")
 
 
 class TrainedModel(Section):
@@ -329,5 +331,6 @@ class PredictionFile(Section):
     )
     resources: Resources = _field(Resources(), "a mapping such as {time_limit: 1h}")
     retries: int = _field(1, "an integer from 0 to 100", ge=0, le=100)
-    priority: int = _field(0, "an integer from -1000000 to 1000000", ge=-1_000_000, le=1_000_000)
+    priority: int = _field(0, "an integer from -1000000 to 1000000", ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     preemptible: bool = _field(False, "true or false")
+    share: Literal["private", "lab"] | None = _field(None, "private or lab (by default: as the site says)")

@@ -26,7 +26,7 @@ from gpujobs.node.devices import devices_of
 from gpujobs.node.launcher_client import ask
 from gpujobs.node.probe import Probe
 from gpujobs.paths import AttemptPaths, StatePaths
-from gpujobs.results.collect import chunks
+from gpujobs.results.collect import Limits, chunks
 from gpujobs.trainer.process import write_json
 from gpujobs.trainer.sockets import short_path
 
@@ -208,12 +208,13 @@ class NodeAgent:
             return {"text": "", "offset": offset, "size": 0}
         return {"text": base64.b64encode(text).decode(), "offset": offset + len(text), "size": size}
 
-    def collect(self, job: int, attempt: int) -> Iterator[tuple[str, bytes]]:
-        """(name, chunk) of every result, and of the logs of all attempts: `log.txt` is the last one's."""
+    def collect(self, job: int, attempt: int, limit_bytes: int) -> Iterator[tuple[str, bytes]]:
+        """(name, chunk) of every result, and of the logs of all attempts: `log.txt` is the last one's.
+        Raises RefusedResultError, also where the results have more than `limit_bytes`."""
         paths = self._paths.job(job)
         spec = attempts.read(paths.attempt(attempt).spec)
         owner = (spec.get("identity") or {}).get("uid", os.geteuid())
-        yield from chunks(paths.results, frozenset({owner, os.geteuid()}))
+        yield from chunks(paths.results, frozenset({owner, os.geteuid()}), Limits(total_bytes=limit_bytes))
         for number in range(1, attempt + 1):
             name = "log.txt" if number == attempt else f"log-{number}.txt"
             if paths.attempt(number).log.exists():

@@ -13,6 +13,7 @@ from typing import Any
 
 from gpujobs.model import Reason, State, iso, utc_now
 from gpujobs.paths import AttemptPaths, JobPaths
+from gpujobs.trainer.cgroup import Cgroup
 from gpujobs.trainer.process import boot_id, start_ticks, write_json
 
 
@@ -93,9 +94,13 @@ def is_alive(process: dict[str, Any] | None, recorded_boot: str | None) -> bool:
 
 
 def end_trainer(attempt: AttemptPaths) -> None:
-    """Makes sure that a trainer whose supervisor is gone has ended. The kernel has already sent it
-    SIGKILL with its supervisor's death; this is for the case that it has not come to it yet."""
+    """Makes sure that a trainer whose supervisor is gone has ended, with all that it has started. The kernel
+    has already sent it SIGKILL with its supervisor's death; it may not have come to it yet."""
     record = read(attempt.record) or {}
+    if record.get("cgroup") and record.get("boot_id") == boot_id():
+        group = Cgroup(Path(record["cgroup"]))
+        group.kill()
+        group.remove()
     trainer = record.get("trainer")
     if trainer is None or not is_alive(trainer, record.get("boot_id")):
         return

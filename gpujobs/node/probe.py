@@ -23,7 +23,7 @@ DEADLINE_SECONDS = 5.0
 
 KILL_SECONDS = 1.0
 
-COMMAND = (sys.executable, "-m", "gpujobs.node.probe")
+COMMAND = (sys.executable, "-P", "-m", "gpujobs.node.probe")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from typing import Any, Literal
 
-from gpujobs.model import Attempt, DeviceKind, Event, Job, Reason, State, from_iso, iso
+from gpujobs.model import Attempt, DeviceKind, Event, Job, Reason, Share, State, from_iso, iso
 
 ATTEMPT_COLUMNS = (
     "node",
@@ -71,6 +71,7 @@ def job_of(row: sqlite3.Row, after: tuple[int, ...] = (), after_any: tuple[int, 
         group=row["sweep"],
         progress=_json(row["progress"]),
         results=row["results"],
+        share=Share(row["share"]),
         current=current,
     )
 

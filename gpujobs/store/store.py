@@ -16,7 +16,7 @@ from typing import Any
 
 from gpujobs.errors import StoreError, UsageError
 from gpujobs.lifecycle import Finish, Requeue, check_transition
-from gpujobs.model import Attempt, Caller, Device, Event, Job, Reason, State, iso, utc_now
+from gpujobs.model import Attempt, Caller, Device, Event, Job, Reason, Share, State, iso, utc_now
 from gpujobs.store.database import connect, transaction
 from gpujobs.store.devices import Devices
 from gpujobs.store.reservations import Reservations
@@ -25,6 +25,9 @@ from gpujobs.store.usage import UsageTable
 
 DAEMON = "gpujobs"
 """The actor of events that no person caused."""
+
+MAX_ID = (1 << 63) - 1
+"""Of SQLite's integers."""
 
 UNFINISHED = "('PENDING', 'STARTING', 'RUNNING', 'COMPLETING')"
 
@@ -56,6 +59,7 @@ class NewJob:
     group: str | None
     after: tuple[int, ...]
     data: tuple[DataReference, ...]
+    share: Share = Share.PRIVATE
     after_any: tuple[int, ...] = ()
     begin_at: datetime | None = None
     gpu_memory: int | str | None = None
@@ -92,21 +96,27 @@ class Store:
 
     # Submitting
 
-    def submit(self, caller: Caller, request_key: str, jobs: Sequence[NewJob]) -> list[Job]:
-        """Stores the jobs, or gives those that the same request of the same user has made before."""
+    def submit(
+        self, caller: Caller, request_key: str, jobs: Sequence[NewJob], actor: str | None = None
+    ) -> list[Job]:
+        """Stores the jobs, or gives those that the same request of the same user has made before.
+        `actor` is who has asked, where that is not the user whose jobs they become."""
         with transaction(self._connection):
             known = self.of_request(caller.uid, request_key)
             if known:
                 return known
             now = utc_now()
-            ids = [self._insert(caller, request_key, index, job, now) for index, job in enumerate(jobs)]
+            ids = [
+                self._insert(caller, request_key, index, job, now, actor or caller.user)
+                for index, job in enumerate(jobs)
+            ]
             return self._select("jobs.id BETWEEN ? AND ?", (ids[0], ids[-1])) if ids else []
 
     def of_request(self, uid: int, request_key: str) -> list[Job]:
         """The jobs that a submission with this key has made; none where there was no such one."""
         return self._select("jobs.uid = ? AND jobs.request_key = ?", (uid, request_key))
 
-    def _insert(self, caller: Caller, key: str, index: int, job: NewJob, now: datetime) -> int:
+    def _insert(self, caller: Caller, key: str, index: int, job: NewJob, now: datetime, actor: str) -> int:
         execute = self._connection.execute
         spec = execute(
             "INSERT INTO specs (path, source, resolved) VALUES (?, ?, ?)",
@@ -115,9 +125,9 @@ class Store:
         reason = Reason.HELD if job.held else Reason.NONE
         row = execute(
             "INSERT INTO jobs (uid, gid, user, request_key, request_index, name, sweep, spec, reason, priority,"
-            " held, retries, requested_gpu, time_limit_seconds, submitted_at, begin_at, gpu_memory,"
+            " held, retries, requested_gpu, time_limit_seconds, share, submitted_at, begin_at, gpu_memory,"
             " estimate_bytes, family, preemptible, continues)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 caller.uid,
                 caller.gid,
@@ -133,6 +143,7 @@ class Store:
                 job.retries,
                 job.requested_gpu,
                 job.time_limit_seconds,
+                job.share,
                 iso(now),
                 iso(job.begin_at),
                 None if job.gpu_memory is None else str(job.gpu_memory),
@@ -152,7 +163,7 @@ class Store:
             "INSERT INTO job_data (job, path, sha256, bytes, in_place) VALUES (?, ?, ?, ?, ?)",
             [(number, d.path, d.sha256, d.bytes, d.in_place) for d in job.data],
         )
-        self._record([Event(number, now, "submitted", caller.user, to_state=State.PENDING, reason=reason)])
+        self._record([Event(number, now, "submitted", actor, to_state=State.PENDING, reason=reason)])
         return number
 
     # The life of a job
@@ -308,12 +319,26 @@ class Store:
             current = self.job(job)
             self._record([Event(job, utc_now(), kind, actor, current.attempt or None, message=message)])
 
-    def _note(self, job: int, kind: str, actor: str, assignment: str, value: str) -> Job:
+    def set_priority(self, job: int, priority: int, actor: str) -> Job:
+        current = self.job(job)
+        if current.state.is_final:
+            raise UsageError(f"job {job} is {current.state}; only a job that has not ended has a priority")
+        change = f"from {current.priority} to {priority}"
+        return self._note(job, "prioritized", actor, "priority = ?", priority, change)
+
+    def note_requeue(self, job: int, actor: str) -> Job:
+        """Remembers who has sent a job that has started back to the queue; its attempt is still to end."""
+        return self._note(job, "requeue_requested", actor, "message = ?", f"requeued by {actor}")
+
+    def _note(
+        self, job: int, kind: str, actor: str, assignment: str, value: str | int, message: str = ""
+    ) -> Job:
         """A change that is no change of state, with its event."""
         with transaction(self._connection):
             current = self.job(job)
             self._connection.execute(f"UPDATE jobs SET {assignment} WHERE id = ?", (value, job))
-            self._record([Event(job, utc_now(), kind, actor, attempt=current.attempt or None)])
+            event = Event(job, utc_now(), kind, actor, attempt=current.attempt or None, message=message)
+            self._record([event])
         return self.job(job)
 
     def _expect(self, job: int, state: State, attempt: int | None = None) -> Job:
@@ -360,7 +385,7 @@ class Store:
 
     def job(self, job: int) -> Job:
         """Raises UsageError where there is no such job."""
-        found = self._select("jobs.id = ?", (job,))
+        found = self._select("jobs.id = ?", (job,)) if job <= MAX_ID else []
         if not found:
             raise UsageError(f"job {job} does not exist")
         return found[0]
@@ -459,6 +484,27 @@ class Store:
                 "INSERT OR IGNORE INTO data (uid, sha256, bytes, stored_at) VALUES (?, ?, ?, ?)",
                 (uid, sha256, size, iso(utc_now())),
             )
+
+    def data_bytes(self, uid: int) -> int:
+        """The size of all that this user has uploaded and that is kept."""
+        query = "SELECT coalesce(sum(bytes), 0) FROM data WHERE uid = ?"
+        return int(self._connection.execute(query, (uid,)).fetchone()[0])
+
+    def unused_data(self, uid: int, before: datetime) -> list[tuple[str, int]]:
+        """(hash, bytes) of this user's data that was uploaded earlier than `before` and that no job which has
+        not ended uses; the oldest first."""
+        rows = self._connection.execute(
+            "SELECT sha256, bytes FROM data WHERE uid = ? AND stored_at < ? AND sha256 NOT IN ("
+            "  SELECT d.sha256 FROM job_data d JOIN jobs j ON j.id = d.job"
+            f"  WHERE j.uid = ? AND d.in_place IS NULL AND j.state IN {UNFINISHED}"
+            ") ORDER BY stored_at",
+            (uid, iso(before), uid),
+        )
+        return [(row["sha256"], row["bytes"]) for row in rows]
+
+    def forget_data(self, uid: int, sha256: str) -> None:
+        with transaction(self._connection):
+            self._connection.execute("DELETE FROM data WHERE uid = ? AND sha256 = ?", (uid, sha256))
 
     def has_data(self, uid: int, sha256: str) -> bool:
         """Whether this very user has uploaded these bytes: knowing a hash is not permission."""

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import yaml
 
-from gpujobs.trainer import backend, files, outputs, train
+from gpujobs.trainer import backend, files, outputs, plain_model, train
 from gpujobs.trainer.data import preprocessing
 from gpujobs.trainer.failures import DataError, TrainerError
 from gpujobs.trainer.fitting import Messages, StopFlag
@@ -53,7 +53,8 @@ def read(spec: Spec) -> train.Trained:
     try:
         job = yaml.safe_load((source / "job.yaml").read_text())
         learned = preprocessing.from_json(json.loads((source / preprocessing.FILE).read_text()))
-        model = keras.saving.load_model(source / "model.keras", compile=False, safe_mode=True)
+        model_file = plain_model.copy(source / "model.keras", spec.paths.work / "tmp")
+        model = keras.saving.load_model(model_file, compile=False, safe_mode=True)
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         what = " ".join(str(error).split())[:300]
         raise TrainerError(f"the model of job {number} cannot be read from {source}: {what}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -16,6 +17,9 @@ from gpujobs.trainer.spec import Identity, Spec
 
 MESSAGES_FD = 3
 
+OOM_SCORE_ADJ = 300
+"""Of at most 1000: when memory runs out, the kernel ends a training first, not a service."""
+
 
 def run_trainer(spec: Spec, output: int, messages: int) -> NoReturn:
     """The trainer's whole life, in a process that the supervisor has just forked."""
@@ -23,6 +27,7 @@ def run_trainer(spec: Spec, output: int, messages: int) -> NoReturn:
     code = 1
     try:
         connect_descriptors(output, messages)
+        offer_to_oom_killer()
         become(spec.identity)
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != supervisor:
@@ -89,7 +94,17 @@ def become(identity: Identity | None) -> None:
                 pass
             else:
                 raise PermissionError("the trainer could become root again")
+        # Its memory came from the launcher, which has read what other users sent: nobody traces it.
+        process.prctl(process.PR_SET_DUMPABLE, 0)
+        process.new_session_keyring()
     process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def offer_to_oom_killer() -> None:
+    """Before the daemon, whose lower score this process has inherited. While it still may: /proc/self belongs
+    to root once the identity has changed. Not every container lets it; then all are alike."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE_ADJ))
 
 
 def confine(spec: Spec) -> None:
@@ -100,7 +115,7 @@ def confine(spec: Spec) -> None:
     os.chdir(work)
     (work / "tmp").mkdir(mode=0o700, exist_ok=True)
     title.set_environment(environment(spec))
-    title.set_title(f"gpujobs trainer: job {spec.job} {spec.name}")
+    title.set_title(f"gpujobs trainer: job {spec.job} {spec.name if spec.is_named else ''}".rstrip())
 
 
 def environment(spec: Spec) -> dict[str, str]:

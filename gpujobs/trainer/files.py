@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -25,7 +26,10 @@ def pin(spec: Spec) -> Spec:
 
 def _open(name: str, entry: Mapping[str, Any]) -> str:
     try:
-        descriptor = os.open(entry["path"], os.O_RDONLY | os.O_CLOEXEC)
+        # O_NONBLOCK: a pipe must not keep the device waiting for somebody to write into it.
+        descriptor = os.open(entry["path"], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise DataError(f"{name}: is not a regular file")
         with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

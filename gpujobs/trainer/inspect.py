@@ -53,6 +53,7 @@ def answer_as_user(request: dict[str, Any], writer: int) -> None:
         spec = parse(request["spec"])
         null = os.open(os.devnull, os.O_RDWR)
         child.connect_descriptors(null, writer)
+        child.offer_to_oom_killer()
         child.become(spec.identity)
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
         title.set_environment({**backend.device_environment(spec), "CUDA_VISIBLE_DEVICES": "-1"})

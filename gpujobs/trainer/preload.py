@@ -43,6 +43,7 @@ MODULES = (
     "gpujobs.trainer.inspect",
     "gpujobs.trainer.outputs",
     "gpujobs.trainer.patience",
+    "gpujobs.trainer.plain_model",
     "gpujobs.trainer.prediction",
     "gpujobs.trainer.quiet",
     "gpujobs.trainer.stateful",

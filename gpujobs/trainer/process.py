@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import json
 import os
+import platform
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+
+KEYCTL_JOIN_SESSION_KEYRING = 1
+SYS_KEYCTL = {"x86_64": 250, "aarch64": 219}
+"""Its number by architecture; libc has no function for it."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -21,6 +30,18 @@ def prctl(option: int, value: int) -> None:
     if _libc.prctl(option, value, 0, 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"prctl({option}, {value}): {os.strerror(code)}")
+
+
+def new_session_keyring() -> None:
+    """Leaves the inherited session keyring, with the keys of who has started the daemon, for an empty one. A
+    kernel without keyrings has none to leave."""
+    number = SYS_KEYCTL.get(platform.machine())
+    if number is None:
+        return
+    if _libc.syscall(ctypes.c_long(number), ctypes.c_long(KEYCTL_JOIN_SESSION_KEYRING), None) < 0:
+        code = ctypes.get_errno()
+        if code != errno.ENOSYS:
+            raise OSError(code, f"keyctl: {os.strerror(code)}")
 
 
 def clear_environment() -> None:
@@ -60,15 +81,31 @@ def children(parent: int) -> list[int]:
     return found
 
 
-def kill_children() -> None:
-    """Ends and reaps every child of this process, and what falls to it as their subreaper."""
+def kill_children(seconds: float) -> bool:
+    """Ends and reaps every child of this process, and what falls to it as their subreaper. False where some
+    are left after so long: stuck in a driver, or forking faster than they are found."""
+    deadline = time.monotonic() + seconds
     while True:
         for pid in children(os.getpid()):
-            os.kill(pid, signal.SIGKILL)
+            _kill_group(pid)
         try:
-            os.waitpid(-1, 0)
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
         except ChildProcessError:
-            return
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+
+
+def _kill_group(pid: int) -> None:
+    """With its process group, which cannot fork its way out meanwhile. Only descendants of ours are in it: a
+    group is within one session, and theirs begin with them. Our own group is not killed."""
+    with contextlib.suppress(ProcessLookupError):
+        if os.getpgid(pid) == os.getpgrp():
+            os.kill(pid, signal.SIGKILL)
+        else:
+            os.killpg(os.getpgid(pid), signal.SIGKILL)
 
 
 def close_all_except(*keep: int) -> None:

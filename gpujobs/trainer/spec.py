@@ -35,6 +35,10 @@ class Spec:
     cpu_threads: int = 1
     time_limit_seconds: float | None = None
     grace_seconds: float = 10.0
+    log_limit_bytes: int = 256 << 20
+    is_named: bool = True
+    """Whether `ps` may show the job's name to everybody."""
+
     job_dir: Path = Path()
     submitted_at: str | None = None
     started_at: str | None = None

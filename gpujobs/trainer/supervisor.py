@@ -19,18 +19,19 @@ from typing import Any, NoReturn
 
 from gpujobs.model import Reason, State, StopReason, iso, utc_now
 from gpujobs.paths import AttemptPaths
-from gpujobs.trainer import process, title
+from gpujobs.trainer import cgroup, messages, process, title
 from gpujobs.trainer.classify import Ending, Verdict, classify
 from gpujobs.trainer.sockets import Notifier
 from gpujobs.trainer.spec import Spec, parse
 
-MESSAGE_MAX_BYTES = 65536
+READ_BYTES = 65536
 PROGRESS_FILE_SECONDS = 1.0
 PROGRESS_NOTE_SECONDS = 0.25
 LOG_NOTE_SECONDS = 0.1
 WARNING_SECONDS = 300.0
 WARNING_SHARE = 0.1
 """A job is warned so long before its time limit, or so large a share of it, whichever is less."""
+LEFTOVER_SECONDS = 10.0
 
 
 def claim(paths: AttemptPaths) -> bool:
@@ -63,7 +64,7 @@ def supervise(
         supervision.start(run_trainer)
         verdict = supervision.watch()
     except Exception as error:  # noqa: BLE001 - whatever it is, the attempt gets its exit record
-        process.kill_children()
+        supervision.kill_all()
         verdict = Verdict(State.FAILED, Reason.LAUNCH_FAILED, f"the supervisor failed: {error!r}")
     supervision.finish(verdict)
 
@@ -82,10 +83,12 @@ class Supervision:
         self.stop_reason: StopReason | None = None
         self.stop_message = ""
         self.log_error: str | None = None
+        self.has_leftovers = False
         self.status: int | None = None
         self.oom_before = process.oom_kills()
         self.message_buffer = b""
-        self.log_bytes = 0
+        self.log_left = self.spec.log_limit_bytes
+        self.cgroup: cgroup.Cgroup | None = None
         self.timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self.last: dict[str, float] = {}
 
@@ -94,9 +97,12 @@ class Supervision:
         self.log = os.open(self.paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         output, output_in = os.pipe()
         messages, messages_in = os.pipe()
+        self.cgroup = cgroup.make("gpujobs-{pid}-{start_ticks}".format(**process.identify(os.getpid())))
         self.trainer = os.fork()
         if self.trainer == 0:
             run_trainer(self.spec, output_in, messages_in)
+        if self.cgroup is not None:
+            self.cgroup.add(self.trainer)
         os.close(output_in)
         os.close(messages_in)
         process.write_json(self.paths.record, self._record())
@@ -113,7 +119,7 @@ class Supervision:
         """Until the trainer has ended, its descendants too, and its pipes are drained."""
         while self.status is None:
             self._wait()
-        process.kill_children()
+        self.kill_all()
         for key in list(self.selector.get_map().values()):
             if key.data in (self._on_output, self._on_messages):
                 key.data(key.fd)
@@ -129,8 +135,19 @@ class Supervision:
             )
         )
 
+    def kill_all(self) -> None:
+        """Ends what the trainer has left behind, whatever its parent, session or process group."""
+        if self.cgroup is not None:
+            self.cgroup.kill()
+        self.has_leftovers = not process.kill_children(LEFTOVER_SECONDS)
+        if self.cgroup is not None:
+            self.cgroup.remove()
+
     def finish(self, verdict: Verdict) -> None:
-        """Writes the last progress and the exit record, and tells the agent."""
+        """Writes the last progress and the exit record, and tells the agent. Before that, the directory of the
+        job is closed to its user: what is collected is what the trainer has left."""
+        if self.spec.identity is not None:
+            self._attempt_write(lambda: self.spec.job_dir.chmod(0o700))
         if self.progress is not None:
             self._attempt_write(lambda: process.write_json(self.paths.progress, self.progress))
         record = self._exit_record(verdict)
@@ -140,12 +157,13 @@ class Supervision:
     def _exit_record(self, verdict: Verdict) -> dict[str, Any]:
         code = None if self.status is None else os.waitstatus_to_exitcode(self.status)
         lost = f"the log is not whole: {self.log_error}" if self.log_error else ""
+        left = "processes that it had started could not be ended" if self.has_leftovers else ""
         record = {
             "job": self.spec.job,
             "attempt": self.spec.attempt,
             "state": verdict.state.value,
             "reason": verdict.reason.value,
-            "message": "; ".join(part for part in (verdict.message, lost) if part),
+            "message": "; ".join(part for part in (verdict.message, lost, left) if part),
             "exit": {
                 "code": code if code is not None and code >= 0 else None,
                 "signal": -code if code is not None and code < 0 else None,
@@ -164,6 +182,7 @@ class Supervision:
             "boot_id": process.boot_id(),
             "supervisor": process.identify(os.getpid()),
             "trainer": process.identify(self.trainer),
+            "cgroup": str(self.cgroup.path) if self.cgroup is not None else None,
             "started_at": self.started_at,
         }
 
@@ -233,16 +252,24 @@ class Supervision:
 
     def _write_log(self, chunk: bytes) -> None:
         try:
-            while chunk:
-                chunk = chunk[os.write(self.log, chunk) :]
+            self._log(chunk)
         except OSError as error:
             self.log_error = error.strerror
         self._throttled("log", LOG_NOTE_SECONDS, lambda: self._note("log", size=os.fstat(self.log).st_size))
 
+    def _log(self, chunk: bytes) -> None:
+        """Keeps the beginning of a log that is too long, and says so."""
+        kept, self.log_left = chunk[: max(0, self.log_left)], self.log_left - len(chunk)
+        if self.log_left < 0 and self.log_error is None:
+            self.log_error = f"it was cut at {self.spec.log_limit_bytes} bytes"
+            kept += f"\n[this log is cut here, at {self.spec.log_limit_bytes} bytes]\n".encode()
+        while kept:
+            kept = kept[os.write(self.log, kept) :]
+
     def _on_messages(self, descriptor: int) -> None:
         for chunk in self._read(descriptor):
             *lines, self.message_buffer = (self.message_buffer + chunk).split(b"\n")
-            self.message_buffer = self.message_buffer[:MESSAGE_MAX_BYTES]
+            self.message_buffer = self.message_buffer[: messages.MAX_LINE_BYTES]
             for line in lines:
                 self._on_message(line)
 
@@ -251,7 +278,7 @@ class Supervision:
         chunks: list[bytes] = []
         while self.status is not None or len(chunks) < 16:
             try:
-                chunk = os.read(descriptor, MESSAGE_MAX_BYTES)
+                chunk = os.read(descriptor, READ_BYTES)
             except BlockingIOError:
                 break
             if not chunk:
@@ -261,19 +288,14 @@ class Supervision:
         return chunks
 
     def _on_message(self, line: bytes) -> None:
-        try:
-            message = json.loads(line)
-        except (ValueError, RecursionError):
-            return
-        if not isinstance(message, dict):
-            return
-        if isinstance(message.get("error"), dict):
-            self.error = message["error"]
+        message = messages.parse(line)
+        if (error := messages.error_of(message)) is not None:
+            self.error = error
         elif message.get("event") == "started" and self.running_at is None:
             self.running_at = iso(utc_now())
             self._note("started", pid=self.trainer, at=self.running_at)
-        elif isinstance(message.get("progress"), dict):
-            self.progress = message["progress"]
+        elif (progress := messages.progress_of(message)) is not None:
+            self.progress = progress
             self._throttled(
                 "note", PROGRESS_NOTE_SECONDS, lambda: self._note("progress", progress=self.progress)
             )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .harness import RunningDaemon, short_directory
+from .people import Person, new_person
 
 
 @contextmanager
@@ -46,6 +49,28 @@ def own_daemon() -> Iterator[RunningDaemon]:
 def as_root() -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root: to make users, and to take their identity")
+
+
+@pytest.fixture(scope="session")
+def place(as_root: None) -> Iterator[Path]:
+    directory = short_directory()
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def alice(place: Path) -> Iterator[Person]:
+    """In a group besides her own, as people of a lab are."""
+    with new_person(f"gjalice{os.getpid()}", place / "alice") as person:
+        subprocess.run(["usermod", "--append", "--groups", "users", person.name], check=True)
+        yield person
+
+
+@pytest.fixture(scope="session")
+def bob(place: Path) -> Iterator[Person]:
+    with new_person(f"gjbob{os.getpid()}", place / "bob") as person:
+        yield person
 
 
 @pytest.hookimpl(wrapper=True)

@@ -21,7 +21,7 @@ from gpujobs.errors import GpujobsError
 from gpujobs.paths import StatePaths
 
 ROOT = Path(__file__).parents[2]
-COMMAND = (sys.executable, "-m", "gpujobs")
+COMMAND = (sys.executable, "-P", "-m", "gpujobs")
 READY_SECONDS = 90.0
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY")
 ENDLESS = 1_000_000
@@ -119,7 +119,8 @@ def write_job(
 
 
 class RunningDaemon:
-    """`gpujobs serve` in a directory of its own. `state` and `socket` are where its state is."""
+    """`gpujobs serve` in a directory of its own. `state` and `socket` are where its state is; `config` is the
+    text of its gpujobs.toml; `cwd` and `umask` are what it is started with."""
 
     def __init__(
         self,
@@ -129,6 +130,9 @@ class RunningDaemon:
         site: bool = False,
         state: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        config: str = "",
+        cwd: Path | None = None,
+        umask: int = -1,
     ) -> None:
         self.root = root
         self.state = state or root / "s"
@@ -137,13 +141,17 @@ class RunningDaemon:
         self.site = site
         self.slots = slots
         self.log = root / "serve.log"
+        self.cwd = cwd or root
+        self.umask = umask
         (root / "home").mkdir(exist_ok=True)
+        (root / "gpujobs.toml").write_text(config)
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("GPUJOBS_", "XDG_"))},
             "PYTHONPATH": str(ROOT),
             "PYTHONWARNINGS": "default",
             "HOME": str(root / "home"),
             "GPUJOBS_STATE_DIR": str(self.state),
+            "GPUJOBS_CONFIG": str(root / "gpujobs.toml"),
             **(environment or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
@@ -156,7 +164,8 @@ class RunningDaemon:
             self._process = subprocess.Popen(
                 [*COMMAND, "serve", *kind, "--cpu-slots", str(self.slots)],
                 env=self.environment,
-                cwd=self.root,
+                cwd=self.cwd,
+                umask=self.umask,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

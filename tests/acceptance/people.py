@@ -4,6 +4,7 @@ children of the test that take their identity: the kernel sees that user, and no
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import pwd
@@ -15,7 +16,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .harness import RunningDaemon
+from gpujobs.client.connection import UnixConnection
+
+from .harness import RunningDaemon, write_job
 
 PRELOADED = (
     "difflib", "encodings.idna", "encodings.utf_8_sig", "gzip", "hashlib", "http.client", "pwd",
@@ -53,9 +56,10 @@ def as_person(person: Person, function: Callable[[], Any]) -> Any:
     """What `function` returns (as JSON), run with the person's identity. An exception that it raises comes
     back as `{"error": its type's name, "message": ...}`."""
     reader, writer = os.pipe()
+    groups = os.getgrouplist(person.name, person.gid)
     child = os.fork()
     if child == 0:
-        _be(person, function, writer)
+        _be(person, groups, function, writer)
     os.close(writer)
     with os.fdopen(reader, "rb") as answer:
         text = answer.read()
@@ -63,9 +67,9 @@ def as_person(person: Person, function: Callable[[], Any]) -> Any:
     return json.loads(text)
 
 
-def _be(person: Person, function: Callable[[], Any], writer: int) -> None:
+def _be(person: Person, groups: Sequence[int], function: Callable[[], Any], writer: int) -> None:
     try:
-        os.setgroups([person.gid])
+        os.setgroups(groups)
         os.setresgid(person.gid, person.gid, person.gid)
         os.setresuid(person.uid, person.uid, person.uid)
         os.chdir("/")
@@ -126,3 +130,48 @@ def can_read(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def submit_as(person: Person, daemon: RunningDaemon, name: str, *options: object, **fields: Any) -> int:
+    path = write_job(person.home, name, **fields)
+    for file in person.home.iterdir():
+        os.chown(file, person.uid, person.gid, follow_symlinks=False)
+    done = cli_as(person, daemon, "submit", path, *options, "--json")
+    assert done.returncode == 0, done.stderr
+    (job,) = json.loads(done.stdout)
+    return int(job["id"])
+
+
+def known_jobs(daemon: RunningDaemon) -> set[int]:
+    return {job["id"] for job in daemon.everything()}
+
+
+def status_of(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def request_as(
+    person: Person, daemon: RunningDaemon, method: str, path: str, body: Any = None, **headers: str
+) -> tuple[int, str]:
+    """A request by hand, as it is. `body` is sent as JSON, or as it is where it is bytes."""
+
+    def send() -> tuple[int, str]:
+        connection = UnixConnection(daemon.socket)
+        content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        connection.request(method, path, content, headers)
+        answer: http.client.HTTPResponse = connection.getresponse()
+        return answer.status, answer.read().decode(errors="replace")
+
+    answer = as_person(person, send)
+    assert isinstance(answer, list), answer
+    return answer[0], answer[1]
+
+
+def body_for(daemon: RunningDaemon, alice: Person, **more: Any) -> dict[str, Any]:
+    """A submission that names the data that alice has uploaded, by its hash."""
+    (data,) = (daemon.paths.spool / "data" / str(alice.uid)).iterdir()
+    described = {"sha256": data.name, "bytes": data.stat().st_size, "in_place": None}
+    path = write_job(daemon.root, "planted")
+    file = {"path": str(path), "text": path.read_text(), "data": {"tutorial.npz": described}}
+    return {"request_key": "by hand", "files": [file], "set": {}, "options": {}, **more}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,11 +14,19 @@ from typing import Any
 
 import pytest
 
-from gpujobs.client.connection import UnixConnection
-
 from .conftest import running
-from .harness import ENDLESS, RunningDaemon, environment_of, processes_of, short_directory, write_job
-from .people import Person, as_person, can_read, cli_as, new_person
+from .harness import ENDLESS, RunningDaemon, environment_of, processes_of
+from .people import (
+    Person,
+    as_person,
+    body_for,
+    can_read,
+    cli_as,
+    known_jobs,
+    request_as,
+    status_of,
+    submit_as,
+)
 
 TRAINER_VARIABLES = {
     "CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "HOME", "LANG", "LOGNAME", "PATH", "TF_CPP_MIN_LOG_LEVEL",
@@ -35,48 +41,12 @@ print(ray.get(ray.remote(num_cpus=0)(lambda: "code has run").remote(), timeout=2
 
 
 @pytest.fixture(scope="module")
-def place(as_root: None) -> Iterator[Path]:
-    directory = short_directory()
-    directory.chmod(0o711)
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def alice(place: Path) -> Iterator[Person]:
-    """In a group besides her own, as people of a lab are."""
-    with new_person(f"gjalice{os.getpid()}", place / "alice") as person:
-        subprocess.run(["usermod", "--append", "--groups", "users", person.name], check=True)
-        yield person
-
-
-@pytest.fixture(scope="module")
-def bob(place: Path) -> Iterator[Person]:
-    with new_person(f"gjbob{os.getpid()}", place / "bob") as person:
-        yield person
-
-
-@pytest.fixture(scope="module")
 def daemon(alice: Person, bob: Person) -> Iterator[RunningDaemon]:
     """Started by a root whose environment holds what no user is to see."""
     secrets = {"SECRET_OF_ROOT": "in the environment", "RAY_SECRET": "too"}
     with running(site=True, environment=secrets) as daemon:
         daemon.root.chmod(0o711)
         yield daemon
-
-
-def submit_as(person: Person, daemon: RunningDaemon, name: str, *options: object, **fields: Any) -> int:
-    path = write_job(person.home, name, **fields)
-    for file in person.home.iterdir():
-        os.chown(file, person.uid, person.gid)
-    done = cli_as(person, daemon, "submit", path, *options, "--json")
-    assert done.returncode == 0, done.stderr
-    (job,) = json.loads(done.stdout)
-    return int(job["id"])
-
-
-def known_jobs(daemon: RunningDaemon) -> set[int]:
-    return {job["id"] for job in daemon.everything()}
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +67,6 @@ def trainer(daemon: RunningDaemon, alice: Person) -> Iterator[dict[str, Any]]:
 
 
 # A job runs as its user
-
-
-def status_of(pid: int) -> dict[str, str]:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
 def test_a_trainer_has_its_users_identity_and_no_way_back(trainer: dict[str, Any], alice: Person) -> None:
@@ -255,32 +220,6 @@ def test_another_user_cannot_replace_the_socket(daemon: RunningDaemon, bob: Pers
 
 
 # What another user sends
-
-
-def request_as(
-    person: Person, daemon: RunningDaemon, method: str, path: str, body: Any = None, **headers: str
-) -> tuple[int, str]:
-    """A request by hand, as it is. `body` is sent as JSON, or as it is where it is bytes."""
-
-    def send() -> tuple[int, str]:
-        connection = UnixConnection(daemon.socket)
-        content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        connection.request(method, path, content, headers)
-        answer: http.client.HTTPResponse = connection.getresponse()
-        return answer.status, answer.read().decode(errors="replace")
-
-    answer = as_person(person, send)
-    assert isinstance(answer, list), answer
-    return answer[0], answer[1]
-
-
-def body_for(daemon: RunningDaemon, alice: Person, **more: Any) -> dict[str, Any]:
-    """A submission that names the data that alice has uploaded, by its hash."""
-    (data,) = (daemon.paths.spool / "data" / str(alice.uid)).iterdir()
-    described = {"sha256": data.name, "bytes": data.stat().st_size, "in_place": None}
-    path = write_job(daemon.root, "planted")
-    file = {"path": str(path), "text": path.read_text(), "data": {"tutorial.npz": described}}
-    return {"request_key": "by hand", "files": [file], "set": {}, "options": {}, **more}
 
 
 def test_a_payload_cannot_say_who_asks(

@@ -43,6 +43,6 @@ def command(ids: tuple[int, ...], timeout: float | None, as_json: bool) -> None:
     else:
         for job in ended:
             why = output.progress(job) if job["state"] != "COMPLETED" else ""
-            click.echo(output.printable(f"{job['id']} {job['name']}: {job['state']} {why}".rstrip()))
+            click.echo(output.printable(f"{job['id']} {job['name'] or '-'}: {job['state']} {why}".rstrip()))
     if any(job["state"] != "COMPLETED" for job in ended):
         raise click.exceptions.Exit(1)

@@ -23,9 +23,10 @@ ROUTES = [
     ("POST", "/v1/check", submit.check),
     ("PUT", "/v1/data/{sha256}", data.handle),
     ("GET", "/v1/jobs", jobs.list_jobs),
-    ("GET", "/v1/jobs/{id:[0-9]+}", jobs.show),
-    ("GET", "/v1/jobs/{id:[0-9]+}/log", log.handle),
+    ("GET", "/v1/jobs/{id:[0-9]{1,18}}", jobs.show),
+    ("GET", "/v1/jobs/{id:[0-9]{1,18}}/log", log.handle),
     ("POST", "/v1/jobs/{action:cancel|hold|release|requeue}", act.handle),
+    ("POST", "/v1/jobs/prioritize", act.prioritize),
     ("GET", "/v1/watch", watch.handle),
     ("GET", "/v1/gpus", gpus.handle),
     ("POST", "/v1/gpus/drain", gpus.drain),
@@ -34,7 +35,10 @@ ROUTES = [
     ("POST", "/v1/reservations", reservations.make),
     ("POST", "/v1/reservations/{id:[0-9]+}/cancel", reservations.cancel),
     ("GET", "/v1/results", results.catalogue),
-    ("GET", "/v1/results/{id:[0-9]+}/{file:.+}", results.file),
+    ("GET", "/v1/results/{id:[0-9]{1,18}}/{file:.+}", results.file),
     ("POST", "/v1/stop", stop.handle),
     ("GET", "/v1/doctor", doctor.handle),
 ]
+
+LASTING = frozenset({watch.handle, log.handle, data.handle, results.file, stop.handle})
+"""Requests that last as long as their user likes, and cost little meanwhile."""

@@ -6,33 +6,64 @@ import uuid
 from dataclasses import replace
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from gpujobs.daemon.access import may_change, require
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import body_of
-from gpujobs.daemon.identity import require_owner
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.errors import UsageError
-from gpujobs.model import Caller, Job, State, StopReason
+from gpujobs.model import MAX_PRIORITY, Caller, Job, State, StopReason
 from gpujobs.store.store import NewJob
+
+MAX_IDS = 100_000
 
 
 class IdsBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    ids: list[int]
+    ids: list[int] = Field(max_length=MAX_IDS)
+
+
+class PriorityBody(IdsBody):
+    priority: int = Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)
 
 
 async def handle(request: web.Request) -> web.Response:
     """All ids are looked at before any is changed."""
     daemon, caller = daemon_of(request), caller_of(request)
     action = request.match_info["action"]
-    body = await body_of(request, IdsBody)
-    jobs = daemon.store.jobs(list(dict.fromkeys(body.ids)))
+    jobs = _jobs(daemon, caller, await body_of(request, IdsBody), action)
     for job in jobs:
-        require_owner(caller, job, action)
         _check_state(job, action)
     changed = [await _ACTIONS[action](daemon, caller, job) for job in jobs]
-    return web.json_response({"jobs": [daemon.board.json(job) for job in changed]})
+    return _answer(daemon, caller, changed)
+
+
+async def prioritize(request: web.Request) -> web.Response:
+    """`POST /v1/jobs/prioritize`: within what a job file may ask for."""
+    daemon, caller = daemon_of(request), caller_of(request)
+    body = await body_of(request, PriorityBody)
+    jobs = _jobs(daemon, caller, body, "prioritize")
+    for job in jobs:
+        if job.state.is_final:
+            raise UsageError(f"job {job.id} is {job.state}; only a job that has not ended has a priority")
+    changed = [daemon.store.set_priority(job.id, body.priority, caller.user) for job in jobs]
+    for job in changed:
+        daemon.board.put(job)
+    daemon.dispatcher.wake()
+    return _answer(daemon, caller, changed)
+
+
+def _jobs(daemon: Daemon, caller: Caller, body: IdsBody, verb: str) -> list[Job]:
+    """Raises where one does not exist, or may not be changed by the caller."""
+    jobs = daemon.store.jobs(list(dict.fromkeys(body.ids)))
+    for job in jobs:
+        require(may_change, caller, job, verb)
+    return jobs
+
+
+def _answer(daemon: Daemon, caller: Caller, jobs: list[Job]) -> web.Response:
+    return web.json_response({"jobs": [daemon.board.json(job, caller) for job in jobs]})
 
 
 def _check_state(job: Job, action: str) -> None:
@@ -60,8 +91,8 @@ def _set_held(daemon: Daemon, caller: Caller, job: Job, held: bool) -> Job:
 
 
 async def _requeue(daemon: Daemon, caller: Caller, job: Job) -> Job:
-    """A running job goes back to the queue. An ended one stays as it is, and a new job with the same
-    file and data is made: results are never overwritten."""
+    """A running job goes back to the queue. An ended one stays as it is, and a new job of the same user
+    with the same file and data is made: results are never overwritten."""
     if job.state is State.PENDING:
         return job
     if job.state.is_final:
@@ -69,15 +100,23 @@ async def _requeue(daemon: Daemon, caller: Caller, job: Job) -> Job:
             replace(caller, uid=job.uid, user=job.user, gid=daemon.store.gid(job.id)),
             f"requeue-{job.id}-{uuid.uuid4()}",
             [_copy(daemon, job)],
+            actor=caller.user,
         )
         daemon.submitted([copy])
         return copy
+    job = daemon.store.note_requeue(job.id, caller.user)
+    daemon.board.put(job)
     await daemon.attempts.stop(job, StopReason.REQUEUE, f"requeued by {caller.user}")
     return daemon.store.job(job.id)
 
 
 def _copy(daemon: Daemon, job: Job) -> NewJob:
-    spec = daemon.store.spec(job.id)
+    spec, data = daemon.store.spec(job.id), daemon.store.data(job.id)
+    for one in data:
+        if one.in_place is None and not daemon.store.has_data(job.uid, one.sha256):
+            raise UsageError(
+                f"job {job.id}: its data file {one.path} is no longer kept; submit the job again"
+            )
     return NewJob(
         name=job.name,
         path=spec.path,
@@ -90,7 +129,8 @@ def _copy(daemon: Daemon, job: Job) -> NewJob:
         time_limit_seconds=job.time_limit_seconds,
         group=job.group,
         after=(),
-        data=tuple(daemon.store.data(job.id)),
+        data=tuple(data),
+        share=job.share,
     )
 
 

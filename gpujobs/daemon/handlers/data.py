@@ -8,11 +8,13 @@ import os
 import re
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from aiohttp import web
 
 from gpujobs.daemon.daemon import Daemon, Mode
 from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.uploads import PARTIAL
 from gpujobs.errors import MachineError, ProtocolError
 from gpujobs.model import Caller
 
@@ -23,13 +25,17 @@ async def handle(request: web.Request) -> web.Response:
         raise ProtocolError(f"{sha256} is not a SHA-256 in lower-case hexadecimal digits")
     if daemon.store.has_data(caller.uid, sha256):
         return web.Response(status=200)
-    target = daemon.paths.data(caller.uid, sha256)
+    size = request.content_length
+    if size is None:
+        raise ProtocolError("an upload needs a Content-Length")
     try:
-        _make_user_directory(target.parent)
-        size = await _receive(request, target, sha256, daemon, caller)
+        with daemon.uploads.room(caller.uid, size):
+            target = daemon.paths.data(caller.uid, sha256)
+            _make_user_directory(target.parent)
+            await _receive(request, target, sha256, daemon, caller)
+            daemon.store.add_data(caller.uid, sha256, size)
     except OSError as error:
         raise MachineError(f"the data cannot be stored: {error.strerror}") from error
-    daemon.store.add_data(caller.uid, sha256, size)
     return web.Response(status=201)
 
 
@@ -39,22 +45,13 @@ def _make_user_directory(path: Path) -> None:
     path.chmod(0o711)
 
 
-async def _receive(request: web.Request, target: Path, sha256: str, daemon: Daemon, caller: Caller) -> int:
+async def _receive(request: web.Request, target: Path, sha256: str, daemon: Daemon, caller: Caller) -> None:
     """Writes the body beside `target`, and renames it when its bytes hash as they should."""
-    descriptor, name = tempfile.mkstemp(prefix=".upload-", dir=target.parent)
+    descriptor, name = tempfile.mkstemp(prefix=PARTIAL, dir=target.parent)
     partial = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            digest, size = hashlib.sha256(), 0
-            async for chunk in request.content.iter_chunked(1 << 20):
-                digest.update(chunk)
-                await asyncio.to_thread(file.write, chunk)
-                size += len(chunk)
-            if digest.hexdigest() != sha256:
-                raise ProtocolError(
-                    f"the {size} bytes received hash to {digest.hexdigest()}, not to {sha256}; "
-                    "the file changed while it was read: submit again"
-                )
+            await _write(request, file, sha256)
             file.flush()
             await asyncio.to_thread(os.fsync, file.fileno())
             if daemon.mode is Mode.SITE:
@@ -63,4 +60,20 @@ async def _receive(request: web.Request, target: Path, sha256: str, daemon: Daem
         partial.rename(target)
     finally:
         partial.unlink(missing_ok=True)
-    return size
+
+
+async def _write(request: web.Request, file: IO[bytes], sha256: str) -> None:
+    """Raises ProtocolError where it is not exactly the bytes that were announced."""
+    expected = request.content_length
+    digest, size = hashlib.sha256(), 0
+    async for chunk in request.content.iter_chunked(1 << 20):
+        size += len(chunk)
+        if expected is None or size > expected:  # compressed, to be more than it said
+            raise ProtocolError(f"the upload is larger than its Content-Length of {expected} bytes")
+        digest.update(chunk)
+        await asyncio.to_thread(file.write, chunk)
+    if size != expected or digest.hexdigest() != sha256:
+        raise ProtocolError(
+            f"the {size} bytes received hash to {digest.hexdigest()}, not to {sha256}; "
+            "the file changed while it was read: submit again"
+        )

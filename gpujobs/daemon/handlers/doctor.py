@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 from typing import Any
 
 from aiohttp import web
 
-from gpujobs.daemon.daemon import Daemon, Mode
+from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.keys import daemon_of
 from gpujobs.errors import GpujobsError
 from gpujobs.model import NodeStatus
@@ -19,7 +18,7 @@ LOW_DISK_BYTES = 5 << 30
 
 async def handle(request: web.Request) -> web.Response:
     daemon = daemon_of(request)
-    checks = [_mode(daemon), _private(daemon), _disk(daemon), *await _nodes(daemon)]
+    checks = [_mode(daemon), _groups(daemon), _private(daemon), _disk(daemon), *await _nodes(daemon)]
     return web.json_response({"checks": checks})
 
 
@@ -28,9 +27,17 @@ def _check(name: str, ok: bool | None, message: str) -> dict[str, Any]:
 
 
 def _mode(daemon: Daemon) -> dict[str, Any]:
-    if daemon.mode is Mode.SITE:
-        return _check("mode", True, "site daemon: serves everybody, each job runs as its user")
-    return _check("mode", True, f"{daemon.mode} daemon: serves uid {os.geteuid()} only, refuses others")
+    return _check("mode", True, daemon.gatekeeper.describe())
+
+
+def _groups(daemon: Daemon) -> dict[str, Any]:
+    if missing := daemon.gatekeeper.missing_groups():
+        return _check(
+            "groups",
+            False,
+            f"{', '.join(missing)} in [access] of {daemon.settings.config}: no such group here",
+        )
+    return _check("groups", True, "every group in the configuration exists")
 
 
 def _private(daemon: Daemon) -> dict[str, Any]:

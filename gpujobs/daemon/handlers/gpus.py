@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
+from gpujobs.daemon.access import require_admin
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.drains import named
 from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.daemon.wire import device_event_json, nodes_json, occupancy_json
-from gpujobs.errors import NotPermittedError
-from gpujobs.model import Caller, Device, Node
+from gpujobs.model import Caller, Device, Node, Process
 from gpujobs.policy import Occupancy, occupancies
 
 
@@ -25,8 +25,8 @@ class DevicesBody(BaseModel):
 
 async def handle(request: web.Request) -> web.Response:
     """`?device=` gives one alone, with its history."""
-    daemon, name = daemon_of(request), request.query.get("device")
-    nodes = await daemon.nodes.probe()
+    daemon, caller, name = daemon_of(request), caller_of(request), request.query.get("device")
+    nodes = [_as_seen_by(caller, node) for node in await daemon.nodes.probe()]
     views = _views(daemon, nodes)
     if name is None:
         return _answer(views, nodes)
@@ -55,8 +55,7 @@ async def resume(request: web.Request) -> web.Response:
 
 async def _change(request: web.Request, verb: str) -> tuple[Daemon, Caller, DevicesBody]:
     caller = caller_of(request)
-    if caller.uid not in (0, os.geteuid()):
-        raise NotPermittedError(f"{caller.user} may not {verb} devices; ask an administrator")
+    require_admin(caller, f"{verb} devices")
     return daemon_of(request), caller, await body_of(request, DevicesBody)
 
 
@@ -70,3 +69,17 @@ def _views(daemon: Daemon, nodes: list[Node]) -> list[Occupancy]:
 
 def _answer(views: list[Occupancy], nodes: list[Node]) -> web.Response:
     return web.json_response({"devices": list(map(occupancy_json, views)), "nodes": nodes_json(nodes)})
+
+
+def _as_seen_by(caller: Caller, node: Node) -> Node:
+    """Without the names and commands of other people's processes, where the site hides them."""
+    if caller.sees_names:
+        return node
+
+    def process(one: Process) -> Process:
+        return one if one.user == caller.user else replace(one, user=None, command=None)
+
+    def device(one: Device) -> Device:
+        return replace(one, processes=tuple(map(process, one.processes)))
+
+    return replace(node, devices=tuple(map(device, node.devices)))

@@ -2,41 +2,64 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import Iterator
+
 from aiohttp import web
 
+from gpujobs.daemon.access import may_look_into, require, sees_names_of
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import flag_of, ids_of, number_of
-from gpujobs.daemon.identity import require_owner
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.daemon.wire import attempt_json, event_json
 from gpujobs.errors import UsageError
-from gpujobs.model import Job, State
+from gpujobs.model import Caller, Job, State
 
 DISPLAY_ORDER = {State.RUNNING: 0, State.STARTING: 0, State.COMPLETING: 0, State.PENDING: 1}
 """Ended jobs come first (they are the oldest), then the running, then the waiting ones in their turn."""
 
 
-async def list_jobs(request: web.Request) -> web.Response:
-    daemon = daemon_of(request)
-    jobs = _chosen(daemon, request)
+BATCH = 200
+"""Jobs written at a time."""
+
+
+async def list_jobs(request: web.Request) -> web.StreamResponse:
+    daemon, caller = daemon_of(request), caller_of(request)
+    jobs = _chosen(daemon, caller, request)
     limit = number_of(request, "limit", 0) or len(jobs)
-    shown = [daemon.board.json(job) for job in jobs[:limit]]
-    notices = daemon.strangers.notices(caller_of(request).user)
-    return web.json_response({"jobs": shown, "total": len(jobs), "notices": notices})
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    for part in _parts(daemon, caller, jobs[:limit], len(jobs)):
+        await response.write(part)
+        await asyncio.sleep(0)  # a long queue must not keep the others waiting
+    return response
 
 
-def _chosen(daemon: Daemon, request: web.Request) -> list[Job]:
+def _parts(daemon: Daemon, caller: Caller, shown: list[Job], total: int) -> Iterator[bytes]:
+    """`{"total", "notices", "jobs"}` in pieces: nobody's long list is in memory as a whole."""
+    notices = json.dumps(daemon.strangers.notices(caller.user))
+    yield f'{{"total": {total}, "notices": {notices}, "jobs": ['.encode()
+    for start in range(0, len(shown), BATCH):
+        batch = [json.dumps(daemon.board.json(job, caller)) for job in shown[start : start + BATCH]]
+        yield ((", " if start else "") + ", ".join(batch)).encode()
+    yield b"]}"
+
+
+def _chosen(daemon: Daemon, caller: Caller, request: web.Request) -> list[Job]:
     ids, user, states = ids_of(request), request.query.get("user"), _states(request)
+
+    def matches(job: Job) -> bool:
+        is_theirs = user is None or (job.user == user and sees_names_of(caller, job))
+        return is_theirs and (not states or job.state in states)
+
     if ids is not None:
-        return [job for job in daemon.store.jobs(ids) if _matches(job, user, states)]
-    unfinished = [job for job in daemon.board.jobs.values() if _matches(job, user, states)]
+        return [job for job in daemon.store.jobs(ids) if matches(job)]
+    unfinished = [job for job in daemon.board.jobs.values() if matches(job)]
     unfinished.sort(key=lambda job: (DISPLAY_ORDER[job.state], -job.priority, job.id))
-    wants_ended = flag_of(request, "all") or any(state.is_final for state in states)
-    return (daemon.store.ended(user=user, states=states) if wants_ended else []) + unfinished
-
-
-def _matches(job: Job, user: str | None, states: frozenset[State]) -> bool:
-    return (user is None or job.user == user) and (not states or job.state in states)
+    if not flag_of(request, "all") and not any(state.is_final for state in states):
+        return unfinished
+    return [job for job in daemon.store.ended(user=user, states=states) if matches(job)] + unfinished
 
 
 def _states(request: web.Request) -> frozenset[State]:
@@ -50,14 +73,14 @@ def _states(request: web.Request) -> frozenset[State]:
 
 
 async def show(request: web.Request) -> web.Response:
-    """For its owner: a job file may say more than its user wants to be known."""
+    """Not for everybody: a job file may say more than its user wants to be known."""
     daemon, caller = daemon_of(request), caller_of(request)
     job = daemon.store.job(int(request.match_info["id"]))
-    require_owner(caller, job, "look into")
+    require(may_look_into, caller, job, "look into")
     spec = daemon.store.spec(job.id)
     return web.json_response(
         {
-            "job": daemon.board.json(job),
+            "job": daemon.board.json(job, caller),
             "path": spec.path,
             "spec": spec.resolved,
             "source": spec.source,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from aiohttp import web
 
+from gpujobs.daemon.access import may_read, require
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import flag_of, number_of
-from gpujobs.daemon.identity import require_owner
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.errors import UsageError
 from gpujobs.model import Attempt, Job, State
+from gpujobs.results.catalogue import open_file
 
 CHUNK_BYTES = 1 << 20
 
@@ -20,21 +22,75 @@ CHUNK_BYTES = 1 << 20
 async def handle(request: web.Request) -> web.StreamResponse:
     daemon = daemon_of(request)
     job = daemon.store.job(int(request.match_info["id"]))
-    require_owner(caller_of(request), job, "read the log of")
+    require(may_read, caller_of(request), job, "read the log of")
     number, tail = number_of(request, "attempt"), number_of(request, "tail")
     follow = flag_of(request, "follow")
     if number is not None and not 1 <= number <= job.attempt:
         had = f"attempts 1 to {job.attempt}" if job.attempt else "no attempt yet"
         raise UsageError(f"job {job.id} has {had}, not attempt {number}")
+    if job.attempt:
+        await Log.of(daemon, job, number).read(0, 0)  # what is wrong is said before the answer begins
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
     await response.prepare(request)
-    skip_lines = None if tail is None else tail
     try:
-        async for chunk in _chunks(daemon, job, number, follow, skip_lines):
+        async for chunk in _chunks(daemon, job, number, follow, tail):
             await response.write(chunk)
     except ConnectionResetError:
         pass  # whoever followed has left
     return response
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The log of an attempt: collected with the results, or still on its node."""
+
+    daemon: Daemon
+    job: Job
+    attempt: Attempt
+
+    @classmethod
+    def of(cls, daemon: Daemon, job: Job, number: int | None) -> Log:
+        return cls(daemon, job, daemon.store.attempts(job.id)[(number or job.attempt) - 1])
+
+    async def read(self, offset: int, limit: int = CHUNK_BYTES) -> tuple[bytes, int]:
+        """At most `limit` bytes from `offset`, and the present size. Raises UsageError where it is gone."""
+        if self.job.results is not None:
+            name = "log.txt" if self.attempt.number == self.job.attempt else f"log-{self.attempt.number}.txt"
+            with open_file(self.job.results, name, self.job.uid) as file:
+                size = file.seek(0, 2)
+                file.seek(offset)
+                return file.read(limit), size
+        answer = await self.daemon.link.call(
+            self.attempt.node,
+            "read_log",
+            job=self.job.id,
+            attempt=self.attempt.number,
+            offset=offset,
+            limit=limit,
+        )
+        return base64.b64decode(answer["text"]), answer["size"]
+
+    async def tail_offset(self, lines: int) -> int:
+        """Where the last `lines` lines begin, read from the end, so that a long log is never in memory."""
+        _, end = await self.read(0, 0)
+        if lines == 0:
+            return end
+        position, missing = end, lines
+        while position > 0:
+            start = max(0, position - CHUNK_BYTES)
+            block, _ = await self.read(start, position - start)
+            # The newline at the very end closes the last line; it begins none.
+            at = len(block) - 1 if position == end and block.endswith(b"\n") else len(block)
+            while (at := block.rfind(b"\n", 0, at)) >= 0:
+                missing -= 1
+                if missing == 0:
+                    return start + at + 1
+            position = start
+        return 0
+
+    @property
+    def has_ended(self) -> bool:
+        return self.job.attempt > self.attempt.number or self.job.state not in (State.STARTING, State.RUNNING)
 
 
 async def _chunks(
@@ -47,49 +103,19 @@ async def _chunks(
             job = _latest(daemon, job)
         if job.attempt == 0:
             return
-        attempt = daemon.store.attempts(job.id)[(number or job.attempt) - 1]
-        offset = 0
-        if tail is not None:
-            text = b"".join([part async for part in _read(daemon, job, attempt, 0)])
-            offset = len(text)
-            yield b"".join(text.splitlines(keepends=True)[-tail:] if tail else [])
+        log = Log.of(daemon, job, number)
+        offset = 0 if tail is None else await log.tail_offset(tail)
         while True:
-            ended = _has_ended(job, attempt)
-            async for part in _read(daemon, job, attempt, offset):
-                offset += len(part)
-                yield part
-            if ended or not follow:
+            while chunk := (await log.read(offset))[0]:
+                offset += len(chunk)
+                yield chunk
+            if log.has_ended or not follow:
                 return
             await watcher.changed()
-            job = _latest(daemon, job)
+            log = Log(daemon, _latest(daemon, job), log.attempt)
     finally:
         daemon.board.unwatch(watcher)
 
 
 def _latest(daemon: Daemon, job: Job) -> Job:
     return daemon.board.jobs.get(job.id) or daemon.store.job(job.id)
-
-
-def _has_ended(job: Job, attempt: Attempt) -> bool:
-    return job.attempt > attempt.number or job.state not in (State.STARTING, State.RUNNING)
-
-
-async def _read(daemon: Daemon, job: Job, attempt: Attempt, offset: int) -> AsyncIterator[bytes]:
-    """From `offset` to the present end: of the collected file, or else of the node's."""
-    if job.results is not None:
-        name = "log.txt" if attempt.number == job.attempt else f"log-{attempt.number}.txt"
-        path = daemon.paths.result(job.id) / name
-        with path.open("rb") as file:
-            file.seek(offset)
-            while chunk := file.read(CHUNK_BYTES):
-                yield chunk
-        return
-    while True:
-        answer = await daemon.link.call(
-            attempt.node, "read_log", job=job.id, attempt=attempt.number, offset=offset, limit=CHUNK_BYTES
-        )
-        chunk = base64.b64decode(answer["text"])
-        if not chunk:
-            return
-        offset = answer["offset"]
-        yield chunk

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -44,7 +43,7 @@ def flag_of(request: web.Request, name: str) -> bool:
 async def json_of(request: web.Request) -> Any:
     try:
         return await request.json()
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError, LookupError) as error:
         raise ProtocolError(f"the body is not JSON: {error}") from None
 
 
@@ -52,6 +51,6 @@ async def body_of(request: web.Request, kind: type[Body]) -> Body:
     try:
         return kind.model_validate(await json_of(request))
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise ProtocolError(f"the body of {request.path}: {place}: {first['msg']}") from None

@@ -9,10 +9,10 @@ from typing import Any
 from aiohttp import web
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from gpujobs.daemon.access import require_admin
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.drains import named
 from gpujobs.daemon.handlers.query import body_of
-from gpujobs.daemon.identity import require_admin
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.errors import UsageError
 from gpujobs.model import Device, iso, utc_now
@@ -75,9 +75,7 @@ def _require_known(body: ReservationBody) -> None:
 def _reservation(daemon: Daemon, body: ReservationBody, device: Device, now: datetime) -> Reservation:
     starts_at = body.starts_at or now
     default = timedelta(seconds=daemon.rules.reservations.default_seconds)
-    return Reservation(
-        0, device.uuid, starts_at, body.ends_at or starts_at + default, body.user, body.group
-    )
+    return Reservation(0, device.uuid, starts_at, body.ends_at or starts_at + default, body.user, body.group)
 
 
 def _answer(daemon: Daemon, found: list[Reservation], status: int = 200) -> web.Response:

@@ -22,7 +22,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
         mode = StopMode(body.get("mode", "now"))
     except (AttributeError, ValueError):
         raise UsageError(f"{body}: expected a mode out of {', '.join(StopMode)}") from None
-    running = daemon.stop(mode)
+    running = daemon.stop(mode, caller.user)
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
     await response.write(json.dumps({"stopping": True, "running": running}).encode() + b"\n")

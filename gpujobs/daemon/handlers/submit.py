@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -16,6 +17,8 @@ from gpujobs.daemon.submissions import (
     check_dependencies,
     check_devices,
     check_models,
+    check_retries,
+    check_share,
     new_jobs,
     prepare,
     require_request_key,
@@ -30,14 +33,15 @@ async def handle(request: web.Request) -> web.Response:
     body = await body_of(request, SubmissionBody)
     key = require_request_key(body)
     if earlier := daemon.store.of_request(caller.uid, key):
-        return _created(daemon, earlier)
+        return _created(daemon, caller, earlier)
     prepared = await _prepare(daemon, caller, body)
     if isinstance(prepared, Needs):
         return web.json_response(prepared.to_wire())
     check_dependencies(daemon.store, body.options.after)
-    jobs = daemon.store.submit(caller, key, new_jobs(prepared, body.options))
+    new = new_jobs(prepared, body.options, daemon.gatekeeper.default_share)
+    jobs = daemon.store.submit(caller, key, new)
     daemon.submitted(jobs)
-    return _created(daemon, jobs)
+    return _created(daemon, caller, jobs)
 
 
 async def check(request: web.Request) -> web.Response:
@@ -56,11 +60,17 @@ async def check(request: web.Request) -> web.Response:
 
 
 async def _prepare(daemon: Daemon, caller: Caller, body: SubmissionBody) -> list[Prepared] | Needs:
-    resolved = resolve(body)
+    # In a thread: a file of a MiB takes seconds, in which the others want to be answered.
+    resolved = await asyncio.to_thread(resolve, body)
     check_models(daemon.store, caller, resolved)
+    asks_for_gpu = any(job.requested_gpu is not None for _, job in resolved)
+    devices = await daemon.devices() if asks_for_gpu else []
+    # Nothing is awaited from here to the commit, so that the data which is here cannot make way for other.
     prepared = prepare(daemon.store, caller, resolved)
-    if not isinstance(prepared, Needs) and any(p.resolved.requested_gpu is not None for p in prepared):
-        check_devices(prepared, await daemon.devices())
+    if not isinstance(prepared, Needs):
+        check_devices(prepared, devices)
+        check_share(prepared, daemon.gatekeeper)
+        check_retries(prepared, body.options, daemon.settings.max_retries)
     return prepared
 
 
@@ -72,5 +82,5 @@ async def _inspect(daemon: Daemon, caller: Caller, job: Prepared) -> dict[str, A
     return answer.get("result", answer)  # type: ignore[no-any-return]
 
 
-def _created(daemon: Daemon, jobs: list[Job]) -> web.Response:
-    return web.json_response({"jobs": [daemon.board.json(job) for job in jobs]}, status=201)
+def _created(daemon: Daemon, caller: Caller, jobs: list[Job]) -> web.Response:
+    return web.json_response({"jobs": [daemon.board.json(job, caller) for job in jobs]}, status=201)

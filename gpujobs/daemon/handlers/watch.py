@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 from aiohttp import web
 
 from gpujobs.daemon.handlers.query import ids_of
-from gpujobs.daemon.keys import daemon_of
+from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.model import Job
 
 
 async def handle(request: web.Request) -> web.StreamResponse:
-    daemon, ids = daemon_of(request), ids_of(request)
+    daemon, caller, ids = daemon_of(request), caller_of(request), ids_of(request)
     jobs = daemon.store.jobs(ids) if ids is not None else list(daemon.board.jobs.values())
     watcher = daemon.board.watch(None if ids is None else frozenset(ids))
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
@@ -21,7 +22,8 @@ async def handle(request: web.Request) -> web.StreamResponse:
         await response.prepare(request)
         while True:
             for job in jobs:
-                await response.write(_line(daemon.board.json(job)))
+                await response.write(_line(daemon.board.json(job, caller)))
+                await asyncio.sleep(0)  # a long queue must not keep the others waiting
                 if job.state.is_final:
                     open_jobs.discard(job.id)
             if ids is not None and not open_jobs:

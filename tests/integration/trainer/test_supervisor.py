@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gpujobs.paths import AttemptPaths
-from gpujobs.trainer import sockets
+from gpujobs.trainer import cgroup, sockets
 
 PROGRAM = """
 import os, sys
@@ -31,7 +31,7 @@ supervisor.supervise(sys.argv[1], sys.argv[2] or None, run_trainer)
 
 
 def supervise(directory: Path, body: str, notify: str = "", **more: Any) -> dict[str, Any]:
-    """The exit record of an attempt whose trainer runs `body`."""
+    """The exit record of an attempt whose trainer runs `body`; `more` goes into its spec."""
     paths = AttemptPaths(directory)
     directory.mkdir(exist_ok=True)
     (directory / "job").mkdir(exist_ok=True)
@@ -82,6 +82,97 @@ def test_children_left_behind_are_killed(tmp_path: Path) -> None:
     """
     supervise(tmp_path / "a", body)
     assert not Path(f"/proc/{left.read_text()}").exists()
+
+
+def test_another_user_leaves_no_process_behind(as_root: None, tmp_path: Path) -> None:
+    """A daemon as the books have it: forked twice, in a session of its own, deaf to signals."""
+    body = """
+    import signal, time
+    os.setgroups([])
+    os.setresgid(12345, 12345, 12345)
+    os.setresuid(12345, 12345, 12345)
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
+            os.write(1, b"%d %d" % (os.getpid(), os.getuid()))
+            os.write(writer, b"x")
+            time.sleep(1000)
+        os._exit(0)
+    os.read(reader, 1)
+    os._exit(1)
+    """
+    supervise(tmp_path / "a", body)
+    pid, uid = (tmp_path / "a/log.txt").read_text().split()
+    assert uid == "12345"
+    assert not Path(f"/proc/{pid}").exists()
+
+
+COMET = """
+#include <time.h>
+#include <unistd.h>
+int main(void) {
+    time_t end = time(0) + 30;  // in case it does get away
+    while (time(0) < end) {
+        setsid();
+        if (fork() > 0) _exit(0);
+    }
+}
+"""
+
+
+def test_a_process_that_forks_faster_than_it_is_looked_for(tmp_path: Path) -> None:
+    """Each lives for microseconds: killing one by one never ends. Its control group ends them all at once."""
+    probe = cgroup.make(f"gpujobs-test-{os.getpid()}")
+    if probe is None:
+        pytest.skip("no control group (version 2) can be made here")
+    probe.remove()
+    program = tmp_path / "comet"
+    subprocess.run(["cc", "-O2", "-x", "c", "-", "-o", str(program)], input=COMET, text=True, check=True)
+    body = f"""
+    import subprocess, time
+    subprocess.Popen([{str(program)!r}])
+    time.sleep(0.2)  # let it get away
+    os._exit(1)
+    """
+    supervise(tmp_path / "a", body)
+    assert not [entry for entry in Path("/proc").iterdir() if _runs(entry, program)]
+    record = json.loads((tmp_path / "a/record.json").read_text())
+    assert not Path(record["cgroup"]).exists()
+
+
+def _runs(process: Path, program: Path) -> bool:
+    try:
+        return (process / "exe").readlink() == program
+    except OSError:
+        return False
+
+
+def test_a_log_has_an_end(tmp_path: Path) -> None:
+    body = """
+    for _ in range(40):
+        os.write(1, b"x" * 65536)
+    os._exit(7)
+    """
+    record = supervise(tmp_path / "a", body, log_limit_bytes=100_000)
+    log = (tmp_path / "a/log.txt").read_bytes()
+    assert log.startswith(b"x" * 100_000) and len(log) < 100_100
+    assert log.endswith(b"[this log is cut here, at 100000 bytes]\n")
+    assert record["exit"]["code"] == 7 and "cut at 100000 bytes" in record["message"]
+
+
+def test_what_a_trainer_says_is_believed_in_shape_only(tmp_path: Path) -> None:
+    r"""A lone surrogate (`\ud800`) is in no UTF-8: the store could not take it."""
+    body = """
+    os.write(messages, b'[1]\\n{"progress": {"epoch": 1, "loss": NaN, "x": [1]}}\\n' + b"[" * 70000 + b"\\n")
+    os.write(messages, b'{"error": {"reason": "CancelledByUser", "message": "a\\\\ud800b"}}\\n')
+    os._exit(1)
+    """
+    record = supervise(tmp_path / "a", body)
+    assert record["progress"] == {"epoch": 1, "loss": None, "x": None}
+    assert (record["reason"], record["message"]) == ("TrainingError", "a?b")
 
 
 def test_datagrams_tell_the_agent(tmp_path: Path) -> None:

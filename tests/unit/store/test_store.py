@@ -6,13 +6,15 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from gpujobs.errors import StoreError, UsageError
 from gpujobs.lifecycle import Finish, IllegalTransitionError, Requeue
-from gpujobs.model import Caller, Device, DeviceKind, Job, Reason, State, utc_now
+from gpujobs.model import Caller, Device, DeviceKind, Job, Reason, Share, State, utc_now
 from gpujobs.store.database import connect, migrations
 from gpujobs.store.store import DataReference, NewJob, StaleTransitionError, Store
 
@@ -222,3 +224,61 @@ def test_a_full_disk_is_an_error_and_stores_nothing(store: Store) -> None:
     with pytest.raises(StoreError, match="full"):
         store.submit(A, "k2", [new_job("n" * 5000) for _ in range(50)])
     assert [job.name for job in store.unfinished()] == ["j"]
+
+
+def test_an_older_database_gets_what_is_new(tmp_path: Path) -> None:
+    """Made by the first version: its jobs are private."""
+    raw = sqlite3.connect(tmp_path / "s.db")
+    raw.executescript(f"{migrations()[0][1]}; PRAGMA user_version = 1;")
+    raw.execute("INSERT INTO specs (path, source, resolved) VALUES ('j', '', '{}')")
+    raw.execute(
+        "INSERT INTO jobs (uid, gid, user, request_key, request_index, name, spec, priority, held, retries,"
+        " submitted_at) VALUES (1, 1, 'a', 'k', 0, 'j', 1, 0, 0, 0, '2026-01-01T00:00:00.000000Z')"
+    )
+    raw.commit()
+    raw.close()
+    store = Store(tmp_path / "s.db")
+    assert store.job(1).share is Share.PRIVATE
+    store.close()
+
+
+def test_changes_are_events_with_who_made_them(store: Store) -> None:
+    (job,) = store.submit(A, "k", [replace(new_job(), share=Share.LAB)])
+    assert store.job(job.id).share is Share.LAB
+    assert store.set_priority(job.id, 5, "carol").priority == 5
+    store.start_attempt(job.id, DEVICE)
+    store.note_requeue(job.id, "carol")
+    told = [(event.kind, event.actor, event.message) for event in store.events(job.id)]
+    assert told[1] == ("prioritized", "carol", "from 0 to 5")
+    assert told[3][:2] == ("requeue_requested", "carol")
+    (copy,) = store.submit(A, "k2", [new_job()], actor="carol")
+    assert (copy.user, store.events(copy.id)[0].actor) == ("a", "carol")
+
+
+def test_what_has_ended_has_no_priority(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    complete(store, job.id)
+    with pytest.raises(UsageError, match="only a job that has not ended"):
+        store.set_priority(job.id, 5, "a")
+
+
+def test_data_that_no_job_needs_is_known_the_oldest_first(store: Store) -> None:
+    for number in range(3):
+        store.add_data(A.uid, f"{number}" * 64, 10)
+    store.add_data(B.uid, "7" * 64, 10)
+    (job,) = store.submit(A, "k", [new_job()])  # uses the first
+    assert store.data_bytes(A.uid) == 30
+    assert [sha256[0] for sha256, _ in store.unused_data(A.uid, utc_now())] == ["1", "2"]
+    assert store.unused_data(A.uid, utc_now() - timedelta(hours=1)) == []
+    complete(store, job.id)
+    assert [sha256[0] for sha256, _ in store.unused_data(A.uid, utc_now())] == ["0", "1", "2"]
+    store.forget_data(A.uid, "0" * 64)
+    assert (store.data_bytes(A.uid), store.data_bytes(B.uid)) == (20, 10)
+
+
+@pytest.mark.parametrize("job", [0, 1 << 63, 10**30])
+def test_a_number_that_no_job_can_have_does_not_exist(store: Store, job: int) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        store.job(job)
+    with pytest.raises(UsageError, match="does not exist"):
+        store.jobs([job])

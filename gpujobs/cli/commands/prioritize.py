@@ -1,0 +1,21 @@
+"""gpujobs prioritize"""
+
+from __future__ import annotations
+
+import click
+
+from gpujobs.cli import app
+from gpujobs.cli.change import change_jobs
+from gpujobs.model import MAX_PRIORITY
+
+
+@app.command("prioritize", "gpujobs prioritize 7 8 100")
+@app.ids_argument
+@click.argument("priority", type=click.IntRange(-MAX_PRIORITY, MAX_PRIORITY), metavar="N")
+@app.json_option
+def command(ids: tuple[int, ...], priority: int, as_json: bool) -> None:
+    change_jobs("prioritize", ids, as_json, priority=priority)
+
+
+# So that -5 is a number and no option.
+command.context_settings["ignore_unknown_options"] = True

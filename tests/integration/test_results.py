@@ -1,0 +1,235 @@
+"""Collecting and reading what a hostile user has put in place of results."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gpujobs.errors import UsageError
+from gpujobs.results import catalogue
+from gpujobs.results.catalogue import list_files, open_file, read_metrics
+from gpujobs.results.collect import Limits, RefusedResultError, chunks
+from gpujobs.results.handover import give_away
+
+TRIES = 1000
+ME = os.geteuid()
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    directory = tmp_path / "results"
+    (directory / "tensorboard").mkdir(parents=True)
+    (directory / "metrics.json").write_text('{"loss": 1}')
+    (directory / "tensorboard/events").write_bytes(b"")
+    return directory
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """Another's file, and a directory with one."""
+    path = tmp_path / "another's"
+    path.mkdir()
+    (path / "metrics.json").write_text('{"secret": 1}')
+    return path
+
+
+def collected(directory: Path, limits: Limits | None = None) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for name, chunk in chunks(directory, frozenset({ME}), limits):
+        found[name] = found.get(name, b"") + chunk
+    return found
+
+
+def test_plain_files_are_collected(results: Path) -> None:
+    assert collected(results) == {"metrics.json": b'{"loss": 1}', "tensorboard/events": b""}
+
+
+def link(results: Path, secret: Path) -> None:
+    (results / "planted").symlink_to(secret / "metrics.json")
+
+
+def linked_directory(results: Path, secret: Path) -> None:
+    (results / "planted").symlink_to(secret)
+
+
+def hard_link(results: Path, secret: Path) -> None:
+    (results / "planted").hardlink_to(secret / "metrics.json")
+
+
+def pipe(results: Path, secret: Path) -> None:
+    os.mkfifo(results / "planted")
+
+
+def listening_socket(results: Path, secret: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as planted:
+        here = os.open(results, os.O_RDONLY)
+        planted.bind(f"/proc/self/fd/{here}/planted")
+        os.close(here)
+
+
+def deep(results: Path, secret: Path) -> None:
+    (results / "/".join("abcdef")).mkdir(parents=True)
+
+
+def name_that_steers_a_terminal(results: Path, secret: Path) -> None:
+    (results / "\x1b[2Jplanted").write_text("")
+
+
+def name_that_is_no_text(results: Path, secret: Path) -> None:
+    (results / os.fsdecode(b"planted\xff")).write_text("")
+
+
+def name_of_the_log(results: Path, secret: Path) -> None:
+    (results / "log.txt").write_text("")
+
+
+def top_that_is_a_link(results: Path, secret: Path) -> None:
+    results.rename(results.with_name("moved"))
+    results.symlink_to(secret)
+
+
+def nothing_at_all(results: Path, secret: Path) -> None:
+    results.rename(results.with_name("moved"))
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        link, linked_directory, hard_link, pipe, listening_socket, deep, name_that_steers_a_terminal,
+        name_that_is_no_text, name_of_the_log, top_that_is_a_link, nothing_at_all,
+    ],
+)  # fmt: skip
+def test_anything_else_is_refused_in_words_that_can_be_stored(
+    results: Path, secret: Path, plant: Callable[[Path, Path], None]
+) -> None:
+    plant(results, secret)
+    with pytest.raises(RefusedResultError) as refused:
+        collected(results)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.skipif(ME != 0, reason="needs root: to make another's file")
+def test_another_users_file_is_refused(results: Path) -> None:
+    os.chown(results / "metrics.json", 12345, 12345)
+    with pytest.raises(RefusedResultError, match="not a file of the job's user alone"):
+        collected(results)
+
+
+def test_there_are_not_too_many_nor_too_large(results: Path) -> None:
+    with pytest.raises(RefusedResultError, match="more than 2 result files"):
+        collected(results, Limits(entries=2))
+    with (results / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(RefusedResultError, match="larger than 1000000 bytes"):
+        collected(results, Limits(total_bytes=1_000_000))
+
+
+def exchange_for_ever(path: Path, other: Path) -> None:
+    kept, planted = path.with_name("kept"), path.with_name("planted")
+    while True:
+        planted.symlink_to(other)
+        path.rename(kept)
+        planted.rename(path)
+        path.unlink()
+        kept.rename(path)
+
+
+@contextmanager
+def exchanging(path: Path, other: Path) -> Iterator[None]:
+    """A process that puts a link to `other` in the place of `path`, and back, as fast as it can."""
+    child = os.fork()
+    if child == 0:
+        try:
+            exchange_for_ever(path, other)
+        finally:
+            os._exit(1)
+    try:
+        yield
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_a_file_exchanged_for_a_link_is_never_read(results: Path, secret: Path) -> None:
+    read = set()
+    with exchanging(results / "metrics.json", secret / "metrics.json"):
+        for _ in range(TRIES):
+            read.add(str(read_metrics(str(results), ME)))
+            try:
+                with open_file(str(results), "metrics.json", ME) as file:
+                    read.add(file.read().decode())
+            except UsageError:
+                read.add("refused")
+            try:
+                read.add(collected(results).get("metrics.json", b"").decode())
+            except RefusedResultError:
+                read.add("refused")
+    assert "refused" in read and '{"loss": 1}' in read, "the exchange was never met"
+    assert not any("secret" in text for text in read), read
+
+
+def test_a_directory_exchanged_for_a_link_is_never_entered(results: Path, secret: Path) -> None:
+    seen = set()
+    with exchanging(results / "tensorboard", secret):
+        for _ in range(TRIES):
+            seen.update(name for name, _ in list_files(str(results)))
+            try:
+                with open_file(str(results), "tensorboard/metrics.json", ME) as file:
+                    seen.add(file.read().decode())
+            except UsageError:
+                pass
+            try:
+                seen.update(name for name in collected(results))
+            except RefusedResultError:
+                seen.add("refused")
+    assert "refused" in seen and "tensorboard/events" in seen, "the exchange was never met"
+    assert "tensorboard/metrics.json" not in seen and not any("secret" in text for text in seen), seen
+
+
+@pytest.mark.parametrize(
+    "name", ["../another's/metrics.json", "/etc/passwd", "", ".", "a\0b", "x" * 5000, "a//b"]
+)
+def test_names_that_lead_elsewhere_do_not_exist(results: Path, secret: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        open_file(str(results), name, ME)
+
+
+def test_metrics_that_are_none(results: Path) -> None:
+    path = results / "metrics.json"
+    for content in (b"[" * 100_000, b"\xff\xfe", b"[1]", b'{"a": "' + b"x" * (5 << 20) + b'"}'):
+        path.write_bytes(content)
+        assert read_metrics(str(results), ME) == {}
+    path.unlink()
+    os.mkfifo(path)
+    assert read_metrics(str(results), ME) == {}
+
+
+def test_a_listing_has_an_end(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "MAX_FILES", 20)
+    for number in range(25):
+        (results / f"{number}").touch()
+    assert len(list_files(str(results))) == 20
+    assert list_files(str(results / "missing")) == []
+
+
+def bits(path: Path) -> tuple[str, int]:
+    status = path.stat()
+    return oct(stat.S_IMODE(status.st_mode)), status.st_gid
+
+
+@pytest.mark.skipif(ME != 0, reason="needs root: to give files away")
+def test_what_is_given_away_is_private_or_a_groups_to_read(results: Path) -> None:
+    give_away(results, 1234, 1235, None)
+    assert {path.stat().st_uid for path in (results, *results.rglob("*"))} == {1234}
+    assert bits(results) == ("0o700", 1235)
+    assert bits(results / "metrics.json") == ("0o600", 1235)
+    give_away(results, 1234, 1235, 1236)
+    assert bits(results) == bits(results / "tensorboard") == ("0o750", 1236)
+    assert bits(results / "tensorboard/events") == ("0o640", 1236)

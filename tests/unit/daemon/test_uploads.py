@@ -1,0 +1,115 @@
+"""Room for data: what gives way, and what does not. A real store on a real disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gpujobs.daemon import uploads
+from gpujobs.daemon.uploads import Uploads
+from gpujobs.errors import MachineError, UsageError
+from gpujobs.lifecycle import Finish
+from gpujobs.model import Caller, Reason, State
+from gpujobs.paths import StatePaths
+from gpujobs.siteconfig import Quotas
+from gpujobs.store.store import DataReference, NewJob, Store
+
+ALICE = Caller(uid=1000, gid=1000, pid=1, user="alice")
+BOB = 1001
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> StatePaths:
+    return StatePaths(tmp_path)
+
+
+@pytest.fixture
+def store(paths: StatePaths) -> Iterator[Store]:
+    opened = Store(paths.database)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is fresh: all that is stored was stored before."""
+    monkeypatch.setattr(uploads, "FRESH", -uploads.FRESH)
+
+
+def keep(store: Store, paths: StatePaths, letter: str, size: int, uid: int = ALICE.uid) -> Path:
+    path = paths.data(uid, letter * 64)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * size)
+    store.add_data(uid, letter * 64, size)
+    return path
+
+
+def use(store: Store, letter: str) -> int:
+    data = (DataReference("d.npz", letter * 64, 1),)
+    job = NewJob("j", "j.yaml", "", {}, 0, False, 0, None, None, None, (), data)
+    return store.submit(ALICE, f"key-{letter}", [job])[0].id
+
+
+def test_what_no_job_uses_makes_way_the_oldest_first(store: Store, paths: StatePaths, old: None) -> None:
+    first, used, third = (keep(store, paths, letter, 40) for letter in "abc")
+    use(store, "b")
+    with Uploads(store, paths, Quotas(data=130, free_disk=0)).room(ALICE.uid, 40):
+        assert (first.exists(), used.exists(), third.exists()) == (False, True, True)
+        assert not store.has_data(ALICE.uid, "a" * 64)
+
+
+def test_what_jobs_use_stays_and_the_upload_is_refused(store: Store, paths: StatePaths, old: None) -> None:
+    kept = [keep(store, paths, letter, 40) for letter in "ab"]
+    job = use(store, "a")
+    room = Uploads(store, paths, Quotas(data=100, free_disk=0))
+    with pytest.raises(UsageError, match=r"above the .* of each user"), room.room(ALICE.uid, 70):
+        pass
+    assert all(path.exists() for path in kept)
+    store.cancel_pending(job, "alice", Finish(State.CANCELLED, Reason.CANCELLED_BY_USER, ""))
+    with room.room(ALICE.uid, 70):
+        assert not any(path.exists() for path in kept)
+
+
+def test_what_has_just_come_belongs_to_a_submission_on_its_way(store: Store, paths: StatePaths) -> None:
+    keep(store, paths, "a", 60)
+    with (
+        pytest.raises(UsageError, match="use the data in_place"),
+        Uploads(store, paths, Quotas(data=100, free_disk=0)).room(ALICE.uid, 60),
+    ):
+        pass
+
+
+def test_uploads_under_way_count(store: Store, paths: StatePaths) -> None:
+    room = Uploads(store, paths, Quotas(data=100, free_disk=0))
+    paths.spool.mkdir()
+    with room.room(ALICE.uid, 60):
+        with pytest.raises(UsageError), room.room(ALICE.uid, 60):
+            pass
+        with room.room(BOB, 60):
+            pass
+    with room.room(ALICE.uid, 60):
+        pass
+
+
+def test_the_disk_keeps_a_reserve(store: Store, paths: StatePaths) -> None:
+    paths.spool.mkdir()
+    with (
+        pytest.raises(MachineError, match="must stay free"),
+        Uploads(store, paths, Quotas(data=1 << 60, free_disk=1 << 60)).room(ALICE.uid, 1),
+    ):
+        pass
+
+
+def test_a_personal_daemon_has_no_quotas(store: Store, paths: StatePaths) -> None:
+    with Uploads(store, paths, None).room(ALICE.uid, 1 << 60):
+        pass
+
+
+def test_what_a_killed_daemon_has_left_of_an_upload_is_removed(store: Store, paths: StatePaths) -> None:
+    whole = keep(store, paths, "a", 10)
+    partial = whole.with_name(f"{uploads.PARTIAL}xyz")
+    partial.write_bytes(b"half")
+    Uploads(store, paths, None).remove_partial()
+    assert (whole.exists(), partial.exists()) == (True, False)

@@ -1,0 +1,75 @@
+"""The tables of gpujobs.toml, and the file that an installation begins with."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from gpujobs import config, siteconfig
+from gpujobs.errors import UsageError
+from gpujobs.siteconfig import SiteConfig
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "scripts/gpujobs.toml"
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "gpujobs.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[access]\nshare_by_default = true", "access: share_by_default needs a share_group"),
+        ("[access]\nadmin_group = 3", "access.admin_group is 3: input should be a valid string"),
+        ("[access]\nadmin_gruop = 'a'", "unknown key access.admin_gruop; did you mean admin_group?"),
+        ("[quotas]\ndata = '5 GB'", "quotas.data is '5 GB': expected a size such as 512MiB or 20GiB"),
+        ("[quotas]\nlog = -1", "quotas.log is -1: input should be greater than or equal to 0"),
+        ("[quotas]\nconnections = 1", "quotas.connections is 1: input should be greater than or equal to 4"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_named_with_its_file(tmp_path: Path, text: str, message: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError) as caught:
+        siteconfig.read(path)
+    assert str(caught.value) == f"{path}: {message}"
+
+
+def test_sizes_are_bytes_or_have_a_unit(tmp_path: Path) -> None:
+    read = siteconfig.read(written(tmp_path, "[quotas]\ndata = '5GiB'\nlog = 100\nresults = '3 KiB'"))
+    assert (read.quotas.data, read.quotas.log, read.quotas.results) == (5 << 30, 100, 3 << 10)
+
+
+def test_no_file_and_an_empty_one_are_the_defaults(tmp_path: Path) -> None:
+    assert siteconfig.read(None) == siteconfig.read(written(tmp_path, "")) == SiteConfig()
+
+
+def uncommented(text: str) -> str:
+    return re.sub(r"^#(\w+ = )", r"\1", text, flags=re.MULTILINE)
+
+
+def test_the_shipped_file_is_all_comments_and_names_every_key() -> None:
+    text = SHIPPED.read_text()
+    assert not any(tomllib.loads(text)[table] for table in tomllib.loads(text))
+    shown = tomllib.loads(uncommented(text))
+    assert set(config.KEYS) <= set(shown)
+    for table in config.TABLES:
+        assert set(shown[table]) == set(SiteConfig.model_fields[table].annotation.model_fields)
+
+
+def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
+    """All but the groups, which have none."""
+    path = written(tmp_path, uncommented(SHIPPED.read_text()))
+    read, defaults = siteconfig.read(path), SiteConfig()
+    groups = {"admin_group": None, "share_group": None}
+    assert read.access.model_copy(update=groups) == defaults.access
+    assert read.quotas == defaults.quotas
+    settings = config.resolve({"config": str(path)}, mode="site", environ={"HOME": str(tmp_path)})
+    plain = config.resolve(mode="site", environ={"HOME": str(tmp_path), "GPUJOBS_CONFIG": "/dev/null"})
+    for name in ("state_dir", "socket", "require_gpu", "max_retries"):
+        assert getattr(settings, name) == getattr(plain, name)
