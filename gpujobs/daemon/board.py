@@ -10,8 +10,9 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gpujobs.daemon.identity import may_act_on
 from gpujobs.daemon.wire import job_json
-from gpujobs.model import Job, State
+from gpujobs.model import Caller, Job, State
 from gpujobs.policy import Allocation, Wait, WaitingJob
 
 
@@ -69,8 +70,10 @@ class Board:
             if earlier is None or earlier.reason is not wait.reason:
                 self.tell(job)
 
-    def json(self, job: Job) -> dict[str, Any]:
-        return job_json(job, self.waits.get(job.id), self.progress.get(job.id))
+    def json(self, job: Job, caller: Caller) -> dict[str, Any]:
+        """As `caller` is to see it."""
+        wait, progress = self.waits.get(job.id), self.progress.get(job.id)
+        return job_json(job, wait, progress, shows_sweep=may_act_on(caller, job))
 
     def waiting(self) -> list[WaitingJob]:
         """PENDING jobs, with those of their dependencies that have not ended."""

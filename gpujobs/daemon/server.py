@@ -26,6 +26,9 @@ from gpujobs.errors import (
 MAX_BODY_BYTES = 256 << 20
 """Of a request in JSON: a thousand job files are below one MiB; data is streamed, not a body."""
 
+MAX_LINE_BYTES = 1 << 20
+"""Of a request's first line: it holds the ids of a sweep's ten thousand jobs where somebody follows them."""
+
 BACKLOG = 128
 
 log = logging.getLogger(__name__)
@@ -42,7 +45,9 @@ def make_application(daemon: Daemon) -> web.Application:
 
 
 async def start_server(daemon: Daemon, listener: socket.socket) -> web.AppRunner:
-    runner = web.AppRunner(make_application(daemon), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(
+        make_application(daemon), access_log=None, shutdown_timeout=1.0, max_line_size=MAX_LINE_BYTES
+    )
     await runner.setup()
     await web.SockSite(runner, listener, backlog=BACKLOG).start()
     return runner

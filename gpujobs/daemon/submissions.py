@@ -126,7 +126,11 @@ def _reference(file: FileBody, job: ResolvedJob, path: str) -> DataReference:
 def new_jobs(prepared: Sequence[Prepared], options: OptionsBody) -> list[NewJob]:
     if options.name is not None and len(prepared) > 1:
         raise UsageError(f"--name is for one job; these files make {len(prepared)}")
-    return [_new_job(job, options) for job in prepared]
+    jobs = [_new_job(job, options) for job in prepared]
+    starts: dict[int, int] = {}
+    for position, one in enumerate(prepared):
+        starts.setdefault(id(one.file), position)
+    return [replace(job, group_start=starts[id(one.file)]) for job, one in zip(jobs, prepared, strict=True)]
 
 
 def _new_job(prepared: Prepared, options: OptionsBody) -> NewJob:
@@ -142,6 +146,7 @@ def _new_job(prepared: Prepared, options: OptionsBody) -> NewJob:
         requested_gpu=resolved.requested_gpu,
         time_limit_seconds=resolved.time_limit_seconds,
         group=resolved.group,
+        sweep_values=resolved.sweep_values if resolved.group is not None else None,
         after=tuple(dict.fromkeys(options.after)),
         data=prepared.data,
     )

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gpujobs.model import Attempt, Event, Job, Node, State, iso
+from gpujobs.model import Attempt, Event, Group, Job, Node, Reason, State, iso
 from gpujobs.policy import Occupancy, Wait
 
 
-def job_json(job: Job, wait: Wait | None, progress: Mapping[str, Any] | None) -> dict[str, Any]:
-    """`wait` is the policy's latest word on a PENDING job, `progress` the latest of a running one."""
+def job_json(
+    job: Job, wait: Wait | None, progress: Mapping[str, Any] | None, *, shows_sweep: bool
+) -> dict[str, Any]:
+    """`wait` is the policy's latest word on a PENDING job, `progress` the latest of a running one.
+    What a sweep sets stands in the job file, which is not for everybody."""
     current = job.current
     pending = job.state is State.PENDING
     alive = job.state in (State.STARTING, State.RUNNING)
@@ -35,7 +38,28 @@ def job_json(job: Job, wait: Wait | None, progress: Mapping[str, Any] | None) ->
         "exit": exit_json(shown) if shown else None,
         "results": job.results,
         "group": job.group,
+        "group_id": job.group_id,
+        "sweep": job.sweep_values if shows_sweep else None,
         "held": job.held,
+    }
+
+
+def group_json(group: Group, progress: float, wait: Wait | None) -> dict[str, Any]:
+    """`progress` goes from 0 to 1; `wait` is why the first of its PENDING jobs waits."""
+    shown = wait if wait is not None and group.state is State.PENDING else Wait(Reason.NONE, "")
+    return {
+        "id": group.id,
+        "name": group.name,
+        "user": group.user,
+        "state": group.state,
+        "reason": shown.reason,
+        "message": shown.message,
+        "jobs": group.size,
+        "counts": dict(group.counts),
+        "progress": progress,
+        "submitted_at": iso(group.submitted_at),
+        "started_at": iso(group.started_at),
+        "ended_at": iso(group.ended_at),
     }
 
 

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from gpujobs.daemon.handlers import act, data, doctor, gpus, info, jobs, log, results, stop, submit, watch
+from gpujobs.daemon.handlers import (
+    act,
+    data,
+    doctor,
+    gpus,
+    info,
+    jobs,
+    log,
+    queue,
+    ranking,
+    results,
+    stop,
+    submit,
+    watch,
+)
 
 ROUTES = [
     ("GET", "/v1/info", info.handle),
@@ -13,9 +27,11 @@ ROUTES = [
     ("GET", "/v1/jobs/{id:[0-9]+}", jobs.show),
     ("GET", "/v1/jobs/{id:[0-9]+}/log", log.handle),
     ("POST", "/v1/jobs/{action:cancel|hold|release|requeue}", act.handle),
+    ("GET", "/v1/queue", queue.handle),
     ("GET", "/v1/watch", watch.handle),
     ("GET", "/v1/gpus", gpus.handle),
     ("GET", "/v1/results", results.catalogue),
+    ("GET", "/v1/ranking", ranking.handle),
     ("GET", "/v1/results/{id:[0-9]+}/{file:.+}", results.file),
     ("POST", "/v1/stop", stop.handle),
     ("GET", "/v1/doctor", doctor.handle),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from aiohttp import web
 
 from gpujobs.daemon.daemon import Daemon
-from gpujobs.daemon.handlers.query import flag_of, ids_of, number_of
+from gpujobs.daemon.handlers.query import chosen_of, flag_of, number_of
 from gpujobs.daemon.identity import require_owner
 from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.references import Chosen
 from gpujobs.daemon.wire import attempt_json, event_json
 from gpujobs.errors import UsageError
 from gpujobs.model import Job, State
@@ -17,17 +18,18 @@ DISPLAY_ORDER = {State.RUNNING: 0, State.STARTING: 0, State.COMPLETING: 0, State
 
 
 async def list_jobs(request: web.Request) -> web.Response:
-    daemon = daemon_of(request)
-    jobs = _chosen(daemon, request)
+    daemon, caller = daemon_of(request), caller_of(request)
+    jobs = selected(daemon, request, chosen_of(request))
     limit = number_of(request, "limit", 0) or len(jobs)
-    shown = [daemon.board.json(job) for job in jobs[:limit]]
+    shown = [daemon.board.json(job, caller) for job in jobs[:limit]]
     return web.json_response({"jobs": shown, "total": len(jobs)})
 
 
-def _chosen(daemon: Daemon, request: web.Request) -> list[Job]:
-    ids, user, states = ids_of(request), request.query.get("user"), _states(request)
-    if ids is not None:
-        return [job for job in daemon.store.jobs(ids) if _matches(job, user, states)]
+def selected(daemon: Daemon, request: web.Request, chosen: Chosen | None) -> list[Job]:
+    """Those of `chosen`, or of the queue, that `user`, `state` and `all` ask for."""
+    user, states = request.query.get("user"), _states(request)
+    if chosen is not None:
+        return [job for job in chosen.jobs if _matches(job, user, states)]
     unfinished = [job for job in daemon.board.jobs.values() if _matches(job, user, states)]
     unfinished.sort(key=lambda job: (DISPLAY_ORDER[job.state], -job.priority, job.id))
     wants_ended = flag_of(request, "all") or any(state.is_final for state in states)
@@ -56,7 +58,7 @@ async def show(request: web.Request) -> web.Response:
     spec = daemon.store.spec(job.id)
     return web.json_response(
         {
-            "job": daemon.board.json(job),
+            "job": daemon.board.json(job, caller),
             "path": spec.path,
             "spec": spec.resolved,
             "source": spec.source,

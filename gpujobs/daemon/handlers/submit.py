@@ -30,14 +30,14 @@ async def handle(request: web.Request) -> web.Response:
     body = await body_of(request, SubmissionBody)
     key = require_request_key(body)
     if earlier := daemon.store.of_request(caller.uid, key):
-        return _created(daemon, earlier)
+        return _created(daemon, caller, earlier)
     prepared = await _prepare(daemon, caller, body)
     if isinstance(prepared, Needs):
         return web.json_response(prepared.to_wire())
     check_dependencies(daemon.store, body.options.after)
     jobs = daemon.store.submit(caller, key, new_jobs(prepared, body.options))
     daemon.submitted(jobs)
-    return _created(daemon, jobs)
+    return _created(daemon, caller, jobs)
 
 
 async def check(request: web.Request) -> web.Response:
@@ -72,5 +72,5 @@ async def _inspect(daemon: Daemon, caller: Caller, job: Prepared) -> dict[str, A
     return answer.get("result", answer)  # type: ignore[no-any-return]
 
 
-def _created(daemon: Daemon, jobs: list[Job]) -> web.Response:
-    return web.json_response({"jobs": [daemon.board.json(job) for job in jobs]}, status=201)
+def _created(daemon: Daemon, caller: Caller, jobs: list[Job]) -> web.Response:
+    return web.json_response({"jobs": [daemon.board.json(job, caller) for job in jobs]}, status=201)
