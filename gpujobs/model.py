@@ -297,12 +297,58 @@ class Job:
     continues: int | None = None
     """The job whose checkpoint it begins from."""
     group: str | None = None
-    """The sweep that this job is a member of."""
+    """The name of the sweep that this job is a member of."""
+    group_id: int | None = None
+    """The id of the first job of that sweep."""
+    sweep_values: Mapping[str, Any] | None = None
+    """What the sweep sets for this job, by dotted key."""
     progress: Mapping[str, Any] | None = None
     results: str | None = None
     share: Share = Share.PRIVATE
     current: Attempt | None = None
     """The latest attempt, running or ended."""
+
+
+GROUP_STATES = (
+    State.RUNNING,
+    State.STARTING,
+    State.COMPLETING,
+    State.PENDING,
+    State.FAILED,
+    State.OUT_OF_MEMORY,
+    State.TIMEOUT,
+    State.CANCELLED,
+    State.COMPLETED,
+)
+"""The state of a group is the first of these that one of its jobs is in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The jobs of a sweep, counted. `id` is that of the first one."""
+
+    id: int
+    name: str
+    uid: int
+    user: str
+    counts: Mapping[State, int]
+    submitted_at: datetime
+    started_at: datetime | None
+    """When the first of its jobs started."""
+    ended_at: datetime | None
+    """When the last one ended; None while there is one that has not."""
+
+    @property
+    def size(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def ended(self) -> int:
+        return sum(count for state, count in self.counts.items() if state.is_final)
+
+    @property
+    def state(self) -> State:
+        return next(state for state in GROUP_STATES if self.counts.get(state))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -16,7 +17,7 @@ COMMANDS = {
     "stop": "Stop the daemon; running jobs go on and are adopted by the next one.",
     "check": "Validate job files without submitting them.",
     "submit": "Queue job files.",
-    "status": "Show the queue, or some jobs.",
+    "status": "Show the queue, or some jobs; a group (the jobs of a sweep) is one line.",
     "show": "Show everything about one job.",
     "gpus": "Show every device and who is on it.",
     "drain": "Start nothing more on devices; what runs there goes on.",
@@ -25,12 +26,12 @@ COMMANDS = {
     "unreserve": "Cancel reservations.",
     "logs": "Print the log of a job.",
     "wait": "Wait until jobs have ended.",
-    "cancel": "Cancel jobs.",
+    "cancel": "Cancel jobs, or all jobs of a group.",
     "hold": "Keep waiting jobs from starting.",
     "release": "Let held jobs start.",
     "requeue": "Queue jobs that have ended again.",
     "prioritize": "Give jobs another priority; the higher starts first.",
-    "results": "List models and predictions, or one job's files.",
+    "results": "List models and predictions, one job's files, or a group's jobs by rank.",
     "fetch": "Copy a job's results, as your own files.",
     "predict": "Apply a trained model to new data.",
     "doctor": "Check the installation.",
@@ -119,6 +120,40 @@ def client() -> Client:
     return found
 
 
+def numbers(client: Client, references: Sequence[int | str]) -> list[int]:
+    """The ids of jobs and of the jobs of groups, each once."""
+    if all(isinstance(one, int) for one in references):
+        return list(dict.fromkeys(int(one) for one in references))
+    return [job["id"] for job in client.get("/v1/jobs", ids=references)["jobs"]]
+
+
+class JobNumber(click.IntRange):
+    """The id of one job."""
+
+    def __init__(self) -> None:
+        super().__init__(min=1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and re.fullmatch("g[0-9]+", value):
+            self.fail(
+                f"{value} is a group of jobs; expected the number of one; `gpujobs status {value}` lists them.",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
+
+class Reference(JobNumber):
+    """A job by its id (7), or a group by its id (g7) or its name: int or str."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if re.fullmatch("[0-9]+", str(value)):
+            return super().convert(value, param, ctx)
+        if not str(value).strip():
+            self.fail("the empty text names nothing; expected a job's number, or a group.", param, ctx)
+        return value
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
-ids_argument = click.argument("ids", nargs=-1, required=True, type=click.IntRange(min=1), metavar="ID...")
-id_argument = click.argument("id", type=click.IntRange(min=1), metavar="ID")
+ids_argument = click.argument("ids", nargs=-1, required=True, type=Reference(), metavar="ID|GROUP...")
+id_argument = click.argument("id", type=JobNumber(), metavar="ID")

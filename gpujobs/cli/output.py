@@ -151,9 +151,32 @@ def has_ended(job: dict[str, Any]) -> bool:
 JOB_HEAD = ("ID", "NAME", "USER", "STATE", "DEVICE", "PROGRESS/REASON", "TIME")
 
 
-def job_table(jobs: Sequence[dict[str, Any]]) -> list[str]:
-    rows = [
-        (j["id"], j["name"], j["user"], j["state"], device(j["device"]), progress(j), duration(elapsed(j)))
-        for j in jobs
-    ]
-    return table(JOB_HEAD, rows, flexible=5)
+def queue_table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """`rows` as `GET /v1/queue` has them; the jobs of a group that is unfolded are indented."""
+    cells: list[tuple[object, ...]] = []
+    unfolded: object = None
+    for row in rows:
+        if "group" in row:
+            unfolded = row["group"]["id"]
+            cells.append(_group_cells(row["group"]))
+        else:
+            is_member = unfolded is not None and row["job"]["group_id"] == unfolded
+            cells.append(_job_cells(row["job"], indent="  " if is_member else ""))
+    return table(JOB_HEAD, cells, flexible=5)
+
+
+def _job_cells(j: dict[str, Any], indent: str) -> tuple[object, ...]:
+    where, time = device(j["device"]), duration(elapsed(j))
+    return f"{indent}{j['id']}", j["name"], j["user"], j["state"], where, progress(j), time
+
+
+def _group_cells(g: dict[str, Any]) -> tuple[object, ...]:
+    why = f"; {progress(g)}" if g["reason"] else ""
+    what = f"{100 * g['progress']:.0f}%: {counts(g['counts'])}{why}"
+    return f"g{g['id']}", g["name"], g["user"], g["state"], "", what, duration(elapsed(g))
+
+
+def counts(by_state: dict[str, int]) -> str:
+    """`5 completed, 2 running`: first what has ended."""
+    ended_first = sorted(by_state, key=lambda state: (state not in FINAL_STATES, state))
+    return ", ".join(f"{by_state[state]} {state.lower().replace('_', ' ')}" for state in ended_first)

@@ -90,7 +90,7 @@ class Client:
         finally:
             connection.close()
 
-    def watch(self, ids: Sequence[int]) -> Iterator[dict[str, Any]]:
+    def watch(self, ids: Sequence[int | str]) -> Iterator[dict[str, Any]]:
         """Jobs, each at once and then as it changes, until all of `ids` have ended."""
         with self.open("/v1/watch", ids=list(ids)) as stream:
             for line in stream:
@@ -150,7 +150,7 @@ def _text(value: object) -> str:
     if value is True:
         return "1"
     if isinstance(value, list | tuple):
-        return ",".join(str(item) for item in value)
+        return ",".join(quote(str(item), safe="") for item in value)  # a name may have commas
     return str(value)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from gpujobs.daemon.access import sees_names_of
+from gpujobs.daemon.access import may_look_into, sees_names_of
 from gpujobs.daemon.lineup import Lineup
 from gpujobs.daemon.wire import job_json
 from gpujobs.model import Caller, Job, Reason, State
@@ -117,7 +117,13 @@ class Board:
     def json(self, job: Job, caller: Caller) -> dict[str, Any]:
         """As `caller` is to see it."""
         is_named = sees_names_of(caller, job)
-        found = job_json(job, self.waits.get(job.id), self.progress.get(job.id), is_named=is_named)
+        found = job_json(
+            job,
+            self.waits.get(job.id),
+            self.progress.get(job.id),
+            is_named=is_named,
+            shows_sweep=may_look_into(caller, job),
+        )
         return {**found, "notice": self.notices.get(job.id) if is_named else None}
 
     def active(self) -> list[Job]:

@@ -227,9 +227,7 @@ class Daemon:
     async def cancel(self, job: Job, actor: str) -> Job:
         """Cancelling what has ended changes nothing."""
         if job.state is State.PENDING:
-            job = self.store.cancel_pending(job.id, actor, cancelled_by(actor))
-            self.board.put(job)
-            self.attempts.cancel_blocked()
+            (job,) = self.cancel_waiting([job], actor)
         elif not job.state.is_final and not job.cancel_requested:
             job = self.store.request_cancel(job.id, actor)
             self.board.put(job)
@@ -237,6 +235,16 @@ class Daemon:
                 await self.attempts.stop(job)
         self._changed()
         return job
+
+    def cancel_waiting(self, jobs: Sequence[Job], actor: str) -> list[Job]:
+        """These PENDING jobs, all at once."""
+        with self.store.together():
+            cancelled = [self.store.cancel_pending(job.id, actor, cancelled_by(actor)) for job in jobs]
+        for job in cancelled:
+            self.board.put(job)
+        self.attempts.cancel_blocked()
+        self._changed()
+        return cancelled
 
     def stop(self, mode: StopMode, actor: str) -> list[int]:
         """Begins to end; returns the jobs that are running. An embedded daemon that others use

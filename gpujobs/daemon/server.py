@@ -29,6 +29,9 @@ from gpujobs.errors import (
 MAX_BODY_BYTES = 16 << 20
 """Of a request in JSON: a thousand job files are about one MiB; data is streamed, not a body."""
 
+MAX_LINE_BYTES = 1 << 20
+"""Of a request's first line: it holds the ids of a sweep's ten thousand jobs where somebody follows them."""
+
 BACKLOG = 1024
 
 log = logging.getLogger(__name__)
@@ -47,7 +50,9 @@ def make_application(daemon: Daemon) -> web.Application:
 @asynccontextmanager
 async def serving(daemon: Daemon, listener: socket.socket) -> AsyncIterator[None]:
     """Answers on the socket meanwhile."""
-    runner = web.AppRunner(make_application(daemon), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(
+        make_application(daemon), access_log=None, shutdown_timeout=1.0, max_line_size=MAX_LINE_BYTES
+    )
     await runner.setup()
     assert runner.server is not None
     per_user = daemon.site.quotas.connections if daemon.mode is Mode.SITE else None

@@ -132,7 +132,11 @@ def new_jobs(prepared: Sequence[Prepared], options: OptionsBody, default_share: 
     if options.name is not None and len(prepared) > 1:
         raise UsageError(f"--name is for one job; these files make {len(prepared)}")
     _require_name(options.name)
-    return [_new_job(job, options, default_share) for job in prepared]
+    jobs = [_new_job(job, options, default_share) for job in prepared]
+    starts: dict[int, int] = {}
+    for position, one in enumerate(prepared):
+        starts.setdefault(id(one.file), position)
+    return [replace(job, group_start=starts[id(one.file)]) for job, one in zip(jobs, prepared, strict=True)]
 
 
 def _require_name(name: str | None) -> None:
@@ -158,6 +162,7 @@ def _new_job(prepared: Prepared, options: OptionsBody, default_share: Share) -> 
         requested_gpu=resolved.requested_gpu,
         time_limit_seconds=resolved.time_limit_seconds,
         group=resolved.group,
+        sweep_values=resolved.sweep_values if resolved.group is not None else None,
         after=tuple(dict.fromkeys(options.after)),
         data=prepared.data,
         share=share,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from gpujobs.model import Attempt, Event, Job, Node, State, iso
+from gpujobs.model import Attempt, Event, Group, Job, Node, Reason, State, iso
 from gpujobs.policy import Occupancy, Wait
 from gpujobs.store.devices import DeviceEvent
 
@@ -15,10 +15,16 @@ PUBLIC_PROGRESS = ("epoch", "epochs", "eta_seconds")
 
 
 def job_json(
-    job: Job, wait: Wait | None, progress: Mapping[str, Any] | None, *, is_named: bool = True
+    job: Job,
+    wait: Wait | None,
+    progress: Mapping[str, Any] | None,
+    *,
+    is_named: bool = True,
+    shows_sweep: bool,
 ) -> dict[str, Any]:
     """`wait` is the policy's latest word on a PENDING job, `progress` the latest of a running one.
-    Without `is_named`, what tells whose job it is and what it is about is null."""
+    Without `is_named`, what tells whose job it is and what it is about is null. What a sweep sets stands in
+    the job file, which is not for everybody."""
     current = job.current
     pending = job.state is State.PENDING
     alive = job.state in (State.STARTING, State.RUNNING)
@@ -43,6 +49,8 @@ def job_json(
         "exit": exit_json(shown) if shown else None,
         "results": job.results,
         "group": job.group,
+        "group_id": job.group_id,
+        "sweep": job.sweep_values if shows_sweep else None,
         "held": job.held,
         "share": job.share,
     }
@@ -53,6 +61,25 @@ def _without_names(job: dict[str, Any]) -> dict[str, Any]:
     names = ("name", "user", "group", "message", "pid", "results", "share")
     progress = job["progress"] and {key: job["progress"].get(key) for key in PUBLIC_PROGRESS}
     return {**job, **dict.fromkeys(names), "progress": progress}
+
+
+def group_json(group: Group, progress: float, wait: Wait | None, *, is_named: bool = True) -> dict[str, Any]:
+    """`progress` goes from 0 to 1; `wait` is why the first of its PENDING jobs waits; `is_named` as for jobs."""
+    shown = wait if wait is not None and group.state is State.PENDING else Wait(Reason.NONE, "")
+    return {
+        "id": group.id,
+        "name": group.name if is_named else None,
+        "user": group.user if is_named else None,
+        "state": group.state,
+        "reason": shown.reason,
+        "message": shown.message if is_named else None,
+        "jobs": group.size,
+        "counts": dict(group.counts),
+        "progress": progress,
+        "submitted_at": iso(group.submitted_at),
+        "started_at": iso(group.started_at),
+        "ended_at": iso(group.ended_at),
+    }
 
 
 def device_json(attempt: Attempt) -> dict[str, Any]:

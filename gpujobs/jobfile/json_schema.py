@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpujobs.jobfile.distributions import DISTRIBUTIONS
 from gpujobs.jobfile.keras_names import catalogue
 from gpujobs.jobfile.schema import JobFile
+from gpujobs.jobfile.sweep import MAX_JOBS, MAX_SEED
 
 _TEXT = {"type": "string"}
 
@@ -27,17 +29,46 @@ def json_schema() -> dict[str, Any]:
     training["loss"] |= _named("losses")
     training["optimizer"] |= _named("optimizers")
     training["metrics"]["items"] = {"anyOf": [_named("metrics"), _TEXT]}
+    schema["properties"]["sweep"] = _sweep()
+    schema["required"] = [name for name in schema["required"] if name != "name"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _sweep() -> dict[str, Any]:
     settings = {"type": "object", "minProperties": 1}
-    schema["properties"]["sweep"] = {
+    return {
         "type": "object",
+        "minProperties": 1,
         "additionalProperties": False,
         "properties": {
             "grid": {**settings, "additionalProperties": {"type": "array", "minItems": 1}},
             "list": {"type": "array", "minItems": 1, "items": settings},
+            "random": {
+                "type": "object",
+                "required": ["count", "distributions"],
+                "additionalProperties": False,
+                "properties": {
+                    "count": {"type": "integer", "minimum": 1, "maximum": MAX_JOBS},
+                    "seed": {"type": "integer", "minimum": 0, "maximum": MAX_SEED, "default": 0},
+                    "distributions": {**settings, "additionalProperties": _distribution()},
+                },
+            },
         },
     }
-    schema["required"] = [name for name in schema["required"] if name != "name"]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _distribution() -> dict[str, Any]:
+    kinds = {name: {"type": "array", "minItems": 1} for name in DISTRIBUTIONS}
+    for name in DISTRIBUTIONS.keys() - {"choice"}:
+        item = {"type": "integer" if "integers" in name else "number"}
+        kinds[name] = {"type": "array", "items": item, "minItems": 2, "maxItems": 2}
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": False,
+        "properties": kinds,
+    }
 
 
 def _named(section: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import yaml
 from gpujobs.errors import JobFileError, Problem
 from gpujobs.jobfile.reader import Document, Path, ReadError, read, read_value
 from gpujobs.jobfile.settings import SettingError, parse_key, with_value
-from gpujobs.jobfile.sweep import Setting, combinations
+from gpujobs.jobfile.sweep import Point, combinations
 from gpujobs.jobfile.validate import validate
 
 MAX_SHOWN = 50
@@ -125,7 +125,7 @@ def _expand(
         except (SettingError, ReadError) as error:
             problems.append((option, None, str(error)))
     sweep = tree.pop("sweep", None)
-    points: list[tuple[Setting, ...]] = [()]
+    points: list[Point] = [()]
     if "sweep" in document.tree:
         points, found = combinations(sweep)
         work = len(points) * sum(1 for path in document.lines if path[0] != "sweep")
@@ -134,8 +134,10 @@ def _expand(
             points = []
         problems += [(None, document.line(path), what) for path, what in found]
     jobs: list[ResolvedJob] = []
+    blamed: set[Path] = set()
     for point in points or [()]:
-        outcome = _one(document, tree, origins, point, len(jobs) if "sweep" in document.tree else None)
+        number = len(jobs) if "sweep" in document.tree else None
+        outcome = _one(document, tree, origins, point, number, blamed)
         if isinstance(outcome, _Invalid):
             problems += outcome.problems
             if len(problems) > 100:
@@ -168,8 +170,14 @@ def _setting(key: str, written: str) -> tuple[Path, Any]:
 
 
 def _one(
-    document: Document, tree: dict[str, Any], origins: Origins, point: tuple[Setting, ...], number: int | None
+    document: Document,
+    tree: dict[str, Any],
+    origins: Origins,
+    point: Point,
+    number: int | None,
+    blamed: set[Path],
 ) -> ResolvedJob | _Invalid:
+    """`blamed`: the distributions that have drawn a wrong value before; each is reported once."""
     origins = dict(origins)
     for key, path, value, at in point:
         try:
@@ -179,26 +187,33 @@ def _one(
             return _Invalid(((None, document.line(at), f"{key}: {error}"),))
     resolved, found = validate(tree)
     if found:
-        unreadable = {line for line, _ in document.problems}  # already reported, by the reader
-        placed = ((*_place(document, origins, path), what) for path, what in found)
-        return _Invalid(tuple(one for one in placed if one[0] or one[1] not in unreadable))
+        placed = [(_origin(document, origins, path), what) for path, what in found]
+        new = [(origin, what) for origin, what in placed if origin not in blamed]
+        blamed |= {one.at for one in point if one.is_drawn and one.at in dict(placed)}
+        return _invalid(document, new)
     group = resolved["name"] if number is not None else None
     if number is not None:
         resolved["name"] = f"{group[:90]}-{number + 1}" if group else str(number)
-    return _resolved_job(resolved, group, {key: value for key, _, value, _ in point}, document)
+    return _resolved_job(resolved, group, {one.key: one.value for one in point}, document)
 
 
-def _place(document: Document, origins: Origins, path: Path) -> tuple[str | None, int | None]:
-    """The option, or the line, that is to blame for the value at `path`."""
+def _invalid(document: Document, placed: list[tuple[str | Path, str]]) -> _Invalid:
+    unreadable = {line for line, _ in document.problems}  # already reported, by the reader
+    located = [
+        (origin, None, what) if isinstance(origin, str) else (None, document.line(origin), what)
+        for origin, what in placed
+    ]
+    return _Invalid(tuple(one for one in located if one[0] or one[1] not in unreadable))
+
+
+def _origin(document: Document, origins: Origins, path: Path) -> str | Path:
+    """The option, or the place in the file, that is to blame for the value at `path`."""
     for length in range(len(path), 0, -1):
-        origin = origins.get(path[:length])
-        if isinstance(origin, str):
-            return origin, None
-        if origin is not None:
-            return None, document.line(origin)
+        if path[:length] in origins:
+            return origins[path[:length]]
         if path[:length] in document.lines:
             break
-    return None, document.line(path)
+    return path
 
 
 def _resolved_job(

@@ -55,7 +55,11 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """All or nothing, durable when it returns. Raises StoreError on a full disk and its like."""
+    """All or nothing, durable when it returns; one inside of another is a part of that.
+    Raises StoreError on a full disk and its like."""
+    if connection.in_transaction:
+        yield connection
+        return
     try:
         connection.execute("BEGIN IMMEDIATE")
         yield connection

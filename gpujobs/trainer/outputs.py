@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from gpujobs.metric_names import smaller_is_better
 from gpujobs.trainer import backend
 from gpujobs.trainer.data.preprocessing import FILE, Preprocessing
 from gpujobs.trainer.spec import Spec
@@ -26,12 +27,13 @@ def history(path: Path, rows: list[dict[str, float]]) -> None:
         writer.writerows(rows)
 
 
-def values(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Final and best value of each metric; the best of a loss or an error is the smallest."""
-    result: dict[str, dict[str, float]] = {"final": {}, "best": {}}
+def values(rows: list[dict[str, float]], kept: int) -> dict[str, dict[str, float]]:
+    """Final and best value of each metric, and those of the epoch whose weights the model has, the row `kept`.
+    The best of a loss or an error is the smallest."""
+    result: dict[str, dict[str, float]] = {"final": {}, "best": {}, "kept": dict(rows[kept]) if rows else {}}
     for name in sorted(rows[-1].keys() - {"epoch"}) if rows else ():
         series = [row[name] for row in rows]
-        best = min if any(word in name for word in ("loss", "error", "mae", "mse")) else max
+        best = min if smaller_is_better(name) else max
         result["final"][name], result["best"][name] = series[-1], best(series)
     return result
 

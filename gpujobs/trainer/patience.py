@@ -5,26 +5,24 @@ Each watcher is fed one value per epoch, so that feeding it the history of a che
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gpujobs import metric_names
 from gpujobs.trainer.failures import TrainerError
-
-SMALLER = ("loss", "error", "mae", "mse", "mape", "msle", "crossentropy", "divergence", "hinge", "log_cosh")
-LARGER = ("acc", "auc", "precision", "recall", "f1", "fbeta", "iou", "r2", "cosine", "positives", "negatives",
-          "sensitivity", "specificity", "score")  # fmt: skip
 
 
 def smaller_is_better(name: str, mode: str = "auto") -> bool:
     """Raises TrainerError where `mode` is auto and the metric's name does not tell."""
     if mode != "auto":
         return mode == "min"
-    if any(word in name for word in SMALLER) or "false_" in name:
-        return True
-    if any(word in name for word in LARGER):
-        return False
-    raise TrainerError(f"the name {name} does not tell whether more is better; give mode: min or mode: max")
+    told = metric_names.smaller_is_better(name)
+    if told is None:
+        raise TrainerError(
+            f"the name {name} does not tell whether more is better; give mode: min or mode: max"
+        )
+    return told
 
 
 @dataclass(slots=True)
@@ -99,3 +97,20 @@ class ReduceOnPlateau:
 
     def reduced(self, learning_rate: float) -> float:
         return float(max(learning_rate * self.factor, self.min_lr))
+
+
+def kept_epoch(training: Mapping[str, Any], rows: Sequence[Mapping[str, float]]) -> int:
+    """The index of the row whose weights the model has in the end: the best one where those are put back, by
+    `early_stopping` rather than by `best_weights` where both say so, else the last."""
+    stopping, best = training.get("early_stopping"), training.get("best_weights")
+    kept: list[int] = []
+    if stopping and stopping.get("restore_best_weights"):
+        stopper = EarlyStopping(stopping)
+        for index, row in enumerate(rows):
+            stopper.update(row[stopper.best.monitor])
+            if stopper.improved:
+                kept.append(index)
+    elif best:
+        watcher = Best(**best)
+        kept = [index for index, row in enumerate(rows) if watcher.update(row[watcher.monitor])]
+    return kept[-1] if kept else len(rows) - 1

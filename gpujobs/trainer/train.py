@@ -21,6 +21,7 @@ from gpujobs.trainer.data.rows import RaggedRows
 from gpujobs.trainer.data.targets import class_weights, shaped
 from gpujobs.trainer.data.windowed import Windowed
 from gpujobs.trainer.fitting import Fit, Messages, Sets, StopFlag
+from gpujobs.trainer.patience import kept_epoch
 from gpujobs.trainer.spec import Spec
 
 
@@ -146,7 +147,7 @@ def finish(trained: Trained, rows: list[dict[str, float]], seconds: Mapping[str,
     evaluated = evaluate(trained)
     model.save(results / "model.keras")
     metrics = {
-        **outputs.values(rows),
+        **outputs.values(rows, kept_epoch(spec.jobfile["training"], rows)),
         "task": trained.learned.task,
         "evaluation": evaluated,
         "samples": {name: len(part.samples) for name, part in trained.parts.items()},

@@ -9,5 +9,5 @@ from gpujobs.cli.change import change_jobs
 @app.command("requeue", "gpujobs requeue 7")
 @app.ids_argument
 @app.json_option
-def command(ids: tuple[int, ...], as_json: bool) -> None:
+def command(ids: tuple[int | str, ...], as_json: bool) -> None:
     change_jobs("requeue", ids, as_json)

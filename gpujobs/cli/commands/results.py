@@ -10,12 +10,22 @@ from gpujobs.cli import app, output
 from gpujobs.errors import UsageError
 
 
-@app.command("results", "gpujobs results 7")
-@click.argument("id", required=False, type=click.IntRange(min=1), metavar="[ID]")
+@app.command("results", "gpujobs results optimizer-sweep --metric val_mae")
+@click.argument("id", required=False, type=app.Reference(), metavar="[ID|GROUP]")
 @click.option("--user", help="Only this user's.")
+@click.option("--metric", help="What ranks the jobs of a group; by default, what they watch.")
+@click.option("--mode", type=click.Choice(["min", "max"]), help="Which end of the metric is the better one.")
 @app.json_option
-def command(id: int | None, user: str | None, as_json: bool) -> None:
-    results = app.client().get("/v1/results", ids=id, user=user)["results"]
+def command(
+    id: int | str | None, user: str | None, metric: str | None, mode: str | None, as_json: bool
+) -> None:
+    client = app.client()
+    if isinstance(id, str):
+        _ranking(client.get("/v1/ranking", ids=[id], metric=metric, mode=mode), as_json)
+        return
+    if metric or mode:
+        raise click.UsageError("--metric and --mode rank the jobs of a group; expected its id or name too.")
+    results = client.get("/v1/results", ids=id, user=user)["results"]
     if as_json:
         output.print_json(results)
     elif id is not None:
@@ -25,6 +35,15 @@ def command(id: int | None, user: str | None, as_json: bool) -> None:
         click.echo("\n".join(output.table(head, [_row(result) for result in results], flexible=5)))
     else:
         click.echo("no results yet; `gpujobs status` shows what is on its way")
+
+
+def _ranking(ranking: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        output.print_json(ranking)
+        return
+    from gpujobs.cli.ranking import lines
+
+    click.echo("\n".join(lines(ranking)))
 
 
 def _one(id: int, results: list[dict[str, Any]]) -> None:

@@ -12,6 +12,9 @@ from gpujobs.cli import app, output
 from gpujobs.client import Client
 from gpujobs.client.submission import read_job_files
 
+SHOWN = 20
+"""Jobs that are listed one by one."""
+
 
 def submission_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that `submit` and `run` share."""
@@ -67,12 +70,26 @@ def command(files: tuple[str, ...], follow: bool, as_json: bool, **options: Any)
     jobs = submit(client, files, **options)
     if as_json:
         output.print_json(jobs)
-    elif len(jobs) > 20:
-        click.echo(f"{len(jobs)} jobs queued: {jobs[0]['id']} to {jobs[-1]['id']}")
     else:
-        click.echo("\n".join(f"{job['id']} {output.printable(job['name'])} queued" for job in jobs))
+        click.echo("\n".join(_queued(jobs)))
     if follow:
         from gpujobs.cli.follow import follow_jobs
 
         if not follow_jobs(client, [job["id"] for job in jobs], err=as_json):
             raise click.exceptions.Exit(1)
+
+
+def _queued(jobs: list[dict[str, Any]]) -> list[str]:
+    """A line for each job; a sweep's jobs are one, and so are many others."""
+    lines, groups = [], dict[object, list[dict[str, Any]]]()
+    for job in jobs:
+        groups.setdefault(job.get("group_id"), []).append(job)
+    alone = groups.pop(None, [])
+    if len(alone) > SHOWN:
+        lines.append(f"{len(alone)} jobs queued: {alone[0]['id']} to {alone[-1]['id']}")
+    else:
+        lines += [f"{job['id']} {output.printable(job['name'])} queued" for job in alone]
+    for group, members in groups.items():
+        name, ids = output.printable(members[0]["group"]), f"{members[0]['id']} to {members[-1]['id']}"
+        lines.append(f"g{group} {name} queued: {len(members)} jobs, {ids}")
+    return lines

@@ -10,6 +10,9 @@ import click
 from gpujobs.cli import app, output
 from gpujobs.errors import DaemonUnreachableError, GpujobsError
 
+SHOWN = 20
+"""Jobs that a message names."""
+
 
 class WaitTimeout(GpujobsError):
     """Exit code 1: a job did not complete in time."""
@@ -21,14 +24,15 @@ class WaitTimeout(GpujobsError):
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Give up then."
 )
 @app.json_option
-def command(ids: tuple[int, ...], timeout: float | None, as_json: bool) -> None:
+def command(ids: tuple[int | str, ...], timeout: float | None, as_json: bool) -> None:
     client = app.client()
-    unique = list(dict.fromkeys(ids))
+    unique = app.numbers(client, ids)
     jobs: dict[int, dict[str, Any]] = {}
 
     def give_up(_signal: int, _frame: object) -> None:
         waiting = [str(id) for id in unique if id not in jobs or not output.has_ended(jobs[id])]
-        raise WaitTimeout(f"jobs {', '.join(waiting)} have not ended after {timeout:g} s; they go on.")
+        listed = ", ".join(waiting[:SHOWN]) + (f" and {len(waiting) - SHOWN} more" if waiting[SHOWN:] else "")
+        raise WaitTimeout(f"jobs {listed} have not ended after {timeout:g} s; they go on.")
 
     signal.signal(signal.SIGALRM, give_up)
     signal.setitimer(signal.ITIMER_REAL, timeout or 0)

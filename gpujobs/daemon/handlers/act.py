@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 
 from aiohttp import web
@@ -12,8 +13,10 @@ from gpujobs.daemon.access import may_change, require
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.references import Chosen, Reference, choose
 from gpujobs.errors import UsageError
 from gpujobs.model import MAX_PRIORITY, Caller, Job, State, StopReason
+from gpujobs.policy.limits import check_priority
 from gpujobs.store.store import NewJob
 
 MAX_IDS = 100_000
@@ -21,7 +24,7 @@ MAX_IDS = 100_000
 
 class IdsBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    ids: list[int] = Field(max_length=MAX_IDS)
+    ids: list[Reference] = Field(max_length=MAX_IDS)
 
 
 class PriorityBody(IdsBody):
@@ -29,40 +32,45 @@ class PriorityBody(IdsBody):
 
 
 async def handle(request: web.Request) -> web.Response:
-    """All ids are looked at before any is changed."""
+    """All jobs are looked at before any is changed. Of a group, those are changed that can be."""
     daemon, caller = daemon_of(request), caller_of(request)
     action = request.match_info["action"]
-    jobs = _jobs(daemon, caller, await body_of(request, IdsBody), action)
-    for job in jobs:
+    chosen = _chosen(daemon, caller, await body_of(request, IdsBody), action)
+    named = [job for job in chosen.jobs if job.id not in chosen.members]
+    for job in named:
         _check_state(job, action)
-    changed = [await _ACTIONS[action](daemon, caller, job) for job in jobs]
+    members = concerned(action, [job for job in chosen.jobs if job.id in chosen.members])
+    changed = await _ACTIONS[action](daemon, caller, [*named, *members])
     return _answer(daemon, caller, changed)
 
 
 async def prioritize(request: web.Request) -> web.Response:
-    """`POST /v1/jobs/prioritize`: within what a job file may ask for."""
+    """`POST /v1/jobs/prioritize`: within what the site allows."""
     daemon, caller = daemon_of(request), caller_of(request)
     body = await body_of(request, PriorityBody)
-    jobs = _jobs(daemon, caller, body, "prioritize")
+    check_priority(body.priority, daemon.rules.priority, is_admin=caller.is_admin)
+    chosen = _chosen(daemon, caller, body, "prioritize")
+    jobs = [job for job in chosen.jobs if not (job.state.is_final and job.id in chosen.members)]
     for job in jobs:
         if job.state.is_final:
             raise UsageError(f"job {job.id} is {job.state}; only a job that has not ended has a priority")
-    changed = [daemon.store.set_priority(job.id, body.priority, caller.user) for job in jobs]
+    with daemon.store.together():
+        changed = [daemon.store.set_priority(job.id, body.priority, caller.user) for job in jobs]
     for job in changed:
         daemon.board.put(job)
     daemon.dispatcher.wake()
     return _answer(daemon, caller, changed)
 
 
-def _jobs(daemon: Daemon, caller: Caller, body: IdsBody, verb: str) -> list[Job]:
+def _chosen(daemon: Daemon, caller: Caller, body: IdsBody, verb: str) -> Chosen:
     """Raises where one does not exist, or may not be changed by the caller."""
-    jobs = daemon.store.jobs(list(dict.fromkeys(body.ids)))
-    for job in jobs:
+    chosen = choose(daemon.store, caller, body.ids)
+    for job in chosen.jobs:
         require(may_change, caller, job, verb)
-    return jobs
+    return chosen
 
 
-def _answer(daemon: Daemon, caller: Caller, jobs: list[Job]) -> web.Response:
+def _answer(daemon: Daemon, caller: Caller, jobs: Sequence[Job]) -> web.Response:
     return web.json_response({"jobs": [daemon.board.json(job, caller) for job in jobs]})
 
 
@@ -71,26 +79,48 @@ def _check_state(job: Job, action: str) -> None:
         raise UsageError(f"job {job.id} is {job.state}; only a PENDING job can be held or released")
 
 
-async def _cancel(daemon: Daemon, caller: Caller, job: Job) -> Job:
-    return await daemon.cancel(job, caller.user)
+def concerned(action: str, members: Sequence[Job]) -> list[Job]:
+    """The jobs of groups that an action is for; they are in the order of their ids.
+
+    Queued again is what has ended without success, and has not been queued again already (a copy has the
+    name of its original).
+    """
+    if action == "requeue":
+        latest = {(job.group_id, job.name): job for job in members}
+        return [job for job in latest.values() if job.state.is_final and job.state is not State.COMPLETED]
+    if action == "cancel":
+        return [job for job in members if not job.state.is_final]
+    return [job for job in members if job.state is State.PENDING and job.held is (action == "release")]
 
 
-async def _hold(daemon: Daemon, caller: Caller, job: Job) -> Job:
-    return _set_held(daemon, caller, job, True)
+async def _cancel(daemon: Daemon, caller: Caller, jobs: Sequence[Job]) -> list[Job]:
+    waiting = [job for job in jobs if job.state is State.PENDING]
+    cancelled = {job.id: job for job in daemon.cancel_waiting(waiting, caller.user)}
+    return [cancelled.get(job.id) or await daemon.cancel(job, caller.user) for job in jobs]
 
 
-async def _release(daemon: Daemon, caller: Caller, job: Job) -> Job:
-    return _set_held(daemon, caller, job, False)
+async def _hold(daemon: Daemon, caller: Caller, jobs: Sequence[Job]) -> list[Job]:
+    return _set_held(daemon, caller, jobs, True)
 
 
-def _set_held(daemon: Daemon, caller: Caller, job: Job, held: bool) -> Job:
-    changed = daemon.store.set_held(job.id, held, caller.user)
-    daemon.board.put(changed)
+async def _release(daemon: Daemon, caller: Caller, jobs: Sequence[Job]) -> list[Job]:
+    return _set_held(daemon, caller, jobs, False)
+
+
+def _set_held(daemon: Daemon, caller: Caller, jobs: Sequence[Job], held: bool) -> list[Job]:
+    with daemon.store.together():
+        changed = [daemon.store.set_held(job.id, held, caller.user) for job in jobs]
+    for job in changed:
+        daemon.board.put(job)
     daemon.dispatcher.wake()
     return changed
 
 
-async def _requeue(daemon: Daemon, caller: Caller, job: Job) -> Job:
+async def _requeue(daemon: Daemon, caller: Caller, jobs: Sequence[Job]) -> list[Job]:
+    return [await _requeue_one(daemon, caller, job) for job in jobs]
+
+
+async def _requeue_one(daemon: Daemon, caller: Caller, job: Job) -> Job:
     """A running job goes back to the queue. An ended one stays as it is, and a new job of the same user
     with the same file and data is made: results are never overwritten."""
     if job.state is State.PENDING:
@@ -128,6 +158,8 @@ def _copy(daemon: Daemon, job: Job) -> NewJob:
         requested_gpu=job.requested_gpu,
         time_limit_seconds=job.time_limit_seconds,
         group=job.group,
+        joins=job.group_id,
+        sweep_values=job.sweep_values,
         after=(),
         data=tuple(data),
         share=job.share,

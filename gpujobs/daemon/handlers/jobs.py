@@ -10,8 +10,9 @@ from aiohttp import web
 
 from gpujobs.daemon.access import may_look_into, require, sees_names_of
 from gpujobs.daemon.daemon import Daemon
-from gpujobs.daemon.handlers.query import flag_of, ids_of, number_of
+from gpujobs.daemon.handlers.query import chosen_of, flag_of, number_of
 from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.references import Chosen
 from gpujobs.daemon.wire import attempt_json, event_json
 from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Job, State
@@ -26,7 +27,7 @@ BATCH = 200
 
 async def list_jobs(request: web.Request) -> web.StreamResponse:
     daemon, caller = daemon_of(request), caller_of(request)
-    jobs = _chosen(daemon, caller, request)
+    jobs = selected(daemon, caller, request, chosen_of(request))
     limit = number_of(request, "limit", 0) or len(jobs)
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
@@ -37,24 +38,24 @@ async def list_jobs(request: web.Request) -> web.StreamResponse:
 
 
 def _parts(daemon: Daemon, caller: Caller, shown: list[Job], total: int) -> Iterator[bytes]:
-    """`{"total", "notices", "jobs"}` in pieces: nobody's long list is in memory as a whole."""
-    notices = json.dumps(daemon.strangers.notices(caller.user))
-    yield f'{{"total": {total}, "notices": {notices}, "jobs": ['.encode()
+    """`{"total", "jobs"}` in pieces: nobody's long list is in memory as a whole."""
+    yield f'{{"total": {total}, "jobs": ['.encode()
     for start in range(0, len(shown), BATCH):
         batch = [json.dumps(daemon.board.json(job, caller)) for job in shown[start : start + BATCH]]
         yield ((", " if start else "") + ", ".join(batch)).encode()
     yield b"]}"
 
 
-def _chosen(daemon: Daemon, caller: Caller, request: web.Request) -> list[Job]:
-    ids, user, states = ids_of(request), request.query.get("user"), _states(request)
+def selected(daemon: Daemon, caller: Caller, request: web.Request, chosen: Chosen | None) -> list[Job]:
+    """Those of `chosen`, or of the queue, that `user`, `state` and `all` ask for."""
+    user, states = request.query.get("user"), _states(request)
 
     def matches(job: Job) -> bool:
         is_theirs = user is None or (job.user == user and sees_names_of(caller, job))
         return is_theirs and (not states or job.state in states)
 
-    if ids is not None:
-        return [job for job in daemon.store.jobs(ids) if matches(job)]
+    if chosen is not None:
+        return [job for job in chosen.jobs if matches(job)]
     unfinished = [job for job in daemon.board.jobs.values() if matches(job)]
     unfinished.sort(key=lambda job: (DISPLAY_ORDER[job.state], -job.priority, job.id))
     if not flag_of(request, "all") and not any(state.is_final for state in states):

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.references import Chosen, choose
 from gpujobs.errors import ProtocolError, UsageError
 
 Body = TypeVar("Body", bound=BaseModel)
 
 
-def ids_of(request: web.Request) -> list[int] | None:
-    """The ids of `?ids=1,2`; None where there is no such parameter."""
+def chosen_of(request: web.Request) -> Chosen | None:
+    """The jobs of `?ids=7,g12,NAME`, where names are percent-encoded once more for their commas; None where
+    there is no such parameter. Raises UsageError for one that does not exist."""
     text = request.query.get("ids")
     if text is None:
         return None
-    return unique_ids(text.split(","))
-
-
-def unique_ids(values: list[str]) -> list[int]:
-    try:
-        return list(dict.fromkeys(int(value) for value in values))
-    except ValueError:
-        raise UsageError(f"{','.join(values)}: expected job ids, which are whole numbers") from None
+    return choose(daemon_of(request).store, caller_of(request), map(unquote, text.split(",")))
 
 
 def number_of(request: web.Request, name: str, default: int | None = None) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from gpujobs.daemon.access import may_read, require
-from gpujobs.daemon.handlers.query import ids_of
+from gpujobs.daemon.handlers.query import chosen_of
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.errors import UsageError
 from gpujobs.model import Job, State, iso
@@ -17,11 +17,12 @@ from gpujobs.results.catalogue import list_files, open_file, read_metrics
 
 async def catalogue(request: web.Request) -> web.Response:
     daemon, caller = daemon_of(request), caller_of(request)
-    ids = ids_of(request)
-    if ids is not None:
-        jobs = daemon.store.jobs(ids)
-        for job in jobs:
+    chosen = chosen_of(request)
+    if chosen is not None:
+        jobs = [job for job in chosen.jobs if job.results is not None or job.id not in chosen.members]
+        for job in chosen.jobs:
             require(may_read, caller, job, "read the results of")
+        for job in jobs:
             _require_results(job)
     else:
         ended = daemon.store.ended(user=request.query.get("user"), states={State.COMPLETED})

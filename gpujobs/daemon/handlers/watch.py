@@ -7,15 +7,15 @@ import json
 
 from aiohttp import web
 
-from gpujobs.daemon.handlers.query import ids_of
+from gpujobs.daemon.handlers.query import chosen_of
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.model import Job
 
 
 async def handle(request: web.Request) -> web.StreamResponse:
-    daemon, caller, ids = daemon_of(request), caller_of(request), ids_of(request)
-    jobs = daemon.store.jobs(ids) if ids is not None else list(daemon.board.jobs.values())
-    watcher = daemon.board.watch(None if ids is None else frozenset(ids))
+    daemon, caller, chosen = daemon_of(request), caller_of(request), chosen_of(request)
+    jobs = chosen.jobs if chosen is not None else list(daemon.board.jobs.values())
+    watcher = daemon.board.watch(None if chosen is None else frozenset(chosen.ids))
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     open_jobs = {job.id for job in jobs}
     try:
@@ -26,7 +26,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
                 await asyncio.sleep(0)  # a long queue must not keep the others waiting
                 if job.state.is_final:
                     open_jobs.discard(job.id)
-            if ids is not None and not open_jobs:
+            if chosen is not None and not open_jobs:
                 return response
             jobs = [_latest(request, number) for number in await watcher.changed()]
     except ConnectionResetError:

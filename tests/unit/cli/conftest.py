@@ -9,11 +9,12 @@ import socketserver
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -30,9 +31,26 @@ def job(id: int, **changes: Any) -> dict[str, Any]:
         "priority": 0,
         "submitted_at": "2026-01-01T00:00:00.000000Z",
         "attempt": 0,
+        "group": None,
+        "group_id": None,
+        "sweep": None,
         **dict.fromkeys(fields.split()),
         **changes,
     }
+
+
+def member(id: int, group: int, name: str, sweep: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A job of a sweep."""
+    first = {"name": f"{name}-{id - group + 1}", "group": name, "group_id": group, "sweep": sweep}
+    return job(id, **{**first, **changes})
+
+
+def group_of(jobs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The members of a group, counted; the state is that of the first."""
+    counts = Counter(j["state"] for j in jobs)
+    first = {key: jobs[0][key] for key in ("user", "state", "submitted_at", "started_at", "ended_at")}
+    more = {"jobs": len(jobs), "counts": counts, "progress": 0.5, "reason": "", "message": ""}
+    return {"id": jobs[0]["group_id"], "name": jobs[0]["group"], **first, **more}
 
 
 class Protocol(socketserver.ThreadingUnixStreamServer):
@@ -50,6 +68,7 @@ class Protocol(socketserver.ThreadingUnixStreamServer):
         self.files: dict[str, bytes] = {}
         self.metrics: dict[str, Any] = {"loss": 0.5}
         self.directory = "/r/1"
+        self.ranking: dict[str, Any] = {}
         self.truncate = False
         self.outcome: dict[str, Any] = {}
         """What the next submitted jobs are at once."""
@@ -74,12 +93,31 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.truncate:
             self.close_connection = True
 
-    def jobs(self, ids: list[int]) -> list[dict[str, Any]] | None:
-        unknown = [id for id in ids if id not in self.server.jobs]
-        if unknown:
-            self.answer(404, {"code": "usage", "message": f"job {unknown[0]} does not exist"})
-            return None
-        return [self.server.jobs[id] for id in ids]
+    def jobs(self, ids: list[int | str]) -> list[dict[str, Any]] | None:
+        """Of ids, and of groups by id or name."""
+        found: dict[int, dict[str, Any]] = {}
+        for id in ids:
+            known = self.server.jobs.values()
+            chosen = [j for j in known if id in (j["id"], f"g{j['group_id']}", j["group"])]
+            if not chosen:
+                kind = "job" if isinstance(id, int) else "group"
+                self.answer(404, {"code": "usage", "message": f"{kind} {id} does not exist"})
+                return None
+            found |= {j["id"]: j for j in chosen}
+        return list(found.values())
+
+    def queue(self, jobs: list[dict[str, Any]], query: dict[str, str]) -> None:
+        rows: list[dict[str, Any]] = []
+        groups: dict[int, list[dict[str, Any]]] = {}
+        for j in sorted(jobs, key=lambda j: j["state"] == "PENDING"):
+            if j["group_id"] is None:
+                rows.append({"job": j})
+            else:
+                groups.setdefault(j["group_id"], []).append(j)
+        for members in groups.values():
+            unfolded = members if "unfold" in query or "ids" in query else []
+            rows += [{"group": group_of(members)}, *({"job": j} for j in unfolded)]
+        self.answer(200, {"rows": rows[: int(query.get("limit", len(rows)))], "total": len(rows)})
 
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -124,13 +162,18 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
-        ids = [int(id) for id in query.get("ids", "").split(",") if id]
+        parts = [unquote(id) for id in query.get("ids", "").split(",") if id]
+        ids = [int(id) if id.isdigit() else id for id in parts]
         self.server.requests.append(("GET", url.path, query))
-        if url.path in ("/v1/jobs", "/v1/watch", "/v1/results"):
+        if url.path in ("/v1/jobs", "/v1/queue", "/v1/watch", "/v1/results", "/v1/ranking"):
             jobs = self.jobs(ids)
             if jobs is None:
                 return
-            if url.path == "/v1/jobs":
+            if url.path == "/v1/queue":
+                self.queue(jobs if ids else list(self.server.jobs.values()), query)
+            elif url.path == "/v1/ranking":
+                self.answer(200, {**self.server.ranking, "group": group_of(jobs)})
+            elif url.path == "/v1/jobs":
                 chosen = jobs if ids else list(self.server.jobs.values())
                 limit = int(query.get("limit", len(chosen)))
                 self.answer(200, {"jobs": chosen[:limit], "total": len(chosen)})

@@ -1,0 +1,101 @@
+"""`GET /v1/ranking`: the jobs of a group, the best first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiohttp import web
+
+from gpujobs.daemon.access import may_read, require
+from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.handlers.query import chosen_of
+from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.queue import describe_groups
+from gpujobs.errors import UsageError
+from gpujobs.model import Job
+from gpujobs.results.catalogue import read_metrics
+from gpujobs.results.ranking import Criterion, Mode, chosen, default, evaluated, figures, rank
+
+
+async def handle(request: web.Request) -> web.Response:
+    daemon, caller = daemon_of(request), caller_of(request)
+    jobs = _without_replaced(_members(request))
+    for job in jobs:
+        require(may_read, caller, job, "read the results of")
+    # Users may have made the files large, or slow to read.
+    metrics = await asyncio.to_thread(_metrics, jobs)
+    found = {job: figures(one) for job, one in metrics.items()}
+    criterion = _criterion(request, daemon, jobs, metrics, found)
+    ranked = [] if criterion is None else rank(found, criterion)
+    places = {one.job: one for one in ranked}
+    group_id = jobs[0].group_id
+    assert group_id is not None
+    return web.json_response(
+        {
+            "group": describe_groups(daemon.board, daemon.store.groups([group_id]), caller)[group_id],
+            "metric": criterion and criterion.metric,
+            "mode": criterion and criterion.mode,
+            "why": criterion and criterion.why,
+            "best": ranked[0].job if ranked else None,
+            "members": [
+                {
+                    "rank": places[job.id].rank if job.id in places else None,
+                    "value": places[job.id].value if job.id in places else None,
+                    "figures": found.get(job.id, {}),
+                    "job": daemon.board.json(job, caller),
+                }
+                for job in _in_order(jobs, list(places))
+            ],
+        }
+    )
+
+
+def _members(request: web.Request) -> list[Job]:
+    """Of the one group that `ids` names."""
+    named = chosen_of(request)
+    if named is None or not named.jobs or len({job.group_id for job in named.jobs}) != 1 or not named.members:
+        raise UsageError("expected one group, by its id such as g12 or by its name")
+    return named.jobs
+
+
+def _without_replaced(jobs: Sequence[Job]) -> list[Job]:
+    """Without those that came to nothing and have been queued again: a copy has the name of its original."""
+    latest = {job.name: job.id for job in jobs}
+    return [job for job in jobs if job.results is not None or latest[job.name] == job.id]
+
+
+def _metrics(jobs: Sequence[Job]) -> dict[int, dict[str, Any]]:
+    return {job.id: read_metrics(job.results, job.uid) for job in jobs if job.results is not None}
+
+
+def _criterion(
+    request: web.Request,
+    daemon: Daemon,
+    jobs: Sequence[Job],
+    metrics: Mapping[int, Mapping[str, Any]],
+    found: Mapping[int, Mapping[str, float]],
+) -> Criterion | None:
+    known = {name for one in found.values() for name in one}
+    metric, mode = request.query.get("metric"), _mode(request)
+    if metric:
+        return chosen(metric, mode, known)
+    if mode is not None:
+        raise UsageError("--mode says which end of a metric is the better one; expected --metric too")
+    parts = [(part, str(one.get("metric"))) for part, one in map(evaluated, metrics.values()) if one]
+    swept = {key for job in jobs for key in job.sweep_values or ()}
+    return default(daemon.store.spec(jobs[0].id).resolved, swept, known, parts[0] if parts else None)
+
+
+def _mode(request: web.Request) -> Mode | None:
+    text = request.query.get("mode")
+    if text not in (None, *Mode):
+        raise UsageError(f"mode is {text}; expected {' or '.join(Mode)}")
+    return None if text is None else Mode(text)
+
+
+def _in_order(jobs: Sequence[Job], ranked: Sequence[int]) -> list[Job]:
+    """Those without a place come last, as they are numbered."""
+    by_id = {job.id: job for job in jobs}
+    return [by_id.pop(number) for number in ranked] + list(by_id.values())

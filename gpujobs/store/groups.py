@@ -1,0 +1,65 @@
+"""The groups that sweeps make: which job is in which, and how the jobs of a group stand."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from gpujobs.errors import UsageError
+from gpujobs.model import Group, State, from_iso
+
+if TYPE_CHECKING:
+    from gpujobs.store.store import NewJob
+
+_COUNTED = """
+    SELECT group_id, sweep, uid, user, state, count(*) AS jobs, min(submitted_at) AS submitted_at,
+        min(started_at) AS started_at, max(ended_at) AS ended_at
+    FROM jobs WHERE group_id IN (SELECT value FROM json_each(?)) GROUP BY group_id, state
+"""
+
+
+def enrol(connection: sqlite3.Connection, ids: Sequence[int], jobs: Sequence[NewJob]) -> None:
+    """`ids` are those that `jobs` have just got; each member of a group gets the id of its group."""
+    connection.executemany(
+        "UPDATE jobs SET group_id = ?, sweep_values = ? WHERE id = ?",
+        [
+            (job.joins or ids[job.group_start], job.sweep_values and json.dumps(job.sweep_values), number)
+            for number, job in zip(ids, jobs, strict=True)
+            if job.group is not None
+        ],
+    )
+
+
+def counted(connection: sqlite3.Connection, ids: Collection[int]) -> dict[int, Group]:
+    by_group: dict[int, list[sqlite3.Row]] = {}
+    for row in connection.execute(_COUNTED, (json.dumps(sorted(ids)),)):
+        by_group.setdefault(row["group_id"], []).append(row)
+    return {number: _group(rows) for number, rows in by_group.items()}
+
+
+def _group(rows: Sequence[sqlite3.Row]) -> Group:
+    counts = {State(row["state"]): row["jobs"] for row in rows}
+    started = [row["started_at"] for row in rows if row["started_at"]]
+    ended = [row["ended_at"] for row in rows if row["ended_at"]]
+    submitted_at = from_iso(min(row["submitted_at"] for row in rows))
+    assert submitted_at is not None
+    return Group(
+        id=rows[0]["group_id"],
+        name=rows[0]["sweep"],
+        uid=rows[0]["uid"],
+        user=rows[0]["user"],
+        counts=counts,
+        submitted_at=submitted_at,
+        started_at=from_iso(min(started, default=None)),
+        ended_at=from_iso(max(ended)) if all(state.is_final for state in counts) else None,
+    )
+
+
+def newest(connection: sqlite3.Connection, uid: int, name: str) -> int:
+    query = "SELECT max(group_id) FROM jobs WHERE uid = ? AND sweep = ?"
+    (found,) = connection.execute(query, (uid, name)).fetchone()
+    if found is None:
+        raise UsageError(f"a group {name!r} of yours does not exist; a job is named by its number")
+    return int(found)
