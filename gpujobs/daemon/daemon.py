@@ -78,6 +78,8 @@ class Daemon:
         self.drains = Drains(self.store.devices)
         self.rules = self.site.rules()
         self.measurements = Measurements(self.board, self.store.usage)
+        self.estimates: dict[str, int] = {}
+        """Bytes of device memory by family, for jobs of which nothing was measured yet."""
         self.membership = Membership()
         self.ledger = _ledger(self.store, self.rules.priority.half_life_seconds)
         self.view = View(

@@ -36,6 +36,7 @@ class Specs:
         resolved = self._store.spec(job.id).resolved
         return {
             **self._model(job, resolved),
+            **self._checkpoint(job),
             "job": job.id,
             "attempt": current.number,
             "name": job.name,
@@ -62,6 +63,12 @@ class Specs:
             "jobfile": resolved,
             "data": self.data(job.uid, self._store.data(job.id)),
         }
+
+    def _checkpoint(self, job: Job) -> dict[str, str]:
+        """Where the checkpoint to go on from is; it is of the same user's."""
+        if job.continues is None:
+            return {}
+        return {"checkpoint_from": str(self._paths.job(job.continues).checkpoint)}
 
     def _model(self, job: Job, resolved: Mapping[str, Any]) -> dict[str, str]:
         """Where the results with the model to apply are. They are their user's: the trainer opens them with the

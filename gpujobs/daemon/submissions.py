@@ -8,18 +8,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 
-from gpujobs.daemon.access import Gatekeeper, may_read, require
+from gpujobs.daemon.family import family_of
 from gpujobs.errors import GpujobsError, JobFileError, Problem, UsageError
 from gpujobs.jobfile import ResolvedJob, expand
-from gpujobs.jobfile.consistency import recurrent_names
 from gpujobs.jobfile.schema import Name
-from gpujobs.model import MAX_PRIORITY, Caller, Device, DeviceKind, Share, State
+from gpujobs.model import MAX_PRIORITY, Caller, Share
 from gpujobs.store.store import DataReference, NewJob, Store
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
+
+AwareInstant = Annotated[AwareDatetime, Field(strict=False)]
 
 PathText = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
 
@@ -46,6 +55,8 @@ class OptionsBody(_Body):
     priority: int | None = Field(default=None, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     hold: bool = False
     after: list[int] = Field(default=[], max_length=1000)
+    after_any: list[int] = Field(default=[], max_length=1000)
+    begin_at: AwareInstant | None = None
     retries: int | None = Field(default=None, ge=0, le=100)
 
 
@@ -79,6 +90,11 @@ class Prepared:
     file: FileBody
     resolved: ResolvedJob
     data: tuple[DataReference, ...]
+    family: str | None = None
+
+    def problem(self, key: str, message: str) -> Problem:
+        """At the line of a dotted key."""
+        return Problem(self.file.path, self.resolved.line_of(key), message)
 
 
 def resolve(body: SubmissionBody) -> list[tuple[FileBody, ResolvedJob]]:
@@ -113,7 +129,7 @@ def prepare(
         for reference in references:
             if reference.in_place is None and not store.has_data(caller.uid, reference.sha256):
                 missing[reference.sha256] = None
-        prepared.append(Prepared(file, job, references))
+        prepared.append(Prepared(file, job, references, family_of(job.resolved, references)))
     if needs or missing:
         return Needs(needs, in_place, list(missing))
     return prepared
@@ -128,11 +144,20 @@ def _reference(file: FileBody, job: ResolvedJob, path: str) -> DataReference:
     return DataReference(path, described.sha256, described.bytes)
 
 
-def new_jobs(prepared: Sequence[Prepared], options: OptionsBody, default_share: Share) -> list[NewJob]:
+def new_jobs(
+    prepared: Sequence[Prepared],
+    options: OptionsBody,
+    default_share: Share,
+    estimates: Mapping[str, int],
+) -> list[NewJob]:
+    """`estimates`: bytes of device memory by family."""
     if options.name is not None and len(prepared) > 1:
         raise UsageError(f"--name is for one job; these files make {len(prepared)}")
     _require_name(options.name)
-    jobs = [_new_job(job, options, default_share) for job in prepared]
+    jobs = [
+        replace(_new_job(job, options, default_share), estimate_bytes=estimates.get(job.family or ""))
+        for job in prepared
+    ]
     starts: dict[int, int] = {}
     for position, one in enumerate(prepared):
         starts.setdefault(id(one.file), position)
@@ -164,6 +189,11 @@ def _new_job(prepared: Prepared, options: OptionsBody, default_share: Share) -> 
         group=resolved.group,
         sweep_values=resolved.sweep_values if resolved.group is not None else None,
         after=tuple(dict.fromkeys(options.after)),
+        after_any=tuple(dict.fromkeys(options.after_any)),
+        begin_at=options.begin_at,
+        gpu_memory=resolved.gpu_memory,
+        family=prepared.family,
+        preemptible=resolved.preemptible,
         data=prepared.data,
         share=share,
     )
@@ -174,109 +204,6 @@ def _new_job(prepared: Prepared, options: OptionsBody, default_share: Share) -> 
     if options.retries is not None:
         job = replace(job, retries=options.retries)
     return job
-
-
-def check_devices(prepared: Sequence[Prepared], devices: Sequence[Device]) -> None:
-    """A job that asks for a GPU by its number must name one that exists. Raises JobFileError."""
-    indices = sorted(d.index for d in devices if d.kind is DeviceKind.GPU)
-    problems = [
-        Problem(
-            job.file.path,
-            job.resolved.line_of("resources.gpu"),
-            f"GPU {job.resolved.requested_gpu}: this box has {describe_indices(indices)}",
-        )
-        for job in prepared
-        if job.resolved.requested_gpu is not None and job.resolved.requested_gpu not in indices
-    ]
-    if problems:
-        raise JobFileError(list(dict.fromkeys(problems)))
-
-
-def describe_indices(indices: Sequence[int]) -> str:
-    if not indices:
-        return "no GPU; leave resources.gpu out to use a CPU slot"
-    if len(indices) > 1 and list(indices) == list(range(indices[0], indices[-1] + 1)):
-        return f"{indices[0]} to {indices[-1]}"
-    return ", ".join(map(str, indices))
-
-
-def check_models(store: Store, caller: Caller, resolved: Sequence[tuple[FileBody, ResolvedJob]]) -> None:
-    """A trained model must be there, and the caller's to read. Raises JobFileError, NotPermittedError."""
-    for file, job in resolved:
-        if job.trained_by is not None:
-            check_model(store, caller, file, job, job.trained_by)
-
-
-def check_model(store: Store, caller: Caller, file: FileBody, job: ResolvedJob, trained_by: int) -> None:
-    where = (file.path, job.line_of("model.job"))
-    try:
-        trained = store.job(trained_by)
-    except UsageError as error:
-        raise JobFileError([Problem(*where, f"{error.message}.")]) from None
-    require(may_read, caller, trained, "use the model of")
-    if trained.results is None or trained.state is not State.COMPLETED:
-        raise JobFileError([Problem(*where, f"job {trained.id} is {trained.state} and has no model.")])
-    if unknown := _unknown_states(job, store.spec(trained.id).resolved):
-        raise JobFileError([Problem(file.path, job.line_of("predict"), unknown)])
-
-
-def _unknown_states(prediction: ResolvedJob, trained: Mapping[str, Any]) -> str | None:
-    """What is wrong with the layers whose states are asked for."""
-    if "job" in trained["model"]:
-        return (
-            f"job {prediction.trained_by} applied the model of job {trained['model']['job']}: name that one."
-        )
-    known = recurrent_names(trained)
-    for entry in prediction.resolved["predict"]:
-        for name in entry.get("states", ()):
-            if name not in known:
-                listed = ", ".join(known) or "none"
-                return f"{name} is not a recurrent layer of job {prediction.trained_by} (it has {listed})."
-    return None
-
-
-def check_share(prepared: Sequence[Prepared], gatekeeper: Gatekeeper) -> None:
-    """`share: lab` needs a group to share with. Raises JobFileError."""
-    if gatekeeper.share_gid is not None:
-        return
-    why = (
-        "this site has no share group ([access] share_group of its gpujobs.toml)"
-        if gatekeeper.is_site
-        else "this is a personal daemon, which serves its own user only"
-    )
-    problems = [
-        Problem(job.file.path, job.resolved.line_of("share"), f"share is lab, but {why}; expected private")
-        for job in prepared
-        if job.resolved.share == Share.LAB
-    ]
-    if problems:
-        raise JobFileError(list(dict.fromkeys(problems)))
-
-
-def check_retries(prepared: Sequence[Prepared], options: OptionsBody, most: int) -> None:
-    """Raises UsageError or JobFileError where more attempts are asked for than the site allows."""
-    if options.retries is not None:
-        if options.retries > most:
-            raise UsageError(f"--retries {options.retries}: this site allows at most {most}")
-        return
-    problems = [
-        Problem(
-            job.file.path,
-            job.resolved.line_of("retries"),
-            f"retries is {job.resolved.retries}; this site allows at most {most}",
-        )
-        for job in prepared
-        if job.resolved.retries > most
-    ]
-    if problems:
-        raise JobFileError(list(dict.fromkeys(problems)))
-
-
-def check_dependencies(store: Store, after: Sequence[int]) -> None:
-    """A dependency must exist and be able to succeed. Raises UsageError."""
-    for job in store.jobs(after):
-        if job.state.is_final and job.state != "COMPLETED":
-            raise UsageError(f"--after {job.id}: job {job.id} has ended {job.state} and will not complete")
 
 
 def require_request_key(body: SubmissionBody) -> str:

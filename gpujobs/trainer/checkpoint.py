@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,16 @@ def variables(model: keras.Model) -> list[Any]:
 
 def exists(directory: Path) -> bool:
     return (directory / FILE).exists()
+
+
+def inherit(directory: Path, origin: Path) -> None:
+    """Takes over the checkpoint of an earlier job, where this one has none of its own yet."""
+    if exists(directory) or not exists(origin):
+        return
+    directory.mkdir(mode=0o700, exist_ok=True)
+    temporary = directory / f"{FILE}.tmp"
+    shutil.copyfile(origin / FILE, temporary)
+    temporary.replace(directory / FILE)
 
 
 def save(directory: Path, model: keras.Model, position: Position) -> None:

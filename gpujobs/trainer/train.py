@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,7 +15,7 @@ import numpy as np
 
 from gpujobs.jobfile.consistency import is_stateful, outputs_of
 from gpujobs.model import utc_now
-from gpujobs.trainer import backend, building, evaluation, files, outputs, prediction, stateful
+from gpujobs.trainer import backend, building, checkpoint, evaluation, files, outputs, prediction, stateful
 from gpujobs.trainer.data import Part, Prepared, Preprocessing, prepare
 from gpujobs.trainer.data.prepare import apply, inline, read_assembled
 from gpujobs.trainer.data.rows import RaggedRows
@@ -31,6 +32,8 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
     shutil.rmtree(spec.paths.results, ignore_errors=True)
     spec.paths.results.mkdir(parents=True)
     print_devices(spec)
+    if "checkpoint_from" in spec.extra:
+        checkpoint.inherit(spec.paths.checkpoint, Path(spec.extra["checkpoint_from"]))
     spec = files.pin(spec)
     training = spec.jobfile["training"]
     prepared = prepare(spec)

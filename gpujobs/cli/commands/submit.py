@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from gpujobs.cli import app, output
+from gpujobs.cli.times import INSTANT
 from gpujobs.client import Client
 from gpujobs.client.submission import read_job_files
 
@@ -29,6 +30,20 @@ def submission_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--hold", is_flag=True, help="Do not start it before `gpujobs release`."),
             click.option(
                 "--after", multiple=True, type=click.IntRange(min=1), metavar="ID", help="Wait for it."
+            ),
+            click.option(
+                "--after-any",
+                multiple=True,
+                type=click.IntRange(min=1),
+                metavar="ID",
+                help="Wait for its end, however it ends.",
+            ),
+            click.option(
+                "--begin",
+                "begin_at",
+                type=INSTANT,
+                metavar="TIME",
+                help="Not before: 18:30, 2026-12-24T18:30 or +90m.",
             ),
             click.option("--retries", type=click.IntRange(min=0), help="Attempts after a crash."),
         )
@@ -54,6 +69,8 @@ def submit(
 ) -> list[dict[str, Any]]:
     """Queues these files, all or none."""
     given = {key: value for key, value in options.items() if value not in (None, False, ())}
+    if given.get("begin_at") is not None:
+        given["begin_at"] = given["begin_at"].isoformat()
     body = {"request_key": os.urandom(16).hex(), "set": overrides(sets), "options": given}
     jobs: list[dict[str, Any]] = read_job_files(files).send(client, "/v1/jobs", body)["jobs"]
     return jobs

@@ -122,7 +122,8 @@ async def _requeue(daemon: Daemon, caller: Caller, jobs: Sequence[Job]) -> list[
 
 async def _requeue_one(daemon: Daemon, caller: Caller, job: Job) -> Job:
     """A running job goes back to the queue. An ended one stays as it is, and a new job of the same user
-    with the same file and data is made: results are never overwritten."""
+    with the same file and data is made: results are never overwritten. It goes on from the checkpoint of one
+    that did not complete."""
     if job.state is State.PENDING:
         return job
     if job.state.is_final:
@@ -163,6 +164,11 @@ def _copy(daemon: Daemon, job: Job) -> NewJob:
         after=(),
         data=tuple(data),
         share=job.share,
+        gpu_memory=job.gpu_memory,
+        estimate_bytes=job.estimate_bytes,
+        family=job.family,
+        preemptible=job.preemptible,
+        continues=None if job.state is State.COMPLETED else job.id,
     )
 
 

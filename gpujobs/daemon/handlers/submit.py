@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from gpujobs.daemon import checks
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keys import caller_of, daemon_of
@@ -14,18 +15,18 @@ from gpujobs.daemon.submissions import (
     Needs,
     Prepared,
     SubmissionBody,
-    check_dependencies,
-    check_devices,
-    check_models,
-    check_retries,
-    check_share,
     new_jobs,
     prepare,
     require_request_key,
     resolve,
 )
-from gpujobs.errors import JobFileError, Problem, UsageError
-from gpujobs.model import Caller, Job
+from gpujobs.errors import JobFileError, MachineError, Problem, UsageError
+from gpujobs.model import Caller, Job, State, utc_now
+from gpujobs.store.store import NewJob
+
+
+MAX_ESTIMATES = 20
+"""Families of one submission; each takes the time of a `check`."""
 
 
 async def handle(request: web.Request) -> web.Response:
@@ -34,14 +35,26 @@ async def handle(request: web.Request) -> web.Response:
     key = require_request_key(body)
     if earlier := daemon.store.of_request(caller.uid, key):
         return _created(daemon, caller, earlier)
+    await daemon.membership.learn([caller.user])
     prepared = await _prepare(daemon, caller, body)
     if isinstance(prepared, Needs):
         return web.json_response(prepared.to_wire())
-    check_dependencies(daemon.store, body.options.after)
-    new = new_jobs(prepared, body.options, daemon.gatekeeper.default_share)
-    jobs = daemon.store.submit(caller, key, new)
+    jobs = daemon.store.submit(caller, key, _new_jobs(daemon, caller, body, prepared))
     daemon.submitted(jobs)
     return _created(daemon, caller, jobs)
+
+
+def _new_jobs(daemon: Daemon, caller: Caller, body: SubmissionBody, prepared: list[Prepared]) -> list[NewJob]:
+    """Raises where the site does not allow them."""
+    options, rules = body.options, daemon.rules
+    groups = daemon.membership.groups.get(caller.user, ())
+    checks.check_after(daemon.store, options)
+    checks.check_times(options, utc_now())
+    checks.check_rules(prepared, options, caller, rules, daemon.nodes.known)
+    waiting = sum(job.uid == caller.uid and job.state is State.PENDING for job in daemon.board.jobs.values())
+    checks.check_waiting(waiting, len(prepared), caller.user, groups, rules)
+    new = new_jobs(prepared, options, daemon.gatekeeper.default_share, daemon.estimates)
+    return checks.with_time_limits(new, prepared, caller.user, groups, rules)
 
 
 async def check(request: web.Request) -> web.Response:
@@ -62,16 +75,38 @@ async def check(request: web.Request) -> web.Response:
 async def _prepare(daemon: Daemon, caller: Caller, body: SubmissionBody) -> list[Prepared] | Needs:
     # In a thread: a file of a MiB takes seconds, in which the others want to be answered.
     resolved = await asyncio.to_thread(resolve, body)
-    check_models(daemon.store, caller, resolved)
+    checks.check_models(daemon.store, caller, resolved)
     asks_for_gpu = any(job.requested_gpu is not None for _, job in resolved)
     devices = await daemon.devices() if asks_for_gpu else []
+    prepared = prepare(daemon.store, caller, resolved)
+    if not isinstance(prepared, Needs):
+        await _estimate(daemon, caller, prepared)
     # Nothing is awaited from here to the commit, so that the data which is here cannot make way for other.
     prepared = prepare(daemon.store, caller, resolved)
     if not isinstance(prepared, Needs):
-        check_devices(prepared, devices)
-        check_share(prepared, daemon.gatekeeper)
-        check_retries(prepared, body.options, daemon.settings.max_retries)
+        checks.check_devices(prepared, devices)
+        checks.check_share(prepared, daemon.gatekeeper)
+        checks.check_retries(prepared, body.options, daemon.settings.max_retries)
     return prepared
+
+
+async def _estimate(daemon: Daemon, caller: Caller, prepared: list[Prepared]) -> None:
+    """The memory of jobs that leave it to us (`gpu_memory: auto`), as long as none of their family was
+    measured. One that cannot be estimated gets a whole device."""
+    unknown = {
+        job.family: job
+        for job in prepared
+        if job.family is not None
+        and job.resolved.gpu_memory == "auto"
+        and job.family not in daemon.measurements.peaks
+        and job.family not in daemon.estimates
+    }
+    for family, job in list(unknown.items())[:MAX_ESTIMATES]:
+        try:
+            report = await _inspect(daemon, caller, job)
+        except MachineError:
+            return  # the cluster is still starting
+        daemon.estimates[family] = int(report["memory_estimate_bytes"])
 
 
 async def _inspect(daemon: Daemon, caller: Caller, job: Prepared) -> dict[str, Any]:

@@ -1,0 +1,182 @@
+"""What a submission is refused for, at once and with what is allowed, beyond what its job files say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from gpujobs.daemon.access import Gatekeeper, may_read, require
+from gpujobs.daemon.submissions import FileBody, OptionsBody, Prepared
+from gpujobs.errors import JobFileError, Problem, UsageError
+from gpujobs.jobfile import ResolvedJob
+from gpujobs.jobfile.consistency import recurrent_names
+from gpujobs.model import Caller, Device, DeviceKind, Node, Share, State
+from gpujobs.policy.limits import check_begin, check_priority, limits_of, time_limit_of
+from gpujobs.policy.limits import check_waiting as check_count
+from gpujobs.policy.memory import check_gpu_memory
+from gpujobs.policy.rules import Rules
+from gpujobs.store.store import NewJob, Store
+
+
+def check_devices(prepared: Sequence[Prepared], devices: Sequence[Device]) -> None:
+    """A job that asks for a GPU by its number must name one that exists. Raises JobFileError."""
+    indices = sorted(d.index for d in devices if d.kind is DeviceKind.GPU)
+    problems = [
+        Problem(
+            job.file.path,
+            job.resolved.line_of("resources.gpu"),
+            f"GPU {job.resolved.requested_gpu}: this box has {describe_indices(indices)}",
+        )
+        for job in prepared
+        if job.resolved.requested_gpu is not None and job.resolved.requested_gpu not in indices
+    ]
+    if problems:
+        raise JobFileError(list(dict.fromkeys(problems)))
+
+
+def describe_indices(indices: Sequence[int]) -> str:
+    if not indices:
+        return "no GPU; leave resources.gpu out to use a CPU slot"
+    if len(indices) > 1 and list(indices) == list(range(indices[0], indices[-1] + 1)):
+        return f"{indices[0]} to {indices[-1]}"
+    return ", ".join(map(str, indices))
+
+
+def check_models(store: Store, caller: Caller, resolved: Sequence[tuple[FileBody, ResolvedJob]]) -> None:
+    """A trained model must be there, and the caller's to read. Raises JobFileError, NotPermittedError."""
+    for file, job in resolved:
+        if job.trained_by is not None:
+            check_model(store, caller, file, job, job.trained_by)
+
+
+def check_model(store: Store, caller: Caller, file: FileBody, job: ResolvedJob, trained_by: int) -> None:
+    where = (file.path, job.line_of("model.job"))
+    try:
+        trained = store.job(trained_by)
+    except UsageError as error:
+        raise JobFileError([Problem(*where, f"{error.message}.")]) from None
+    require(may_read, caller, trained, "use the model of")
+    if trained.results is None or trained.state is not State.COMPLETED:
+        raise JobFileError([Problem(*where, f"job {trained.id} is {trained.state} and has no model.")])
+    if unknown := _unknown_states(job, store.spec(trained.id).resolved):
+        raise JobFileError([Problem(file.path, job.line_of("predict"), unknown)])
+
+
+def _unknown_states(prediction: ResolvedJob, trained: Mapping[str, Any]) -> str | None:
+    """What is wrong with the layers whose states are asked for."""
+    if "job" in trained["model"]:
+        return (
+            f"job {prediction.trained_by} applied the model of job {trained['model']['job']}: name that one."
+        )
+    known = recurrent_names(trained)
+    for entry in prediction.resolved["predict"]:
+        for name in entry.get("states", ()):
+            if name not in known:
+                listed = ", ".join(known) or "none"
+                return f"{name} is not a recurrent layer of job {prediction.trained_by} (it has {listed})."
+    return None
+
+
+def check_share(prepared: Sequence[Prepared], gatekeeper: Gatekeeper) -> None:
+    """`share: lab` needs a group to share with. Raises JobFileError."""
+    if gatekeeper.share_gid is not None:
+        return
+    why = (
+        "this site has no share group ([access] share_group of its gpujobs.toml)"
+        if gatekeeper.is_site
+        else "this is a personal daemon, which serves its own user only"
+    )
+    problems = [
+        Problem(job.file.path, job.resolved.line_of("share"), f"share is lab, but {why}; expected private")
+        for job in prepared
+        if job.resolved.share == Share.LAB
+    ]
+    if problems:
+        raise JobFileError(list(dict.fromkeys(problems)))
+
+
+def check_retries(prepared: Sequence[Prepared], options: OptionsBody, most: int) -> None:
+    """Raises UsageError or JobFileError where more attempts are asked for than the site allows."""
+    if options.retries is not None:
+        if options.retries > most:
+            raise UsageError(f"--retries {options.retries}: this site allows at most {most}")
+        return
+    problems = [
+        Problem(
+            job.file.path,
+            job.resolved.line_of("retries"),
+            f"retries is {job.resolved.retries}; this site allows at most {most}",
+        )
+        for job in prepared
+        if job.resolved.retries > most
+    ]
+    if problems:
+        raise JobFileError(list(dict.fromkeys(problems)))
+
+
+def check_dependencies(store: Store, after: Sequence[int]) -> None:
+    """A dependency must exist and be able to succeed. Raises UsageError."""
+    for job in store.jobs(after):
+        if job.state.is_final and job.state != "COMPLETED":
+            raise UsageError(f"--after {job.id}: job {job.id} has ended {job.state} and will not complete")
+
+
+def check_after(store: Store, options: OptionsBody) -> None:
+    check_dependencies(store, options.after)
+    store.jobs(options.after_any)  # raises for one that does not exist
+
+
+def check_times(options: OptionsBody, now: datetime) -> None:
+    if options.begin_at is not None:
+        check_begin(options.begin_at, now)
+
+
+def check_rules(
+    prepared: Sequence[Prepared], options: OptionsBody, caller: Caller, rules: Rules, nodes: Sequence[Node]
+) -> None:
+    """Priorities and memory, where the site or its devices set a bound. Raises UsageError, JobFileError."""
+    if options.priority is not None:
+        check_priority(options.priority, rules.priority, is_admin=caller.is_admin)
+    problems = []
+    for job in prepared:
+        memory = job.resolved.gpu_memory
+        try:
+            if options.priority is None:
+                key = "priority"
+                check_priority(job.resolved.priority, rules.priority, is_admin=caller.is_admin)
+            if isinstance(memory, int):
+                key = "resources.gpu_memory"
+                check_gpu_memory(memory, nodes, rules.packing)
+        except UsageError as error:
+            problems.append(job.problem(key, error.message))
+    if problems:
+        raise JobFileError(list(dict.fromkeys(problems)))
+
+
+def check_waiting(waiting: int, new: int, user: str, groups: Sequence[str], rules: Rules) -> None:
+    """Raises UsageError where the user may not have so many jobs waiting."""
+    check_count(waiting, new, limits_of(user, groups, rules.limits))
+
+
+def with_time_limits(
+    jobs: Sequence[NewJob],
+    prepared: Sequence[Prepared],
+    user: str,
+    groups: Sequence[str],
+    rules: Rules,
+) -> list[NewJob]:
+    """The jobs with the site's default where they name no time limit. Raises JobFileError where one names
+    more than the user is allowed."""
+    limits = limits_of(user, groups, rules.limits)
+    limited, problems = [], []
+    for job, source in zip(jobs, prepared, strict=True):
+        try:
+            seconds = time_limit_of(job.time_limit_seconds, limits)
+            limited.append(replace(job, time_limit_seconds=seconds))
+        except UsageError as error:
+            problems.append(source.problem("resources.time_limit", error.message))
+    if problems:
+        raise JobFileError(list(dict.fromkeys(problems)))
+    return limited
