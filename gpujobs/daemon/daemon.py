@@ -19,6 +19,7 @@ from gpujobs.daemon.attempts import Attempts
 from gpujobs.daemon.board import Board
 from gpujobs.daemon.dispatch import Dispatcher
 from gpujobs.daemon.drains import Drains
+from gpujobs.daemon.foreign import ForeignCharge
 from gpujobs.daemon.gate import Turns
 from gpujobs.daemon.ledger import Ledger
 from gpujobs.daemon.lookout import Lookout
@@ -34,7 +35,9 @@ from gpujobs.lifecycle import Finish
 from gpujobs.model import Device, Job, Node, NodeStatus, Reason, State, StopReason, utc_now
 from gpujobs.node.probe import read_once
 from gpujobs.paths import StatePaths
+from gpujobs.policy import Snapshot, occupancies
 from gpujobs.policy.memory import outgrown
+from gpujobs.policy.rules import ForeignPolicy
 from gpujobs.store.store import Store
 from gpujobs.store.usage import Use
 
@@ -93,7 +96,13 @@ class Daemon:
         )
         self.strangers = Strangers(self.store, self.board, self._stop_attempt)
         self.nodes = Nodes(self.link, self.node_name, self._on_reading)
-        self.lookout = Lookout(self.board, self.nodes)
+        charges = self.rules.foreign is ForeignPolicy.CHARGE
+        self.lookout = Lookout(self.board, self.nodes, always=charges)
+        self.foreign = (
+            ForeignCharge(self.ledger, self.store.usage, self.rules.priority.half_life_seconds)
+            if charges
+            else None
+        )
         site = mode is Mode.SITE
         self.turns = Turns()
         self.uploads = Uploads(self.store, self.paths, self.site.quotas if site else None)
@@ -131,6 +140,8 @@ class Daemon:
     async def close(self) -> None:
         """Running trainers go on; their supervisors need nobody."""
         self.lookout.end()
+        if self.foreign is not None:
+            self.foreign.save()
         for task in list(self._work):
             task.cancel()
         await self.link.close()
@@ -156,11 +167,14 @@ class Daemon:
         self.drains.look(nodes)
         self.measurements.look(nodes)
         self.strangers.look(nodes)
-        self._stop_outgrown(nodes)
+        snapshot = self.view.snapshot(nodes)
+        self._stop_outgrown(snapshot)
+        if self.foreign is not None:
+            self.foreign.look(occupancies(snapshot))
 
-    def _stop_outgrown(self, nodes: Sequence[Node]) -> None:
+    def _stop_outgrown(self, snapshot: Snapshot) -> None:
         """Packed jobs that use more than they reserved, where others would run out of memory."""
-        for one in outgrown(self.view.snapshot(nodes)):
+        for one in outgrown(snapshot):
             job = self.store.set_reservation(one.job, one.reservation_bytes)
             self.board.put(job)
             message = (

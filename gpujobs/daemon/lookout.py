@@ -10,19 +10,23 @@ from gpujobs.daemon.nodes import Nodes
 from gpujobs.model import DeviceKind
 
 LOOK_SECONDS = 1.0
-"""A reading takes some milliseconds. Nothing is read while no job is on a GPU."""
+"""A reading takes some milliseconds. Nothing is read while no job is on a GPU, unless the site charges others
+for their use of it: then the devices are looked at more rarely."""
+
+IDLE_LOOK_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
 
 class Lookout:
-    def __init__(self, board: Board, nodes: Nodes) -> None:
+    def __init__(self, board: Board, nodes: Nodes, *, always: bool) -> None:
+        self._always = always
         self._board = board
         self._nodes = nodes
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """A job has come to a device."""
+        """The node is up, or a job has come to a device."""
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._look())
 
@@ -31,9 +35,9 @@ class Lookout:
             self._task.cancel()
 
     async def _look(self) -> None:
-        while self._has_gpu_jobs():
+        while (busy := self._has_gpu_jobs()) or self._always:
             await self._nodes.probe()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS if busy else IDLE_LOOK_SECONDS)
 
     def _has_gpu_jobs(self) -> bool:
         return any(
