@@ -153,7 +153,7 @@ def assert_reasons(jobs: list[dict[str, Any]], pid: int) -> int:
     for job in waiting:
         if job["reason"] == "Resources":
             assert f"GPU {FOREIGN} is used by pid {pid}" in job["message"], job
-            assert "by job " in job["message"] or "to job " in job["message"], job
+            assert re.search(r"(by|to) jobs? \d", job["message"]), job
         else:
             assert job["reason"] == "Priority" and "ahead" in job["message"], job
     return len(waiting)

@@ -29,9 +29,9 @@ def test_kill_of_the_daemon_with_one_job_running_and_five_waiting(own_daemon: Ru
     daemon.slots = 1
     daemon.restart()
     first = daemon.submit_quick("long", epochs=300)
-    waiting = [daemon.submit_quick(f"waiting-{n}") for n in range(5)]
     pid = daemon.until_epoch(first, 1)["pid"]
     os.kill(pid, signal.SIGSTOP)  # so that it cannot end before the daemon is back
+    waiting = [daemon.submit_quick(f"waiting-{n}") for n in range(5)]
     daemon.kill9()
     assert is_alive(pid)
     daemon.start()

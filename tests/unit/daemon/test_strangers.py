@@ -68,13 +68,13 @@ def test_a_later_stranger_is_reported_once_to_both_and_nobody_is_ended(box: Box)
         box.look(TRAINER, STRANGER)
     assert box.stops == []
     assert box.told(job) == ["pid 4711 of bob on GPU 2"]
-    assert box.board.json(job)["notice"] == "pid 4711 of bob on GPU 2"
+    assert box.board.json(job, A)["notice"] == "pid 4711 of bob on GPU 2"
     (event,) = box.store.devices.events(GPU.uuid)
     assert (event.kind, event.message) == ("stranger", f"pid 4711 of bob on GPU 2, as job {job.id} is")
     (said,) = box.strangers.notices("bob")
     assert said.startswith(f"your process 4711 is on GPU 2, which job {job.id} of a uses")
     box.look(TRAINER)
-    assert box.board.json(job)["notice"] is None
+    assert box.board.json(job, A)["notice"] is None
     assert box.strangers.notices("bob") == []
 
 
