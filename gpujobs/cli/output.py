@@ -117,6 +117,11 @@ def local_time(text: str | None) -> str:
     return "" if text is None else datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
+def is_near(text: str, seconds: float = 10.0) -> bool:
+    """Whether an instant of the JSON is over, or comes within seconds."""
+    return (datetime.fromisoformat(text) - datetime.now(UTC)).total_seconds() < seconds
+
+
 def elapsed(job: dict[str, Any]) -> float | None:
     """Seconds of training so far, or of waiting where it has not started."""
     start = job.get("started_at") or job.get("submitted_at")

@@ -7,7 +7,8 @@ latest reasons. All of it can be thrown away and rebuilt.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -48,6 +49,8 @@ class Board:
         self.progress: dict[int, Mapping[str, Any]] = {}
         self.notices: dict[int, str] = {}
         """Of running jobs: what their owners should know, though nothing is wrong with the job."""
+        self.expected: Callable[[int], datetime | None] = lambda _: None
+        """When a waiting job will probably start."""
         self.stopping: set[int] = set()
         """Jobs whose attempt has been asked to end."""
         self._active = {job.id for job in self.jobs.values() if job.state.holds_device}
@@ -121,6 +124,7 @@ class Board:
             job,
             self.waits.get(job.id),
             self.progress.get(job.id),
+            self.expected(job.id) if job.state is State.PENDING else None,
             is_named=is_named,
             shows_sweep=may_look_into(caller, job),
         )

@@ -19,6 +19,7 @@ from gpujobs.daemon.attempts import Attempts
 from gpujobs.daemon.board import Board
 from gpujobs.daemon.dispatch import Dispatcher
 from gpujobs.daemon.drains import Drains
+from gpujobs.daemon.forecast import Forecast
 from gpujobs.daemon.foreign import ForeignCharge
 from gpujobs.daemon.gate import Turns
 from gpujobs.daemon.ledger import Ledger
@@ -94,6 +95,8 @@ class Daemon:
             self.store.reservations,
             self.rules,
         )
+        self.forecast = Forecast(lambda: self.view.snapshot(self.nodes.known))
+        self.board.expected = lambda job: self.forecast.expected.get(job)
         self.strangers = Strangers(self.store, self.board, self._stop_attempt)
         self.nodes = Nodes(self.link, self.node_name, self._on_reading)
         charges = self.rules.foreign is ForeignPolicy.CHARGE

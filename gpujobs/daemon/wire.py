@@ -18,11 +18,13 @@ def job_json(
     job: Job,
     wait: Wait | None,
     progress: Mapping[str, Any] | None,
+    expected_start: datetime | None,
     *,
     is_named: bool = True,
     shows_sweep: bool,
 ) -> dict[str, Any]:
-    """`wait` is the policy's latest word on a PENDING job, `progress` the latest of a running one.
+    """`wait` is the policy's latest word on a PENDING job, `progress` the latest of a running one,
+    `expected_start` when a waiting one will probably start.
     Without `is_named`, what tells whose job it is and what it is about is null. What a sweep sets stands in
     the job file, which is not for everybody."""
     current = job.current
@@ -45,7 +47,7 @@ def job_json(
         "device": device_json(shown) if shown else None,
         "attempt": job.attempt,
         "progress": progress if progress is not None else job.progress,
-        "expected_start": None,
+        "expected_start": iso(expected_start),
         "exit": exit_json(shown) if shown else None,
         "results": job.results,
         "group": job.group,

@@ -20,7 +20,7 @@ def command(id: int, as_json: bool) -> None:
         return
     job = answer["job"]
     click.echo(f"job {id} {output.printable(job['name'])} of {job['user']}: {job['state']}")
-    for label, value in _facts(job):
+    for label, value in _facts(answer):
         if value:
             click.echo(f"  {label:<15} {output.printable(value)}")
     _section("attempts", _attempts(answer["attempts"]))
@@ -28,11 +28,21 @@ def command(id: int, as_json: bool) -> None:
     _section("job file, resolved", _tree(answer["spec"]))
 
 
-def _facts(job: dict[str, Any]) -> list[tuple[str, object]]:
+def _memory(asked: int | str | None) -> str | None:
+    """What a job asks for that shares its device."""
+    return output.size(asked) if isinstance(asked, int) else asked
+
+
+def _facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
+    job = answer["job"]
     why = "waits because" if job["state"] == "PENDING" else "progress" if job["progress"] else "reason"
     return [
         (why, output.progress(job)),
-        ("expected start", job.get("expected_start")),
+        ("expected start", output.local_time(job.get("expected_start"))),
+        ("not before", output.local_time(answer.get("begin_at"))),
+        ("time limit", output.duration(answer.get("time_limit_seconds"))),
+        ("GPU memory", _memory(answer.get("gpu_memory"))),
+        ("preemptible", "yes" if answer.get("preemptible") else None),
         ("priority", job["priority"]),
         ("submitted", job["submitted_at"]),
         ("started", job["started_at"]),

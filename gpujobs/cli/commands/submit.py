@@ -105,8 +105,18 @@ def _queued(jobs: list[dict[str, Any]]) -> list[str]:
     if len(alone) > SHOWN:
         lines.append(f"{len(alone)} jobs queued: {alone[0]['id']} to {alone[-1]['id']}")
     else:
-        lines += [f"{job['id']} {output.printable(job['name'])} queued" for job in alone]
+        lines += [f"{job['id']} {output.printable(job['name'])} queued{_when(job)}" for job in alone]
     for group, members in groups.items():
         name, ids = output.printable(members[0]["group"]), f"{members[0]['id']} to {members[-1]['id']}"
         lines.append(f"g{group} {name} queued: {len(members)} jobs, {ids}")
     return lines
+
+
+def _when(job: dict[str, Any]) -> str:
+    """Why it waits and until when, where that is known."""
+    expected = job.get("expected_start")
+    return (
+        f"; it should start at {output.local_time(expected)}"
+        if expected and not output.is_near(expected)
+        else ""
+    )

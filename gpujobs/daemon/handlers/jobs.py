@@ -15,7 +15,7 @@ from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.daemon.references import Chosen
 from gpujobs.daemon.wire import attempt_json, event_json
 from gpujobs.errors import UsageError
-from gpujobs.model import Caller, Job, State
+from gpujobs.model import Caller, Job, State, iso
 
 DISPLAY_ORDER = {State.RUNNING: 0, State.STARTING: 0, State.COMPLETING: 0, State.PENDING: 1}
 """Ended jobs come first (they are the oldest), then the running, then the waiting ones in their turn."""
@@ -78,10 +78,20 @@ async def show(request: web.Request) -> web.Response:
     daemon, caller = daemon_of(request), caller_of(request)
     job = daemon.store.job(int(request.match_info["id"]))
     require(may_look_into, caller, job, "look into")
+    if job.state is State.PENDING:
+        await daemon.forecast.fresh()
     spec = daemon.store.spec(job.id)
     return web.json_response(
         {
             "job": daemon.board.json(job, caller),
+            "time_limit_seconds": job.time_limit_seconds,
+            "begin_at": iso(job.begin_at),
+            "after": list(job.after),
+            "after_any": list(job.after_any),
+            "gpu_memory": job.gpu_memory,
+            "preemptible": job.preemptible,
+            "retries": job.retries,
+            "retries_used": job.retries_used,
             "path": spec.path,
             "spec": spec.resolved,
             "source": spec.source,

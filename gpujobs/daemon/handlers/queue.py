@@ -13,6 +13,7 @@ from gpujobs.daemon.keys import caller_of, daemon_of
 async def handle(request: web.Request) -> web.Response:
     """A group that is named is shown with its jobs."""
     daemon, caller, chosen = daemon_of(request), caller_of(request), chosen_of(request)
+    daemon.forecast.refresh()
     rows = queue.rows(
         selected(daemon, caller, request, chosen),
         unfolded=chosen is not None or flag_of(request, "unfold"),

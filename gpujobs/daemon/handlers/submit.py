@@ -28,6 +28,10 @@ MAX_ESTIMATES = 20
 """Families of one submission; each takes the time of a `check`."""
 
 
+MAX_FORECAST = 20
+"""Jobs of a submission that is told when they will start."""
+
+
 async def handle(request: web.Request) -> web.Response:
     daemon, caller = daemon_of(request), caller_of(request)
     body = await body_of(request, SubmissionBody)
@@ -40,6 +44,8 @@ async def handle(request: web.Request) -> web.Response:
         return web.json_response(prepared.to_wire())
     jobs = daemon.store.submit(caller, key, _new_jobs(daemon, caller, body, prepared))
     daemon.submitted(jobs)
+    if len(jobs) <= MAX_FORECAST:
+        await daemon.forecast.fresh()
     return _created(daemon, caller, jobs)
 
 

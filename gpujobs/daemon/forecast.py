@@ -1,0 +1,53 @@
+"""When waiting jobs will probably start: the policy, run forward, whenever somebody wants to know."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from gpujobs.policy import Snapshot
+from gpujobs.policy.forward import forecast
+
+JOBS = 100
+"""Of the queue, from its head; each costs about one decision."""
+
+FRESH_SECONDS = 2.0
+
+PATIENCE_SECONDS = 0.5
+"""Who asks about one job waits so long for a fresh answer, and takes the last one then."""
+
+
+class Forecast:
+    """`expected` is the last answer: the start of each job that has one."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+        self._made_at = -FRESH_SECONDS
+        self._task: asyncio.Task[None] | None = None
+        self.expected: Mapping[int, datetime] = {}
+
+    def refresh(self) -> None:
+        """Begins to work out a new answer, where the last one is old. Returns at once."""
+        is_running = self._task is not None and not self._task.done()
+        if not is_running and time.monotonic() - self._made_at >= FRESH_SECONDS:
+            self._task = asyncio.get_running_loop().create_task(self._work())
+
+    async def fresh(self) -> None:
+        """As `refresh`, and waits for the answer, but not for ever."""
+        self.refresh()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=PATIENCE_SECONDS)
+
+    async def _work(self) -> None:
+        """In a thread, on a queue of its own: the daemon goes on changing its one."""
+        snapshot = self._snapshot()
+        queue = snapshot.queue()
+        if queue.has_ready or queue.next_begin(snapshot.now) is not None:
+            copied = replace(snapshot, waiting=queue.copy())
+            self.expected = await asyncio.to_thread(forecast, copied, JOBS)
+        else:
+            self.expected = {}
+        self._made_at = time.monotonic()
