@@ -26,7 +26,17 @@ KEYS: dict[str, type] = {
     "max_retries": int,
 }
 
-TABLES = ("access", "quotas")
+TABLES = (
+    "access",
+    "quotas",
+    "priority",
+    "shares",
+    "limits",
+    "packing",
+    "foreign",
+    "devices",
+    "reservations",
+)
 """What `gpujobs.siteconfig` reads: the daemon's alone."""
 
 

@@ -28,7 +28,7 @@ def written(tmp_path: Path, text: str) -> Path:
         ("[access]\nshare_by_default = true", "access: share_by_default needs a share_group"),
         ("[access]\nadmin_group = 3", "access.admin_group is 3: input should be a valid string"),
         ("[access]\nadmin_gruop = 'a'", "unknown key access.admin_gruop; did you mean admin_group?"),
-        ("[quotas]\ndata = '5 GB'", "quotas.data is '5 GB': expected a size such as 512MiB or 20GiB"),
+        ("[quotas]\ndata = '5 GB'", "quotas.data is '5 GB': expected a size such as 512MiB or 3GiB, or bytes"),
         ("[quotas]\nlog = -1", "quotas.log is -1: input should be greater than or equal to 0"),
         ("[quotas]\nconnections = 1", "quotas.connections is 1: input should be greater than or equal to 4"),
     ],
@@ -63,12 +63,15 @@ def test_the_shipped_file_is_all_comments_and_names_every_key() -> None:
 
 
 def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
-    """All but the groups, which have none."""
+    """All but the groups and the limits, which have none."""
     path = written(tmp_path, uncommented(SHIPPED.read_text()))
     read, defaults = siteconfig.read(path), SiteConfig()
     groups = {"admin_group": None, "share_group": None}
     assert read.access.model_copy(update=groups) == defaults.access
-    assert read.quotas == defaults.quotas
+    for table in ("quotas", "priority", "shares", "packing", "foreign", "devices", "reservations"):
+        assert getattr(read, table) == getattr(defaults, table)
+    limits = dict.fromkeys(("max_running", "max_gpus", "max_waiting", "max_time_limit", "default_time_limit"))
+    assert read.limits.model_copy(update=limits) == defaults.limits
     settings = config.resolve({"config": str(path)}, mode="site", environ={"HOME": str(tmp_path)})
     plain = config.resolve(mode="site", environ={"HOME": str(tmp_path), "GPUJOBS_CONFIG": "/dev/null"})
     for name in ("state_dir", "socket", "require_gpu", "max_retries"):
