@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,10 +15,14 @@ from gpujobs.policy.forward import forecast
 JOBS = 100
 """Of the queue, from its head; each costs about one decision."""
 
-FRESH_SECONDS = 2.0
+SHARE = 10
+"""An answer that took a second to work out is good for ten."""
 
 PATIENCE_SECONDS = 0.5
 """Who asks about one job waits so long for a fresh answer, and takes the last one then."""
+
+
+log = logging.getLogger(__name__)
 
 
 class Forecast:
@@ -25,15 +30,16 @@ class Forecast:
 
     def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
         self._snapshot = snapshot
-        self._made_at = -FRESH_SECONDS
+        self._good_until = 0.0
         self._task: asyncio.Task[None] | None = None
         self.expected: Mapping[int, datetime] = {}
 
     def refresh(self) -> None:
         """Begins to work out a new answer, where the last one is old. Returns at once."""
         is_running = self._task is not None and not self._task.done()
-        if not is_running and time.monotonic() - self._made_at >= FRESH_SECONDS:
+        if not is_running and time.monotonic() >= self._good_until:
             self._task = asyncio.get_running_loop().create_task(self._work())
+            self._task.add_done_callback(_report)
 
     async def fresh(self) -> None:
         """As `refresh`, and waits for the answer, but not for ever."""
@@ -43,6 +49,7 @@ class Forecast:
 
     async def _work(self) -> None:
         """In a thread, on a queue of its own: the daemon goes on changing its one."""
+        began = time.monotonic()
         snapshot = self._snapshot()
         queue = snapshot.queue()
         if queue.has_ready or queue.next_begin(snapshot.now) is not None:
@@ -50,4 +57,10 @@ class Forecast:
             self.expected = await asyncio.to_thread(forecast, copied, JOBS)
         else:
             self.expected = {}
-        self._made_at = time.monotonic()
+        now = time.monotonic()
+        self._good_until = now + SHARE * (now - began)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("the forecast failed", exc_info=task.exception())

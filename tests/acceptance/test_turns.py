@@ -130,8 +130,7 @@ def test_a_job_begins_when_it_is_told_to(daemon: RunningDaemon) -> None:
     later = daemon.submit_quick("later", "--begin", "+3s")
     assert waits(daemon, later, "BeginTime")["message"].startswith("begins at ")
     ended = daemon.until(later, "COMPLETED")
-    begun = datetime.fromisoformat(ended["started_at"])
-    assert begun - datetime.fromisoformat(ended["submitted_at"]) >= timedelta(seconds=2.9)
+    assert ended["started_at"] >= daemon.show(later)["begin_at"]
 
 
 def test_after_any_end(daemon: RunningDaemon) -> None:
@@ -149,7 +148,7 @@ def test_after_any_end(daemon: RunningDaemon) -> None:
     [
         (("--begin", "2020-01-01"), "", "is in the past"),
         (("--after-any", 999999), "", "job 999999 does not exist"),
-        ((), "resources: {time_limit: 3h}\n", "at most 2:00:00 are allowed"),
+        ((), "resources: {time_limit: 3h}\n", "at most 2 h are allowed"),
     ],
 )
 def test_what_cannot_be_is_refused_at_once(
@@ -173,7 +172,7 @@ def test_a_reserved_device_is_kept(daemon: RunningDaemon) -> None:
     (kept,) = daemon.json("reserve")
     assert (kept["device"]["index"], kept["user"]) == (0, "nobody")
     job = daemon.submit_quick("other", more="resources: {gpu: 0}\n")
-    assert "reserved for nobody until" in waits(daemon, job, "Reserved")["message"]
+    assert "reserved for nobody from" in waits(daemon, job, "Reserved")["message"]
     assert [device["state"] for device in daemon.json("gpus")] == ["reserved", "free"]
     said = daemon.cli("reserve", 0, "--user", "root", "--until", "+2h", code=2).stderr
     assert "is reserved for nobody" in said, said

@@ -28,7 +28,10 @@ def written(tmp_path: Path, text: str) -> Path:
         ("[access]\nshare_by_default = true", "access: share_by_default needs a share_group"),
         ("[access]\nadmin_group = 3", "access.admin_group is 3: input should be a valid string"),
         ("[access]\nadmin_gruop = 'a'", "unknown key access.admin_gruop; did you mean admin_group?"),
-        ("[quotas]\ndata = '5 GB'", "quotas.data is '5 GB': expected a size such as 512MiB or 3GiB, or bytes"),
+        (
+            "[quotas]\ndata = '5 GB'",
+            "quotas.data is '5 GB': expected a size such as 512MiB or 3GiB, or bytes",
+        ),
         ("[quotas]\nlog = -1", "quotas.log is -1: input should be greater than or equal to 0"),
         ("[quotas]\nconnections = 1", "quotas.connections is 1: input should be greater than or equal to 4"),
     ],
