@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from gpujobs.model import FINAL_STATES
+from gpujobs.model import FINAL_STATES, GROUP_STATES, State
 
 PIPE_WIDTH = 80
 COLOURS = {
@@ -182,6 +182,6 @@ def _group_cells(g: dict[str, Any]) -> tuple[object, ...]:
 
 
 def counts(by_state: dict[str, int]) -> str:
-    """`5 completed, 2 running`: first what has ended."""
-    ended_first = sorted(by_state, key=lambda state: (state not in FINAL_STATES, state))
-    return ", ".join(f"{by_state[state]} {state.lower().replace('_', ' ')}" for state in ended_first)
+    """`1 failed, 5 completed, 2 running`: first what has ended, last what waits."""
+    states = sorted(map(State, by_state), key=lambda state: (not state.is_final, GROUP_STATES.index(state)))
+    return ", ".join(f"{by_state[state]} {state.lower().replace('_', ' ')}" for state in states)

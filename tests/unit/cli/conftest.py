@@ -69,6 +69,8 @@ class Protocol(socketserver.ThreadingUnixStreamServer):
         self.metrics: dict[str, Any] = {"loss": 0.5}
         self.directory = "/r/1"
         self.ranking: dict[str, Any] = {}
+        self.membership: dict[str, Any] = {}
+        """Of the next submitted jobs in a group."""
         self.truncate = False
         self.outcome: dict[str, Any] = {}
         """What the next submitted jobs are at once."""
@@ -155,7 +157,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"files": [{"path": f["path"], "report": report} for f in body["files"]]})
         else:
             start = len(self.server.jobs) + 1
-            jobs = [job(start + n, name=Path(f["path"]).stem) for n, f in enumerate(body["files"])]
+            jobs = [
+                job(start + n, name=Path(f["path"]).stem, **self.server.membership)
+                for n, f in enumerate(body["files"])
+            ]
             self.server.jobs.update({j["id"]: {**j, **self.server.outcome} for j in jobs})
             self.answer(201, {"jobs": jobs})
 

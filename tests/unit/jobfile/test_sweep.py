@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from gpujobs.errors import JobFileError
 from gpujobs.jobfile import ResolvedJob, expand
 from gpujobs.jobfile.distributions import DISTRIBUTIONS, distribution, shares
 
+ROOT = Path(__file__).parents[3]
+TUTORIAL = (ROOT / "jobs" / "tutorial.yaml").read_text(encoding="utf-8")
 BASE = {
     "name": "s",
     "data": {"train": "d.npz"},

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpujobs.trainer.failures import TrainerError
-from gpujobs.trainer.patience import EarlyStopping, ReduceOnPlateau, smaller_is_better
+from gpujobs.trainer.patience import EarlyStopping, ReduceOnPlateau, kept_epoch, smaller_is_better
 
 VALUES = st.lists(st.integers(0, 8).map(lambda n: n / 4), min_size=1, max_size=25)
 MODES = st.sampled_from(["min", "max"])
@@ -99,3 +99,41 @@ def test_which_way_is_better(name: str, smaller: bool) -> None:
 def test_a_name_that_does_not_tell() -> None:
     with pytest.raises(TrainerError, match="give mode: min or mode: max"):
         smaller_is_better("val_whatever")
+
+
+@pytest.mark.parametrize(
+    ("training", "expected"),
+    [
+        ({}, 4),
+        ({"best_weights": {"monitor": "val_loss"}}, 2),
+        ({"best_weights": {"monitor": "accuracy"}}, 3),
+        ({"early_stopping": {"monitor": "val_loss", "patience": 9}}, 4),
+        ({"early_stopping": {"monitor": "val_loss", "patience": 9, "restore_best_weights": True}}, 2),
+        (
+            {
+                "early_stopping": {
+                    "monitor": "val_loss",
+                    "restore_best_weights": True,
+                    "start_from_epoch": 3,
+                },
+                "best_weights": {"monitor": "accuracy"},
+            },
+            3,
+        ),
+        (
+            {
+                "early_stopping": {
+                    "monitor": "val_loss",
+                    "restore_best_weights": True,
+                    "start_from_epoch": 9,
+                },
+                "best_weights": {"monitor": "accuracy"},
+            },
+            4,
+        ),
+    ],
+)
+def test_the_epoch_whose_weights_the_model_has(training: dict[str, Any], expected: int) -> None:
+    losses, accuracies = (5.0, 4.0, 1.0, 2.0, 3.0), (0.1, 0.2, 0.3, 0.9, 0.8)
+    rows = [{"val_loss": loss, "accuracy": right} for loss, right in zip(losses, accuracies, strict=True)]
+    assert kept_epoch(training, rows) == expected

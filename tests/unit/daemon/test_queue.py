@@ -1,0 +1,151 @@
+"""The rows of the queue, and what references mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpujobs.daemon.board import Board
+from gpujobs.daemon.handlers.act import concerned
+from gpujobs.daemon.queue import describe_groups, rows
+from gpujobs.daemon.references import choose
+from gpujobs.errors import UsageError
+from gpujobs.lifecycle import Finish
+from gpujobs.model import Job, Reason, State, utc_now
+from gpujobs.policy import Wait
+from gpujobs.store.store import Store
+from tests.unit.store.test_groups import sweep
+from tests.unit.store.test_store import DEVICE, A, B, complete, new_job
+
+FAILED = Finish(State.FAILED, Reason.SIGNAL, "")
+
+
+def job(id: int, state: State = State.PENDING, group: int | None = None, priority: int = 0) -> Job:
+    return Job(
+        id=id, name=f"j{id}", uid=1, user="a", state=state, reason=Reason.NONE, message="", priority=priority,
+        submitted_at=utc_now(), started_at=None, ended_at=None, attempt=0, retries=0, retries_used=0, held=False,
+        cancel_requested=False, after=(), requested_gpu=None, group=None if group is None else "g", group_id=group,
+    )  # fmt: skip
+
+
+def shown(*arguments: object, **options: object) -> list[object]:
+    return [f"g{row}" if isinstance(row, int) else row.id for row in rows(*arguments, **options)]  # type: ignore[arg-type]
+
+
+def test_what_runs_comes_first_and_what_has_ended_last() -> None:
+    jobs = [
+        job(1, State.COMPLETED), job(2, State.FAILED), job(3), job(4, priority=5), job(5, State.RUNNING),
+        job(6, State.STARTING), job(7, State.COMPLETING),
+    ]  # fmt: skip
+    assert shown(jobs, unfolded=False) == [5, 6, 7, 4, 3, 2, 1]
+
+
+def test_a_group_stands_where_the_first_of_its_jobs_would() -> None:
+    jobs = [job(1), job(2, group=2), job(3, State.RUNNING, group=2), job(4, State.COMPLETED, group=2), job(5)]
+    assert shown(jobs, unfolded=False) == ["g2", 1, 5]
+    assert shown(jobs, unfolded=True) == ["g2", 3, 2, 4, 1, 5]
+    assert shown(jobs, unfolded=True, alone={2}) == ["g2", 3, 4, 1, 2, 5]
+
+
+jobs = st.lists(
+    st.tuples(st.sampled_from(State), st.none() | st.integers(1, 4), st.integers(-2, 2)), max_size=20
+).map(lambda drawn: [job(n, state, group, priority) for n, (state, group, priority) in enumerate(drawn, 10)])
+
+
+@given(jobs, st.booleans())
+def test_every_job_has_its_row_once(given_jobs: list[Job], unfolded: bool) -> None:
+    found = rows(given_jobs, unfolded=unfolded)
+    groups = [row for row in found if isinstance(row, int)]
+    assert sorted(groups) == sorted({job.group_id for job in given_jobs if job.group_id is not None})
+    ids = sorted(row.id for row in found if isinstance(row, Job))
+    assert ids == [job.id for job in given_jobs if unfolded or job.group_id is None]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "s.db")
+    opened.submit(A, "k1", [new_job("alone"), *sweep("a", 3, 1)])
+    opened.submit(B, "k1", sweep("a", 2))
+    opened.submit(A, "k2", [*sweep("7", 1), *sweep("g2", 1, 1)])
+    yield opened
+    opened.close()
+
+
+def test_how_far_a_group_is_and_why_it_waits(store: Store) -> None:
+    complete(store, 2)
+    board = Board(store.unfinished())
+    board.waits = {3: Wait(Reason.RESOURCES, "all is taken"), 4: Wait(Reason.PRIORITY, "")}
+    found = describe_groups(board, store.groups([2]))[2]
+    assert (found["jobs"], found["counts"]) == (3, {"COMPLETED": 1, "PENDING": 2})
+    assert (found["state"], found["reason"], found["message"]) == ("PENDING", "Resources", "all is taken")
+    assert found["progress"] == pytest.approx(1 / 3)
+    board.put(store.start_attempt(3, DEVICE))
+    board.set_progress(3, {"epoch": 3, "epochs": 4, "loss": 1.0})
+    found = describe_groups(board, store.groups([2]))[2]
+    assert (found["state"], found["reason"]) == ("STARTING", "")
+    assert found["progress"] == pytest.approx((1 + 0.75) / 3)
+
+
+@pytest.mark.parametrize(
+    ("references", "ids", "members"),
+    [
+        ([1], [1], []),
+        (["g2"], [2, 3, 4], [2, 3, 4]),
+        (["a"], [2, 3, 4], [2, 3, 4]),
+        ([3, "a", "g2", "1", 3], [3, 1, 2, 4], [2, 4]),
+        # Digits are a job, g and digits a group by its id, whatever groups are called.
+        (["7"], [7], []),
+        (["g2", "g7", "g8"], [2, 3, 4, 7, 8], [2, 3, 4, 7, 8]),
+        ([], [], []),
+    ],
+)
+def test_what_a_reference_means(
+    store: Store, references: list[int | str], ids: list[int], members: list[int]
+) -> None:
+    chosen = choose(store, A, references)
+    assert (chosen.ids, sorted(chosen.members)) == (ids, members)
+
+
+def test_a_name_is_of_the_callers_own_groups(store: Store) -> None:
+    assert choose(store, B, ["a"]).ids == [5, 6]
+    for reference in ("alone", "g1", "g3", "g0", "G2", "g99999999999999999999", "g", ""):
+        with pytest.raises(UsageError, match="does not exist"):
+            choose(store, A, [reference])
+
+
+def test_a_change_of_a_group_is_for_the_jobs_that_it_fits(store: Store) -> None:
+    store.submit(A, "k3", sweep("many", 5))
+    (first, *_) = (one.id for one in store.members(store.newest_group(A.uid, "many")))
+    complete(store, first)
+    complete(store, first + 1, FAILED)
+    store.start_attempt(first + 2, DEVICE)
+    store.set_held(first + 3, True, "a")
+
+    def those(action: str) -> list[int]:
+        return [one.id - first for one in concerned(action, store.members(first))]
+
+    assert those("cancel") == [2, 3, 4]
+    assert those("hold") == [4]
+    assert those("release") == [3]
+    assert those("requeue") == [1]
+    (copy,) = store.submit(A, "again", [replace(sweep("many", 2)[1], joins=first)])
+    assert those("requeue") == []
+    complete(store, copy.id, FAILED)
+    assert those("requeue") == [copy.id - first]
+
+
+def test_changes_together_are_all_or_none(store: Store) -> None:
+    with pytest.raises(UsageError, match="only a PENDING job"), store.together():
+        store.set_held(1, True, "a")
+        complete(store, 2)
+        store.set_held(2, True, "a")
+    assert (store.job(1).held, store.job(2).state) == (False, State.PENDING)
+    with store.together():
+        store.set_held(1, True, "a")
+        store.set_held(3, True, "a")
+    assert [store.job(number).held for number in (1, 2, 3)] == [True, False, True]

@@ -1,0 +1,121 @@
+"""Ranking: by which figure, in which direction, in which order."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpujobs.errors import UsageError
+from gpujobs.results.ranking import Criterion, Mode, chosen, default, figures, rank
+
+KNOWN = {"loss", "val_loss", "val_mae", "mae", "test_mae", "parameters"}
+TEST_MAE = ("test", "mae")
+
+
+def watched(key: str, monitor: str, mode: str = "auto", **more: Any) -> dict[str, Any]:
+    return {key: {"monitor": monitor, "mode": mode, **more}}
+
+
+@pytest.mark.parametrize(
+    ("training", "swept", "known", "evaluated_by", "expected"),
+    [
+        ({}, [], KNOWN, TEST_MAE, ("val_loss", "min")),
+        (watched("best_weights", "val_mae"), [], KNOWN, TEST_MAE, ("val_mae", "min")),
+        (watched("best_weights", "val_accuracy"), [], KNOWN | {"val_accuracy"}, None, ("val_accuracy", "max")),
+        (watched("early_stopping", "val_thing", "max"), [], KNOWN | {"val_thing"}, None, ("val_thing", "max")),
+        (watched("early_stopping", "val_thing"), [], KNOWN | {"val_thing"}, None, ("val_loss", "min")),
+        (watched("early_stopping", "mae") | watched("best_weights", "val_mae"), [], KNOWN, None,
+         ("val_mae", "min")),
+        (watched("early_stopping", "mae", restore_best_weights=True) | watched("best_weights", "val_mae"), [],
+         KNOWN, None, ("mae", "min")),
+        # A loss says nothing of jobs whose losses differ.
+        ({}, ["training.loss"], KNOWN, TEST_MAE, ("test_mae", "min")),
+        (watched("best_weights", "val_loss"), ["training.loss.Huber.delta"], KNOWN, TEST_MAE, ("test_mae", "min")),
+        ({}, ["training.loss"], {"loss"}, None, None),
+        # Without a validation part.
+        ({}, [], {"loss", "test_mae"}, TEST_MAE, ("test_mae", "min")),
+        ({}, [], {"loss", "train_accuracy"}, ("train", "accuracy"), ("loss", "min")),
+        ({}, ["training.loss"], {"loss", "train_accuracy"}, ("train", "accuracy"), ("train_accuracy", "max")),
+        ({}, [], set(), None, None),
+    ],
+)  # fmt: skip
+def test_the_default_is_what_the_jobs_watch_or_are_validated_by(
+    training: dict[str, Any],
+    swept: list[str],
+    known: set[str],
+    evaluated_by: tuple[str, str] | None,
+    expected: tuple[str, str] | None,
+) -> None:
+    found = default({"training": training}, swept, known, evaluated_by)
+    assert (found and (found.metric, found.mode)) == expected
+
+
+def test_a_job_that_trains_nothing_is_ranked_by_nothing() -> None:
+    assert default({"model": {"job": 7}}, [], {"queue_seconds"}, None) is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "mode", "expected"),
+    [("val_mae", None, "min"), ("val_accuracy", None, "max"), ("train_seconds", None, "min"),
+     ("parameters", None, "min"), ("peak_memory_bytes", None, "min"), ("val_mae", Mode.MAX, "max"),
+     ("false_negatives", None, "min"), ("true_positives", None, "max"), ("thing", Mode.MAX, "max")],
+)  # fmt: skip
+def test_the_direction_follows_from_the_name(metric: str, mode: Mode | None, expected: str) -> None:
+    assert chosen(metric, mode, {metric}).mode == expected
+    assert chosen(metric, mode, set()).mode == expected
+
+
+def test_what_cannot_rank() -> None:
+    with pytest.raises(UsageError, match=r"no job of this group has val_maae; expected one of loss, mae"):
+        chosen("val_maae", None, KNOWN)
+    with pytest.raises(UsageError, match="give --mode min or --mode max"):
+        chosen("thing", None, {"thing"})
+
+
+def test_figures_are_those_of_the_model_as_it_is() -> None:
+    metrics = {
+        "final": {"loss": 0.9, "val_loss": 0.8}, "best": {"loss": 0.1, "val_loss": 0.5},
+        "kept": {"epoch": 3, "loss": 0.3, "val_loss": 0.5}, "task": "regression",
+        "evaluation": {"part": "test", "metric": "mae", "model": {"mae": 2.0, "rmse": 3.0}},
+        "parameters": 12, "train_seconds": 1.5, "predictions": {"test": {}}, "device_peak_memory_bytes": None,
+    }  # fmt: skip
+    expected = {"loss": 0.3, "val_loss": 0.5, "test_mae": 2.0, "test_rmse": 3.0}
+    assert figures(metrics) == {**expected, "parameters": 12, "train_seconds": 1.5}
+    assert figures({"final": {"loss": 0.9}}) == {"loss": 0.9}, "results of before had no `kept`"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"kept": {"loss": NaN}}', '{"kept": {"loss": Infinity}}', '{"kept": {"loss": true}}', '{"kept": [1]}',
+     '{"kept": {"loss": 1' + "0" * 400 + "}}", '{"evaluation": [7]}', '{"evaluation": {"model": {"mae": "x"}}}',
+     '{"kept": {"loss": "0.1"}}', "{}"],
+)  # fmt: skip
+def test_what_is_no_number_is_no_figure(text: str) -> None:
+    assert figures(json.loads(text)) == {}
+
+
+def test_a_user_cannot_make_the_answer_endless() -> None:
+    assert len(figures({"kept": {f"m{number}": 1.0 for number in range(100_000)}})) == 200
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-3, 3)
+
+
+@given(
+    st.dictionaries(st.integers(1, 50), st.dictionaries(st.sampled_from(["m", "n"]), numbers)),
+    st.sampled_from(Mode),
+)
+def test_the_best_is_first_and_equals_share_a_rank(by_job: dict[int, dict[str, float]], mode: Mode) -> None:
+    ranked = rank(by_job, Criterion("m", mode, ""))
+    assert {one.job for one in ranked} == {job for job, found in by_job.items() if "m" in found}
+    values = [one.value for one in ranked]
+    assert values == sorted(values, reverse=mode is Mode.MAX)
+    for one in ranked:
+        better = [v for v in values if (v < one.value if mode is Mode.MIN else v > one.value)]
+        assert one.rank == len(better) + 1
+        assert math.isclose(by_job[one.job]["m"], one.value)
