@@ -33,6 +33,11 @@ BACKLOG = 1024
 
 log = logging.getLogger(__name__)
 
+_SILENT = logging.getLogger("gpujobs.silent")
+_SILENT.disabled = True
+"""For what is no HTTP: whoever sends it hears of it, and must not fill our log with it. The errors of handlers
+are logged here."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -47,7 +52,7 @@ def make_application(daemon: Daemon) -> web.Application:
 @asynccontextmanager
 async def serving(daemon: Daemon, listener: socket.socket) -> AsyncIterator[None]:
     """Answers on the socket meanwhile."""
-    runner = web.AppRunner(make_application(daemon), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(make_application(daemon), access_log=None, logger=_SILENT, shutdown_timeout=1.0)
     await runner.setup()
     assert runner.server is not None
     per_user = daemon.site.quotas.connections if daemon.mode is Mode.SITE else None
