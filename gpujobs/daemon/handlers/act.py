@@ -12,6 +12,7 @@ from gpujobs.daemon.access import may_change, require
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.pauses import Pauses
 from gpujobs.errors import UsageError
 from gpujobs.model import MAX_PRIORITY, Caller, Job, State
 from gpujobs.store.store import NewJob
@@ -35,7 +36,10 @@ async def handle(request: web.Request) -> web.Response:
     jobs = _jobs(daemon, caller, await body_of(request, IdsBody), action)
     for job in jobs:
         _check_state(job, action)
-    changed = [await _ACTIONS[action](daemon, caller, job) for job in jobs]
+    changed, pauses = [], Pauses()
+    for job in jobs:
+        changed.append(await _ACTIONS[action](daemon, caller, job))
+        await pauses.due()
     return _answer(daemon, caller, changed)
 
 
@@ -47,9 +51,11 @@ async def prioritize(request: web.Request) -> web.Response:
     for job in jobs:
         if job.state.is_final:
             raise UsageError(f"job {job.id} is {job.state}; only a job that has not ended has a priority")
-    changed = [daemon.store.set_priority(job.id, body.priority, caller.user) for job in jobs]
-    for job in changed:
-        daemon.board.put(job)
+    changed, pauses = [], Pauses()
+    for job in jobs:
+        changed.append(daemon.store.set_priority(job.id, body.priority, caller.user))
+        daemon.board.put(changed[-1])
+        await pauses.due()
     daemon.dispatcher.wake()
     return _answer(daemon, caller, changed)
 
