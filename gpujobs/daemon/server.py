@@ -36,6 +36,11 @@ BACKLOG = 1024
 
 log = logging.getLogger(__name__)
 
+_SILENT = logging.getLogger("gpujobs.silent")
+_SILENT.disabled = True
+"""For what is no HTTP: whoever sends it hears of it, and must not fill our log with it. The errors of handlers
+are logged here."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -51,7 +56,11 @@ def make_application(daemon: Daemon) -> web.Application:
 async def serving(daemon: Daemon, listener: socket.socket) -> AsyncIterator[None]:
     """Answers on the socket meanwhile."""
     runner = web.AppRunner(
-        make_application(daemon), access_log=None, shutdown_timeout=1.0, max_line_size=MAX_LINE_BYTES
+        make_application(daemon),
+        access_log=None,
+        logger=_SILENT,
+        shutdown_timeout=1.0,
+        max_line_size=MAX_LINE_BYTES,
     )
     await runner.setup()
     assert runner.server is not None

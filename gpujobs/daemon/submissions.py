@@ -119,6 +119,7 @@ def prepare(
     in_place: dict[str, list[str]] = {}
     missing: dict[str, None] = {}
     prepared: list[Prepared] = []
+    here: dict[str, bool] = {}
     for file, job in resolved:
         undescribed = [path for path in job.data_paths if path not in file.data]
         if undescribed:
@@ -127,7 +128,11 @@ def prepare(
             continue
         references = tuple(_reference(file, job, path) for path in job.data_paths)
         for reference in references:
-            if reference.in_place is None and not store.has_data(caller.uid, reference.sha256):
+            if reference.in_place is not None:
+                continue
+            if reference.sha256 not in here:
+                here[reference.sha256] = store.has_data(caller.uid, reference.sha256)
+            if not here[reference.sha256]:
                 missing[reference.sha256] = None
         prepared.append(Prepared(file, job, references, family_of(job.resolved, references)))
     if needs or missing:

@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ DAEMON = "gpujobs"
 
 MAX_ID = (1 << 63) - 1
 """Of SQLite's integers."""
+
+MAX_SUBMISSION_BYTES = 64 << 20
+"""Of the text and the resolved form of its jobs: a sweep multiplies what it is given."""
 
 UNFINISHED = "('PENDING', 'STARTING', 'RUNNING', 'COMPLETING')"
 
@@ -85,6 +88,28 @@ class StoredSpec:
     resolved: Mapping[str, Any]
 
 
+@dataclass(slots=True)
+class _Batch:
+    """What the jobs of one submission share while they are stored."""
+
+    caller: Caller
+    key: str
+    now: datetime
+    actor: str
+    sources: dict[str, int] = field(default_factory=dict)
+    """The spec that holds a text."""
+
+    left: int = MAX_SUBMISSION_BYTES
+
+    def take(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise UsageError(
+                f"the jobs of this submission take more than {MAX_SUBMISSION_BYTES >> 20} MiB in the store; "
+                "submit fewer at once"
+            )
+
+
 class StaleTransitionError(Exception):
     """The job was not in the state that the change expected; somebody else was first."""
 
@@ -117,11 +142,8 @@ class Store:
             known = self.of_request(caller.uid, request_key)
             if known:
                 return known
-            now = utc_now()
-            ids = [
-                self._insert(caller, request_key, index, job, now, actor or caller.user)
-                for index, job in enumerate(jobs)
-            ]
+            batch = _Batch(caller, request_key, utc_now(), actor or caller.user)
+            ids = [self._insert(batch, index, job) for index, job in enumerate(jobs)]
             groups.enrol(self._connection, ids, jobs)
             return self._select("jobs.id BETWEEN ? AND ?", (ids[0], ids[-1])) if ids else []
 
@@ -129,12 +151,8 @@ class Store:
         """The jobs that a submission with this key has made; none where there was no such one."""
         return self._select("jobs.uid = ? AND jobs.request_key = ?", (uid, request_key))
 
-    def _insert(self, caller: Caller, key: str, index: int, job: NewJob, now: datetime, actor: str) -> int:
+    def _insert(self, batch: _Batch, index: int, job: NewJob) -> int:
         execute = self._connection.execute
-        spec = execute(
-            "INSERT INTO specs (path, source, resolved) VALUES (?, ?, ?)",
-            (job.path, job.source, json.dumps(job.resolved)),
-        ).lastrowid
         reason = Reason.HELD if job.held else Reason.NONE
         row = execute(
             "INSERT INTO jobs (uid, gid, user, request_key, request_index, name, sweep, spec, reason, priority,"
@@ -142,14 +160,14 @@ class Store:
             " estimate_bytes, family, preemptible, continues)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                caller.uid,
-                caller.gid,
-                caller.user,
-                key,
+                batch.caller.uid,
+                batch.caller.gid,
+                batch.caller.user,
+                batch.key,
                 index,
                 job.name,
                 job.group,
-                spec,
+                self._insert_spec(batch, job),
                 reason,
                 job.priority,
                 job.held,
@@ -157,7 +175,7 @@ class Store:
                 job.requested_gpu,
                 job.time_limit_seconds,
                 job.share,
-                iso(now),
+                iso(batch.now),
                 iso(job.begin_at),
                 None if job.gpu_memory is None else str(job.gpu_memory),
                 job.estimate_bytes,
@@ -176,7 +194,22 @@ class Store:
             "INSERT INTO job_data (job, path, sha256, bytes, in_place) VALUES (?, ?, ?, ?, ?)",
             [(number, d.path, d.sha256, d.bytes, d.in_place) for d in job.data],
         )
-        self._record([Event(number, now, "submitted", actor, to_state=State.PENDING, reason=reason)])
+        self._record(
+            [Event(number, batch.now, "submitted", batch.actor, to_state=State.PENDING, reason=reason)]
+        )
+        return number
+
+    def _insert_spec(self, batch: _Batch, job: NewJob) -> int:
+        """The text of a file is stored with the first of its jobs."""
+        first = batch.sources.get(job.source)
+        source, resolved = ("" if first else job.source), json.dumps(job.resolved)
+        batch.take(len(source) + len(resolved))
+        number = self._connection.execute(
+            "INSERT INTO specs (path, source, resolved, source_of) VALUES (?, ?, ?, ?)",
+            (job.path, source, resolved, first),
+        ).lastrowid
+        assert number is not None
+        batch.sources.setdefault(job.source, number)
         return number
 
     # The life of a job
@@ -482,7 +515,9 @@ class Store:
 
     def spec(self, job: int) -> StoredSpec:
         row = self._connection.execute(
-            "SELECT path, source, resolved FROM specs WHERE id = (SELECT spec FROM jobs WHERE id = ?)", (job,)
+            "SELECT s.path, coalesce(f.source, s.source) AS source, s.resolved FROM specs s"
+            " LEFT JOIN specs f ON f.id = s.source_of WHERE s.id = (SELECT spec FROM jobs WHERE id = ?)",
+            (job,),
         ).fetchone()
         return StoredSpec(row["path"], row["source"], json.loads(row["resolved"]))
 

@@ -143,7 +143,7 @@ def submit_as(person: Person, daemon: RunningDaemon, name: str, *options: object
 
 
 def known_jobs(daemon: RunningDaemon) -> set[int]:
-    return {job["id"] for job in daemon.everything()}
+    return {job["id"] for job in daemon.get("/v1/jobs", all=1)["jobs"]}
 
 
 def status_of(pid: int) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from aiohttp import web
@@ -20,6 +21,7 @@ from gpujobs.policy.limits import check_priority
 from gpujobs.store.store import NewJob
 
 MAX_IDS = 100_000
+BATCH = 200
 
 
 class IdsBody(BaseModel):
@@ -54,10 +56,11 @@ async def prioritize(request: web.Request) -> web.Response:
     for job in jobs:
         if job.state.is_final:
             raise UsageError(f"job {job.id} is {job.state}; only a job that has not ended has a priority")
-    with daemon.store.together():
-        changed = [daemon.store.set_priority(job.id, body.priority, caller.user) for job in jobs]
-    for job in changed:
-        daemon.board.put(job)
+    changed = await _in_batches(
+        jobs,
+        lambda batch: [daemon.store.set_priority(j.id, body.priority, caller.user) for j in batch],
+        daemon,
+    )
     daemon.dispatcher.wake()
     return _answer(daemon, caller, changed)
 
@@ -93,25 +96,45 @@ def concerned(action: str, members: Sequence[Job]) -> list[Job]:
     return [job for job in members if job.state is State.PENDING and job.held is (action == "release")]
 
 
+async def _in_batches(
+    jobs: Sequence[Job], change: Callable[[Sequence[Job]], list[Job]], daemon: Daemon
+) -> list[Job]:
+    """Each batch is one transaction, since a disk takes one where it takes a hundred; between them others get
+    their turn."""
+    changed: list[Job] = []
+    for start in range(0, len(jobs), BATCH):
+        with daemon.store.together():
+            batch = change(jobs[start : start + BATCH])
+        for job in batch:
+            daemon.board.put(job)
+        changed += batch
+        await asyncio.sleep(0)
+    return changed
+
+
 async def _cancel(daemon: Daemon, caller: Caller, jobs: Sequence[Job]) -> list[Job]:
-    waiting = [job for job in jobs if job.state is State.PENDING]
-    cancelled = {job.id: job for job in daemon.cancel_waiting(waiting, caller.user)}
-    return [cancelled.get(job.id) or await daemon.cancel(job, caller.user) for job in jobs]
+    cancelled: list[Job] = []
+    for start in range(0, len(jobs), BATCH):
+        latest = [daemon.board.jobs.get(job.id, job) for job in jobs[start : start + BATCH]]
+        waiting = [job for job in latest if job.state is State.PENDING]
+        done = {job.id: job for job in daemon.cancel_waiting(waiting, caller.user)}
+        cancelled += [done.get(job.id) or await daemon.cancel(job, caller.user) for job in latest]
+        await asyncio.sleep(0)
+    return cancelled
 
 
 async def _hold(daemon: Daemon, caller: Caller, jobs: Sequence[Job]) -> list[Job]:
-    return _set_held(daemon, caller, jobs, True)
+    return await _set_held(daemon, caller, jobs, True)
 
 
 async def _release(daemon: Daemon, caller: Caller, jobs: Sequence[Job]) -> list[Job]:
-    return _set_held(daemon, caller, jobs, False)
+    return await _set_held(daemon, caller, jobs, False)
 
 
-def _set_held(daemon: Daemon, caller: Caller, jobs: Sequence[Job], held: bool) -> list[Job]:
-    with daemon.store.together():
-        changed = [daemon.store.set_held(job.id, held, caller.user) for job in jobs]
-    for job in changed:
-        daemon.board.put(job)
+async def _set_held(daemon: Daemon, caller: Caller, jobs: Sequence[Job], held: bool) -> list[Job]:
+    changed = await _in_batches(
+        jobs, lambda batch: [daemon.store.set_held(job.id, held, caller.user) for job in batch], daemon
+    )
     daemon.dispatcher.wake()
     return changed
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 
@@ -12,6 +11,7 @@ from gpujobs.daemon.access import may_look_into, require, sees_names_of
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import chosen_of, flag_of, number_of
 from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.pauses import Pauses
 from gpujobs.daemon.references import Chosen
 from gpujobs.daemon.wire import attempt_json, event_json
 from gpujobs.errors import UsageError
@@ -31,9 +31,10 @@ async def list_jobs(request: web.Request) -> web.StreamResponse:
     limit = number_of(request, "limit", 0) or len(jobs)
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
+    pauses = Pauses()
     for part in _parts(daemon, caller, jobs[:limit], len(jobs)):
         await response.write(part)
-        await asyncio.sleep(0)  # a long queue must not keep the others waiting
+        await pauses.due()
     return response
 
 

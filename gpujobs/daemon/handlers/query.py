@@ -12,6 +12,9 @@ from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.daemon.references import Chosen, choose
 from gpujobs.errors import ProtocolError, UsageError
 
+MAX_DIGITS = 18
+"""Of numbers below 2**63, as the store's are."""
+
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -28,8 +31,8 @@ def number_of(request: web.Request, name: str, default: int | None = None) -> in
     text = request.query.get(name)
     if text is None:
         return default
-    if not text.isdecimal():
-        raise UsageError(f"{name} is {text}; expected a whole number of at least 0")
+    if not text.isdecimal() or len(text) > MAX_DIGITS:
+        raise UsageError(f"{name} is {text[:MAX_DIGITS]}; expected a whole number of at least 0")
     return int(text)
 
 

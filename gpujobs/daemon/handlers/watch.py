@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 from aiohttp import web
 
 from gpujobs.daemon.handlers.query import chosen_of
 from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.pauses import Pauses
 from gpujobs.model import Job
 
 
@@ -17,13 +17,13 @@ async def handle(request: web.Request) -> web.StreamResponse:
     jobs = chosen.jobs if chosen is not None else list(daemon.board.jobs.values())
     watcher = daemon.board.watch(None if chosen is None else frozenset(chosen.ids))
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-    open_jobs = {job.id for job in jobs}
+    open_jobs, pauses = {job.id for job in jobs}, Pauses()
     try:
         await response.prepare(request)
         while True:
             for job in jobs:
                 await response.write(_line(daemon.board.json(job, caller)))
-                await asyncio.sleep(0)  # a long queue must not keep the others waiting
+                await pauses.due()
                 if job.state.is_final:
                     open_jobs.discard(job.id)
             if chosen is not None and not open_jobs:

@@ -282,3 +282,21 @@ def test_a_number_that_no_job_can_have_does_not_exist(store: Store, job: int) ->
         store.job(job)
     with pytest.raises(UsageError, match="does not exist"):
         store.jobs([job])
+
+
+def test_a_file_is_stored_once_for_all_its_jobs(store: Store) -> None:
+    """However long the text is that a sweep of thousands has."""
+    text = "# a comment\n" * 10_000
+    jobs = store.submit(A, "k", [replace(new_job(str(n)), source=text) for n in range(2000)])
+    assert store.spec(jobs[0].id).source == store.spec(jobs[-1].id).source == text
+    (stored,) = store._connection.execute("SELECT sum(length(source)) FROM specs").fetchone()
+    assert stored == len(text)
+    (other,) = store.submit(A, "k2", [replace(new_job(), source="other")])
+    assert store.spec(other.id).source == "other"
+
+
+def test_a_submission_that_unfolds_too_far_stores_nothing(store: Store) -> None:
+    large = replace(new_job(), resolved={"name": "x" * (1 << 20)})
+    with pytest.raises(UsageError, match="more than 64 MiB in the store"):
+        store.submit(A, "k", [large] * 100)
+    assert store.unfinished() == []

@@ -1,0 +1,80 @@
+"""What a trainer is once it has taken its user's identity."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+PROGRAM = """
+import ctypes, json, os, sys
+from pathlib import Path
+from gpujobs.trainer import child, process
+from gpujobs.trainer.spec import Identity
+
+libc = ctypes.CDLL(None, use_errno=True)
+ADD_KEY, KEYCTL = {"x86_64": (248, 250), "aarch64": (217, 219)}[os.uname().machine]
+SESSION, SEARCH = -3, 10
+
+def finds_key():
+    return libc.syscall(KEYCTL, SEARCH, SESSION, b"user", b"gpujobs-test", 0) > 0
+
+def in_child(*steps):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        for step in steps:
+            step()
+        status = dict(line.split(":\\t", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        try:
+            score = int(Path("/proc/self/oom_score_adj").read_text())
+            owner = Path("/proc/self/mem").stat().st_uid
+            answer = {"finds_key": finds_key(), "oom_score_adj": score, "owner": owner, "status": status}
+        except OSError as error:
+            answer = {"error": str(error)}
+        os.write(writer, json.dumps(answer).encode())
+        os._exit(0)
+    os.close(writer)
+    return json.loads(os.fdopen(reader).read())
+
+process.new_session_keyring()
+libc.syscall(ADD_KEY, b"user", b"gpujobs-test", b"secret", 6, SESSION)
+identity = Identity(12345, 12345, (12345,), "/")
+only_uid = in_child(lambda: os.setgroups([]), lambda: os.setresuid(12345, 12345, 12345))
+trainer = in_child(child.offer_to_oom_killer, lambda: child.become(identity))
+print(json.dumps([only_uid, trainer]))
+"""
+
+
+@pytest.fixture(scope="module")
+def children() -> list[dict[str, Any]]:
+    """One that has only changed its uid, and a trainer."""
+    import os
+
+    if os.geteuid() != 0 or platform.machine() not in ("x86_64", "aarch64"):
+        pytest.skip("taking another identity needs root")
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_it_has_lost_the_keys_of_who_has_started_the_daemon(children: list[dict[str, Any]]) -> None:
+    only_uid, trainer = children
+    if not only_uid["finds_key"]:
+        pytest.skip("this kernel, or its container, has no keyrings")
+    assert trainer["finds_key"] is False
+
+
+def test_nobody_traces_it_not_even_its_user(children: list[dict[str, Any]]) -> None:
+    """What cannot be traced belongs to root in /proc."""
+    assert children[1]["owner"] == 0
+    status = children[1]["status"]
+    assert status["Uid"].split() == ["12345"] * 4 and status["NoNewPrivs"] == "1"
+
+
+def test_it_is_what_the_kernel_ends_first(children: list[dict[str, Any]]) -> None:
+    assert children[1]["oom_score_adj"] >= 300
