@@ -80,13 +80,13 @@ def test_how_far_a_group_is_and_why_it_waits(store: Store) -> None:
     complete(store, 2)
     board = Board(store.unfinished())
     board.waits = {3: Wait(Reason.RESOURCES, "all is taken"), 4: Wait(Reason.PRIORITY, "")}
-    found = describe_groups(board, store.groups([2]))[2]
+    found = describe_groups(board, store.groups([2]), A)[2]
     assert (found["jobs"], found["counts"]) == (3, {"COMPLETED": 1, "PENDING": 2})
     assert (found["state"], found["reason"], found["message"]) == ("PENDING", "Resources", "all is taken")
     assert found["progress"] == pytest.approx(1 / 3)
     board.put(store.start_attempt(3, DEVICE))
     board.set_progress(3, {"epoch": 3, "epochs": 4, "loss": 1.0})
-    found = describe_groups(board, store.groups([2]))[2]
+    found = describe_groups(board, store.groups([2]), A)[2]
     assert (found["state"], found["reason"]) == ("STARTING", "")
     assert found["progress"] == pytest.approx((1 + 0.75) / 3)
 
