@@ -35,9 +35,14 @@ def _groups_of(connection: socket.socket, uid: int, gid: int) -> tuple[int, ...]
         return tuple(os.getgrouplist(user_name(uid), gid))
 
 
-@functools.lru_cache(maxsize=1024)
 def user_name(uid: int) -> str:
     try:
-        return pwd.getpwuid(uid).pw_name
+        return _known_name(uid)
     except KeyError:
         return str(uid)
+
+
+@functools.lru_cache(maxsize=1024)
+def _known_name(uid: int) -> str:
+    """That there is none is not remembered: a directory service may have been away."""
+    return pwd.getpwuid(uid).pw_name

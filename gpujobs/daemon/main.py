@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import resource
 import signal
 import socket
 import time
@@ -22,6 +23,8 @@ from gpujobs.store.store import DAEMON
 LOCK_WAIT_SECONDS = 15.0
 """A daemon that is closing (Ray takes a second or two) holds the lock until its end."""
 
+MAX_DESCRIPTORS = 65536
+
 log = logging.getLogger(__name__)
 
 
@@ -32,6 +35,7 @@ def serve(settings: Settings, *, ready_fd: int | None = None, lifeline_fd: int |
     mode = Mode(settings.mode)
     prepare_state(paths, mode)
     lock = lock_state(paths.lock)
+    allow_descriptors()
     os.chdir("/")  # where nobody else can put a module, and no file system is kept from being unmounted
     logging.basicConfig(
         level=logging.INFO,
@@ -89,12 +93,19 @@ def prepare_state(paths: StatePaths, mode: Mode) -> None:
 
 
 def _require_own(path: Path) -> None:
-    """Somebody else's directory, or a link to it, would give them the store."""
-    status = path.lstat()
-    if path.is_symlink() and path.parent != path:
-        status = path.stat()
-    if status.st_uid != os.geteuid():
-        raise MachineError(f"{path} belongs to uid {status.st_uid}, not to this daemon's uid {os.geteuid()}")
+    """Somebody else's directory, a link to it, or a link of theirs would give them the store."""
+    for status in (path.lstat(), path.stat()):
+        if status.st_uid != os.geteuid():
+            raise MachineError(
+                f"{path} belongs to uid {status.st_uid}, not to this daemon's uid {os.geteuid()}"
+            )
+
+
+def allow_descriptors() -> None:
+    """Each connection takes one, and a shell gives 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = MAX_DESCRIPTORS if most == resource.RLIM_INFINITY else min(MAX_DESCRIPTORS, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
 
 
 def lock_state(path: Path) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -79,21 +80,36 @@ def listen(path: Path, mode: Mode) -> socket.socket:
 
     A site daemon's socket is open to everybody, since the kernel says who asks.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755 if mode is Mode.SITE else 0o700)
+    if not path.parent.exists():
+        path.parent.mkdir(parents=True)
+        path.parent.chmod(0o755 if mode is Mode.SITE else 0o700)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    previous = os.umask(0o177)
+    previous = os.umask(0o111 if mode is Mode.SITE else 0o177)
     try:
+        _require_safe(path.parent, os.fstat(directory))
         path.unlink(missing_ok=True)
         # Through the open directory, since a socket's path may have 107 bytes only.
         listener.bind(f"/proc/self/fd/{directory}/{path.name}")
-        path.chmod(0o666 if mode is Mode.SITE else 0o600)
+    except BaseException:
+        listener.close()
+        raise
     finally:
         os.umask(previous)
         os.close(directory)
     listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener
+
+
+def _require_safe(path: Path, status: os.stat_result) -> None:
+    """Whoever can exchange the socket can keep all others from the daemon."""
+    is_open = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
+    if status.st_uid not in (0, os.geteuid()) or is_open:
+        raise MachineError(
+            f"{path} can be changed by others than this daemon's user; "
+            "choose another place for the socket with --socket"
+        )
 
 
 @web.middleware

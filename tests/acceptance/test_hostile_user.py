@@ -6,6 +6,7 @@ import ctypes
 import gzip
 import hashlib
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -21,9 +22,12 @@ from typing import Any
 import pytest
 
 from gpujobs.client.connection import UnixConnection
+from gpujobs.jobfile import expand
+from gpujobs.model import Caller
+from gpujobs.store.store import DataReference, NewJob, Store
 
 from .conftest import running
-from .harness import ENDLESS, RunningDaemon, eventually
+from .harness import ENDLESS, RunningDaemon, eventually, short_directory, write_job
 from .people import Person, as_person, body_for, cli_as, known_jobs, request_as, submit_as
 
 TRIES = 1000
@@ -583,3 +587,46 @@ def test_requests_that_never_end_starve_nobody(
         assert cli_as(alice, daemon, "cancel", job).returncode == 0
     eventually(lambda: cli_as(bob, daemon, "status").returncode == 0, 10)
     assert "Traceback" not in daemon.log.read_text()
+
+
+# Jobs that he queues
+
+FLOOD = 100_000
+
+
+@pytest.fixture(scope="module")
+def flooded(alice: Person, bob: Person) -> Iterator[RunningDaemon]:
+    """A daemon that finds so many jobs of bob's in its store; he has submitted them by the thousand."""
+    root = short_directory()
+    (root / "s").mkdir()
+    text = write_job(root, "flood", epochs=ENDLESS).read_text()
+    (job,) = expand("flood.yaml", text)
+    store = Store(root / "s/gpujobs.db")
+    caller = Caller(uid=bob.uid, gid=bob.gid, pid=1, user=bob.name)
+    data = (DataReference("tutorial.npz", "0" * 64, 1),)
+    new = NewJob("flood", "flood.yaml", text, job.resolved, 0, False, 0, None, None, None, (), data)
+    for batch in range(FLOOD // 10_000):
+        store.submit(caller, f"flood {batch}", [new] * 10_000)
+    store.close()
+    daemon = RunningDaemon(root, site=True, slots=1)
+    root.chmod(0o711)
+    try:
+        daemon.start()
+        yield daemon
+    finally:
+        daemon.kill9()  # a hundred thousand jobs are not worth being cancelled
+        daemon.stop()
+        shutil.rmtree(root)
+
+
+def test_a_hundred_thousand_jobs_starve_nobody(flooded: RunningDaemon, alice: Person, bob: Person) -> None:
+    """The daemon takes hers, answers her, and starts it when root says that it is urgent. Whose turn it is where
+    nobody does is the policy's, and tested there."""
+    job = submit_as(alice, flooded, "hers")
+    assert flooded.get("/v1/info")["jobs"]["PENDING"] >= FLOOD
+    answers_alice(flooded, alice)
+    done = cli_as(alice, flooded, "status", job, "--json")
+    assert json.loads(done.stdout)[0]["name"] == "hers"
+    flooded.cli("prioritize", job, 10, code=0)
+    ended = flooded.until(job, "COMPLETED", seconds=200)
+    assert ended["user"] == alice.name
