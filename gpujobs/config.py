@@ -26,7 +26,7 @@ KEYS: dict[str, type] = {
     "max_retries": int,
 }
 
-TABLES = ("access",)
+TABLES = ("access", "priority", "shares", "limits", "packing", "foreign", "devices", "reservations")
 """What `gpujobs.siteconfig` reads: the daemon's alone."""
 
 

@@ -8,12 +8,55 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from gpujobs import units
 from gpujobs.config import TABLES, nearest_key
 from gpujobs.errors import UsageError
+from gpujobs.policy.rules import (
+    ForeignPolicy,
+    Limits,
+    PackingRules,
+    PriorityRules,
+    ReservationRules,
+    Rules,
+    Shares,
+    UserLimits,
+)
+
+PRIORITY = PriorityRules()
+PACKING = PackingRules()
+RESERVATIONS = ReservationRules()
+
+
+def _duration(value: object) -> int:
+    try:
+        return units.seconds(value)
+    except ValueError:
+        raise ValueError("expected a duration such as 90m, 12h or 7d, or seconds") from None
+
+
+def _size(value: object) -> int:
+    try:
+        return units.size_bytes(value)
+    except ValueError:
+        raise ValueError("expected a size such as 512MiB or 3GiB, or bytes") from None
+
+
+def _policy(value: object) -> ForeignPolicy:
+    if value not in list(ForeignPolicy):
+        raise ValueError(f"expected one of {', '.join(ForeignPolicy)}")
+    return ForeignPolicy(str(value))
+
+
+Duration = Annotated[int, BeforeValidator(_duration), Field(ge=0)]
+PositiveDuration = Annotated[int, BeforeValidator(_duration), Field(ge=1)]
+Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+Uuid = Annotated[str, Field(pattern=r"^(GPU|MIG|CPU)-")]
 
 
 class Table(BaseModel):
@@ -34,8 +77,99 @@ class Access(Table):
     """Whether the queue shows other people's jobs without their names."""
 
 
+class Priority(Table):
+    """See `policy.rules.PriorityRules`, as for the following tables."""
+
+    weight_priority: Weight = PRIORITY.weight_priority
+    weight_fair_share: Weight = PRIORITY.weight_fair_share
+    weight_age: Weight = PRIORITY.weight_age
+    max_age: PositiveDuration = int(PRIORITY.max_age_seconds)
+    half_life: PositiveDuration = int(PRIORITY.half_life_seconds)
+    charge_ahead: Duration = int(PRIORITY.charge_ahead_seconds)
+    max_priority: int = PRIORITY.max_priority
+
+    def rules(self) -> PriorityRules:
+        return PriorityRules(
+            self.weight_priority,
+            self.weight_fair_share,
+            self.weight_age,
+            self.max_age,
+            self.half_life,
+            self.charge_ahead,
+            self.max_priority,
+        )
+
+
+class ShareTable(Table):
+    users: dict[str, Weight] = {}
+    groups: dict[str, Weight] = {}
+
+
+class LimitTable(Table):
+    max_running: Count | None = None
+    max_gpus: Count | None = None
+    max_waiting: Count | None = None
+    max_time_limit: PositiveDuration | None = None
+    default_time_limit: PositiveDuration | None = None
+
+    def rules(self) -> UserLimits:
+        return UserLimits(
+            self.max_running, self.max_gpus, self.max_waiting, self.max_time_limit, self.default_time_limit
+        )
+
+
+class LimitTables(LimitTable):
+    users: dict[str, LimitTable] = {}
+    groups: dict[str, LimitTable] = {}
+
+
+class Packing(Table):
+    margin: Size = PACKING.margin_bytes
+    settle: Duration = int(PACKING.settle_seconds)
+    max_jobs: Annotated[int, Field(ge=1)] = PACKING.max_jobs
+
+
+class Foreign(Table):
+    policy: Annotated[ForeignPolicy, BeforeValidator(_policy)] = ForeignPolicy.AVOID
+
+
+class Devices(Table):
+    exclude: list[Uuid] = []
+    """UUIDs, as `gpujobs gpus --json` shows them."""
+
+
+class Reservations(Table):
+    default_length: PositiveDuration = int(RESERVATIONS.default_seconds)
+    max_length: PositiveDuration = int(RESERVATIONS.max_seconds)
+    max_ahead: PositiveDuration = int(RESERVATIONS.max_ahead_seconds)
+
+
 class SiteConfig(Table):
     access: Access = Access()
+    priority: Priority = Priority()
+    shares: ShareTable = ShareTable()
+    limits: LimitTables = LimitTables()
+    packing: Packing = Packing()
+    foreign: Foreign = Foreign()
+    devices: Devices = Devices()
+    reservations: Reservations = Reservations()
+
+    def rules(self) -> Rules:
+        """What the policy goes by."""
+        kept = self.reservations
+        return Rules(
+            priority=self.priority.rules(),
+            shares=Shares(self.shares.users, self.shares.groups),
+            limits=Limits(
+                self.limits.rules(),
+                {user: limits.rules() for user, limits in self.limits.users.items()},
+                {group: limits.rules() for group, limits in self.limits.groups.items()},
+            ),
+            packing=PackingRules(self.packing.margin, self.packing.settle, self.packing.max_jobs),
+            foreign=self.foreign.policy,
+            reservations=ReservationRules(kept.default_length, kept.max_length, kept.max_ahead),
+            excluded=frozenset(self.devices.exclude),
+        )
 
 
 def read(path: Path | None) -> SiteConfig:
@@ -54,7 +188,8 @@ def _describe(error: Any) -> str:
     place = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
         return f"unknown key {place}{nearest_key(str(error['loc'][-1]), _fields(error['loc'][:-1]))}"
-    return f"{place} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{place} is {error['input']!r}: {message[0].lower()}{message[1:]}"
 
 
 def _fields(location: tuple[int | str, ...]) -> list[str]:
@@ -62,5 +197,6 @@ def _fields(location: tuple[int | str, ...]) -> list[str]:
     table: Any = SiteConfig
     for part in location:
         field = getattr(table, "model_fields", {}).get(part)
-        table = None if field is None else field.annotation
+        # Below `users` and `groups`, any name leads to a table of the same kind.
+        table = (get_args(table) or (None,))[-1] if field is None else field.annotation
     return list(getattr(table, "model_fields", ()))
