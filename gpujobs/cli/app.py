@@ -27,6 +27,7 @@ COMMANDS = {
     "requeue": "Queue jobs that have ended again.",
     "results": "List models and predictions, or one job's files.",
     "fetch": "Copy a job's results, as your own files.",
+    "simulate": "Replay a trace of submissions through the scheduling policy.",
     "doctor": "Check the installation.",
     "schema": "Print the JSON Schema of a job file.",
 }
