@@ -34,6 +34,7 @@ COMMANDS = {
     "results": "List models and predictions, one job's files, or a group's jobs by rank.",
     "fetch": "Copy a job's results, as your own files.",
     "predict": "Apply a trained model to new data.",
+    "simulate": "Replay a trace of submissions through the scheduling policy.",
     "doctor": "Check the installation.",
     "schema": "Print the JSON Schema of a job file.",
 }

@@ -20,9 +20,12 @@ SOON = datetime.min.replace(tzinfo=UTC)
 
 
 def cast_shadow(pool: Pool, request: Request) -> None:
-    """Keeps the device that can take the job soonest, if there is one."""
+    """Keeps the device that can take the job soonest, if there is one and small jobs could refill any."""
+    plans = pool.candidates(request.requested_gpu)
+    if not any(plan.is_shared for plan in plans):
+        return
     best: tuple[datetime, int, int] | None = None
-    for plan in pool.candidates(request.requested_gpu):
+    for plan in plans:
         if plan.shadow is None and _can_ever_take(plan, request):
             soonest = (_free_at(plan, request), plan.jobs, plan.order)
             if (best is None or soonest < best) and not _is_reserved(plan, request, soonest[0]):

@@ -55,7 +55,5 @@ def _without_our_processes(snapshot: Snapshot) -> Snapshot:
 def _others(view: Occupancy, snapshot: Snapshot) -> Device:
     if not view.allocations:
         return view.device
-    if any(one.gpu_memory_bytes is None for one in view.allocations) and not view.foreign:
-        return replace(view.device, processes=(), memory_used_bytes=0)
     used = tally(view, settled_since(snapshot.now, snapshot.rules.packing)).others_bytes
     return replace(view.device, processes=view.foreign, memory_used_bytes=used)

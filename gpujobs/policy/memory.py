@@ -69,8 +69,8 @@ def tally(view: Occupancy, settled: datetime) -> Tally:
         else:
             is_measured = False
             planned.append(reserved)
-            # Of one that has just started, nobody knows how much of what is in use is its.
-            accounted += reserved if is_settled else 0
+            # Of a packed one that has just started, nobody knows how much of what is in use is its.
+            accounted += used if one.gpu_memory_bytes is None else reserved if is_settled else 0
     return Tally(tuple(planned), max(0, used - accounted), is_measured)
 
 

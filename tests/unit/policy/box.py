@@ -142,6 +142,7 @@ def _check_limits(snapshot: Snapshot, waiting: Mapping[int, WaitingJob], decisio
 
 def _check_preemptions(snapshot: Snapshot, waiting: Mapping[int, WaitingJob], decision: Decision) -> None:
     running = {one.job: one for one in snapshot.allocations}
+    index = {(one.name, device.uuid): device.index for one in snapshot.nodes for device in one.devices}
     starts = {start.job for start in decision.starts}
     victims = [one.job for one in decision.preemptions]
     assert len(set(victims)) == len(victims)
@@ -149,7 +150,7 @@ def _check_preemptions(snapshot: Snapshot, waiting: Mapping[int, WaitingJob], de
         victim, job = running[one.job], waiting[one.for_job]
         assert victim.preemptible and not victim.stopping and victim.priority < job.priority
         assert job.id not in starts
-        assert job.requested_gpu is None or victim.device_uuid == f"GPU-{job.requested_gpu}"
+        assert job.requested_gpu in (None, index[victim.node, victim.device_uuid])
 
 
 def _check_nothing_is_idle(snapshot: Snapshot, decision: Decision) -> None:

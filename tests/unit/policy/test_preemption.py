@@ -98,6 +98,11 @@ def test_a_packed_job_stops_no_more_than_makes_room() -> None:
     assert stops(run([high(1, gpu_memory_bytes=25 * GIB)], gpus(1), running)) == [(7, 1)]
 
 
+def test_what_a_whole_device_job_uses_is_free_when_it_has_gone() -> None:
+    box = [node(gpu(0, memory_used_bytes=40 * GIB))]
+    assert stops(run([high(1, gpu_memory_bytes=60 * GIB)], box, [low(9, 0)])) == [(9, 1)]
+
+
 def test_two_that_share_what_one_leaves() -> None:
     running = [low(9, 0)]
     waiting = [high(1, gpu_memory_bytes=30 * GIB), high(2, gpu_memory_bytes=30 * GIB)]

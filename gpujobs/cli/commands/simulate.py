@@ -1,0 +1,109 @@
+"""gpujobs simulate"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gpujobs import units
+from gpujobs.cli import app, output
+
+if TYPE_CHECKING:
+    from gpujobs.policy.rules import Rules
+    from gpujobs.simulation.report import Report, Summary, UserReport
+
+SHOWN_USERS = 30
+SUMMARY_HEAD = ("", "MEDIAN", "P95", "MAX")
+USER_HEAD = ("USER", "JOBS", "WAIT MEDIAN", "WAIT P95", "SLOWDOWN", "GPU-HOURS", "SHARE", "ENTITLED")
+
+
+class Size(click.ParamType[int]):
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return units.size_bytes(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a size such as 80GiB", param, ctx)
+
+
+@app.command("simulate", "gpujobs simulate traces/lab-week.csv --gpus 8 --plot week.png")
+@click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
+@click.option("--gpus", type=click.IntRange(1, 10_000), default=8, show_default=True, help="How many.")
+@click.option("--gpu-memory", type=Size(), default="80GiB", show_default=True, help="Of each GPU.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it, as PNG, SVG or PDF.")
+@app.json_option
+def command(trace: Path, gpus: int, gpu_memory: int, plot: Path | None, as_json: bool) -> None:
+    from gpujobs.simulation.replay import replay
+    from gpujobs.simulation.report import report
+    from gpujobs.simulation.trace import read_trace
+
+    _check_plot(plot)
+    rules = _rules()
+    submissions = read_trace(trace, gpu_memory - rules.packing.margin_bytes)
+    run = replay(submissions, rules, gpus, gpu_memory)
+    found = report(run, gpu_memory)
+    if plot is not None:
+        from gpujobs.simulation.plot import draw
+
+        draw(run, found, plot)
+    if as_json:
+        output.print_json(asdict(found))
+    else:
+        click.echo("\n".join(_lines(found)))
+
+
+def _check_plot(plot: Path | None) -> None:
+    """Before the work, not after it."""
+    if plot is not None and plot.suffix not in (".png", ".svg", ".pdf"):
+        raise click.BadParameter(f"{plot} does not end in .png, .svg or .pdf", param_hint="--plot")
+    if plot is not None and not plot.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no directory {plot.absolute().parent}", param_hint="--plot")
+
+
+def _rules() -> Rules:
+    """Of the configuration that was named, else of the one that a daemon here would use."""
+    from gpujobs import siteconfig
+    from gpujobs.config import resolve
+
+    return siteconfig.read(resolve(app.flags()).config).rules()
+
+
+def _lines(report: Report) -> list[str]:
+    span = output.duration(report.span_seconds)
+    facts = f"{span} in all, utilisation {report.utilisation:.0%}, preemptions {report.preemptions}"
+    if report.never_started:
+        facts += f", never started {report.never_started}"
+    waits = _summary("wait", report.wait_seconds, output.duration)
+    slowdown = _summary("bounded slowdown", report.slowdown, _number)
+    users = [_user(one) for one in report.users[:SHOWN_USERS]]
+    lines = [report.title, facts, "", *output.table(SUMMARY_HEAD, [waits, slowdown], flexible=0)]
+    lines += ["", *output.table(USER_HEAD, users, flexible=0)]
+    if len(report.users) > SHOWN_USERS:
+        lines.append(f"and {len(report.users) - SHOWN_USERS} users more; --json shows all")
+    return lines
+
+
+def _summary(name: str, summary: Summary, show: Callable[[float | None], str]) -> tuple[str, ...]:
+    return (name, show(summary.median), show(summary.p95), show(summary.max))
+
+
+def _user(one: UserReport) -> tuple[object, ...]:
+    return (
+        one.user,
+        one.jobs,
+        output.duration(one.wait_seconds.median),
+        output.duration(one.wait_seconds.p95),
+        _number(one.slowdown.median),
+        f"{one.gpu_seconds / 3600:.1f}",
+        "" if one.share is None else f"{one.share:.1%}",
+        "" if one.entitled_share is None else f"{one.entitled_share:.1%}",
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
