@@ -10,7 +10,8 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from gpujobs.trainer import backend, fitting, process, title, train
+from gpujobs.trainer import fitting, process, title, train
+from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.failures import Stopped, describe, reason_of
 from gpujobs.trainer.spec import Identity, Spec
 
@@ -52,7 +53,8 @@ def train_job(spec: Spec) -> int:
         os.kill(os.getpid(), signal.SIGTERM)
     except Exception as error:  # noqa: BLE001 - classified here, whatever it is
         traceback.print_exc()
-        sender.send(error={"reason": reason_of(error).value, "message": describe(error)})
+        reason = reason_of(error, on_gpu=spec.device.get("kind") == "gpu")
+        sender.send(error={"reason": reason.value, "message": describe(error)})
         return 1
     return 0
 

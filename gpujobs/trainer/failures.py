@@ -27,18 +27,18 @@ class Stopped(Exception):
     """The training was asked to stop, and has saved its checkpoint."""
 
 
-def reason_of(error: BaseException) -> Reason:
-    """The reason for an error of ours, of Keras or of TensorFlow."""
+def reason_of(error: BaseException, *, on_gpu: bool) -> Reason:
+    """The reason for an error of ours, of Keras, of TensorFlow or of JAX, of a job that is on a GPU or not."""
     if isinstance(error, TrainerError):
         return error.reason
     if isinstance(error, MemoryError):
         return Reason.HOST_OUT_OF_MEMORY
     text = str(error)
-    exhausted = type(error).__name__ == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in text
-    if exhausted:
+    if type(error).__name__ != "ResourceExhaustedError" and "RESOURCE_EXHAUSTED" not in text:
+        return Reason.TRAINING_ERROR
+    if type(error).__module__.startswith("tensorflow"):  # it names the place, JAX does not
         on_gpu = "device:GPU" in text or "GPU_" in text
-        return Reason.DEVICE_OUT_OF_MEMORY if on_gpu else Reason.HOST_OUT_OF_MEMORY
-    return Reason.TRAINING_ERROR
+    return Reason.DEVICE_OUT_OF_MEMORY if on_gpu else Reason.HOST_OUT_OF_MEMORY
 
 
 def describe(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.data import Samples
 from gpujobs.trainer.data.windowed import Windowed
 from gpujobs.trainer.failures import DataError
@@ -119,10 +120,11 @@ def predict(model: keras.Model, samples: Samples, found: list[Any]) -> Any:
     states = States(model)
     states.reset(np.ones(len(found), bool))
     longest = max(map(len, found))
+    outputs_of = backend.predictor(model, longest)
     parts: dict[int, Any] = {}
     for step in range(longest):
         positions = np.array([chain[min(step, len(chain) - 1)] for chain in found])
-        outputs = keras.tree.map_structure(np.asarray, model(samples.x(positions), training=False))
+        outputs = outputs_of(samples.x(positions))
         for row, chain in enumerate(found):
             if step < len(chain):
                 parts[int(chain[step])] = keras.tree.map_structure(lambda one, row=row: one[row], outputs)

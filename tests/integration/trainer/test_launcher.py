@@ -93,7 +93,8 @@ from pathlib import Path
 from gpujobs.trainer import preload
 preload.load()
 before = set(sys.modules)
-from gpujobs.trainer import backend, fitting, train
+from gpujobs.trainer import fitting, train
+from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.spec import parse
 spec = parse(json.loads(Path(sys.argv[1]).read_text()))
 os.environ.update(backend.device_environment(spec))
