@@ -7,6 +7,7 @@ import pwd
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gpujobs.backends import backend_of
 from gpujobs.errors import LaunchError
 from gpujobs.model import Device, DeviceKind, Job, iso
 from gpujobs.paths import StatePaths
@@ -32,6 +33,7 @@ class Specs:
         resolved = self._store.spec(job.id).resolved
         return {
             **self._model(job, resolved),
+            "backend": backend_of(resolved),
             "job": job.id,
             "attempt": current.number,
             "name": job.name,

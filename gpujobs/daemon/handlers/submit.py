@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from gpujobs.backends import TENSORFLOW, backend_of
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keys import caller_of, daemon_of
@@ -13,9 +14,11 @@ from gpujobs.daemon.submissions import (
     Needs,
     Prepared,
     SubmissionBody,
+    check_backends,
     check_dependencies,
     check_devices,
     check_models,
+    has_gpu,
     new_jobs,
     prepare,
     require_request_key,
@@ -56,7 +59,10 @@ async def check(request: web.Request) -> web.Response:
 
 
 async def _prepare(daemon: Daemon, caller: Caller, body: SubmissionBody) -> list[Prepared] | Needs:
-    prepared = prepare(daemon.store, caller, resolve(body))
+    resolved = resolve(body)
+    if any(backend_of(job.resolved) != TENSORFLOW for _, job in resolved):
+        check_backends(resolved, on_gpu=daemon.settings.require_gpu and has_gpu(await daemon.devices()))
+    prepared = prepare(daemon.store, caller, resolved)
     if not isinstance(prepared, Needs) and any(p.resolved.requested_gpu is not None for p in prepared):
         check_devices(prepared, await daemon.devices())
     if not isinstance(prepared, Needs):
