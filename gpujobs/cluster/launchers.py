@@ -24,7 +24,7 @@ class Launchers:
 
     def __init__(self, paths: StatePaths, idle_seconds: float = IDLE_SECONDS) -> None:
         self._paths = paths
-        self._idle_seconds = idle_seconds
+        self.idle_seconds = idle_seconds
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -40,7 +40,7 @@ class Launchers:
         if backend in self._timers:
             self._timers[backend].cancel()
         loop = asyncio.get_running_loop()
-        self._timers[backend] = loop.call_later(self._idle_seconds, self._retire, backend)
+        self._timers[backend] = loop.call_later(self.idle_seconds, self._retire, backend)
 
     async def close(self) -> None:
         """Ends them all. Supervisors and their trainers are not in their tree."""
@@ -51,7 +51,7 @@ class Launchers:
         await asyncio.gather(*self._endings)
 
     def _retire(self, backend: str) -> None:
-        log.info("the launcher of %s has not been used for %g s", backend, self._idle_seconds)
+        log.info("the launcher of %s has not been used for %g s", backend, self.idle_seconds)
         del self._timers[backend]
         self._end(backend)
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from gpujobs.model import Reason
 
+EXHAUSTED = ("RESOURCE_EXHAUSTED", "Out of memory allocating", "Out of memory while trying to allocate")
+"""JAX, whose operations run on while Python goes ahead, may give the first a more general name by the time that
+it reports it."""
+
 
 class TrainerError(Exception):
     reason = Reason.TRAINING_ERROR
@@ -34,7 +38,7 @@ def reason_of(error: BaseException, *, on_gpu: bool) -> Reason:
     if isinstance(error, MemoryError):
         return Reason.HOST_OUT_OF_MEMORY
     text = str(error)
-    if type(error).__name__ != "ResourceExhaustedError" and "RESOURCE_EXHAUSTED" not in text:
+    if type(error).__name__ != "ResourceExhaustedError" and not any(word in text for word in EXHAUSTED):
         return Reason.TRAINING_ERROR
     if type(error).__module__.startswith("tensorflow"):  # it names the place, JAX does not
         on_gpu = "device:GPU" in text or "GPU_" in text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 
 from gpujobs.trainer.backends import active as backend
+from gpujobs.trainer.backends.states import states_of
 from gpujobs.trainer.data import Samples
 from gpujobs.trainer.data.windowed import Windowed
 from gpujobs.trainer.failures import DataError
@@ -85,7 +85,7 @@ class States:
     """The states of a model's stateful layers."""
 
     def __init__(self, model: keras.Model) -> None:
-        self._variables = [state for layer in _recurrent(model) for state in _flat(layer.states)]
+        self._variables = [state for _, state in states_of(model)]
 
     def reset(self, rows: Any) -> None:
         """Sets the states of these rows, a bool for each of the batch, to zero."""
@@ -102,16 +102,6 @@ class States:
     def put_back(self, values: list[Any]) -> None:
         for variable, value in zip(self._variables, values, strict=True):
             variable.assign(value)
-
-
-def _recurrent(model: keras.Model) -> Iterator[Any]:
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.RNN) and layer.stateful:
-            yield layer
-
-
-def _flat(states: Any) -> list[Any]:
-    return [one for state in states for one in (_flat(state) if isinstance(state, list | tuple) else [state])]
 
 
 def predict(model: keras.Model, samples: Samples, found: list[Any]) -> Any:

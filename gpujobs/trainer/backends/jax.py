@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 
 from gpujobs.trainer.backends.interface import Batch, is_gpu, require_one, visible_devices
+from gpujobs.trainer.backends.states import states_of
 from gpujobs.trainer.spec import Spec
 
 LAZY_MODULES: tuple[str, ...] = (
@@ -93,26 +95,29 @@ class JaxSteps:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self._states = list(states_of(model))
 
     def train(self, batches: Sequence[Batch]) -> Mapping[str, Any]:
         model = self._model
         if model.train_function is None:
             model._symbolic_build(data_batch=batches[0])  # makes the metrics' variables, which the step takes
             model.make_train_function()
-        variables = (
-            model.trainable_variables,
-            model.non_trainable_variables,
-            model.optimizer.variables,
-            model.metrics_variables,
-        )
-        logs: Mapping[str, Any] = _run(model.train_function, variables, batches)
+        with _carried(self._states):
+            variables = (
+                model.trainable_variables,
+                model.non_trainable_variables,
+                model.optimizer.variables,
+                model.metrics_variables,
+            )
+            logs: Mapping[str, Any] = _run(model.train_function, variables, batches)
         return logs
 
     def test(self, batch: Batch) -> None:
         model = self._model
         model.make_test_function()
-        variables = (model.trainable_variables, model.non_trainable_variables, model.metrics_variables)
-        _run(model.test_function, variables, [batch])
+        with _carried(self._states):
+            variables = (model.trainable_variables, model.non_trainable_variables, model.metrics_variables)
+            _run(model.test_function, variables, [batch])
 
 
 def steps(model: Any) -> JaxSteps:
@@ -122,12 +127,30 @@ def steps(model: Any) -> JaxSteps:
 def predictor(model: Any, calls: int) -> Callable[[Any], Any]:
     """Compiled even for one call: an operation at a time, each would be compiled for itself."""
     model.make_predict_function()
+    states = list(states_of(model))
 
     def predict(x: Any) -> Any:
-        variables = (model.trainable_variables, model.non_trainable_variables)
-        return keras.tree.map_structure(np.asarray, _run(model.predict_function, variables, [(x,)]))
+        with _carried(states):
+            variables = (model.trainable_variables, model.non_trainable_variables)
+            return keras.tree.map_structure(np.asarray, _run(model.predict_function, variables, [(x,)]))
 
     return predict
+
+
+@contextmanager
+def _carried(states: Sequence[tuple[Any, Any]]) -> Iterator[None]:
+    """Makes a step return the states of stateful layers. It returns the variables that layers track, and states
+    are none of them, so that Keras's own `fit` on JAX begins each batch with the same ones. For the length of a
+    call only: a model is saved without states."""
+    for layer, state in states:
+        layer._tracker.unlock()  # as Keras does it where it adds a variable to a layer that is built
+        layer._track_variable(state)
+        layer._tracker.lock()
+    try:
+        yield
+    finally:
+        for layer, state in states:
+            layer._untrack_variable(state)
 
 
 def _run(function: Any, groups: Sequence[Sequence[Any]], batches: Iterable[Any]) -> Any:
