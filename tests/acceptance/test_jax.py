@@ -57,7 +57,7 @@ def test_where_jax_is_not_installed(tmp_path: Path) -> None:
         path.write_text(path.read_text().replace("  epochs:", "  backend: jax\n  epochs:"))
         refused = daemon.cli("submit", path, code=2)
         assert "training.backend is jax: JAX is not installed here; " in refused.stderr
-        assert "later.yaml:9: " in refused.stderr
+        assert "later.yaml:10: " in refused.stderr
         assert "pip install 'gpujobs[jax]'" in refused.stderr
         assert daemon.everything() == []
         checks = {check["name"]: check for check in daemon.json("doctor")}
