@@ -100,9 +100,12 @@ class StatePaths:
         """Mode 0700: sockets between the daemon's own processes, Ray's token."""
         return self.root / "run"
 
-    @property
-    def launcher_socket(self) -> Path:
-        return self.run / "launcher.sock"
+    def launcher_socket(self, backend: str) -> Path:
+        """Of the launcher that has imported this backend of Keras; its log is beside it."""
+        return self.run / f"launcher-{backend}.sock"
+
+    def launcher_log(self, backend: str) -> Path:
+        return self.launcher_socket(backend).with_suffix(".log")
 
     @property
     def agent_socket(self) -> Path:

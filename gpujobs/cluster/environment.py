@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from gpujobs.paths import StatePaths
+
+PYTHON = (sys.executable, "-P", "-m")
+"""-P: a module is looked for in the installation, not in the directory that we happen to be started in."""
 
 SESSION_SOCKET_LENGTH = 62
 """`/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store`, which Ray appends."""

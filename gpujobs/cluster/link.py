@@ -1,7 +1,7 @@
 """The daemon's side of the cluster: it imports no Ray, and outlives every Ray.
 
-It keeps two processes alive: the launcher, which imports TensorFlow, and the head, which starts
-Ray. Both take some seconds, so they are started at the same time.
+It keeps the launchers alive, the first of which imports TensorFlow, and the head, which starts Ray. Both take
+some seconds, so they are started at the same time.
 """
 
 from __future__ import annotations
@@ -12,27 +12,20 @@ import json
 import logging
 import os
 import socket
-import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from gpujobs.cluster.environment import without_ray
+from gpujobs.backends import TENSORFLOW
+from gpujobs.cluster.environment import PYTHON, without_ray
+from gpujobs.cluster.keeping import end, keep
+from gpujobs.cluster.launchers import Launchers
 from gpujobs.cluster.leftovers import end_session
 from gpujobs.cluster.lines import read_lines, write_line
 from gpujobs.cluster.settings import ClusterSettings
 from gpujobs.errors import MachineError, from_wire
 from gpujobs.model import NodeStatus
 from gpujobs.paths import StatePaths
-
-LASTING_SECONDS = 30.0
-"""A process that lived this long starts its back-off afresh."""
-
-MAX_BACKOFF_SECONDS = 60.0
-
-PYTHON = (sys.executable, "-P", "-m")
-"""-P: a module is looked for in the installation, not in the directory that we happen to be started in."""
 
 log = logging.getLogger(__name__)
 
@@ -50,15 +43,14 @@ class ClusterLink:
         self._ids = itertools.count()
         self._pending: dict[int, asyncio.Future[Any]] = {}
         self._writer: asyncio.StreamWriter | None = None
-        self._keepers: list[asyncio.Task[None]] = []
-        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._keeper: asyncio.Task[None] | None = None
+        self._head: asyncio.subprocess.Process | None = None
+        self.launchers = Launchers(paths)
 
     async def start(self) -> None:
         """Returns at once; `on_node` tells when a node can be used."""
-        self._keepers = [
-            asyncio.create_task(self._keep("launcher", self._run_launcher)),
-            asyncio.create_task(self._keep("head", self._run_head)),
-        ]
+        self.launchers.use(TENSORFLOW)
+        self._keeper = asyncio.create_task(keep("head", self._run_head, self._head_ended))
 
     async def call(self, node: str, name: str, **args: Any) -> Any:
         """A call of the node's agent (docs/protocol.md, section 2). Raises the agent's error, or
@@ -76,54 +68,30 @@ class ClusterLink:
             self._pending.pop(number, None)
 
     async def close(self) -> None:
-        """Ends Ray and the launcher. Supervisors and their trainers are in neither's tree."""
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
-        await asyncio.gather(*(_end(process) for process in self._processes.values()))
-        if "head" in self._processes:
-            end_session(self._processes["head"].pid)
+        """Ends Ray and the launchers. Supervisors and their trainers are in neither's tree."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        await asyncio.gather(self.launchers.close(), self._end_head())
 
-    # Keeping processes alive
+    async def _end_head(self) -> None:
+        if self._head is not None:
+            await end(self._head)
+            end_session(self._head.pid)
 
-    async def _keep(self, name: str, run: Callable[[], Any]) -> None:
-        backoff = 0.5
-        while True:
-            began = time.monotonic()
-            message = await run()
-            backoff = (
-                0.5 if time.monotonic() - began > LASTING_SECONDS else min(backoff * 2, MAX_BACKOFF_SECONDS)
-            )
-            log.warning("the %s ended (%s); starting another in %.1f s", name, message, backoff)
-            if name == "head":
-                self._announce(
-                    NodeStatus.DOWN, f"the cluster ended: {message}; another try in {backoff:.0f} s"
-                )
-            await asyncio.sleep(backoff)
+    # Keeping the head alive
+
+    def _head_ended(self, message: str, backoff: float) -> None:
+        self._announce(NodeStatus.DOWN, f"the cluster ended: {message}; another try in {backoff:.0f} s")
 
     def _announce(self, status: NodeStatus, message: str) -> None:
         self._on_node({"name": self._settings.node_name, "status": status, "message": message})
-
-    async def _run_launcher(self) -> str:
-        with (self._paths.run / "launcher.log").open("ab") as output:
-            process = self._processes["launcher"] = await asyncio.create_subprocess_exec(
-                *PYTHON,
-                "gpujobs.trainer.launcher",
-                "--socket",
-                str(self._paths.launcher_socket),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                env=without_ray(os.environ),
-                start_new_session=True,
-            )
-        return f"exit status {await process.wait()}"
 
     async def _run_head(self) -> str:
         self._announce(NodeStatus.STARTING, "Ray is starting")
         ours, theirs = socket.socketpair()
         with theirs, (self._paths.run / "head.log").open("ab") as output:
-            process = self._processes["head"] = await asyncio.create_subprocess_exec(
+            process = self._head = await asyncio.create_subprocess_exec(
                 *PYTHON,
                 "gpujobs.cluster.head",
                 "--fd",
@@ -170,14 +138,3 @@ class ClusterLink:
         for future in self._pending.values():
             if not future.done():
                 future.set_exception(MachineError("the cluster ended before it answered"))
-
-
-async def _end(process: asyncio.subprocess.Process, seconds: float = 10.0) -> None:
-    """Both end by themselves when their connection closes; a process that does not is killed."""
-    if process.stdin is not None:
-        process.stdin.close()
-    try:
-        await asyncio.wait_for(process.wait(), seconds)
-    except TimeoutError:
-        process.kill()
-        await process.wait()

@@ -67,7 +67,9 @@ class Attempts:
         assert job.current is not None
         try:
             devices = [d for n in self._nodes.known if n.name == job.current.node for d in n.devices]
-            await self._link.call(job.current.node, "start", spec=self._specs.attempt(job, devices))
+            spec = self._specs.attempt(job, devices)
+            self._link.launchers.use(spec["backend"])
+            await self._link.call(job.current.node, "start", spec=spec)
         except LaunchError as error:
             await self._launch_failed(job, str(error))
         except GpujobsError as error:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from gpujobs.backends import backend_of, missing
 from gpujobs.daemon.access import Gatekeeper, may_read, require
 from gpujobs.daemon.submissions import FileBody, OptionsBody, Prepared
 from gpujobs.errors import JobFileError, Problem, UsageError
@@ -36,12 +37,28 @@ def check_devices(prepared: Sequence[Prepared], devices: Sequence[Device]) -> No
         raise JobFileError(list(dict.fromkeys(problems)))
 
 
+def has_gpu(devices: Sequence[Device]) -> bool:
+    return any(device.kind is DeviceKind.GPU for device in devices)
+
+
 def describe_indices(indices: Sequence[int]) -> str:
     if not indices:
         return "no GPU; leave resources.gpu out to use a CPU slot"
     if len(indices) > 1 and list(indices) == list(range(indices[0], indices[-1] + 1)):
         return f"{indices[0]} to {indices[-1]}"
     return ", ".join(map(str, indices))
+
+
+def check_backends(resolved: Sequence[tuple[FileBody, ResolvedJob]], *, on_gpu: bool) -> None:
+    """What trains a model must be installed. Raises JobFileError, which says how to install it."""
+    problems = [
+        Problem(file.path, job.line_of("training.backend"), f"training.backend is {backend}: {lack}.")
+        for file, job in resolved
+        for backend in [backend_of(job.resolved)]
+        if (lack := missing(backend, on_gpu=on_gpu)) is not None
+    ]
+    if problems:
+        raise JobFileError(list(dict.fromkeys(problems)))
 
 
 def check_models(store: Store, caller: Caller, resolved: Sequence[tuple[FileBody, ResolvedJob]]) -> None:

@@ -7,6 +7,7 @@ import pwd
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gpujobs.backends import backend_of
 from gpujobs.errors import LaunchError
 from gpujobs.model import Device, DeviceKind, Job, iso
 from gpujobs.paths import StatePaths
@@ -37,6 +38,7 @@ class Specs:
         return {
             **self._model(job, resolved),
             **self._checkpoint(job),
+            "backend": backend_of(resolved),
             "job": job.id,
             "attempt": current.number,
             "name": job.name,

@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from gpujobs.backends import TENSORFLOW
 from gpujobs.cluster.settings import ClusterSettings
 from gpujobs.errors import LaunchError, ProtocolError
 from gpujobs.node import attempts
@@ -90,7 +91,7 @@ class NodeAgent:
         except OSError as error:
             raise LaunchError(f"the directory of the attempt cannot be made: {error}") from error
         request = {"op": "start", "attempt_dir": str(paths.root), "notify": str(self._paths.agent_socket)}
-        answer = await ask(self._paths.launcher_socket, request)
+        answer = await ask(self._paths.launcher_socket(spec["backend"]), request)
         self._follow(spec["job"], spec["attempt"], answer["pid"])
         return {"pid": answer["pid"]}
 
@@ -224,10 +225,10 @@ class NodeAgent:
 
     async def inspect(self, task: str, spec: dict[str, Any]) -> Any:
         request = {"op": "inspect", "task": task, "spec": spec}
-        return (await ask(self._paths.launcher_socket, request))["result"]
+        return (await ask(self._paths.launcher_socket(TENSORFLOW), request))["result"]
 
     async def launcher(self) -> dict[str, Any]:
-        return await ask(self._paths.launcher_socket, {"op": "ping"})
+        return await ask(self._paths.launcher_socket(TENSORFLOW), {"op": "ping"})
 
     async def forget(self, job: int) -> None:
         await asyncio.to_thread(shutil.rmtree, self._paths.job(job).root, ignore_errors=True)

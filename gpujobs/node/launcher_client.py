@@ -11,7 +11,7 @@ from gpujobs.errors import LaunchError, from_wire
 from gpujobs.trainer.sockets import connect
 
 ANSWER_SECONDS = 120.0
-"""The first answer waits for the import of TensorFlow, which a cold disk makes slow."""
+"""The first answer waits for the import of the backend, which a cold disk makes slow."""
 
 RESTART_SECONDS = 20.0
 """A launcher that died is started again by the daemon meanwhile."""
@@ -25,7 +25,7 @@ async def ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
         await writer.drain()
         line = await asyncio.wait_for(reader.readline(), ANSWER_SECONDS)
         if not line:
-            raise LaunchError("the launcher ended before it answered; its log is run/launcher.log")
+            raise LaunchError(f"the launcher ended before it answered; its log is {path.with_suffix('.log')}")
         answer: dict[str, Any] = json.loads(line)
     except TimeoutError:
         raise LaunchError(f"the launcher did not answer within {ANSWER_SECONDS:g} s") from None

@@ -14,7 +14,9 @@ import keras
 import numpy as np
 import yaml
 
-from gpujobs.trainer import backend, files, outputs, plain_model, train
+from gpujobs.trainer import files, outputs, plain_model, train
+from gpujobs.trainer.backends import active as backend
+from gpujobs.trainer.backends import configure
 from gpujobs.trainer.data import preprocessing
 from gpujobs.trainer.failures import DataError, TrainerError
 from gpujobs.trainer.fitting import Messages, StopFlag
@@ -58,7 +60,7 @@ def read(spec: Spec) -> train.Trained:
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         what = " ".join(str(error).split())[:300]
         raise TrainerError(f"the model of job {number} cannot be read from {source}: {what}") from error
-    backend.configure(job["training"])
+    configure(job["training"])
     predict = [_with_shape(entry, model) for entry in spec.jobfile["predict"]]
     return train.Trained(replace(spec, jobfile={**job, "predict": predict}), model, learned, {})
 

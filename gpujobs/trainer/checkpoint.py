@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from gpujobs.trainer.backends.states import states_of
 from gpujobs.trainer.failures import NanLossError
 
 FILE = "checkpoint.npz"
@@ -30,11 +31,12 @@ class Position:
 
 
 def variables(model: keras.Model) -> list[Any]:
-    """All variables, those of seeds, optimizer and metrics too; the same order for the same job file.
+    """All variables, those of seeds, states, optimizer and metrics too; the same order for the same job file.
 
-    The metrics' exist once a step has run.
+    The metrics' exist once a step has run. Keras does not count a stateful layer's states among a model's own.
     """
-    every = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
+    states = [state for _, state in states_of(model)]
+    every = [*model.variables, *states, *model.optimizer.variables, *model.metrics_variables]
     return list({id(variable): variable for variable in every}.values())
 
 

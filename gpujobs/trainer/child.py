@@ -11,7 +11,8 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from gpujobs.trainer import applying, backend, fitting, process, title, train
+from gpujobs.trainer import applying, fitting, process, title, train
+from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.failures import Stopped, TrainerError, describe, reason_of
 from gpujobs.trainer.spec import Identity, Spec
 
@@ -56,11 +57,12 @@ def train_job(spec: Spec) -> int:
         flush()
         os.kill(os.getpid(), signal.SIGTERM)
     except Exception as error:  # noqa: BLE001 - classified here, whatever it is
+        reason = reason_of(error, on_gpu=spec.device.get("kind") == "gpu").value
         if isinstance(error, TrainerError):  # says itself what is wrong
-            print(f"{reason_of(error).value}: {error}", file=sys.stderr)
+            print(f"{reason}: {error}", file=sys.stderr)
         else:
             traceback.print_exc()
-        sender.send(error={"reason": reason_of(error).value, "message": describe(error)})
+        sender.send(error={"reason": reason, "message": describe(error)})
         return 1
     return 0
 

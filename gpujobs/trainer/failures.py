@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from gpujobs.model import Reason
 
+EXHAUSTED = ("RESOURCE_EXHAUSTED", "Out of memory allocating", "Out of memory while trying to allocate")
+"""JAX, whose operations run on while Python goes ahead, may give the first a more general name by the time that
+it reports it."""
+
 
 class TrainerError(Exception):
     reason = Reason.TRAINING_ERROR
@@ -27,18 +31,18 @@ class Stopped(Exception):
     """The training was asked to stop, and has saved its checkpoint."""
 
 
-def reason_of(error: BaseException) -> Reason:
-    """The reason for an error of ours, of Keras or of TensorFlow."""
+def reason_of(error: BaseException, *, on_gpu: bool) -> Reason:
+    """The reason for an error of ours, of Keras, of TensorFlow or of JAX, of a job that is on a GPU or not."""
     if isinstance(error, TrainerError):
         return error.reason
     if isinstance(error, MemoryError):
         return Reason.HOST_OUT_OF_MEMORY
     text = str(error)
-    exhausted = type(error).__name__ == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in text
-    if exhausted:
+    if type(error).__name__ != "ResourceExhaustedError" and not any(word in text for word in EXHAUSTED):
+        return Reason.TRAINING_ERROR
+    if type(error).__module__.startswith("tensorflow"):  # it names the place, JAX does not
         on_gpu = "device:GPU" in text or "GPU_" in text
-        return Reason.DEVICE_OUT_OF_MEMORY if on_gpu else Reason.HOST_OUT_OF_MEMORY
-    return Reason.TRAINING_ERROR
+    return Reason.DEVICE_OUT_OF_MEMORY if on_gpu else Reason.HOST_OUT_OF_MEMORY
 
 
 def describe(error: BaseException) -> str:

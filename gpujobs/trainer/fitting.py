@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from gpujobs.trainer import checkpoint
+from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.checkpoint import Position
 from gpujobs.trainer.data import Samples
 from gpujobs.trainer.failures import NanLossError, Stopped, TrainerError
@@ -76,9 +77,7 @@ def order(training: dict[str, Any], epoch: int, count: int) -> Any:
 
 
 class Fit:
-    """One training. `train_function` is called with a few batches at a time: Keras then traces its step once
-    and no outer loop around it, which saves a third of a small job's time, and a stop takes effect at once.
-    """
+    """One training, from its last checkpoint on."""
 
     def __init__(
         self, spec: Spec, model: keras.Model, sets: Sets, messages: Messages, stop: StopFlag
@@ -86,12 +85,11 @@ class Fit:
         self.directory, self.training = spec.paths.checkpoint, spec.jobfile["training"]
         self.model, self.sets, self.messages, self.stop = model, sets, messages, stop
         self.epochs, self.batch_size = int(self.training["epochs"]), int(self.training["batch_size"])
-        self.step = model.make_train_function() or model.train_function
+        self.steps = backend.steps(model)
         self.position = Position()
         self.stopper = _watcher(EarlyStopping, self.training.get("early_stopping"))
         self.plateau = _watcher(ReduceOnPlateau, self.training.get("reduce_lr_on_plateau"))
         self.best = _watcher(lambda settings: Best(**settings), self.training.get("best_weights"))
-        self.test_step: Any = None
         self.states = None if sets.strips is None else States(model)
         self.saved = self.reported = time.monotonic()
         self.save_seconds = 0.0
@@ -117,8 +115,7 @@ class Fit:
         """Takes up the last checkpoint, where there is one. True where nothing is left to do."""
         if not checkpoint.exists(self.directory):
             return False
-        executed = self._executed()
-        self.step(iter([self.batch(self.order(0), 0)] * executed))  # creates all variables
+        self.steps.train([self.batch(self.order(0), 0)] * self._executed())  # creates all variables
         self.position = checkpoint.restore(self.directory, self.model)
         done = len(self.position.rows)
         within = f", batch {self.position.batch} of the next" if self.position.batch else ""
@@ -139,7 +136,7 @@ class Fit:
             chosen = range(self.position.batch, min(self.position.batch + executed, batches))
             if self.states is not None and self.sets.strips is not None:
                 self.states.reset(self.sets.strips.resets[chosen.start])
-            logs = self.step(iter([self.batch(indices, at) for at in chosen]))
+            logs = self.steps.train([self.batch(indices, at) for at in chosen])
             self.position.batch = chosen.stop
             if chosen.stop < batches:
                 self.between_batches(logs, chosen.stop / batches)
@@ -162,7 +159,7 @@ class Fit:
     def batch(self, indices: Any, number: int) -> tuple[Any, Any, Any]:
         return self.sets.train.batch(indices[number * self.batch_size : (number + 1) * self.batch_size])
 
-    def between_batches(self, logs: dict[str, Any], share: float) -> None:
+    def between_batches(self, logs: Mapping[str, Any], share: float) -> None:
         """Progress and checkpoints of a long epoch."""
         now = time.monotonic()
         if now - self.reported > PROGRESS_SECONDS:
@@ -186,12 +183,10 @@ class Fit:
         """The loss and the metrics of the validation part, `val_` before their names."""
         if self.sets.validation is None:
             return {}
-        if self.test_step is None:
-            self.test_step = self.model.make_test_function() or self.model.test_function
         self.model.reset_metrics()
         kept = None if self.states is None else self.states.take()
         for batch in self.validation_batches():
-            self.test_step(iter([batch]))
+            self.steps.test(batch)
         if self.states is not None and kept is not None:
             self.states.put_back(kept)
         return {f"val_{name}": value for name, value in numbers(self.model.get_metrics_result()).items()}
@@ -260,7 +255,7 @@ def refuse_nan(row: dict[str, float]) -> None:
             )
 
 
-def numbers(logs: dict[str, Any]) -> dict[str, float]:
+def numbers(logs: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in logs.items()}
 
 

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gpujobs.trainer import backend, building, child, data, process, title
+from gpujobs.trainer import building, child, data, process, title
+from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.failures import describe
 from gpujobs.trainer.spec import Spec, parse
 

@@ -1,7 +1,7 @@
-"""The launcher: TensorFlow imported, CUDA untouched; it forks supervisors and inspections off.
+"""The launcher of a backend: Keras imported with it, CUDA untouched; it forks supervisors and inspections off.
 
-`python -m gpujobs.trainer.launcher --socket PATH`. It listens before it imports, so that requests wait in the
-socket's queue meanwhile, and exits when its standard input closes.
+`python -m gpujobs.trainer.launcher --socket PATH [--backend jax]`. It listens before it imports, so that
+requests wait in the socket's queue meanwhile, and exits when its standard input closes.
 """
 
 from __future__ import annotations
@@ -18,30 +18,32 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from gpujobs.backends import JAX, TENSORFLOW
 from gpujobs.trainer import sockets
 
 ROOM = "GPUJOBS_TITLE_ROOM"
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-TENSORFLOW = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true", "KERAS_BACKEND": "tensorflow"}
+OWN = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true", "PYTHONDONTWRITEBYTECODE": "1"}
 REQUEST_MAX_BYTES = 16 << 20
 REQUEST_SECONDS = 5.0
 
 
-def execute_with_room() -> None:
+def execute_with_room(backend: str) -> None:
     """Executes this program again, once, with a clean environment and room to rewrite it in place."""
     if ROOM in os.environ:
         return
     kept = {key: os.environ[key] for key in KEPT if key in os.environ}
-    environment = {**kept, **TENSORFLOW, ROOM: "." * 8192, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**kept, **OWN, "KERAS_BACKEND": backend, ROOM: "." * 8192}
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="gpujobs.trainer.launcher")
     parser.add_argument("--socket", type=Path, required=True)
-    path = parser.parse_args().socket.absolute()
-    execute_with_room()
-    listener = sockets.listen(path)
+    parser.add_argument("--backend", choices=(TENSORFLOW, JAX), default=TENSORFLOW)
+    arguments = parser.parse_args()
+    execute_with_room(arguments.backend)
+    listener = sockets.listen(arguments.socket.absolute())
     from gpujobs.trainer import preload, quiet
 
     with quiet.without(quiet.CHATTER):
@@ -114,9 +116,9 @@ def handle(request: dict[str, Any], connection: socket.socket) -> dict[str, Any]
     """The answer; None where a forked child answers on the connection itself."""
     match request.get("op"):
         case "ping":
-            from gpujobs.trainer import backend
+            from gpujobs.trainer.backends import active
 
-            return {"pid": os.getpid(), **backend.versions()}
+            return {"pid": os.getpid(), **active.versions()}
         case "start":
             return {"pid": start(request["attempt_dir"], request.get("notify"))}
         case "inspect":

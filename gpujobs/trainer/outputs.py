@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from gpujobs.metric_names import smaller_is_better
-from gpujobs.trainer import backend
+from gpujobs.trainer import tensorboard
+from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.data.preprocessing import FILE, Preprocessing
 from gpujobs.trainer.spec import Spec
 
@@ -69,5 +70,5 @@ def write(results: Path, spec: Spec, rows: list[dict[str, float]], metrics: Mapp
     history(results / "history.csv", rows)
     (results / "job.yaml").write_text(yaml.safe_dump(dict(spec.jobfile), sort_keys=False))
     (results / "environment.json").write_text(json.dumps(environment(spec), indent=2) + "\n")
-    backend.write_scalars(str(results / "tensorboard"), rows)
+    tensorboard.write_scalars(results / "tensorboard", rows)
     (results / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")

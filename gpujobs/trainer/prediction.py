@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.data import Preprocessing, Samples
 from gpujobs.trainer.data.rows import RaggedRows
 
@@ -16,18 +17,11 @@ SHOWN = 20
 
 
 def predict(model: keras.Model, samples: Samples, batch_size: int) -> Any:
-    """The outputs, shape (samples, ...), by name where there are several.
-
-    One batch is called directly: cheaper than tracing a function for it.
-    """
+    """The outputs, shape (samples, ...), by name where there are several."""
     count = len(samples)
-    if count <= batch_size:
-        return keras.tree.map_structure(np.asarray, model(samples.x(np.arange(count)), training=False))
-    step = model.make_predict_function() or model.predict_function
-    parts = []
-    for begin in range(0, count, batch_size):
-        x = samples.x(np.arange(begin, min(begin + batch_size, count)))
-        parts.append(keras.tree.map_structure(np.asarray, step([(x,)])))
+    begins = range(0, max(count, 1), batch_size)
+    outputs = backend.predictor(model, len(begins))
+    parts = [outputs(samples.x(np.arange(begin, min(begin + batch_size, count)))) for begin in begins]
     return keras.tree.map_structure(lambda *some: np.concatenate(some), *parts)
 
 

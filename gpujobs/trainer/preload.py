@@ -1,27 +1,24 @@
 """Imports everything that a trainer may import, so that a child who may not read the installation can train.
 
-No TensorFlow operation, no listing of devices and no CUDA here: a fork would break.
+No operation, no listing of devices and no CUDA here: a fork would break.
 """
 
 from __future__ import annotations
 
 import importlib
-
-LAZY_DATASETS = ("concatenate", "flat_map", "from_tensors", "range", "shuffle", "skip", "take", "zip")
-"""TensorFlow imports a dataset's kind when one is first made."""
+import os
+import sys
 
 MODULES = (
     "numpy.random",
     "numpy.lib.format",
     "numpy.ma",
-    "tensorflow",
     "keras",
     "keras.src.saving.saving_lib",
     "h5py",
     "zipfile",
     "tempfile",
     "traceback",
-    *(f"tensorflow.python.data.ops.{name}_op" for name in LAZY_DATASETS),
     "yaml",
     "encodings.ascii",
     "encodings.cp437",
@@ -29,7 +26,7 @@ MODULES = (
     "encodings.latin_1",
     "encodings.unicode_escape",
     "gpujobs.trainer.applying",
-    "gpujobs.trainer.backend",
+    "gpujobs.trainer.backends",
     "gpujobs.trainer.building",
     "gpujobs.trainer.checkpoint",
     "gpujobs.trainer.child",
@@ -48,21 +45,26 @@ MODULES = (
     "gpujobs.trainer.quiet",
     "gpujobs.trainer.stateful",
     "gpujobs.trainer.supervisor",
+    "gpujobs.trainer.tensorboard",
     "gpujobs.trainer.train",
 )
 
 
 def load() -> None:
+    hide_other_backends()
     for name in MODULES:
         importlib.import_module(name)
     import keras
-    import tensorflow as tf
 
     from gpujobs.jobfile.keras_names import catalogue
+    from gpujobs.trainer.backends import active
 
+    for name in active.LAZY_MODULES:
+        importlib.import_module(name)
+    active.preload()
     catalogue()
 
-    # Both packages load their parts when they are first named.
+    # Keras loads its parts when they are first named.
     for part in (
         keras.layers,
         keras.losses,
@@ -72,10 +74,9 @@ def load() -> None:
         keras.utils,
     ):
         dir(part)
-    _ = (
-        tf.compat.v1.Event,
-        tf.io.TFRecordWriter,
-        tf.config.experimental.set_memory_growth,
-        tf.function,
-        tf.data.Dataset,
-    )
+
+
+def hide_other_backends() -> None:
+    """Keras seeds TensorFlow too where it can import it, which takes seconds: on another backend it cannot."""
+    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+        sys.modules["tensorflow"] = None  # type: ignore[assignment] # Python's way to make an import fail

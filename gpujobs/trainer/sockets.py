@@ -35,8 +35,12 @@ def listen(path: Path) -> socket.socket:
 
 def connect(path: Path) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with short_path(path) as name:
-        connection.connect(name)
+    try:
+        with short_path(path) as name:
+            connection.connect(name)
+    except OSError:
+        connection.close()
+        raise
     return connection
 
 

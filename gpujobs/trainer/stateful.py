@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
+from gpujobs.trainer.backends import active as backend
+from gpujobs.trainer.backends.states import states_of
 from gpujobs.trainer.data import Samples
 from gpujobs.trainer.data.windowed import Windowed
 from gpujobs.trainer.failures import DataError
@@ -84,7 +85,7 @@ class States:
     """The states of a model's stateful layers."""
 
     def __init__(self, model: keras.Model) -> None:
-        self._variables = [state for layer in _recurrent(model) for state in _flat(layer.states)]
+        self._variables = [state for _, state in states_of(model)]
 
     def reset(self, rows: Any) -> None:
         """Sets the states of these rows, a bool for each of the batch, to zero."""
@@ -103,26 +104,17 @@ class States:
             variable.assign(value)
 
 
-def _recurrent(model: keras.Model) -> Iterator[Any]:
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.RNN) and layer.stateful:
-            yield layer
-
-
-def _flat(states: Any) -> list[Any]:
-    return [one for state in states for one in (_flat(state) if isinstance(state, list | tuple) else [state])]
-
-
 def predict(model: keras.Model, samples: Samples, found: list[Any]) -> Any:
     """The outputs of every sample of the chains, shape (samples, ...): all chains side by side from states of
     zero. `model` has the batch size len(found)."""
     states = States(model)
     states.reset(np.ones(len(found), bool))
     longest = max(map(len, found))
+    outputs_of = backend.predictor(model, longest)
     parts: dict[int, Any] = {}
     for step in range(longest):
         positions = np.array([chain[min(step, len(chain) - 1)] for chain in found])
-        outputs = keras.tree.map_structure(np.asarray, model(samples.x(positions), training=False))
+        outputs = outputs_of(samples.x(positions))
         for row, chain in enumerate(found):
             if step < len(chain):
                 parts[int(chain[step])] = keras.tree.map_structure(lambda one, row=row: one[row], outputs)

@@ -15,7 +15,9 @@ import numpy as np
 
 from gpujobs.jobfile.consistency import is_stateful, outputs_of
 from gpujobs.model import utc_now
-from gpujobs.trainer import backend, building, checkpoint, evaluation, files, outputs, prediction, stateful
+from gpujobs.trainer import building, checkpoint, evaluation, files, outputs, prediction, stateful
+from gpujobs.trainer.backends import active as backend
+from gpujobs.trainer.backends import configure
 from gpujobs.trainer.data import Part, Prepared, Preprocessing, prepare
 from gpujobs.trainer.data.prepare import apply, inline, read_assembled
 from gpujobs.trainer.data.rows import RaggedRows
@@ -37,7 +39,7 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
     spec = files.pin(spec)
     training = spec.jobfile["training"]
     prepared = prepare(spec)
-    backend.configure(training)
+    configure(training)
     model = building.build(spec.jobfile, shapes(prepared.train), masked=_is_masked(prepared))
     sets = sets_of(spec, prepared, model)
     stop.check()
@@ -48,7 +50,7 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
 
 
 def print_devices(spec: Spec) -> None:
-    print(f"TensorFlow {backend.versions()['tensorflow']}")
+    print(backend.title())
     gpus = [device for device in spec.all_devices if device.get("kind") == "gpu"]
     for gpu in gpus:
         print(f"GPU {gpu['index']}: {gpu['name']} ({gpu['uuid']})")

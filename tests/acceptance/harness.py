@@ -327,7 +327,7 @@ class RunningDaemon:
                 parts += [f"  {json.dumps(event)}" for event in shown["events"]]
             except GpujobsError as error:
                 parts.append(f"job {job}: {error}")
-        for log in (self.log, self.paths.run / "launcher.log", self.paths.run / "head.log"):
+        for log in (self.log, *self.paths.run.glob("launcher-*.log"), self.paths.run / "head.log"):
             if log.exists():
                 parts.append(f"--- {log.name}\n{log.read_text(errors='replace')[-4000:]}")
         return "\n".join(parts)

@@ -173,7 +173,7 @@ def test_files_that_another_user_cannot_read(
     (data,) = (paths.spool / "data" / str(alice.uid)).iterdir()
     closed = [
         paths.root, paths.database, *(Path(f"{paths.database}-{end}") for end in ("wal", "shm")), paths.lock,
-        paths.run, paths.ray_token, paths.launcher_socket, paths.ray, paths.ray / "s",
+        paths.run, paths.ray_token, paths.launcher_socket("tensorflow"), paths.ray, paths.ray / "s",
         paths.spool, paths.spool / "data", data, data.parent, paths.spool / "jobs", job.root, job.work, job.results,
         attempt.root, attempt.spec, attempt.log, attempt.record, attempt.progress,
         paths.results, paths.result(completed), paths.result(completed) / "model.keras",

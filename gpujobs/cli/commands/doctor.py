@@ -62,6 +62,10 @@ def _packages() -> Iterator[tuple[str, bool | None, str]]:
             yield name, True, version(name)
         except PackageNotFoundError:
             yield name, False, "is not installed; install gpujobs again, into an environment of its own"
+    try:
+        yield "jax", True, version("jax")
+    except PackageNotFoundError:
+        yield "jax", None, "is not installed; training.backend: jax needs `pip install 'gpujobs[jax]'`"
 
 
 def _driver() -> tuple[str, bool | None, str]:

@@ -8,6 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
+from gpujobs.backends import JAX, missing
+from gpujobs.daemon.checks import has_gpu
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.keys import daemon_of
 from gpujobs.errors import GpujobsError
@@ -18,7 +20,14 @@ LOW_DISK_BYTES = 5 << 30
 
 async def handle(request: web.Request) -> web.Response:
     daemon = daemon_of(request)
-    checks = [_mode(daemon), _groups(daemon), _private(daemon), _disk(daemon), *await _nodes(daemon)]
+    checks = [
+        _mode(daemon),
+        _groups(daemon),
+        _private(daemon),
+        _disk(daemon),
+        await _jax(daemon),
+        *await _nodes(daemon),
+    ]
     return web.json_response({"checks": checks})
 
 
@@ -56,6 +65,12 @@ def _disk(daemon: Daemon) -> dict[str, Any]:
     free = shutil.disk_usage(daemon.paths.root).free
     message = f"{free / 2**30:.1f} GiB free for {daemon.paths.root}"
     return _check("disk", free > LOW_DISK_BYTES, message)
+
+
+async def _jax(daemon: Daemon) -> dict[str, Any]:
+    """It is optional: that it is missing is no failure."""
+    lack = missing(JAX, on_gpu=has_gpu(await daemon.devices()))
+    return _check("backend jax", True if lack is None else None, lack or "jobs may say training.backend: jax")
 
 
 async def _nodes(daemon: Daemon) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from gpujobs.backends import TENSORFLOW, backend_of
 from gpujobs.daemon import checks
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import body_of
@@ -81,6 +82,9 @@ async def _prepare(daemon: Daemon, caller: Caller, body: SubmissionBody) -> list
     # In a thread: a file of a MiB takes seconds, in which the others want to be answered.
     resolved = await asyncio.to_thread(resolve, body)
     checks.check_models(daemon.store, caller, resolved)
+    if any(backend_of(job.resolved) != TENSORFLOW for _, job in resolved):
+        on_gpu = daemon.settings.require_gpu and checks.has_gpu(await daemon.devices())
+        checks.check_backends(resolved, on_gpu=on_gpu)
     asks_for_gpu = any(job.requested_gpu is not None for _, job in resolved)
     devices = await daemon.devices() if asks_for_gpu else []
     prepared = prepare(daemon.store, caller, resolved)

@@ -11,15 +11,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from gpujobs.backends import missing
 from gpujobs.paths import AttemptPaths, JobPaths
 from gpujobs.trainer import sockets
 
+LAUNCHER = (sys.executable, "-m", "gpujobs.trainer.launcher")
 INSTALLATION = Path(__file__).parents[3]
 SEQUENCES = ["011000", "000220", "000033", "022000", "003300", "000011"]
 
@@ -58,13 +61,14 @@ def eventually(what: Callable[[], Any], seconds: float = 60.0, describe: Callabl
 class Launched:
     """A running launcher and the jobs' directories under `root`."""
 
-    def __init__(self, root: Path, installation: Path = INSTALLATION) -> None:
+    def __init__(self, root: Path, installation: Path = INSTALLATION, backend: str = "tensorflow") -> None:
+        self.backend = backend
         self.root, self.socket, self.jobs = root, root / "run" / "l.sock", 0
         self.socket.parent.mkdir(mode=0o700)
         self.errors = root / "launcher.stderr"
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gpujobs.trainer.launcher", "--socket", str(self.socket)],
+                [*LAUNCHER, "--socket", str(self.socket), "--backend", backend],
                 stdin=subprocess.PIPE,
                 stderr=errors,
                 env={**os.environ, "PYTHONPATH": str(installation)},
@@ -135,13 +139,39 @@ def log_has(paths: AttemptPaths, text: str) -> None:
     )
 
 
-@pytest.fixture(scope="session")
-def launcher() -> Iterator[Launched]:
+@contextmanager
+def running(backend: str) -> Iterator[Launched]:
     root = Path(tempfile.mkdtemp(prefix="gj-"))
-    launched = Launched(root)
+    launched = Launched(root, backend=backend)
     yield launched
     launched.close()
     shutil.rmtree(root)
+
+
+@pytest.fixture(scope="session")
+def launcher() -> Iterator[Launched]:
+    with running("tensorflow") as launched:
+        yield launched
+
+
+@pytest.fixture(scope="session")
+def jax_launcher() -> Iterator[Launched]:
+    require_jax()
+    with running("jax") as launched:
+        yield launched
+
+
+@pytest.fixture(params=["tensorflow", "jax"])
+def any_launcher(request: pytest.FixtureRequest) -> Launched:
+    """For what must hold whichever the backend is."""
+    name = "launcher" if request.param == "tensorflow" else "jax_launcher"
+    found: Launched = request.getfixturevalue(name)
+    return found
+
+
+def require_jax() -> None:
+    if lack := missing("jax", on_gpu=False):
+        pytest.skip(lack)
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ def gone(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
-def test_a_job_completes_with_all_its_files(launcher: Launched) -> None:
+def test_a_job_completes_with_all_its_files(any_launcher: Launched) -> None:
+    launcher = any_launcher
     spec = launcher.spec(tutorial(epochs=3))
     paths = launcher.start(spec)
     record = ended(paths)
@@ -80,9 +81,17 @@ def test_the_trainer_dies_with_its_supervisor(launcher: Launched) -> None:
     assert not paths.exit.exists()
 
 
-def test_out_of_memory(launcher: Launched) -> None:
-    record = ended(launcher.start(launcher.spec(tutorial(units=2_000_000))))
+def test_out_of_memory(any_launcher: Launched) -> None:
+    record = ended(any_launcher.start(any_launcher.spec(tutorial(units=2_000_000))))
     assert (record["state"], record["reason"]) == ("OUT_OF_MEMORY", "HostOutOfMemory"), record
+
+
+def test_a_gpu_that_the_backend_does_not_see(any_launcher: Launched) -> None:
+    """It must not quietly train on the CPU."""
+    device = {"kind": "gpu", "index": 0, "uuid": "GPU-00000000-0000-0000-0000-000000000000", "name": "none"}
+    record = ended(any_launcher.start(any_launcher.spec(tutorial(), device=device)))
+    assert (record["state"], record["reason"]) == ("FAILED", "DeviceMismatch"), record
+    assert "sees 0 GPUs (none); expected exactly one, GPU-00000000" in record["message"]
 
 
 def test_data_of_different_lengths(launcher: Launched) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from gpujobs.paths import JobPaths
 
-from .conftest import Launched, ended, tutorial
+from .conftest import Launched, ended, require_jax, tutorial
 
 
 def ticks(pid: int) -> int:
@@ -25,13 +25,14 @@ def ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def test_nothing_but_the_job_in_a_log(launcher: Launched) -> None:
-    """No chatter of TensorFlow's about a GPU that a CPU slot has not, and nothing on the launcher's stderr."""
+def test_nothing_but_the_job_in_a_log(any_launcher: Launched) -> None:
+    """No chatter of a backend's about a GPU that a CPU slot has not, and nothing on the launcher's stderr."""
+    launcher = any_launcher
     paths = launcher.start(launcher.spec(tutorial(epochs=1)))
     assert ended(paths)["state"] == "COMPLETED"
     lines = paths.log.read_text().splitlines()
     first = (
-        "TensorFlow ",
+        "TensorFlow " if launcher.backend == "tensorflow" else "JAX ",
         "This box has no GPU.",
         "Visible to this job: ",
         "Epoch 1/1",
@@ -43,30 +44,34 @@ def test_nothing_but_the_job_in_a_log(launcher: Launched) -> None:
     assert launcher.errors.read_text() == ""
 
 
-def test_an_idle_launcher_uses_no_cpu(launcher: Launched) -> None:
+def test_an_idle_launcher_uses_no_cpu(any_launcher: Launched) -> None:
+    launcher = any_launcher
     launcher.ask(op="ping")
     before = ticks(launcher.process.pid)
     time.sleep(2)  # the time over which nothing must happen
     assert ticks(launcher.process.pid) == before
 
 
-def test_a_user_who_cannot_read_the_installation(as_root: None) -> None:
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_a_user_who_cannot_read_the_installation(as_root: None, backend: str) -> None:
     """A real user trains, predicts and saves although the package's directory is closed to all but root."""
+    if backend == "jax":
+        require_jax()
     name = f"gj{os.getpid()}"
     if subprocess.run(["useradd", "--no-create-home", name], check=False, capture_output=True).returncode:
         pytest.skip("this machine does not let tests add users")
     try:
         user = pwd.getpwnam(name)
-        train_as(user.pw_uid, user.pw_gid)
+        train_as(user.pw_uid, user.pw_gid, backend)
     finally:
         subprocess.run(["userdel", name], check=True)
 
 
-def train_as(uid: int, gid: int) -> None:
+def train_as(uid: int, gid: int, backend: str) -> None:
     root = Path(tempfile.mkdtemp(prefix="gj-"))
     source = Path(__file__).parents[3] / "gpujobs"
     shutil.copytree(source, root / "closed" / "gpujobs", ignore=shutil.ignore_patterns("__pycache__"))
-    launched = Launched(root, root / "closed")
+    launched = Launched(root, root / "closed", backend)
     try:
         launched.ask(op="ping")
         (root / "closed").chmod(0o700)
@@ -93,7 +98,8 @@ from pathlib import Path
 from gpujobs.trainer import preload
 preload.load()
 before = set(sys.modules)
-from gpujobs.trainer import backend, fitting, train
+from gpujobs.trainer import fitting, train
+from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.spec import parse
 spec = parse(json.loads(Path(sys.argv[1]).read_text()))
 os.environ.update(backend.device_environment(spec))
@@ -103,13 +109,16 @@ print("LATE", sorted(set(sys.modules) - before))
 """
 
 
-def test_nothing_is_imported_after_the_fork(launcher: Launched) -> None:
+def test_nothing_is_imported_after_the_fork(any_launcher: Launched) -> None:
+    launcher = any_launcher
     job = tutorial(epochs=2, validation_split=0.34, early_stopping={"monitor": "val_loss"},
                    reduce_lr_on_plateau={"monitor": "loss"}, best_weights={"monitor": "val_accuracy"})  # fmt: skip
     spec = launcher.spec(job)
     path = launcher.root / "late.json"
     path.write_text(json.dumps(spec))
     done = subprocess.run(
-        [sys.executable, "-c", LATE, str(path)], capture_output=True, text=True, check=True, timeout=120
-    )
+        [sys.executable, "-c", LATE, str(path)],
+        env={**os.environ, "KERAS_BACKEND": launcher.backend},
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "LATE []"

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,35 @@ def stop_within_an_epoch(paths: AttemptPaths, checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize("interrupt", [kill_when_saved, stop_within_an_epoch])
-def test_a_resumed_job_is_bit_identical(launcher: Launched, interrupt: Any) -> None:
+def test_a_resumed_job_is_bit_identical(any_launcher: Launched, interrupt: Any) -> None:
     """With dropout, recurrent dropout and shuffling; 1,000 batches an epoch, so that a stop is within one."""
-    job, arrays = tutorial(epochs=5, units=4, batch_size=2), random_arrays(2000)
+    job = tutorial(epochs=5, units=4, batch_size=2)
+    resumes_exactly(any_launcher, job, random_arrays(2000), interrupt)
+
+
+def test_a_resumed_stateful_job_is_bit_identical(any_launcher: Launched) -> None:
+    """States go on from the middle of an epoch; each sample has a weight."""
+    job = tutorial(epochs=5, batch_size=2, shuffle=False)
+    job["data"]["sample_weight"] = "weight"
+    job["model"]["layers"][0] = {"LSTM": {"units": 4, "stateful": True, "dropout": 0.2}}
+    arrays = random_arrays(2000)
+    arrays["weight"] = np.linspace(0.5, 1.5, 2000, dtype=np.float32)
+    resumes_exactly(any_launcher, job, arrays, stop_within_an_epoch)
+
+
+def test_a_resumed_masked_job_in_mixed_precision_is_bit_identical(any_launcher: Launched) -> None:
+    """Sequences of different length; the loss is scaled, by a factor that is part of the checkpoint."""
+    job = tutorial(epochs=5, batch_size=2, precision="mixed_float16", metrics=[])
+    job["data"]["lengths"] = "lengths"
+    job["model"]["layers"][:1] = [{"Masking": {"mask_value": -99.0}}, {"LSTM": {"units": 4, "dropout": 0.2}}]
+    arrays = random_arrays(2000)
+    arrays["lengths"] = np.tile(np.arange(3, 7), 500)
+    resumes_exactly(any_launcher, job, arrays, kill_when_saved)
+
+
+def resumes_exactly(
+    launcher: Launched, job: dict[str, Any], arrays: dict[str, Any], interrupt: Callable[..., None]
+) -> None:
     whole = launcher.spec(job, arrays)
     assert ended(launcher.start(whole))["state"] == "COMPLETED"
     cut = launcher.spec(job, arrays)

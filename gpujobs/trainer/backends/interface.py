@@ -1,0 +1,76 @@
+"""What a backend's module offers; the modules beside this one are the two that do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from gpujobs.trainer.failures import DeviceMismatchError
+from gpujobs.trainer.spec import Spec
+
+Batch = tuple[Any, Any, Any]
+"""(x, y, sample weight or None), as `Samples.batch` gives them."""
+
+
+class Steps(Protocol):
+    """The compiled steps of a compiled model. After each call its variables hold what the step has computed."""
+
+    def train(self, batches: Sequence[Batch]) -> Mapping[str, Any]:
+        """A training step for each batch, at most `steps_per_execution`; the metrics so far, by name."""
+
+    def test(self, batch: Batch) -> None:
+        """Adds a batch to the metrics and trains nothing."""
+
+
+class Backend(Protocol):
+    LAZY_MODULES: tuple[str, ...]
+    """What it imports only when it is used; a launcher imports it before it forks."""
+
+    def title(self) -> str:
+        """Name and version, for people."""
+
+    def versions(self) -> dict[str, str]:
+        """The versions of its packages, by name."""
+
+    def preload(self) -> None:
+        """Looks at what it loads when it is first named. Runs no operation and asks for no device."""
+
+    def device_environment(self, spec: Spec) -> dict[str, str]:
+        """The variables that make one GPU visible, or none. They must be set before the first operation."""
+
+    def take_device(self, spec: Spec) -> list[str]:
+        """Configures the device and returns what is seen of it. Raises DeviceMismatchError."""
+
+    def make_deterministic(self) -> None:
+        """Makes operations repeatable, where `device_environment` has not done so."""
+
+    def device_peak_bytes(self, spec: Spec) -> int | None:
+        """The peak of memory in use on the GPU; None on a CPU slot."""
+
+    def steps(self, model: Any) -> Steps:
+        """The steps of a compiled model."""
+
+    def predictor(self, model: Any, calls: int) -> Callable[[Any], Any]:
+        """From x to the outputs, as NumPy arrays, without training. `calls`: how often it will be called."""
+
+
+def is_gpu(spec: Spec) -> bool:
+    return spec.device.get("kind") == "gpu"
+
+
+def visible_devices(spec: Spec) -> dict[str, str]:
+    """CUDA's variables. Its default order is not NVML's."""
+    return {
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": str(spec.device["uuid"]) if is_gpu(spec) else "-1",
+    }
+
+
+def require_one(spec: Spec, name: str, seen: Sequence[str], why: str = "") -> None:
+    """Raises DeviceMismatchError where a GPU is required and the backend does not see exactly one."""
+    if spec.require_gpu and len(seen) != 1:
+        raise DeviceMismatchError(
+            f"{name} sees {len(seen)} GPUs ({', '.join(seen) or 'none'}); expected exactly one, "
+            f"{spec.device['uuid']}. Check with `gpujobs doctor` the driver and {name}'s CUDA libraries."
+            f"{f' {name} says: {why}' if why else ''}"
+        )
