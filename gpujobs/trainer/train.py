@@ -18,7 +18,7 @@ from gpujobs.trainer import backend, building, evaluation, files, outputs, predi
 from gpujobs.trainer.data import Part, Prepared, Preprocessing, prepare
 from gpujobs.trainer.data.prepare import apply, inline, read_assembled
 from gpujobs.trainer.data.rows import RaggedRows
-from gpujobs.trainer.data.targets import shaped
+from gpujobs.trainer.data.targets import Output, shaped
 from gpujobs.trainer.data.weights import class_weights
 from gpujobs.trainer.data.windowed import Windowed
 from gpujobs.trainer.fitting import Fit, Messages, Sets, StopFlag
@@ -69,13 +69,17 @@ def sets_of(spec: Spec, prepared: Prepared, model: keras.Model) -> Sets:
     training, learned = spec.jobfile["training"], prepared.preprocessing
     shapes_by_name = outputs_by_name(spec, model)
     losses = building.losses(spec.jobfile, list(shapes_by_name))
+    outputs = {
+        name: Output(task_of_output(spec.jobfile, name), shape, losses[name])
+        for name, shape in shapes_by_name.items()
+    }
     ready = {
-        name: shaped(part.samples, spec.jobfile, shapes_by_name, losses, part.assembled.raw, learned.classes)
+        name: shaped(part.samples, outputs, part.assembled.raw, learned.classes)
         for name, part in prepared.parts.items()
     }
-    weights, known = training.get("class_weight"), next(iter(learned.classes.values()), None)
-    units = int(next(iter(shapes_by_name.values()))[-1] or 1)
-    train, validation = class_weights(weights, ready["train"], units, known), ready.get("validation")
+    known, output = next(iter(learned.classes.values()), None), next(iter(outputs.values()))
+    train = class_weights(training.get("class_weight"), ready["train"], output, known)
+    validation = ready.get("validation")
     if not is_stateful(spec.jobfile):
         return Sets(train, validation)
     batch_size = int(training["batch_size"])

@@ -30,6 +30,10 @@ class Classes:
         Rows of zeros and ones, one for each class, stay what they are. Raises DataError for what is no class."""
         if words is not None:
             return self._numbers(place, list(words))[labels]
+        if labels.dtype.kind == "f" and np.isnan(labels).any():  # what is missing is dealt with elsewhere
+            there, encoded = ~np.isnan(labels), np.full(labels.shape, np.nan, np.float32)
+            encoded[there] = self.encode(place, labels[there], None)
+            return encoded
         if labels.ndim > 1 and labels.shape[-1] == len(self.names) and is_binary(labels):
             return labels
         if self.are_text:

@@ -53,7 +53,7 @@ def prepare(spec: Spec) -> Prepared:
     """Raises DataError, naming file and array or column."""
     data, task = spec.jobfile["data"], task_of(spec)
     raw = sources.read(spec, data["train"], task, needs_y=True)
-    named = _named(spec, raw, task)
+    named = _named(spec, raw)
     assembled = {"train": _assemble(spec, raw, task, named)}
     for part in ("validation", "test"):
         if data.get(part):
@@ -79,9 +79,9 @@ def task_of(spec: Spec) -> str:
     return str(job.get("task") or implied_task(job) or "several")
 
 
-def _named(spec: Spec, raw: Arrays, task: str) -> Named:
+def _named(spec: Spec, raw: Arrays) -> Named:
     given = spec.jobfile["data"].get("classes")
-    names = raw.targets if task in (*CLASS_TASKS, "several") else ()
+    names = [name for name in raw.targets if task_of_output(spec.jobfile, name) in CLASS_TASKS]
     found = {name: classes.find(given, raw.words.get(name)) for name in names}
     return {name: one for name, one in found.items() if one is not None}
 

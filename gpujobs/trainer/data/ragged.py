@@ -106,7 +106,7 @@ def is_static(raw: Arrays, values: Any, head: Head) -> bool:
 
 def concatenated(values: Any, lengths: Any) -> Any:
     """Padded sequences, shape (samples, steps, ...), one after the other without their padding."""
-    if len(values) == lengths.sum() and (values.ndim < 2 or len(values) != len(lengths)):
+    if len(values) == lengths.sum() and (values.ndim < 3 or len(values) != len(lengths)):
         return values
     return values[np.arange(values.shape[1]) < lengths[:, None]]
 

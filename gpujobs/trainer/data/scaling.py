@@ -15,6 +15,9 @@ Pieces = Callable[[], Iterable[Any]]
 """Gives the training values again and again, each time as arrays of shape (rows, columns)."""
 
 
+NARROW = 1e-20
+"""A column that is narrower counts as constant: divided by that, others could not be told in float32."""
+
 BLOCK_COLUMNS = 64
 """Columns whose histograms are counted at once."""
 
@@ -43,7 +46,7 @@ def from_json(value: dict[str, list[float]]) -> Scale:
 def fit(method: str, values: Pieces) -> Scale:
     """`method`: standard, minmax or robust."""
     center, width = {"standard": _standard, "minmax": _minmax, "robust": _robust}[method](values)
-    width = np.where(width > 0, width, 1.0)  # a constant column becomes 0
+    width = np.where(width > NARROW, width, 1.0)  # a constant column becomes 0
     return Scale(center.astype(np.float32), width.astype(np.float32))
 
 

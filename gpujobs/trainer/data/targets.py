@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from gpujobs.jobfile.consistency import task_of_output
 from gpujobs.trainer.data import classes
 from gpujobs.trainer.data.raw import Arrays
 from gpujobs.trainer.data.rows import Mapped, Rows
@@ -33,22 +31,16 @@ class Output:
 
 
 def shaped(
-    samples: Samples,
-    job: Mapping[str, Any],
-    shapes: Mapping[str, tuple[int | None, ...]],
-    losses: Mapping[str, str],
-    raw: Arrays,
-    named: Mapping[str, classes.Classes],
+    samples: Samples, outputs: Mapping[str, Output], raw: Arrays, named: Mapping[str, classes.Classes]
 ) -> Samples:
-    """`shapes`, `losses`: of each output, by name; `named`: the classes of each target that has names.
+    """`outputs`: by name, which a single target need not have. `named`: the classes of targets that have names.
 
     Raises DataError where labels are outside of the classes, or numbers do not fit the output.
     """
     targets = {}
-    outputs = list(samples.targets) if len(shapes) > 1 else list(shapes)
-    for (name, rows), output in zip(samples.targets.items(), outputs, strict=False):
-        one = Output(task_of_output(job, output), shapes[output], losses[output])
-        place = raw.place(name)
+    for name, rows in samples.targets.items():
+        output = name if len(outputs) > 1 else next(iter(outputs))
+        one, place = outputs[output], raw.place(name)
         if one.task in ("classification", "labelling"):
             _require_units(place, named.get(name), one)
             targets[output] = _classes(place, samples, rows, one)

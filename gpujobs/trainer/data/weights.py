@@ -11,25 +11,22 @@ import numpy as np
 from gpujobs.trainer.data.classes import Classes
 from gpujobs.trainer.data.rows import Mapped, Rows
 from gpujobs.trainer.data.samples import Samples
+from gpujobs.trainer.data.targets import SPARSE, Output
 from gpujobs.trainer.failures import DataError
 
 
-def class_weights(weights: Any, samples: Samples, units: int, known: Classes | None) -> Samples:
+def class_weights(weights: Any, samples: Samples, output: Output, known: Classes | None) -> Samples:
     """`weights`: None, "balanced" (n / (classes * count), as scikit-learn has it), or a number by class; a class
-    that is not named has 1. `samples`: with targets as the loss wants them; `units`: of the last layer.
+    that is not named has 1. `samples`: with targets as the loss of the only output wants them.
 
     Raises DataError for a class that is not there.
     """
     if weights is None:
         return samples
     ((_, rows),) = samples.targets.items()
-    is_one_hot = units > 1 and len(rows.row_shape) > 0 and rows.row_shape[-1] == units
-    of = Labels(rows, is_one_hot)
-    table = (
-        _balanced(samples, of, max(units, 2))
-        if weights == "balanced"
-        else _given(weights, max(units, 2), known)
-    )
+    of = Labels(rows, output.units > 1 and output.loss not in SPARSE)
+    count = max(output.units, 2)
+    table = _balanced(samples, of, count) if weights == "balanced" else _given(weights, count, known)
     by_class = Mapped(of, lambda labels: table[labels], of.row_shape)
     weight = by_class if samples.weight is None else Product(samples.weight, by_class)
     return replace(samples, weight=weight)
@@ -56,7 +53,7 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """Two weights of the same samples."""
+    """Two weights of the same samples; the second may have one for each step."""
 
     one: Rows
     other: Rows
@@ -66,7 +63,8 @@ class Product:
         return self.other.row_shape
 
     def take(self, numbers: Any) -> Any:
-        return self.one.take(numbers) * self.other.take(numbers)
+        one, other = self.one.take(numbers), self.other.take(numbers)
+        return one.reshape(one.shape + (1,) * (other.ndim - one.ndim)) * other
 
 
 def _balanced(samples: Samples, labels: Labels, count: int) -> Any:

@@ -58,8 +58,15 @@ class Windowed:
             labels["time"] = TimeRows(raw.time, index, first)
         if raw.group is not None:
             labels["group"] = Mapped(StepRows(raw.group.codes, index, 0), raw.group.decode)
-        weight = None if raw.weight is None else StepRows(raw.weight, index, first)
-        return Samples(inputs, self._targets(), len(index), self.numbers, weight, labels, SegmentRows(index))
+        series = SegmentRows(index)
+        return Samples(inputs, self._targets(), len(index), self.numbers, self._weight(), labels, series)
+
+    def _weight(self) -> Rows | None:
+        if self.raw.weight is None:
+            return None
+        if self.task == "labelling":
+            return _steps(WindowRows(two(self.raw.weight), self.index, 0, self.window["length"]))
+        return StepRows(self.raw.weight, self.index, self.target[0])
 
     @property
     def target(self) -> tuple[int, int]:
