@@ -15,6 +15,24 @@ from gpujobs.trainer.data.samples import Samples
 from gpujobs.trainer.failures import DataError
 
 
+def check_shapes(raw: Arrays, samples: Samples, expected: Mapping[str, tuple[int | None, ...]]) -> None:
+    """Raises DataError where an input has not the form of the training data. None: any length."""
+    for name, rows in samples.inputs.items():
+        wanted, have = expected.get(name, rows.row_shape), rows.row_shape
+        fits = len(wanted) == len(have) and all(
+            a == b or None in (a, b) for a, b in zip(wanted, have, strict=True)
+        )
+        if not fits:
+            raise DataError(
+                f"{raw.place(name)}: has {_form(have)} for each sample; expected {_form(wanted)}, as the training "
+                "data has"
+            )
+
+
+def _form(shape: tuple[int | None, ...]) -> str:
+    return "shape (" + ", ".join("any" if n is None else str(n) for n in shape) + ("," * (len(shape) == 1)) + ")"
+
+
 def check_inputs(raw: Arrays, samples: Samples, heads: Mapping[str, Head]) -> None:
     """Raises DataError. `samples`: as the model gets them."""
     for name, rows in samples.inputs.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 from gpujobs.jobfile.consistency import implied_task, task_of_output
 from gpujobs.trainer.data import classes, plain, ragged, scaling, sources, splits, windowed
-from gpujobs.trainer.data.checks import check_inputs
+from gpujobs.trainer.data.checks import check_inputs, check_shapes
 from gpujobs.trainer.data.heads import heads, names_of
 from gpujobs.trainer.data.plain import Plain
 from gpujobs.trainer.data.preprocessing import Preprocessing
@@ -17,6 +17,7 @@ from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays
 from gpujobs.trainer.data.rows import Mapped, RaggedRows, Rows
 from gpujobs.trainer.data.samples import Samples
 from gpujobs.trainer.data.windowed import Windowed
+from gpujobs.trainer.failures import DataError
 from gpujobs.trainer.spec import Spec
 
 Assembled = Plain | Windowed | Ragged
@@ -67,6 +68,7 @@ def prepare(spec: Spec) -> Prepared:
         classes=named,
         features=raw.features,
         target_names=raw.target_names,
+        shapes={name: rows.row_shape for name, rows in train.samples.inputs.items()},
     )
     parts = {part: apply(spec, one, learned) for part, one in assembled.items()}
     _require_several(spec, parts["train"])
@@ -144,8 +146,15 @@ def _labels(train: Assembled, method: str) -> Any:
     """The class of each sample, for a stratified split."""
     if method != "stratified":
         return None
-    y = train.samples.target(next(iter(train.samples.targets)))
-    return y.argmax(axis=-1) if classes.is_one_hot(y) else y
+    name = next(iter(train.samples.targets))
+    y = train.samples.target(name)
+    y = y.argmax(axis=-1) if classes.is_one_hot(y) else y
+    if y.ndim > 1:
+        raise DataError(
+            f"{train.raw.place(name)}: has shape {y.shape}, and data.split.method is stratified; expected one class "
+            "for each sample: use random"
+        )
+    return y
 
 
 def _require_several(spec: Spec, train: Part) -> None:
@@ -176,6 +185,7 @@ def _fitted_targets(spec: Spec, train: Assembled) -> dict[str, scaling.Scale]:
 def apply(spec: Spec, assembled: Assembled, learned: Preprocessing) -> Part:
     """The samples with what was learned from the training part applied to them."""
     truth = assembled.samples
+    check_shapes(assembled.raw, truth, learned.shapes)
     done = replace(
         truth,
         inputs={name: _scaled(rows, learned.x.get(name)) for name, rows in truth.inputs.items()},

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
+from gpujobs import formats
 from gpujobs.jobfile.consistency import task_of_output
 from gpujobs.trainer.data import archives, shapes
 from gpujobs.trainer.data.heads import names_of
@@ -29,9 +30,23 @@ def read(
     Raises DataError, naming file and array or column.
     """
     path = source.get("path")
+    for one in [path] if path is not None else source["arrays"].values():
+        _require_format(one, place(spec, one))
     if path is not None and PurePath(path).suffix.lower() in (".csv", ".parquet"):
         return read_table(spec, path, task, needs_y=needs_y, are_text=are_text)
     return _arrays(spec, source, task, needs_y=needs_y)
+
+
+def _require_format(name: str, path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(formats.HEAD_BYTES)
+            file.seek(max(0, file.seek(0, 2) - formats.TAIL_BYTES))
+            wrong = formats.problem(name, head, file.read())
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read: {error.strerror}") from error
+    if wrong:
+        raise DataError(f"{name}: {wrong}")
 
 
 def _arrays(spec: Spec, source: Mapping[str, Any], task: str, *, needs_y: bool) -> Arrays:
@@ -91,7 +106,7 @@ def _with_words(found: Arrays, job: Mapping[str, Any]) -> Arrays:
         task = task_of_output(job, name)
         if task not in CLASS_TASKS:
             raise DataError(
-                f"{found.place(name)}: holds text, such as {text.names[0]!r}; expected numbers, as "
+                f"{found.place(name)}: holds text, such as {str(text.names[0])!r}; expected numbers, as "
                 f"the task is {task}: classes need a crossentropy loss"
             )
         targets[name], words[name] = text.codes, tuple(text.names.tolist())
@@ -106,6 +121,7 @@ def _forecast_of_itself(found: Arrays) -> Arrays:
     series = x if x.ndim == 2 else np.asarray(x).reshape(-1, 1)
     columns = tuple(range(series.shape[1]))
     names = tuple(f"{name}[{column}]" for column in columns)
+    called = {name: found.called[name], "y": found.called[name]}
     return replace(
-        found, inputs={name: series}, features=names, y_columns=columns, target_names=names, targets={}
+        found, inputs={name: series}, features=names, y_columns=columns, target_names=names, targets={}, called=called
     )

@@ -21,7 +21,7 @@ def shares(count: int, validation: float, test: float) -> tuple[int, int]:
 
 
 def split(settings: Mapping[str, Any], count: int, *, labels: Any, groups: Any, times: Any) -> Numbers:
-    """`labels`, `groups` and `times` have a value per sample, or are None where the data has none."""
+    """`labels`, `groups` and `times` have a value for each sample, or are None where the method needs none."""
     method, seed = settings["method"], int(settings["seed"])
     validation, test = float(settings["validation"]), float(settings["test"])
     random = np.random.default_rng(seed)
@@ -44,8 +44,6 @@ def _parts(train: Any, validation: Any, test: Any) -> Numbers:
 
 
 def _by_group(groups: Any, validation: float, test: float, random: Any) -> Numbers:
-    if groups is None:
-        raise DataError("data.split.method is group, and the data has no group")
     names, codes = np.unique(groups, return_inverse=True)
     order = random.permutation(len(names))
     a, b = shares(len(names), validation, test)
@@ -55,8 +53,6 @@ def _by_group(groups: Any, validation: float, test: float, random: Any) -> Numbe
 
 def _stratified(labels: Any, validation: float, test: float, random: Any) -> Numbers:
     """Each class is split by itself."""
-    if labels is None or labels.ndim != 1:
-        raise DataError("data.split.method is stratified, which needs one class per sample; use random")
     parts: list[list[Any]] = [[], [], []]
     for label in np.unique(labels):
         order = random.permutation(np.flatnonzero(labels == label))

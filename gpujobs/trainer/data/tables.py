@@ -57,6 +57,7 @@ def read(name: str, path: Path, wanted: Wanted, scratch: Path) -> Table:
     with _naming(name, path):
         known, rows = _schema(name, path)
         require(name, wanted.columns, known.names)
+        _refuse_bytes(name, known, wanted.columns)
         twice = [column for column in wanted.columns if known.names.count(column) > 1]
         if twice:
             raise DataError(f"{name}: has several columns named {twice[0]}; expected one of each name")
@@ -64,6 +65,15 @@ def read(name: str, path: Path, wanted: Wanted, scratch: Path) -> Table:
         for piece in _pieces(name, path, wanted):
             reading.add(piece)
         return reading.table()
+
+
+def _refuse_bytes(name: str, known: pa.Schema, columns: Iterable[str]) -> None:
+    for column in columns:
+        if not is_parquet(name) and pa.types.is_binary(known.field(known.get_all_field_indices(column)[0]).type):
+            raise DataError(
+                f"{name}: column {column} holds bytes that are not UTF-8; expected text in UTF-8: convert it with "
+                "iconv"
+            )
 
 
 def columns(name: str, path: Path) -> dict[str, bool]:
@@ -120,7 +130,9 @@ def require(name: str, columns: Iterable[str], known: Sequence[str]) -> None:
         near = get_close_matches(column, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         some = ", ".join(known[:SHOWN]) + (", ..." if len(known) > SHOWN else "")
-        raise DataError(f"{name}: has no column {column}{hint} (it has {some})")
+        other = [sign for sign in (";", "\t", "|") if len(known) == 1 and sign in known[0]]
+        apart = f": its columns are separated by {other[0]!r}; expected commas" if other else ""
+        raise DataError(f"{name}: has no column {column}{hint} (it has {some}){apart}")
 
 
 class _Reading:
