@@ -37,7 +37,87 @@ class Submission:
                 return answer
         raise ProtocolError("the daemon asks for data files again and again; see its log.")
 
-    def _describe(source: str) -> dict[str, Any]:
+    def _describe(self, needs: Mapping[str, Sequence[str]], in_place: Mapping[str, Sequence[str]]) -> None:
+        problems = []
+        for file in self.files:
+            for written in needs.get(file["path"], ()):
+                source = _data_source(file["path"], written)
+                try:
+                    if source not in self._described:
+                        self._described[source] = _describe(source)
+                    stays = written in in_place.get(file["path"], ())
+                    place = str(Path(source).absolute()) if stays else None
+                    file["data"][written] = {**self._described[source], "in_place": place}
+                except OSError as error:
+                    problems.append(Problem(file["path"], None, _data_problem(written, source, error)))
+                except ValueError as error:
+                    problems.append(Problem(file["path"], None, f"data file {written}: {error}."))
+        if problems:
+            raise JobFileError(problems)
+
+    def _upload(self, client: Client, missing: Sequence[str]) -> None:
+        sources = {entry["sha256"]: source for source, entry in self._described.items()}
+        for sha256 in missing:
+            if sha256 not in sources:
+                raise ProtocolError(f"the daemon asks for data {sha256[:12]}, which no job file names.")
+            with open_regular(sources[sha256]) as file:
+                client.put(f"/v1/data/{sha256}", file, os.fstat(file.fileno()).st_size)
+
+
+def read_job_files(paths: Sequence[str]) -> Submission:
+    """Raises JobFileError with every problem of every file."""
+    files, problems = [], []
+    for path in paths:
+        text, problem = _read(path)
+        if problem is None:
+            files.append({"path": path, "text": text, "data": {}})
+        else:
+            problems.append(Problem(path, None, problem))
+    if problems:
+        raise JobFileError(problems)
+    return Submission(files)
+
+
+def open_regular(path: str) -> IO[bytes]:
+    """Opens a regular file; O_NONBLOCK so that a named pipe is an error and not a long wait."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(0, "is not a regular file")
+    return file
+
+
+def _read(path: str) -> tuple[str, str | None]:
+    """The file's text, or what is wrong with it."""
+    try:
+        with open_regular(path) as file:
+            content = file.read(MAX_JOB_FILE_BYTES + 1)
+    except FileNotFoundError:
+        return "", "does not exist; expected a job file; check the path."
+    except IsADirectoryError:
+        return "", "is a directory; expected a job file; name the files in it."
+    except PermissionError:
+        return "", f"cannot be read by you; expected read permission; try `chmod u+r {path}`."
+    except OSError as error:
+        return "", f"{error.strerror}; expected a job file; name the file itself."
+    if len(content) > MAX_JOB_FILE_BYTES:
+        return (
+            "",
+            "is larger than 1 MiB; expected a job file; data belongs in a file of its own, under `data`.",
+        )
+    if not content.strip():
+        return "", "is empty; expected a job file; `gpujobs schema` says what goes into one."
+    try:
+        return content.decode("utf-8-sig"), None
+    except UnicodeDecodeError as error:
+        return "", f"is not UTF-8 at byte {error.start}; expected a text file; convert it with iconv."
+
+
+def _data_source(job_file: str, written: str) -> str:
+    return os.path.normpath(Path(job_file).parent / Path(written).expanduser())
+
+
+def _describe(source: str) -> dict[str, Any]:
     """Raises ValueError where the file's ends are not those of the format that its name says."""
     import hashlib
 

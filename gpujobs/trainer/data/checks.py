@@ -30,7 +30,9 @@ def check_shapes(raw: Arrays, samples: Samples, expected: Mapping[str, tuple[int
 
 
 def _form(shape: tuple[int | None, ...]) -> str:
-    return "shape (" + ", ".join("any" if n is None else str(n) for n in shape) + ("," * (len(shape) == 1)) + ")"
+    return (
+        "shape (" + ", ".join("any" if n is None else str(n) for n in shape) + ("," * (len(shape) == 1)) + ")"
+    )
 
 
 def check_inputs(raw: Arrays, samples: Samples, heads: Mapping[str, Head]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from gpujobs.trainer.failures import DataError
 
-PIECE_BYTES = 16 << 20
+PIECE_BYTES = 1 << 20
 """What is looked at once, where all of an array is."""
 
 MAPPED_SHARE = 0.25
@@ -91,7 +91,7 @@ def gib(size: int) -> str:
 
 
 def pieces(begin: int, end: int, row_bytes: int) -> Iterator[slice]:
-    """Slices of rows that follow each other, each of some 16 MiB."""
+    """Slices of rows that follow each other, each of some 1 MiB."""
     rows = max(1, PIECE_BYTES // max(1, row_bytes))
     return (slice(first, min(first + rows, end)) for first in range(begin, end, rows))
 

@@ -72,11 +72,11 @@ def _series_together(path: str, data: Mapping[str, Any], table: tables.Table) ->
     by = _sequence_column(data) or data.get("group")
     if by is None:
         return table
-    codes = table.words[by].codes
+    codes, names = table.words[by].codes, table.words[by].names
     absent = int((codes < 0).sum())
     if absent:
         raise DataError(f"{path}: column {by}: has no value in {absent} rows; expected one in each")
-    if len(begins(codes)) == len(np.unique(codes)):
+    if len(begins(codes)) == len(names):
         return table
     order = np.argsort(codes, kind="stable")
     for column in range(table.values.shape[1]):  # one at a time: a table may fill the memory

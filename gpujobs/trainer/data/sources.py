@@ -123,5 +123,11 @@ def _forecast_of_itself(found: Arrays) -> Arrays:
     names = tuple(f"{name}[{column}]" for column in columns)
     called = {name: found.called[name], "y": found.called[name]}
     return replace(
-        found, inputs={name: series}, features=names, y_columns=columns, target_names=names, targets={}, called=called
+        found,
+        inputs={name: series},
+        features=names,
+        y_columns=columns,
+        target_names=names,
+        targets={},
+        called=called,
     )

@@ -19,7 +19,12 @@ from gpujobs.trainer.data.memory import allocate
 from gpujobs.trainer.data.raw import Coded
 from gpujobs.trainer.failures import DataError
 
-BLOCK_BYTES = 16 << 20
+INFERRED_BYTES = 4 << 20
+"""The beginning of a csv file, by which the types of its columns are told."""
+
+BLOCK_BYTES = 1 << 20
+"""Of a csv file, read at once; pyarrow holds some dozens of them."""
+
 PIECE_ROWS = 1 << 16
 SHOWN = 20
 
@@ -62,14 +67,17 @@ def read(name: str, path: Path, wanted: Wanted, scratch: Path) -> Table:
         if twice:
             raise DataError(f"{name}: has several columns named {twice[0]}; expected one of each name")
         reading = _Reading(name, wanted, _lines(path) if rows is None else rows, scratch)
-        for piece in _pieces(name, path, wanted):
+        for piece in _pieces(name, path, wanted, known):
             reading.add(piece)
+        pa.default_memory_pool().release_unused()
         return reading.table()
 
 
 def _refuse_bytes(name: str, known: pa.Schema, columns: Iterable[str]) -> None:
     for column in columns:
-        if not is_parquet(name) and pa.types.is_binary(known.field(known.get_all_field_indices(column)[0]).type):
+        if not is_parquet(name) and pa.types.is_binary(
+            known.field(known.get_all_field_indices(column)[0]).type
+        ):
             raise DataError(
                 f"{name}: column {column} holds bytes that are not UTF-8; expected text in UTF-8: convert it with "
                 "iconv"
@@ -87,6 +95,8 @@ def _naming(name: str, path: Path) -> Iterator[None]:
     """What pyarrow raises, as DataError that names the file and the column."""
     try:
         yield
+    except MemoryError:  # pyarrow's is one of its own exceptions too
+        raise
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"{name}: {_explained(' '.join(str(error).split()), name, path)}") from error
     except OSError as error:
@@ -112,10 +122,22 @@ def _explained(text: str, name: str, path: Path) -> str:
 def _schema(name: str, path: Path) -> tuple[pa.Schema, int | None]:
     """The columns and, where the file says so, the number of rows."""
     if is_parquet(name):
-        with paparquet.ParquetFile(path) as file:
+        with _open_parquet(path) as file:
             return file.schema_arrow, file.metadata.num_rows
-    with _open_csv(path, {}) as reader:
-        return reader.schema, None
+    try:
+        with _open_csv(_beginning(path), INFERRED_BYTES, {}) as reader:
+            return reader.schema, None
+    except pa.ArrowInvalid:  # it may end within a field that is quoted
+        with _open_csv(path, INFERRED_BYTES, {}) as reader:
+            return reader.schema, None
+
+
+def _beginning(path: Path) -> pa.BufferReader:
+    """As many whole lines as fit; a stream of the whole file would read far ahead."""
+    with path.open("rb") as file:
+        content = file.read(INFERRED_BYTES)
+    whole = content.rfind(b"\n") + 1
+    return pa.BufferReader(content[:whole] if len(content) == INFERRED_BYTES and whole else content)
 
 
 def is_parquet(name: str) -> bool:
@@ -177,24 +199,28 @@ class _Reading:
         return Table(self._values[: self._at], self._wanted.numbers, words, time)
 
 
-def _pieces(name: str, path: Path, wanted: Wanted) -> Iterator[pa.RecordBatch]:
+def _pieces(name: str, path: Path, wanted: Wanted, known: pa.Schema) -> Iterator[pa.RecordBatch]:
     if is_parquet(name):
-        with paparquet.ParquetFile(path) as file:
+        with _open_parquet(path) as file:
             yield from file.iter_batches(PIECE_ROWS, columns=wanted.columns, use_threads=False)
         return
-    types: Mapping[str, Any] = dict.fromkeys(wanted.numbers, pa.float64()) | dict.fromkeys(
-        wanted.words, pa.string()
-    )
-    with _open_csv(path, types, wanted.columns) as reader:
+    types = {column: known.field(column).type for column in wanted.columns}
+    types |= dict.fromkeys(wanted.numbers, pa.float64()) | dict.fromkeys(wanted.words, pa.string())
+    with _open_csv(path, BLOCK_BYTES, types) as reader:
         yield from reader
 
 
-def _open_csv(path: Path, types: Mapping[str, Any], columns: Sequence[str] = ()) -> Any:
+def _open_parquet(path: Path) -> Any:
+    return paparquet.ParquetFile(path, pre_buffer=False, buffer_size=BLOCK_BYTES)
+
+
+def _open_csv(source: Any, block_bytes: int, types: Mapping[str, Any]) -> Any:
+    """Of the columns with a type; all, with the types that they seem to have, where none is given."""
     return pacsv.open_csv(
-        path,
-        read_options=pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
+        source,
+        read_options=pacsv.ReadOptions(use_threads=False, block_size=block_bytes),
         convert_options=pacsv.ConvertOptions(
-            column_types=types, include_columns=list(columns), strings_can_be_null=True
+            column_types=types, include_columns=list(types), strings_can_be_null=True
         ),
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from gpujobs.trainer.data import scaling, splits
 from gpujobs.trainer.data.gaps import cut, without_missing
+from gpujobs.trainer.data.memory import pieces
 from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, begins
 from gpujobs.trainer.data.rows import Mapped, Rows
 from gpujobs.trainer.data.samples import Samples
@@ -103,13 +104,17 @@ class Windowed:
         if settings["method"] == "chronological":
             return self._chronological(settings)
         samples = self.samples
-        numbers = samples.at(np.arange(len(samples)))
-        groups = None if self.raw.group is None else self.raw.group.codes[self.index.starts(numbers)]
+        groups = self._groups() if settings["method"] == "group" else None
         parts = splits.split(settings, len(samples), labels=labels, groups=groups, times=None)
         if self.window["stride"] < self.target[1] and settings["method"] != "group":
             print("Windows overlap: with this split, training sees rows that validation and test have too; "
                   "method: chronological keeps them apart.")  # fmt: skip
         return {name: replace(self, numbers=samples.at(positions)) for name, positions in parts.items()}
+
+    def _groups(self) -> Any:
+        assert self.raw.group is not None
+        numbers = self.samples.at(np.arange(len(self.samples)))
+        return self.raw.group.codes[self.index.starts(numbers)]
 
     def _chronological(self, settings: Mapping[str, Any]) -> dict[str, Windowed]:
         spans = splits.chronological_spans(self.series, self.segments, self.target[0], settings)
@@ -150,7 +155,10 @@ class Windowed:
         """The rows that the windows see between `first` and `end`, or those that scaling may see."""
         if self.numbers is None or self.fitted is not self.segments:
             return self.fitted
-        return covered(self.index.starts(self.numbers) + first, end - first)
+        is_start: Any = np.zeros(len(self.raw), bool)
+        for some in pieces(0, len(self.numbers), 8):
+            is_start[self.index.starts(self.numbers[some]) + first] = True
+        return covered(is_start, end - first)
 
 
 def assemble(
@@ -200,10 +208,18 @@ def _steps(rows: WindowRows) -> Rows:
     return Mapped(rows, lambda taken: taken[:, :, 0], (rows.length,))
 
 
-def covered(starts: Any, length: int) -> Any:
-    """The (first, end) rows of spans of `length` rows, those that touch or overlap as one. `starts` rise."""
-    starts = np.unique(starts)
-    apart: Any = np.flatnonzero(starts[1:] > starts[:-1] + length) + 1
-    firsts = np.concatenate([[0], apart])
-    lasts: Any = np.append(apart - 1, len(starts) - 1)
-    return np.stack([starts[firsts], starts[lasts] + length], axis=1)
+def covered(is_start: Any, length: int) -> Any:
+    """The (first, end) rows of spans of `length` rows that begin where `is_start`; those that touch or overlap
+    are one."""
+    firsts, ends, last = [], [], -length - 1
+    for some in pieces(0, len(is_start), 8):
+        starts = np.flatnonzero(is_start[some]) + some.start
+        if len(starts) == 0:
+            continue
+        before = np.append(last, starts[:-1])
+        apart = starts > before + length
+        firsts.append(starts[apart])
+        ends.append(before[apart] + length)
+        last = starts[-1]
+    begin, end = np.concatenate(firsts), np.append(np.concatenate(ends)[1:], last + length)
+    return np.stack([begin, end], axis=1)

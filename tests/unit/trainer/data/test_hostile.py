@@ -1,6 +1,8 @@
 """Data files that cannot be used: each is refused, saying which file, which array or column, what was found and
 what was expected. What the job file alone shows is refused earlier: see tests/hostile."""
 
+# ruff: noqa: E501 - a case on each line
+
 from __future__ import annotations
 
 import io
