@@ -216,10 +216,10 @@ def covered(is_start: Any, length: int) -> Any:
         starts = np.flatnonzero(is_start[some]) + some.start
         if len(starts) == 0:
             continue
-        before = np.append(last, starts[:-1])
+        before: Any = np.append(last, starts[:-1])
         apart = starts > before + length
         firsts.append(starts[apart])
         ends.append(before[apart] + length)
         last = starts[-1]
-    begin, end = np.concatenate(firsts), np.append(np.concatenate(ends)[1:], last + length)
-    return np.stack([begin, end], axis=1)
+    ending = [ends[0][1:], *ends[1:], [last + length]]
+    return np.stack([np.concatenate(firsts), np.concatenate(ending)], axis=1)
