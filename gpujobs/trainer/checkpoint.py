@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from gpujobs.trainer import stateful
 from gpujobs.trainer.failures import NanLossError
 
 FILE = "checkpoint.npz"
@@ -29,11 +30,13 @@ class Position:
 
 
 def variables(model: keras.Model) -> list[Any]:
-    """All variables, those of seeds, optimizer and metrics too; the same order for the same job file.
+    """All variables, those of seeds, optimizer, metrics and carried states too; the same order for the same
+    job file.
 
     The metrics' exist once a step has run.
     """
-    every = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
+    states = stateful.variables(model)
+    every = [*model.variables, *model.optimizer.variables, *model.metrics_variables, *states]
     return list({id(variable): variable for variable in every}.values())
 
 

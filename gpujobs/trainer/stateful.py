@@ -82,7 +82,7 @@ class States:
     """The states of a model's stateful layers."""
 
     def __init__(self, model: keras.Model) -> None:
-        self._variables = [state for layer in _recurrent(model) for state in _flat(layer.states)]
+        self._variables = variables(model)
 
     def reset(self, rows: Any) -> None:
         """Sets the states of these rows, a bool for each of the batch, to zero."""
@@ -99,6 +99,11 @@ class States:
     def put_back(self, values: list[Any]) -> None:
         for variable, value in zip(self._variables, values, strict=True):
             variable.assign(value)
+
+
+def variables(model: keras.Model) -> list[Any]:
+    """The states of the stateful layers, which Keras does not count among the model's variables."""
+    return [state for layer in _recurrent(model) for state in _flat(layer.states)]
 
 
 def _recurrent(model: keras.Model) -> Iterator[Any]:
