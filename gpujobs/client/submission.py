@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from gpujobs import formats
 from gpujobs.client.api import CHUNK_BYTES, Client
 from gpujobs.errors import JobFileError, Problem, ProtocolError
 
@@ -49,6 +50,8 @@ class Submission:
                     file["data"][written] = {**self._described[source], "in_place": place}
                 except OSError as error:
                     problems.append(Problem(file["path"], None, _data_problem(written, source, error)))
+                except ValueError as error:
+                    problems.append(Problem(file["path"], None, f"data file {written}: {error}."))
         if problems:
             raise JobFileError(problems)
 
@@ -115,13 +118,18 @@ def _data_source(job_file: str, written: str) -> str:
 
 
 def _describe(source: str) -> dict[str, Any]:
+    """Raises ValueError where the file's ends are not those of the format that its name says."""
     import hashlib
 
-    digest, size = hashlib.sha256(), 0
+    digest, size, head, tail = hashlib.sha256(), 0, b"", b""
     with open_regular(source) as file:
         while piece := file.read(CHUNK_BYTES):
             digest.update(piece)
+            head = head or piece[: formats.HEAD_BYTES]
+            tail = (tail + piece)[-formats.TAIL_BYTES :]
             size += len(piece)
+    if wrong := formats.problem(source, head, tail):
+        raise ValueError(wrong)
     return {"sha256": digest.hexdigest(), "bytes": size}
 
 

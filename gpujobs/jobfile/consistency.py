@@ -246,14 +246,28 @@ def _task(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
 
 
 def implied_task(job: Mapping[str, Any]) -> str | None:
-    """By the loss: classification, or regression (forecasting where windows are cut). None: several outputs."""
-    loss = job["training"]["loss"]
-    name = loss if isinstance(loss, str) else next(iter(loss))
+    """By the loss: classification (labelling where each step has a label), or regression (forecasting where
+    windows are cut). None: several outputs."""
     if outputs_of(job)[1:]:
         return None
-    if any(word in name.lower() for word in ("crossentropy", "hinge", "dice", "tversky", "circle")):
-        return "classification"
+    if is_for_classes(job["training"]["loss"]):
+        each = (job["data"].get("sequence") or {}).get("label") == "each"
+        return "labelling" if each else "classification"
     return "forecasting" if job["data"].get("window") else "regression"
+
+
+def task_of_output(job: Mapping[str, Any], output: str) -> str:
+    """The job's task; of one of several outputs classification or regression, as its loss says."""
+    task: str | None = job.get("task") or implied_task(job)
+    if task is not None:
+        return task
+    return "classification" if is_for_classes(job["training"]["loss"][output]) else "regression"
+
+
+def is_for_classes(loss: Any) -> bool:
+    """`loss`: a name, or {Name: {arguments}}."""
+    name = loss if isinstance(loss, str) else next(iter(loss))
+    return any(word in name.lower() for word in ("crossentropy", "hinge", "dice", "tversky", "circle"))
 
 
 def _metric_names(metrics: Iterable[Any]) -> list[str]:

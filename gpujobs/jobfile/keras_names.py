@@ -111,12 +111,7 @@ class KerasCheck:
         return self.named("losses", value, path)
 
     def metrics(self, value: list[Any], path: Path) -> list[Any]:
-        return [self._metric(metric, (*path, index)) for index, metric in enumerate(value)]
-
-    def _metric(self, value: Any, path: Path) -> Any:
-        if isinstance(value, str) and value in catalogue()["losses"]["ids"]:
-            return value  # Keras takes any loss function as a metric too
-        return self.named("metrics", value, path)
+        return [self.named("metrics", metric, (*path, index)) for index, metric in enumerate(value)]
 
     def optimizer(self, value: Any, path: Path) -> Any:
         """As {Name: {arguments}}, whichever way it was written."""

@@ -10,9 +10,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from gpujobs.jobfile.consistency import Found, cross_checks, source_checks
+from gpujobs.jobfile.data_checks import data_checks
 from gpujobs.jobfile.keras_names import MAX_HINTS, KerasCheck, nearest
 from gpujobs.jobfile.reader import Path, describe, dotted
 from gpujobs.jobfile.schema import JobFile, PredictionFile, Unreadable
+from gpujobs.jobfile.training_checks import training_checks
 
 
 def validate(tree: dict[str, Any]) -> tuple[dict[str, Any], Found]:
@@ -36,6 +38,8 @@ def validate(tree: dict[str, Any]) -> tuple[dict[str, Any], Found]:
     problems += keras.problems
     if not problems:
         problems += cross_checks(resolved)
+    if not problems:
+        problems += [*data_checks(resolved), *training_checks(resolved)]
         resolved = _tidied(resolved)
     return resolved, problems
 

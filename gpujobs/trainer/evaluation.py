@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from gpujobs.trainer.data import Part, Preprocessing, Samples, classes
-from gpujobs.trainer.data.rows import RaggedRows, WindowRows
-from gpujobs.trainer.data.windowed import Windowed
+from gpujobs.trainer.data.memory import pieces
+from gpujobs.trainer.data.rows import RaggedRows, Rows
+from gpujobs.trainer.data.windowed import Windowed, two
 
 Figures = dict[str, float]
+CHUNK_BYTES = 1 << 16
 
 
-def evaluate(
-    part: str, predicted: Mapping[str, Any], task: str, train_y: Any, baselines: Mapping[str, Any]
-) -> dict[str, Any]:
-    """`predicted`: the arrays of predictions.npz, with y_true. `train_y`: what the training part expects.
+def evaluate(predicted: Mapping[str, Any], constant: Any, forecasts: Mapping[str, Any]) -> dict[str, Any]:
+    """The model and naive forecasts of one output. `predicted`: its arrays of predictions.npz, with y_true.
 
-    `baselines`: forecasts of the shape of y_true by name, beside those that need no more than train_y.
+    `constant`: what the training part makes one say always. `forecasts`: others by name, of y_true's shape.
     """
-    classes = "y_class" in predicted
+    is_class = "y_class" in predicted
     truth = predicted["y_true"]
-    figures = class_figures if classes else number_figures
+    figures = class_figures if is_class else number_figures
     weights = _there(predicted, truth)
-    model = figures(truth, predicted["y_class" if classes else "y_pred"], weights)
-    naive = {name: figures(truth, forecast, weights) for name, forecast in baselines.items()}
-    constant, what = (majority(train_y, task), "majority class") if classes else (_mean(train_y), "mean")
-    naive[what] = figures(truth, np.broadcast_to(constant, truth.shape), weights)
-    key, sign = ("accuracy", 1.0) if classes else ("mae", -1.0)
+    model = figures(truth, predicted["y_class" if is_class else "y_pred"], weights)
+    naive = {}
+    for name, forecast in forecasts.items():
+        known = np.where(np.isnan(forecast), constant, forecast).reshape(truth.shape)
+        naive[name] = figures(truth, known, weights)
+    always = "majority class" if is_class else "mean"
+    naive[always] = figures(truth, np.broadcast_to(constant, truth.shape), weights)
+    key, sign = ("accuracy", 1.0) if is_class else ("mae", -1.0)
     best = max(naive, key=lambda name: sign * naive[name][key])
     return {
-        "part": part,
-        "samples": len(truth),
         "model": model,
         "baselines": naive,
         "metric": key,
@@ -63,71 +64,78 @@ def number_figures(truth: Any, predicted: Any, weights: Any) -> Figures:
     return {"mae": float(np.abs(error).mean()), "rmse": float(np.sqrt(np.square(error).mean()))}
 
 
-def majority(train_y: Any, task: str) -> Any:
-    """The most frequent class; of multi-label each label's more frequent value."""
-    if task == "multilabel":
-        return (train_y.mean(axis=0) > 0.5).astype(np.int64)
-    labels, counts = np.unique(train_y, return_counts=True)
-    return labels[counts.argmax()]
+def constant(train: Part, target: str, task: str, learned: Preprocessing) -> Any:
+    """What always to say, in the user's terms: the most frequent class, of multi-label each label's more frequent
+    value; of numbers the mean."""
+    samples = train.truth
+    rows = samples.targets[target]
+    if task not in ("classification", "labelling"):
+        mean = _mean(samples, rows)
+        return (mean > 0.5).astype(np.int64) if task == "multilabel" else mean
+    labels = np.concatenate([*_labels(samples, rows)])
+    found, counts = np.unique(labels, return_counts=True)
+    most = found[counts.argmax()].astype(np.int64)
+    return learned.classes[target].decode(most) if target in learned.classes else most
 
 
-def _mean(train_y: Any) -> Any:
-    return np.asarray(train_y, np.float64).mean(axis=0)
+def _chunks(samples: Samples, rows: Rows) -> Iterator[Any]:
+    """The targets, some at a time, those of sequences' steps one after the other."""
+    for some in pieces(0, len(samples), CHUNK_BYTES):
+        numbers = samples.at(np.arange(some.start, some.stop))
+        yield rows.values[rows.steps(numbers)] if isinstance(rows, RaggedRows) else rows.take(numbers)
 
 
-def series_baselines(windowed: Windowed, samples: Samples, season: int | None) -> dict[str, Any]:
-    """Last value, and the value a season before, of each step ahead; shape (samples, horizon, columns)."""
+def _labels(samples: Samples, rows: Rows) -> Iterator[Any]:
+    for y in _chunks(samples, rows):
+        yield (y.argmax(axis=-1) if classes.is_one_hot(y) else y).reshape(-1)
+
+
+def _mean(samples: Samples, rows: Rows) -> Any:
+    total, count = np.zeros(()), 0
+    for y in _chunks(samples, rows):
+        total, count = total + y.sum(axis=0, dtype=np.float64), count + len(y)
+    return total / count
+
+
+def series_forecasts(windowed: Windowed, target: str, season: int | None) -> dict[str, Any]:
+    """The last value seen, and the one a season before, for each step ahead: shape (samples, horizon, columns).
+
+    Where the series does not go back a season, the last value stands for it; NaN where that is missing."""
     first, end = windowed.target
-    if windowed.raw.y_columns is None:
-        ((_, y),) = windowed.raw.targets.items()
-        columns = None
-    else:
-        ((_, y),) = windowed.raw.inputs.items()
-        columns = windowed.raw.y_columns
-    y = y if y.ndim == 2 else y.reshape(len(y), -1)
-    numbers = samples.at(np.arange(len(samples)))
-
-    def taken(offset: int, length: int) -> Any:
-        return WindowRows(y, columns, windowed.index, offset, length).take(numbers)
-
-    last = np.repeat(taken(first - 1, 1), end - first, axis=1)
-    found = {"last value": last}
-    if season and season <= first:
-        steps = [first + step - season * (1 + step // season) for step in range(end - first)]
-        found["a season before"] = np.concatenate([taken(step, 1) for step in steps], axis=1)
+    if first == 0:
+        return {}
+    y, columns = _series(windowed, target)
+    samples = windowed.samples
+    starts = windowed.index.starts(samples.at(np.arange(len(samples))))
+    last = starts[:, None] + np.full(end - first, first - 1)
+    found = {"last value": y[last][..., columns]}
+    if season:
+        steps = np.arange(end - first)
+        rows = starts[:, None] + first + steps - season * (1 + steps // season)
+        begin = windowed.series[:, 0]
+        begin = begin[np.searchsorted(begin, starts, side="right") - 1][:, None]
+        found["a season before"] = y[np.where(rows < begin, last, rows)][..., columns]
     return found
 
 
-def squeezed(found: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
-    return {name: forecast.reshape(shape) for name, forecast in found.items()}
+def _series(windowed: Windowed, target: str) -> tuple[Any, Any]:
+    """The table with the target, and its columns there."""
+    if windowed.raw.y_columns is None:
+        return two(windowed.raw.targets[target]), slice(None)
+    ((_, table),) = windowed.raw.inputs.items()
+    return table, list(windowed.raw.y_columns)
 
 
-def train_targets(train: Part, learned: Preprocessing, predicted: Mapping[str, Any]) -> Any:
-    """What the training part expects, in the terms and of the row shape of `predicted`."""
-    samples = train.truth
-    ((name, rows),) = samples.targets.items()
-    if isinstance(rows, RaggedRows):
-        chosen = samples.at(np.arange(len(samples)))
-        y = np.concatenate([rows.values[rows.begins[n] : rows.begins[n] + rows.lengths[n]] for n in chosen])
-    else:
-        y = samples.target(name)
-    if "y_class" not in predicted:
-        return y.reshape(len(y), *predicted["y_true"].shape[1:])
-    if classes.is_one_hot(y) and y.ndim > predicted["y_true"].ndim:
-        y = y.argmax(axis=-1)
-    elif y.ndim > predicted["y_true"].ndim:
-        y = y.reshape(y.shape[:-1])
-    known = learned.classes.get(name)
-    is_multilabel = learned.task == "multilabel"
-    return known.decode(y.astype(np.int64)) if known is not None and not is_multilabel else y
+def describe(evaluated: Mapping[str, Any]) -> list[str]:
+    """A line for each output: `On the test part (120 samples): accuracy 0.93, better than ...`."""
+    head = f"On the {evaluated['part']} part ({evaluated['samples']} samples)"
+    if "outputs" not in evaluated:
+        return [f"{head}: {_described(evaluated)}"]
+    return [f"{head}, {name}: {_described(one)}" for name, one in evaluated["outputs"].items()]
 
 
-def describe(evaluated: Mapping[str, Any]) -> str:
-    """One line: `On the test part (120 samples): accuracy 0.93; majority class 0.41`."""
+def _described(evaluated: Mapping[str, Any]) -> str:
     key = evaluated["metric"]
     others = ", ".join(f"{name} {figures[key]:.4g}" for name, figures in evaluated["baselines"].items())
     verdict = "better" if evaluated["better_than_baseline"] else "NOT better"
-    return (
-        f"On the {evaluated['part']} part ({evaluated['samples']} samples): {key} {evaluated['model'][key]:.4g}, "
-        f"{verdict} than naive forecasts ({others})"
-    )
+    return f"{key} {evaluated['model'][key]:.4g}, {verdict} than naive forecasts ({others})"

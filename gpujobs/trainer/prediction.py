@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from gpujobs.jobfile.consistency import is_for_classes
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.data import Preprocessing, Samples
 from gpujobs.trainer.data.rows import RaggedRows
@@ -21,8 +22,18 @@ def predict(model: keras.Model, samples: Samples, batch_size: int) -> Any:
     count = len(samples)
     begins = range(0, max(count, 1), batch_size)
     outputs = backend.predictor(model, len(begins))
-    parts = [outputs(samples.x(np.arange(begin, min(begin + batch_size, count)))) for begin in begins]
+    parts = [
+        keras.tree.map_structure(
+            _float32, outputs(samples.x(np.arange(begin, min(begin + batch_size, count))))
+        )
+        for begin in begins
+    ]
     return keras.tree.map_structure(lambda *some: np.concatenate(some), *parts)
+
+
+def _float32(tensor: Any) -> Any:
+    """numpy cannot write the halves of mixed precision so that others can read them."""
+    return np.asarray(tensor).astype(np.float32, copy=False)
 
 
 def arrays(
@@ -49,6 +60,12 @@ def arrays(
     return result
 
 
+def only(found: Mapping[str, Any], output: str) -> dict[str, Any]:
+    """The arrays of one of several outputs, as if it were the only one."""
+    own = {key: f"{key}_{output}" for key in ("y_pred", "y_class", "y_true")} | {"lengths": "lengths"}
+    return {key: found[name] for key, name in own.items() if name in found}
+
+
 def _of_output(
     name: str, y_pred: Any, y_true: Any, learned: Preprocessing, loss: str, horizon: int | None
 ) -> dict[str, Any]:
@@ -58,7 +75,10 @@ def _of_output(
         names = _named(learned.classes, name)
         if y_true is not None:
             found["y_true"] = true_classes(y_true, found["y_class"])
-        if names is not None and task != "multilabel":
+        if task == "multilabel":
+            labels = learned.target_names if names is None else names.names
+            return {**found, "classes": np.asarray(labels)} if labels else found
+        if names is not None:
             found = {key: value if key == "y_pred" else names.decode(value) for key, value in found.items()}
             found["classes"] = np.asarray(names.names)
         return found
@@ -77,7 +97,7 @@ def _named(by_target: Mapping[str, Any], output: str) -> Any:
 def output_task(task: str, loss: str) -> str:
     if task != "several":
         return task
-    return "classification" if "crossentropy" in loss else "regression"
+    return "classification" if is_for_classes(loss) else "regression"
 
 
 def in_units(y_pred: Any, scale: Any, y_true: Any, horizon: int | None) -> Any:
@@ -160,9 +180,9 @@ def summary(result: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _first(values: Any) -> list[Any]:
-    """20 values: one of each sample, or, where a sample has several, those of the first samples."""
+    """20 values: one of each sample, or, where a sample has several, those of the first samples; None for NaN."""
     listed: list[Any] = values.reshape(-1)[:SHOWN].tolist()
-    return listed
+    return [None if value != value else value for value in listed]
 
 
 def _accuracy(result: Mapping[str, np.ndarray]) -> float:

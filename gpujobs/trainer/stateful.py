@@ -11,7 +11,6 @@ import numpy as np
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.backends.states import states_of
 from gpujobs.trainer.data import Samples
-from gpujobs.trainer.data.windowed import Windowed
 from gpujobs.trainer.failures import DataError
 
 
@@ -52,33 +51,32 @@ def strips(samples: Samples, batch_size: int, file: str, *, is_series: bool) -> 
         )
     else:
         positions = positions.reshape(-1, batch_size)
-    resets: Any = np.zeros(positions.shape, bool)
-    resets[0] = True
-    series = _series(samples)
-    if series is not None:
-        resets[1:] |= series[positions[1:]] != series[positions[:-1]]
+    resets: Any = np.ones(positions.shape, bool)
+    resets[1:] = ~_continues(samples, positions[:-1], positions[1:], is_series=is_series)
     return Strips(positions, resets)
 
 
 def chains(samples: Samples, batch_size: int, *, is_series: bool) -> list[Any]:
     """The samples that continue each other, as arrays of positions: for predictions, one pass over each."""
-    count, series = len(samples), _series(samples)
+    count = len(samples)
     rows = (
         [np.arange(count)] if is_series else [np.arange(row, count, batch_size) for row in range(batch_size)]
     )
     found = []
     for row in rows:
-        cuts: Any = [] if series is None else np.flatnonzero(series[row[1:]] != series[row[:-1]]) + 1
+        cuts: Any = np.flatnonzero(~_continues(samples, row[:-1], row[1:], is_series=is_series)) + 1
         found += [chain for chain in np.split(row, cuts) if len(chain)]
     return found
 
 
-def is_series(assembled: Any) -> bool:
-    return isinstance(assembled, Windowed)
-
-
-def _series(samples: Samples) -> Any:
-    return None if samples.series is None else samples.all_of(samples.series)
+def _continues(samples: Samples, before: Any, after: Any, *, is_series: bool) -> Any:
+    """bool: whether the samples at `after` go on where those at `before` end: they are of one series, and no
+    window between them was left out."""
+    one, other = samples.at(before), samples.at(after)
+    same: Any = np.ones(one.shape, bool)
+    if samples.series is not None:
+        same &= samples.series.take(one) == samples.series.take(other)
+    return same & (other == one + 1) if is_series else same
 
 
 class States:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from gpujobs.jobfile.consistency import is_stateful, outputs_of
+from gpujobs.jobfile.consistency import is_stateful, outputs_of, task_of_output
 from gpujobs.model import utc_now
 from gpujobs.trainer import building, checkpoint, evaluation, files, outputs, prediction, stateful
 from gpujobs.trainer.backends import active as backend
@@ -21,7 +21,8 @@ from gpujobs.trainer.backends import configure
 from gpujobs.trainer.data import Part, Prepared, Preprocessing, prepare
 from gpujobs.trainer.data.prepare import apply, inline, read_assembled
 from gpujobs.trainer.data.rows import RaggedRows
-from gpujobs.trainer.data.targets import class_weights, shaped
+from gpujobs.trainer.data.targets import Output, shaped
+from gpujobs.trainer.data.weights import class_weights
 from gpujobs.trainer.data.windowed import Windowed
 from gpujobs.trainer.fitting import Fit, Messages, Sets, StopFlag
 from gpujobs.trainer.patience import kept_epoch
@@ -71,14 +72,20 @@ def _is_masked(prepared: Prepared) -> bool:
 
 def sets_of(spec: Spec, prepared: Prepared, model: keras.Model) -> Sets:
     """The training and validation parts with targets as the loss wants them."""
-    task, training = prepared.preprocessing.task, spec.jobfile["training"]
-    output_shapes = outputs_by_name(spec, model)
-    losses = building.losses(spec.jobfile, list(output_shapes))
+    training, learned = spec.jobfile["training"], prepared.preprocessing
+    shapes_by_name = outputs_by_name(spec, model)
+    losses = building.losses(spec.jobfile, list(shapes_by_name))
+    outputs = {
+        name: Output(task_of_output(spec.jobfile, name), shape, losses[name])
+        for name, shape in shapes_by_name.items()
+    }
     ready = {
-        name: shaped(part.samples, output_shapes, losses, task, part.file)
+        name: shaped(part.samples, outputs, part.assembled.raw, learned.classes)
         for name, part in prepared.parts.items()
     }
-    train, validation = class_weights(training.get("class_weight"), ready["train"]), ready.get("validation")
+    known, output = next(iter(learned.classes.values()), None), next(iter(outputs.values()))
+    train = class_weights(training.get("class_weight"), ready["train"], output, known)
+    validation = ready.get("validation")
     if not is_stateful(spec.jobfile):
         return Sets(train, validation)
     batch_size = int(training["batch_size"])
@@ -108,6 +115,7 @@ class Trained:
     model: Any
     learned: Preprocessing
     parts: Mapping[str, Part]
+    _predicted: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def batch_size(self) -> int:
@@ -117,6 +125,12 @@ class Trained:
     def horizon(self) -> int | None:
         window = self.spec.jobfile["data"].get("window")
         return int(window["horizon"]) if window else None
+
+    def predicted_part(self, name: str) -> dict[str, Any]:
+        """As `predicted`, of one of the parts: once, however often it is asked for."""
+        if name not in self._predicted:
+            self._predicted[name] = self.predicted(self.parts[name])
+        return self._predicted[name]
 
     def predicted(self, part: Part) -> dict[str, Any]:
         """The arrays of predictions.npz for a part."""
@@ -173,7 +187,8 @@ def predict_all(trained: Trained) -> dict[str, Any]:
     for number, entry in enumerate(trained.spec.jobfile.get("predict") or []):
         name = entry["name"]
         part = part_of(trained, entry)
-        arrays = trained.predicted(part)
+        source = entry.get("source")
+        arrays = dict(trained.predicted_part(source) if source else trained.predicted(part))
         states: dict[str, Any] = {}
         for layer in entry.get("states") or ():
             states |= prediction.states(trained.model, layer, part.samples, trained.batch_size)
@@ -198,28 +213,38 @@ def part_of(trained: Trained, entry: Mapping[str, Any]) -> Part:
         return inline(trained.spec, entry["values"], trained.learned)
     return apply(
         trained.spec,
-        read_assembled(trained.spec, entry, trained.learned.task, needs_y=False),
+        read_assembled(trained.spec, entry, trained.learned, needs_y=False),
         trained.learned,
     )
 
 
-def evaluate(trained: Trained) -> dict[str, Any] | None:
-    """The model beside naive forecasts, on the best part there is. None where there are several outputs."""
-    task = trained.learned.task
-    if task == "several":
-        return None
+def evaluate(trained: Trained) -> dict[str, Any]:
+    """The model beside naive forecasts, on the best part there is."""
     name = next(name for name in ("test", "validation", "train") if name in trained.parts)
-    part = trained.parts[name]
-    arrays = trained.predicted(part)
-    baselines: dict[str, Any] = {}
-    if isinstance(part.assembled, Windowed) and "y_class" not in arrays:
-        season = trained.spec.jobfile["data"].get("season")
-        found = evaluation.series_baselines(part.assembled, part.truth, season)
-        baselines = evaluation.squeezed(found, arrays["y_true"].shape)
-    train_y = evaluation.train_targets(trained.parts["train"], trained.learned, arrays)
-    evaluated = evaluation.evaluate(name, arrays, task, train_y, baselines)
-    print(evaluation.describe(evaluated), flush=True)
+    arrays = trained.predicted_part(name)
+    targets = list(trained.parts[name].truth.targets)
+    found = {target: _evaluated(trained, name, target, arrays) for target in targets}
+    head = {"part": name, "samples": len(trained.parts[name].samples)}
+    if len(found) == 1:
+        evaluated = {**head, **found[targets[0]]}
+    else:
+        better = all(one["better_than_baseline"] for one in found.values())
+        evaluated = {**head, "outputs": found, "better_than_baseline": better}
+    print("\n".join(evaluation.describe(evaluated)), flush=True)
     return evaluated
+
+
+def _evaluated(trained: Trained, name: str, target: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Of one output; where there are several, its arrays have its name."""
+    part, job = trained.parts[name], trained.spec.jobfile
+    task = task_of_output(job, target)
+    if len(part.truth.targets) > 1:
+        arrays = prediction.only(arrays, target)
+    forecasts: dict[str, Any] = {}
+    if isinstance(part.assembled, Windowed) and "y_class" not in arrays:
+        forecasts = evaluation.series_forecasts(part.assembled, target, job["data"].get("season"))
+    always = evaluation.constant(trained.parts["train"], target, task, trained.learned)
+    return evaluation.evaluate(arrays, always, forecasts)
 
 
 def queue_seconds(spec: Spec) -> float | None:

@@ -66,7 +66,9 @@ def test_out_of_memory(daemon: RunningDaemon) -> None:
 def test_bad_data_is_named(daemon: RunningDaemon) -> None:
     directory = daemon.root / "bad"
     directory.mkdir()
-    (directory / "tutorial.npz").write_bytes(b"PK\3\4 no zip archive")
+    (directory / "tutorial.npz").write_bytes(
+        b"PK\3\4 no zip archive, though it begins and ends as one PK\5\6"
+    )
     from .harness import write_job
 
     (job,) = daemon.submit(write_job(directory, "bad-data"))

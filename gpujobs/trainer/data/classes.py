@@ -11,6 +11,8 @@ import numpy as np
 
 from gpujobs.trainer.failures import DataError
 
+SHOWN = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Classes:
@@ -18,24 +20,41 @@ class Classes:
 
     names: tuple[Any, ...]
 
-    def encode(self, place: str, labels: Any) -> Any:
-        """int64 of the labels' shape; one-hot and multi-label rows, and numbers of named classes, are what they
-        are. Raises DataError for one that is no class."""
-        if labels.ndim > 1 and labels.shape[-1] == len(self.names) and not is_text(labels):
+    @property
+    def are_text(self) -> bool:
+        return any(isinstance(name, str) for name in self.names)
+
+    def encode(self, place: str, labels: Any, words: Sequence[str] | None) -> Any:
+        """The numbers of the classes, of the labels' shape. `words`: what the labels are called, where the file
+        has text; otherwise they are numbers that are names here, or, where names are text, those of the classes.
+        Rows of zeros and ones, one for each class, stay what they are. Raises DataError for what is no class."""
+        if words is not None:
+            return self._numbers(place, list(words))[labels]
+        if labels.dtype.kind == "f" and np.isnan(labels).any():  # what is missing is dealt with elsewhere
+            there, encoded = ~np.isnan(labels), np.full(labels.shape, np.nan, np.float32)
+            encoded[there] = self.encode(place, labels[there], None)
+            return encoded
+        if labels.ndim > 1 and labels.shape[-1] == len(self.names) and is_binary(labels):
             return labels
-        if not is_text(labels) and all(isinstance(name, str) for name in self.names):
-            return require_numbers(place, labels, len(self.names))
-        table = {_key(name): number for number, name in enumerate(self.names)}
-        unique, inverse = np.unique(labels, return_inverse=True)
-        unknown = [label for label in unique.tolist() if _key(label) not in table]
-        if unknown:
-            near = get_close_matches(str(unknown[0]), [str(name) for name in self.names], n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            some = ", ".join(map(str, self.names[:20]))
-            raise DataError(
-                f"{place}: holds the label {unknown[0]!r}, which is no class{hint} (classes: {some})"
-            )
-        return np.array([table[_key(label)] for label in unique.tolist()])[inverse].reshape(labels.shape)
+        if self.are_text:
+            return require_numbers(place, labels, len(self.names), "data.classes has that many names")
+        found, inverse = np.unique(labels, return_inverse=True)
+        return self._numbers(place, found.tolist())[inverse].reshape(labels.shape)
+
+    def number(self, place: str, name: Any) -> int:
+        """Raises DataError for one that is no class, with the nearest that is."""
+        known = [_key(one) for one in self.names]
+        if _key(name) in known:
+            return known.index(_key(name))
+        near = get_close_matches(_key(name), known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        some = ", ".join(known[:SHOWN]) + (", ..." if len(known) > SHOWN else "")
+        raise DataError(
+            f"{place}: holds the label {name!r}, which is no class{hint} (expected any of {some})"
+        )
+
+    def _numbers(self, place: str, found: list[Any]) -> Any:
+        return np.array([self.number(place, name) for name in found], np.int64)
 
     def decode(self, numbers: Any) -> Any:
         return np.asarray(self.names)[numbers]
@@ -46,16 +65,12 @@ def _key(name: Any) -> str:
     return str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
 
 
-def is_text(labels: Any) -> bool:
-    return labels.dtype.kind in "USO"
-
-
-def find(labels: Any, given: Sequence[Any] | None) -> Classes | None:
-    """Those given in the job file; for text the words of the training part in their order; None for numbers,
+def find(given: Sequence[Any] | None, words: Sequence[str] | None) -> Classes | None:
+    """Those given in the job file; for text the words of the training file in their order; None for numbers,
     which are the classes' numbers already."""
     if given is not None:
         return Classes(tuple(given))
-    return Classes(tuple(np.unique(labels).tolist())) if is_text(labels) else None
+    return Classes(tuple(words)) if words is not None else None
 
 
 def is_one_hot(y: Any) -> bool:
@@ -67,20 +82,22 @@ def is_binary(y: Any) -> bool:
     return y.dtype.kind in "fiub" and bool(((y == 0) | (y == 1)).all())
 
 
-def require_numbers(place: str, labels: Any, units: int) -> Any:
-    """int64. Raises DataError where a label is not a whole number from 0 to units - 1."""
+def require_numbers(place: str, labels: Any, count: int, why: str) -> Any:
+    """int64. Raises DataError where a label is not a whole number from 0 to count - 1."""
     whole = labels.astype(np.int64)
-    if (whole != labels).any() or whole.min() < 0 or whole.max() >= max(units, 2):
+    if (whole != labels).any() or whole.min() < 0 or whole.max() >= count:
+        wrong = int(((whole != labels) | (whole < 0) | (whole >= count)).sum())
         raise DataError(
-            f"{place}: holds labels {labels.min()} to {labels.max()}; expected integers from 0 to "
-            f"{max(units, 2) - 1}, as the last layer has {units} unit{'s' if units > 1 else ''}; data.classes "
-            "can name them"
+            f"{place}: holds labels {labels.min():g} to {labels.max():g}, of which {wrong} are no class; expected "
+            f"integers from 0 to {count - 1}, as {why}"
         )
     return whole
 
 
 def require_several(place: str, labels: Any) -> None:
     """Raises DataError where the training part has one class only: there is nothing to tell apart."""
+    if is_one_hot(labels):
+        labels = labels.argmax(axis=-1)
     found = np.unique(labels)
     if len(found) < 2:
         raise DataError(

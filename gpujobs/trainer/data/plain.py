@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpujobs.trainer.data import missing, splits
+from gpujobs.trainer.data.memory import allocate, pieces, row_bytes
 from gpujobs.trainer.data.raw import Arrays
-from gpujobs.trainer.data.rows import ArrayRows
-from gpujobs.trainer.data.samples import CHUNK, Samples
+from gpujobs.trainer.data.rows import ArrayRows, Mapped, Rows
+from gpujobs.trainer.data.samples import Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,10 @@ class Plain:
     samples: Samples
 
     def split(self, settings: Mapping[str, Any], labels: Any) -> dict[str, Plain]:
-        of = {"groups": _chosen(self.raw.group, self), "times": _chosen(self.raw.time, self)}
-        parts = splits.split(settings, len(self.samples), labels=labels, **of)
+        chosen = self.samples.at(np.arange(len(self.samples)))
+        groups = None if self.raw.group is None else self.raw.group.codes[chosen]
+        times = None if self.raw.time is None else self.raw.time[chosen]
+        parts = splits.split(settings, len(self.samples), labels=labels, groups=groups, times=times)
         return {name: replace(self, samples=self.samples.only(numbers)) for name, numbers in parts.items()}
 
     def first(self, count: int) -> tuple[Plain, Plain]:
@@ -39,59 +43,67 @@ class Plain:
         return self._pieces(self.samples.targets[name])
 
     def _pieces(self, rows: Any) -> Callable[[], Iterable[Any]]:
-        def pieces() -> Iterable[Any]:
-            for begin in range(0, len(self.samples), CHUNK):
-                positions = np.arange(begin, min(begin + CHUNK, len(self.samples)))
-                taken = rows.take(self.samples.at(positions))
+        def found() -> Iterable[Any]:
+            for some in pieces(0, len(self.samples), row_bytes(rows.values)):
+                taken = rows.take(self.samples.at(np.arange(some.start, some.stop)))
                 yield taken.reshape(-1, taken.shape[-1] if taken.ndim > 1 else 1)
 
-        return pieces
+        return found
 
 
-def _chosen(values: Any, plain: Plain) -> Any:
-    return None if values is None else values[plain.samples.at(np.arange(len(plain.samples)))]
-
-
-def assemble(raw: Arrays, handling: str, tokens: frozenset[str]) -> Plain:
+def assemble(raw: Arrays, handling: str, tokens: Iterable[str], scratch: Path) -> Plain:
     """`tokens`: the inputs that are ids, which stay integers. Raises DataError for values that are missing."""
     inputs = dict(raw.inputs)
     keep: Any = np.ones(len(raw), bool)
     for name, x in inputs.items():
-        place = f"{raw.file}: array {name}"
-        if handling == "error":
-            missing.refuse(place, x)
-            continue
-        missing.refuse_infinite(place, x)
-        wrong = missing.rows_with(x)
-        if handling == "drop":
-            keep &= ~wrong
-        elif wrong.any():
-            inputs[name] = _filled(x, wrong)
+        gaps = _gaps(raw, name, x, handling)
+        if handling == "fill" and gaps.any() and x.ndim > 2:  # facts have no step before to take a value from
+            inputs[name] = _filled(x, gaps, scratch)
+        else:
+            keep &= ~gaps
     for name, y in raw.targets.items():
-        wrong = missing.rows_with(y)
-        if handling != "drop":
-            missing.refuse(f"{raw.file}: array {name}", y)
-        keep &= ~wrong
+        keep &= ~_gaps(raw, name, y, handling)
     if not keep.all():
         print(
             f"{raw.file}: {int((~keep).sum())} of {len(keep)} samples have missing values and are left out."
         )
-    targets = {name: ArrayRows(y, y.dtype) for name, y in raw.targets.items()}
-    dtypes = {name: np.int32 if name in tokens else np.float32 for name in inputs}
     samples = Samples(
-        {name: ArrayRows(x, dtypes[name]) for name, x in inputs.items()},
-        targets,
+        {name: ArrayRows(x, np.int32 if name in tokens else np.float32) for name, x in inputs.items()},
+        {name: ArrayRows(y, y.dtype) for name, y in raw.targets.items()},
         len(raw),
         None if keep.all() else np.flatnonzero(keep),
-        None if raw.weight is None else ArrayRows(raw.weight, np.float32),
-        {key: ArrayRows(one, one.dtype) for key, one in (("time", raw.time), ("group", raw.group)) if one is not None},
-        None if raw.group is None else ArrayRows(raw.group, raw.group.dtype),
-    )  # fmt: skip
+        None if raw.weight is None else ArrayRows(raw.weight),
+        _labels(raw),
+        None if raw.group is None else ArrayRows(raw.group.codes, raw.group.codes.dtype),
+    )
     return Plain(raw, samples)
 
 
-def _filled(x: Any, wrong: Any) -> Any:
-    filled = np.array(x)
-    for sample in np.flatnonzero(wrong):
-        missing.fill_forward(filled[sample].reshape(len(filled[sample]), -1))
-    return filled
+def _gaps(raw: Arrays, name: str, values: Any, handling: str) -> Any:
+    """Which samples have values missing. Raises DataError where that is an error."""
+    refuse = missing.refuse if handling == "error" else missing.refuse_infinite
+    refuse(lambda: raw.place(name), values)
+    return np.zeros(len(values), bool) if handling == "error" else missing.rows_with(values)
+
+
+def _labels(raw: Arrays) -> dict[str, Rows]:
+    """What people ask for with a prediction."""
+    labels: dict[str, Rows] = {}
+    if raw.time is not None:
+        labels["time"] = ArrayRows(raw.time, raw.time.dtype)
+    if raw.group is not None:
+        codes = raw.group.codes
+        labels["group"] = Mapped(ArrayRows(codes, codes.dtype), raw.group.decode)
+    return labels
+
+
+def _filled(x: Any, gaps: Any, scratch: Path) -> Any:
+    """In place, or, where the file itself is mapped, in a copy: within each sample, step after step."""
+    if not x.flags.writeable:
+        copy = allocate(x.shape, np.float32, scratch)
+        for some in pieces(0, len(x), row_bytes(x)):
+            copy[some] = x[some]
+        x = copy
+    for sample in np.flatnonzero(gaps):
+        missing.fill_forward(x[sample].reshape(len(x[sample]), -1))
+    return x

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from gpujobs.jobfile.consistency import implied_task, layers_of
+from gpujobs.jobfile.consistency import implied_task, task_of_output
 from gpujobs.trainer.data import classes, plain, ragged, scaling, sources, splits, windowed
+from gpujobs.trainer.data.checks import check_inputs, check_shapes
+from gpujobs.trainer.data.heads import heads, names_of
 from gpujobs.trainer.data.plain import Plain
 from gpujobs.trainer.data.preprocessing import Preprocessing
 from gpujobs.trainer.data.ragged import Ragged
-from gpujobs.trainer.data.raw import Arrays
+from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays
 from gpujobs.trainer.data.rows import Mapped, RaggedRows, Rows
 from gpujobs.trainer.data.samples import Samples
 from gpujobs.trainer.data.windowed import Windowed
@@ -21,11 +21,13 @@ from gpujobs.trainer.failures import DataError
 from gpujobs.trainer.spec import Spec
 
 Assembled = Plain | Windowed | Ragged
+Named = Mapping[str, classes.Classes]
+"""The classes of each output whose labels are not numbers already."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`samples`: scaled, with encoded classes. `truth`: the same in original units."""
+    """`samples`: scaled. `truth`: the same in original units."""
 
     samples: Samples
     truth: Samples
@@ -51,36 +53,26 @@ class Prepared:
 def prepare(spec: Spec) -> Prepared:
     """Raises DataError, naming file and array or column."""
     data, task = spec.jobfile["data"], task_of(spec)
-    assembled = {"train": read_assembled(spec, data["train"], task, needs_y=True)}
+    raw = sources.read(spec, data["train"], task, needs_y=True)
+    named = _named(spec, raw)
+    assembled = {"train": _assemble(spec, raw, task, named)}
     for part in ("validation", "test"):
         if data.get(part):
-            assembled[part] = read_assembled(spec, data[part], task, needs_y=True)
-    raw = assembled["train"].raw
-    found = {
-        name: classes.find(y, data.get("classes")) for name, y in raw.targets.items() if _is_class(task, y)
-    }
-    assembled |= _split(spec, assembled, found)
-    preprocessing = Preprocessing(
+            assembled[part] = _read(spec, data[part], task, named, needs_y=True)
+    assembled |= _split(spec, assembled)
+    train = assembled["train"]
+    learned = Preprocessing(
         task=task,
-        x={
-            name: _fitted(data, "x", assembled["train"].x_pieces(name))
-            for name in _scaled_inputs(spec, assembled)
-        },
-        y=_fitted_targets(spec, assembled["train"], task),
-        classes={name: one for name, one in found.items() if one is not None},
+        x=_fitted_inputs(spec, train),
+        y=_fitted_targets(spec, train),
+        classes=named,
         features=raw.features,
         target_names=raw.target_names,
+        shapes={name: rows.row_shape for name, rows in train.samples.inputs.items()},
     )
-    parts = {part: apply(spec, one, preprocessing) for part, one in assembled.items()}
-    if task in ("classification", "labelling"):
-        _require_several(parts["train"])
-    return Prepared(parts, preprocessing)
-
-
-def _require_several(train: Part) -> None:
-    for name, rows in train.truth.targets.items():
-        y = rows.values if isinstance(rows, RaggedRows) else train.truth.target(name)
-        classes.require_several(f"{train.file}: {name}", y)
+    parts = {part: apply(spec, one, learned) for part, one in assembled.items()}
+    _require_several(spec, parts["train"])
+    return Prepared(parts, learned)
 
 
 def task_of(spec: Spec) -> str:
@@ -89,57 +81,52 @@ def task_of(spec: Spec) -> str:
     return str(job.get("task") or implied_task(job) or "several")
 
 
-def read_assembled(spec: Spec, source: Mapping[str, Any], task: str, *, needs_y: bool) -> Assembled:
-    return _assemble(spec, sources.read(spec, source, task, needs_y=needs_y), task)
+def _named(spec: Spec, raw: Arrays) -> Named:
+    given = spec.jobfile["data"].get("classes")
+    names = [name for name in raw.targets if task_of_output(spec.jobfile, name) in CLASS_TASKS]
+    found = {name: classes.find(given, raw.words.get(name)) for name in names}
+    return {name: one for name, one in found.items() if one is not None}
 
 
-def _assemble(spec: Spec, raw: Arrays, task: str) -> Assembled:
-    data = spec.jobfile["data"]
+def read_assembled(
+    spec: Spec, source: Mapping[str, Any], learned: Preprocessing, *, needs_y: bool
+) -> Assembled:
+    """The samples of another file than the job was trained with."""
+    return _read(spec, source, learned.task, learned.classes, needs_y=needs_y)
+
+
+def _read(spec: Spec, source: Mapping[str, Any], task: str, named: Named, *, needs_y: bool) -> Assembled:
+    are_text = any(one.are_text for one in named.values())
+    raw = sources.read(spec, source, task, needs_y=needs_y, are_text=are_text)
+    return _assemble(spec, raw, task, named, is_open=not needs_y)
+
+
+def _assemble(spec: Spec, raw: Arrays, task: str, named: Named, *, is_open: bool = False) -> Assembled:
+    data, scratch = spec.jobfile["data"], spec.paths.work
     handling = data.get("missing", "error")
-    tokens = tokens_of(spec.jobfile)
+    if task != "multilabel":
+        raw = replace(raw, targets={name: _encoded(raw, name, y, named) for name, y in raw.targets.items()})
     if data.get("window"):
-        return windowed.assemble(raw, data["window"], task, handling)
+        return windowed.assemble(raw, data["window"], task, handling, scratch, is_open=is_open)
     if raw.lengths is not None:
         each = (data.get("sequence") or {}).get("label") == "each"
-        return ragged.assemble(raw, task, handling, tokens, padding_of(spec.jobfile), label_each=each)
-    return plain.assemble(raw, handling, tokens)
+        return ragged.assemble(raw, task, handling, heads(spec.jobfile), label_each=each)
+    return plain.assemble(raw, handling, _ids(spec.jobfile), scratch)
 
 
-def tokens_of(job: Mapping[str, Any]) -> frozenset[str]:
-    """The inputs that are ids for an Embedding."""
-    model = job["model"]
-    if not model.get("branches"):
-        return frozenset(
-            {next(iter(sources.names_of(job["data"].get("x", "x"))))} if _embeds(model["layers"]) else ()
-        )
-    return frozenset(
-        name
-        for branch in model["branches"].values()
-        if _embeds(branch["layers"])
-        for name in branch["inputs"]
-    )
+def _encoded(raw: Arrays, name: str, y: Any, named: Named) -> Any:
+    return y if name not in named else named[name].encode(raw.place(name), y, raw.words.get(name))
 
 
-def _embeds(layers: list[Any]) -> bool:
-    return bool(layers) and next(iter(layers[0])) == "Embedding"
-
-
-def padding_of(job: Mapping[str, Any]) -> float:
-    """What Masking skips; an Embedding skips 0."""
-    for _, kind, arguments in layers_of(job):
-        if kind == "Masking":
-            return float(arguments.get("mask_value", 0.0))
-    return 0.0
-
-
-def _is_class(task: str, y: Any) -> bool:
-    return task in ("classification", "multilabel", "labelling") or classes.is_text(y)
+def _ids(job: Mapping[str, Any]) -> Iterable[str]:
+    """The inputs that are ids for an embedding."""
+    return [name for name, head in heads(job).items() if head.ids is not None]
 
 
 # Parts
 
 
-def _split(spec: Spec, assembled: Mapping[str, Assembled], found: Mapping[str, Any]) -> dict[str, Assembled]:
+def _split(spec: Spec, assembled: Mapping[str, Assembled]) -> dict[str, Assembled]:
     train, settings = assembled["train"], spec.jobfile["data"].get("split")
     share = float(spec.jobfile["training"].get("validation_split") or 0.0)
     if settings is None and not share:
@@ -149,74 +136,70 @@ def _split(spec: Spec, assembled: Mapping[str, Assembled], found: Mapping[str, A
         parts: dict[str, Any] = dict(zip(("train", "validation"), train.first(count), strict=True))
         settings = {"validation": share, "test": 0.0}
     else:
-        parts = dict(train.split(settings, _labels(train, settings["method"], found)))
+        parts = dict(train.split(settings, _labels(train, settings["method"])))
     sizes = {name: len(parts[name].samples) if name in parts else 0 for name in splits.PARTS}
-    splits.require_some(sizes, settings)
+    splits.require_some(train.raw.file, sizes, settings)
     return {name: part for name, part in parts.items() if name == "train" or settings[name] > 0}
 
 
-def _labels(train: Assembled, method: str, found: Mapping[str, Any]) -> Any:
-    if method != "stratified" or not found:
+def _labels(train: Assembled, method: str) -> Any:
+    """The class of each sample, for a stratified split."""
+    if method != "stratified":
         return None
-    name = next(iter(found))
+    name = next(iter(train.samples.targets))
     y = train.samples.target(name)
-    return y.argmax(axis=-1) if classes.is_one_hot(y) else y.astype(str) if classes.is_text(y) else y
+    y = y.argmax(axis=-1) if classes.is_one_hot(y) else y
+    if y.ndim > 1:
+        raise DataError(
+            f"{train.raw.place(name)}: has shape {y.shape}, and data.split.method is stratified; expected one class "
+            "for each sample: use random"
+        )
+    return y
 
 
-# Scaling and classes
+def _require_several(spec: Spec, train: Part) -> None:
+    for name, rows in train.samples.targets.items():
+        if task_of_output(spec.jobfile, name) in ("classification", "labelling"):
+            y = rows.values if isinstance(rows, RaggedRows) else train.samples.target(name)
+            classes.require_several(train.assembled.raw.place(name), y)
 
 
-def _scaled_inputs(spec: Spec, assembled: Mapping[str, Assembled]) -> list[str]:
-    if (spec.jobfile["data"].get("scaling") or {}).get("x", "none") == "none":
-        return []
-    return [name for name in assembled["train"].raw.inputs if name not in tokens_of(spec.jobfile)]
+# Scaling
 
 
-def _fitted(data: Mapping[str, Any], which: str, pieces: Any) -> scaling.Scale:
-    return scaling.fit(data["scaling"][which], pieces)
+def _fitted_inputs(spec: Spec, train: Assembled) -> dict[str, scaling.Scale]:
+    """Numbers are scaled; ids are not."""
+    method = (spec.jobfile["data"].get("scaling") or {}).get("x", "none")
+    names = [] if method == "none" else [name for name in train.raw.inputs if name not in _ids(spec.jobfile)]
+    return {name: scaling.fit(method, train.x_pieces(name)) for name in names}
 
 
-def _fitted_targets(spec: Spec, train: Assembled, task: str) -> dict[str, scaling.Scale]:
+def _fitted_targets(spec: Spec, train: Assembled) -> dict[str, scaling.Scale]:
     """Numbers are scaled; classes are not."""
-    data = spec.jobfile["data"]
-    if (data.get("scaling") or {}).get("y", "none") == "none" or task in (
-        "classification",
-        "multilabel",
-        "labelling",
-    ):
-        return {}
-    numeric = [name for name in train.samples.targets if train.raw.y_columns is not None or
-               train.raw.targets[name].dtype.kind == "f"]  # fmt: skip
-    return {name: _fitted(data, "y", train.y_pieces(name)) for name in numeric}
+    method = (spec.jobfile["data"].get("scaling") or {}).get("y", "none")
+    names = [] if method == "none" else list(train.samples.targets)
+    numbers = [name for name in names if task_of_output(spec.jobfile, name) not in CLASS_TASKS]
+    return {name: scaling.fit(method, train.y_pieces(name)) for name in numbers}
 
 
-def apply(spec: Spec, assembled: Assembled, preprocessing: Preprocessing) -> Part:
+def apply(spec: Spec, assembled: Assembled, learned: Preprocessing) -> Part:
     """The samples with what was learned from the training part applied to them."""
-    samples, file = assembled.samples, assembled.raw.file
-    targets = {
-        name: _numbered(rows, preprocessing.classes.get(name), f"{file}: {name}")
-        for name, rows in samples.targets.items()
-    }
-    truth = replace(samples, targets=targets)
+    truth = assembled.samples
+    check_shapes(assembled.raw, truth, learned.shapes)
     done = replace(
         truth,
-        inputs={name: _scaled(rows, preprocessing.x.get(name)) for name, rows in samples.inputs.items()},
-        targets={name: _scaled(rows, preprocessing.y.get(name)) for name, rows in targets.items()},
+        inputs={name: _scaled(rows, learned.x.get(name)) for name, rows in truth.inputs.items()},
+        targets={name: _scaled(rows, learned.y.get(name)) for name, rows in truth.targets.items()},
     )
-    _check_ids(spec, file, assembled)
-    _check_padding(spec, file, done)
+    check_inputs(assembled.raw, done, heads(spec.jobfile))
     return Part(done, truth, assembled)
 
 
-def inline(spec: Spec, values: Any, preprocessing: Preprocessing) -> Part:
+def inline(spec: Spec, values: Any, learned: Preprocessing) -> Part:
     """Samples given as an array, shape (samples, ...), of the model's only input."""
-    ((name, _),) = sources.names_of(spec.jobfile["data"].get("x", "x")).items()
+    ((name, _),) = names_of(spec.jobfile["data"].get("x", "x")).items()
     raw = Arrays("values", {name: values}, {})
-    return apply(spec, plain.assemble(raw, "error", tokens_of(spec.jobfile)), preprocessing)
-
-
-def _numbered(rows: Rows, known: classes.Classes | None, place: str) -> Rows:
-    return rows if known is None else encoded(rows, lambda values: known.encode(place, values))
+    return apply(spec, plain.assemble(raw, "error", _ids(spec.jobfile), spec.paths.work), learned)
 
 
 def _scaled(rows: Rows, scale: scaling.Scale | None) -> Rows:
@@ -225,43 +208,3 @@ def _scaled(rows: Rows, scale: scaling.Scale | None) -> Rows:
     if isinstance(rows, RaggedRows):  # before padding: what stands on the right is not scaled
         return replace(rows, change=scale.apply)
     return Mapped(rows, scale.apply)
-
-
-def encoded(rows: Rows, change: Any) -> Rows:
-    """The rows with every value of what they read from changed at once."""
-    if isinstance(rows, Mapped):
-        return replace(rows, rows=encoded(rows.rows, change))
-    name = "series" if hasattr(rows, "series") else "values"
-    changed = change(np.asarray(getattr(rows, name)))
-    fields = {name: changed} | ({"dtype": changed.dtype} if hasattr(rows, "dtype") else {})
-    return replace(rows, **fields)  # type: ignore[type-var]
-
-
-def _check_ids(spec: Spec, file: str, assembled: Assembled) -> None:
-    """Raises DataError for ids that an Embedding does not have."""
-    for name in tokens_of(spec.jobfile):
-        values = assembled.raw.inputs[name]
-        sizes = [a["input_dim"] for _, kind, a in layers_of(spec.jobfile) if kind == "Embedding"]
-        low, high = int(values.min()), int(values.max())
-        if (values != values.astype(np.int64)).any() or low < 0 or high >= max(sizes):
-            raise DataError(
-                f"{file}: array {name}: holds ids {low} to {high}; expected integers from 0 to {max(sizes) - 1}, "
-                f"as Embedding has input_dim {max(sizes)}"
-            )
-
-
-def _check_padding(spec: Spec, file: str, samples: Samples) -> None:
-    """Raises DataError where a step that is there looks like padding, and would be skipped."""
-    tokens = tokens_of(spec.jobfile)
-    for name, rows in samples.inputs.items():
-        if not isinstance(rows, RaggedRows):
-            continue
-        values = rows.values if rows.change is None else rows.change(rows.values)
-        same = values == rows.padding if name in tokens else (values == rows.padding).all(axis=-1)
-        count = int(same.sum())
-        if count:
-            raise DataError(
-                f"{file}: array {name}: {count} steps are {rows.padding:g} in every feature, which stands for "
-                "padding, and would be skipped; "
-                + ("number the ids from 1" if name in tokens else "choose another mask_value in Masking")
-            )

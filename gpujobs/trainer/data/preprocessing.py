@@ -15,7 +15,8 @@ FILE = "preprocessing.json"
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """`x`, `y`: scales by input and by output. `classes`: by output, where labels were not numbers already."""
+    """`x`, `y`: scales by input and by output. `classes`: by output, where labels were not numbers already.
+    `shapes`: of a sample of each input; None: any length."""
 
     task: str
     x: Mapping[str, Scale] = field(default_factory=dict)
@@ -23,6 +24,7 @@ class Preprocessing:
     classes: Mapping[str, Classes] = field(default_factory=dict)
     features: tuple[str, ...] = ()
     target_names: tuple[str, ...] = ()
+    shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -32,6 +34,7 @@ class Preprocessing:
             "classes": {name: list(one.names) for name, one in self.classes.items()},
             "features": list(self.features),
             "target": list(self.target_names),
+            "shapes": {name: list(shape) for name, shape in self.shapes.items()},
         }
 
 
@@ -43,4 +46,5 @@ def from_json(value: Mapping[str, Any]) -> Preprocessing:
         {name: Classes(tuple(names)) for name, names in value["classes"].items()},
         tuple(value["features"]),
         tuple(value["target"]),
+        {name: tuple(shape) for name, shape in value["shapes"].items()},
     )

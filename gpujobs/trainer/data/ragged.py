@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from gpujobs.trainer.data import missing, splits
-from gpujobs.trainer.data.raw import Arrays
-from gpujobs.trainer.data.rows import ArrayRows, RaggedRows, Rows, StepMask
-from gpujobs.trainer.data.samples import CHUNK, Samples
+from gpujobs.trainer.data.heads import Head
+from gpujobs.trainer.data.memory import pieces, row_bytes
+from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, Coded
+from gpujobs.trainer.data.rows import ArrayRows, Mapped, RaggedRows, Rows, StepWeights
+from gpujobs.trainer.data.samples import Samples
+from gpujobs.trainer.data.windows import columns
 from gpujobs.trainer.failures import DataError
 
 
@@ -25,11 +28,13 @@ class Ragged:
 
     def split(self, settings: Mapping[str, Any], labels: Any) -> dict[str, Ragged]:
         chosen = self.samples.at(np.arange(len(self.samples)))
-        groups = None if self.raw.group is None else _per_sequence(self.raw.group, self.begins)[chosen]
-        parts = splits.split(settings, len(self.samples), labels=labels, groups=groups, times=None)
+        groups = None if self.raw.group is None else _first(self.raw.group.codes, self.begins)[chosen]
+        times = None if self.raw.time is None else _first(self.raw.time, self.begins)[chosen]
+        parts = splits.split(settings, len(self.samples), labels=labels, groups=groups, times=times)
         return {name: replace(self, samples=self.samples.only(numbers)) for name, numbers in parts.items()}
 
     def first(self, count: int) -> tuple[Ragged, Ragged]:
+        """The first `count` sequences, and the rest."""
         everything = np.arange(len(self.samples))
         one, two = self.samples.only(everything[:count]), self.samples.only(everything[count:])
         return replace(self, samples=one), replace(self, samples=two)
@@ -41,85 +46,99 @@ class Ragged:
         return self._pieces(self.samples.targets[name])
 
     def _pieces(self, rows: Any) -> Callable[[], Iterable[Any]]:
-        def pieces() -> Iterable[Any]:
-            for begin in range(0, len(self.samples), CHUNK):
-                numbers = self.samples.at(np.arange(begin, min(begin + CHUNK, len(self.samples))))
-                if isinstance(rows, RaggedRows):
-                    steps = np.concatenate(
-                        [np.arange(rows.begins[n], rows.begins[n] + rows.lengths[n]) for n in numbers]
-                    )
-                    yield rows.values[steps].reshape(len(steps), -1)
-                else:
-                    yield rows.take(numbers).reshape(len(numbers), -1)
+        values = rows.values
+        width = row_bytes(values)
+        if isinstance(rows, RaggedRows):
+            width *= int(rows.lengths.mean())
 
-        return pieces
+        def found() -> Iterable[Any]:
+            for some in pieces(0, len(self.samples), width):
+                numbers = self.samples.at(np.arange(some.start, some.stop))
+                taken = values[rows.steps(numbers)] if isinstance(rows, RaggedRows) else rows.take(numbers)
+                yield taken.reshape(len(taken), -1)
+
+        return found
 
 
-def assemble(
-    raw: Arrays, task: str, handling: str, tokens: frozenset[str], padding: float, *, label_each: bool
-) -> Ragged:
-    """`padding`: what stands on the right of a sequence. Raises DataError for values that are missing."""
+def assemble(raw: Arrays, task: str, handling: str, heads: Mapping[str, Head], *, label_each: bool) -> Ragged:
+    """Raises DataError for values that are missing."""
     lengths = np.asarray(raw.lengths, np.int64)
     begins = np.cumsum(lengths) - lengths
     keep: Any = np.ones(len(lengths), bool)
     inputs: dict[str, Rows] = {}
     for name, values in raw.inputs.items():
-        steps = _concatenated(values, lengths)
-        if raw.x_columns is not None:
-            steps = steps[:, list(raw.x_columns)]
-        steps, gaps = _handled(f"{raw.file}: {name}", steps, begins, lengths, handling)
+        inputs[name], gaps = _input(raw, name, values, begins, lengths, handling, heads.get(name, Head()))
         keep &= ~gaps
-        is_token = name in tokens
-        if not is_token and steps.ndim == 1:
-            steps = steps[:, None]
-        inputs[name] = RaggedRows(steps, begins, lengths, padding, np.int32 if is_token else np.float32)
-    targets = {
-        name: _target(raw, name, y, begins, lengths, each=label_each or task == "labelling")
-        for name, y in _targets(raw).items()
-    }
-    weight: Rows | None = (
-        None if raw.weight is None else ArrayRows(_per_sequence(raw.weight, begins), np.float32)
-    )
-    if any(isinstance(one, RaggedRows) for one in targets.values()):
-        weight = StepMask(lengths)
-    labels: dict[str, Rows] = {}
-    for key, values in (("time", raw.time), ("group", raw.group)):
-        if values is not None:
-            labels[key] = ArrayRows(_per_sequence(values, begins), values.dtype)
+    each = label_each or task == "labelling"
+    targets = {}
+    for name, y in _targets(raw).items():
+        targets[name] = (
+            _each(raw, name, y, begins, lengths) if each else _one(raw, name, y, begins, lengths, task)
+        )
+        keep &= ~_without_target(raw, name, targets[name], handling)
     if not keep.all():
         print(
             f"{raw.file}: {int((~keep).sum())} of {len(keep)} sequences have missing values and are left out."
         )
     numbers = None if keep.all() else np.flatnonzero(keep)
-    return Ragged(raw, Samples(inputs, targets, len(lengths), numbers, weight, labels), begins)
+    weight = _weights(raw, begins, lengths, is_per_step=each and bool(targets))
+    return Ragged(raw, Samples(inputs, targets, len(lengths), numbers, weight, _labels(raw, begins)), begins)
 
 
-def _concatenated(values: Any, lengths: Any) -> Any:
+def _input(
+    raw: Arrays, name: str, values: Any, begins: Any, lengths: Any, handling: str, head: Head
+) -> tuple[Rows, Any]:
+    """The input's rows, and which sequences have values missing that were not filled."""
+    if is_static(raw, values, head):
+        return ArrayRows(values), _gaps(raw, name, values, handling)
+    steps = columns(concatenated(values, lengths), raw.x_columns)
+    steps, gaps = _handled(raw, name, steps, begins, lengths, handling)
+    if head.ids is not None:
+        return RaggedRows(steps, begins, lengths, head.padding, np.int32), gaps
+    return RaggedRows(steps if steps.ndim > 1 else steps[:, None], begins, lengths, head.padding), gaps
+
+
+def is_static(raw: Arrays, values: Any, head: Head) -> bool:
+    """Whether an input beside the sequences has facts about each, shape (sequences, facts)."""
+    is_one_each = len(values) == len(raw.lengths) and values.ndim == 2
+    return len(raw.inputs) > 1 and is_one_each and head.ids is None
+
+
+def concatenated(values: Any, lengths: Any) -> Any:
     """Padded sequences, shape (samples, steps, ...), one after the other without their padding."""
-    if len(values) == lengths.sum() and (values.ndim < 2 or len(values) != len(lengths)):
+    if len(values) == lengths.sum() and (values.ndim < 3 or len(values) != len(lengths)):
         return values
     return values[np.arange(values.shape[1]) < lengths[:, None]]
 
 
-def _handled(place: str, steps: Any, begins: Any, lengths: Any, handling: str) -> tuple[Any, Any]:
+def _handled(raw: Arrays, name: str, steps: Any, begins: Any, lengths: Any, handling: str) -> tuple[Any, Any]:
     """The steps, and which sequences have missing values that were not filled."""
+    wrong = _gaps(raw, name, steps, handling)
     none: Any = np.zeros(len(lengths), bool)
-    if handling == "error":
-        missing.refuse(place, steps)
-        return steps, none
-    missing.refuse_infinite(place, steps)
-    wrong = missing.rows_with(steps)
     if not wrong.any():
         return steps, none
     gaps = np.add.reduceat(wrong.astype(np.int64), begins) > 0
     if handling == "drop":
-        return np.nan_to_num(steps), gaps
+        return steps, gaps
     filled = np.array(steps)
     for number in np.flatnonzero(gaps):
-        missing.fill_forward(
-            filled[begins[number] : begins[number] + lengths[number]].reshape(lengths[number], -1)
-        )
+        rows = slice(begins[number], begins[number] + lengths[number])
+        missing.fill_forward(filled[rows].reshape(lengths[number], -1))
     return filled, none
+
+
+def _gaps(raw: Arrays, name: str, values: Any, handling: str) -> Any:
+    """Which rows have values missing. Raises DataError where that is an error."""
+    refuse = missing.refuse if handling == "error" else missing.refuse_infinite
+    refuse(lambda: _place(raw, name, values), values)
+    return np.zeros(len(values), bool) if handling == "error" else missing.rows_with(values)
+
+
+def _place(raw: Arrays, name: str, steps: Any) -> str:
+    if not raw.features or name in raw.targets:
+        return raw.place(name)
+    wrong = [raw.features[n] for n in range(steps.shape[1]) if any(missing.count(steps[:, n]))]
+    return f"{raw.file}: column{'s' if len(wrong) > 1 else ''} {', '.join(wrong)}"
 
 
 def _targets(raw: Arrays) -> dict[str, Any]:
@@ -129,25 +148,67 @@ def _targets(raw: Arrays) -> dict[str, Any]:
     return {"y": values[:, list(raw.y_columns)]}
 
 
-def _target(raw: Arrays, name: str, y: Any, begins: Any, lengths: Any, *, each: bool) -> Rows:
-    """One per step, or one per sequence: that of its last step, which a class may not differ from."""
-    if not each:
-        if len(y) == len(lengths):
-            return ArrayRows(y, y.dtype)
-        last = y[begins + lengths - 1]
-        if y.dtype.kind in "USOiub" and (np.repeat(last, lengths, axis=0) != y).any():
+def _one(raw: Arrays, name: str, y: Any, begins: Any, lengths: Any, task: str) -> Rows:
+    """One label for a sequence: that of its last step, from which a class may not differ before."""
+    if len(y) == len(lengths):
+        return ArrayRows(y, y.dtype)
+    last = y[begins + lengths - 1]
+    if task in CLASS_TASKS:
+        differs = np.repeat(last, lengths, axis=0) != y
+        count = len(np.unique(np.searchsorted(begins, np.flatnonzero(differs), side="right")))
+        if count:
             raise DataError(
-                f"{raw.file}: {name}: differs within a sequence; expected one label for each, or say "
-                "data.sequence.label: each"
+                f"{raw.place(name)}: differs within {count} of {len(lengths)} sequences; expected one label for "
+                "each, or say task: labelling"
             )
-        return ArrayRows(last, y.dtype)
-    steps = _concatenated(y, lengths)
-    if len(steps) != lengths.sum():
+    return ArrayRows(last, y.dtype)
+
+
+def _each(raw: Arrays, name: str, y: Any, begins: Any, lengths: Any) -> Rows:
+    """A label for each step."""
+    is_padded = y.ndim > 1 and len(y) == len(lengths) and y.shape[1] >= lengths.max()
+    if len(y) != lengths.sum() and not is_padded:
         raise DataError(
-            f"{raw.file}: array {name}: has shape {y.shape}; expected a label for each of {lengths.sum()} steps"
+            f"{raw.place(name)}: has shape {y.shape}; expected a label for each of {lengths.sum()} steps, as the "
+            "task is labelling"
         )
+    steps = concatenated(y, lengths)
     return RaggedRows(steps, begins, lengths, 0, steps.dtype)
 
 
-def _per_sequence(values: Any, begins: Any) -> Any:
+def _without_target(raw: Arrays, name: str, rows: Any, handling: str) -> Any:
+    """Which sequences lack a target. Raises DataError where that is an error."""
+    wrong = _gaps(raw, name, rows.values, handling)
+    return np.add.reduceat(wrong, rows.begins) > 0 if isinstance(rows, RaggedRows) else wrong
+
+
+def _weights(raw: Arrays, begins: Any, lengths: Any, *, is_per_step: bool) -> Rows | None:
+    """Of sequences, or of steps: then those that are padding have none."""
+    weight = raw.weight
+    if not is_per_step:
+        return None if weight is None else ArrayRows(_first(weight, begins))
+    if weight is not None:
+        weight = concatenated(weight, lengths) if weight.ndim > 1 else weight
+        weight = np.repeat(weight, lengths) if len(weight) == len(lengths) else weight
+    return StepWeights(begins, lengths, weight)
+
+
+def _labels(raw: Arrays, begins: Any) -> dict[str, Rows]:
+    """What people ask for with a prediction. The time of a sequence is that of its first step."""
+    labels: dict[str, Rows] = {}
+    if raw.time is not None:
+        times = _first(raw.time, begins)
+        labels["time"] = ArrayRows(times, times.dtype)
+    for key, named in (("group", raw.group), ("sequence", raw.sequence)):
+        if named is not None:
+            labels[key] = _named(Coded(_first(named.codes, begins), named.names))
+    return labels
+
+
+def _named(named: Coded) -> Rows:
+    return Mapped(ArrayRows(named.codes, named.codes.dtype), named.decode)
+
+
+def _first(values: Any, begins: Any) -> Any:
+    """Of each sequence, where there is a value for each step."""
     return values if len(values) == len(begins) else values[begins]

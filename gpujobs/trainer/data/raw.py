@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from gpujobs.trainer.failures import DataError
 from gpujobs.trainer.spec import Spec
 
-CLASSES = ("classification", "multilabel", "labelling")
+CLASS_TASKS = ("classification", "multilabel", "labelling")
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """Names that repeat: row i is called `names[codes[i]]`; without names, `codes[i]`."""
+
+    codes: Any
+    names: Any = None
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def decode(self, codes: Any) -> Any:
+        return codes if self.names is None else self.names[codes]
+
+    def only(self, rows: Any) -> Coded:
+        return Coded(self.codes[rows], self.names)
 
 
 @dataclass(frozen=True, slots=True)
 class Arrays:
     """The content of one file.
 
-    `inputs`, `targets`: arrays by name, one row per sample, or, of a `series`, one row per time step.
+    `inputs`, `targets`: arrays of numbers by name, one row per sample, or, of a `series`, one per time step.
     `lengths`: of the sequences, which are then concatenated in `inputs`, or padded to one length.
+    `words`: of the targets that are text, what each of their numbers is called.
     `group`, `time`: of each row; the rows of one series stand together, in time order.
+    `sequence`: what each sequence of a table is called.
     """
 
     file: str
@@ -25,8 +48,13 @@ class Arrays:
     targets: dict[str, Any]
     lengths: Any = None
     weight: Any = None
-    group: Any = None
+    group: Coded | None = None
     time: Any = None
+    sequence: Coded | None = None
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    called: Mapping[str, str] = field(default_factory=dict)
+    """What the file calls an input or a target, such as `array x2` or `column load`."""
+
     features: tuple[str, ...] = ()
     x_columns: tuple[int, ...] | None = None
     """The columns of the only input that are features; None: all."""
@@ -39,6 +67,51 @@ class Arrays:
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values()))) if self.lengths is None else len(self.lengths)
 
+    def place(self, name: str) -> str:
+        """An input or a target, for messages."""
+        return f"{self.file}: {self.called.get(name, f'array {name}')}"
+
+    def column(self, number: int) -> str:
+        """The name of a column of the only input of a table."""
+        named = dict(zip(self.x_columns or range(len(self.features)), self.features, strict=True))
+        named |= dict(zip(self.y_columns or (), self.target_names, strict=False))
+        return named.get(number, str(number))
+
 
 def place(spec: Spec, path: str) -> Path:
     return Path(spec.data[path]["path"])
+
+
+def coded(place: str, values: Any) -> Coded:
+    """Text as codes in the order of its words; integers are codes already. Raises DataError for others."""
+    if values.dtype.kind == "U":
+        names, codes = np.unique(values, return_inverse=True)
+        return Coded(codes.reshape(values.shape).astype(np.int32), names)
+    if values.dtype.kind not in "iub":
+        raise DataError(f"{place}: has dtype {values.dtype}; expected integers or text")
+    return Coded(values)
+
+
+def begins(codes: Any) -> Any:
+    """The first row of each run of one code."""
+    if len(codes) == 0:
+        return np.zeros(0, np.int64)
+    return np.concatenate([[0], np.flatnonzero(codes[1:] != codes[:-1]) + 1])
+
+
+def require_order(place: str, time: Any, codes: Any) -> None:
+    """Raises DataError where time does not go forward within a series. `codes` tell series apart, or None."""
+    if time.dtype.kind in "mMf" and (time != time).any():
+        raise DataError(f"{place}: has no time in {int((time != time).sum())} rows; expected one in each")
+    back = time[1:] <= time[:-1]
+    if codes is not None:
+        back &= codes[1:] == codes[:-1]
+    wrong = np.flatnonzero(back)
+    if len(wrong):
+        row = int(wrong[0]) + 1
+        more = f", and {len(wrong) - 1} more do so" if len(wrong) > 1 else ""
+        raise DataError(
+            f"{place}: its times are out of order: row {row + 1} has {time[row]}, the row before it "
+            f"{time[row - 1]}{more}; expected each later than the one before: sort the file, and name the column "
+            "that tells series apart in data.group"
+        )

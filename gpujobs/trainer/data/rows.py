@@ -35,70 +35,6 @@ class ArrayRows:
 
 
 @dataclass(frozen=True, slots=True)
-class WindowIndex:
-    """Windows of consecutive rows within segments. Segment i has `counts[i]` windows: the first begins at
-    row `first[i]`, each next one `stride` rows later. Three numbers a segment, however many windows."""
-
-    first: Any
-    counts: Any
-    stride: int
-
-    def __len__(self) -> int:
-        return int(self.counts.sum())
-
-    def segments(self, numbers: Any) -> Any:
-        return np.searchsorted(np.cumsum(self.counts), numbers, side="right")
-
-    def starts(self, numbers: Any) -> Any:
-        """The first row of each window."""
-        if len(self.counts) == 1:
-            return self.first[0] + np.asarray(numbers) * self.stride
-        segment = self.segments(numbers)
-        before = np.cumsum(self.counts) - self.counts
-        return self.first[segment] + (np.asarray(numbers) - before[segment]) * self.stride
-
-
-@dataclass(frozen=True, slots=True)
-class WindowRows:
-    """`length` rows of a series, shape (series rows, columns), from `offset` after each window's start."""
-
-    series: Any
-    columns: Any
-    """The columns' numbers; None: all of them."""
-
-    index: WindowIndex
-    offset: int
-    length: int
-    dtype: Any = np.float32
-
-    @property
-    def row_shape(self) -> tuple[int | None, ...]:
-        width = self.series.shape[1] if self.columns is None else len(self.columns)
-        return (self.length, width)
-
-    def take(self, numbers: Any) -> Any:
-        rows = self.index.starts(numbers)[:, None] + np.arange(self.offset, self.offset + self.length)
-        taken = self.series[rows] if self.columns is None else self.series[rows[:, :, None], self.columns]
-        return taken.astype(self.dtype, copy=False)
-
-
-@dataclass(frozen=True, slots=True)
-class StepRows:
-    """One row of a series, or of a column, for each window: that `offset` after the window's start."""
-
-    series: Any
-    index: WindowIndex
-    offset: int
-
-    @property
-    def row_shape(self) -> tuple[int | None, ...]:
-        return tuple(self.series.shape[1:])
-
-    def take(self, numbers: Any) -> Any:
-        return self.series[self.index.starts(numbers) + self.offset]
-
-
-@dataclass(frozen=True, slots=True)
 class RaggedRows:
     """Sequences of different length, concatenated: row i is `values[begins[i] : begins[i] + lengths[i]]`.
 
@@ -116,32 +52,45 @@ class RaggedRows:
     def row_shape(self) -> tuple[int | None, ...]:
         return (None, *self.values.shape[1:])
 
-    def take(self, numbers: Any) -> Any:
+    def steps(self, numbers: Any) -> Any:
+        """The numbers of all steps of these sequences, one after the other."""
         lengths = self.lengths[numbers]
-        longest = int(self.lengths.max())  # of all, so that every batch has one shape and is traced once
-        steps = np.arange(longest)
-        is_there = steps < lengths[:, None]
-        taken = self.values[(self.begins[numbers][:, None] + steps)[is_there]]
+        return np.repeat(self.begins[numbers] - (np.cumsum(lengths) - lengths), lengths) + np.arange(
+            lengths.sum()
+        )
+
+    def take(self, numbers: Any) -> Any:
+        taken = self.values[self.steps(numbers)]
         if self.change is not None:
             taken = self.change(taken)
-        batch = np.full((len(lengths), longest, *taken.shape[1:]), self.padding, self.dtype)
+        is_there = there(self.lengths, numbers)
+        batch = np.full((*is_there.shape, *taken.shape[1:]), self.padding, self.dtype)
         batch[is_there] = taken
         return batch
 
 
-@dataclass(frozen=True, slots=True)
-class StepMask:
-    """Weights of sequences' steps: 1 where there is one, 0 on the right of it."""
+def there(lengths: Any, numbers: Any) -> Any:
+    """bool, shape (sequences, steps): false on the right of a sequence. As long as the longest of all sequences,
+    so that every batch has one shape and is traced once."""
+    return np.arange(int(lengths.max())) < lengths[numbers][:, None]
 
+
+@dataclass(frozen=True, slots=True)
+class StepWeights:
+    """Weights of sequences' steps: 1, or as `values` (of all steps, concatenated) has them; 0 for padding."""
+
+    begins: Any
     lengths: Any
+    values: Any = None
 
     @property
     def row_shape(self) -> tuple[int | None, ...]:
         return (None,)
 
     def take(self, numbers: Any) -> Any:
-        steps = np.arange(int(self.lengths.max()))
-        return (steps < self.lengths[numbers][:, None]).astype(np.float32)
+        if self.values is None:
+            return there(self.lengths, numbers).astype(np.float32)
+        return RaggedRows(self.values, self.begins, self.lengths).take(numbers)
 
 
 @dataclass(frozen=True, slots=True)

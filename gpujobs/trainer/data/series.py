@@ -7,37 +7,45 @@ from typing import Any
 
 import numpy as np
 
-from gpujobs.trainer.data import tables
-from gpujobs.trainer.data.raw import Arrays, place
+from gpujobs.trainer.data import missing, tables
+from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, Coded, begins, place, require_order
 from gpujobs.trainer.failures import DataError
 from gpujobs.trainer.spec import Spec
 
-WORDS_FOR = ("classification", "labelling")
-"""The tasks whose target is read as text: class names, which may look like numbers."""
 
-
-def read_table(spec: Spec, path: str, task: str, *, needs_y: bool) -> Arrays:
-    """Raises DataError, naming file and column."""
+def read_table(spec: Spec, path: str, task: str, *, needs_y: bool, are_text: bool) -> Arrays:
+    """`are_text`: whether the classes have names that are text. Raises DataError, naming file and column."""
     data, file = spec.jobfile["data"], place(spec, path)
     known = tables.columns(path, file)
     target = list(data["target"])
-    tables.require(path, target if needs_y else [], list(known))
-    has_y = all(column in known for column in target)
-    as_words = task in WORDS_FOR
-    if as_words and len(target) > 1:
-        raise DataError(f"data.target names {len(target)} columns; {task} has one, or give task: multilabel")
-    by = _series_column(data)
-    words = [*([by] if by else []), *(target if as_words and has_y else [])]
+    if needs_y:
+        tables.require(path, target, list(known))
+    target = target if all(column in known for column in target) else []
+    words = [column for column in (data.get("group"), _sequence_column(data)) if column]
+    are_text |= any(isinstance(name, str) for name in data.get("classes") or ())
+    words += [column for column in target if _is_text(path, column, known, task, are_text)]
     features = _features(path, known, data, task)
     weight = [data["sample_weight"]] if data.get("sample_weight") and needs_y else []
-    numbers = list(dict.fromkeys([*features, *(target if has_y and not as_words else []), *weight]))
-    table = tables.read(path, file, numbers, words, data.get("time"), spec.paths.work)
-    return _arrays(path, data, table, features, target if has_y else [], by)
+    numbers = dict.fromkeys([*features, *(column for column in target if column not in words), *weight])
+    wanted = tables.Wanted(tuple(numbers), tuple(dict.fromkeys(words)), data.get("time"))
+    table = tables.read(path, file, wanted, spec.paths.work)
+    return _arrays(path, data, _series_together(path, data, table), features, target, task)
 
 
-def _series_column(data: Mapping[str, Any]) -> str | None:
-    by: str | None = (data.get("sequence") or {}).get("by") or data.get("group")
+def _sequence_column(data: Mapping[str, Any]) -> str | None:
+    by: str | None = (data.get("sequence") or {}).get("by")
     return by
+
+
+def _is_text(path: str, column: str, known: Mapping[str, bool], task: str, are_text: bool) -> bool:
+    """Whether the target is read as class names; numbers are the classes' own."""
+    can_be = task in ("classification", "labelling")
+    if not can_be and not known[column]:
+        raise DataError(
+            f"{path}: column {column} holds text; expected numbers, as the task is {task}"
+            + ("" if task == "multilabel" else ": classes need a crossentropy loss")
+        )
+    return can_be and (are_text or not known[column])
 
 
 def _features(path: str, known: Mapping[str, bool], data: Mapping[str, Any], task: str) -> list[str]:
@@ -45,7 +53,7 @@ def _features(path: str, known: Mapping[str, bool], data: Mapping[str, Any], tas
     feature too."""
     if data.get("features") is not None:
         return list(data["features"])
-    apart = {data.get("time"), data.get("group"), _series_column(data), data.get("sample_weight")}
+    apart = {data.get("time"), data.get("group"), _sequence_column(data), data.get("sample_weight")}
     if task != "forecasting":
         apart |= set(data["target"])
     features = [column for column in known if column not in apart]
@@ -55,8 +63,26 @@ def _features(path: str, known: Mapping[str, bool], data: Mapping[str, Any], tas
                 f"{path}: column {column} holds text; expected numbers: name the columns to use in data.features"
             )
     if not features:
-        raise DataError(f"{path}: has no column left for features (it has {', '.join(known)})")
+        raise DataError(f"{path}: has no column left for features; expected some beside {', '.join(known)}")
     return features
+
+
+def _series_together(path: str, data: Mapping[str, Any], table: tables.Table) -> tables.Table:
+    """With the rows of each series next to each other, in the order that they have in the file."""
+    by = _sequence_column(data) or data.get("group")
+    if by is None:
+        return table
+    codes, names = table.words[by].codes, table.words[by].names
+    absent = int((codes < 0).sum())
+    if absent:
+        raise DataError(f"{path}: column {by}: has no value in {absent} rows; expected one in each")
+    if len(begins(codes)) == len(names):
+        return table
+    order = np.argsort(codes, kind="stable")
+    for column in range(table.values.shape[1]):  # one at a time: a table may fill the memory
+        table.values[:, column] = table.values[order, column]
+    words = {column: one.only(order) for column, one in table.words.items()}
+    return tables.Table(table.values, table.columns, words, None if table.time is None else table.time[order])
 
 
 def _arrays(
@@ -65,30 +91,26 @@ def _arrays(
     table: tables.Table,
     features: list[str],
     target: list[str],
-    by: str | None,
+    task: str,
 ) -> Arrays:
     at = {column: number for number, column in enumerate(table.columns)}
-    values, time, words = table.values, table.time, dict(table.words)
-    if by is not None:
-        order = _series_together(words[by])
-        if order is not None:
-            values, time = values[order], None if time is None else time[order]
-            words = {column: text[order] for column, text in words.items()}
-    group = words[by] if by is not None else None
-    if time is not None:
-        require_order(path, str(data["time"]), time, group)
-    targets = {"y": words[target[0]]} if target and target[0] in words else {}
-    for column in targets.values():
-        _require_text(path, target[0], column)
-    is_sequence = bool(data.get("sequence"))
+    sequence, group = (_words(table, column) for column in (_sequence_column(data), data.get("group")))
+    by = sequence or group
+    if table.time is not None:
+        require_order(f"{path}: column {data['time']}", table.time, None if by is None else by.codes)
+    targets, words = _targets(path, table, at, target, task)
+    first = None if sequence is None else begins(sequence.codes)
     return Arrays(
         path,
-        {"x": values},
+        {"x": table.values},
         targets,
-        lengths=np.diff([*begins(group), len(values)]) if is_sequence else None,
-        weight=values[:, at[data["sample_weight"]]] if data.get("sample_weight") in at else None,
+        lengths=None if first is None else np.diff(first, append=len(table)),
+        weight=_weight(path, data, table, at),
         group=group,
-        time=time,
+        time=table.time,
+        sequence=None if sequence is None else sequence.only(first),
+        words=words,
+        called={"y": f"column {', '.join(target)}"},
         features=tuple(features),
         x_columns=_columns(at, features),
         y_columns=tuple(at[column] for column in target) if target and not targets else None,
@@ -96,45 +118,45 @@ def _arrays(
     )
 
 
+def _words(table: tables.Table, column: str | None) -> Coded | None:
+    return None if column is None else table.words[column]
+
+
+def _targets(
+    path: str, table: tables.Table, at: Mapping[str, int], target: list[str], task: str
+) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
+    """Classes, and what their numbers are called where they are text. Numbers to predict stay with the
+    features, of which they may be one: ({}, {})."""
+    if not target or task not in CLASS_TASKS:
+        return {}, {}
+    if task == "multilabel":
+        return {"y": table.values[:, [at[column] for column in target]]}, {}
+    if len(target) > 1:
+        raise DataError(
+            f"{path}: data.target names {len(target)} columns; expected one, as the task is {task} (several "
+            "labels at once are task: multilabel)"
+        )
+    (column,) = target
+    if column not in table.words:
+        return {"y": table.values[:, at[column]]}, {}
+    named = table.words[column]
+    absent = int((named.codes < 0).sum())
+    if absent:
+        raise DataError(f"{path}: column {column}: has no value in {absent} rows; expected a class in each")
+    return {"y": named.codes}, {"y": tuple(named.names.tolist())}
+
+
+def _weight(path: str, data: Mapping[str, Any], table: tables.Table, at: Mapping[str, int]) -> Any:
+    column = data.get("sample_weight")
+    if column is None or column not in at:
+        return None
+    weight = table.values[:, at[column]]
+    missing.refuse(lambda: f"{path}: column {column}", weight)
+    if weight.min() < 0:
+        raise DataError(f"{path}: column {column}: holds {weight.min():g}; expected weights of at least 0")
+    return weight
+
+
 def _columns(at: Mapping[str, int], features: Sequence[str]) -> tuple[int, ...] | None:
     columns = tuple(at[column] for column in features)
     return None if columns == tuple(range(len(at))) else columns
-
-
-def _require_text(path: str, column: str, words: Any) -> None:
-    absent = int(sum(word is None for word in words))
-    if absent:
-        raise DataError(f"{path}: column {column} has no value in {absent} rows; expected a class in each")
-
-
-def _series_together(group: Any) -> Any:
-    """The order of the rows that puts those of one series together; None where they are already."""
-    if any(word is None for word in group):
-        raise DataError("the column that tells series apart has rows without a value; fill them")
-    names, codes = np.unique(group.astype(str), return_inverse=True)
-    if len(begins(codes)) == len(names):
-        return None
-    return np.argsort(codes, kind="stable")
-
-
-def begins(group: Any) -> Any:
-    """The first row of each series, where the rows of a series stand together."""
-    if len(group) == 0:
-        return np.zeros(0, np.int64)
-    return np.concatenate([[0], np.flatnonzero(group[1:] != group[:-1]) + 1])
-
-
-def require_order(path: str, column: str, time: Any, group: Any) -> None:
-    """Raises DataError where time does not go forward within a series."""
-    if np.isnat(time).any() if time.dtype.kind in "mM" else np.isnan(time).any():
-        raise DataError(f"{path}: column {column} has rows without a time")
-    back = time[1:] <= time[:-1]
-    if group is not None:
-        back &= group[1:] == group[:-1]
-    wrong = np.flatnonzero(back)
-    if len(wrong):
-        row = int(wrong[0]) + 1
-        raise DataError(
-            f"{path}: column {column}: its times are out of order: {time[row]} follows {time[row - 1]} at row "
-            f"{row + 1}, and {len(wrong) - 1} more do so; sort the file by {column}"
-        )

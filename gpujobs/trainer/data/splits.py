@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpujobs.trainer.data.rows import WindowIndex
+from gpujobs.trainer.data.windows import WindowIndex
 from gpujobs.trainer.failures import DataError
 
 PARTS = ("train", "validation", "test")
@@ -21,7 +21,7 @@ def shares(count: int, validation: float, test: float) -> tuple[int, int]:
 
 
 def split(settings: Mapping[str, Any], count: int, *, labels: Any, groups: Any, times: Any) -> Numbers:
-    """`labels`, `groups` and `times` have a value per sample, or are None where the data has none."""
+    """`labels`, `groups` and `times` have a value for each sample, or are None where the method needs none."""
     method, seed = settings["method"], int(settings["seed"])
     validation, test = float(settings["validation"]), float(settings["test"])
     random = np.random.default_rng(seed)
@@ -39,13 +39,13 @@ def split(settings: Mapping[str, Any], count: int, *, labels: Any, groups: Any, 
 
 
 def _parts(train: Any, validation: Any, test: Any) -> Numbers:
-    """In the data's order: the training's own shuffling is another matter."""
-    return {name: np.sort(part) for name, part in zip(PARTS, (train, validation, test), strict=True)}
+    """In the data's order, sorted in place: the training's own shuffling is another matter."""
+    for part in (train, validation, test):
+        part.sort()
+    return dict(zip(PARTS, (train, validation, test), strict=True))
 
 
 def _by_group(groups: Any, validation: float, test: float, random: Any) -> Numbers:
-    if groups is None:
-        raise DataError("data.split.method is group, and the data has no group")
     names, codes = np.unique(groups, return_inverse=True)
     order = random.permutation(len(names))
     a, b = shares(len(names), validation, test)
@@ -55,8 +55,6 @@ def _by_group(groups: Any, validation: float, test: float, random: Any) -> Numbe
 
 def _stratified(labels: Any, validation: float, test: float, random: Any) -> Numbers:
     """Each class is split by itself."""
-    if labels is None or labels.ndim != 1:
-        raise DataError("data.split.method is stratified, which needs one class per sample; use random")
     parts: list[list[Any]] = [[], [], []]
     for label in np.unique(labels):
         order = random.permutation(np.flatnonzero(labels == label))
@@ -66,13 +64,16 @@ def _stratified(labels: Any, validation: float, test: float, random: Any) -> Num
     return _parts(*(np.concatenate(part) for part in parts))
 
 
-def require_some(parts: Mapping[str, int], settings: Mapping[str, Any]) -> None:
+def require_some(file: str, parts: Mapping[str, int], settings: Mapping[str, Any]) -> None:
     """Raises DataError for a part that is asked for and empty. `parts`: the number of samples of each."""
     total = sum(parts.values())
     for name in PARTS:
         if parts[name] == 0 and (name == "train" or settings[name] > 0):
             share = "" if name == "train" else f" ({settings[name]:g} of {total} samples)"
-            raise DataError(f"the {name} part is empty{share}; give more data, or another data.split")
+            raise DataError(
+                f"{file}: the {name} part is empty{share}; expected at least one sample: give more data, or another "
+                "data.split"
+            )
 
 
 def windows(segments: Any, length: int, reach: int, stride: int) -> WindowIndex:
@@ -80,23 +81,27 @@ def windows(segments: Any, length: int, reach: int, stride: int) -> WindowIndex:
     after its start."""
     first, end = segments[:, 0], segments[:, 1]
     counts = np.maximum(0, (end - first - max(length, reach)) // stride + 1)
-    return WindowIndex(first[counts > 0], counts[counts > 0], stride)
+    return WindowIndex(first[counts > 0], counts[counts > 0], end[counts > 0], stride)
 
 
-def chronological_windows(
-    segments: Any, length: int, target: tuple[int, int], stride: int, settings: Mapping[str, Any]
-) -> dict[str, WindowIndex]:
-    """Each segment's first rows train, the next validate, the last test.
+def chronological_spans(
+    series: Any, segments: Any, reaches_back: int, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The (first, end) rows of each part, in each segment: the first rows of a series train, the next validate,
+    the last test. `segments` lie within `series`.
 
-    A window belongs to the part that has all rows of its target: rows `target[0]` to `target[1]` after its
-    start. Its inputs may reach back, as they will when the model is used; its target may not.
+    A window belongs to the part that has all rows of its target, `reaches_back` rows after its start. Its
+    inputs may reach back into the part before, as they will when the model is used; its target may not.
     """
-    begin, end = segments[:, 0], segments[:, 1]
-    counts = end - begin
-    a, b = np.array([shares(int(count), settings["validation"], settings["test"]) for count in counts]).T
-    borders = {"train": (0 * a, a), "validation": (a, b), "test": (b, counts)}
-    parts = {}
-    for name, (low, high) in borders.items():
-        first = np.maximum(begin, begin + low - (0 if name == "train" else target[0]))
-        parts[name] = windows(np.stack([first, begin + high], axis=1), length, target[1], stride)
-    return parts
+    begin, end = series[np.searchsorted(series[:, 0], segments[:, 0], side="right") - 1].T
+    a, b = np.array([shares(int(n), settings["validation"], settings["test"]) for n in end - begin]).T + begin
+    borders = {"train": (begin, a), "validation": (a - reaches_back, b), "test": (b - reaches_back, end)}
+    return {
+        name: np.stack([np.maximum(segments[:, 0], low), np.minimum(segments[:, 1], high)], axis=1)
+        for name, (low, high) in borders.items()
+    }
+
+
+def some(spans: Any) -> Any:
+    """Those of the (first, end) rows that are not empty."""
+    return spans[spans[:, 1] > spans[:, 0]]

@@ -18,6 +18,7 @@ import pytest
 from gpujobs.paths import AttemptPaths, JobPaths
 
 from .conftest import Launched, ended, eventually, log_has, trainer_pid, tutorial
+from .jobs import Ran, run, spec_of
 
 
 def random_arrays(samples: int) -> dict[str, Any]:
@@ -70,6 +71,58 @@ def stop_within_an_epoch(paths: AttemptPaths, checkpoint: Path) -> None:
     assert ended(paths)["stopped_for"] == "preempt"
     with np.load(checkpoint) as archive:
         assert json.loads(str(archive["state"]))["batch"] > 0
+
+
+TEXTS = {
+    "windows": """
+data: {train: s.npy, window: {length: 6, horizon: 2}, scaling: robust, split: {method: chronological, validation: 0.1}}
+model: {layers: [LSTM: {units: 4, dropout: 0.2, recurrent_dropout: 0.2}, Dense: {units: 2}]}
+training: {loss: mse, epochs: 4, batch_size: 2, best_weights: {monitor: val_loss}}
+predict: [train, validation]
+""",
+    "sequences": """
+data: {train: r.npz, lengths: n, split: {method: random, validation: 0.1}}
+model: {layers: [Masking: {mask_value: -9.0}, LSTM: {units: 4, dropout: 0.2}, Dense: {units: 1}]}
+training: {loss: mse, epochs: 4, batch_size: 2, early_stopping: {monitor: val_loss, patience: 9}}
+predict: [train]
+""",
+    "stateful": """
+data: {train: s.npy, window: {length: 4, stride: 4}}
+model:
+  layers:
+    - LSTM: {units: 4, stateful: true, dropout: 0.2, return_sequences: true}
+    - GRU: {units: 3, stateful: true}
+    - Dense: {units: 1}
+training: {loss: mse, epochs: 8, batch_size: 1, shuffle: false, reduce_lr_on_plateau: {monitor: loss, patience: 1}}
+predict: [train]
+""",
+}
+
+
+def files() -> dict[str, Any]:
+    random = np.random.default_rng(2)
+    lengths = random.integers(1, 9, 2000)
+    return {
+        "s.npy": random.normal(size=2600).astype(np.float32),
+        "r.npz": {"x": random.normal(size=(lengths.sum(), 1)), "n": lengths, "y": random.normal(size=2000)},
+    }
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_every_kind_of_data_resumes_exactly_after_a_kill(launcher: Launched, kind: str) -> None:
+    """Weights, the learning curve and predictions; within an epoch, where a stateful layer has states to carry."""
+    text = TEXTS[kind]
+    whole = run(launcher, text, files())
+    cut = spec_of(launcher, text, files())
+    kill_when_saved(launcher.start(cut), JobPaths(Path(cut["job_dir"])).checkpoint / "checkpoint.npz")
+    again = launcher.start({**cut, "attempt": 2})
+    assert ended(again)["state"] == "COMPLETED", again.log.read_text()
+    assert "Resuming after epoch" in again.log.read_text()
+    assert history(cut) == history(whole.spec)
+    assert same(weights(cut), weights(whole.spec))
+    resumed = Ran(cut, {}, "").predictions()
+    for name, values in whole.predictions().items():
+        np.testing.assert_array_equal(values, resumed[name])
 
 
 @pytest.mark.parametrize("interrupt", [kill_when_saved, stop_within_an_epoch])

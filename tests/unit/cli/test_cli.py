@@ -108,7 +108,7 @@ def test_problems_of_the_daemon_have_file_and_line(cli: Cli, server: Protocol) -
 def test_submit_hashes_and_uploads_equal_data_once(cli: Cli, server: Protocol) -> None:
     jobs = cli.directory / "jobs"
     jobs.mkdir()
-    (jobs / "x.npz").write_bytes(b"data" * 1_000_000)
+    (jobs / "x.npz").write_bytes(b"PK\3\4" + b"data" * 999_998 + b"PK\5\6")
     for name in "ab":
         (jobs / f"{name}.yaml").write_text("x: 1")
     server.needs = ["x.npz"]
@@ -119,6 +119,24 @@ def test_submit_hashes_and_uploads_equal_data_once(cli: Cli, server: Protocol) -
     bodies = [r[2] for r in server.requests if r[0] == "POST"]
     assert len({body["request_key"] for body in bodies}) == 1
     assert bodies[0]["set"] == {"a.b": "1"} and bodies[0]["options"] == {"after": [5]}
+
+
+def test_data_that_is_not_what_its_name_says_is_not_uploaded(cli: Cli, server: Protocol) -> None:
+    """All files are looked at before anything is sent."""
+    contents = {"text.npz": b"hello", "cut.npz": b"PK\3\4...", "empty.csv": b"", "table.csv": b"PAR1...PAR1"}
+    for name, content in contents.items():
+        (cli.directory / name).write_bytes(content)
+    (cli.directory / "a.yaml").write_text("x: 1")
+    server.needs = [*contents]
+    done = cli("submit", "a.yaml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "a.yaml: data file text.npz: begins with b'hello'; expected an npz file.",
+        "a.yaml: data file cut.npz: is cut short: its end is missing; expected the whole of an npz file.",
+        "a.yaml: data file empty.csv: is empty; expected a csv file.",
+        "a.yaml: data file table.csv: is a parquet file by its content; expected a csv file: name it .parquet.",
+    ]
+    assert [r[0] for r in server.requests] == ["POST"]
 
 
 def test_missing_data_names_the_job_file_and_the_path_as_written(cli: Cli, server: Protocol) -> None:

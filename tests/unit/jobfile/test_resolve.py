@@ -229,7 +229,7 @@ jobs = st.fixed_dictionaries(
     {
         "name": names
         | st.sampled_from(["no", "null", "1:30", "007", "true", "1e3", "~", "- a", "a: b", "#x"]),
-        "data": st.fixed_dictionaries({"train": names}),
+        "data": st.fixed_dictionaries({"train": names.map(lambda name: f"{name}.npz")}),
         "model": st.fixed_dictionaries(
             {
                 "layers": st.lists(

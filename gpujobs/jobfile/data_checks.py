@@ -1,0 +1,159 @@
+"""What the data section of a job file cannot mean, whatever the files hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Any
+
+from gpujobs.jobfile.consistency import Found, implied_task, is_stateful
+from gpujobs.jobfile.reader import Path
+
+PARTS = ("train", "validation", "test")
+ARCHIVES = (".npz", ".npy")
+TABLES = (".csv", ".parquet")
+FORMATS = ".npz, .npy, .csv or .parquet"
+
+
+def data_checks(job: dict[str, Any]) -> Found:
+    checks = (
+        _formats,
+        _kinds,
+        _keys_of_tables,
+        _keys_of_arrays,
+        _names_twice,
+        _split,
+        _season,
+        _answer,
+        _missing,
+    )
+    return [problem for check in checks for problem in check(job)]
+
+
+def paths_of(job: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Every data file of parts and predictions, and where it is named."""
+    for part in PARTS:
+        source = job["data"][part] or {}
+        if source.get("path"):
+            yield ("data", part), source["path"]
+        for name, path in (source.get("arrays") or {}).items():
+            yield ("data", part, "arrays", name), path
+    for index, entry in enumerate(job["predict"]):
+        if entry["path"]:
+            yield ("predict", index), entry["path"]
+
+
+@lru_cache(maxsize=1024)
+def _suffix(path: str) -> str:
+    return PurePath(path).suffix.lower()
+
+
+def _formats(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    for where, path in paths_of(job):
+        if "arrays" in where and _suffix(path) != ".npy":
+            yield where, f'{".".join(map(str, where))} is "{path}"; expected the path of an .npy file'
+        elif _suffix(path) not in (*ARCHIVES, *TABLES):
+            yield where, f'the data file "{path}" has no format that is known; expected {FORMATS}'
+
+
+def _kinds(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    """All files are tables, or none is."""
+    kinds = {path: _suffix(path) in TABLES for _, path in paths_of(job)}
+    first = next(iter(kinds), None)
+    for where, path in paths_of(job):
+        if first is not None and kinds[path] != kinds[first]:
+            found, expected = ("a table", "arrays") if kinds[path] else ("arrays", "a table")
+            yield where, f'"{path}" holds {found}; expected {expected}, as "{first}" does'
+
+
+def _is_table(job: Mapping[str, Any]) -> bool:
+    path = job["data"]["train"]["path"]
+    return path is not None and _suffix(path) in TABLES
+
+
+def _keys_of_tables(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    if _is_table(job):
+        return
+    for key in ("features", "target"):
+        if job["data"][key] is not None:
+            yield (
+                ("data", key),
+                f"data.{key} names columns of a table, and data.train has arrays; expected data.x and data.y",
+            )
+    path = job["data"]["train"]["path"] or ""
+    if _suffix(path) == ".npy" and not job["data"]["window"]:
+        yield (
+            ("data", "train"),
+            f'"{path}" holds one array, and there is no data.window that makes a series of it; expected '
+            "data.train: {arrays: {x: X.npy, y: Y.npy}}",
+        )
+
+
+def _keys_of_arrays(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    if not _is_table(job):
+        return
+    data = job["data"]
+    for key, unset in (("x", "x"), ("y", "y"), ("lengths", None)):
+        if data[key] != unset:
+            instead = {"x": "data.features", "y": "data.target", "lengths": "data.sequence"}[key]
+            yield ("data", key), f"data.{key} names arrays, and data.train is a table; expected {instead}"
+
+
+def _names_twice(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    data = job["data"]
+    for key in ("features", "target", "classes"):
+        for name, count in Counter(data[key] or ()).items():
+            if count > 1:
+                yield ("data", key), f"data.{key} has {name} {count} times; expected each name once"
+    apart = {data[key] for key in ("time", "group", "sample_weight")} | {(data["sequence"] or {}).get("by")}
+    for name in sorted(set(data["target"] or ()) & (apart - {None})):
+        yield (
+            ("data", "target"),
+            f"data.target has {name}, which is the time, group, sequence or weight column",
+        )
+
+
+def _split(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    split = job["data"]["split"]
+    task = job["task"] or implied_task(job)
+    if split and split["method"] == "stratified" and task not in ("classification", None):
+        yield (
+            ("data", "split", "method"),
+            f"data.split.method is stratified, and the task is {task}; expected a classification, or random",
+        )
+
+
+def _season(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    if job["data"]["season"] is not None and not job["data"]["window"]:
+        yield (
+            ("data", "season"),
+            "data.season is for a forecast of windows; expected data.window, or no season",
+        )
+
+
+def _answer(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    """A window that shows what is asked teaches nothing."""
+    data = job["data"]
+    window, task = data["window"], job["task"] or implied_task(job)
+    sees = window is not None and (window["horizon"] == 0 or task == "labelling")
+    if not sees or not _is_table(job):
+        return
+    shown = data["target"] if task == "forecasting" and data["features"] is None else data["features"] or ()
+    both = [name for name in data["target"] or () if name in shown]
+    if both:
+        yield (
+            ("data", "window", "horizon"),
+            f"data.window.horizon is {window['horizon']}, and {both[0]} is the target and a feature: the model would "
+            "see the answer; expected other data.features, or a horizon of at least 1",
+        )
+
+
+def _missing(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    if job["data"]["missing"] == "drop" and is_stateful(job) and not job["data"]["window"]:
+        yield (
+            ("data", "missing"),
+            "data.missing is drop, and without the samples left out a stateful model would continue the wrong ones; "
+            "expected error or fill",
+        )

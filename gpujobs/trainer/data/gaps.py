@@ -1,0 +1,87 @@
+"""Rows of series whose values are missing: an error, left out, or filled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpujobs.trainer.data import missing
+from gpujobs.trainer.data.memory import allocate, pieces, row_bytes
+from gpujobs.trainer.data.raw import Arrays
+
+
+def without_missing(raw: Arrays, segments: Any, handling: str, scratch: Path) -> tuple[Arrays, Any, Any]:
+    """The arrays, the (first, end) rows without a gap, and whether a row's target is missing (None: of none).
+
+    `drop` ends a segment where a value is missing: no window contains one. `fill` puts the last value seen
+    into inputs; a target is never made up. Raises DataError for what is missing with `error`, and for
+    infinities always.
+    """
+    for name, values in [*raw.inputs.items(), *raw.targets.items()]:
+        refuse = missing.refuse if handling == "error" else missing.refuse_infinite
+        refuse(lambda name=name, values=values: _place(raw, name, values), values)  # type: ignore[misc]
+    if handling == "error":
+        return raw, segments, None
+    of_inputs = {name: missing.rows_with(x) for name, x in raw.inputs.items()}
+    holes = _holes(raw)
+    if handling == "drop":
+        return raw, _without_rows(raw, segments, np.logical_or.reduce([holes, *of_inputs.values()])), None
+    inputs = dict(raw.inputs)
+    for name, gaps in of_inputs.items():
+        if gaps.any():
+            inputs[name] = _filled(raw.inputs[name], segments, scratch)
+    return replace(raw, inputs=inputs), segments, holes if holes.any() else None
+
+
+def _holes(raw: Arrays) -> Any:
+    found: Any = np.zeros(len(raw), bool)
+    for y in raw.targets.values():
+        found |= missing.rows_with(y)
+    if raw.y_columns is not None:
+        (x,) = raw.inputs.values()
+        for column in raw.y_columns:
+            found |= missing.rows_with(x[:, column])
+    return found
+
+
+def _without_rows(raw: Arrays, segments: Any, wrong: Any) -> Any:
+    if not wrong.any():
+        return segments
+    print(
+        f"{raw.file}: {int(wrong.sum())} of {len(wrong)} rows have missing values; no window contains them."
+    )
+    return cut(segments, wrong)
+
+
+def cut(segments: Any, wrong: Any) -> Any:
+    """The (first, end) rows of what is left between the rows that are wrong, shape (n, 2)."""
+    found = []
+    for first, end in segments:
+        cuts = np.flatnonzero(wrong[first:end]) + first
+        borders = [first - 1, *cuts.tolist(), end]
+        found += [(a + 1, b) for a, b in pairwise(borders) if b > a + 1]
+    return np.array(found, np.int64).reshape(-1, 2)
+
+
+def _filled(values: Any, segments: Any, scratch: Path) -> Any:
+    """In place, or, where the file itself is mapped, in a copy that is on the disk where it is large."""
+    if not values.flags.writeable:
+        copy = allocate(values.shape, np.float32, scratch)
+        for rows in pieces(0, len(values), row_bytes(values)):
+            copy[rows] = values[rows]
+        values = copy
+    for first, end in segments:
+        missing.fill_forward(values[first:end].reshape(end - first, -1))
+    return values
+
+
+def _place(raw: Arrays, name: str, values: Any) -> str:
+    """The file, and the array or the columns that have values that are no numbers."""
+    if not raw.features or name in raw.targets:
+        return raw.place(name)
+    wrong = [raw.column(n) for n in range(values.shape[1]) if any(missing.count(values[:, n]))]
+    return f"{raw.file}: column{'s' if len(wrong) > 1 else ''} {', '.join(wrong)}"

@@ -1,0 +1,53 @@
+"""What the first layers of a model ask of its inputs: ids for an embedding, a value that stands for padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+def names_of(entry: str | Mapping[str, str]) -> dict[str, str]:
+    """`data.x` or `data.y`: arrays by the names of inputs or outputs."""
+    return {entry: entry} if isinstance(entry, str) else dict(entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """`ids`: how many an Embedding has, None without one. `padding`: the value that is skipped, where
+    `is_masked`."""
+
+    ids: int | None = None
+    padding: float = 0.0
+    is_masked: bool = False
+
+
+def heads(job: Mapping[str, Any]) -> dict[str, Head]:
+    """Of each input that a layer reads directly, by name."""
+    found: dict[str, Head] = {}
+    for name, layers in _chains(job):
+        found[name] = _head(layers, found.get(name, Head()))
+    return found
+
+
+def _chains(job: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+    names = names_of(job["data"].get("x", "x"))
+    branches = job["model"].get("branches")
+    if not branches:
+        yield next(iter(names)), job["model"]["layers"]
+        return
+    for branch in branches.values():
+        for name in branch["inputs"]:
+            if name in names:
+                yield name, branch["layers"]
+
+
+def _head(layers: list[Any], so_far: Head) -> Head:
+    if layers and "Embedding" in layers[0]:
+        arguments = layers[0]["Embedding"]
+        ids = max(arguments["input_dim"], so_far.ids or 0)
+        return Head(ids, 0.0, so_far.is_masked or bool(arguments.get("mask_zero")))
+    for layer in layers:
+        if "Masking" in layer:
+            return Head(so_far.ids, float(layer["Masking"].get("mask_value", 0.0)), True)
+    return so_far

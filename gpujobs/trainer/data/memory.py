@@ -1,0 +1,100 @@
+"""How much memory there is to take, and arrays that live in a file where they would take too much of it."""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpujobs.trainer.failures import DataError
+
+PIECE_BYTES = 1 << 20
+"""What is looked at once, where all of an array is."""
+
+MAPPED_SHARE = 0.25
+"""An array that takes more than this share of the memory that is available is kept in a file."""
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def available_bytes() -> int:
+    """What this process may still take: the least of what the machine, its control group and its limits leave."""
+    return max(0, min([_of_machine(), *_of_group(), *_of_limits()]))
+
+
+def _of_machine() -> int:
+    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(fields["MemAvailable"].split()[0]) << 10
+
+
+def _of_group() -> list[int]:
+    """Of every control group (version 2) that this process is in and that has a limit."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    own = next((line[3:] for line in lines if line.startswith("0::")), "/")
+    found = []
+    for directory in (CGROUPS / own.strip("/"), *(CGROUPS / own.strip("/")).parents):
+        if directory == CGROUPS.parent:
+            break
+        try:
+            limit = (directory / "memory.max").read_text().strip()
+            used = int((directory / "memory.current").read_text())
+            files = _inactive_file_bytes(directory)
+        except OSError:  # the root group has no limit, and no such file
+            continue
+        if limit != "max":
+            found.append(int(limit) - used + files)
+    return found
+
+
+def _inactive_file_bytes(directory: Path) -> int:
+    """Cached file pages count as used, and are given back when memory is asked for."""
+    lines = (directory / "memory.stat").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+
+
+def _of_limits() -> list[int]:
+    """setrlimit's: of the address space, and of private memory."""
+    pages = [int(number) for number in Path("/proc/self/statm").read_text().split()]
+    used = {resource.RLIMIT_AS: pages[0], resource.RLIMIT_DATA: pages[5]}
+    soft = {kind: resource.getrlimit(kind)[0] for kind in used}
+    return [soft[kind] - used[kind] * PAGE for kind in used if soft[kind] != resource.RLIM_INFINITY]
+
+
+def allocate(shape: tuple[int, ...], dtype: Any, scratch: Path) -> Any:
+    """An array of undefined content: in memory, or in a file without a name in the directory `scratch`.
+
+    Raises DataError where neither has room. Memory that is never written is never taken.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size <= MAPPED_SHARE * available_bytes():
+        return np.empty(shape, dtype)
+    free = shutil.disk_usage(scratch).free
+    if size > free:
+        raise DataError(
+            f"claims {shape[0]} rows, {gib(size)}; expected at most what is free on the disk, {gib(free)}"
+        )
+    file = scratch / "array.tmp"
+    mapped: Any = np.memmap(file, dtype, "w+", shape=shape)
+    file.unlink()
+    return mapped
+
+
+def gib(size: int) -> str:
+    return f"{size / (1 << 30):.3g} GiB"
+
+
+def pieces(begin: int, end: int, row_bytes: int) -> Iterator[slice]:
+    """Slices of rows that follow each other, each of some 1 MiB."""
+    rows = max(1, PIECE_BYTES // max(1, row_bytes))
+    return (slice(first, min(first + rows, end)) for first in range(begin, end, rows))
+
+
+def row_bytes(values: Any) -> int:
+    return int(values.itemsize * math.prod(values.shape[1:]))

@@ -1,0 +1,148 @@
+"""Windows of a series as rows: what a batch needs is copied when it is needed, and nothing before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+
+@dataclass(frozen=True, slots=True)
+class WindowIndex:
+    """Windows of consecutive rows within segments. Segment i ends before row `ends[i]` and has `counts[i]`
+    windows: the first begins at row `first[i]`, each next one `stride` rows later. A few numbers a segment,
+    however many windows."""
+
+    first: Any
+    counts: Any
+    ends: Any
+    stride: int
+
+    def __len__(self) -> int:
+        return int(self.counts.sum())
+
+    def segments(self, numbers: Any) -> Any:
+        """The number of each window's segment."""
+        if len(self.counts) == 1:
+            return np.zeros(np.shape(numbers), np.int64)
+        return np.searchsorted(np.cumsum(self.counts), numbers, side="right")
+
+    def starts(self, numbers: Any) -> Any:
+        """The first row of each window, int64."""
+        numbers = np.asarray(numbers, np.int64)
+        if len(self.counts) == 1:
+            return self.first[0] + numbers * self.stride
+        segment = self.segments(numbers)
+        before = np.cumsum(self.counts) - self.counts
+        return self.first[segment] + (numbers - before[segment]) * self.stride
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRows:
+    """`length` rows of a series, shape (series rows, columns), from `offset` after each window's start."""
+
+    series: Any
+    index: WindowIndex
+    offset: int
+    length: int
+    dtype: Any = np.float32
+
+    @property
+    def row_shape(self) -> tuple[int | None, ...]:
+        return (self.length, *self.series.shape[1:])
+
+    def take(self, numbers: Any) -> Any:
+        view = np.moveaxis(sliding_window_view(self.series, self.length, axis=0), -1, 1)
+        return view[self.index.starts(numbers) + self.offset].astype(self.dtype, copy=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FutureRows:
+    """As WindowRows, NaN where the rows lie beyond the end of the window's segment, which nobody knows yet, and
+    where they are `holes` (bool, a row each)."""
+
+    series: Any
+    index: WindowIndex
+    offset: int
+    length: int
+    holes: Any = None
+
+    @property
+    def row_shape(self) -> tuple[int | None, ...]:
+        return (self.length, *self.series.shape[1:])
+
+    def take(self, numbers: Any) -> Any:
+        first = self.index.starts(numbers) + self.offset
+        rows = first[:, None] + np.arange(self.length)
+        ends = self.index.ends[self.index.segments(numbers)][:, None]
+        there = np.minimum(rows, ends - 1)
+        taken = self.series[there].astype(np.float32)
+        taken[(rows >= ends) if self.holes is None else (rows >= ends) | self.holes[there]] = np.nan
+        return taken
+
+
+@dataclass(frozen=True, slots=True)
+class StepRows:
+    """One row of a series, or of a column, for each window: that `offset` after the window's start."""
+
+    series: Any
+    index: WindowIndex
+    offset: int
+
+    @property
+    def row_shape(self) -> tuple[int | None, ...]:
+        return tuple(self.series.shape[1:])
+
+    def take(self, numbers: Any) -> Any:
+        return self.series[self.index.starts(numbers) + self.offset]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRows:
+    """As StepRows for times. Beyond the end of a segment they go on as its last two did."""
+
+    times: Any
+    index: WindowIndex
+    offset: int
+
+    @property
+    def row_shape(self) -> tuple[int | None, ...]:
+        return ()
+
+    def take(self, numbers: Any) -> Any:
+        rows = self.index.starts(numbers) + self.offset
+        segments = self.index.segments(numbers)
+        last = self.index.ends[segments] - 1
+        before = np.maximum(last - 1, self.index.first[segments])
+        beyond = np.maximum(rows - last, 0)
+        return self.times[rows - beyond] + beyond * (self.times[last] - self.times[before])
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRows:
+    """The number of the segment that each window is in."""
+
+    index: WindowIndex
+
+    @property
+    def row_shape(self) -> tuple[int | None, ...]:
+        return ()
+
+    def take(self, numbers: Any) -> Any:
+        return self.index.segments(numbers)
+
+
+def is_contiguous(numbers: Sequence[int]) -> bool:
+    return list(numbers) == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def columns(values: Any, numbers: Sequence[int] | None) -> Any:
+    """Columns of a table, shape (rows, len(numbers)): a view where they lie next to each other."""
+    if numbers is None:
+        return values
+    if is_contiguous(numbers):
+        return values[:, numbers[0] : numbers[0] + len(numbers)]
+    return values[:, list(numbers)]

@@ -1,0 +1,213 @@
+"""Each feature of `training:` against Keras's own `fit`, from the same weights and with the same order of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from gpujobs.jobfile import load
+from gpujobs.trainer import building
+from gpujobs.trainer.checkpoint import FILE
+
+from .conftest import Launched
+from .jobs import Ran, run
+
+SAMPLES, BATCH, EPOCHS = 90, 16, 6
+TEXT = """
+data: {train: t.npz, validation: v.npz%(data)s}
+model: {layers: [LSTM: {units: 4}, Dense: {units: %(units)d, activation: %(activation)s}]}
+training:
+  loss: %(loss)s
+  epochs: 6
+  batch_size: 16
+  shuffle: false
+  %(training)s
+predict: [validation]
+"""
+
+
+def arrays(seed: int, kind: str) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(SAMPLES, 5, 2)).astype(np.float32)
+    total = x.sum(axis=(1, 2))
+    y = {"number": total, "class": np.digitize(total, [-2, 2]), "binary": (total > 1).astype(np.int64)}[kind]
+    return {"x": x, "y": y, "w": random.random(SAMPLES).astype(np.float32)}
+
+
+FORMS = {
+    "number": {"units": 1, "activation": "linear", "loss": "mse"},
+    "class": {"units": 3, "activation": "softmax", "loss": "sparse_categorical_crossentropy"},
+    "binary": {"units": 1, "activation": "sigmoid", "loss": "binary_crossentropy"},
+}
+
+
+def text_of(kind: str, training: str, data: str = "") -> str:
+    return TEXT % {**FORMS[kind], "training": training or "seed: 0", "data": data}
+
+
+def ours(launcher: Launched, kind: str, training: str, data: str = "") -> Ran:
+    files = {"t.npz": arrays(1, kind), "v.npz": arrays(2, kind)}
+    return run(launcher, text_of(kind, training, data), files)
+
+
+def theirs(kind: str, training: str, data: str = "", **fit: Any) -> tuple[Any, Any]:
+    """The model and the history of Keras's fit."""
+    job = load("job.yaml", text_of(kind, training, data)).resolved
+    keras.utils.set_random_seed(0)
+    model = building.build(job, {"x": (5, 2)})
+    given, other = arrays(1, kind), arrays(2, kind)
+    shape = (-1,) if kind == "class" else (-1, 1)
+    validation = (other["x"], other["y"].reshape(shape))
+    if "sample_weight" in fit:
+        validation = (*validation, other["w"])
+    history = model.fit(
+        given["x"], given["y"].reshape(shape), validation_data=validation, shuffle=False, verbose=0,
+        epochs=EPOCHS, batch_size=BATCH, **fit,
+    )  # fmt: skip
+    return model, history.history
+
+
+def monitor(make: Callable[..., Any], **settings: Any) -> Callable[[], dict[str, Any]]:
+    return lambda: {"callbacks": [make(**settings)]}
+
+
+CASES: Mapping[str, tuple[str, str, str, Callable[[], dict[str, Any]]]] = {
+    "plain": ("number", "", "", dict),
+    "metrics": ("class", "metrics: [accuracy]", "", dict),
+    "sample weights": ("number", "", ", sample_weight: w", lambda: {"sample_weight": arrays(1, "number")["w"]}),
+    "class weights": (
+        "class", 'class_weight: {"0": 3.0, "2": 0.5}', "", lambda: {"class_weight": {0: 3.0, 1: 1.0, 2: 0.5}}),
+    "class weights of a single unit": (
+        "binary", 'class_weight: {"1": 4.0}', "", lambda: {"class_weight": {0: 1.0, 1: 4.0}}),
+    "both weights": (
+        "class", 'class_weight: {"0": 3.0}', ", sample_weight: w",
+        lambda: {"sample_weight": arrays(1, "class")["w"] * np.where(arrays(1, "class")["y"] == 0, 3, 1)}),
+    "a learning rate schedule": (
+        "number", "optimizer: {Adam: {learning_rate: {ExponentialDecay: {initial_learning_rate: 0.05, "
+        "decay_steps: 5, decay_rate: 0.7, staircase: true}}}}", "", dict),
+    "clipping": ("number", "optimizer: {SGD: {learning_rate: 0.1, momentum: 0.9, clipnorm: 0.05}}", "", dict),
+    "early stopping": (
+        "number", "optimizer: {SGD: {learning_rate: 0.9}}\n  early_stopping: {monitor: val_loss, patience: 1}", "",
+        monitor(keras.callbacks.EarlyStopping, monitor="val_loss", patience=1)),
+    "early stopping with the best weights": (
+        "number", "optimizer: {SGD: {learning_rate: 0.9}}\n  early_stopping: {monitor: val_loss, patience: 2, "
+        "restore_best_weights: true}", "",
+        monitor(keras.callbacks.EarlyStopping, monitor="val_loss", patience=2, restore_best_weights=True)),
+    "reducing the learning rate": (
+        "number", "optimizer: {SGD: {learning_rate: 0.9}}\n  reduce_lr_on_plateau: {monitor: loss, patience: 1, "
+        "factor: 0.5, min_delta: 1.0}", "",
+        monitor(keras.callbacks.ReduceLROnPlateau, monitor="loss", patience=1, factor=0.5, min_delta=1.0)),
+    "a few steps per execution": ("number", "steps_per_execution: 4", "", dict),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_as_the_fit_of_keras(launcher: Launched, name: str) -> None:
+    kind, training, data, options = CASES[name]
+    ran = ours(launcher, kind, training, data)
+    model, history = theirs(kind, training, data, **options())
+    assert len(ran.history["loss"]) == len(history["loss"])
+    for column in ran.history.keys() - {"epoch"}:
+        np.testing.assert_allclose(ran.history[column], history[column], rtol=2e-4, atol=1e-6, err_msg=column)
+    for one, other in zip(ran.weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_what_the_cases_show_does_happen(launcher: Launched) -> None:
+    """Early stopping stops, the rate is reduced, and the weights of another epoch than the last are taken."""
+    stopped = ours(launcher, *CASES["early stopping with the best weights"][:3])
+    assert len(stopped.history["loss"]) < EPOCHS and "Stopped early" in stopped.log
+    best = int(np.argmin(stopped.history["val_loss"]))
+    assert best < len(stopped.history["loss"]) - 1
+    given = arrays(2, "number")
+    loss = stopped.model().evaluate(given["x"], given["y"][:, None], verbose=0)
+    assert loss == pytest.approx(stopped.history["val_loss"][best], rel=1e-5)
+    reduced = ours(launcher, *CASES["reducing the learning rate"][:3])
+    assert len(set(reduced.history["learning_rate"])) > 1 and "The learning rate is" in reduced.log
+
+
+def test_the_weights_of_the_best_epoch(launcher: Launched) -> None:
+    training = "optimizer: {SGD: {learning_rate: 0.9}}\n  best_weights: {monitor: val_loss}"
+    ran = ours(launcher, "number", training)
+    losses = ran.history["val_loss"]
+    assert len(losses) == EPOCHS and np.argmin(losses) != EPOCHS - 1
+    given = arrays(2, "number")
+    assert ran.model().evaluate(given["x"], given["y"][:, None], verbose=0) == pytest.approx(
+        min(losses), rel=1e-5
+    )
+    found = ran.predictions()
+    assert np.square(found["y_pred"] - found["y_true"]).mean() == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_a_validation_split_is_that_of_keras(launcher: Launched) -> None:
+    text = text_of("number", "validation_split: 0.2").replace(", validation: v.npz", "")
+    ran = run(launcher, text, {"t.npz": arrays(1, "number")})
+    given = arrays(1, "number")
+    keras.utils.set_random_seed(0)
+    model = building.build(load("job.yaml", text).resolved, {"x": (5, 2)})
+    history = model.fit(
+        given["x"],
+        given["y"][:, None],
+        validation_split=0.2,
+        shuffle=False,
+        verbose=0,
+        epochs=EPOCHS,
+        batch_size=BATCH,
+    ).history
+    np.testing.assert_allclose(ran.history["val_loss"], history["val_loss"], rtol=1e-4)
+    assert ran.metrics["samples"] == {"train": 72, "validation": 18}
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(launcher: Launched, precision: str) -> None:
+    """Layers compute in halves, variables and what is written are float32."""
+    ran = ours(launcher, "number", f"precision: {precision}\n  optimizer: {{Adam: {{learning_rate: 0.02}}}}")
+    found = ran.predictions()
+    assert found["y_pred"].dtype == np.float32 and np.isfinite(found["y_pred"]).all()
+    model = ran.model()
+    assert {layer.dtype_policy.name for layer in model.layers} == {precision}
+    assert {weight.dtype for weight in model.get_weights()} == {np.dtype(np.float32)}
+    assert ran.history["loss"][-1] < ran.history["loss"][0]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_seed_decides(launcher: Launched, seed: int) -> None:
+    text = text_of("number", f"seed: {seed}").replace("shuffle: false", "shuffle: true")
+    files = {"t.npz": arrays(1, "number"), "v.npz": arrays(2, "number")}
+    one, again = run(launcher, text, files), run(launcher, text, files)
+    assert one.history == again.history
+    assert one.history != run(launcher, text.replace(f"seed: {seed}", "seed: 7"), files).history
+
+
+def diverging(more: str = "") -> str:
+    """Doubles its weights, and more, with each step."""
+    return "optimizer: {SGD: {learning_rate: 300.0}}" + more
+
+
+def test_a_loss_that_is_not_a_number_ends_the_job_and_keeps_the_last_good_checkpoint(
+    launcher: Launched,
+) -> None:
+    text = text_of("number", diverging()).replace("epochs: 6", "epochs: 100000")
+    text = text.replace("activation: linear", "activation: exponential")
+    files = {"t.npz": arrays(1, "number"), "v.npz": arrays(2, "number")}
+    ran = run(launcher, text, files, state="FAILED")
+    assert ran.record["reason"] == "NaNLoss"
+    assert "a smaller learning rate" in ran.record["message"] or "weights became NaN" in ran.record["message"]
+    assert not (ran.job.results / "metrics.json").exists()
+
+
+def test_the_checkpoint_before_a_loss_that_is_not_a_number_can_be_read(launcher: Launched) -> None:
+    """A learning rate that explodes after some hundred epochs, so that checkpoints were written before."""
+    rate = "optimizer: {SGD: {learning_rate: {PiecewiseConstantDecay: {boundaries: [6000], values: [0.001, 1.0e+30]}}}}"
+    text = text_of("number", rate).replace("epochs: 6", "epochs: 100000")
+    files = {"t.npz": arrays(1, "number"), "v.npz": arrays(2, "number")}
+    ran = run(launcher, text, files, state="FAILED")
+    assert ran.record["reason"] == "NaNLoss", ran.log[-2000:]
+    with np.load(Path(ran.job.checkpoint) / FILE, allow_pickle=False) as archive:
+        weights = [archive[name] for name in archive.files if name.startswith("v")]
+    assert weights and all(np.isfinite(weight).all() for weight in weights if weight.dtype.kind == "f")

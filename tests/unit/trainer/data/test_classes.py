@@ -1,0 +1,126 @@
+"""Labels as people write them become the classes' numbers, and numbers become labels again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpujobs.trainer.data.classes import Classes
+from gpujobs.trainer.failures import DataError
+
+from .making import csv, prepared
+
+NUMBERS = [2, 0, 1, 1, 2, 0]
+REST = "model: {layers: [LSTM: {units: 2}, Dense: {units: 3}]}\ntraining: {loss: sparse_categorical_crossentropy}\n"
+
+
+def learned(tmp_path: Path, y: Any, classes: str = "", rest: str = REST) -> tuple[list[Any], Any]:
+    given = {"x": np.zeros((len(y), 2, 1)), "y": y}
+    more = f", classes: {classes}" if classes else ""
+    found = prepared(tmp_path, f"{{train: t.npz{more}}}", {"t.npz": given}, rest=rest)
+    return found.train.samples.target("y").tolist(), found.preprocessing.classes.get("y")
+
+
+@pytest.mark.parametrize(
+    ("y", "classes", "names"),
+    [
+        (np.array(["c", "a", "b", "b", "c", "a"]), "", ("a", "b", "c")),
+        (np.array([b"c", b"a", b"b", b"b", b"c", b"a"]), "", ("a", "b", "c")),
+        (np.array(["low", "high", "mid", "mid", "low", "high"]), "[high, mid, low]", ("high", "mid", "low")),
+        (np.array([30, 10, 20, 20, 30, 10]), "[10, 20, 30]", (10, 20, 30)),
+        (np.array([30.0, 10, 20, 20, 30, 10]), "[10, 20, 30]", (10, 20, 30)),
+        (np.array(["30", "10", "20", "20", "30", "10"]), "[10, 20, 30]", (10, 20, 30)),
+        (np.array(NUMBERS), "[red, green, blue]", ("red", "green", "blue")),
+    ],
+)
+def test_round_trip(tmp_path: Path, y: Any, classes: str, names: tuple[Any, ...]) -> None:
+    numbers, known = learned(tmp_path, y, classes)
+    assert numbers == NUMBERS
+    assert known.names == names
+    shown = known.decode(np.array(numbers))
+    if y.dtype.kind == "S":
+        y = y.astype(str)
+    if not (np.array_equal(y, NUMBERS)):
+        assert [str(one) for one in shown] == [str(one).removesuffix(".0") for one in y.tolist()]
+
+
+def test_numbers_without_names_are_the_classes(tmp_path: Path) -> None:
+    assert learned(tmp_path, np.array(NUMBERS)) == (NUMBERS, None)
+
+
+def test_one_hot_rows_stay_what_they_are(tmp_path: Path) -> None:
+    y = np.eye(3)[NUMBERS]
+    numbers, known = learned(tmp_path, y, "[red, green, blue]")
+    assert numbers == y.tolist() and known.names == ("red", "green", "blue")
+
+
+def test_labels_of_steps_are_no_one_hot_rows(tmp_path: Path) -> None:
+    """As many steps as there are classes: it is the values that tell."""
+    rest = "task: labelling\n" + REST.replace("units: 2}", "units: 2, return_sequences: true}", 1)
+    y = np.array([[2, 0, 1], [1, 1, 2]])
+    given = {"x": np.zeros((2, 3, 1)), "y": y}
+    found = prepared(
+        tmp_path, "{train: t.npz, classes: [10, 20, 30]}", {"t.npz": {**given, "y": 10 * (y + 1)}}, rest=rest
+    )
+    assert found.train.samples.target("y").tolist() == y.tolist()
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_a_column_of_numbers_is_what_an_array_of_numbers_is(tmp_path: Path, name: str) -> None:
+    import pyarrow as pa
+
+    columns = {"v": np.arange(6.0), "s": list("abcdef"), "k": NUMBERS}
+    content = csv(columns) if name == "t.csv" else pa.table(columns)
+    data = f"{{train: {name}, sequence: {{by: s}}, features: v, target: k}}"
+    found = prepared(tmp_path, data, {name: content}, rest=REST)
+    assert found.train.samples.target("y").tolist() == NUMBERS
+    assert not found.preprocessing.classes
+
+
+def test_another_file_has_only_some_of_the_classes(tmp_path: Path) -> None:
+    """Names that look like numbers there are names still."""
+    columns = {"v": np.arange(6.0), "s": list("abcdef"), "k": ["7", "x", "8", "8", "x", "7"]}
+    few = {"v": np.arange(2.0), "s": list("gh"), "k": ["8", "7"]}
+    data = "{train: t.csv, validation: v.csv, sequence: {by: s}, features: v, target: k}"
+    found = prepared(tmp_path, data, {"t.csv": csv(columns), "v.csv": csv(few)}, rest=REST)
+    assert found.preprocessing.classes["y"].names == ("7", "8", "x")
+    assert found.parts["validation"].samples.target("y").tolist() == [1, 0]
+
+
+def test_what_is_no_class_gets_the_nearest_that_is() -> None:
+    known = Classes(("circle", "wave"))
+    with pytest.raises(
+        DataError, match=r"^p: holds the label 'wvae', which is no class; did you mean wave\?"
+    ):
+        known.encode("p", np.array([0, 1]), ["wave", "wvae"])
+
+
+def test_missing_labels_are_left_out_before_they_are_looked_up(tmp_path: Path) -> None:
+    y = np.array([30, np.nan, 10, 20, 20])
+    given = {"x": np.zeros((5, 2, 1)), "y": y}
+    data = "{train: t.npz, classes: [10, 20, 30], missing: drop}"
+    assert prepared(tmp_path, data, {"t.npz": given}, rest=REST).train.samples.target("y").tolist() == [
+        2,
+        0,
+        1,
+        1,
+    ]
+
+
+def test_multilabel_rows(tmp_path: Path) -> None:
+    rest = (
+        "task: multilabel\nmodel: {layers: [LSTM: {units: 2}, Dense: {units: 3, activation: sigmoid}]}\n"
+        "training: {loss: binary_crossentropy}\n"
+    )
+    y = np.array([[1, 0, 1], [0, 0, 0]])
+    given = {"x": np.zeros((2, 2, 1)), "y": y}
+    found = prepared(tmp_path, "{train: t.npz, classes: [wet, cold, dark]}", {"t.npz": given}, rest=rest)
+    assert found.train.samples.target("y").tolist() == y.tolist()
+    columns = {"v": [1.0, 2.0], "s": ["a", "b"], "wet": [1, 0], "cold": [0, 0], "dark": [1, 0]}
+    data = "{train: t.csv, sequence: {by: s}, features: v, target: [wet, cold, dark]}"
+    found = prepared(tmp_path, data, {"t.csv": csv(columns)}, rest=rest)
+    assert found.train.samples.target("y").tolist() == y.tolist()
+    assert found.preprocessing.target_names == ("wet", "cold", "dark")

@@ -1,0 +1,136 @@
+"""Scaling against numpy, back to original units, and fitted on nothing but the training part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
+
+from gpujobs.trainer.data import scaling
+from gpujobs.trainer.data.preprocessing import from_json
+
+from .making import csv, prepared
+
+FLOATS = st.floats(-1e6, 1e6, width=32)
+TABLES = arrays_of.arrays(np.float32, st.tuples(st.integers(1, 60), st.integers(1, 3)), elements=FLOATS)
+
+
+def in_pieces(values: Any, size: int = 7) -> scaling.Pieces:
+    return lambda: (values[begin : begin + size] for begin in range(0, len(values), size))
+
+
+@settings(deadline=None, max_examples=60)
+@given(TABLES, st.lists(st.floats(0, 1), min_size=1, max_size=4))
+def test_quantiles_are_those_of_numpy(values: Any, shares: list[float]) -> None:
+    expected = np.quantile(values.astype(np.float64), shares, axis=0)
+    np.testing.assert_allclose(scaling.quantiles(in_pieces(values), shares), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_quantiles_of_what_is_hard_to_order() -> None:
+    values = np.array([-0.0, 0.0, -1e-45, 1e-45, -3e38, 3e38, 1, 1, 1, -1, 2, 2**24 + 1], np.float32)[:, None]
+    shares = np.linspace(0, 1, 12)
+    expected = np.quantile(values.astype(np.float64), shares, axis=0)
+    np.testing.assert_allclose(scaling.quantiles(in_pieces(values), shares.tolist()), expected)
+
+
+@settings(deadline=None)
+@given(TABLES, st.sampled_from(["standard", "minmax", "robust"]))
+def test_each_method(values: Any, method: str) -> None:
+    scale = scaling.fit(method, in_pieces(values))
+    wide = values.astype(np.float64)
+    low, middle, high = np.quantile(wide, [0.25, 0.5, 0.75], axis=0)
+    center, width = {
+        "standard": (wide.mean(axis=0), wide.std(axis=0)),
+        "minmax": (wide.min(axis=0), np.ptp(wide, axis=0)),
+        "robust": (middle, high - low),
+    }[method]
+    np.testing.assert_allclose(scale.center, center, rtol=1e-5, atol=1e-2)
+    sure = width > 1e-3
+    np.testing.assert_allclose(scale.width[sure], width[sure], rtol=1e-4, atol=1e-3)
+    assert (scale.width > 0).all()
+    np.testing.assert_allclose(scale.invert(scale.apply(values)), values, rtol=1e-5, atol=1e-1)
+
+
+def test_more_columns_than_are_counted_at_once() -> None:
+    values = np.random.default_rng(0).normal(size=(50, 150)).astype(np.float32)
+    scale = scaling.fit("robust", in_pieces(values))
+    np.testing.assert_allclose(scale.center, np.median(values, axis=0), rtol=1e-6, atol=1e-7)
+
+
+def test_a_constant_column_becomes_zero() -> None:
+    scale = scaling.fit("standard", in_pieces(np.full((9, 1), 5, np.float32)))
+    assert scale.apply(np.full((2, 1), 5.0)).tolist() == [[0], [0]]
+
+
+def poisoned(columns: dict[str, Any], first: int) -> dict[str, Any]:
+    """Everything from a row on is absurd."""
+    return {
+        name: np.where(np.arange(len(one)) < first, one, one * -1e6 + 1e9) for name, one in columns.items()
+    }
+
+
+@pytest.mark.parametrize("method", ["standard", "minmax", "robust"])
+def test_scaling_never_sees_what_comes_after_the_training_part(tmp_path: Path, method: str) -> None:
+    random = np.random.default_rng(0)
+    columns = {"a": random.normal(size=300).round(3), "b": random.normal(3, 5, 300).round(3)}
+    data = (
+        f"{{train: t.csv, target: a, window: {{length: 8, horizon: 2}}, scaling: {method}, "
+        "split: {method: chronological, validation: 0.1, test: 0.2}}"
+    )
+    rest = "model: {layers: [LSTM: {units: 2}, Dense: {units: 2}]}\ntraining: {loss: mse}\n"
+    found = [
+        prepared(tmp_path, data, {"t.csv": csv(given)}, rest=rest)
+        for given in (columns, poisoned(columns, 210))
+    ]
+    one, other = (prepared.preprocessing.to_json() for prepared in found)
+    assert one == other
+    first, second = (prepared.train.samples.batch(np.arange(200)) for prepared in found)
+    for a, b in zip(first[:2], second[:2], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("split", ["random", "group", "chronological"])
+def test_scaling_of_samples_sees_the_training_part_alone(tmp_path: Path, split: str) -> None:
+    """Also where the parts lie in between each other: the scale is that of the training rows."""
+    random = np.random.default_rng(1)
+    given = {"x": random.normal(size=(40, 3, 2)), "y": random.normal(size=40), "g": np.arange(40) % 8}
+    data = f"{{train: t.npz, group: g, scaling: standard, split: {{method: {split}, test: 0.25, seed: 3}}}}"
+    found = prepared(tmp_path, data, {"t.npz": given})
+    numbers = found.train.samples.numbers
+    x, y = given["x"][numbers].astype(np.float32), given["y"][numbers]
+    scale = found.preprocessing.x["x"]
+    np.testing.assert_allclose(scale.center, x.mean(axis=(0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(scale.width, x.std(axis=(0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(found.preprocessing.y["y"].center, [y.mean()], rtol=1e-5)
+
+
+def test_scales_are_the_same_after_they_were_stored(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    given = {"x": random.normal(size=(40, 3, 2)), "y": random.normal(size=40)}
+    learned = prepared(tmp_path, "{train: t.npz, scaling: robust}", {"t.npz": given}).preprocessing
+    again = from_json(learned.to_json())
+    assert again.to_json() == learned.to_json()
+    assert (again.x["x"].apply(given["x"]) == learned.x["x"].apply(given["x"])).all()
+
+
+def test_whole_numbers_are_scaled_too(tmp_path: Path) -> None:
+    given = {"x": np.arange(24).reshape(4, 3, 2), "y": np.array([100, 200, 300, 400])}
+    found = prepared(tmp_path, "{train: t.npz, scaling: minmax}", {"t.npz": given})
+    assert found.train.samples.target("y").tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert found.train.truth.target("y").tolist() == [100, 200, 300, 400]
+
+
+def test_ids_are_not_scaled(tmp_path: Path) -> None:
+    rest = (
+        "model: {layers: [Embedding: {input_dim: 9, output_dim: 2}, LSTM: {units: 2}, Dense: {units: 1}]}\n"
+        "training: {loss: mse}\n"
+    )
+    given = {"x": np.arange(8).reshape(4, 2), "y": np.arange(4.0)}
+    found = prepared(tmp_path, "{train: t.npz, scaling: standard}", {"t.npz": given}, rest=rest)
+    x = found.train.samples.x(np.arange(4))
+    assert x.dtype == np.int32 and x.tolist() == given["x"].tolist()

@@ -1,0 +1,89 @@
+"""Each method of splitting: nothing lost, nothing twice, the same parts for the same seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpujobs.trainer.data import splits
+from gpujobs.trainer.failures import DataError
+
+from .making import everything, prepared
+
+SAMPLES = 200
+PARTS = ("train", "validation", "test")
+REST = "model: {layers: [LSTM: {units: 2}, Dense: {units: 4}]}\ntraining: {loss: sparse_categorical_crossentropy}\n"
+
+
+def arrays() -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    numbers = np.arange(SAMPLES)
+    return {
+        "x": np.repeat(numbers.astype(np.float32)[:, None, None], 3, axis=1),
+        "y": random.choice(4, SAMPLES, p=[0.7, 0.1, 0.1, 0.1]),
+        "who": random.permutation(np.repeat([f"p{n}" for n in range(20)], 10)),
+        "when": random.permutation(SAMPLES),
+    }
+
+
+def parts(tmp_path: Path, method: str, seed: int = 0) -> dict[str, Any]:
+    """The numbers of the samples of each part."""
+    data = (
+        "{train: t.npz, group: who, time: when, "
+        f"split: {{method: {method}, validation: 0.2, test: 0.3, seed: {seed}}}}}"
+    )
+    found = prepared(tmp_path, data, {"t.npz": arrays()}, rest=REST)
+    return {name: everything(part.samples)[:, 0, 0].astype(int) for name, part in found.parts.items()}
+
+
+@pytest.mark.parametrize("method", ["random", "stratified", "group", "chronological"])
+def test_every_sample_is_in_one_part_and_the_shares_are_right(tmp_path: Path, method: str) -> None:
+    found = parts(tmp_path, method)
+    assert sorted(np.concatenate(list(found.values()))) == list(range(SAMPLES))
+    sizes = [len(found[name]) for name in PARTS]
+    np.testing.assert_allclose(sizes, [100, 40, 60], atol=0 if method != "stratified" else 3)
+
+
+@pytest.mark.parametrize("method", ["random", "stratified", "group"])
+def test_the_seed_decides(tmp_path: Path, method: str) -> None:
+    one, again, other = parts(tmp_path, method, 7), parts(tmp_path, method, 7), parts(tmp_path, method, 8)
+    assert all(np.array_equal(one[name], again[name]) for name in PARTS)
+    assert not np.array_equal(one["train"], other["train"])
+
+
+def test_stratified_parts_have_the_shares_of_the_classes(tmp_path: Path) -> None:
+    y = arrays()["y"]
+    for name, numbers in parts(tmp_path, "stratified").items():
+        shares = np.bincount(y[numbers], minlength=4) / len(numbers)
+        np.testing.assert_allclose(shares, np.bincount(y) / SAMPLES, atol=0.03, err_msg=name)
+
+
+def test_no_group_is_in_two_parts(tmp_path: Path) -> None:
+    who = arrays()["who"]
+    groups = [set(who[numbers]) for numbers in parts(tmp_path, "group").values()]
+    assert [len(one) for one in groups] == [10, 4, 6]
+    assert len(set.union(*groups)) == 20
+
+
+def test_chronological_parts_follow_each_other_in_time(tmp_path: Path) -> None:
+    when = arrays()["when"]
+    times = [when[numbers] for numbers in parts(tmp_path, "chronological").values()]
+    assert times[0].max() < times[1].min() and times[1].max() < times[2].min()
+
+
+def test_the_validation_split_of_keras_takes_the_last(tmp_path: Path) -> None:
+    rest = REST.replace("{loss", "{validation_split: 0.25, loss")
+    found = prepared(tmp_path, "{train: t.npz}", {"t.npz": arrays()}, rest=rest)
+    assert everything(found.parts["validation"].samples)[:, 0, 0].tolist() == list(range(150, 200))
+
+
+def test_a_part_that_is_asked_for_and_empty() -> None:
+    settings = {"validation": 0.1, "test": 0.0}
+    with pytest.raises(
+        DataError, match=r"^t.npz: the validation part is empty \(0.1 of 3 samples\); expected"
+    ):
+        splits.require_some("t.npz", {"train": 3, "validation": 0, "test": 0}, settings)
+    splits.require_some("t.npz", {"train": 2, "validation": 1, "test": 0}, settings)

@@ -1,0 +1,102 @@
+"""Tables in csv and parquet give the same arrays, whatever the pieces, types and line ends."""
+
+from __future__ import annotations
+
+import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from gpujobs.trainer.data import tables
+from gpujobs.trainer.data.tables import Wanted
+
+COLUMNS = {
+    "a": [1.5, -2.0, 1e10],
+    "b": [1, 2, 3],
+    "who": ["y", "x", "y"],
+    "day": ["2026-01-30", "2026-01-31", "2026-02-01"],
+}
+
+
+def read(path: Path, **wanted: Any) -> tables.Table:
+    return tables.read(path.name, path, Wanted(**wanted), path.parent)
+
+
+def as_csv(path: Path, newline: str = "\n") -> Path:
+    lines = [",".join(COLUMNS), *(",".join(map(str, row)) for row in zip(*COLUMNS.values(), strict=True))]
+    path.write_bytes(newline.join(lines).encode())
+    return path
+
+
+def as_parquet(path: Path) -> Path:
+    days = [datetime.date.fromisoformat(day) for day in COLUMNS["day"]]
+    pyarrow.parquet.write_table(pa.table({**COLUMNS, "day": days}), path)
+    return path
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r", None])
+def test_numbers_words_and_times(tmp_path: Path, newline: str | None) -> None:
+    path = as_csv(tmp_path / "t.csv", newline) if newline else as_parquet(tmp_path / "t.parquet")
+    table = read(path, numbers=("b", "a"), words=("who",), time="day")
+    assert table.values.dtype == np.float32
+    assert table.values.tolist() == [[1, 1.5], [2, -2], [3, 1e10]]
+    assert table.words["who"].decode(table.words["who"].codes).tolist() == ["y", "x", "y"]
+    assert table.words["who"].names.tolist() == ["x", "y"]
+    assert table.time.astype("datetime64[D]").tolist() == [
+        datetime.date.fromisoformat(day) for day in COLUMNS["day"]
+    ]
+
+
+def test_many_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 1 << 12)
+    monkeypatch.setattr(tables, "PIECE_ROWS", 7)
+    count = 3000
+    words = [f"w{n % 11:02}" for n in range(count)]
+    columns = {"v": np.arange(count, dtype=float), "w": words}
+    text = "\n".join(["v,w", *(f"{v},{w}" for v, w in zip(*columns.values(), strict=True))])
+    (tmp_path / "t.csv").write_text(text)
+    pyarrow.parquet.write_table(pa.table(columns), tmp_path / "t.parquet", row_group_size=100)
+    for name in ("t.csv", "t.parquet"):
+        table = read(tmp_path / name, numbers=("v",), words=("w",))
+        assert table.values[:, 0].tolist() == list(range(count))
+        assert table.words["w"].decode(table.words["w"].codes).tolist() == words
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([True, False, None], [1, 0, np.nan]),
+        ([Decimal("1.25"), None, Decimal("-3")], [1.25, np.nan, -3]),
+        ([None, None, None], [np.nan] * 3),
+        (pa.array([1, None, 3], pa.uint8()), [1, np.nan, 3]),
+    ],
+    ids=["bool", "decimal", "null", "uint8"],
+)
+def test_what_counts_as_a_number(tmp_path: Path, values: Any, expected: list[float]) -> None:
+    pyarrow.parquet.write_table(pa.table({"v": values}), tmp_path / "t.parquet")
+    np.testing.assert_array_equal(read(tmp_path / "t.parquet", numbers=("v",)).values[:, 0], expected)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("2026-01-01T00:00:00Z", np.datetime64("2026-01-01")),
+        ("2026-01-01 02:00:00+02:00", np.datetime64("2026-01-01")),
+        ("3000-01-01", np.datetime64("3000-01-01")),
+        ("9007199254740993", 9007199254740993),
+        ("1.5", 1.5),
+    ],
+)
+def test_times(tmp_path: Path, written: str, expected: Any) -> None:
+    (tmp_path / "t.csv").write_text(f"v,t\n1,{written}\n")
+    assert read(tmp_path / "t.csv", numbers=("v",), time="t").time[0] == expected
+
+
+def test_empty_lines_and_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\ufeffa,b\n\n1,2\n\n3,\n\n")
+    np.testing.assert_array_equal(read(tmp_path / "t.csv", numbers=("a", "b")).values, [[1, 2], [3, np.nan]])

@@ -1,0 +1,92 @@
+"""class_weight and sample_weight as the weights of samples and steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpujobs.trainer.data.classes import Classes
+from gpujobs.trainer.data.rows import ArrayRows, StepWeights
+from gpujobs.trainer.data.samples import Samples
+from gpujobs.trainer.data.targets import Output
+from gpujobs.trainer.data.weights import class_weights
+from gpujobs.trainer.failures import DataError
+
+from .making import csv, prepared
+
+LABELS = np.array([0, 0, 0, 1, 2, 2])
+
+
+def samples(y: Any, weight: Any = None) -> Samples:
+    return Samples({}, {"y": ArrayRows(y, y.dtype)}, len(y), None, weight)
+
+
+def found(weights: Any, y: Any, units: int, known: Classes | None = None, weight: Any = None) -> Any:
+    loss = "categorical_crossentropy" if y.dtype.kind == "f" else "sparse_categorical_crossentropy"
+    output = Output("classification", (None, units), loss)
+    weighted = class_weights(weights, samples(y, weight), output, known)
+    assert weighted.weight is not None
+    return weighted.weight.take(np.arange(len(y)))
+
+
+@pytest.mark.parametrize("y", [LABELS, np.eye(3, dtype=np.float32)[LABELS]], ids=["labels", "one-hot"])
+def test_balanced_gives_each_class_the_same_sum(y: Any) -> None:
+    """n / (classes * count): scikit-learn's compute_class_weight."""
+    assert found("balanced", y, 3).tolist() == pytest.approx([2 / 3] * 3 + [2] + [1] * 2)
+
+
+def test_a_class_that_is_not_named_has_weight_one() -> None:
+    assert found({"1": 5.0}, LABELS, 3).tolist() == [1, 1, 1, 5, 1, 1]
+
+
+def test_names_of_classes() -> None:
+    known = Classes(("a", "b", "c"))
+    assert found({"b": 5.0, "c": 2}, LABELS, 3, known).tolist() == [1, 1, 1, 5, 2, 2]
+    assert found({"10": 5.0}, LABELS, 3, Classes((5, 10, 20))).tolist() == [1, 1, 1, 5, 1, 1]
+    with pytest.raises(DataError, match=r"^training.class_weight: holds the label 'd', which is no class"):
+        found({"d": 1.0}, LABELS, 3, known)
+    with pytest.raises(
+        DataError, match=r"^training.class_weight: 3 is no class; expected numbers from 0 to 2"
+    ):
+        found({"3": 1.0}, LABELS, 3)
+
+
+def test_a_single_unit_has_two_classes() -> None:
+    y = np.array([[0], [1], [1], [1]], np.float32)
+    assert found("balanced", y, 1).tolist() == pytest.approx([2, 2 / 3, 2 / 3, 2 / 3])
+
+
+def test_weights_of_samples_and_of_classes_are_multiplied() -> None:
+    weight = ArrayRows(np.arange(6, dtype=np.float32))
+    assert found({"2": 10.0}, LABELS, 3, None, weight).tolist() == [0, 1, 2, 3, 40, 50]
+
+
+def test_of_steps_those_that_are_padding_do_not_count() -> None:
+    y = np.array([[0, 1, 0], [1, 1, 1]])
+    weight = StepWeights(np.array([0, 2]), np.array([2, 3]))
+    assert found("balanced", y, 2, None, weight) == pytest.approx(
+        np.array([[5 / 2, 5 / 8, 0], [5 / 8, 5 / 8, 5 / 8]])
+    )
+
+
+def test_a_weight_of_a_sample_is_that_of_its_steps() -> None:
+    weight = ArrayRows(np.array([1.0, 2.0], np.float32))
+    assert found({"1": 3.0}, np.array([[0, 1], [1, 1]]), 2, None, weight).tolist() == [[1, 3], [6, 6]]
+
+
+def test_weights_of_a_file(tmp_path: Path) -> None:
+    given = {"x": np.zeros((4, 2, 1)), "y": np.arange(4.0), "w": np.array([0, 1, 2, 0.5])}
+    part = prepared(tmp_path, "{train: t.npz, sample_weight: w}", {"t.npz": given}).train
+    assert part.samples.batch(np.array([3, 1]))[2].tolist() == [0.5, 1]
+
+
+def test_the_weight_of_a_window_is_that_of_its_target(tmp_path: Path) -> None:
+    given = {"v": np.arange(6.0), "w": np.arange(6.0) / 10}
+    data = "{train: t.csv, target: v, sample_weight: w, window: {length: 3}}"
+    part = prepared(tmp_path, data, {"t.csv": csv(given)}).train
+    x, y, weight = part.samples.batch(np.arange(3))
+    assert x.shape == (3, 3, 1)  # the weight is no feature
+    assert (weight * 10).tolist() == pytest.approx(y[:, 0].tolist()) == [3, 4, 5]
