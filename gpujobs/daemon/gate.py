@@ -18,7 +18,7 @@ from aiohttp import web
 from gpujobs.daemon.identity import peer_of, user_name
 from gpujobs.errors import NotPermittedError
 
-RETRY_ACCEPT_SECONDS = 0.1
+RETRY_ACCEPT_SECONDS = 1.0
 """Where this process has no descriptor left for another connection."""
 
 REQUESTS_AT_ONCE = 4
@@ -39,16 +39,22 @@ class Gate:
         self._open: dict[int, list[socket.socket]] = {}
 
     async def run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, _ = await loop.sock_accept(self._listener)
-            except OSError as error:
-                log.warning("a connection could not be accepted: %s", error)
+                await self._accept()
+            except Exception as error:  # noqa: BLE001 - one connection must not close the door to the others
+                log.warning("a connection could not be accepted: %r", error)
                 await asyncio.sleep(RETRY_ACCEPT_SECONDS)
-                continue
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        connection, _ = await loop.sock_accept(self._listener)
+        try:
             if self._has_room(connection):
                 await loop.connect_accepted_socket(self._protocol, connection)
+        except BaseException:
+            connection.close()
+            raise
 
     def _has_room(self, connection: socket.socket) -> bool:
         uid = peer_of(connection).uid

@@ -71,6 +71,7 @@ async def serving(daemon: Daemon, listener: socket.socket) -> AsyncIterator[None
         yield
     finally:
         gate.cancel()
+        await asyncio.wait([gate])
         listener.close()
         await runner.cleanup()
 
@@ -87,7 +88,7 @@ def listen(path: Path, mode: Mode) -> socket.socket:
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     previous = os.umask(0o111 if mode is Mode.SITE else 0o177)
     try:
-        _require_safe(path.parent, os.fstat(directory))
+        _require_safe(path.parent, os.fstat(directory), 0o022 if mode is Mode.SITE else 0o002)
         path.unlink(missing_ok=True)
         # Through the open directory, since a socket's path may have 107 bytes only.
         listener.bind(f"/proc/self/fd/{directory}/{path.name}")
@@ -102,9 +103,9 @@ def listen(path: Path, mode: Mode) -> socket.socket:
     return listener
 
 
-def _require_safe(path: Path, status: os.stat_result) -> None:
+def _require_safe(path: Path, status: os.stat_result, forbidden: int) -> None:
     """Whoever can exchange the socket can keep all others from the daemon."""
-    is_open = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
+    is_open = status.st_mode & forbidden and not status.st_mode & stat.S_ISVTX
     if status.st_uid not in (0, os.geteuid()) or is_open:
         raise MachineError(
             f"{path} can be changed by others than this daemon's user; "

@@ -142,3 +142,23 @@ def test_wrong_usage(daemon: RunningDaemon, arguments: list[str], expected: str)
 def test_no_daemon(daemon: RunningDaemon) -> None:
     line = refusal(daemon, "status", "--socket", daemon.root / "none.sock", code=3)
     assert "no daemon answers" in line and "gpujobs serve" in line
+
+
+def test_a_personal_daemon_shares_with_nobody(daemon: RunningDaemon) -> None:
+    path = write_job(daemon.root, "lab", more="share: lab\n")
+    refused = daemon.cli("submit", path, code=2)
+    assert "share is lab, but this is a personal daemon, which serves its own user only" in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["a/b", "", "a\nb", "n" * 101])
+def test_a_name_on_the_command_line_is_one_that_a_file_may_have(daemon: RunningDaemon, name: str) -> None:
+    refused = daemon.cli("submit", "--name", name, write_job(daemon.root), code=2)
+    assert "expected a name of 1 to 100 printable characters without /" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_more_retries_than_the_site_allows(daemon: RunningDaemon) -> None:
+    path = write_job(daemon.root, "often", more="retries: 50\n")
+    assert "retries is 50; this site allows at most 10" in daemon.cli("submit", path, code=2).stderr
+    refused = daemon.cli("submit", "--retries", 11, write_job(daemon.root), code=2)
+    assert "--retries 11: this site allows at most 10" in refused.stderr

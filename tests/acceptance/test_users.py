@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from .conftest import running
-from .harness import ENDLESS, RunningDaemon, environment_of, processes_of
+from .harness import ENDLESS, RunningDaemon, environment_of, processes_of, write_job
 from .people import (
     Person,
     as_person,
@@ -112,6 +112,17 @@ def test_results_are_their_users_files(daemon: RunningDaemon, completed: int, al
     copied = cli_as(alice, daemon, "fetch", completed, alice.home / "fetched")
     assert copied.returncode == 0, copied.stderr
     assert (alice.home / "fetched/model.keras").stat().st_uid == alice.uid
+
+
+def test_sharing_needs_a_group_to_share_with(daemon: RunningDaemon, alice: Person) -> None:
+    before = known_jobs(daemon)
+    path = write_job(alice.home, "lab", more="share: lab\n")
+    os.chown(path, alice.uid, alice.gid)
+    refused = cli_as(alice, daemon, "submit", path)
+    assert refused.returncode == 2, refused.stdout
+    line = path.read_text().splitlines().index("share: lab") + 1
+    assert refused.stderr.startswith(f"{path}:{line}: share is lab, but this site has no share group")
+    assert known_jobs(daemon) == before
 
 
 # What another user asks for

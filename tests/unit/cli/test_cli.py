@@ -272,3 +272,18 @@ def test_doctor_works_without_a_daemon(cli: Cli) -> None:
     checks = {check["name"]: check for check in json.loads(cli("doctor", "--json").stdout)}
     assert checks["python"]["ok"] is True
     assert "no daemon answers" in checks["daemon"]["message"]
+
+
+def test_prioritize_takes_ids_and_then_a_number_that_may_be_negative(cli: Cli, server: Protocol) -> None:
+    server.jobs.update({7: job(7), 8: job(8)})
+    done = cli("prioritize", 7, 8, -5)
+    assert done.returncode == 0, done.stderr
+    assert server.requests[-1] == ("POST", "/v1/jobs/prioritize", {"ids": [7, 8], "priority": -5})
+    for wrong in (("7",), ("7", "x"), ("7", "--jsn", "5"), ("7", "1000001")):
+        assert cli("prioritize", *wrong).returncode == 2
+
+
+def test_names_that_the_site_hides_are_a_dash(cli: Cli, server: Protocol) -> None:
+    server.jobs[1] = job(1, **{**ended(), "name": None, "user": None, "message": None})
+    assert cli("status").stdout.splitlines()[1].split()[:3] == ["1", "-", "-"]
+    assert cli("wait", 1).stdout == "1 -: COMPLETED\n"
