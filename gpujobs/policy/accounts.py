@@ -9,22 +9,16 @@ as in Slurm's multifactor plugin (https://slurm.schedmd.com/priority_multifactor
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gpujobs.policy.fairshare import (
-    account_of,
-    decayed_seconds,
-    device_share,
-    factor,
-    foreign_seconds,
-    normalised_shares,
-)
+from gpujobs.policy.fairshare import factor, normalised_shares
 from gpujobs.policy.limits import limits_of
 from gpujobs.policy.occupancy import Occupancy
 from gpujobs.policy.queue import Queue
-from gpujobs.policy.rules import ForeignPolicy, UserLimits
+from gpujobs.policy.rules import UserLimits
 from gpujobs.policy.snapshot import Allocation, Snapshot
+from gpujobs.policy.used import used_seconds
 from gpujobs.policy.waiting import WaitingJob
 
 
@@ -60,9 +54,9 @@ class Accounts:
         allocations: dict[str, list[Allocation]] = {}
         for one in snapshot.allocations:
             allocations.setdefault(one.user, []).append(one)
-        users = sorted(queue.users.keys() | allocations.keys())
+        users = queue.users.keys() | allocations.keys()
         shares = normalised_shares(users, snapshot.groups, snapshot.rules.shares)
-        used = self._usage(users, allocations, views)
+        used = used_seconds(snapshot, users, allocations, views)
         self._accounts = {user: self._open(user, shares[user], used[user]) for user in users}
         for user, held in allocations.items():
             account = self._accounts[user]
@@ -105,61 +99,3 @@ class Accounts:
     def _open(self, user: str, share: float, usage: float) -> Account:
         groups = self._snapshot.groups.get(user, ())
         return Account(user, groups, limits_of(user, groups, self._snapshot.rules.limits), share, usage)
-
-    def _usage(
-        self, users: Sequence[str], allocations: dict[str, list[Allocation]], views: Sequence[Occupancy]
-    ) -> dict[str, float]:
-        """Decayed GPU-seconds by user: of ended attempts, of running ones so far, and the charge-ahead."""
-        snapshot, half_life = self._snapshot, self._rules.half_life_seconds
-        totals = {view.device.uuid: view.device.memory_total_bytes for view in views}
-        parts = {
-            user: [usage.decayed(snapshot.now, half_life)] if (usage := snapshot.usage.get(user)) else []
-            for user in users
-        }
-        for user, held in allocations.items():
-            parts[user] += self._running(held, totals)
-        if snapshot.rules.foreign is ForeignPolicy.CHARGE:
-            for user, seconds in foreign_seconds(views, self._rules.charge_ahead_seconds).items():
-                parts.get(user, []).append(seconds)
-        for user, seconds in self._of_absent_members(users):
-            parts[user].append(seconds)
-        # fsum: the sum must not depend on the order of the snapshot.
-        return {user: math.fsum(seconds) for user, seconds in parts.items()}
-
-    def _running(
-        self, allocations: Iterable[Allocation], totals: Mapping[str, int | None]
-    ) -> Iterator[float]:
-        """`totals`: the memory of each device, by UUID."""
-        now, half_life = self._snapshot.now, self._rules.half_life_seconds
-        ahead = self._rules.charge_ahead_seconds
-        for one in allocations:
-            seconds = ahead
-            if one.started_at is not None:
-                seconds += decayed_seconds((now - one.started_at).total_seconds(), half_life)
-            if one.gpu_memory_bytes is not None:
-                seconds *= device_share(one.gpu_memory_bytes, totals.get(one.device_uuid))
-            yield seconds
-
-    def _of_absent_members(self, users: Sequence[str]) -> Iterable[tuple[str, float]]:
-        """What members of a group who do not compete have used: their group's others answer for it, each
-        with the same part as of the group's share. Otherwise a group gains by taking turns."""
-        shares = self._snapshot.rules.shares
-        if not shares.groups:
-            return
-        groups = self._snapshot.groups
-        present: dict[str, list[str]] = {}
-        for user in users:
-            if (group := account_of(groups.get(user, ()), shares)) is not None:
-                present.setdefault(group, []).append(user)
-        absent: dict[str, list[float]] = {}
-        competing = set(users)
-        for user, usage in self._snapshot.usage.items():
-            group = account_of(groups.get(user, ()), shares)
-            if user not in competing and group in present:
-                seconds = usage.decayed(self._snapshot.now, self._rules.half_life_seconds)
-                absent.setdefault(group, []).append(seconds)
-        for group, amounts in absent.items():
-            weights = {user: shares.users.get(user, 1.0) for user in present[group]}
-            total = math.fsum(weights.values()) or 1.0
-            for user, weight in weights.items():
-                yield user, math.fsum(amounts) * weight / total

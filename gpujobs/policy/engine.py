@@ -44,7 +44,7 @@ class Engine:
         stop_seconds: float = 10.0,
     ) -> None:
         self.queue = snapshot.queue().copy()
-        self.running: dict[int, Allocation] = {one.job: one for one in snapshot.allocations}
+        self.running: dict[int, Allocation] = {}
         self._base = snapshot
         self._seconds_left = seconds_left
         self._arrivals = iter(arrivals)
@@ -66,8 +66,7 @@ class Engine:
         self._ends: list[tuple[datetime, int]] = []
         """A heap of (end, job); what no longer holds is dropped when it comes to the top."""
         for one in snapshot.allocations:
-            if one.expected_end is not None:
-                heappush(self._ends, (max(one.expected_end, snapshot.now), one.job))
+            self._run(one if not one.stopping else replace(one, expected_end=snapshot.now + self._stop))
         self._timer: datetime | None = snapshot.now
 
     def steps(self) -> Iterator[Step]:
@@ -153,20 +152,25 @@ class Engine:
     def _start(self, start: Start, at: datetime) -> None:
         job = self._jobs[start.job] = self.queue.remove(start.job)
         seconds = self._left.pop(job.id) if job.id in self._left else self._seconds_left(job)
-        ends_at = None if seconds is None else at + timedelta(seconds=seconds)
-        if ends_at is not None:
-            heappush(self._ends, (ends_at, job.id))
-        self.running[job.id] = Allocation(
-            job=job.id,
-            node=start.node,
-            device_uuid=start.device_uuid,
-            user=job.user,
-            started_at=at,
-            gpu_memory_bytes=start.gpu_memory_bytes,
-            preemptible=job.preemptible,
-            priority=job.priority,
-            expected_end=ends_at,
+        self._run(
+            Allocation(
+                job=job.id,
+                node=start.node,
+                device_uuid=start.device_uuid,
+                user=job.user,
+                started_at=at,
+                gpu_memory_bytes=start.gpu_memory_bytes,
+                preemptible=job.preemptible,
+                priority=job.priority,
+                expected_end=None if seconds is None else at + timedelta(seconds=seconds),
+            )
         )
+
+    def _run(self, allocation: Allocation) -> None:
+        """From now on, or from now on until another end than before."""
+        self.running[allocation.job] = allocation
+        if allocation.expected_end is not None:
+            heappush(self._ends, (max(allocation.expected_end, self._base.now), allocation.job))
 
     def _stop_job(self, id: int, at: datetime) -> None:
         """It stops in a moment, unless it ends before that anyway."""
@@ -176,5 +180,4 @@ class Engine:
             return
         ends_at = allocation.expected_end
         self._left[id] = None if ends_at is None else (ends_at - stops_at).total_seconds()
-        self.running[id] = replace(allocation, stopping=True, expected_end=stops_at)
-        heappush(self._ends, (stops_at, id))
+        self._run(replace(allocation, stopping=True, expected_end=stops_at))

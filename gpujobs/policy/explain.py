@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gpujobs.model import Device, DeviceKind, DeviceState, NodeStatus, Reason
 from gpujobs.policy.decision import Wait
@@ -29,8 +29,8 @@ def explain(request: Request, plans: Sequence[Plan], snapshot: Snapshot, given: 
         return node_trouble(snapshot) or Wait(Reason.DEVICE_UNAVAILABLE, _nothing(request))
     busy = [plan for plan in here if plan.jobs]
     rest = [plan for plan in here if not plan.jobs]
-    holds = {plan.order: _hold(plan, request, snapshot) for plan in rest}
-    clauses = [*_busy(busy, given), *_joining(busy, request)]
+    holds = {plan.order: _hold(plan, request, snapshot) for plan in here}
+    clauses = [*_busy(busy, given), *_joining(busy, request, holds)]
     clauses += [_clause(plan, holds[plan.order], request) for plan in rest[:SHOWN]]
     if len(rest) > SHOWN:
         clauses.append(f"{len(rest) - SHOWN} more are not for it either")
@@ -39,7 +39,7 @@ def explain(request: Request, plans: Sequence[Plan], snapshot: Snapshot, given: 
         reason = Reason.RESOURCES
     elif DeviceState.FOREIGN in states:
         reason = Reason.FOREIGN_PROCESS
-    elif any(holds.values()):
+    elif any(holds[plan.order] for plan in rest):
         reason = Reason.RESERVED
     else:
         reason = Reason.DEVICE_UNAVAILABLE
@@ -61,7 +61,8 @@ def _nothing(request: Request) -> str:
 
 
 def _hold(plan: Plan, request: Request, snapshot: Snapshot) -> Hold | None:
-    if plan.view.state not in (DeviceState.FREE, DeviceState.RESERVED):
+    """The reservation that keeps the job off a device on which it could start otherwise."""
+    if not plan.is_shared and plan.view.state not in (DeviceState.FREE, DeviceState.RESERVED):
         return None
     return obstacle(plan.view.terms, request.user, request.groups, snapshot.now, request.ends_by)
 
@@ -89,16 +90,21 @@ def _labels(devices: Sequence[Device]) -> str:
     return f"{noun}s {listing([device.index for device in devices])}"
 
 
-def _joining(plans: Sequence[Plan], request: Request) -> Iterator[str]:
+def _joining(plans: Sequence[Plan], request: Request, holds: Mapping[int, Hold | None]) -> Iterator[str]:
     """Why a job that would share a device joins none of these."""
     need = request.need_bytes
     shared = [plan for plan in plans if plan.is_shared]
     if need is None or not shared:
         return
-    roomy = [plan for plan in shared if plan.room >= need and plan.shadow is not None]
+    roomy = [plan for plan in shared if plan.room >= need]
     for plan in roomy[:SHOWN]:
-        if plan.shadow is not None:
-            yield f"{label(plan.view.device)} is kept for job {plan.shadow.job}, which is ahead"
+        name, hold = label(plan.view.device), holds[plan.order]
+        if hold is not None:
+            yield _reserved(name, hold, request)
+        elif plan.shadow is not None and not plan.is_open_beside_shadow(request):
+            yield f"{name} is kept for job {plan.shadow.job}, which is ahead"
+        else:
+            yield f"{name} has as many jobs as may share it"
     if not roomy:
         most = max(plan.room for plan in shared)
         yield f"it needs {gib(need)} and at most {gib(max(0.0, most))} are left to share"
@@ -108,10 +114,15 @@ def _clause(plan: Plan, hold: Hold | None, request: Request) -> str:
     """Of a device that none of our jobs is on."""
     name = label(plan.view.device)
     if hold is not None:
-        kept = f"{name} is reserved for {hold.holder} from {instant(hold.starts_at)} until {instant(hold.ends_at)}"
-        return kept if request.limit_seconds is not None else f"{kept}, and the job has no time limit"
+        return _reserved(name, hold, request)
     if plan.view.message:
         return plan.view.message
     if request.need_bytes is not None and request.need_bytes > plan.room:
         return f"{name} has {gib(plan.room)} to share, and the job asks for {gib(request.need_bytes)}"
     return f"{name} is free"
+
+
+def _reserved(name: str, hold: Hold, request: Request) -> str:
+    times = f"from {instant(hold.starts_at)} until {instant(hold.ends_at)}"
+    limit = "" if request.limit_seconds is not None else ", and the job has no time limit"
+    return f"{name} is reserved for {hold.holder} {times}{limit}"

@@ -30,11 +30,14 @@ def normalised_shares(
     users: Iterable[str], groups: Mapping[str, tuple[str, ...]], shares: Shares
 ) -> dict[str, float]:
     """Of each user, among these users alone; the sum is 1 (or 0 where every weight is)."""
+    weights = {user: shares.users.get(user, 1.0) for user in users}
+    if not shares.groups:
+        total = math.fsum(weights.values()) or 1.0
+        return {user: weight / total for user, weight in weights.items()}
     accounts: dict[tuple[str | None, str], list[str]] = {}
-    for user in users:
-        group = account_of(groups.get(user, ()), shares) if shares.groups else None
+    for user in weights:
+        group = account_of(groups.get(user, ()), shares)
         accounts.setdefault((group, "" if group else user), []).append(user)
-    weights = {user: shares.users.get(user, 1.0) for members in accounts.values() for user in members}
     of_account = {(group, user): shares.groups[group] if group else weights[user] for group, user in accounts}
     total = math.fsum(of_account.values())
     result = {}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from gpujobs.model import Device, DeviceKind, DeviceState, Process
 from gpujobs.policy.reservations import Hold, Terms, current, terms_by_device
@@ -16,8 +16,7 @@ IDLE_MEMORY_BYTES = 1 << 30
 hide processes. An idle data-centre GPU shows up to some hundred MiB of the driver's own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Occupancy:
+class Occupancy(NamedTuple):
     """What is on a device, and what keeps an ordinary job off it."""
 
     device: Device

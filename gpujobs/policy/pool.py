@@ -139,7 +139,7 @@ class Pool:
             stock = self._stocks.setdefault(plan.view.terms, Stock())
             insort(stock.free, plan.order)
             insort(stock.free_by_room, entry)
-        elif self._is_joinable(plan):
+        elif self._takes_more(plan):
             insort(self._stocks.setdefault(plan.view.terms, Stock()).shared, entry)
             for user in plan.users:
                 insort(self._own.setdefault(user, []), entry)
@@ -159,5 +159,5 @@ class Pool:
                 del self._own[user][bisect_left(self._own[user], entry)]
         self._open -= 1
 
-    def _is_joinable(self, plan: Plan) -> bool:
+    def _takes_more(self, plan: Plan) -> bool:
         return plan.is_shared and plan.room > 0 and plan.jobs < self._max_jobs

@@ -67,7 +67,8 @@ class Preemption:
     def _claim(self, way: Way, request: Request) -> None:
         plan = way.plan
         plan.claimed = (*plan.claimed, request)
-        plan.shadow = Shadow(SOON, request.job, way.room - plan.held_bytes(request))
+        room = way.room if plan.shadow is None else min(way.room, plan.shadow.spare_bytes)
+        plan.shadow = Shadow(SOON, request.job, room - plan.held_bytes(request))
         self._stopping.update([one.job for one in way.victims])
         if request.is_whole:
             self._plans.remove(plan)

@@ -29,6 +29,7 @@ class Refusals:
     def __init__(self, snapshot: Snapshot, queue: Queue) -> None:
         self._measured = snapshot.measured
         self._queue = queue
+        self._is_empty = True
         self._holders = {(one.user, one.group) for one in snapshot.reservations}
         self._entitlements: dict[str, Entitlement] = {}
         self._closed: dict[Entitlement, dict[Signature, int]] = {}
@@ -57,6 +58,7 @@ class Refusals:
         point = (size, 0.0 if whatever_limit else seconds)
         self._points_of(account).setdefault(kind, []).append((point, request.priority))
         self._close(request, account)
+        self._is_empty = False
         if not self._holders and _is_within(point, self._least.get(kind, point)):
             self._least.pop(kind, None)
         return is_first
@@ -64,7 +66,7 @@ class Refusals:
     @property
     def cover_all(self) -> bool:
         """Whether nothing in the queue can find a place any more, as far as this is known."""
-        return not self._least
+        return not self._is_empty and not self._least
 
     @cached_property
     def _least(self) -> dict[Kind, Point]:

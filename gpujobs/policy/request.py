@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from gpujobs.policy.queue import Signature
 
@@ -12,8 +12,7 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 """The end of what has no known end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     job: int
     user: str
     groups: Sequence[str]

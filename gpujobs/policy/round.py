@@ -9,7 +9,7 @@ from gpujobs.policy.backfill import cast_shadow
 from gpujobs.policy.decision import Preempt, Start
 from gpujobs.policy.fairshare import device_share
 from gpujobs.policy.memory import need_bytes
-from gpujobs.policy.occupancy import occupancies
+from gpujobs.policy.occupancy import Occupancy, occupancies
 from gpujobs.policy.plan import Plan
 from gpujobs.policy.pool import Pool
 from gpujobs.policy.preemption import Preemption, Way
@@ -22,27 +22,36 @@ from gpujobs.policy.waiting import WaitingJob
 
 
 class Round:
-    """Gathers what is there; `assign` then fills `starts`, `preemptions` and `awaited`."""
+    """Gathers what is there as far as it is needed; `assign` fills `starts`, `preemptions` and `awaited`."""
 
     def __init__(self, snapshot: Snapshot, queue: Queue) -> None:
         self.snapshot = snapshot
         self.queue = queue
-        self.views = occupancies(snapshot)
-        self.pool = Pool(snapshot, self.views)
         self.starts: dict[int, Start] = {}
         self.preemptions: list[Preempt] = []
         self.awaited: dict[int, Plan] = {}
         """The device that is being freed for a waiting job, by job."""
-        self._preemption = Preemption(self.pool)
         self._has_shadow = False
         self._refusals = Refusals(snapshot, queue)
+
+    @cached_property
+    def views(self) -> list[Occupancy]:
+        return occupancies(self.snapshot)
+
+    @cached_property
+    def pool(self) -> Pool:
+        return Pool(self.snapshot, self.views)
+
+    @cached_property
+    def _preemption(self) -> Preemption:
+        return Preemption(self.pool)
 
     @cached_property
     def accounts(self) -> Accounts:
         return Accounts(self.snapshot, self.queue, self.views)
 
     def assign(self) -> None:
-        if not self._can_give:
+        if not self.queue.has_ready or not self._can_give:
             return
         turns = Turns(self.queue, self.accounts, self._refusals)
         while self._can_give and (turn := turns.next()) is not None:

@@ -6,11 +6,11 @@ device): O(devices + users), and O(log n) for each job that is looked at.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from gpujobs.policy.decision import Decision
 from gpujobs.policy.memory import settled_since
-from gpujobs.policy.queue import Queue
 from gpujobs.policy.reservations import borders
 from gpujobs.policy.round import Round
 from gpujobs.policy.snapshot import Snapshot
@@ -30,30 +30,27 @@ def decide(snapshot: Snapshot) -> Decision:
         starts=tuple(round.starts.values()),
         waits=Waits(round),
         preemptions=tuple(round.preemptions),
-        next_change_at=_next_change(snapshot, queue),
+        next_change_at=_next_change(round),
     )
 
 
-def _next_change(snapshot: Snapshot, queue: Queue) -> datetime | None:
+def _next_change(round: Round) -> datetime | None:
     """The earliest instant at which the same jobs and devices may give another decision."""
-    instants = []
-    if (begin := queue.next_begin(snapshot.now)) is not None:
+    snapshot, instants = round.snapshot, []
+    if (begin := round.queue.next_begin(snapshot.now)) is not None:
         instants.append(begin)
-    if queue.has_ready:
+    if round.queue.has_ready:
         instants += borders(snapshot.reservations, snapshot.now)
-        instants += _settlings(snapshot)
+        instants += _settlings(round)
     return min(instants, default=None)
 
 
-def _settlings(snapshot: Snapshot) -> list[datetime]:
-    """When packed jobs will have settled, where that frees what is planned twice until then."""
-    packing = snapshot.rules.packing
-    since = settled_since(snapshot.now, packing)
-    return [
-        one.started_at + timedelta(seconds=packing.settle_seconds)
-        for one in snapshot.allocations
-        if one.started_at is not None
-        and one.started_at > since
-        and one.measured_bytes
-        and one.gpu_memory_bytes is not None
-    ]
+def _settlings(round: Round) -> Iterator[datetime]:
+    """When packed jobs will have settled, where what is in use is planned twice until then."""
+    packing = round.snapshot.rules.packing
+    since = settled_since(round.snapshot.now, packing)
+    for view in round.views:
+        if view.device.memory_used_bytes:
+            for one in view.allocations:
+                if one.gpu_memory_bytes is not None and one.started_at is not None and one.started_at > since:
+                    yield one.started_at + timedelta(seconds=packing.settle_seconds)

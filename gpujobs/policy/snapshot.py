@@ -60,7 +60,8 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that a decision rests on. `waiting` is a Queue that its owner keeps, or any sequence."""
+    """All that a decision rests on, and the reasons that it gives later: nothing in it may change but the
+    queue. `waiting` is a Queue that its owner keeps, or any sequence."""
 
     now: datetime
     waiting: Queue | Sequence[WaitingJob]

@@ -21,7 +21,6 @@ class Waits(Mapping[int, Wait]):
 
     def __init__(self, round: Round) -> None:
         self._round = round
-        self._of_the_first: Wait | None = None
 
     def __getitem__(self, id: int) -> Wait:
         if id in self._round.starts:
@@ -30,7 +29,7 @@ class Waits(Mapping[int, Wait]):
         if not self._round.queue.is_ready(id):
             return _own_wait(job)
         if job.user not in self._round.accounts:
-            raise KeyError(id)  # it came after the decision
+            return Wait(Reason.PRIORITY, "has just come; the next decision looks at it")
         return self._ready_wait(job, self._round.accounts[job.user])
 
     def __iter__(self) -> Iterator[int]:

@@ -6,6 +6,7 @@ from gpujobs.model import DeviceState, NodeStatus, Process, Reason
 from gpujobs.policy import (
     IDLE_MEMORY_BYTES,
     Allocation,
+    Queue,
     Rules,
     Snapshot,
     WaitingJob,
@@ -159,3 +160,12 @@ def test_a_thousand_devices_make_a_short_message() -> None:
 def test_a_job_of_the_queue_that_left_has_no_reason() -> None:
     decision = run([WaitingJob(1, 0)], gpus(1))
     assert decision.waits.get(1) is None and decision.waits.get(2) is None and len(decision.waits) == 0
+
+
+def test_a_job_that_comes_after_the_decision_is_looked_at_by_the_next() -> None:
+    queue = Queue([WaitingJob(1, 0, user="a")])
+    decision = decide(Snapshot(NOW, queue, gpus(1), [whole(9, 0)]))
+    assert decision.waits[1].message == "GPU 0 is used by job 9"
+    queue.add(WaitingJob(2, 0, user="b"))
+    assert decision.waits[2].reason is Reason.PRIORITY
+    assert set(dict(decision.waits)) == {1, 2}

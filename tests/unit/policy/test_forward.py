@@ -37,6 +37,12 @@ def test_a_job_that_should_have_ended_ends_now() -> None:
     assert expect([WaitingJob(1, 0)], gpus(1), [whole(9, 0, expected_end=later(-60))]) == {1: NOW}
 
 
+def test_a_job_that_is_stopping_ends_soon() -> None:
+    running = [whole(8, 0, stopping=True), whole(9, 1, expected_end=later(3600))]
+    found = expect([WaitingJob(1, 0)], gpus(2), running)[1]
+    assert later(0) < found < later(60)
+
+
 def test_the_processes_of_jobs_leave_with_them_and_others_stay() -> None:
     ours, stranger = Process(100, "a", GIB, "trainer"), Process(4711, "bob", GIB, "python")
     running = [whole(9, 0, pid=100, expected_end=later(5))]

@@ -90,7 +90,8 @@ def test_use_beyond_the_reservation_counts() -> None:
 def test_use_that_the_driver_does_not_attribute_is_taken_for_ours_once_settled() -> None:
     box = [node(gpu(0, memory_used_bytes=30 * GIB))]
     assert run([sharing(1, 49)], box, [packed(9, 0, 30)]).starts
-    assert not run([sharing(1, 49)], box, [packed(9, 0, 30, started_at=later(-5))]).starts
+    decision = run([sharing(1, 49)], box, [packed(9, 0, 30, started_at=later(-5))])
+    assert not decision.starts and decision.next_change_at == later(55)
 
 
 def test_nobody_joins_where_a_stranger_is_or_hides() -> None:
@@ -137,6 +138,12 @@ def test_the_reason_says_how_much_is_left() -> None:
     assert decision.waits[1].message == (
         "GPU 0 is used by job 9; it needs 20.0 GiB and at most 9.5 GiB are left to share"
     )
+
+
+def test_the_reason_says_that_no_more_may_share() -> None:
+    rules = Rules(packing=PackingRules(max_jobs=1))
+    decision = run([sharing(1, 20)], gpus(1), [packed(9, 0, 8)], rules=rules)
+    assert decision.waits[1].message == "GPU 0 is used by job 9; GPU 0 has as many jobs as may share it"
 
 
 def test_a_device_that_is_too_small_says_so() -> None:

@@ -61,7 +61,8 @@ def test_a_free_device_without_a_reservation_is_taken_before_one_that_is_needed_
 def test_packed_jobs_are_kept_off_too() -> None:
     job = WaitingJob(1, 0, user="b", gpu_memory_bytes=GIB)
     running = [packed(9, 0, 8, user="a")]
-    assert not started(run([job], gpus(1), running, reservations=[reserved(0, -10, 10)]))
+    decision = run([job], gpus(1), running, reservations=[reserved(0, -10, 10)])
+    assert not started(decision) and "; GPU 0 is reserved for a from" in decision.waits[1].message
     assert started(run([replace(job, user="a")], gpus(1), running, reservations=[reserved(0, -10, 10)]))
 
 
