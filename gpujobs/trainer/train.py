@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -102,6 +102,8 @@ class Trained:
     model: Any
     learned: Preprocessing
     parts: Mapping[str, Part]
+    _predicted: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Of those of `parts` that were predicted already, by `id`: one of them is evaluated afterwards."""
 
     @property
     def batch_size(self) -> int:
@@ -114,6 +116,14 @@ class Trained:
 
     def predicted(self, part: Part) -> dict[str, Any]:
         """The arrays of predictions.npz for a part."""
+        if id(part) in self._predicted:
+            return self._predicted[id(part)]
+        arrays = self._predict(part)
+        if any(part is one for one in self.parts.values()):
+            self._predicted[id(part)] = arrays
+        return arrays
+
+    def _predict(self, part: Part) -> dict[str, Any]:
         output_shapes = outputs_by_name(self.spec, self.model)
         losses = building.losses(self.spec.jobfile, list(output_shapes))
         truth = {}
@@ -167,7 +177,7 @@ def predict_all(trained: Trained) -> dict[str, Any]:
     for number, entry in enumerate(trained.spec.jobfile.get("predict") or []):
         name = entry["name"]
         part = part_of(trained, entry)
-        arrays = trained.predicted(part)
+        arrays = dict(trained.predicted(part))
         for layer in entry.get("states") or ():
             arrays |= prediction.states(trained.model, layer, part.samples, trained.batch_size)
         file = "predictions.npz" if number == 0 else f"predictions-{name}.npz"
