@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 import keras
+import numpy as np
 
 from gpujobs.jobfile.consistency import is_stateful, outputs_of
 from gpujobs.jobfile.keras_names import catalogue
@@ -50,17 +52,53 @@ def build(
     return model
 
 
+def make_metrics(model: Any, jobfile: Mapping[str, Any], batch: tuple[Any, Any, Any]) -> None:
+    """Makes the metrics' variables before the first step would: TensorFlow traces twice a step that makes some.
+
+    `batch`: (x, y, sample weight), as a step takes it. The metrics see predictions of 0 and are reset.
+    """
+    x, y, weight = batch
+    names = sorted(outputs_of(jobfile))
+    if len(names) > 1:  # each has a loss, and a mean of it, of its own
+        zeros = {name: _zeros(one, y[name]) for name, one in zip(names, model.outputs, strict=True)}
+        model.compute_loss(x, y, zeros, weight, training=False)
+    elif jobfile["training"].get("metrics"):
+        zeros = _zeros(model.outputs[0], y)
+    else:
+        return
+    model.compute_metrics(x, y, zeros, weight)
+    model.reset_metrics()
+
+
+def _zeros(output: Any, y: Any) -> Any:
+    """A prediction of an output's shape, with y's lengths where the model takes any."""
+    shape = tuple(have if size is None else size for size, have in zip_longest(output.shape, y.shape))
+    return np.zeros(shape[: len(output.shape)], np.float32)
+
+
 def untrained(jobfile: Mapping[str, Any], shapes: Shapes, *, batch_size: int | None = None) -> Any:
     if batch_size is None and is_stateful(jobfile):
         batch_size = int(jobfile["training"]["batch_size"])
     if jobfile["model"].get("branches"):
         return _branched(jobfile, shapes, batch_size)
     ((_, shape),) = shapes.items()
+    try:
+        return _sequential(jobfile, (batch_size, *shape), names_refused=False)
+    except (TypeError, ValueError):
+        return _sequential(jobfile, (batch_size, *shape), names_refused=True)
+
+
+def _sequential(
+    jobfile: Mapping[str, Any], batch_shape: tuple[int | None, ...], *, names_refused: bool
+) -> Any:
+    """Keras builds all layers anew for each that is added, or once, and then does not say which one it refused."""
     model = keras.Sequential(name=_identifier(str(jobfile.get("name") or "model")))
-    model.add(keras.Input(shape, batch_size=batch_size, dtype=_dtype(jobfile["model"]["layers"])))
+    model.add(keras.Input(batch_shape=batch_shape, dtype=_dtype(jobfile["model"]["layers"])))
     for entry in jobfile["model"]["layers"]:
         with _Naming("model.layers", entry):
-            model.add(_part("layers", entry))
+            model.add(_part("layers", entry), rebuild=names_refused)
+    if not names_refused:
+        model.build(batch_shape)
     return model
 
 

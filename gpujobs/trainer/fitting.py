@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from gpujobs.trainer import checkpoint
+from gpujobs.trainer import building, checkpoint
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.checkpoint import Position
 from gpujobs.trainer.data import Samples
@@ -82,7 +82,8 @@ class Fit:
     def __init__(
         self, spec: Spec, model: keras.Model, sets: Sets, messages: Messages, stop: StopFlag
     ) -> None:
-        self.directory, self.training = spec.paths.checkpoint, spec.jobfile["training"]
+        self.jobfile, self.training = spec.jobfile, spec.jobfile["training"]
+        self.directory = spec.paths.checkpoint
         self.model, self.sets, self.messages, self.stop = model, sets, messages, stop
         self.epochs, self.batch_size = int(self.training["epochs"]), int(self.training["batch_size"])
         self.steps = backend.steps(model)
@@ -96,6 +97,8 @@ class Fit:
 
     def run(self) -> list[dict[str, float]]:
         """The history: a row for each epoch. Raises Stopped, after a checkpoint, and NanLossError."""
+        first = np.arange(min(self.batch_size, len(self.sets.train)))
+        building.make_metrics(self.model, self.jobfile, self.sets.train.batch(first))
         is_over = self.resume()
         self.started, self.first = time.monotonic(), self.done()
         while not is_over and len(self.position.rows) < self.epochs:

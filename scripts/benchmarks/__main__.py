@@ -1,0 +1,93 @@
+"""The command line of `scripts/bench`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import contenders
+from benchmarks.support import machine, measurements, peers
+from benchmarks.support.options import Options, quick
+from benchmarks.support.rows import Row, table
+
+Results = dict[str, list[Row] | str]
+
+
+def parser() -> argparse.ArgumentParser:
+    default = Options()
+    made = argparse.ArgumentParser("scripts/bench", description="Measures gpujobs beside its like.")
+    add = made.add_argument
+    add("measurements", nargs="*", metavar="MEASUREMENT", help="one of --list; all if none is given")
+    add("--list", action="store_true", help="list the measurements")
+    add("--install-peers", action="store_true", help="install the other job queues, with apt and pip")
+    add("--repeat", type=int, default=default.repeat, metavar="N", help="rounds (%(default)s)")
+    add("--jobs", type=int, default=default.jobs, metavar="N", help="jobs of a batch (%(default)s)")
+    add("--slots", type=int, default=default.slots, metavar="N", help="CPU slots (%(default)s)")
+    choices = [one.NAME for one in contenders.ALL]
+    add("--contender", action="append", default=[], choices=choices, help="only this one; repeat for more")
+    add("--quick", action="store_true", help="as little as shows that it works")
+    add("--json", action="store_true", help="print JSON, with every value")
+    add("--output", type=Path, metavar="FILE", help="write there instead of printing")
+    return made
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def options_of(given: argparse.Namespace) -> Options:
+    options = Options(
+        repeat=given.repeat,
+        jobs=given.jobs,
+        slots=given.slots,
+        contenders=tuple(given.contender),
+        say=lambda text: say(f"  {text}"),
+    )
+    return quick(options) if given.quick else options
+
+
+def as_text(facts: dict[str, Any], results: Results) -> str:
+    parts = [", ".join(f"{name} {value}" for name, value in facts.items())]
+    for name, result in results.items():
+        shown = result if isinstance(result, str) else table(result)
+        parts.append(f"### {name}\n{measurements.description(name)}\n\n{shown}")
+    return "\n\n".join(parts)
+
+
+def as_json(facts: dict[str, Any], results: Results) -> str:
+    plain = {
+        name: result if isinstance(result, str) else [row.to_json() for row in result]
+        for name, result in results.items()
+    }
+    return json.dumps({"machine": facts, "results": plain}, indent=2)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    made = parser()
+    given = made.parse_args(arguments)
+    known = measurements.names()
+    unknown = sorted(set(given.measurements) - set(known))
+    if unknown:
+        made.error(f"no measurement is named {', '.join(unknown)}; --list lists them")
+    if given.list:
+        print("\n".join(f"{name:<16}{measurements.description(name)}" for name in known))
+        return
+    if given.install_peers:
+        peers.install()
+    results: Results = {}
+    for name in given.measurements or known:
+        say(f"{name}: {measurements.description(name)}")
+        results[name] = measurements.run(name, options_of(given))
+    text = (as_json if given.json else as_text)(machine.describe(), results)
+    if given.output:
+        given.output.write_text(text + "\n")
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()

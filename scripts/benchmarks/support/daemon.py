@@ -1,0 +1,109 @@
+"""A gpujobs daemon to measure, with an empty state directory of its own, and the commands that ask it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.support.machine import ROOT
+from benchmarks.support.timing import until
+from gpujobs.client import Client, connect
+from gpujobs.errors import GpujobsError
+
+TUTORIAL_JOB = ROOT / "jobs" / "tutorial.yaml"
+READY_SECONDS = 120.0
+STOP_SECONDS = 60.0
+
+
+def installed_command() -> list[str]:
+    """`gpujobs` as people type it: the script beside this Python."""
+    script = Path(sys.executable).with_name("gpujobs")
+    return [str(script)] if script.exists() else [sys.executable, "-m", "gpujobs"]
+
+
+class Daemon:
+    def __init__(self, slots: int) -> None:
+        # Sockets have paths of at most 107 bytes.
+        self.root = Path(tempfile.mkdtemp(prefix="gj-"))
+        self.slots = slots
+        self.state = self.root / "s"
+        self.environment = environment(self.root)
+
+    def start(self) -> None:
+        """Returns when a job would start at once: Ray is up and TensorFlow is imported."""
+        command = [*installed_command(), "serve", "--personal", "--cpu-slots", str(self.slots)]
+        with (self.root / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        until(self._is_ready, READY_SECONDS, f"a daemon ({self.root / 'log'})")
+
+    def _is_ready(self) -> bool:
+        if self._process.poll() is not None:
+            raise RuntimeError(f"the daemon ended: {(self.root / 'log').read_text()}")
+        try:
+            with self.client() as client:
+                checks = client.get("/v1/doctor")["checks"]
+        except GpujobsError:
+            return False
+        return any(check["name"].startswith("launcher") and check["ok"] for check in checks)
+
+    def stop(self) -> None:
+        self.run("stop", "--cancel")
+        self._process.wait(STOP_SECONDS)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        client = connect([self.state / "gpujobs.sock"])
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def run(self, *arguments: object) -> str:
+        """A command's output. Raises CalledProcessError where it fails."""
+        command = [*installed_command(), *map(str, arguments)]
+        return subprocess.run(
+            command, env=self.environment, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
+
+    def submit(self, *arguments: object) -> list[int]:
+        return [job["id"] for job in json.loads(self.run("submit", "--json", *arguments))]
+
+    def cancel(self, jobs: list[int]) -> None:
+        with self.client() as client:
+            client.post("/v1/jobs/cancel", {"ids": jobs})
+
+
+def environment(root: Path) -> dict[str, str]:
+    """Whatever the caller has set for a daemon of their own does not count; nor does their configuration."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("GPUJOBS_")}
+    (root / "gpujobs.toml").touch()
+    own = {"GPUJOBS_STATE_DIR": str(root / "s"), "GPUJOBS_CONFIG": str(root / "gpujobs.toml")}
+    return {**kept, **own, "PYTHONPATH": str(ROOT)}
+
+
+@contextmanager
+def running(slots: int, shared: Daemon | None = None) -> Iterator[Daemon]:
+    """The shared daemon where there is one, or one for the duration of the block."""
+    if shared is not None:
+        yield shared
+        return
+    daemon = Daemon(slots)
+    daemon.start()
+    try:
+        yield daemon
+    finally:
+        daemon.stop()

@@ -1,0 +1,36 @@
+"""How much is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from benchmarks.support.daemon import Daemon
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`repeat`: rounds; in each round every contender has its turn.
+
+    `daemon`: one that is running already, with an empty queue, for measurements that need no fresh one.
+    """
+
+    repeat: int = 3
+    jobs: int = 12
+    slots: int = 2
+    commands: int = 20
+    """Calls of each short command."""
+    bulk: int = 1000
+    """Jobs submitted by one call."""
+    waiting: int = 10_000
+    idle_seconds: float = 10.0
+    contenders: tuple[str, ...] = ()
+    """Names; none: all that are installed."""
+    daemon: Daemon | None = None
+    say: Callable[[str], None] | None = None
+    """Is told what has been measured so far."""
+
+
+def quick(options: Options) -> Options:
+    """As little as shows that the measurements work; its figures mean nothing."""
+    return replace(options, repeat=1, jobs=1, commands=2, bulk=20, waiting=50, idle_seconds=1.0)
