@@ -429,7 +429,7 @@ HOSTILE_REQUESTS: list[tuple[str, str, object]] = [
     ("POST", "/v1/jobs", {"request_key": "k", "files": []}),
     ("POST", "/v1/jobs/cancel", {"ids": [10**40]}),
     ("POST", "/v1/jobs/cancel", {"ids": [-(10**40), 0]}),
-    ("POST", "/v1/jobs/cancel", {"ids": ["1"]}),
+    ("POST", "/v1/jobs/cancel", {"ids": [1.5]}),
     ("POST", "/v1/jobs/prioritize", {"ids": [1], "priority": 10**40}),
     ("POST", "/v1/jobs/prioritize", {"ids": [1]}),
     ("POST", "/v1/stop", b"null"),

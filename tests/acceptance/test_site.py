@@ -65,7 +65,10 @@ def people(place: Path, alice: Person, bob: Person) -> Iterator[People]:
 
 @pytest.fixture(scope="module")
 def daemon(people: People) -> Iterator[RunningDaemon]:
-    config = f'[access]\nadmin_group = "{ADMINS}"\nshare_group = "{LAB}"\nhide_names = true\n'
+    config = (
+        f'[access]\nadmin_group = "{ADMINS}"\nshare_group = "{LAB}"\nhide_names = true\n'
+        "[priority]\nmax_priority = 10\n"
+    )
     with running(site=True, slots=1, config=config) as daemon:
         daemon.root.chmod(0o711)
         yield daemon
