@@ -33,6 +33,8 @@ def _facts(job: dict[str, Any]) -> list[tuple[str, object]]:
     return [
         (why, output.progress(job)),
         ("expected start", job.get("expected_start")),
+        ("group", f"g{job['group_id']} {job['group']}" if job["group_id"] else None),
+        ("the sweep sets", _sweep(job["sweep"])),
         ("priority", job["priority"]),
         ("submitted", job["submitted_at"]),
         ("started", job["started_at"]),
@@ -43,6 +45,12 @@ def _facts(job: dict[str, Any]) -> list[tuple[str, object]]:
         ("exit", _exit(job["exit"])),
         ("results", job["results"]),
     ]
+
+
+def _sweep(values: dict[str, Any] | None) -> str:
+    from gpujobs.cli.ranking import setting
+
+    return ", ".join(f"{key}: {setting(value)}" for key, value in (values or {}).items())
 
 
 def _attempts(attempts: list[dict[str, Any]]) -> list[str]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpujobs.errors import JobFileError
-from gpujobs.jobfile import ResolvedJob, expand
+from gpujobs.jobfile import ResolvedJob, expand, json_schema
 from gpujobs.jobfile.distributions import DISTRIBUTIONS, distribution, shares
 
 ROOT = Path(__file__).parents[3]
