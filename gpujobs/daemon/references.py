@@ -15,7 +15,7 @@ from gpujobs.store.store import Store
 
 Reference = int | str
 
-_JOB = re.compile(r"[0-9]+")
+_JOB = re.compile(r"[0-9]{1,30}")
 _GROUP = re.compile(r"g([1-9][0-9]{0,17})")
 
 

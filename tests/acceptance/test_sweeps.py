@@ -130,3 +130,16 @@ def test_a_group_is_held_released_and_queued_again(daemon: RunningDaemon) -> Non
     members = daemon.json("results", "again")["members"]
     assert sorted(member["job"]["id"] for member in members) == [*ids[1:], copy["id"]]
     assert all(member["rank"] for member in members)
+
+
+def test_a_group_of_thousands(daemon: RunningDaemon) -> None:
+    """Their ids fill more than a request's first line commonly may have."""
+    more = "sweep:\n  random: {count: 3000, distributions: {training.seed: {integers: [0, 99999]}}}\n"
+    ids = daemon.submit(write_job(daemon.root, "many", more=more), "--hold")
+    assert len(ids) == 3000
+    lines = daemon.cli("status", "--limit", "0").stdout.splitlines()
+    assert len(lines) == 2 and "0%: 3000 pending; Held" in lines[1]
+    done = daemon.cli("cancel", "many", code=0)
+    assert done.stdout.endswith("... 3000 jobs in all: 3000 cancelled\n")
+    waited = daemon.cli("wait", "many", code=1)
+    assert waited.stdout.count("CANCELLED") == 3000

@@ -40,6 +40,8 @@ def _facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
         (why, output.progress(job)),
         ("expected start", output.local_time(job.get("expected_start"))),
         ("not before", output.local_time(answer.get("begin_at"))),
+        ("group", f"g{job['group_id']} {job['group']}" if job.get("group_id") else None),
+        ("the sweep sets", _sweep(job.get("sweep"))),
         ("time limit", output.duration(answer.get("time_limit_seconds"))),
         ("GPU memory", _memory(answer.get("gpu_memory"))),
         ("preemptible", "yes" if answer.get("preemptible") else None),
@@ -53,6 +55,12 @@ def _facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
         ("exit", _exit(job["exit"])),
         ("results", job["results"]),
     ]
+
+
+def _sweep(values: dict[str, Any] | None) -> str:
+    from gpujobs.cli.ranking import setting
+
+    return ", ".join(f"{key}: {setting(value)}" for key, value in (values or {}).items())
 
 
 def _attempts(attempts: list[dict[str, Any]]) -> list[str]:

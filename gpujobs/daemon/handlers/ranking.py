@@ -16,48 +16,57 @@ from gpujobs.daemon.queue import describe_groups
 from gpujobs.errors import UsageError
 from gpujobs.model import Job
 from gpujobs.results.catalogue import read_metrics
-from gpujobs.results.ranking import Criterion, Mode, chosen, default, evaluated, figures, rank
+from gpujobs.results.ranking import (
+    Criterion,
+    Figures,
+    Mode,
+    Ranked,
+    chosen,
+    default,
+    evaluated,
+    figures,
+    rank,
+)
 
 
 async def handle(request: web.Request) -> web.Response:
     daemon, caller = daemon_of(request), caller_of(request)
-    jobs = _without_replaced(_members(request))
+    group, jobs = _group_of(request)
     for job in jobs:
         require(may_read, caller, job, "read the results of")
     # Users may have made the files large, or slow to read.
     metrics = await asyncio.to_thread(_metrics, jobs)
     found = {job: figures(one) for job, one in metrics.items()}
     criterion = _criterion(request, daemon, jobs, metrics, found)
-    ranked = [] if criterion is None else rank(found, criterion)
-    places = {one.job: one for one in ranked}
-    group_id = jobs[0].group_id
-    assert group_id is not None
+    places = {one.job: one for one in (rank(found, criterion) if criterion else ())}
     return web.json_response(
         {
-            "group": describe_groups(daemon.board, daemon.store.groups([group_id]), caller)[group_id],
+            "group": describe_groups(daemon.board, daemon.store.groups([group]), caller)[group],
             "metric": criterion and criterion.metric,
             "mode": criterion and criterion.mode,
             "why": criterion and criterion.why,
-            "best": ranked[0].job if ranked else None,
+            "best": next(iter(places), None),
             "members": [
-                {
-                    "rank": places[job.id].rank if job.id in places else None,
-                    "value": places[job.id].value if job.id in places else None,
-                    "figures": found.get(job.id, {}),
-                    "job": daemon.board.json(job, caller),
-                }
+                _member(daemon.board.json(job, caller), places.get(job.id), found.get(job.id, {}))
                 for job in _in_order(jobs, list(places))
             ],
         }
     )
 
 
-def _members(request: web.Request) -> list[Job]:
-    """Of the one group that `ids` names."""
+def _member(job: dict[str, Any], place: Ranked | None, found: Figures) -> dict[str, Any]:
+    return {"rank": place and place.rank, "value": place and place.value, "figures": found, "job": job}
+
+
+def _group_of(request: web.Request) -> tuple[int, list[Job]]:
+    """The one group that `ids` names, and its jobs."""
     named = chosen_of(request)
-    if named is None or not named.jobs or len({job.group_id for job in named.jobs}) != 1 or not named.members:
+    groups = {job.group_id for job in named.jobs if job.id in named.members} if named else set()
+    if named is None or len(groups) != 1 or len(named.jobs) != len(named.members):
         raise UsageError("expected one group, by its id such as g12 or by its name")
-    return named.jobs
+    (group,) = groups
+    assert group is not None
+    return group, _without_replaced(named.jobs)
 
 
 def _without_replaced(jobs: Sequence[Job]) -> list[Job]:
@@ -75,7 +84,7 @@ def _criterion(
     daemon: Daemon,
     jobs: Sequence[Job],
     metrics: Mapping[int, Mapping[str, Any]],
-    found: Mapping[int, Mapping[str, float]],
+    found: Mapping[int, Figures],
 ) -> Criterion | None:
     known = {name for one in found.values() for name in one}
     metric, mode = request.query.get("metric"), _mode(request)

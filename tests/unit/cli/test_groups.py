@@ -77,6 +77,15 @@ def test_wait_for_a_group(cli: Cli, server: Protocol) -> None:
     assert cli("wait", "g3").returncode == 1
 
 
+def test_show_says_what_the_sweep_sets(cli: Cli, server: Protocol) -> None:
+    sweep(server, "COMPLETED")
+    shown = cli("show", 1).stdout
+    assert "group           g1 sweep\n" in shown
+    assert "the sweep sets  training.optimizer: Adam(learning_rate=0.01)\n" in shown
+    server.jobs[2] = job(2)
+    assert "sweep" not in cli("show", 2).stdout
+
+
 def test_what_is_for_one_job_says_how_to_find_it(cli: Cli, server: Protocol) -> None:
     for command in ("show", "logs", "fetch"):
         done = cli(command, "g12")

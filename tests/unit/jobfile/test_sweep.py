@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpujobs.errors import JobFileError
-from gpujobs.jobfile import ResolvedJob, expand
+from gpujobs.jobfile import ResolvedJob, expand, json_schema
 from gpujobs.jobfile.distributions import DISTRIBUTIONS, distribution, shares
 
 ROOT = Path(__file__).parents[3]
@@ -91,6 +91,19 @@ def test_a_part_of_what_the_list_sets_may_be_drawn() -> None:
     )
     for job in jobs:
         assert job.resolved["training"]["optimizer"]["SGD"].keys() == {"momentum", "learning_rate"}
+
+
+def test_the_schema_for_editors_knows_every_distribution() -> None:
+    random = json_schema()["properties"]["sweep"]["properties"]["random"]
+    assert random["required"] == ["count", "distributions"]
+    kinds = random["properties"]["distributions"]["additionalProperties"]["properties"]
+    assert kinds.keys() == DISTRIBUTIONS.keys()
+
+
+def test_the_example_of_the_documentation() -> None:
+    text = (ROOT / "docs" / "jobfile.md").read_text(encoding="utf-8")
+    example = next(block for block in text.split("```yaml\n") if block.startswith("sweep:")).split("```")[0]
+    assert len(expand("s.yaml", TUTORIAL + example)) == 60
 
 
 bounds = (
