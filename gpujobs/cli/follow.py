@@ -113,6 +113,8 @@ def _outcome(client: Client, job: dict[str, Any], err: bool) -> None:
         metrics = {}
     for name, prediction in (metrics.get("predictions") or {}).items():
         _prediction(name, prediction, err)
+    for line in _evaluation(metrics.get("evaluation") or {}):
+        click.echo(f"  {output.printable(line)}", err=err)
     directory = job["results"]
     if directory:
         for name in RESULT_FILES:
@@ -136,16 +138,37 @@ def _metrics(client: Client, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _prediction(name: str, prediction: dict[str, Any], err: bool) -> None:
-    """Predicted and expected classes, one under the other; a long series is cut."""
-    rows = (("predicted", prediction.get("y_class")), ("expected", prediction.get("y_true")))
+    """Predicted and expected classes or numbers, one under the other; a long series is cut."""
+    predicted = prediction.get("y_class") or prediction.get("y_pred")
     click.echo(f"  {output.printable(name)}", err=err)
-    for label, values in rows:
+    for label, values in (("predicted", predicted), ("expected", prediction.get("y_true"))):
         if isinstance(values, list) and values:
             more = f" ... ({len(values)} in all)" if len(values) > PREDICTIONS_SHOWN else ""
-            text = " ".join(str(value) for value in values[:PREDICTIONS_SHOWN])
+            text = " ".join(_shown(value) for value in values[:PREDICTIONS_SHOWN])
             click.echo(f"    {label:<10} {output.printable(text)}{more}", err=err)
     if prediction.get("accuracy") is not None:
         click.echo(f"    accuracy   {prediction['accuracy']:.4g}", err=err)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _evaluation(evaluated: dict[str, Any]) -> list[str]:
+    """How good the model is beside the best naive forecast, a line for each output."""
+    lines = []
+    for name, one in (evaluated.get("outputs") or {"": evaluated}).items():
+        if "metric" not in one:
+            continue
+        key, best = one["metric"], one["best_baseline"]
+        verdict = "better than" if one["better_than_baseline"] else "NOT better than"
+        lines.append(
+            f"{name + ': ' if name else ''}{key} {one['model'][key]:.4g} on the {evaluated['part']} part, {verdict} "
+            f"{best}: {one['baselines'][best][key]:.4g}"
+        )
+    return lines
 
 
 def shorter(path: Path) -> str:

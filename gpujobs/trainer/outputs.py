@@ -14,6 +14,8 @@ import yaml
 
 from gpujobs.trainer import backend
 from gpujobs.trainer.data.preprocessing import FILE, Preprocessing
+from gpujobs.trainer.failures import TrainerError
+from gpujobs.trainer.patience import smaller_is_better
 from gpujobs.trainer.spec import Spec
 
 
@@ -31,9 +33,15 @@ def values(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
     result: dict[str, dict[str, float]] = {"final": {}, "best": {}}
     for name in sorted(rows[-1].keys() - {"epoch"}) if rows else ():
         series = [row[name] for row in rows]
-        best = min if any(word in name for word in ("loss", "error", "mae", "mse")) else max
-        result["final"][name], result["best"][name] = series[-1], best(series)
+        result["final"][name], result["best"][name] = series[-1], (min if _is_error(name) else max)(series)
     return result
+
+
+def _is_error(name: str) -> bool:
+    try:
+        return smaller_is_better(name)
+    except TrainerError:  # a name that does not tell
+        return False
 
 
 def environment(spec: Spec) -> dict[str, Any]:
