@@ -108,6 +108,8 @@ def _outcome(client: Client, job: dict[str, Any], err: bool) -> None:
     (found,) = client.get("/v1/results", ids=[job["id"]])["results"]
     for name, prediction in (found["metrics"].get("predictions") or {}).items():
         _prediction(name, prediction, err)
+    for line in _evaluation(found["metrics"].get("evaluation") or {}):
+        click.echo(f"  {output.printable(line)}", err=err)
     names = {file["name"] for file in found["files"]}
     for name in RESULT_FILES:
         if name in names:
@@ -124,12 +126,12 @@ def _failure(client: Client, job: dict[str, Any], err: bool) -> None:
 
 
 def _prediction(name: str, prediction: dict[str, Any], err: bool) -> None:
-    """Predicted and expected values, one under the other; a long series is cut."""
+    """Predicted and expected classes or numbers, one under the other; a long series is cut."""
     click.echo(f"  {output.printable(name)}", err=err)
-    predicted = prediction.get("y_class", prediction.get("y_pred"))
+    predicted = prediction.get("y_class") or prediction.get("y_pred")
     for label, values in (("predicted", predicted), ("expected", prediction.get("y_true"))):
         if isinstance(values, list) and values:
-            text = " ".join(map(_value, values[:PREDICTIONS_SHOWN]))
+            text = " ".join(map(_shown, values[:PREDICTIONS_SHOWN]))
             more = " ..." if _is_cut(prediction, values) else ""
             click.echo(f"    {label:<10} {output.printable(text)}{more}", err=err)
     if prediction.get("accuracy") is not None:
@@ -144,8 +146,25 @@ def _is_cut(prediction: dict[str, Any], values: list[Any]) -> bool:
     return len(values) > PREDICTIONS_SHOWN or prediction.get("count", 0) > len(values)
 
 
-def _value(value: object) -> str:
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _evaluation(evaluated: dict[str, Any]) -> list[str]:
+    """How good the model is beside the best naive forecast, a line for each output."""
+    lines = []
+    for name, one in (evaluated.get("outputs") or {"": evaluated}).items():
+        if "metric" not in one:
+            continue
+        key, best = one["metric"], one["best_baseline"]
+        verdict = "better than" if one["better_than_baseline"] else "NOT better than"
+        lines.append(
+            f"{name + ': ' if name else ''}{key} {one['model'][key]:.4g} on the {evaluated['part']} part, {verdict} "
+            f"{best}: {one['baselines'][best][key]:.4g}"
+        )
+    return lines
 
 
 def shorter(path: Path) -> str:

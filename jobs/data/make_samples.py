@@ -119,7 +119,7 @@ def machine(directory: Path) -> None:
 
 def patients(directory: Path) -> None:
     """A course of 16 measurements and three facts about the patient; two things to predict: the next value, and
-    whether it is above 1."""
+    whether it is above 0.3."""
     random = np.random.default_rng(7)
     samples, steps = 600, 16
     facts = random.normal(0, 1, (samples, 3)).astype(np.float32)
