@@ -25,18 +25,29 @@ def pin(spec: Spec) -> Spec:
 
 
 def _open(name: str, entry: Mapping[str, Any]) -> str:
+    # O_NONBLOCK: a pipe must not keep the device waiting for somebody to write into it.
     try:
-        # O_NONBLOCK: a pipe must not keep the device waiting for somebody to write into it.
         descriptor = os.open(entry["path"], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise DataError(f"{name}: is not a regular file")
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read: {error.strerror}") from error
+    try:
+        _require(name, descriptor, entry["sha256"])
+    except DataError:
+        os.close(descriptor)
+        raise
+    return f"/proc/self/fd/{descriptor}"
+
+
+def _require(name: str, descriptor: int, sha256: str) -> None:
+    """Raises DataError where it is not a regular file with this hash."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise DataError(f"{name}: is not a regular file")
+    try:
         with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{name}: cannot be read: {error.strerror}") from error
-    if digest != entry["sha256"]:
+    if digest != sha256:
         raise DataError(
-            f"{name}: its SHA-256 is {digest}; expected {entry['sha256']}, "
-            "as it was submitted. Submit the job again."
+            f"{name}: its SHA-256 is {digest}; expected {sha256}, as it was submitted. Submit the job again."
         )
-    return f"/proc/self/fd/{descriptor}"
