@@ -153,7 +153,7 @@ def measured(root: Path, case: Case, rounds: int, gpu: bool) -> bool:
     files, memory = (statistics.median(column) / batches * 1e3 for column in zip(*times, strict=True))
     shown = " / ".join(f"{one:.3f}" for one in (min(ratios), statistics.median(ratios), max(ratios)))
     print(
-        f"{case.name:<32} {batches:>5} batches of {memory:7.3f} ms in memory, {files:7.3f} ms from files; ratio {shown}",
+        f"{case.name:<32} {batches:>5} batches of {memory:7.3f} ms in memory, {files:7.3f} ms from files: {shown}",
         flush=True,
     )
     return statistics.median(ratios) <= LIMIT
