@@ -124,7 +124,7 @@ def map_npy(name: str, path: Path) -> Any:
     """The array, memory-mapped and read-only: only what is used is read."""
     npy_header(name, path)
     try:
-        return np.lib.format.open_memmap(path, mode="r")
+        return _decoded(name, np.lib.format.open_memmap(path, mode="r"))
     except (ValueError, OSError) as error:
         raise DataError(f"{name}: cannot be read: {error}") from error
 

@@ -13,7 +13,7 @@ from gpujobs.trainer.data.heads import heads, names_of
 from gpujobs.trainer.data.plain import Plain
 from gpujobs.trainer.data.preprocessing import Preprocessing
 from gpujobs.trainer.data.ragged import Ragged
-from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays
+from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, Known
 from gpujobs.trainer.data.rows import Mapped, RaggedRows, Rows
 from gpujobs.trainer.data.samples import Samples
 from gpujobs.trainer.data.windowed import Windowed
@@ -58,7 +58,7 @@ def prepare(spec: Spec) -> Prepared:
     assembled = {"train": _assemble(spec, raw, task, named)}
     for part in ("validation", "test"):
         if data.get(part):
-            assembled[part] = _read(spec, data[part], task, named, needs_y=True)
+            assembled[part] = _read(spec, data[part], task, named, raw.features, needs_y=True)
     assembled |= _split(spec, assembled)
     train = assembled["train"]
     learned = Preprocessing(
@@ -92,12 +92,20 @@ def read_assembled(
     spec: Spec, source: Mapping[str, Any], learned: Preprocessing, *, needs_y: bool
 ) -> Assembled:
     """The samples of another file than the job was trained with."""
-    return _read(spec, source, learned.task, learned.classes, needs_y=needs_y)
+    return _read(spec, source, learned.task, learned.classes, learned.features, needs_y=needs_y)
 
 
-def _read(spec: Spec, source: Mapping[str, Any], task: str, named: Named, *, needs_y: bool) -> Assembled:
-    are_text = any(one.are_text for one in named.values())
-    raw = sources.read(spec, source, task, needs_y=needs_y, are_text=are_text)
+def _read(
+    spec: Spec,
+    source: Mapping[str, Any],
+    task: str,
+    named: Named,
+    features: tuple[str, ...],
+    *,
+    needs_y: bool,
+) -> Assembled:
+    known = Known(any(one.are_text for one in named.values()), features)
+    raw = sources.read(spec, source, task, needs_y=needs_y, known=known)
     return _assemble(spec, raw, task, named, is_open=not needs_y)
 
 

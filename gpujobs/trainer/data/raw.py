@@ -33,6 +33,15 @@ class Coded:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What the training file has told, for the reading of others. `are_text`: whether the classes have names that
+    are text, though a file may have only such as 1 and 2. `features`: the columns that go in."""
+
+    are_text: bool = False
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Arrays:
     """The content of one file.
 

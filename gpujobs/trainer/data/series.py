@@ -8,28 +8,30 @@ from typing import Any
 import numpy as np
 
 from gpujobs.trainer.data import missing, tables
-from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, Coded, begins, place, require_order
+from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, Coded, Known, begins, place, require_order
 from gpujobs.trainer.failures import DataError
 from gpujobs.trainer.spec import Spec
 
 
-def read_table(spec: Spec, path: str, task: str, *, needs_y: bool, are_text: bool) -> Arrays:
-    """`are_text`: whether the classes have names that are text. Raises DataError, naming file and column."""
+def read_table(spec: Spec, path: str, task: str, *, needs_y: bool, known: Known) -> Arrays:
+    """`known`: of the training file, where this is another. Raises DataError, naming file and column."""
     data, file = spec.jobfile["data"], place(spec, path)
-    known = tables.columns(path, file)
+    held = tables.columns(path, file)
     target = list(data["target"])
     if needs_y:
-        tables.require(path, target, list(known))
-    target = target if all(column in known for column in target) else []
-    words = [column for column in (data.get("group"), _sequence_column(data)) if column]
-    are_text |= any(isinstance(name, str) for name in data.get("classes") or ())
-    words += [column for column in target if _is_text(path, column, known, task, are_text)]
-    features = _features(path, known, data, task)
+        tables.require(path, target, list(held))
+    target = target if all(column in held for column in target) else []
+    apart = [column for column in (data.get("group"), _sequence_column(data)) if column]
+    are_text = known.are_text or any(isinstance(name, str) for name in data.get("classes") or ())
+    words = [*apart, *(column for column in target if _is_text(path, column, held, task, are_text))]
+    features = list(known.features) or _features(path, held, data, task)
     weight = [data["sample_weight"]] if data.get("sample_weight") and needs_y else []
     numbers = dict.fromkeys([*features, *(column for column in target if column not in words), *weight])
     wanted = tables.Wanted(tuple(numbers), tuple(dict.fromkeys(words)), data.get("time"))
     table = tables.read(path, file, wanted, spec.paths.work)
-    return _arrays(path, data, _series_together(path, data, table), features, target, task)
+    for column in apart:
+        _require_words(path, table, column)
+    return _arrays(path, data, _series_together(data, table), features, target, task)
 
 
 def _sequence_column(data: Mapping[str, Any]) -> str | None:
@@ -67,15 +69,18 @@ def _features(path: str, known: Mapping[str, bool], data: Mapping[str, Any], tas
     return features
 
 
-def _series_together(path: str, data: Mapping[str, Any], table: tables.Table) -> tables.Table:
+def _require_words(path: str, table: tables.Table, column: str) -> None:
+    absent = int((table.words[column].codes < 0).sum())
+    if absent:
+        raise DataError(f"{path}: column {column}: has no value in {absent} rows; expected one in each")
+
+
+def _series_together(data: Mapping[str, Any], table: tables.Table) -> tables.Table:
     """With the rows of each series next to each other, in the order that they have in the file."""
     by = _sequence_column(data) or data.get("group")
     if by is None:
         return table
     codes, names = table.words[by].codes, table.words[by].names
-    absent = int((codes < 0).sum())
-    if absent:
-        raise DataError(f"{path}: column {by}: has no value in {absent} rows; expected one in each")
     if len(begins(codes)) == len(names):
         return table
     order = np.argsort(codes, kind="stable")
@@ -139,10 +144,8 @@ def _targets(
     (column,) = target
     if column not in table.words:
         return {"y": table.values[:, at[column]]}, {}
+    _require_words(path, table, column)
     named = table.words[column]
-    absent = int((named.codes < 0).sum())
-    if absent:
-        raise DataError(f"{path}: column {column}: has no value in {absent} rows; expected a class in each")
     return {"y": named.codes}, {"y": tuple(named.names.tolist())}
 
 

@@ -13,7 +13,7 @@ from gpujobs import formats
 from gpujobs.jobfile.consistency import task_of_output
 from gpujobs.trainer.data import archives, shapes
 from gpujobs.trainer.data.heads import names_of
-from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, Coded, coded, place
+from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, Coded, Known, coded, place
 from gpujobs.trainer.data.series import read_table
 from gpujobs.trainer.failures import DataError
 from gpujobs.trainer.spec import Spec
@@ -23,17 +23,14 @@ APART = ("lengths", "sample_weight", "group", "time")
 
 
 def read(
-    spec: Spec, source: Mapping[str, Any], task: str, *, needs_y: bool, are_text: bool = False
+    spec: Spec, source: Mapping[str, Any], task: str, *, needs_y: bool, known: Known | None = None
 ) -> Arrays:
-    """`are_text`: whether the classes have names that are text, though a file may have only such as 1 and 2.
-
-    Raises DataError, naming file and array or column.
-    """
+    """`known`: of the training file, where this is another. Raises DataError, naming file and array or column."""
     path = source.get("path")
     for one in [path] if path is not None else source["arrays"].values():
         _require_format(one, place(spec, one))
     if path is not None and PurePath(path).suffix.lower() in (".csv", ".parquet"):
-        return read_table(spec, path, task, needs_y=needs_y, are_text=are_text)
+        return read_table(spec, path, task, needs_y=needs_y, known=known or Known())
     return _arrays(spec, source, task, needs_y=needs_y)
 
 

@@ -121,7 +121,7 @@ def ended(paths: AttemptPaths) -> dict[str, Any]:
     """The exit record, once it is there."""
 
     def story() -> str:
-        return paths.log.read_text(errors="replace") if paths.log.exists() else "no log"
+        return paths.log.read_text(errors="replace")[-3000:] if paths.log.exists() else "no log"
 
     eventually(paths.exit.exists, 120, story)
     record: dict[str, Any] = json.loads(paths.exit.read_text())

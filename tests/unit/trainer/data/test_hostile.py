@@ -268,7 +268,7 @@ TABLES = {
     "an infinity in a column": Case(
         WINDOWS % ", missing: fill", csv(SERIES | {"v": replaced(SERIES["v"], 1, np.inf)}), "column v: holds 1 infinite values; expected finite numbers: remove or replace them"),
     "a class that is missing": Case(
-        "{train: t.csv, target: k, window: {length: 3}}", csv(SERIES | {"k": ["a", "b", "", *"abcab"]}), "column k: has no value in 1 rows; expected a class in each", CLASSES),
+        "{train: t.csv, target: k, window: {length: 3}}", csv(SERIES | {"k": ["a", "b", "", *"abcab"]}), "column k: has no value in 1 rows; expected one in each", CLASSES),
     "a label that changes within a sequence": Case(
         "{train: t.csv, target: k, features: v, sequence: {by: s}}", csv(SERIES | {"s": list("aabbccdd"), "k": list("xxxyyyzz")}),
         "column k: differs within 1 of 4 sequences; expected one label for each, or say task: labelling", CLASSES),

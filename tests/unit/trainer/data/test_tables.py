@@ -15,6 +15,8 @@ import pytest
 from gpujobs.trainer.data import tables
 from gpujobs.trainer.data.tables import Wanted
 
+from .making import everything, prepared
+
 COLUMNS = {
     "a": [1.5, -2.0, 1e10],
     "b": [1, 2, 3],
@@ -100,3 +102,12 @@ def test_times(tmp_path: Path, written: str, expected: Any) -> None:
 def test_empty_lines_and_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\ufeffa,b\n\n1,2\n\n3,\n\n")
     np.testing.assert_array_equal(read(tmp_path / "t.csv", numbers=("a", "b")).values, [[1, 2], [3, np.nan]])
+
+
+def test_another_file_is_read_by_the_columns_of_the_training_file(tmp_path: Path) -> None:
+    """Whatever else it has, and in whatever order."""
+    data = "{train: t.csv, validation: v.csv, target: a, window: {length: 2}}"
+    files = {"t.csv": "a,b\n1,10\n2,20\n3,30\n", "v.csv": "note,b,a\nx,40,4\ny,50,5\nz,60,6\n"}
+    found = prepared(tmp_path, data, files)
+    assert everything(found.parts["validation"].samples).tolist() == [[[4, 40], [5, 50]]]
+    assert found.parts["validation"].samples.target("y").tolist() == [[6]]
