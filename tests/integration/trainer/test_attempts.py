@@ -98,7 +98,7 @@ def test_data_of_different_lengths(launcher: Launched) -> None:
     arrays = {"x": np.zeros((6, 6, 1), np.float32), "y": np.zeros(5, np.int64)}
     record = ended(launcher.start(launcher.spec(tutorial(), arrays)))
     assert (record["state"], record["reason"]) == ("FAILED", "DataError")
-    assert record["message"] == "t.npz: array y: has shape (5,); expected 6 samples, as x has ((6, 6, 1))"
+    assert record["message"] == "t.npz: array y: has shape (5,); expected 6 samples, as x has: (6, 6, 1)"
 
 
 def test_a_file_that_changed_after_it_was_submitted(launcher: Launched) -> None:
