@@ -13,7 +13,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from gpujobs.jobfile import load
+from gpujobs.jobfile import expand, load
 from gpujobs.jobfile.schema import JobFile
 
 PAGE = (Path(__file__).parents[3] / "docs/jobfile.md").read_text(encoding="utf-8")
@@ -76,7 +76,7 @@ def test_examples_are_valid(example: str) -> None:
         job["predict"] = [entry for entry in job.get("predict", []) if ".csv" not in str(entry)]
     if "branches" in job["model"]:
         job["data"] = {**job["data"], "x": {"course": "course", "facts": "facts"}}
-    load("a.yaml", json.dumps(job))
+    assert expand("a.yaml", json.dumps(job))
 
 
 def test_there_are_examples() -> None:
