@@ -139,6 +139,7 @@ class Daemon:
 
     async def cancel(self, job: Job, actor: str) -> Job:
         """Cancelling what has ended changes nothing."""
+        job = self.board.jobs.get(job.id) or self.store.job(job.id)  # it may have started since it was read
         if job.state is State.PENDING:
             job = self.store.cancel_pending(job.id, actor, cancelled_by(actor))
             self.board.put(job)
