@@ -245,6 +245,7 @@ class Daemon:
 
     async def cancel(self, job: Job, actor: str) -> Job:
         """Cancelling what has ended changes nothing."""
+        job = self.board.jobs.get(job.id) or self.store.job(job.id)  # it may have started since it was read
         if job.state is State.PENDING:
             (job,) = self.cancel_waiting([job], actor)
         elif not job.state.is_final and not job.cancel_requested:
