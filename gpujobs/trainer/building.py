@@ -42,12 +42,20 @@ def build(
         }
     model.compile(
         loss=_loss(training["loss"], outputs),
-        optimizer=_part("optimizers", training["optimizer"]),
+        optimizer=_optimizer(training),
         steps_per_execution=int(training.get("steps_per_execution") or 1),
         **{"weighted_metrics" if masked else "metrics": metrics},
     )
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def _optimizer(training: Mapping[str, Any]) -> Any:
+    """Keras would scale the loss of float16 by itself, and then could not load what it has saved."""
+    optimizer = _part("optimizers", training["optimizer"])
+    if training.get("precision") != "mixed_float16":
+        return optimizer
+    return keras.optimizers.LossScaleOptimizer(keras.optimizers.get(optimizer))
 
 
 def untrained(jobfile: Mapping[str, Any], shapes: Shapes, *, batch_size: int | None = None) -> Any:
