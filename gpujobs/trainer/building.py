@@ -44,7 +44,7 @@ def build(
         }
     model.compile(
         loss=_loss(training["loss"], outputs),
-        optimizer=_part("optimizers", training["optimizer"]),
+        optimizer=_optimizer(training),
         steps_per_execution=int(training.get("steps_per_execution") or 1),
         **{"weighted_metrics" if masked else "metrics": metrics},
     )
@@ -74,6 +74,14 @@ def _zeros(output: Any, y: Any) -> Any:
     """A prediction of an output's shape, with y's lengths where the model takes any."""
     shape = tuple(have if size is None else size for size, have in zip_longest(output.shape, y.shape))
     return np.zeros(shape[: len(output.shape)], np.float32)
+
+
+def _optimizer(training: Mapping[str, Any]) -> Any:
+    """Keras would scale the loss of float16 by itself, and then could not load what it has saved."""
+    optimizer = _part("optimizers", training["optimizer"])
+    if training.get("precision") != "mixed_float16":
+        return optimizer
+    return keras.optimizers.LossScaleOptimizer(keras.optimizers.get(optimizer))
 
 
 def untrained(jobfile: Mapping[str, Any], shapes: Shapes, *, batch_size: int | None = None) -> Any:
