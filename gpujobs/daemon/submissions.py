@@ -30,6 +30,9 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 AwareInstant = Annotated[AwareDatetime, Field(strict=False)]
 
+MAX_JOBS = 10_000
+"""Of one submission, as of one sweep: files of a few lines could ask for millions."""
+
 PathText = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
 
 
@@ -98,7 +101,8 @@ class Prepared:
 
 
 def resolve(body: SubmissionBody) -> list[tuple[FileBody, ResolvedJob]]:
-    """Every job of every file. Raises JobFileError with the problems of all files together."""
+    """Every job of every file. Raises JobFileError with the problems of all files together, UsageError where
+    they make more than MAX_JOBS."""
     found: list[tuple[FileBody, ResolvedJob]] = []
     problems: list[Problem] = []
     for file in body.files:
@@ -106,6 +110,8 @@ def resolve(body: SubmissionBody) -> list[tuple[FileBody, ResolvedJob]]:
             found += [(file, resolved) for resolved in expand(file.path, file.text, body.set)]
         except JobFileError as error:
             problems += error.problems
+        if len(found) > MAX_JOBS:
+            raise UsageError(f"these files make more than {MAX_JOBS:,} jobs; submit them in several goes")
     if problems:
         raise JobFileError(problems)
     return found

@@ -225,6 +225,28 @@ def test_her_trainer_cannot_be_traced_by_another_nor_by_herself(
     assert own["attach"] == own["environ"] == own["maps"] == "done", "the test itself could trace nothing"
 
 
+def test_the_sockets_of_the_daemons_parts_are_closed_to_users(
+    daemon: RunningDaemon, trainer: dict[str, Any], alice: Person, bob: Person
+) -> None:
+    """Who could reach the launcher would fork with root's rights; who could reach the agent, end others' jobs."""
+    paths = [daemon.paths.launcher_socket, daemon.paths.agent_socket]
+
+    def reach() -> list[str]:
+        said = []
+        for path, kind in zip(paths, (socket.SOCK_STREAM, socket.SOCK_DGRAM), strict=True):
+            with socket.socket(socket.AF_UNIX, kind) as connection:
+                try:
+                    connection.connect(str(path))
+                    said.append("done")
+                except OSError as error:
+                    said.append(type(error).__name__)
+        return said
+
+    assert reach() == ["done"] * 2, "the test itself could reach nothing"
+    for person in (alice, bob):
+        assert as_person(person, reach) == ["PermissionError"] * 2
+
+
 # Paths that are exchanged
 
 
@@ -515,6 +537,22 @@ def test_a_large_job_file_does_not_keep_the_others_waiting(
     assert told.read_text() == "400"
     told.unlink()
     assert answered >= 3, "alice was answered only after bob"
+
+
+def test_files_that_unfold_into_millions_are_refused_early(
+    daemon: RunningDaemon, alice: Person, bob: Person, completed: int
+) -> None:
+    """Each makes 10,000 jobs in a few lines."""
+    before = known_jobs(daemon)
+    body = body_for(daemon, bob, request_key="unfolds")
+    (file,) = body["files"]
+    hundred = ", ".join(map(str, range(1, 101)))
+    file["text"] += f"sweep:\n  grid:\n    training.seed: [{hundred}]\n    training.epochs: [{hundred}]\n"
+    files = [{**file, "path": f"{number}.yaml"} for number in range(1000)]
+    status, text = request_as(bob, daemon, "POST", "/v1/jobs", {**body, "files": files})
+    assert status == 400 and "these files make more than 10,000 jobs" in text
+    answers_alice(daemon, alice)
+    assert known_jobs(daemon) == before
 
 
 # Connections that he keeps
