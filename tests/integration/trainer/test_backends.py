@@ -81,4 +81,3 @@ def test_states_go_on_from_batch_to_batch(both: tuple[dict[str, Any], dict[str, 
         assert {name for name in arrays if name.startswith("stateful state")} != set()
         again, first = arrays["stateful predicted in 2"], arrays["stateful predicted in 1"]
         assert np.abs(again - first).max() > 1e-5
-        np.testing.assert_array_equal(arrays["masked predicted in 2"].shape, (2, 2))

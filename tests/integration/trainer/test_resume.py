@@ -134,7 +134,7 @@ def test_a_resumed_job_is_bit_identical(any_launcher: Launched, interrupt: Any) 
 
 def test_a_resumed_stateful_job_is_bit_identical(any_launcher: Launched) -> None:
     """States go on from the middle of an epoch; each sample has a weight."""
-    job = tutorial(epochs=5, batch_size=2, shuffle=False)
+    job = tutorial(epochs=3, batch_size=2, shuffle=False)
     job["data"]["sample_weight"] = "weight"
     job["model"]["layers"][0] = {"LSTM": {"units": 4, "stateful": True, "dropout": 0.2}}
     arrays = random_arrays(2000)
@@ -144,12 +144,12 @@ def test_a_resumed_stateful_job_is_bit_identical(any_launcher: Launched) -> None
 
 def test_a_resumed_masked_job_in_mixed_precision_is_bit_identical(any_launcher: Launched) -> None:
     """Sequences of different length; the loss is scaled, by a factor that is part of the checkpoint."""
-    job = tutorial(epochs=5, batch_size=2, precision="mixed_float16", metrics=[])
+    job = tutorial(epochs=3, batch_size=2, precision="mixed_float16", metrics=[])
     job["data"]["lengths"] = "lengths"
     job["model"]["layers"][:1] = [{"Masking": {"mask_value": -99.0}}, {"LSTM": {"units": 4, "dropout": 0.2}}]
     arrays = random_arrays(2000)
     arrays["lengths"] = np.tile(np.arange(3, 7), 500)
-    resumes_exactly(any_launcher, job, arrays, kill_when_saved)
+    resumes_exactly(any_launcher, job, arrays, stop_within_an_epoch)
 
 
 def resumes_exactly(
