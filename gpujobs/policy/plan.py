@@ -93,14 +93,17 @@ class Plan:
     def left_without(self, gone: Collection[int]) -> tuple[bool, float]:
         """Whether the device is empty, and how many bytes it has for packed jobs, once the jobs in `gone`
         have left and those that have claimed a part of it are there."""
-        room, is_empty = self.capacity, not (self.claimed or self.given)
-        for one, planned in zip(self.view.allocations, self.memory.planned, strict=True):
-            if one.job not in gone:
-                room -= self.capacity if one.gpu_memory_bytes is None else planned
-                is_empty = False
-        for request in (*self.claimed, *self.given):
-            room -= self.held_bytes(request)
-        return is_empty, room
+        left = [
+            (one, planned)
+            for one, planned in zip(self.view.allocations, self.memory.planned, strict=True)
+            if one.job not in gone
+        ]
+        is_empty = not (left or self.claimed or self.given)
+        if math.isinf(self.capacity):
+            return is_empty, self.capacity if is_empty else 0.0
+        held = [self.capacity if one.gpu_memory_bytes is None else planned for one, planned in left]
+        held += [self.held_bytes(request) for request in (*self.claimed, *self.given)]
+        return is_empty, self.capacity - sum(held)
 
 
 def plan_of(order: int, view: Occupancy, is_usable: bool, settled: datetime, rules: Rules) -> Plan:

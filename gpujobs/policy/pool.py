@@ -47,6 +47,8 @@ class Pool:
         self._by_index: dict[int, list[Plan]] = {}
         self._own: dict[str, Shelf] = {}
         """Shared devices with jobs of the user on them."""
+        self._known_largest: tuple[float, bool] | None = None
+        """(most room, whether any is free), until the next device is taken."""
         self._open = 0
         """How many devices can take another job."""
         for plan in self.plans:
@@ -57,6 +59,26 @@ class Pool:
     @property
     def has_room(self) -> bool:
         return self._open > 0
+
+    @property
+    def most_room(self) -> float:
+        """The most that a packed job could have anywhere."""
+        return self._largest[0]
+
+    @property
+    def has_free(self) -> bool:
+        """Whether any device is free for a job that wants it whole."""
+        return self._largest[1]
+
+    @property
+    def _largest(self) -> tuple[float, bool]:
+        if self._known_largest is None:
+            shelves = [
+                shelf for stock in self._stocks.values() for shelf in (stock.shared, stock.free_by_room)
+            ]
+            most = max((shelf[-1][0] for shelf in shelves if shelf), default=0.0)
+            self._known_largest = most, any(stock.free for stock in self._stocks.values())
+        return self._known_largest
 
     def candidates(self, requested_gpu: int | None) -> Sequence[Plan]:
         """All devices that a job which asks for this GPU may get at some time."""
@@ -77,6 +99,7 @@ class Pool:
 
     def take(self, plan: Plan, request: Request) -> None:
         """The job starts there."""
+        self._known_largest = None
         self._unshelve(plan)
         plan.take(request)
         self._shelve(plan)

@@ -7,12 +7,14 @@ freed already counts as free for the first that needs it.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from gpujobs.policy.backfill import SOON
 from gpujobs.policy.plan import Plan, Shadow
-from gpujobs.policy.pool import Pool
+from gpujobs.policy.pool import Pool, Shelf
 from gpujobs.policy.request import Request
 from gpujobs.policy.snapshot import Allocation
 
@@ -23,8 +25,6 @@ class Way:
 
     plan: Plan
     victims: tuple[Allocation, ...]
-    room: float
-    """Bytes for packed jobs, then."""
 
     @property
     def rank(self) -> tuple[int, float, int]:
@@ -39,58 +39,90 @@ class Preemption:
         self._pool = pool
         self._stopping: set[int] = set()
         """Jobs that stop, since before or by this decision."""
-        self._plans: list[Plan] = []
-        classes: list[int] = []
-        for plan in pool.plans:
-            if not plan.is_yielding:
-                continue
-            movable = [one for one in plan.view.allocations if one.preemptible or one.stopping]
-            if movable:
-                self._plans.append(plan)
-                self._stopping.update([one.job for one in movable if one.stopping])
-                classes += [one.priority for one in movable if not one.stopping]
-        self.lowest_class = min(classes, default=None)
+        self._coming: Shelf = []
+        """(room, order) of devices that are being freed: what of them is not claimed."""
+        self.lowest_class: int | None = None
         """Of the jobs that could be stopped; None where there are none."""
-        self._plans.sort(key=_cost)
+        found: list[tuple[float, int]] = []
+        for plan in pool.plans:
+            if plan.is_yielding:
+                found += self._look_at(plan)
+        self._latest = {order: latest for latest, order in sorted(found, key=lambda one: (-one[0], one[1]))}
+        """The start of the job started last of those that could stop, by the device's order; the last first."""
+
+    def _look_at(self, plan: Plan) -> Iterator[tuple[float, int]]:
+        stopping = [one.job for one in plan.view.allocations if one.stopping]
+        if stopping:
+            self._stopping.update(stopping)
+            insort(self._coming, (self._room(plan), plan.order))
+        stoppable = [one for one in plan.view.allocations if one.preemptible and not one.stopping]
+        if stoppable:
+            lowest = min(one.priority for one in stoppable)
+            self.lowest_class = lowest if self.lowest_class is None else min(self.lowest_class, lowest)
+            yield max(map(_start, stoppable)), plan.order
 
     def make_way(self, request: Request) -> Way | None:
         """Claims a device for the job, if it can be had by stopping others. The caller stops them."""
         if self.lowest_class is None or request.priority <= self.lowest_class:
             return None
-        ways = self._ways(request)
-        # A whole device needs all of its jobs stopped, so that the first found in this order is the best.
-        best = next(ways, None) if request.is_whole else min(ways, key=lambda way: way.rank, default=None)
-        if best is not None:
-            self._claim(best, request)
-        return best
+        way = self._way_without_victims(request) or self._way_with_victims(request)
+        if way is not None:
+            self._claim(way, request)
+        return way
 
     def _claim(self, way: Way, request: Request) -> None:
         plan = way.plan
-        plan.claimed = (*plan.claimed, request)
-        room = way.room if plan.shadow is None else min(way.room, plan.shadow.spare_bytes)
-        plan.shadow = Shadow(SOON, request.job, room - plan.held_bytes(request))
+        before = (self._room(plan), plan.order)
+        place = bisect_left(self._coming, before)
+        if self._coming[place : place + 1] == [before]:
+            del self._coming[place]
         self._stopping.update([one.job for one in way.victims])
+        plan.claimed = (*plan.claimed, request)
+        room = self._room(plan)
+        spare = math.inf if plan.shadow is None else plan.shadow.spare_bytes - plan.held_bytes(request)
+        plan.shadow = Shadow(SOON, request.job, min(room, spare))
         if request.is_whole:
-            self._plans.remove(plan)
+            self._latest.pop(plan.order, None)
+        else:
+            insort(self._coming, (room, plan.order))
 
-    def _ways(self, request: Request) -> Iterator[Way]:
-        for plan in self._plans:
-            if not plan.is_asked_for(request) or not plan.is_open_beside_shadow(request):
-                continue
-            if self._pool.is_allowed(plan, request) and (way := self._way(plan, request)) is not None:
-                yield way
+    def _way_without_victims(self, request: Request) -> Way | None:
+        need = 0 if request.need_bytes is None else request.need_bytes
+        for _, order in islice(self._coming, bisect_left(self._coming, (need, -1)), None):
+            plan = self._pool.plans[order]
+            if self._is_open(plan, request) and self._is_enough(plan, request, self._stopping):
+                return Way(plan, ())
+        return None
 
-    def _way(self, plan: Plan, request: Request) -> Way | None:
+    def _way_with_victims(self, request: Request) -> Way | None:
+        best: Way | None = None
+        for order, latest in self._latest.items():
+            # No way with one victim is better from here on.
+            if best is not None and best.rank < (1, -latest, 0):
+                break
+            plan = self._pool.plans[order]
+            if self._is_open(plan, request) and (victims := self._victims(plan, request)):
+                way = Way(plan, victims)
+                best = way if best is None or way.rank < best.rank else best
+        return best
+
+    def _is_open(self, plan: Plan, request: Request) -> bool:
+        return (
+            plan.is_asked_for(request)
+            and plan.is_open_beside_shadow(request)
+            and self._pool.is_allowed(plan, request)
+        )
+
+    def _victims(self, plan: Plan, request: Request) -> tuple[Allocation, ...]:
+        """Empty where not even all of them would be enough."""
         gone = {one.job for one in plan.view.allocations if one.job in self._stopping}
-        if gone and self._is_enough(plan, request, gone):
-            return self._with(plan, (), gone)
         victims: list[Allocation] = []
         for one in self._stoppable(plan, request.priority):
             victims.append(one)
             gone.add(one.job)
             if self._is_enough(plan, request, gone):
-                return self._with(plan, self._spared(plan, request, victims, gone), gone)
-        return None
+                return tuple(self._needed(plan, request, victims, gone))
+        return ()
 
     def _stoppable(self, plan: Plan, priority: int) -> list[Allocation]:
         found = [
@@ -100,31 +132,24 @@ class Preemption:
         ]
         return sorted(found, key=lambda one: (_start(one), one.job), reverse=True)
 
-    def _spared(
+    def _needed(
         self, plan: Plan, request: Request, victims: list[Allocation], gone: set[int]
-    ) -> tuple[Allocation, ...]:
-        """Without those who turned out not to be needed, once a bigger one had been added. Changes `gone`."""
-        needed = []
+    ) -> Iterator[Allocation]:
+        """Without those who turned out to be too many, once a bigger one had been added."""
         for one in victims:
-            gone.remove(one.job)
-            if not self._is_enough(plan, request, gone):
-                gone.add(one.job)
-                needed.append(one)
-        return tuple(needed)
+            if self._is_enough(plan, request, gone - {one.job}):
+                gone.remove(one.job)
+            else:
+                yield one
 
     def _is_enough(self, plan: Plan, request: Request, gone: set[int]) -> bool:
         is_empty, room = plan.left_without(gone)
         return is_empty if request.need_bytes is None else request.need_bytes <= room
 
-    def _with(self, plan: Plan, victims: tuple[Allocation, ...], gone: set[int]) -> Way:
-        return Way(plan, victims, plan.left_without(gone)[1])
+    def _room(self, plan: Plan) -> float:
+        """What is left of the device for another claim, once those who stop have gone."""
+        return plan.left_without(self._stopping)[1]
 
 
 def _start(allocation: Allocation) -> float:
     return -math.inf if allocation.started_at is None else allocation.started_at.timestamp()
-
-
-def _cost(plan: Plan) -> tuple[int, float, int]:
-    """What it takes to empty the device, about: jobs to stop, and how recently they started."""
-    left = [one for one in plan.view.allocations if not one.stopping]
-    return len(left), -min(map(_start, left), default=0.0), plan.order

@@ -7,6 +7,7 @@ later in it. This is what makes it enough to look at the heads of lines, and oft
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from functools import cached_property
 
 from gpujobs.policy.accounts import Account
@@ -21,52 +22,76 @@ Kind = tuple[int | None, bool]
 Point = tuple[float, float]
 """(bytes, seconds) that are asked for."""
 
+Closed = dict[Signature, int]
+"""The highest class in which what a signature asks for was refused."""
+
 Entitlement = frozenset[tuple[str | None, str | None]]
 """The holders of reservations that a user is one of: mostly none. Equal ones see the same devices."""
+
+
+class Frontier:
+    """Refused points, without those that ask for more than another: bytes rise and seconds fall."""
+
+    def __init__(self) -> None:
+        self._bytes: list[float] = []
+        self._seconds: list[float] = []
+
+    def covers(self, point: Point) -> bool:
+        """Whether a point was added that asks for no more than this one."""
+        place = bisect_right(self._bytes, point[0])
+        return place > 0 and self._seconds[place - 1] <= point[1]
+
+    def add(self, point: Point) -> None:
+        """One that is not covered."""
+        place = end = bisect_right(self._bytes, point[0])
+        if place and self._bytes[place - 1] == point[0]:
+            place -= 1
+        while end < len(self._bytes) and self._seconds[end] >= point[1]:
+            end += 1
+        self._bytes[place:end] = [point[0]]
+        self._seconds[place:end] = [point[1]]
 
 
 class Refusals:
     def __init__(self, snapshot: Snapshot, queue: Queue) -> None:
         self._measured = snapshot.measured
         self._queue = queue
-        self._is_empty = True
         self._holders = {(one.user, one.group) for one in snapshot.reservations}
         self._entitlements: dict[str, Entitlement] = {}
-        self._closed: dict[Entitlement, dict[Signature, int]] = {}
-        self._points: dict[Entitlement, dict[Kind, list[tuple[Point, int]]]] = {}
+        self._closed: dict[Entitlement, Closed] = {}
+        self._frontiers: dict[tuple[Entitlement, Kind], dict[int, Frontier]] = {}
+        """By class."""
+        self.numbers: set[int | None] = set()
+        """GPU numbers of which something was refused."""
 
-    def closed_to(self, account: Account) -> dict[Signature, int]:
-        """What is refused to the user without looking, up to which class."""
+    def closed_to(self, account: Account) -> Closed:
+        """What is refused to the user without looking."""
         return self._closed.setdefault(self._entitlement(account), {})
 
     def cover(self, request: Request, account: Account) -> bool:
         """Whether something was refused that asked for no more than this does."""
         kind, point = self._demand(request.signature)
-        for refused, priority in self._points_of(account).get(kind, ()):
-            if _is_within(refused, point) and request.priority <= priority:
+        for priority, frontier in self._frontiers.get((self._entitlement(account), kind), {}).items():
+            if request.priority <= priority and frontier.covers(point):
                 self._close(request, account)
                 return True
         return False
 
-    def add(self, request: Request, account: Account, *, whatever_limit: bool) -> bool:
-        """`whatever_limit`: its time limit had no part in it. Whether this is the first refusal of the GPU
-        number that the job asks for."""
-        is_first = not any(
-            index == request.requested_gpu for points in self._points.values() for index, _ in points
-        )
+    def add(self, request: Request, account: Account, *, whatever_limit: bool) -> None:
+        """`whatever_limit`: its time limit had no part in it."""
         kind, (size, seconds) = self._demand(request.signature)
         point = (size, 0.0 if whatever_limit else seconds)
-        self._points_of(account).setdefault(kind, []).append((point, request.priority))
+        by_class = self._frontiers.setdefault((self._entitlement(account), kind), {})
+        by_class.setdefault(request.priority, Frontier()).add(point)
         self._close(request, account)
-        self._is_empty = False
+        self.numbers.add(request.requested_gpu)
         if not self._holders and _is_within(point, self._least.get(kind, point)):
             self._least.pop(kind, None)
-        return is_first
 
     @property
     def cover_all(self) -> bool:
         """Whether nothing in the queue can find a place any more, as far as this is known."""
-        return not self._is_empty and not self._least
+        return bool(self.numbers) and not self._least
 
     @cached_property
     def _least(self) -> dict[Kind, Point]:
@@ -86,9 +111,6 @@ class Refusals:
     def _close(self, request: Request, account: Account) -> None:
         closed = self.closed_to(account)
         closed[request.signature] = max(closed.get(request.signature, request.priority), request.priority)
-
-    def _points_of(self, account: Account) -> dict[Kind, list[tuple[Point, int]]]:
-        return self._points.setdefault(self._entitlement(account), {})
 
     def _entitlement(self, account: Account) -> Entitlement:
         if not self._holders:

@@ -13,7 +13,7 @@ from gpujobs.policy.occupancy import Occupancy, occupancies
 from gpujobs.policy.plan import Plan
 from gpujobs.policy.pool import Pool
 from gpujobs.policy.preemption import Preemption, Way
-from gpujobs.policy.queue import Queue, signature
+from gpujobs.policy.queue import Queue, Signature, signature
 from gpujobs.policy.refusals import Refusals
 from gpujobs.policy.request import Request, after
 from gpujobs.policy.snapshot import Snapshot
@@ -31,7 +31,6 @@ class Round:
         self.preemptions: list[Preempt] = []
         self.awaited: dict[int, Plan] = {}
         """The device that is being freed for a waiting job, by job."""
-        self._has_shadow = False
         self._refusals = Refusals(snapshot, queue)
 
     @cached_property
@@ -53,7 +52,7 @@ class Round:
     def assign(self) -> None:
         if not self.queue.has_ready or not self._can_give:
             return
-        turns = Turns(self.queue, self.accounts, self._refusals)
+        turns = Turns(self.queue, self.accounts, self._refusals, self._is_hopeless)
         while self._can_give and (turn := turns.next()) is not None:
             job, account = turn
             if not account.may_run_another:
@@ -62,6 +61,16 @@ class Round:
                 turns.served()
             else:
                 turns.refused()
+
+    def _is_hopeless(self, kind: Signature) -> bool:
+        """Whether no device at all has room for this now. The first of each GPU number is not asked about,
+        since it is to get a shadow."""
+        gpu, memory, _ = kind
+        if gpu not in self._refusals.numbers or self._preemption.lowest_class is not None:
+            return False
+        if memory is None:
+            return not self.pool.has_free
+        return isinstance(memory, int) and memory > self.pool.most_room
 
     def request(self, job: WaitingJob, account: Account) -> Request:
         now, kind = self.snapshot.now, signature(job)
@@ -100,11 +109,17 @@ class Round:
         if way is not None:
             self._await(request, account, way)
             return True
-        whatever_limit = not self.snapshot.reservations and (request.is_whole or not self._has_shadow)
-        if self._refusals.add(request, account, whatever_limit=whatever_limit):
-            cast_shadow(self.pool, request)
-            self._has_shadow = True
+        self._refuse(request, account)
         return False
+
+    def _refuse(self, request: Request, account: Account) -> None:
+        """The first one to be refused of each GPU number gets a shadow."""
+        has_shadows = bool(self._refusals.numbers)
+        is_first = request.requested_gpu not in self._refusals.numbers
+        whatever_limit = not self.snapshot.reservations and (request.is_whole or not has_shadows)
+        self._refusals.add(request, account, whatever_limit=whatever_limit)
+        if is_first:
+            cast_shadow(self.pool, request)
 
     def _start(self, request: Request, account: Account, plan: Plan) -> None:
         self.pool.take(plan, request)

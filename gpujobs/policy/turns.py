@@ -7,6 +7,7 @@ user with each device that a decision gives. Only the heads of lines are looked 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from heapq import heapify, heappop, heapreplace
 
 from gpujobs.policy.accounts import Account, Accounts
@@ -20,10 +21,17 @@ the first two are ever compared."""
 
 
 class Turns:
-    def __init__(self, queue: Queue, accounts: Accounts, refusals: Refusals) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        accounts: Accounts,
+        refusals: Refusals,
+        is_hopeless: Callable[[Signature], bool],
+    ) -> None:
         self._queue = queue
         self._accounts = accounts
         self._refusals = refusals
+        self._is_hopeless = is_hopeless
         self._heads: dict[str, list[Head]] = {}
         """A heap for each user whose turn it has been."""
         self._users = [self._entry(user, jobs.order[0][1]) for user, jobs in queue.users.items()]
@@ -67,7 +75,9 @@ class Turns:
         if heads is None:
             lines = self._queue.users[account.user].lines.items()
             heads = [
-                (*line[0], 0, line, kind) for kind, line in lines if closed.get(kind, -math.inf) < -line[0][0]
+                (*line[0], 0, line, kind)
+                for kind, line in lines
+                if closed.get(kind, -math.inf) < -line[0][0] and not self._is_hopeless(kind)
             ]
             heapify(heads)
             self._heads[account.user] = heads

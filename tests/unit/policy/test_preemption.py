@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpujobs.model import Process, Reason
+from gpujobs.model import Device, DeviceKind, Process, Reason
 from gpujobs.policy import Allocation, Decision, Rules, WaitingJob
 from gpujobs.policy.rules import Limits, PriorityRules, UserLimits
 
@@ -101,6 +101,13 @@ def test_a_packed_job_stops_no_more_than_makes_room() -> None:
 def test_what_a_whole_device_job_uses_is_free_when_it_has_gone() -> None:
     box = [node(gpu(0, memory_used_bytes=40 * GIB))]
     assert stops(run([high(1, gpu_memory_bytes=60 * GIB)], box, [low(9, 0)])) == [(9, 1)]
+
+
+def test_a_cpu_slot_is_freed_too() -> None:
+    slots = [node(*(Device("n", DeviceKind.CPU, i, f"CPU-{i}", "x86") for i in range(2)))]
+    running = [Allocation(8 + i, "n", f"CPU-{i}", started_at=later(-i), preemptible=True) for i in range(2)]
+    waiting = [high(1), high(2, gpu_memory_bytes=GIB), high(3, gpu_memory_bytes=GIB)]
+    assert stops(run(waiting, slots, running)) == [(8, 1), (9, 2)]
 
 
 def test_two_that_share_what_one_leaves() -> None:
