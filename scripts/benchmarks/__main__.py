@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="as little as shows that it works")
     add("--json", action="store_true", help="print JSON, with every value")
     add("--output", type=Path, metavar="FILE", help="write there instead of printing")
+    add("--plots", type=Path, metavar="DIRECTORY", help="draw what is more than a table, as PNGs in there")
     return made
 
 
@@ -45,6 +46,7 @@ def options_of(given: argparse.Namespace) -> Options:
         jobs=given.jobs,
         slots=given.slots,
         contenders=tuple(given.contender),
+        plots=given.plots,
         say=lambda text: say(f"  {text}"),
     )
     return quick(options) if given.quick else options

@@ -1,27 +1,29 @@
 """How long the policy takes for one decision after one event, over the number of waiting jobs.
 
-    python scripts/benchmarks/policy.py [--devices 1000] [--users 500] [--repeat 15] [--plot FILE.png] [--json]
-
 A site at work: every device is in use, the queue is long, then one job ends (or one is submitted), and the
 policy decides. Milliseconds as minimum, median and maximum; garbage collection included, as in the daemon.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import random
 import statistics
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from benchmarks.support.options import Options
+from benchmarks.support.rows import Row
+from benchmarks.support.timing import timed
 from gpujobs.model import Device, DeviceKind, Node, NodeStatus, Process
 from gpujobs.policy import Allocation, Queue, Snapshot, Usage, WaitingJob, decide
 
+AT_MOST_MS = 100.0
+DEVICES = 1000
+USERS = 500
+REPEAT = 15
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 CASES = (
     "one ends, whole devices",
@@ -39,10 +41,8 @@ PACKED = 8
 class Measurement:
     case: str
     waiting: int
-    starts: int
-    min_ms: float
-    median_ms: float
-    max_ms: float
+    values: tuple[float, ...]
+    """Milliseconds of a decision."""
 
 
 class Site:
@@ -124,9 +124,9 @@ class Site:
         return replace(device, processes=left, memory_used_bytes=used)
 
 
-def site_of(case: str, devices: int, users: int, waiting: int) -> Site:
+def site_of(case: str, waiting: int) -> Site:
     shared = 0.5 if "shared" in case else 0.0
-    site = Site(devices, users, waiting, shared=shared, preemptible="class" in case)
+    site = Site(DEVICES, USERS, waiting, shared=shared, preemptible="class" in case)
     if "ends" in case:
         site.end_one()
     else:
@@ -134,24 +134,23 @@ def site_of(case: str, devices: int, users: int, waiting: int) -> Site:
     return site
 
 
-def measure(case: str, devices: int, users: int, waiting: int, repeat: int) -> Measurement:
-    snapshot = site_of(case, devices, users, waiting).snapshot()
-    decision, times = decide(snapshot), []
-    for _ in range(repeat):
-        begin = time.perf_counter()
-        decision = decide(snapshot)
-        times.append((time.perf_counter() - begin) * 1000)
-    changes = len(decision.starts) + len(decision.preemptions)
-    return Measurement(case, waiting, changes, min(times), statistics.median(times), max(times))
-
-
-def table(found: Sequence[Measurement]) -> str:
-    lines = [f"{'case':<30} {'waiting':>8} {'changes':>8} {'min ms':>8} {'median':>8} {'max':>8}"]
-    lines += [
-        f"{one.case:<30} {one.waiting:>8} {one.starts:>8} {one.min_ms:>8.1f} {one.median_ms:>8.1f} {one.max_ms:>8.1f}"
+def measure(options: Options) -> list[Row]:
+    """Rows of the longest queue; the plot has them all."""
+    sizes = [size for size in SIZES if size <= options.longest_queue]
+    found = [time_of(case, waiting) for case in CASES for waiting in sizes]
+    if options.plots is not None:
+        draw(found, f"{DEVICES:,} devices, {USERS} users", options.plots / "policy.png")
+    return [
+        Row(f"{one.waiting:,} waiting, {DEVICES:,} devices: {one.case}", "ms", one.values, AT_MOST_MS)
         for one in found
+        if one.waiting == sizes[-1]
     ]
-    return "\n".join(lines)
+
+
+def time_of(case: str, waiting: int) -> Measurement:
+    snapshot = site_of(case, waiting).snapshot()
+    decide(snapshot)
+    return Measurement(case, waiting, tuple(1000 * timed(lambda: decide(snapshot)) for _ in range(REPEAT)))
 
 
 def draw(found: Sequence[Measurement], title: str, path: Path) -> None:
@@ -161,12 +160,12 @@ def draw(found: Sequence[Measurement], title: str, path: Path) -> None:
     axes = figure.subplots()
     for case in dict.fromkeys(one.case for one in found):
         mine = [one for one in found if one.case == case]
-        x, y = [one.waiting for one in mine], [one.median_ms for one in mine]
-        below = [one.median_ms - one.min_ms for one in mine]
-        above = [one.max_ms - one.median_ms for one in mine]
+        x, y = [one.waiting for one in mine], [statistics.median(one.values) for one in mine]
+        below = [statistics.median(one.values) - min(one.values) for one in mine]
+        above = [max(one.values) - statistics.median(one.values) for one in mine]
         axes.errorbar(x, y, [below, above], marker="o", capsize=3, linewidth=1.2, label=case)
     first, last = min(one.waiting for one in found), max(one.waiting for one in found)
-    base = min(one.median_ms for one in found if one.waiting == first)
+    base = min(statistics.median(one.values) for one in found if one.waiting == first)
     x = [first * (last / first) ** (part / 20) for part in range(21)]
     scale = base / (first * math.log(first))
     axes.plot(x, [scale * n * math.log(n) for n in x], "--", color="grey", label="n log n")
@@ -178,27 +177,3 @@ def draw(found: Sequence[Measurement], title: str, path: Path) -> None:
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     figure.savefig(path, dpi=110)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--devices", type=int, default=1000)
-    parser.add_argument("--users", type=int, default=500)
-    parser.add_argument("--repeat", type=int, default=15)
-    parser.add_argument("--plot", type=Path, metavar="FILE")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    found = [
-        measure(case, options.devices, options.users, waiting, options.repeat)
-        for case in CASES
-        for waiting in SIZES
-    ]
-    print(json.dumps([asdict(one) for one in found], indent=2) if options.json else table(found))
-    if options.plot is not None:
-        draw(found, f"{options.devices} devices, {options.users} users", options.plot)
-
-
-if __name__ == "__main__":
-    main()

@@ -8,7 +8,7 @@ from benchmarks.support.options import Options
 from benchmarks.support.rows import Row
 from benchmarks.support.timing import timed
 from gpujobs.model import Device, DeviceKind, Node, NodeStatus, utc_now
-from gpujobs.policy import Allocation, Snapshot, WaitingJob, decide
+from gpujobs.policy import Allocation, Queue, Snapshot, WaitingJob, decide
 
 STATUS_AT_MOST_SECONDS = 0.5
 DECISION_AT_MOST_MS = 50.0
@@ -35,9 +35,18 @@ def status(options: Options) -> tuple[float, ...]:
 
 
 def decisions(options: Options) -> tuple[float, ...]:
-    """Eight devices, of which one has just become free."""
+    """Eight devices, of which one has just become free: a job has started, the next one's turn is sought.
+
+    The queue is kept from one event to the next, as the daemon keeps it.
+    """
     devices = tuple(Device("box", DeviceKind.GPU, index, f"GPU-{index}", "GPU") for index in range(8))
     held = [Allocation(index, "box", device.uuid) for index, device in enumerate(devices[1:], 1)]
     waiting = [WaitingJob(number, number % 7) for number in range(100, 100 + options.waiting)]
-    snapshot = Snapshot(utc_now(), waiting, [Node("box", NodeStatus.OK, "", devices)], held)
-    return tuple(1000 * timed(lambda: decide(snapshot)) for _ in range(options.commands))
+    queue = Queue(waiting)
+
+    def decision() -> None:
+        started = decide(Snapshot(utc_now(), queue, [Node("box", NodeStatus.OK, "", devices)], held)).starts
+        queue.remove(started[0].job)
+        queue.add(WaitingJob(started[0].job + options.waiting, 3))
+
+    return tuple(1000 * timed(decision) for _ in range(options.commands))

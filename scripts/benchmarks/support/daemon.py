@@ -8,9 +8,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from benchmarks.support.machine import ROOT
 from benchmarks.support.timing import until
@@ -29,12 +30,14 @@ def installed_command() -> list[str]:
 
 
 class Daemon:
-    def __init__(self, slots: int) -> None:
+    """`more`: variables of its environment, such as those of a made-up box of GPUs."""
+
+    def __init__(self, slots: int, more: Mapping[str, str] = MappingProxyType({})) -> None:
         # Sockets have paths of at most 107 bytes.
         self.root = Path(tempfile.mkdtemp(prefix="gj-"))
         self.slots = slots
         self.state = self.root / "s"
-        self.environment = environment(self.root)
+        self.environment = {**environment(self.root), **more}
 
     def start(self) -> None:
         """Returns when a job would start at once: Ray is up and TensorFlow is imported."""

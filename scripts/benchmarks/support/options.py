@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from benchmarks.support.daemon import Daemon
 
@@ -23,14 +24,20 @@ class Options:
     bulk: int = 1000
     """Jobs submitted by one call."""
     waiting: int = 10_000
+    longest_queue: int = 100_000
+    """Waiting jobs of the policy alone."""
     idle_seconds: float = 10.0
     contenders: tuple[str, ...] = ()
     """Names; none: all that are installed."""
     daemon: Daemon | None = None
+    plots: Path | None = None
+    """The directory that gets the plots."""
     say: Callable[[str], None] | None = None
     """Is told what has been measured so far."""
 
 
 def quick(options: Options) -> Options:
     """As little as shows that the measurements work; its figures mean nothing."""
-    return replace(options, repeat=1, jobs=1, commands=2, bulk=20, waiting=50, idle_seconds=1.0)
+    return replace(
+        options, repeat=1, jobs=1, commands=2, bulk=20, waiting=50, longest_queue=1000, idle_seconds=1.0
+    )
