@@ -17,7 +17,7 @@ from gpujobs.model import NodeStatus, Reason
 
 RESULT_FILES = ("model.keras", "predictions.npz", "history.csv", "log.txt")
 LOG_TAIL_LINES = 20
-PREDICTIONS_SHOWN = 50
+PREDICTIONS_SHOWN = 20
 DRIVER_TRIES = 3
 
 

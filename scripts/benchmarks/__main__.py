@@ -14,7 +14,7 @@ from benchmarks.support import machine, measurements, peers
 from benchmarks.support.options import Options, quick
 from benchmarks.support.rows import Row, table
 
-Results = dict[str, list[Row] | str]
+Results = dict[str, list[Row]]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,16 +55,12 @@ def options_of(given: argparse.Namespace) -> Options:
 def as_text(facts: dict[str, Any], results: Results) -> str:
     parts = [", ".join(f"{name} {value}" for name, value in facts.items())]
     for name, result in results.items():
-        shown = result if isinstance(result, str) else table(result)
-        parts.append(f"### {name}\n{measurements.description(name)}\n\n{shown}")
+        parts.append(f"### {name}\n{measurements.description(name)}\n\n{table(result)}")
     return "\n\n".join(parts)
 
 
 def as_json(facts: dict[str, Any], results: Results) -> str:
-    plain = {
-        name: result if isinstance(result, str) else [row.to_json() for row in result]
-        for name, result in results.items()
-    }
+    plain = {name: [row.to_json() for row in result] for name, result in results.items()}
     return json.dumps({"machine": facts, "results": plain}, indent=2)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpujobs.cli import follow
+
 from .conftest import running
 from .harness import ROOT, RunningDaemon
 
@@ -126,7 +128,9 @@ def test_what_run_prints_of_numbers(daemon: RunningDaemon) -> None:
     predicted, expected = (
         line.split() for line in said.splitlines() if line.strip().startswith(("predicted", "expected"))
     )
-    assert len(predicted) == len(expected) == 21 and all(len(number) <= 9 for number in predicted)
+    shown = follow.PREDICTIONS_SHOWN
+    assert len(predicted) == len(expected) == 1 + shown + 1 and predicted[-1] == expected[-1] == "..."
+    assert all(len(number) <= 9 for number in predicted)
     assert "on the test part, " in said and "better than a season before: " in said
 
 

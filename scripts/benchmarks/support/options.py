@@ -26,6 +26,10 @@ class Options:
     waiting: int = 10_000
     longest_queue: int = 100_000
     """Waiting jobs of the policy alone."""
+    series: int = 12_000
+    """Rows of the input pipeline's series."""
+    cases: int | None = None
+    """Kinds of files of the input pipeline; none: all."""
     idle_seconds: float = 10.0
     contenders: tuple[str, ...] = ()
     """Names; none: all that are installed."""
@@ -39,5 +43,14 @@ class Options:
 def quick(options: Options) -> Options:
     """As little as shows that the measurements work; its figures mean nothing."""
     return replace(
-        options, repeat=1, jobs=1, commands=2, bulk=20, waiting=50, longest_queue=1000, idle_seconds=1.0
+        options,
+        repeat=1,
+        jobs=1,
+        commands=2,
+        bulk=20,
+        waiting=50,
+        longest_queue=1000,
+        series=600,
+        cases=1,
+        idle_seconds=1.0,
     )
