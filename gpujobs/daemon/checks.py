@@ -18,7 +18,8 @@ from gpujobs.policy.limits import check_begin, check_priority, limits_of, time_l
 from gpujobs.policy.limits import check_waiting as check_count
 from gpujobs.policy.memory import check_gpu_memory
 from gpujobs.policy.rules import Rules
-from gpujobs.store.store import NewJob, Store
+from gpujobs.store.records import NewJob
+from gpujobs.store.store import Store
 
 
 def check_devices(prepared: Sequence[Prepared], devices: Sequence[Device]) -> None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gpujobs.store.store import DataReference
+from gpujobs.store.records import DataReference
 
 KEYS = ("batch_size", "precision", "backend", "optimizer", "steps_per_execution")
 """Of `training`: what its memory depends on."""

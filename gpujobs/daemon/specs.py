@@ -12,7 +12,8 @@ from gpujobs.errors import LaunchError
 from gpujobs.model import Device, DeviceKind, Job, iso
 from gpujobs.paths import StatePaths
 from gpujobs.siteconfig import SiteConfig
-from gpujobs.store.store import DataReference, Store
+from gpujobs.store.records import DataReference
+from gpujobs.store.store import Store
 
 GRACE_SECONDS = 10.0
 """Between SIGTERM and SIGKILL: time to write a checkpoint."""

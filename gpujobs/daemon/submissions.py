@@ -23,7 +23,8 @@ from gpujobs.errors import GpujobsError, JobFileError, Problem, UsageError
 from gpujobs.jobfile import ResolvedJob, expand
 from gpujobs.jobfile.schema import Name
 from gpujobs.model import MAX_PRIORITY, Caller, Share
-from gpujobs.store.store import DataReference, NewJob, Store
+from gpujobs.store.records import DataReference, NewJob
+from gpujobs.store.store import Store
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -137,7 +138,7 @@ def prepare(
             if reference.in_place is not None:
                 continue
             if reference.sha256 not in here:
-                here[reference.sha256] = store.has_data(caller.uid, reference.sha256)
+                here[reference.sha256] = store.uploads.has(caller.uid, reference.sha256)
             if not here[reference.sha256]:
                 missing[reference.sha256] = None
         prepared.append(Prepared(file, job, references, family_of(job.resolved, references)))

@@ -52,13 +52,13 @@ class Uploads:
             )
 
     def _make_way(self, uid: int, size_bytes: int, quota_bytes: int) -> None:
-        excess = self._store.data_bytes(uid) + self._arriving[uid] + size_bytes - quota_bytes
+        excess = self._store.uploads.bytes_of(uid) + self._arriving[uid] + size_bytes - quota_bytes
         if excess <= 0:
             return
-        unused = self._store.unused_data(uid, utc_now() - FRESH)
+        unused = self._store.uploads.unused(uid, utc_now() - FRESH)
         if sum(size for _, size in unused) < excess:
             raise UsageError(
-                f"the data of your jobs takes {_gib(self._store.data_bytes(uid))}; {_gib(size_bytes)} more is "
+                f"the data of your jobs takes {_gib(self._store.uploads.bytes_of(uid))}; {_gib(size_bytes)} more is "
                 f"above the {_gib(quota_bytes)} of each user ([quotas] data); use the data in_place, or "
                 "wait until jobs have ended"
             )
@@ -68,7 +68,7 @@ class Uploads:
                 excess -= size
 
     def _forget(self, uid: int, sha256: str) -> None:
-        self._store.forget_data(uid, sha256)
+        self._store.uploads.forget(uid, sha256)
         self._paths.data(uid, sha256).unlink(missing_ok=True)
 
     def remove_partial(self) -> None:

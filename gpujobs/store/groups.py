@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
 from gpujobs.errors import UsageError
 from gpujobs.model import Group, State, from_iso
-
-if TYPE_CHECKING:
-    from gpujobs.store.store import NewJob
+from gpujobs.store.records import NewJob
 
 _COUNTED = """
     SELECT group_id, sweep, uid, user, state, count(*) AS jobs, min(submitted_at) AS submitted_at,

@@ -27,6 +27,9 @@ ATTEMPT_COLUMNS = (
     "device_memory_bytes",
 )
 
+UNFINISHED = "('PENDING', 'STARTING', 'RUNNING', 'COMPLETING')"
+"""The states of jobs that have not ended, for SQL."""
+
 SELECT_JOBS = (
     "SELECT jobs.*, "
     + ", ".join(f"a.{column} AS a_{column}" for column in ATTEMPT_COLUMNS)

@@ -7,120 +7,41 @@ A change of state is an update guarded by the expected state and attempt, with i
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gpujobs.errors import StoreError, UsageError
+from gpujobs.errors import UsageError
 from gpujobs.lifecycle import Finish, Requeue, check_transition
-from gpujobs.model import Attempt, Caller, Device, Event, Group, Job, Reason, Share, State, iso, utc_now
-from gpujobs.store import groups
+from gpujobs.model import Caller, Device, Event, Job, Reason, State, iso, utc_now
+from gpujobs.store import events, groups
+from gpujobs.store.batch import Batch
 from gpujobs.store.database import connect, transaction
 from gpujobs.store.devices import Devices
+from gpujobs.store.reader import Reader
+from gpujobs.store.records import NewJob
 from gpujobs.store.reservations import Reservations
-from gpujobs.store.rows import SELECT_JOBS, attempt_of, event_of, event_values, job_of
+from gpujobs.store.uploads import Uploads
 from gpujobs.store.usage import UsageTable
 
 DAEMON = "gpujobs"
 """The actor of events that no person caused."""
-
-MAX_ID = (1 << 63) - 1
-"""Of SQLite's integers."""
-
-MAX_SUBMISSION_BYTES = 64 << 20
-"""Of the text and the resolved form of its jobs: a sweep multiplies what it is given."""
-
-UNFINISHED = "('PENDING', 'STARTING', 'RUNNING', 'COMPLETING')"
-
-
-@dataclass(frozen=True, slots=True)
-class DataReference:
-    """A data file of a job. `path` is as written in the job file; `in_place`, absolute, is set
-    where the file is not copied."""
-
-    path: str
-    sha256: str
-    bytes: int
-    in_place: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """A job about to be submitted."""
-
-    name: str
-    path: str
-    source: str
-    resolved: Mapping[str, Any]
-    priority: int
-    held: bool
-    retries: int
-    requested_gpu: int | None
-    time_limit_seconds: float | None
-    group: str | None
-    after: tuple[int, ...]
-    data: tuple[DataReference, ...]
-    group_start: int = 0
-    """With a `group`: the position, among the jobs submitted together, of the group's first one."""
-    joins: int | None = None
-    """The id of the group, where that exists already."""
-    sweep_values: Mapping[str, Any] | None = None
-    share: Share = Share.PRIVATE
-    after_any: tuple[int, ...] = ()
-    begin_at: datetime | None = None
-    gpu_memory: int | str | None = None
-    estimate_bytes: int | None = None
-    family: str | None = None
-    preemptible: bool = False
-    continues: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSpec:
-    """What was submitted: the file's path and text, and the resolved form."""
-
-    path: str
-    source: str
-    resolved: Mapping[str, Any]
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What the jobs of one submission share while they are stored."""
-
-    caller: Caller
-    key: str
-    now: datetime
-    actor: str
-    sources: dict[str, int] = field(default_factory=dict)
-    """The spec that holds a text."""
-
-    left: int = MAX_SUBMISSION_BYTES
-
-    def take(self, size: int) -> None:
-        self.left -= size
-        if self.left < 0:
-            raise UsageError(
-                f"the jobs of this submission take more than {MAX_SUBMISSION_BYTES >> 20} MiB in the store; "
-                "submit fewer at once"
-            )
 
 
 class StaleTransitionError(Exception):
     """The job was not in the state that the change expected; somebody else was first."""
 
 
-class Store:
+class Store(Reader):
     """One connection; used from the daemon's event loop only."""
 
     def __init__(self, path: Path) -> None:
-        self._connection = connect(path)
+        super().__init__(connect(path))
         self.devices = Devices(self._connection)
         self.reservations = Reservations(self._connection, self.devices)
+        self.uploads = Uploads(self._connection)
         self.usage = UsageTable(self._connection)
 
     def close(self) -> None:
@@ -142,75 +63,10 @@ class Store:
             known = self.of_request(caller.uid, request_key)
             if known:
                 return known
-            batch = _Batch(caller, request_key, utc_now(), actor or caller.user)
-            ids = [self._insert(batch, index, job) for index, job in enumerate(jobs)]
+            batch = Batch(self._connection, caller, request_key, utc_now(), actor or caller.user)
+            ids = [batch.insert(index, job) for index, job in enumerate(jobs)]
             groups.enrol(self._connection, ids, jobs)
             return self._select("jobs.id BETWEEN ? AND ?", (ids[0], ids[-1])) if ids else []
-
-    def of_request(self, uid: int, request_key: str) -> list[Job]:
-        """The jobs that a submission with this key has made; none where there was no such one."""
-        return self._select("jobs.uid = ? AND jobs.request_key = ?", (uid, request_key))
-
-    def _insert(self, batch: _Batch, index: int, job: NewJob) -> int:
-        execute = self._connection.execute
-        reason = Reason.HELD if job.held else Reason.NONE
-        row = execute(
-            "INSERT INTO jobs (uid, gid, user, request_key, request_index, name, sweep, spec, reason, priority,"
-            " held, retries, requested_gpu, time_limit_seconds, share, submitted_at, begin_at, gpu_memory,"
-            " estimate_bytes, family, preemptible, continues)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                batch.caller.uid,
-                batch.caller.gid,
-                batch.caller.user,
-                batch.key,
-                index,
-                job.name,
-                job.group,
-                self._insert_spec(batch, job),
-                reason,
-                job.priority,
-                job.held,
-                job.retries,
-                job.requested_gpu,
-                job.time_limit_seconds,
-                job.share,
-                iso(batch.now),
-                iso(job.begin_at),
-                None if job.gpu_memory is None else str(job.gpu_memory),
-                job.estimate_bytes,
-                job.family,
-                job.preemptible,
-                job.continues,
-            ),
-        )
-        number = row.lastrowid
-        assert number is not None
-        self._connection.executemany(
-            "INSERT INTO dependencies (job, after, any_end) VALUES (?, ?, ?)",
-            [(number, after, 0) for after in job.after] + [(number, after, 1) for after in job.after_any],
-        )
-        self._connection.executemany(
-            "INSERT INTO job_data (job, path, sha256, bytes, in_place) VALUES (?, ?, ?, ?, ?)",
-            [(number, d.path, d.sha256, d.bytes, d.in_place) for d in job.data],
-        )
-        self._record(
-            [Event(number, batch.now, "submitted", batch.actor, to_state=State.PENDING, reason=reason)]
-        )
-        return number
-
-    def _insert_spec(self, batch: _Batch, job: NewJob) -> int:
-        """The text of a file is stored with the first of its jobs."""
-        first = batch.sources.get(job.source)
-        source, resolved = ("" if first else job.source), json.dumps(job.resolved)
-        batch.take(len(source) + len(resolved))
-        number = self._connection.execute(
-            "INSERT INTO specs (path, source, resolved, source_of) VALUES (?, ?, ?, ?)",
-            (job.path, source, resolved, first),
-        ).lastrowid
-        assert number is not None
-        batch.sources.setdefault(job.source, number)
-        return number
 
     # The life of a job
 
@@ -348,7 +204,8 @@ class Store:
                 (None if gpu_memory_bytes is None else str(gpu_memory_bytes), gpu_memory_bytes is None, job),
             )
             message = f"it gets {what} next time"
-            self._record([Event(job, utc_now(), "reservation", DAEMON, current.attempt, message=message)])
+            event = Event(job, utc_now(), "reservation", DAEMON, current.attempt, message=message)
+            events.record(self._connection, [event])
         return self.job(job)
 
     def set_held(self, job: int, held: bool, actor: str) -> Job:
@@ -363,7 +220,8 @@ class Store:
         """Something that happened to a job, and changes nothing."""
         with transaction(self._connection):
             current = self.job(job)
-            self._record([Event(job, utc_now(), kind, actor, current.attempt or None, message=message)])
+            event = Event(job, utc_now(), kind, actor, current.attempt or None, message=message)
+            events.record(self._connection, [event])
 
     def set_priority(self, job: int, priority: int, actor: str) -> Job:
         current = self.job(job)
@@ -384,7 +242,7 @@ class Store:
             current = self.job(job)
             self._connection.execute(f"UPDATE jobs SET {assignment} WHERE id = ?", (value, job))
             event = Event(job, utc_now(), kind, actor, attempt=current.attempt or None, message=message)
-            self._record([event])
+            events.record(self._connection, [event])
         return self.job(job)
 
     def _expect(self, job: int, state: State, attempt: int | None = None) -> Job:
@@ -416,160 +274,5 @@ class Store:
             raise StaleTransitionError(f"job {current.id} has left {current.state}")
         number = columns.get("attempt", current.attempt)
         assert isinstance(number, int)
-        self._record(
-            [Event(current.id, at, "state", actor, number or None, current.state, target, reason, message)]
-        )
-
-    def _record(self, events: Iterable[Event]) -> None:
-        self._connection.executemany(
-            "INSERT INTO events (job, at, kind, actor, attempt, from_state, to_state, reason, message)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [event_values(event) for event in events],
-        )
-
-    # Reading
-
-    def job(self, job: int) -> Job:
-        """Raises UsageError where there is no such job."""
-        found = self._select("jobs.id = ?", (job,)) if job <= MAX_ID else []
-        if not found:
-            raise UsageError(f"job {job} does not exist")
-        return found[0]
-
-    def jobs(self, ids: Collection[int]) -> list[Job]:
-        """In the order of `ids`. Raises UsageError that names those which do not exist."""
-        numbers = json.dumps(sorted(ids))
-        found = {j.id: j for j in self._select("jobs.id IN (SELECT value FROM json_each(?))", (numbers,))}
-        unknown = [str(number) for number in ids if number not in found]
-        if unknown:
-            some, verb = ("job", "does") if len(unknown) == 1 else ("jobs", "do")
-            raise UsageError(f"{some} {', '.join(unknown)} {verb} not exist")
-        return [found[number] for number in ids]
-
-    def groups(self, ids: Collection[int]) -> dict[int, Group]:
-        """Those of `ids` that exist, by id."""
-        return groups.counted(self._connection, ids)
-
-    def members(self, group: int) -> list[Job]:
-        """In the order of their ids. Raises UsageError where there is no such group."""
-        found = self._select("jobs.group_id = ?", (group,))
-        if not found:
-            raise UsageError(f"group g{group} does not exist")
-        return found
-
-    def newest_group(self, uid: int, name: str) -> int:
-        """The id. Raises UsageError where this user has no group of that name."""
-        return groups.newest(self._connection, uid, name)
-
-    def unfinished(self) -> list[Job]:
-        return self._select(f"jobs.state IN {UNFINISHED}", ())
-
-    def ended(
-        self, uid: int | None = None, user: str | None = None, states: Collection[State] = (), limit: int = 0
-    ) -> list[Job]:
-        """Jobs in a final state, the oldest first; `limit` keeps the newest so many, 0 keeps all."""
-        where, values = [f"jobs.state NOT IN {UNFINISHED}"], list[object]()
-        if uid is not None:
-            where.append("jobs.uid = ?")
-            values.append(uid)
-        if user is not None:
-            where.append("jobs.user = ?")
-            values.append(user)
-        if states:
-            where.append("jobs.state IN (SELECT value FROM json_each(?))")
-            values.append(json.dumps(sorted(states)))
-        tail = f" ORDER BY jobs.id DESC LIMIT {int(limit)}" if limit else " ORDER BY jobs.id DESC"
-        return self._select(" AND ".join(where), values, tail)[::-1]
-
-    def _select(self, where: str, values: Sequence[object], tail: str = " ORDER BY jobs.id") -> list[Job]:
-        try:
-            rows = self._connection.execute(f"{SELECT_JOBS} WHERE {where}{tail}", values).fetchall()
-            waits_for = self._dependencies(rows[0]["id"] if len(rows) == 1 else None) if rows else {}
-        except sqlite3.OperationalError as error:
-            raise StoreError(f"the store cannot be read: {error}") from error
-        return [job_of(row, *waits_for.get(row["id"], ((), ()))) for row in rows]
-
-    def _dependencies(self, job: int | None) -> dict[int, tuple[tuple[int, ...], tuple[int, ...]]]:
-        """Of `job`, or of all that have not ended (after that they no longer matter): the jobs that must
-        complete, and those that must end."""
-        chosen = f"(SELECT id FROM jobs WHERE state IN {UNFINISHED})" if job is None else f"({int(job)})"
-        found: dict[int, tuple[list[int], list[int]]] = {}
-        for row in self._connection.execute(
-            f"SELECT job, after, any_end FROM dependencies WHERE job IN {chosen}"
-        ):
-            found.setdefault(row["job"], ([], []))[row["any_end"]].append(row["after"])
-        return {number: (tuple(after), tuple(after_any)) for number, (after, after_any) in found.items()}
-
-    def blocked_for_good(self) -> list[tuple[int, int, State]]:
-        """(job, dependency, its state) of PENDING jobs whose dependency has ended without success."""
-        rows = self._connection.execute(
-            "SELECT d.job, d.after, a.state FROM dependencies d"
-            " JOIN jobs j ON j.id = d.job AND j.state = 'PENDING' JOIN jobs a ON a.id = d.after"
-            f" WHERE NOT d.any_end AND a.state NOT IN {UNFINISHED} AND a.state <> 'COMPLETED'"
-        )
-        return [(row["job"], row["after"], State(row["state"])) for row in rows]
-
-    def counts(self) -> dict[str, int]:
-        rows = self._connection.execute("SELECT state, count(*) AS n FROM jobs GROUP BY state")
-        return {row["state"]: row["n"] for row in rows}
-
-    def spec(self, job: int) -> StoredSpec:
-        row = self._connection.execute(
-            "SELECT s.path, coalesce(f.source, s.source) AS source, s.resolved FROM specs s"
-            " LEFT JOIN specs f ON f.id = s.source_of WHERE s.id = (SELECT spec FROM jobs WHERE id = ?)",
-            (job,),
-        ).fetchone()
-        return StoredSpec(row["path"], row["source"], json.loads(row["resolved"]))
-
-    def gid(self, job: int) -> int:
-        (gid,) = self._connection.execute("SELECT gid FROM jobs WHERE id = ?", (job,)).fetchone()
-        return int(gid)
-
-    def data(self, job: int) -> list[DataReference]:
-        rows = self._connection.execute(
-            "SELECT path, sha256, bytes, in_place FROM job_data WHERE job = ? ORDER BY path", (job,)
-        )
-        return [DataReference(**dict(row)) for row in rows]
-
-    def attempts(self, job: int) -> list[Attempt]:
-        rows = self._connection.execute("SELECT * FROM attempts WHERE job = ? ORDER BY number", (job,))
-        return [attempt_of(row) for row in rows]
-
-    def events(self, job: int) -> list[Event]:
-        rows = self._connection.execute("SELECT * FROM events WHERE job = ? ORDER BY id", (job,))
-        return [event_of(row) for row in rows]
-
-    # The data that users have uploaded
-
-    def add_data(self, uid: int, sha256: str, size: int) -> None:
-        with transaction(self._connection):
-            self._connection.execute(
-                "INSERT OR IGNORE INTO data (uid, sha256, bytes, stored_at) VALUES (?, ?, ?, ?)",
-                (uid, sha256, size, iso(utc_now())),
-            )
-
-    def data_bytes(self, uid: int) -> int:
-        """The size of all that this user has uploaded and that is kept."""
-        query = "SELECT coalesce(sum(bytes), 0) FROM data WHERE uid = ?"
-        return int(self._connection.execute(query, (uid,)).fetchone()[0])
-
-    def unused_data(self, uid: int, before: datetime) -> list[tuple[str, int]]:
-        """(hash, bytes) of this user's data that was uploaded earlier than `before` and that no job which has
-        not ended uses; the oldest first."""
-        rows = self._connection.execute(
-            "SELECT sha256, bytes FROM data WHERE uid = ? AND stored_at < ? AND sha256 NOT IN ("
-            "  SELECT d.sha256 FROM job_data d JOIN jobs j ON j.id = d.job"
-            f"  WHERE j.uid = ? AND d.in_place IS NULL AND j.state IN {UNFINISHED}"
-            ") ORDER BY stored_at",
-            (uid, iso(before), uid),
-        )
-        return [(row["sha256"], row["bytes"]) for row in rows]
-
-    def forget_data(self, uid: int, sha256: str) -> None:
-        with transaction(self._connection):
-            self._connection.execute("DELETE FROM data WHERE uid = ? AND sha256 = ?", (uid, sha256))
-
-    def has_data(self, uid: int, sha256: str) -> bool:
-        """Whether this very user has uploaded these bytes: knowing a hash is not permission."""
-        query = "SELECT 1 FROM data WHERE uid = ? AND sha256 = ?"
-        return self._connection.execute(query, (uid, sha256)).fetchone() is not None
+        event = Event(current.id, at, "state", actor, number or None, current.state, target, reason, message)
+        events.record(self._connection, [event])

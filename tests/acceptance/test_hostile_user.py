@@ -24,7 +24,8 @@ import pytest
 from gpujobs.client.connection import UnixConnection
 from gpujobs.jobfile import expand
 from gpujobs.model import Caller
-from gpujobs.store.store import DataReference, NewJob, Store
+from gpujobs.store.records import DataReference, NewJob
+from gpujobs.store.store import Store
 
 from .conftest import running
 from .harness import ENDLESS, RunningDaemon, eventually, short_directory, write_job

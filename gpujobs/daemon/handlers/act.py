@@ -18,7 +18,7 @@ from gpujobs.daemon.references import Chosen, Reference, choose
 from gpujobs.errors import UsageError
 from gpujobs.model import MAX_PRIORITY, Caller, Job, State, StopReason
 from gpujobs.policy.limits import check_priority
-from gpujobs.store.store import NewJob
+from gpujobs.store.records import NewJob
 
 MAX_IDS = 100_000
 BATCH = 200
@@ -167,7 +167,7 @@ async def _requeue_one(daemon: Daemon, caller: Caller, job: Job) -> Job:
 def _copy(daemon: Daemon, job: Job) -> NewJob:
     spec, data = daemon.store.spec(job.id), daemon.store.data(job.id)
     for one in data:
-        if one.in_place is None and not daemon.store.has_data(job.uid, one.sha256):
+        if one.in_place is None and not daemon.store.uploads.has(job.uid, one.sha256):
             raise UsageError(
                 f"job {job.id}: its data file {one.path} is no longer kept; submit the job again"
             )

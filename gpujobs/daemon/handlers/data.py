@@ -23,7 +23,7 @@ async def handle(request: web.Request) -> web.Response:
     daemon, caller, sha256 = daemon_of(request), caller_of(request), request.match_info["sha256"]
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise ProtocolError(f"{sha256} is not a SHA-256 in lower-case hexadecimal digits")
-    if daemon.store.has_data(caller.uid, sha256):
+    if daemon.store.uploads.has(caller.uid, sha256):
         return web.Response(status=200)
     size = request.content_length
     if size is None:
@@ -33,7 +33,7 @@ async def handle(request: web.Request) -> web.Response:
             target = daemon.paths.data(caller.uid, sha256)
             _make_user_directory(target.parent)
             await _receive(request, target, sha256, daemon, caller)
-            daemon.store.add_data(caller.uid, sha256, size)
+            daemon.store.uploads.add(caller.uid, sha256, size)
     except OSError as error:
         raise MachineError(f"the data cannot be stored: {error.strerror}") from error
     return web.Response(status=201)

@@ -23,7 +23,7 @@ from gpujobs.daemon.submissions import (
 )
 from gpujobs.errors import JobFileError, MachineError, Problem, UsageError
 from gpujobs.model import Caller, Job, State, utc_now
-from gpujobs.store.store import NewJob
+from gpujobs.store.records import NewJob
 
 MAX_ESTIMATES = 20
 """Families of one submission; each takes the time of a `check`."""

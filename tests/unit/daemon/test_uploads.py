@@ -14,7 +14,8 @@ from gpujobs.lifecycle import Finish
 from gpujobs.model import Caller, Reason, State
 from gpujobs.paths import StatePaths
 from gpujobs.siteconfig import Quotas
-from gpujobs.store.store import DataReference, NewJob, Store
+from gpujobs.store.records import DataReference, NewJob
+from gpujobs.store.store import Store
 
 ALICE = Caller(uid=1000, gid=1000, pid=1, user="alice")
 BOB = 1001
@@ -42,7 +43,7 @@ def keep(store: Store, paths: StatePaths, letter: str, size: int, uid: int = ALI
     path = paths.data(uid, letter * 64)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"x" * size)
-    store.add_data(uid, letter * 64, size)
+    store.uploads.add(uid, letter * 64, size)
     return path
 
 
@@ -57,7 +58,7 @@ def test_what_no_job_uses_makes_way_the_oldest_first(store: Store, paths: StateP
     use(store, "b")
     with Uploads(store, paths, Quotas(data=130, free_disk=0)).room(ALICE.uid, 40):
         assert (first.exists(), used.exists(), third.exists()) == (False, True, True)
-        assert not store.has_data(ALICE.uid, "a" * 64)
+        assert not store.uploads.has(ALICE.uid, "a" * 64)
 
 
 def test_what_jobs_use_stays_and_the_upload_is_refused(store: Store, paths: StatePaths, old: None) -> None:

@@ -14,7 +14,8 @@ from gpujobs.errors import UsageError
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Reason, State
 from gpujobs.store.database import migrations
-from gpujobs.store.store import NewJob, Store
+from gpujobs.store.records import NewJob
+from gpujobs.store.store import Store
 from tests.unit.store.test_store import DEVICE, A, B, complete, new_job
 
 

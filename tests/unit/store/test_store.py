@@ -16,7 +16,8 @@ from gpujobs.errors import StoreError, UsageError
 from gpujobs.lifecycle import Finish, IllegalTransitionError, Requeue
 from gpujobs.model import Caller, Device, DeviceKind, Job, Reason, Share, State, utc_now
 from gpujobs.store.database import connect, migrations
-from gpujobs.store.store import DataReference, NewJob, StaleTransitionError, Store
+from gpujobs.store.records import DataReference, NewJob
+from gpujobs.store.store import StaleTransitionError, Store
 
 A = Caller(uid=1000, gid=1000, pid=1, user="a")
 B = Caller(uid=1001, gid=1001, pid=2, user="b")
@@ -164,9 +165,9 @@ def test_unknown_ids_are_named(store: Store) -> None:
 
 
 def test_data_belongs_to_who_uploaded_it(store: Store) -> None:
-    store.add_data(A.uid, "0" * 64, 10)
-    assert store.has_data(A.uid, "0" * 64)
-    assert not store.has_data(B.uid, "0" * 64)
+    store.uploads.add(A.uid, "0" * 64, 10)
+    assert store.uploads.has(A.uid, "0" * 64)
+    assert not store.uploads.has(B.uid, "0" * 64)
 
 
 def test_ended_keeps_the_newest_in_order(store: Store) -> None:
@@ -264,16 +265,16 @@ def test_what_has_ended_has_no_priority(store: Store) -> None:
 
 def test_data_that_no_job_needs_is_known_the_oldest_first(store: Store) -> None:
     for number in range(3):
-        store.add_data(A.uid, f"{number}" * 64, 10)
-    store.add_data(B.uid, "7" * 64, 10)
+        store.uploads.add(A.uid, f"{number}" * 64, 10)
+    store.uploads.add(B.uid, "7" * 64, 10)
     (job,) = store.submit(A, "k", [new_job()])  # uses the first
-    assert store.data_bytes(A.uid) == 30
-    assert [sha256[0] for sha256, _ in store.unused_data(A.uid, utc_now())] == ["1", "2"]
-    assert store.unused_data(A.uid, utc_now() - timedelta(hours=1)) == []
+    assert store.uploads.bytes_of(A.uid) == 30
+    assert [sha256[0] for sha256, _ in store.uploads.unused(A.uid, utc_now())] == ["1", "2"]
+    assert store.uploads.unused(A.uid, utc_now() - timedelta(hours=1)) == []
     complete(store, job.id)
-    assert [sha256[0] for sha256, _ in store.unused_data(A.uid, utc_now())] == ["0", "1", "2"]
-    store.forget_data(A.uid, "0" * 64)
-    assert (store.data_bytes(A.uid), store.data_bytes(B.uid)) == (20, 10)
+    assert [sha256[0] for sha256, _ in store.uploads.unused(A.uid, utc_now())] == ["0", "1", "2"]
+    store.uploads.forget(A.uid, "0" * 64)
+    assert (store.uploads.bytes_of(A.uid), store.uploads.bytes_of(B.uid)) == (20, 10)
 
 
 @pytest.mark.parametrize("job", [0, 1 << 63, 10**30])

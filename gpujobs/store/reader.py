@@ -1,0 +1,137 @@
+"""Reading the store: jobs, groups, attempts, events."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Sequence
+
+from gpujobs.errors import StoreError, UsageError
+from gpujobs.model import Attempt, Event, Group, Job, State
+from gpujobs.store import groups
+from gpujobs.store.records import DataReference, StoredSpec
+from gpujobs.store.rows import SELECT_JOBS, UNFINISHED, attempt_of, event_of, job_of
+
+MAX_ID = (1 << 63) - 1
+"""Of SQLite's integers."""
+
+
+class Reader:
+    """All that is asked of the store; what changes it is `Store`'s."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def of_request(self, uid: int, request_key: str) -> list[Job]:
+        """The jobs that a submission with this key has made; none where there was no such one."""
+        return self._select("jobs.uid = ? AND jobs.request_key = ?", (uid, request_key))
+
+    def job(self, job: int) -> Job:
+        """Raises UsageError where there is no such job."""
+        found = self._select("jobs.id = ?", (job,)) if job <= MAX_ID else []
+        if not found:
+            raise UsageError(f"job {job} does not exist")
+        return found[0]
+
+    def jobs(self, ids: Collection[int]) -> list[Job]:
+        """In the order of `ids`. Raises UsageError that names those which do not exist."""
+        numbers = json.dumps(sorted(ids))
+        found = {j.id: j for j in self._select("jobs.id IN (SELECT value FROM json_each(?))", (numbers,))}
+        unknown = [str(number) for number in ids if number not in found]
+        if unknown:
+            some, verb = ("job", "does") if len(unknown) == 1 else ("jobs", "do")
+            raise UsageError(f"{some} {', '.join(unknown)} {verb} not exist")
+        return [found[number] for number in ids]
+
+    def groups(self, ids: Collection[int]) -> dict[int, Group]:
+        """Those of `ids` that exist, by id."""
+        return groups.counted(self._connection, ids)
+
+    def members(self, group: int) -> list[Job]:
+        """In the order of their ids. Raises UsageError where there is no such group."""
+        found = self._select("jobs.group_id = ?", (group,))
+        if not found:
+            raise UsageError(f"group g{group} does not exist")
+        return found
+
+    def newest_group(self, uid: int, name: str) -> int:
+        """The id. Raises UsageError where this user has no group of that name."""
+        return groups.newest(self._connection, uid, name)
+
+    def unfinished(self) -> list[Job]:
+        return self._select(f"jobs.state IN {UNFINISHED}", ())
+
+    def ended(
+        self, uid: int | None = None, user: str | None = None, states: Collection[State] = (), limit: int = 0
+    ) -> list[Job]:
+        """Jobs in a final state, the oldest first; `limit` keeps the newest so many, 0 keeps all."""
+        where, values = [f"jobs.state NOT IN {UNFINISHED}"], list[object]()
+        if uid is not None:
+            where.append("jobs.uid = ?")
+            values.append(uid)
+        if user is not None:
+            where.append("jobs.user = ?")
+            values.append(user)
+        if states:
+            where.append("jobs.state IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps(sorted(states)))
+        tail = f" ORDER BY jobs.id DESC LIMIT {int(limit)}" if limit else " ORDER BY jobs.id DESC"
+        return self._select(" AND ".join(where), values, tail)[::-1]
+
+    def _select(self, where: str, values: Sequence[object], tail: str = " ORDER BY jobs.id") -> list[Job]:
+        try:
+            rows = self._connection.execute(f"{SELECT_JOBS} WHERE {where}{tail}", values).fetchall()
+            waits_for = self._dependencies(rows[0]["id"] if len(rows) == 1 else None) if rows else {}
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"the store cannot be read: {error}") from error
+        return [job_of(row, *waits_for.get(row["id"], ((), ()))) for row in rows]
+
+    def _dependencies(self, job: int | None) -> dict[int, tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Of `job`, or of all that have not ended (after that they no longer matter): the jobs that must
+        complete, and those that must end."""
+        chosen = f"(SELECT id FROM jobs WHERE state IN {UNFINISHED})" if job is None else f"({int(job)})"
+        found: dict[int, tuple[list[int], list[int]]] = {}
+        for row in self._connection.execute(
+            f"SELECT job, after, any_end FROM dependencies WHERE job IN {chosen}"
+        ):
+            found.setdefault(row["job"], ([], []))[row["any_end"]].append(row["after"])
+        return {number: (tuple(after), tuple(after_any)) for number, (after, after_any) in found.items()}
+
+    def blocked_for_good(self) -> list[tuple[int, int, State]]:
+        """(job, dependency, its state) of PENDING jobs whose dependency has ended without success."""
+        rows = self._connection.execute(
+            "SELECT d.job, d.after, a.state FROM dependencies d"
+            " JOIN jobs j ON j.id = d.job AND j.state = 'PENDING' JOIN jobs a ON a.id = d.after"
+            f" WHERE NOT d.any_end AND a.state NOT IN {UNFINISHED} AND a.state <> 'COMPLETED'"
+        )
+        return [(row["job"], row["after"], State(row["state"])) for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        rows = self._connection.execute("SELECT state, count(*) AS n FROM jobs GROUP BY state")
+        return {row["state"]: row["n"] for row in rows}
+
+    def spec(self, job: int) -> StoredSpec:
+        row = self._connection.execute(
+            "SELECT s.path, coalesce(f.source, s.source) AS source, s.resolved FROM specs s"
+            " LEFT JOIN specs f ON f.id = s.source_of WHERE s.id = (SELECT spec FROM jobs WHERE id = ?)",
+            (job,),
+        ).fetchone()
+        return StoredSpec(row["path"], row["source"], json.loads(row["resolved"]))
+
+    def gid(self, job: int) -> int:
+        (gid,) = self._connection.execute("SELECT gid FROM jobs WHERE id = ?", (job,)).fetchone()
+        return int(gid)
+
+    def data(self, job: int) -> list[DataReference]:
+        rows = self._connection.execute(
+            "SELECT path, sha256, bytes, in_place FROM job_data WHERE job = ? ORDER BY path", (job,)
+        )
+        return [DataReference(**dict(row)) for row in rows]
+
+    def attempts(self, job: int) -> list[Attempt]:
+        rows = self._connection.execute("SELECT * FROM attempts WHERE job = ? ORDER BY number", (job,))
+        return [attempt_of(row) for row in rows]
+
+    def events(self, job: int) -> list[Event]:
+        rows = self._connection.execute("SELECT * FROM events WHERE job = ? ORDER BY id", (job,))
+        return [event_of(row) for row in rows]

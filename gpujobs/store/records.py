@@ -1,0 +1,61 @@
+"""What goes into the store and comes out of it, where `gpujobs.model` has no word for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from gpujobs.model import Share
+
+
+@dataclass(frozen=True, slots=True)
+class DataReference:
+    """A data file of a job. `path` is as written in the job file; `in_place`, absolute, is set
+    where the file is not copied."""
+
+    path: str
+    sha256: str
+    bytes: int
+    in_place: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job about to be submitted."""
+
+    name: str
+    path: str
+    source: str
+    resolved: Mapping[str, Any]
+    priority: int
+    held: bool
+    retries: int
+    requested_gpu: int | None
+    time_limit_seconds: float | None
+    group: str | None
+    after: tuple[int, ...]
+    data: tuple[DataReference, ...]
+    group_start: int = 0
+    """With a `group`: the position, among the jobs submitted together, of the group's first one."""
+    joins: int | None = None
+    """The id of the group, where that exists already."""
+    sweep_values: Mapping[str, Any] | None = None
+    share: Share = Share.PRIVATE
+    after_any: tuple[int, ...] = ()
+    begin_at: datetime | None = None
+    gpu_memory: int | str | None = None
+    estimate_bytes: int | None = None
+    family: str | None = None
+    preemptible: bool = False
+    continues: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSpec:
+    """What was submitted: the file's path and text, and the resolved form."""
+
+    path: str
+    source: str
+    resolved: Mapping[str, Any]

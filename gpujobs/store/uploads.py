@@ -1,0 +1,48 @@
+"""The data that users have uploaded: who has which bytes."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+
+from gpujobs.model import iso, utc_now
+from gpujobs.store.database import transaction
+from gpujobs.store.rows import UNFINISHED
+
+
+class Uploads:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def add(self, uid: int, sha256: str, size: int) -> None:
+        with transaction(self._connection):
+            self._connection.execute(
+                "INSERT OR IGNORE INTO data (uid, sha256, bytes, stored_at) VALUES (?, ?, ?, ?)",
+                (uid, sha256, size, iso(utc_now())),
+            )
+
+    def bytes_of(self, uid: int) -> int:
+        """The size of all that this user has uploaded and that is kept."""
+        query = "SELECT coalesce(sum(bytes), 0) FROM data WHERE uid = ?"
+        return int(self._connection.execute(query, (uid,)).fetchone()[0])
+
+    def unused(self, uid: int, before: datetime) -> list[tuple[str, int]]:
+        """(hash, bytes) of this user's data that was uploaded earlier than `before` and that no job which has
+        not ended uses; the oldest first."""
+        rows = self._connection.execute(
+            "SELECT sha256, bytes FROM data WHERE uid = ? AND stored_at < ? AND sha256 NOT IN ("
+            "  SELECT d.sha256 FROM job_data d JOIN jobs j ON j.id = d.job"
+            f"  WHERE j.uid = ? AND d.in_place IS NULL AND j.state IN {UNFINISHED}"
+            ") ORDER BY stored_at",
+            (uid, iso(before), uid),
+        )
+        return [(row["sha256"], row["bytes"]) for row in rows]
+
+    def forget(self, uid: int, sha256: str) -> None:
+        with transaction(self._connection):
+            self._connection.execute("DELETE FROM data WHERE uid = ? AND sha256 = ?", (uid, sha256))
+
+    def has(self, uid: int, sha256: str) -> bool:
+        """Whether this very user has uploaded these bytes: knowing a hash is not permission."""
+        query = "SELECT 1 FROM data WHERE uid = ? AND sha256 = ?"
+        return self._connection.execute(query, (uid, sha256)).fetchone() is not None
