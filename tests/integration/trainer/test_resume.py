@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,7 @@ def kill_when_saved(paths: AttemptPaths, checkpoint: Path) -> None:
 
 def stop_within_an_epoch(paths: AttemptPaths, checkpoint: Path) -> None:
     log_has(paths, "Epoch 1/")
+    time.sleep(0.1)  # at the very end of an epoch a stop is answered too
     stop(paths, "preempt")
     assert ended(paths)["stopped_for"] == "preempt"
     with np.load(checkpoint) as archive:
