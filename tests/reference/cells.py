@@ -41,13 +41,13 @@ def lstm(
 
         i = sigmoid(x W_i + h U_i + b_i)     input gate
         f = sigmoid(x W_f + h U_f + b_f)     forget gate
-        g = tanh(x W_c + h U_c + b_c)        candidate
+        g = tanh(x W_g + h U_g + b_g)        candidate
         o = sigmoid(x W_o + h U_o + b_o)     output gate
         c' = f c + i g
         h' = o tanh(c')
 
-    kernel W: (inputs, 4 units), recurrent_kernel U: (units, 4 units), bias b: (4 units,); gates i, f, c, o, as in
-    `keras.layers.LSTMCell`. Returns outputs, h, c.
+    kernel W: (inputs, 4 units), recurrent_kernel U: (units, 4 units), bias b: (4 units,); gates i, f, g, o, as in
+    `keras.layers.LSTMCell`, which calls the third c. Returns outputs, h, c.
     """
 
     def step(x_t: Array, states: States) -> States:
@@ -80,24 +80,25 @@ def gru(
     and the candidate g, with the reset gate before the matrix product (version 3 of the paper), or after it (version
     1 of it, cuDNN's form, and Keras's default), where the recurrent products have biases d of their own:
 
-        reset_after=False    g = tanh(x W_h + (r h) U_h + b_h)
-        reset_after=True     g = tanh(x W_h + b_h + r (h U_h + d_h)); z and r have h U + d likewise
+        reset_after=False    g = tanh(x W_g + (r h) U_g + b_g)
+        reset_after=True     g = tanh(x W_g + b_g + r (h U_g + d_g)); z and r have h U + d likewise
 
-    kernel W: (inputs, 3 units), recurrent_kernel U: (units, 3 units); gates z, r, h, as in `keras.layers.GRUCell`.
-    bias: (3 units,), or with reset_after (2, 3 units), b and d. Returns outputs, h.
+    kernel W: (inputs, 3 units), recurrent_kernel U: (units, 3 units); gates z, r, g, as in
+    `keras.layers.GRUCell`, which calls the third h. bias: (3 units,), with reset_after (2, 3 units): b and d. Returns
+    outputs, h.
     """
     units = len(recurrent_kernel)
     b, d = bias if reset_after else (bias, np.zeros_like(bias))
 
     def step(x_t: Array, states: States) -> States:
         (before,) = states
-        x_z, x_r, x_h = np.split(x_t @ kernel + b, 3, axis=-1)
-        u_z, u_r, u_h = np.split(recurrent_kernel, 3, axis=-1)
-        d_z, d_r, d_h = np.split(d, 3)
+        x_z, x_r, x_g = np.split(x_t @ kernel + b, 3, axis=-1)
+        u_z, u_r, u_g = np.split(recurrent_kernel, 3, axis=-1)
+        d_z, d_r, d_g = np.split(d, 3)
         z = sigmoid(x_z + before @ u_z + d_z)
         r = sigmoid(x_r + before @ u_r + d_r)
-        inner = r * (before @ u_h + d_h) if reset_after else (r * before) @ u_h
-        return (z * before + (1 - z) * np.tanh(x_h + inner),)
+        inner = r * (before @ u_g + d_g) if reset_after else (r * before) @ u_g
+        return (z * before + (1 - z) * np.tanh(x_g + inner),)
 
     outputs, (h,) = unroll(step, x, (_state(h, x, units),), mask)
     return outputs, h

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from tests.reference import cells
+from tests.unit.docs.test_cells_page import COUNTS
 from tests.unit.trainer.data.making import csv
 
 from .conftest import Launched
@@ -187,6 +189,16 @@ def test_states_where_a_model_has_several_inputs(launcher: Launched) -> None:
     _, h, c = cells.lstm(files["course"], *ran.model().get_layer("reader").get_weights())
     close(ran.predictions()["reader_h"], h)
     close(ran.predictions()["reader_c"], c)
+
+
+@pytest.mark.parametrize(("layer", "setting", "formula", "number"), COUNTS)
+def test_parameters_are_as_many_as_the_page_says(layer: str, setting: str, formula: str, number: str) -> None:
+    """docs/cells.md"""
+    import keras
+
+    made = getattr(keras.layers, layer)(128, **yaml.safe_load(setting or "{}"))
+    made.build((None, 6, 1))
+    assert made.count_params() == int(number), formula
 
 
 def scaled(values: Any, scale: Any) -> Any:
