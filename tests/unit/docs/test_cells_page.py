@@ -1,17 +1,14 @@
-"""docs/cells.md has the equations of the oracle, valid job files, and commands that are read as they stand."""
+"""docs/cells.md has the equations of the oracle, and a valid job file."""
 
 from __future__ import annotations
 
 import json
 import re
-import shlex
 from pathlib import Path
 
-import click
 import pytest
 import yaml
 
-from gpujobs.cli.main import cli
 from gpujobs.jobfile import load
 from gpujobs.jobfile.consistency import recurrent_names
 from tests.reference import cells
@@ -19,7 +16,6 @@ from tests.reference import cells
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/cells.md").read_text(encoding="utf-8")
 EQUATIONS = [line for block in re.findall(r"```\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
-COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 (EXAMPLE,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 COUNTS = re.findall(r"^\| (\w+)(?: with `(.*)`)? \| (.*units.*) \| (\d+) \|$", PAGE, re.MULTILINE)
 
@@ -52,15 +48,6 @@ def test_the_example_is_valid_and_its_layers_states_have_the_names_of_the_page()
     (name,) = recurrent_names(job)
     assert job["predict"][0]["states"] == [name]
     assert f"`{name}_h`, `{name}_c`" in PAGE
-
-
-@pytest.mark.parametrize("line", COMMANDS)
-def test_commands_are_read_as_they_stand(line: str) -> None:
-    program, name, *arguments = shlex.split(line)
-    assert program == "gpujobs"
-    command = cli.get_command(click.Context(cli), name)
-    assert command is not None
-    command.make_context(name, arguments)
 
 
 def test_the_drawing_is_of_the_same_names() -> None:
