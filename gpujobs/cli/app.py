@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,8 +30,8 @@ COMMANDS = {
     "cancel": "Cancel jobs, or all jobs of a group.",
     "hold": "Keep waiting jobs from starting.",
     "release": "Let held jobs start.",
-    "requeue": "Queue jobs that have ended again.",
-    "prioritize": "Give jobs another priority; the higher starts first.",
+    "requeue": "Queue ended jobs once more; running ones go back to the queue.",
+    "prioritize": "Give jobs another priority; higher ones start first.",
     "results": "List models and predictions, one job's files, or a group's jobs by rank.",
     "fetch": "Copy a job's results, as your own files.",
     "predict": "Apply a trained model to new data.",
@@ -101,7 +102,7 @@ def command(name: str, example: str) -> Callable[[Callable[..., Any]], click.Com
             name,
             cls=Command,
             example=example,
-            help="\n\n".join(filter(None, (COMMANDS[name], function.__doc__))),
+            help="\n\n".join([COMMANDS[name], inspect.cleandoc(function.__doc__ or "")]).strip(),
             context_settings={"help_option_names": ["-h", "--help"]},
         )(function)
 

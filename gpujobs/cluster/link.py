@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -43,6 +44,7 @@ class ClusterLink:
         self._ids = itertools.count()
         self._pending: dict[int, asyncio.Future[Any]] = {}
         self._writer: asyncio.StreamWriter | None = None
+        self._is_up = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._head: asyncio.subprocess.Process | None = None
         self.launchers = Launchers(paths)
@@ -51,6 +53,11 @@ class ClusterLink:
         """Returns at once; `on_node` tells when a node can be used."""
         self.launchers.use(TENSORFLOW)
         self._keeper = asyncio.create_task(keep("head", self._run_head, self._head_ended))
+
+    async def wait_until_up(self, seconds: float) -> None:
+        """For calls that somebody waits for anyway. Returns after so long all the same."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._is_up.wait(), seconds)
 
     async def call(self, node: str, name: str, **args: Any) -> Any:
         """A call of the node's agent (docs/protocol.md, section 2). Raises the agent's error, or
@@ -112,6 +119,7 @@ class ClusterLink:
             log.warning("the head's connection: %s", error)
         finally:
             self._writer = None
+            self._is_up.clear()
             writer.close()
             self._fail_pending()
         status = await process.wait()
@@ -122,6 +130,7 @@ class ClusterLink:
         event = message.get("event")
         if event == "node":
             self._writer = writer
+            self._is_up.set()
             self._on_node(message["node"])
         elif event == "attempt":
             self._on_attempt(message)

@@ -1,4 +1,4 @@
-"""Values as the JSON that interface.md promises."""
+"""Values as the JSON of docs/protocol.md."""
 
 from __future__ import annotations
 

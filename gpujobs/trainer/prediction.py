@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -140,27 +140,35 @@ def _plain(values: Any) -> Any:
     return values.astype(str) if values.dtype == object else values
 
 
-def states(model: keras.Model, name: str, samples: Samples, batch_size: int) -> dict[str, Any]:
-    """The states of a recurrent layer after the last step, arrays of shape (samples, units): `h`, of an LSTM `c`
-    too; of a Bidirectional one those of both directions."""
-    layer = model.get_layer(name)
-    config = layer.get_config()
-    inner = config["layer"]["config"] if "layer" in config else config
-    inner |= {"return_state": True}
-    inner["stateful"] = False
-    if "backward_layer" in config:
-        config["backward_layer"]["config"] |= {"return_state": True, "stateful": False}
-    twin = type(layer).from_config(config)
-    output = twin(layer.input)
+def state_model(model: keras.Model, names: Iterable[str]) -> keras.Model:
+    """A model of the same inputs whose outputs are the states of these recurrent layers after the last step, each
+    of shape (samples, units), by their arrays' names: `NAME_h`, of an LSTM `NAME_c` too; of a Bidirectional layer
+    those of both directions."""
+    outputs: dict[str, Any] = {}
+    for name in names:
+        outputs |= _states(model.get_layer(name))
+    inputs = {one.name: one for one in model.inputs} if len(model.inputs) > 1 else model.inputs[0]
+    return keras.Model(inputs, outputs)
+
+
+def _states(layer: Any) -> dict[str, Any]:
+    twin = type(layer).from_config(_returning_states(layer.get_config()))
+    values = keras.tree.flatten(layer.input)[0]  # beside them stands a mask, which the twin gets by itself
+    tensors = list(twin(values)[1:])
     twin.set_weights(layer.get_weights())
-    found = predict(keras.Model(model.inputs, list(output[1:])), samples, batch_size)
-    letters = "hc" if "lstm" in type(layer).__name__.lower() or _is_lstm(layer) else "h"
-    names = (
-        list(letters)
-        if len(found) == len(letters)
-        else [f"{side}_{one}" for side in ("forward", "backward") for one in letters]
-    )
-    return {f"{name}_{one}": np.asarray(value) for one, value in zip(names, found, strict=True)}
+    letters = ["h", "c"] if _is_lstm(layer) else ["h"]
+    if hasattr(layer, "forward_layer"):
+        letters = [f"{side}_{one}" for side in ("forward", "backward") for one in letters]
+    return {f"{layer.name}_{one}": tensor for one, tensor in zip(letters, tensors, strict=True)}
+
+
+def _returning_states(config: dict[str, Any]) -> dict[str, Any]:
+    for inner in ("layer", "backward_layer"):
+        if inner in config:
+            config[inner]["config"]["return_state"] = True
+    if "layer" not in config:
+        config["return_state"] = True
+    return {**config, "name": f"{config['name']}_states"}
 
 
 def _is_lstm(layer: Any) -> bool:

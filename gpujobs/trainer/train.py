@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -144,11 +144,19 @@ class Trained:
         values = self._outputs(part)
         return prediction.arrays(values, part.samples, truth, self.learned, losses, self.horizon)
 
-    def _outputs(self, part: Part) -> Any:
+    def states(self, part: Part, layers: Sequence[str]) -> dict[str, Any]:
+        """The states of these recurrent layers after the last step of each sample, by their arrays' names."""
+        if not layers:
+            return {}
+        found: dict[str, Any] = self._outputs(part, lambda model: prediction.state_model(model, layers))
+        return found
+
+    def _outputs(self, part: Part, of: Callable[[Any], Any] = lambda model: model) -> Any:
+        """`of` makes of the model the one that is asked."""
         if not is_stateful(self.spec.jobfile):
-            return prediction.predict(self.model, part.samples, self.batch_size)
+            return prediction.predict(of(self.model), part.samples, self.batch_size)
         found = stateful.chains(part.samples, self.batch_size, is_series=isinstance(part.assembled, Windowed))
-        return stateful.predict(self._twin(part, len(found)), part.samples, found)
+        return stateful.predict(of(self._twin(part, len(found))), part.samples, found)
 
     def _twin(self, part: Part, batch_size: int) -> Any:
         """The model with the same weights and another fixed batch size."""
@@ -189,9 +197,7 @@ def predict_all(trained: Trained) -> dict[str, Any]:
         part = part_of(trained, entry)
         source = entry.get("source")
         arrays = dict(trained.predicted_part(source) if source else trained.predicted(part))
-        states: dict[str, Any] = {}
-        for layer in entry.get("states") or ():
-            states |= prediction.states(trained.model, layer, part.samples, trained.batch_size)
+        states = trained.states(part, entry.get("states") or ())
         file = "predictions.npz" if number == 0 else f"predictions-{name}.npz"
         np.savez(trained.spec.paths.results / file, **arrays, **states)
         summaries[name] = {

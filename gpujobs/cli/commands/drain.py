@@ -13,7 +13,7 @@ from gpujobs.cli.commands.gpus import show
 @click.option("--reason", default="", help="Shown to everybody who looks at the device.")
 @app.json_option
 def command(devices: tuple[str, ...], reason: str, as_json: bool) -> None:
-    """DEVICE is a number of `gpujobs gpus`, NODE:NUMBER, or (the beginning of) a UUID."""
+    """DEVICE is a number of `gpujobs gpus`, NODE:NUMBER, or the beginning of a UUID. `gpujobs resume` ends it."""
     body = {"devices": list(devices), "reason": reason}
     answer = app.client().post("/v1/gpus/drain", body)
     if as_json:

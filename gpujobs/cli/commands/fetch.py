@@ -21,6 +21,7 @@ from gpujobs.errors import ProtocolError, UsageError
 @click.argument("directory", required=False, metavar="[DIR]")
 @app.json_option
 def command(id: int, directory: str | None, as_json: bool) -> None:
+    """DIR is a new directory; by default ID and the job's name, here."""
     client = app.client()
     results = client.get("/v1/results", ids=id)["results"]
     if not results:

@@ -18,7 +18,7 @@ HEAD = ("DEVICE", "NAME", "STATE", "MEMORY", "LOAD", "TEMP", "JOBS")
 @click.argument("device", required=False, metavar="[DEVICE]")
 @app.json_option
 def command(device: str | None, as_json: bool) -> None:
-    """With a DEVICE (its number, NODE:NUMBER or UUID), also what has happened to it."""
+    """With a DEVICE (its number, NODE:NUMBER, or the beginning of its UUID) also what has happened to it."""
     client = app.client()
     answer = client.get("/v1/gpus", **({"device": device} if device else {}))
     if as_json:

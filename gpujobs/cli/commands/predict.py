@@ -26,7 +26,7 @@ PLACE = "predict"
     "--states",
     multiple=True,
     metavar="LAYER",
-    help="Also the states of this recurrent layer, after the last step.",
+    help="Also the states of this recurrent layer after the last step; repeatable.",
 )
 @click.option("--name", help="Name the job.")
 @app.json_option
@@ -38,7 +38,7 @@ def command(
     name: str | None,
     as_json: bool,
 ) -> None:
-    """ID is the job that trained the model."""
+    """ID is the job that trained the model, DATA files of the same form as its own."""
     text = job_file(id, _entries(data, values, list(states)), name)
     run_jobs(lambda client: _submit(client, text), report=_report if as_json else None)
 

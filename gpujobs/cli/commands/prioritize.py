@@ -14,6 +14,7 @@ from gpujobs.model import MAX_PRIORITY
 @click.argument("priority", type=click.IntRange(-MAX_PRIORITY, MAX_PRIORITY), metavar="N")
 @app.json_option
 def command(ids: tuple[int, ...], priority: int, as_json: bool) -> None:
+    """N is the new priority, for jobs that have not ended. GROUP is a group's id, such as g12, or its name."""
     change_jobs("prioritize", ids, as_json, priority=priority)
 
 

@@ -10,4 +10,5 @@ from gpujobs.cli.change import change_jobs
 @app.ids_argument
 @app.json_option
 def command(ids: tuple[int | str, ...], as_json: bool) -> None:
+    """GROUP is a group's id, such as g12, or its name: all jobs of a sweep."""
     change_jobs("release", ids, as_json)

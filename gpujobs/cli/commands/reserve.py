@@ -17,8 +17,20 @@ HEAD = ("ID", "DEVICE", "FOR", "FROM", "UNTIL")
 @click.argument("devices", nargs=-1, metavar="[DEVICE...]")
 @click.option("--user", help="For this user's jobs.")
 @click.option("--group", help="For the jobs of the members of this UNIX group.")
-@click.option("--from", "starts_at", type=INSTANT, metavar="TIME", help="18:30, 2026-12-24T18:30 or +90m.")
-@click.option("--until", "ends_at", type=INSTANT, metavar="TIME", help="As --from; by default a day later.")
+@click.option(
+    "--from",
+    "starts_at",
+    type=INSTANT,
+    metavar="TIME",
+    help="18:30, 2026-12-24T18:30 or +90m; by default now.",
+)
+@click.option(
+    "--until",
+    "ends_at",
+    type=INSTANT,
+    metavar="TIME",
+    help="As --from; by default as the site says, a day later.",
+)
 @app.json_option
 def command(
     devices: tuple[str, ...],
@@ -28,8 +40,8 @@ def command(
     ends_at: datetime | None,
     as_json: bool,
 ) -> None:
-    """DEVICE is a number of `gpujobs gpus`, NODE:NUMBER, or (the beginning of) a UUID. Without one, lists the
-    reservations; `gpujobs unreserve ID` cancels one."""
+    """DEVICE is a number of `gpujobs gpus`, NODE:NUMBER, or the beginning of a UUID. Without one, lists
+    the reservations; `gpujobs unreserve ID` cancels one."""
     client = app.client()
     if not devices:
         found = client.get("/v1/reservations")["reservations"]

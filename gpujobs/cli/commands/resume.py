@@ -12,7 +12,7 @@ from gpujobs.cli.commands.gpus import show
 @click.argument("devices", nargs=-1, required=True, metavar="DEVICE...")
 @app.json_option
 def command(devices: tuple[str, ...], as_json: bool) -> None:
-    """DEVICE is a number of `gpujobs gpus`, NODE:NUMBER, or (the beginning of) a UUID."""
+    """DEVICE is a number of `gpujobs gpus`, NODE:NUMBER, or the beginning of a UUID."""
     body = {"devices": list(devices)}
     answer = app.client().post("/v1/gpus/resume", body)
     if as_json:

@@ -33,11 +33,14 @@ class Size(click.ParamType[int]):
 
 @app.command("simulate", "gpujobs simulate traces/lab-week.csv --gpus 8 --plot week.png")
 @click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
-@click.option("--gpus", type=click.IntRange(1, 10_000), default=8, show_default=True, help="How many.")
-@click.option("--gpu-memory", type=Size(), default="80GiB", show_default=True, help="Of each GPU.")
+@click.option(
+    "--gpus", type=click.IntRange(1, 10_000), default=8, show_default=True, help="How many GPUs the box has."
+)
+@click.option("--gpu-memory", type=Size(), default="80GiB", show_default=True, help="The memory of each.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it, as PNG, SVG or PDF.")
 @app.json_option
 def command(trace: Path, gpus: int, gpu_memory: int, plot: Path | None, as_json: bool) -> None:
+    """TRACE is a CSV file with a line for each job. The settings are those of --config, else of a daemon here."""
     from gpujobs.simulation.replay import replay
     from gpujobs.simulation.report import report
     from gpujobs.simulation.trace import read_trace

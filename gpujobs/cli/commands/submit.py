@@ -22,21 +22,27 @@ def submission_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.argument("files", nargs=-1, required=True, metavar="FILE..."),
-            click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a field."),
+            click.option(
+                "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a field; repeatable."
+            ),
             click.option("--name", help="Name the job."),
             click.option(
-                "--priority", type=click.IntRange(-1_000_000, 1_000_000), help="Higher starts first."
+                "--priority", type=click.IntRange(-1_000_000, 1_000_000), help="Higher ones start first."
             ),
             click.option("--hold", is_flag=True, help="Do not start it before `gpujobs release`."),
             click.option(
-                "--after", multiple=True, type=click.IntRange(min=1), metavar="ID", help="Wait for it."
+                "--after",
+                multiple=True,
+                type=click.IntRange(min=1),
+                metavar="ID",
+                help="Start when ID has completed; repeatable.",
             ),
             click.option(
                 "--after-any",
                 multiple=True,
                 type=click.IntRange(min=1),
                 metavar="ID",
-                help="Wait for its end, however it ends.",
+                help="Start when ID has ended, however; repeatable.",
             ),
             click.option(
                 "--begin",
@@ -45,7 +51,9 @@ def submission_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 metavar="TIME",
                 help="Not before: 18:30, 2026-12-24T18:30 or +90m.",
             ),
-            click.option("--retries", type=click.IntRange(min=0), help="Attempts after a crash."),
+            click.option(
+                "--retries", type=click.IntRange(min=0), help="How often to try again after a crash."
+            ),
         )
     ):
         function = option(function)

@@ -21,10 +21,14 @@ class WaitTimeout(GpujobsError):
 @app.command("wait", "gpujobs wait 7 8 --timeout 3600")
 @app.ids_argument
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Give up then."
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Give up after so long; the jobs go on.",
 )
 @app.json_option
 def command(ids: tuple[int | str, ...], timeout: float | None, as_json: bool) -> None:
+    """The exit code is 1 where a job did not complete, or not in time."""
     client = app.client()
     unique = app.numbers(client, ids)
     jobs: dict[int, dict[str, Any]] = {}

@@ -32,6 +32,9 @@ MAX_ESTIMATES = 20
 MAX_FORECAST = 20
 """Jobs of a submission that is told when they will start."""
 
+CLUSTER_SECONDS = 30.0
+"""That a check waits for a daemon's cluster that is still starting."""
+
 
 async def handle(request: web.Request) -> web.Response:
     daemon, caller = daemon_of(request), caller_of(request)
@@ -74,6 +77,7 @@ async def check(request: web.Request) -> web.Response:
         raise UsageError(
             "check is for job files that train; this one applies a model that is trained already"
         )
+    await daemon.link.wait_until_up(CLUSTER_SECONDS)
     reports = [{"path": job.file.path, "report": await _inspect(daemon, caller, job)} for job in prepared]
     return web.json_response({"files": reports})
 

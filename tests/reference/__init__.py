@@ -1,0 +1,1 @@
+"""What the tests hold gpujobs against: the equations themselves, in numpy."""
