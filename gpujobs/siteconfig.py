@@ -197,6 +197,7 @@ class SiteConfig(Table):
             foreign=self.foreign.policy,
             reservations=ReservationRules(kept.default_length, kept.max_length, kept.max_ahead),
             excluded=frozenset(self.devices.exclude),
+            names_people=not self.access.hide_names,
         )
 
 

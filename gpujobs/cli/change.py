@@ -19,8 +19,9 @@ def change_jobs(verb: str, ids: tuple[int | str, ...], as_json: bool, **change: 
         output.print_json(jobs)
         return
     for job in jobs[:SHOWN]:
-        reason = f" ({job['reason']})" if job["reason"] else ""
-        click.echo(f"{job['id']} {output.printable(job['name'])}: {job['state']}{reason}")
+        note = job["reason"] or job["message"]
+        why = f" ({output.printable(note)})" if note else ""
+        click.echo(f"{job['id']} {output.printable(job['name'])}: {job['state']}{why}")
     if len(jobs) > SHOWN:
         states = output.counts(Counter(job["state"] for job in jobs))
         click.echo(f"... {len(jobs)} jobs in all: {states}")

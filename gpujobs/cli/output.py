@@ -54,11 +54,14 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else "?" for c in str(text).replace("\n", " "))
 
 
-def indented(text: object) -> str:
-    """A paragraph below a line of a table, within the width."""
+def indented(text: object, label: str = "", hanging: int = 2) -> str:
+    """A paragraph below a line of a table, within the width; `label` stands before it, and its further lines
+    begin in column `hanging`."""
     import textwrap
 
-    return textwrap.fill(printable(text), width(), initial_indent="  ", subsequent_indent="  ")
+    first = f"  {label}".ljust(hanging)
+    return textwrap.fill(printable(text), width(), initial_indent=first, subsequent_indent=" " * hanging,
+                         break_long_words=False, break_on_hyphens=False)  # fmt: skip
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, flexible: int) -> list[str]:
@@ -112,9 +115,12 @@ def duration(seconds: float | None) -> str:
     return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
 
 
-def local_time(text: str | None) -> str:
-    """An instant of the JSON as `2026-12-24 18:30`, in the local time zone."""
-    return "" if text is None else datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M")
+def local_time(text: str | None, unit: str = "minutes") -> str:
+    """An instant of the JSON as `2026-12-24 18:30`, in the local time zone; `unit` may be `seconds`."""
+    if text is None:
+        return ""
+    local = datetime.fromisoformat(text).astimezone().replace(tzinfo=None)
+    return local.isoformat(sep=" ", timespec=unit)
 
 
 def is_near(text: str, seconds: float = 10.0) -> bool:
@@ -136,14 +142,19 @@ def device(value: dict[str, Any] | None) -> str:
     return "" if value is None else f"{value['kind']} {value['index']}"
 
 
+def holder(term: dict[str, Any]) -> str:
+    """Whom a reservation is for; the site may hide it."""
+    return term["user"] or (f"group {term['group']}" if term["group"] else "others")
+
+
 def progress(job: dict[str, Any]) -> str:
     """What a job does, or why it does not."""
     done = job.get("progress")
     if job["state"] in ("RUNNING", "COMPLETING") and done:
         text = f"epoch {done.get('epoch', '?')}/{done.get('epochs', '?')}"
+        text += f" eta {duration(done['eta_seconds'])}" if done.get("eta_seconds") else ""
         if done.get("loss") is not None:
             text += f" loss {done['loss']:.4g}"
-        text += f" eta {duration(done['eta_seconds'])}" if done.get("eta_seconds") else ""
         return text + (f"; {job['notice']} too" if job.get("notice") else "")
     reason, message = job.get("reason") or "", job.get("message") or ""
     return f"{reason}: {message}" if reason and message else reason or message

@@ -22,12 +22,13 @@ Stop = Callable[[Job, StopReason, str], None]
 
 
 class Strangers:
-    """`look` sees every reading of the devices."""
+    """`look` sees every reading of the devices. Without `names_people` nobody is told of whom the others are."""
 
-    def __init__(self, store: Store, board: Board, stop: Stop) -> None:
+    def __init__(self, store: Store, board: Board, stop: Stop, *, names_people: bool = True) -> None:
         self._store = store
         self._board = board
         self._stop = stop
+        self._names_people = names_people
         self._reported: dict[tuple[int, int], set[int]] = {}
         """By job and attempt: the pids that it has been told of."""
 
@@ -63,12 +64,14 @@ class Strangers:
         strangers = [p for p in device.processes if p.pid not in pids and not is_hidden(p)]
         self._remember(device, jobs, strangers)
         for job in jobs:
-            self._board.set_notice(job.id, describe(device, strangers[0]) if strangers else None)
+            self._board.set_notice(job.id, self._describe(device, strangers[0]) if strangers else None)
             for stranger in strangers:
                 self._meet(job, device, stranger)
 
     def _remember(self, device: Device, jobs: list[Job], strangers: list[Process]) -> None:
-        users = ", ".join(f"job {job.id} of {job.user}" for job in jobs)
+        users = ", ".join(
+            f"job {job.id} of {job.user}" if self._names_people else f"job {job.id}" for job in jobs
+        )
         for process in strangers:
             self._present.setdefault(process.user or "", []).append(
                 f"your process {process.pid} is on {label(device)}, which {users} uses; "
@@ -80,21 +83,20 @@ class Strangers:
         if stranger.pid in known:
             return
         known.add(stranger.pid)
-        what = describe(device, stranger)
+        what = self._describe(device, stranger)
         self._store.note(job.id, "stranger", what)
         self._store.devices.note(device.uuid, "stranger", DAEMON, f"{what}, as job {job.id} is")
         if _has_just_begun(job, utc_now()) and not job.cancel_requested:
             self._stop(job, StopReason.STRANGER, f"it met {what}")
 
+    def _describe(self, device: Device, process: Process) -> str:
+        owner = f" of {process.user}" if process.user and self._names_people else ""
+        return f"pid {process.pid}{owner} on {label(device)}"
+
 
 def is_hidden(process: Process) -> bool:
     """Not of this machine's pid namespace: it may well be our own trainer under another number."""
     return process.user is None and process.command is None
-
-
-def describe(device: Device, process: Process) -> str:
-    owner = f" of {process.user}" if process.user else ""
-    return f"pid {process.pid}{owner} on {label(device)}"
 
 
 def _has_just_begun(job: Job, now: datetime) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from gpujobs.model import Attempt, Event, Group, Job, Node, Reason, State, iso
-from gpujobs.policy import Occupancy, Wait
+from gpujobs.model import Attempt, Caller, Event, Group, Job, Node, Reason, State, iso
+from gpujobs.policy import Occupancy, Reservation, Wait
+from gpujobs.policy.reservations import Hold
 from gpujobs.store.devices import DeviceEvent
 
 PUBLIC_PROGRESS = ("epoch", "epochs", "eta_seconds")
@@ -127,8 +128,8 @@ def event_json(event: Event) -> dict[str, Any]:
     }
 
 
-def occupancy_json(view: Occupancy) -> dict[str, Any]:
-    """A device of `gpus --json`."""
+def occupancy_json(view: Occupancy, caller: Caller) -> dict[str, Any]:
+    """A device of `gpus --json`, as `caller` may see it."""
     device = view.device
     return {
         "node": device.node,
@@ -143,7 +144,9 @@ def occupancy_json(view: Occupancy) -> dict[str, Any]:
         "power_watts": device.power_watts,
         "state": view.state,
         "message": view.message,
+        "drained": view.drained,
         "jobs": list(view.jobs),
+        "reserved": [term_json(hold, caller) for hold in view.terms],
         "foreign": [
             {
                 "pid": process.pid,
@@ -155,6 +158,17 @@ def occupancy_json(view: Occupancy) -> dict[str, Any]:
             }
             for process in view.foreign
         ],
+    }
+
+
+def term_json(term: Hold | Reservation, caller: Caller) -> dict[str, Any]:
+    """For whom and when, without the name of somebody else where the site hides names."""
+    is_named = caller.sees_names or term.user == caller.user
+    return {
+        "user": term.user if is_named else None,
+        "group": term.group if is_named else None,
+        "starts_at": iso(term.starts_at),
+        "ends_at": iso(term.ends_at),
     }
 
 

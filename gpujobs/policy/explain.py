@@ -100,7 +100,7 @@ def _joining(plans: Sequence[Plan], request: Request, holds: Mapping[int, Hold |
     for plan in roomy[:SHOWN]:
         name, hold = label(plan.view.device), holds[plan.order]
         if hold is not None:
-            yield _reserved(name, hold, request)
+            yield _reserved(plan, hold, request)
         elif plan.shadow is not None and not plan.is_open_beside_shadow(request):
             yield f"{name} is kept for job {plan.shadow.job}, which is ahead"
         else:
@@ -114,7 +114,7 @@ def _clause(plan: Plan, hold: Hold | None, request: Request) -> str:
     """Of a device that none of our jobs is on."""
     name = label(plan.view.device)
     if hold is not None:
-        return _reserved(name, hold, request)
+        return _reserved(plan, hold, request)
     if plan.view.message:
         return plan.view.message
     if request.need_bytes is not None and request.need_bytes > plan.room:
@@ -122,7 +122,7 @@ def _clause(plan: Plan, hold: Hold | None, request: Request) -> str:
     return f"{name} is free"
 
 
-def _reserved(name: str, hold: Hold, request: Request) -> str:
+def _reserved(plan: Plan, hold: Hold, request: Request) -> str:
     times = f"from {instant(hold.starts_at)} until {instant(hold.ends_at)}"
     limit = "" if request.limit_seconds is not None else ", and the job has no time limit"
-    return f"{name} is reserved for {hold.holder} {times}{limit}"
+    return f"{label(plan.view.device)} is reserved for {plan.view.holder(hold)} {times}{limit}"

@@ -31,11 +31,16 @@ class Occupancy(NamedTuple):
     """The reservation of this moment."""
     drained: str | None = None
     """Why nothing more is started on it, also while our jobs still run there."""
+    names_people: bool = True
 
     @property
     def message(self) -> str:
         """What keeps a job off this device, in words; empty when it is free."""
         return _in_words(self)
+
+    def holder(self, hold: Hold) -> str:
+        """Whom a reservation is for, as far as people may be named."""
+        return hold.holder if self.names_people else "others"
 
 
 def occupancy(
@@ -44,6 +49,7 @@ def occupancy(
     drained: str | None = None,
     terms: Terms = (),
     now: datetime | None = None,
+    names_people: bool = True,
 ) -> Occupancy:
     """`allocations` are those of this device; `drained` says why it starts nothing, where it is drained;
     `terms` count as of `now`."""
@@ -63,7 +69,7 @@ def occupancy(
         state = DeviceState.FOREIGN
     else:
         state = DeviceState.FREE if hold is None else DeviceState.RESERVED
-    return Occupancy(device, state, jobs, foreign, allocations, terms, hold, drained)
+    return Occupancy(device, state, jobs, foreign, allocations, terms, hold, drained, names_people)
 
 
 def occupancies(snapshot: Snapshot) -> list[Occupancy]:
@@ -81,6 +87,7 @@ def occupancies(snapshot: Snapshot) -> list[Occupancy]:
             drained.get(device.uuid),
             terms.get(device.uuid, ()),
             snapshot.now,
+            snapshot.rules.names_people,
         )
         for node in snapshot.nodes
         for device in node.devices
@@ -105,17 +112,17 @@ def _in_words(view: Occupancy) -> str:
     if view.state is DeviceState.DRAINED:
         return f"{name} is drained: {view.drained}"
     if view.state is DeviceState.FOREIGN and view.foreign:
-        return f"{name} is used by {_describe(view.foreign)}"
+        return f"{name} is used by {_describe(view.foreign, view.names_people)}"
     if view.state is DeviceState.FOREIGN:
         used = gib(view.device.memory_used_bytes or 0)
         return f"{name} has {used} in use by a process that the driver does not show"
     if view.hold is not None:
-        return f"{name} is reserved for {view.hold.holder} until {instant(view.hold.ends_at)}"
+        return f"{name} is reserved for {view.holder(view.hold)} until {instant(view.hold.ends_at)}"
     return ""
 
 
-def _describe(foreign: tuple[Process, ...]) -> str:
+def _describe(foreign: tuple[Process, ...], names_people: bool) -> str:
     first = foreign[0]
-    owner = f" of {first.user}" if first.user else ""
+    owner = f" of {first.user}" if first.user and names_people else ""
     more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
     return f"pid {first.pid}{owner}{more}"

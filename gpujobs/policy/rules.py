@@ -103,3 +103,5 @@ class Rules:
     reservations: ReservationRules = ReservationRules()
     excluded: frozenset[str] = frozenset()
     """UUIDs of devices that start nothing."""
+    names_people: bool = True
+    """Whether reasons name who is on a device, or has reserved it."""

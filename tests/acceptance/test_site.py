@@ -285,6 +285,23 @@ def test_a_name_cannot_be_found_by_asking_for_it(daemon: RunningDaemon, people: 
     assert "belongs to somebody else" in refused.stderr and people.alice.name not in refused.stderr
 
 
+def test_a_reservation_tells_only_its_user_whose_it_is(daemon: RunningDaemon, people: People) -> None:
+    made = daemon.json("reserve", 0, "--user", people.alice.name, "--from", "+2h")
+    try:
+        for person, user in (
+            (people.alice, people.alice.name),
+            (people.carol, people.alice.name),
+            (people.bob, None),
+        ):
+            (one,) = json.loads(cli_as(person, daemon, "reserve", "--json").stdout)
+            (device,) = json.loads(cli_as(person, daemon, "gpus", "--json").stdout)
+            assert one["user"] == device["reserved"][0]["user"] == user
+        shown = cli_as(people.bob, daemon, "gpus").stdout
+        assert "reserved for others from" in shown and people.alice.name not in shown
+    finally:
+        daemon.cli("unreserve", made[0]["id"], code=0)
+
+
 def test_a_running_job_shows_how_far_it_is_and_no_more(
     daemon: RunningDaemon, people: People, held: int
 ) -> None:

@@ -40,8 +40,8 @@ def show(devices: list[dict[str, Any]], nodes: list[dict[str, str]]) -> None:
         click.echo(head)
         for device, line in zip(devices, lines, strict=True):
             click.echo(line)
-            if device.get("message") and device["state"] in ("drained", "lost"):
-                click.echo(output.indented(device["message"]))
+            for text in _notes(device):
+                click.echo(output.indented(text))
             for process in device["foreign"]:
                 click.echo(_foreign(process))
     for node in nodes:
@@ -49,6 +49,17 @@ def show(devices: list[dict[str, Any]], nodes: list[dict[str, str]]) -> None:
             continue  # is the error that the command ends with
         if node["status"] != NodeStatus.OK or not devices:
             click.echo(output.printable(f"node {node['name']}: {node['status']} {node['message']}".rstrip()))
+
+
+def _notes(device: dict[str, Any]) -> list[str]:
+    """What its state does not say, or not why."""
+    notes = [device["message"]] if device["state"] in ("drained", "lost") else []
+    if device.get("drained") is not None and device["state"] != "drained":
+        notes.append(f"drained: {device['drained']}; nothing more is started on it")
+    for term in device.get("reserved", ()):
+        times = f"from {output.local_time(term['starts_at'])} until {output.local_time(term['ends_at'])}"
+        notes.append(f"reserved for {output.holder(term)} {times}")
+    return notes
 
 
 def _row(device: dict[str, Any], several_nodes: bool) -> tuple[object, ...]:

@@ -66,7 +66,7 @@ def show(found: list[dict[str, Any]]) -> None:
         (
             one["id"],
             output.device(one["device"]) if one["device"]["kind"] else one["device"]["uuid"],
-            one["user"] or f"group {one['group']}",
+            output.holder(one),
             output.local_time(one["starts_at"]),
             output.local_time(one["ends_at"]),
         )

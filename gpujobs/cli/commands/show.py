@@ -22,9 +22,11 @@ def command(id: int, as_json: bool) -> None:
     click.echo(f"job {id} {output.printable(job['name'])} of {job['user']}: {job['state']}")
     for label, value in _facts(answer):
         if value:
-            click.echo(f"  {label:<15} {output.printable(value)}")
+            click.echo(output.indented(value, label, hanging=18))
     _section("attempts", _attempts(answer["attempts"]))
-    _section("history", [_event(event) for event in answer["events"]])
+    click.echo("\nhistory")
+    for event in answer["events"]:
+        click.echo(output.indented(_event(event), _seconds(event["at"]), hanging=23))
     _section("job file, resolved", _tree(answer["spec"]))
 
 
@@ -46,9 +48,9 @@ def _facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
         ("GPU memory", _memory(answer.get("gpu_memory"))),
         ("preemptible", "yes" if answer.get("preemptible") else None),
         ("priority", job["priority"]),
-        ("submitted", job["submitted_at"]),
-        ("started", job["started_at"]),
-        ("ended", job["ended_at"]),
+        ("submitted", _seconds(job["submitted_at"])),
+        ("started", _seconds(job["started_at"])),
+        ("ended", _seconds(job["ended_at"])),
         ("node", job["node"]),
         ("device", output.device(job["device"])),
         ("pid", job["pid"]),
@@ -82,7 +84,7 @@ def _attempts(attempts: list[dict[str, Any]]) -> list[str]:
 def _event(event: dict[str, Any]) -> str:
     step = f" {event['from'] or 'new'} -> {event['to']}" if event.get("to") else ""
     why = ": ".join(text for text in (event.get("reason"), event.get("message")) if text)
-    return f"{_seconds(event['at'])} {event['kind']}{step} by {event['actor']}{'  ' + why if why else ''}"
+    return f"{event['kind']}{step} by {event['actor']}{': ' + why if why else ''}"
 
 
 def _exit(value: dict[str, Any] | None) -> str:
@@ -92,7 +94,7 @@ def _exit(value: dict[str, Any] | None) -> str:
 
 
 def _seconds(instant: str | None) -> str:
-    return "" if instant is None else instant[:19] + "Z"
+    return output.local_time(instant, "seconds")
 
 
 def _section(title: str, lines: list[str]) -> None:

@@ -29,10 +29,10 @@ async def handle(request: web.Request) -> web.Response:
     nodes = [_as_seen_by(caller, node) for node in await daemon.nodes.probe()]
     views = _views(daemon, nodes)
     if name is None:
-        return _answer(views, nodes)
+        return _answer(caller, views, nodes)
     (device,) = named([view.device for view in views], [name])
     events = [device_event_json(event) for event in daemon.store.devices.events(device.uuid)]
-    (found,) = [occupancy_json(view) for view in views if view.device == device]
+    (found,) = [occupancy_json(view, caller) for view in views if view.device == device]
     return web.json_response({"devices": [{**found, "events": events}], "nodes": nodes_json(nodes)})
 
 
@@ -42,7 +42,7 @@ async def drain(request: web.Request) -> web.Response:
     reason = body.reason or f"by {caller.user}"
     daemon.drains.drain(named(_devices(nodes), body.devices), reason, caller.user)
     daemon.dispatcher.wake()
-    return _answer(_views(daemon, nodes), nodes)
+    return _answer(caller, _views(daemon, nodes), nodes)
 
 
 async def resume(request: web.Request) -> web.Response:
@@ -50,7 +50,7 @@ async def resume(request: web.Request) -> web.Response:
     nodes = await daemon.nodes.probe()
     daemon.drains.resume(named(_devices(nodes), body.devices), caller.user)
     daemon.dispatcher.wake()
-    return _answer(_views(daemon, nodes), nodes)
+    return _answer(caller, _views(daemon, nodes), nodes)
 
 
 async def _change(request: web.Request, verb: str) -> tuple[Daemon, Caller, DevicesBody]:
@@ -67,8 +67,9 @@ def _views(daemon: Daemon, nodes: list[Node]) -> list[Occupancy]:
     return occupancies(daemon.view.snapshot(nodes))
 
 
-def _answer(views: list[Occupancy], nodes: list[Node]) -> web.Response:
-    return web.json_response({"devices": list(map(occupancy_json, views)), "nodes": nodes_json(nodes)})
+def _answer(caller: Caller, views: list[Occupancy], nodes: list[Node]) -> web.Response:
+    devices = [occupancy_json(view, caller) for view in views]
+    return web.json_response({"devices": devices, "nodes": nodes_json(nodes)})
 
 
 def _as_seen_by(caller: Caller, node: Node) -> Node:

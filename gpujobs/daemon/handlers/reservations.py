@@ -14,8 +14,9 @@ from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.drains import named
 from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.wire import term_json
 from gpujobs.errors import UsageError
-from gpujobs.model import Device, iso, utc_now
+from gpujobs.model import Caller, Device, utc_now
 from gpujobs.policy import Reservation
 from gpujobs.policy.reservations import check_reservation
 
@@ -33,7 +34,7 @@ class ReservationBody(BaseModel):
 
 async def listing(request: web.Request) -> web.Response:
     daemon = daemon_of(request)
-    return _answer(daemon, daemon.store.reservations.current())
+    return _answer(daemon, caller_of(request), daemon.store.reservations.current())
 
 
 async def make(request: web.Request) -> web.Response:
@@ -49,7 +50,7 @@ async def make(request: web.Request) -> web.Response:
         check_reservation(one, existing, [d.uuid for d in devices], now, daemon.rules.reservations)
     made = [daemon.store.reservations.add(one, caller.user) for one in wanted]
     daemon.dispatcher.wake()
-    return _answer(daemon, made, status=201)
+    return _answer(daemon, caller, made, status=201)
 
 
 async def cancel(request: web.Request) -> web.Response:
@@ -57,7 +58,7 @@ async def cancel(request: web.Request) -> web.Response:
     require_admin(caller, "cancel reservations")
     daemon.store.reservations.cancel(int(request.match_info["id"]), caller.user)
     daemon.dispatcher.wake()
-    return _answer(daemon, daemon.store.reservations.current())
+    return _answer(daemon, caller, daemon.store.reservations.current())
 
 
 def _devices(daemon: Daemon) -> list[Device]:
@@ -78,15 +79,15 @@ def _reservation(daemon: Daemon, body: ReservationBody, device: Device, now: dat
     return Reservation(0, device.uuid, starts_at, body.ends_at or starts_at + default, body.user, body.group)
 
 
-def _answer(daemon: Daemon, found: list[Reservation], status: int = 200) -> web.Response:
+def _answer(daemon: Daemon, caller: Caller, found: list[Reservation], status: int = 200) -> web.Response:
     devices = {device.uuid: device for device in _devices(daemon)}
     return web.json_response(
-        {"reservations": [reservation_json(one, devices.get(one.device_uuid)) for one in found]},
+        {"reservations": [reservation_json(one, devices.get(one.device_uuid), caller) for one in found]},
         status=status,
     )
 
 
-def reservation_json(one: Reservation, device: Device | None) -> dict[str, Any]:
+def reservation_json(one: Reservation, device: Device | None, caller: Caller) -> dict[str, Any]:
     return {
         "id": one.id,
         "device": {
@@ -95,8 +96,5 @@ def reservation_json(one: Reservation, device: Device | None) -> dict[str, Any]:
             "index": device.index if device else None,
             "node": device.node if device else None,
         },
-        "user": one.user,
-        "group": one.group,
-        "starts_at": iso(one.starts_at),
-        "ends_at": iso(one.ends_at),
+        **term_json(one, caller),
     }

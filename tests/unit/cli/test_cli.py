@@ -62,7 +62,7 @@ def test_status_fits_80_columns_running_first_without_colour(cli: Cli, server: P
     server.jobs[2] = job(2, **RUNNING)
     lines = cli("status").stdout.splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[1].startswith("2 ") and "epoch 3/20 loss 0.6123" in lines[1]
+    assert lines[1].startswith("2 ") and "epoch 3/20 eta 1:10" in lines[1]
     assert "\x1b" not in "".join(lines)
 
 

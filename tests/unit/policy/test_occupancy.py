@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gpujobs.model import DeviceState, Process
-from gpujobs.policy import Allocation, Reservation, Snapshot, occupancies, occupancy
+from gpujobs.policy import Allocation, Reservation, Rules, Snapshot, occupancies, occupancy
 
 from .box import GIB, NOW, gpu, gpus, later, node
 
@@ -35,3 +35,13 @@ def test_devices_of_two_nodes_are_told_apart() -> None:
     two = type(two)("m", two.status, "", (gpu(0, node="m"),))
     views = occupancies(Snapshot(NOW, (), [one, two], [Allocation(7, "m", "GPU-0")]))
     assert [view.jobs for view in views] == [(), (7,)]
+
+
+def test_where_names_are_hidden_nobody_is_named() -> None:
+    devices = node(gpu(0, processes=(Process(100, "ann", GIB, "python"),)), gpu(1))
+    reservation = Reservation(1, "GPU-1", later(-1), later(60), user="ann")
+    hiding = Snapshot(NOW, (), [devices], reservations=[reservation], rules=Rules(names_people=False))
+    assert [view.message for view in occupancies(hiding)] == [
+        "GPU 0 is used by pid 100",
+        "GPU 1 is reserved for others until 2026-01-05 12:01 UTC",
+    ]
