@@ -28,7 +28,12 @@ def instant(text: str, now: datetime | None = None) -> datetime:
 
 
 class Instant(click.ParamType[datetime]):
+    """Counted from `now`, where it is given, instead of from this moment."""
+
     name = "time"
+
+    def __init__(self, now: datetime | None = None) -> None:
+        self._now = now and now.astimezone()
 
     def convert(
         self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
@@ -36,7 +41,7 @@ class Instant(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         try:
-            return instant(value)
+            return instant(value, self._now)
         except ValueError:
             self.fail(f"{value!r}; {EXPECTED}.", param, ctx)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 
 from gpujobs.jobfile.consistency import Found, implied_task, is_for_classes, outputs_of
 from gpujobs.jobfile.keras_names import catalogue, nearest
 from gpujobs.jobfile.reader import Path, dotted
+from gpujobs.metric_names import snake_case
 
 RETURNING_LAST = ("LSTM", "GRU", "SimpleRNN")
 OVER_STEPS = (*RETURNING_LAST, "Bidirectional", "TimeDistributed", "Conv1D", "SeparableConv1D", "DepthwiseConv1D",
@@ -18,6 +18,9 @@ TO_ONE_STEP = ("Flatten", "GlobalMaxPooling1D", "GlobalAveragePooling1D")
 KEEPING = ("Dense", "Dropout", "Activation", "BatchNormalization", "LayerNormalization", "ReLU", "LeakyReLU",
            "ELU", "PReLU", "Softmax", "GaussianNoise", "GaussianDropout", "AlphaDropout",
            "ActivityRegularization", "UnitNormalization")  # fmt: skip
+
+AVERAGING = {"F1Score": "average", "FBetaScore": "average", "R2Score": "class_aggregation"}
+"""What makes one number of the classes' own: where it is None, such a metric has one for each class."""
 
 
 def training_checks(job: dict[str, Any]) -> Found:
@@ -125,18 +128,12 @@ def _metrics(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
 def _key(entry: Any) -> str:
     """A metric's or loss's name in snake case, whichever way it is written."""
     name = entry if isinstance(entry, str) else next(iter(entry))
-    return _snake(catalogue()["metrics"]["ids"].get(name, name))
-
-
-@lru_cache(maxsize=1024)
-def _snake(name: str) -> str:
-    """As Keras names an object of a class."""
-    first = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", first).lower()
+    return snake_case(catalogue()["metrics"]["ids"].get(name, name))
 
 
 def known_metrics(job: Mapping[str, Any]) -> list[str]:
-    """The columns of history.csv but for the epoch, without those of the validation part."""
+    """The columns of history.csv but for the epoch, without those of the validation part. `#` stands for the
+    number of a class."""
     names = [_shown(metric) for metric in job["training"]["metrics"]]
     outputs = outputs_of(job)
     if len(outputs) < 2:
@@ -146,21 +143,33 @@ def known_metrics(job: Mapping[str, Any]) -> list[str]:
 
 def _shown(metric: Any) -> str:
     """What Keras calls a metric: the name as it was written, or that of an object."""
-    if isinstance(metric, str):
-        return metric
-    ((kind, arguments),) = metric.items()
-    return str((arguments or {}).get("name") or _snake(kind))
+    kind, arguments = (metric, {}) if isinstance(metric, str) else next(iter(metric.items()))
+    name = kind if isinstance(metric, str) else str((arguments or {}).get("name") or snake_case(kind))
+    return f"{name}_#" if _is_of_classes(kind, arguments or {}) else name
+
+
+def _is_of_classes(kind: str, arguments: Mapping[str, Any]) -> bool:
+    """Whether it has a value for each class."""
+    named = catalogue()["metrics"]
+    kind = named["ids"].get(kind, kind)
+    key = AVERAGING.get(kind)
+    return key is not None and arguments.get(key, named["classes"][kind][key]["default"]) is None
 
 
 def _monitors(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     known = known_metrics(job)
     for key in ("early_stopping", "reduce_lr_on_plateau", "best_weights"):
         settings = job["training"][key]
-        if settings is None or settings["monitor"].removeprefix("val_") in known:
+        if settings is None:
             continue
         monitor = settings["monitor"]
+        name = monitor.removeprefix("val_")
+        if name in known or re.sub(r"_\d+$", "_#", name) in known:
+            continue
         every = [*known, *(f"val_{name}" for name in known)]
         hint = nearest(monitor, every) or f"; expected any of {', '.join(every)}"
+        if f"{name}_#" in known:
+            hint = f"; it has a value for each class: expected {monitor}_0, say, or its average: macro"
         yield (
             ("training", key, "monitor"),
             f"training.{key}.monitor is {monitor}, which this training does not compute{hint}",

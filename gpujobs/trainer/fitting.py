@@ -259,7 +259,12 @@ def refuse_nan(row: dict[str, float]) -> None:
 
 
 def numbers(logs: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in logs.items()}
+    """By name. A metric with a value for each class becomes `NAME_0`, `NAME_1`, ..."""
+    found: dict[str, float] = {}
+    for name, value in logs.items():
+        for index, one in np.ndenumerate(np.asarray(value)):
+            found["_".join([name, *map(str, index)])] = float(one)
+    return found
 
 
 def describe(row: dict[str, float], epochs: int) -> str:

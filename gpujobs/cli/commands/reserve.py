@@ -8,9 +8,17 @@ from typing import Any
 import click
 
 from gpujobs.cli import app, output
-from gpujobs.cli.times import INSTANT
+from gpujobs.cli.times import INSTANT, Instant
 
 HEAD = ("ID", "DEVICE", "FOR", "FROM", "UNTIL")
+
+
+def _counted_from_the_begin(
+    context: click.Context, option: click.Parameter, text: str | None
+) -> datetime | None:
+    """`--from 18:00 --until +12h` is six in the morning, whenever it is typed."""
+    begin: datetime | None = context.params.get("starts_at")
+    return None if text is None else Instant(begin).convert(text, option, context)
 
 
 @app.command("reserve", "gpujobs reserve 2 --user alice --from 18:00 --until +12h")
@@ -21,15 +29,15 @@ HEAD = ("ID", "DEVICE", "FOR", "FROM", "UNTIL")
     "--from",
     "starts_at",
     type=INSTANT,
+    is_eager=True,  # --until is counted from it, whichever comes first
     metavar="TIME",
     help="18:30, 2026-12-24T18:30 or +90m; by default now.",
 )
 @click.option(
     "--until",
-    "ends_at",
-    type=INSTANT,
+    callback=_counted_from_the_begin,
     metavar="TIME",
-    help="As --from; by default as the site says, a day later.",
+    help="As --from, and counted from it; by default as the site says, a day later.",
 )
 @app.json_option
 def command(
@@ -37,7 +45,7 @@ def command(
     user: str | None,
     group: str | None,
     starts_at: datetime | None,
-    ends_at: datetime | None,
+    until: datetime | None,
     as_json: bool,
 ) -> None:
     """DEVICE is a number of `gpujobs gpus`, NODE:NUMBER, or the beginning of a UUID. Without one, lists
@@ -48,7 +56,7 @@ def command(
     else:
         if (user is None) == (group is None):
             raise click.UsageError("expected --user or --group: for whom the devices are kept.")
-        times = {"starts_at": starts_at, "ends_at": ends_at}
+        times = {"starts_at": starts_at, "ends_at": until}
         body = {"devices": list(devices), "user": user, "group": group}
         body |= {key: at.isoformat() for key, at in times.items() if at is not None}
         found = client.post("/v1/reservations", body)["reservations"]

@@ -173,6 +173,31 @@ def test_a_validation_split_is_that_of_keras(launcher: Launched) -> None:
     assert ran.metrics["samples"] == {"train": 72, "validation": 18}
 
 
+def test_a_metric_with_a_value_for_each_class_has_a_column_for_each(launcher: Launched) -> None:
+    """In history.csv, metrics.json and the last progress; one of them can be watched."""
+    metrics = "[accuracy, F1Score, FBetaScore: {beta: 2.0, average: macro}]"
+    training = f"metrics: {metrics}\n  best_weights: {{monitor: val_F1Score_1}}"
+    text = text_of("class", training).replace("sparse_", "")
+    ran = run(launcher, text, {"t.npz": arrays(1, "class"), "v.npz": arrays(2, "class")})
+    keras.utils.set_random_seed(0)
+    model = building.build(load("job.yaml", text).resolved, {"x": (5, 2)})
+    given, other = ((one["x"], np.eye(3)[one["y"]]) for one in (arrays(1, "class"), arrays(2, "class")))
+    expected = model.fit(
+        *given, validation_data=other, shuffle=False, verbose=0, epochs=EPOCHS, batch_size=BATCH
+    ).history
+    columns = [f"F1Score_{number}" for number in range(3)]
+    for prefix in ("", "val_"):
+        found = np.stack([ran.history[prefix + column] for column in columns], axis=1)
+        np.testing.assert_allclose(found, np.stack(expected[f"{prefix}F1Score"]), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            ran.history[f"{prefix}fbeta_score"], expected[f"{prefix}fbeta_score"], rtol=1e-4, atol=1e-6
+        )
+    assert "F1Score" not in ran.history
+    assert ran.metrics["final"]["F1Score_2"] == ran.history["F1Score_2"][-1]
+    assert ran.metrics["kept"]["val_F1Score_1"] == max(ran.history["val_F1Score_1"])
+    assert ran.record["progress"].items() >= ran.metrics["final"].items()
+
+
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(launcher: Launched, precision: str) -> None:
     """Layers compute in halves, variables and what is written are float32."""

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from gpujobs.cli.commands.reserve import command as reserve
 from gpujobs.cli.times import instant
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=timezone(timedelta(hours=2)))
@@ -29,3 +30,21 @@ def test_instants(text: str, expected: datetime) -> None:
 def test_what_is_no_instant(text: str) -> None:
     with pytest.raises(ValueError):
         instant(text, NOON)
+
+
+@pytest.mark.parametrize(
+    ("until", "expected"), [("+12h", timedelta(hours=12)), ("18:30", timedelta(minutes=30))], ids=str
+)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_the_end_of_a_reservation_is_counted_from_its_begin(
+    until: str, expected: timedelta, is_first: bool
+) -> None:
+    begin, end = ["--from", "18:00"], ["--until", until]
+    arguments = ["2", "--user", "alice", *(begin + end if is_first else end + begin)]
+    given = reserve.make_context("reserve", arguments).params
+    assert given["until"] - given["starts_at"] == expected
+
+
+def test_without_a_begin_it_is_counted_from_now() -> None:
+    until = reserve.make_context("reserve", ["2", "--until", "+1h"]).params["until"]
+    assert timedelta(minutes=59) < until - datetime.now(UTC) <= timedelta(hours=1)

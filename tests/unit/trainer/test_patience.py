@@ -89,6 +89,10 @@ def test_reduce_on_plateau_is_that_of_keras(
         ("accuracy", False),
         ("val_auc", False),
         ("mean_absolute_error", True),
+        ("MeanAbsoluteError", True),
+        ("val_AUC", False),
+        ("val_F1Score_2", False),
+        ("FalsePositives", True),
     ],
 )
 def test_which_way_is_better(name: str, smaller: bool) -> None:
