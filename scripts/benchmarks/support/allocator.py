@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +76,7 @@ def trained(spec: Spec) -> dict[str, Any]:
     per_epoch = -(-len(prepared.train.samples) // int(spec.jobfile["training"]["batch_size"]))
     spec = replace(spec, jobfile=shortened(spec.jobfile, max(EPOCHS, -(-STEPS // per_epoch))))
     backends.configure(spec.jobfile["training"])
-    model = building.build(spec.jobfile, train.shapes(prepared.train), masked=train._is_masked(prepared))
+    model = building.build(spec.jobfile, train.shapes(prepared.train), masked=train.is_masked(prepared))
     sets = train.sets_of(spec, prepared, model)
     messages = fitting.Messages(os.open(os.devnull, os.O_WRONLY))
     fitting.Fit(spec, model, sets, messages, fitting.StopFlag()).run()
@@ -98,6 +99,8 @@ def in_child(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             os.write(writer, json.dumps(work()).encode())
             code = 0
+        except BaseException:  # noqa: BLE001 - a child must never return into the caller's code
+            traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(code)
