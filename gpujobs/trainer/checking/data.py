@@ -111,7 +111,8 @@ def _of_kind(train: Part) -> Iterator[tuple[str, Any]]:
     elif isinstance(assembled, Ragged):
         lengths = np.asarray(assembled.raw.lengths)
         yield "sequences", len(lengths)
-        yield "lengths", {"least": int(lengths.min()), "median": float(np.median(lengths)), "most": int(lengths.max())}  # fmt: skip
+        median = float(np.median(lengths))
+        yield "lengths", {"least": int(lengths.min()), "median": median, "most": int(lengths.max())}
     elif isinstance(assembled, Plain):
         yield "left_out", assembled.samples.count - _kept(assembled)
 

@@ -93,8 +93,8 @@ def estimate(
 
 
 def peak(loads: Sequence[Load]) -> tuple[float, float]:
-    """(activations, gradients of steps) where their sum is largest: when the backward pass begins, or within the loop of
-    some layer, where steps give their activations back and leave gradients instead."""
+    """(activations, gradients of steps) where their sum is largest: when the backward pass begins, or within the
+    loop of some layer, where steps give their activations back and leave gradients instead."""
     passing = max((one.passing for one in loads), default=0.0)
     best = (sum(one.kept for one in loads) + passing, 0.0)
     before = 0.0

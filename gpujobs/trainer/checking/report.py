@@ -18,6 +18,7 @@ from gpujobs.jobfile.consistency import is_stateful
 from gpujobs.trainer import building, train
 from gpujobs.trainer.checking import data, fused, layers, memory
 from gpujobs.trainer.checking.chain import links
+from gpujobs.trainer.checking.opening import opened
 from gpujobs.trainer.checking.optimizers import slots_of
 from gpujobs.trainer.data.rows import RaggedRows
 from gpujobs.trainer.failures import TrainerError
@@ -40,7 +41,7 @@ def report(spec: Spec, *, values: bool = True) -> dict[str, Any]:
     `values=False`: the weights get none, which takes long for a large model. Keras cannot compute afterwards, so this
     is for a process that ends with the report.
     """
-    with scratch(spec) as spec:
+    with scratch(spec) as spec, opened(spec) as spec:
         return _report(spec, values=values)
 
 
