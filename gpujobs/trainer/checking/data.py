@@ -17,6 +17,7 @@ from gpujobs.trainer.data.plain import Plain
 from gpujobs.trainer.data.prepare import apply, inline, read_assembled, task_of
 from gpujobs.trainer.data.ragged import Ragged
 from gpujobs.trainer.data.raw import Arrays, place
+from gpujobs.trainer.data.rows import RaggedRows
 from gpujobs.trainer.data.windowed import Windowed
 from gpujobs.trainer.spec import Spec
 
@@ -123,7 +124,7 @@ def _kept(assembled: Plain) -> int:
     arrays = [*raw.inputs.values(), *raw.targets.values()]
     if all(values.nbytes > LOOK_BYTES or values.dtype.kind != "f" for values in arrays):
         return assembled.samples.count
-    gaps = np.zeros(assembled.samples.count, bool)
+    gaps: Any = np.zeros(assembled.samples.count, bool)
     for values in arrays:
         if values.nbytes <= LOOK_BYTES:
             gaps |= missing.rows_with(values)
@@ -139,7 +140,7 @@ def class_counts(spec: Spec, prepared: Prepared, units: Mapping[str, int]) -> li
         if task_of_output(spec.jobfile, name) not in ("classification", "labelling"):
             continue
         rows = samples.targets[name]
-        labels = np.asarray(rows.values if hasattr(rows, "begins") else samples.target(name))
+        labels = np.asarray(rows.values if isinstance(rows, RaggedRows) else samples.target(name))
         known = prepared.preprocessing.classes.get(name)
         if labels.ndim > 1 and labels.shape[-1] == units.get(name):
             labels = labels.argmax(axis=-1)

@@ -18,10 +18,16 @@ FLOAT_BYTES = 4
 PARALLEL_STEPS = 32
 """`parallel_iterations` of a TensorFlow loop: as many steps' gradients of the weights may wait to be added up."""
 
+OTHER_BYTES = 14_000
+"""Metrics, counters and constants: 12 to 26 kB in the sample jobs."""
+
 GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1}
 STATES = {"LSTM": 7.0, "GRU": 6.0, "SimpleRNN": 1.0}
 """Tensors of a step, each (batch, units), that the backward pass needs: of an LSTM the four gates, the cell state
 before, its tanh, and the output."""
+
+STACKED = 0.5
+"""Of such a tensor more: the outputs of all steps are stacked, and in some runs still there when their gradient is."""
 
 RESET_BEFORE = 1.5
 """More of them in a GRU without `reset_after`."""
@@ -64,6 +70,7 @@ class Parts:
     activations: int
     step_gradients: int
     batch: int
+    other: int = OTHER_BYTES
 
     @property
     def total(self) -> int:
@@ -136,7 +143,7 @@ def _recurrent(link: Link, size: float, timesteps: int, item: float) -> Load:
     inputs = _count(link.input_shape[1:], timesteps)
     units = _units(kind, arguments, link.output_shape)
     drops, drops_recurrent = bool(arguments.get("dropout")), bool(arguments.get("recurrent_dropout"))
-    states = STATES[base]
+    states = STATES[base] + STACKED
     if kind == "GRU" and not arguments.get("reset_after", True):
         states += RESET_BEFORE
     if drops_recurrent:

@@ -32,6 +32,7 @@ OF_WHAT = {
     "activations": "kept from the forward pass for the backward one",
     "step_gradients": "of the weights, by steps that wait to be added up",
     "batch": "inputs, targets and weights of one step",
+    "other": "metrics, counters and constants",
 }
 
 
