@@ -1,6 +1,6 @@
 """How many parameters a layer has, by the textbook's formula: from its arguments and the shape of its input.
 
-Without Keras: what `gpujobs check` shows is proved against Keras's own count (tests/integration/trainer/test_counting.py).
+Without Keras; tests/integration/trainer/test_counting.py proves it equal to Keras's own count.
 Sources: LSTM, Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000, four gates; GRU, Cho et al.
 2014, three; `reset_after`, the form of cuDNN, has a second bias. ConvLSTM: Shi et al. 2015, eq. 3, without peepholes.
 """
