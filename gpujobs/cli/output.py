@@ -64,11 +64,13 @@ def indented(text: object, label: str = "", hanging: int = 2) -> str:
                          break_long_words=False, break_on_hyphens=False)  # fmt: skip
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, flexible: int) -> list[str]:
-    """Aligned lines, cut to the width."""
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[object]], *, flexible: int, indent: int = 0
+) -> list[str]:
+    """Aligned lines, cut to the width, of which the caller takes `indent` columns."""
     cells = [[printable(cell) for cell in row] for row in (head, *rows)]
     sizes = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    _fit(sizes, flexible, width() - 2 * (len(sizes) - 1))
+    _fit(sizes, flexible, width() - indent - 2 * (len(sizes) - 1))
     colour = has_colour()
     return [_line(row, sizes, colour and number > 0) for number, row in enumerate(cells)]
 

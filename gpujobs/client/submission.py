@@ -19,9 +19,13 @@ MAX_ROUNDS = 8
 
 @dataclass
 class Submission:
-    """Job files on their way: what they say and which of their data has been hashed so far."""
+    """Job files on their way: what they say and which of their data has been hashed so far.
+
+    `is_look`: the data is only looked at, where it lies: nothing is hashed or uploaded.
+    """
 
     files: list[dict[str, Any]]
+    is_look: bool = False
     _described: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By the data file's path as joined to its job file's directory: hashed once for all job files."""
 
@@ -44,8 +48,8 @@ class Submission:
                 source = _data_source(file["path"], written)
                 try:
                     if source not in self._described:
-                        self._described[source] = _describe(source)
-                    stays = written in in_place.get(file["path"], ())
+                        self._described[source] = _seen(source) if self.is_look else _describe(source)
+                    stays = self.is_look or written in in_place.get(file["path"], ())
                     place = str(Path(source).absolute()) if stays else None
                     file["data"][written] = {**self._described[source], "in_place": place}
                 except OSError as error:
@@ -64,7 +68,7 @@ class Submission:
                 client.put(f"/v1/data/{sha256}", file, os.fstat(file.fileno()).st_size)
 
 
-def read_job_files(paths: Sequence[str]) -> Submission:
+def read_job_files(paths: Sequence[str], *, is_look: bool = False) -> Submission:
     """Raises JobFileError with every problem of every file."""
     files, problems = [], []
     for path in paths:
@@ -75,7 +79,7 @@ def read_job_files(paths: Sequence[str]) -> Submission:
             problems.append(Problem(path, None, problem))
     if problems:
         raise JobFileError(problems)
-    return Submission(files)
+    return Submission(files, is_look)
 
 
 def open_regular(path: str) -> IO[bytes]:
@@ -131,6 +135,18 @@ def _describe(source: str) -> dict[str, Any]:
     if wrong := formats.problem(source, head, tail):
         raise ValueError(wrong)
     return {"sha256": digest.hexdigest(), "bytes": size}
+
+
+def _seen(source: str) -> dict[str, Any]:
+    """As `_describe`, by the file's ends alone."""
+    with open_regular(source) as file:
+        head = file.read(formats.HEAD_BYTES)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - formats.TAIL_BYTES))
+        tail = file.read()
+    if wrong := formats.problem(source, head, tail):
+        raise ValueError(wrong)
+    return {"sha256": None, "bytes": size}
 
 
 def _data_problem(written: str, source: str, error: OSError) -> str:

@@ -42,10 +42,12 @@ class _Body(BaseModel):
 
 
 class DataBody(_Body):
-    sha256: Sha256
+    sha256: Sha256 | None = None
+    """None: the file is only looked at where it lies, by a check."""
+
     bytes: int = Field(ge=0, lt=1 << 62)
     in_place: PathText | None = None
-    """The absolute path, where the job file asks for the file to be used where it lies."""
+    """The absolute path, where the job file asks for the file to be used where it lies, and for a check."""
 
 
 class FileBody(_Body):
@@ -119,9 +121,10 @@ def resolve(body: SubmissionBody) -> list[tuple[FileBody, ResolvedJob]]:
 
 
 def prepare(
-    store: Store, caller: Caller, resolved: Sequence[tuple[FileBody, ResolvedJob]]
+    store: Store, caller: Caller, resolved: Sequence[tuple[FileBody, ResolvedJob]], *, is_check: bool = False
 ) -> list[Prepared] | Needs:
-    """Checks that all data is described and, unless it is used in place, uploaded by this caller."""
+    """Checks that all data is described and, unless it is used in place, uploaded by this caller. `is_check`: any
+    of it may be looked at in place, with the caller's rights."""
     needs: dict[str, list[str]] = {}
     in_place: dict[str, list[str]] = {}
     missing: dict[str, None] = {}
@@ -133,7 +136,7 @@ def prepare(
             needs[file.path] = sorted({*needs.get(file.path, ()), *undescribed})
             in_place[file.path] = sorted(set(job.in_place_paths) & set(needs[file.path]))
             continue
-        references = tuple(_reference(file, job, path) for path in job.data_paths)
+        references = tuple(_reference(file, job, path, is_check=is_check) for path in job.data_paths)
         for reference in references:
             if reference.in_place is not None:
                 continue
@@ -147,13 +150,17 @@ def prepare(
     return prepared
 
 
-def _reference(file: FileBody, job: ResolvedJob, path: str) -> DataReference:
+def _reference(file: FileBody, job: ResolvedJob, path: str, *, is_check: bool) -> DataReference:
     described = file.data[path]
-    if path in job.in_place_paths:
+    if path in job.in_place_paths or (is_check and described.in_place is not None):
         if described.in_place is None or not Path(described.in_place).is_absolute():
             raise UsageError(f"{file.path}: {path}: in_place needs the absolute path of the file")
-        return DataReference(path, described.sha256, described.bytes, os.path.normpath(described.in_place))
-    return DataReference(path, described.sha256, described.bytes)
+        place: str | None = os.path.normpath(described.in_place)
+    else:
+        place = None
+    if described.sha256 is None and not (is_check and place):
+        raise UsageError(f"{file.path}: {path}: has no sha256; expected that of the file")
+    return DataReference(path, described.sha256 or "", described.bytes, place)
 
 
 def new_jobs(

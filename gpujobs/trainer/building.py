@@ -35,6 +35,13 @@ def build(
     Raises TrainerError naming the layer that Keras refuses.
     """
     model = untrained(jobfile, shapes, batch_size=batch_size)
+    compile_model(model, jobfile, optimizer_of(jobfile["training"]), masked=masked)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def compile_model(model: Any, jobfile: Mapping[str, Any], optimizer: Any, *, masked: bool = False) -> None:
+    """With the job's loss and metrics. `masked`: see `build`."""
     training = jobfile["training"]
     metrics: Any = [_part("metrics", metric) for metric in training.get("metrics", [])]
     outputs = outputs_of(jobfile)
@@ -44,12 +51,10 @@ def build(
         }
     model.compile(
         loss=_loss(training["loss"], outputs),
-        optimizer=_optimizer(training),
+        optimizer=optimizer,
         steps_per_execution=int(training.get("steps_per_execution") or 1),
         **{"weighted_metrics" if masked else "metrics": metrics},
     )
-    model.optimizer.build(model.trainable_variables)
-    return model
 
 
 def make_metrics(model: Any, jobfile: Mapping[str, Any], batch: tuple[Any, Any, Any]) -> None:
@@ -76,12 +81,12 @@ def _zeros(output: Any, y: Any) -> Any:
     return np.zeros(shape[: len(output.shape)], np.float32)
 
 
-def _optimizer(training: Mapping[str, Any]) -> Any:
+def optimizer_of(training: Mapping[str, Any]) -> Any:
     """Keras would scale the loss of float16 by itself, and then could not load what it has saved."""
-    optimizer = _part("optimizers", training["optimizer"])
+    optimizer = keras.optimizers.get(_part("optimizers", training["optimizer"]))
     if training.get("precision") != "mixed_float16":
         return optimizer
-    return keras.optimizers.LossScaleOptimizer(keras.optimizers.get(optimizer))
+    return keras.optimizers.LossScaleOptimizer(optimizer)
 
 
 def untrained(jobfile: Mapping[str, Any], shapes: Shapes, *, batch_size: int | None = None) -> Any:

@@ -29,6 +29,7 @@ MODULES = (
     "gpujobs.trainer.backends",
     "gpujobs.trainer.building",
     "gpujobs.trainer.checkpoint",
+    "gpujobs.trainer.checking",
     "gpujobs.trainer.child",
     "pyarrow.csv",
     "pyarrow.compute",

@@ -41,7 +41,7 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
     training = spec.jobfile["training"]
     prepared = prepare(spec)
     configure(training)
-    model = building.build(spec.jobfile, shapes(prepared.train), masked=_is_masked(prepared))
+    model = building.build(spec.jobfile, shapes(prepared.train), masked=is_masked(prepared))
     sets = sets_of(spec, prepared, model)
     stop.check()
     start = time.monotonic()
@@ -65,7 +65,7 @@ def shapes(part: Part) -> dict[str, tuple[int | None, ...]]:
     return {name: rows.row_shape for name, rows in part.samples.inputs.items()}
 
 
-def _is_masked(prepared: Prepared) -> bool:
+def is_masked(prepared: Prepared) -> bool:
     """Whether padded steps have labels, which no metric may count."""
     return any(isinstance(rows, RaggedRows) for rows in prepared.train.samples.targets.values())
 

@@ -28,6 +28,8 @@ from gpujobs.store.records import NewJob
 MAX_ESTIMATES = 20
 """Families of one submission; each takes the time of a `check`."""
 
+MAX_CHECKED = 50
+"""Jobs of one `check`; each takes a tenth of a second or more."""
 
 MAX_FORECAST = 20
 """Jobs of a submission that is told when they will start."""
@@ -67,10 +69,11 @@ def _new_jobs(daemon: Daemon, caller: Caller, body: SubmissionBody, prepared: li
 
 
 async def check(request: web.Request) -> web.Response:
-    """Builds each model, in a process with the caller's rights, without queueing anything."""
+    """Builds each model, in a process with the caller's rights, without queueing anything. Of a sweep with many jobs
+    the first are looked at."""
     daemon, caller = daemon_of(request), caller_of(request)
     body = await body_of(request, SubmissionBody)
-    prepared = await _prepare(daemon, caller, body)
+    prepared = await _prepare(daemon, caller, body, is_check=True)
     if isinstance(prepared, Needs):
         return web.json_response(prepared.to_wire())
     if any(job.resolved.trained_by is not None for job in prepared):
@@ -78,11 +81,21 @@ async def check(request: web.Request) -> web.Response:
             "check is for job files that train; this one applies a model that is trained already"
         )
     await daemon.link.wait_until_up(CLUSTER_SECONDS)
-    reports = [{"path": job.file.path, "report": await _inspect(daemon, caller, job)} for job in prepared]
-    return web.json_response({"files": reports})
+    reports = [
+        {
+            "path": job.file.path,
+            "name": job.resolved.name,
+            "sweep": job.resolved.sweep_values if job.resolved.group is not None else None,
+            "report": await _inspect(daemon, caller, job),
+        }
+        for job in prepared[:MAX_CHECKED]
+    ]
+    return web.json_response({"files": reports, "left_out": max(0, len(prepared) - MAX_CHECKED)})
 
 
-async def _prepare(daemon: Daemon, caller: Caller, body: SubmissionBody) -> list[Prepared] | Needs:
+async def _prepare(
+    daemon: Daemon, caller: Caller, body: SubmissionBody, *, is_check: bool = False
+) -> list[Prepared] | Needs:
     # In a thread: a file of a MiB takes seconds, in which the others want to be answered.
     resolved = await asyncio.to_thread(resolve, body)
     checks.check_models(daemon.store, caller, resolved)
@@ -91,11 +104,11 @@ async def _prepare(daemon: Daemon, caller: Caller, body: SubmissionBody) -> list
         checks.check_backends(resolved, on_gpu=on_gpu)
     asks_for_gpu = any(job.requested_gpu is not None for _, job in resolved)
     devices = await daemon.devices() if asks_for_gpu else []
-    prepared = prepare(daemon.store, caller, resolved)
-    if not isinstance(prepared, Needs):
+    prepared = prepare(daemon.store, caller, resolved, is_check=is_check)
+    if not isinstance(prepared, Needs) and not is_check:
         await _estimate(daemon, caller, prepared)
     # Nothing is awaited from here to the commit, so that the data which is here cannot make way for other.
-    prepared = prepare(daemon.store, caller, resolved)
+    prepared = prepare(daemon.store, caller, resolved, is_check=is_check)
     if not isinstance(prepared, Needs):
         checks.check_devices(prepared, devices)
         checks.check_share(prepared, daemon.gatekeeper)

@@ -13,7 +13,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from gpujobs.trainer.data.memory import available_bytes, gib
+from gpujobs.trainer.data import partial
+from gpujobs.trainer.data.memory import LOOK, available_bytes, gib
 from gpujobs.trainer.failures import DataError
 
 MAX_RATIO = 1032
@@ -133,9 +134,15 @@ def read_npz(name: str, path: Path, wanted: Collection[str]) -> dict[str, Any]:
     """Those of the wanted arrays that are there. Raises DataError where they take more memory than there is."""
     found = {array: header for array, header in headers(name, path).items() if array in wanted}
     _require_room(name, found)
+    most = LOOK.get()
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {array: _decoded(f"{name}: array {array}", archive[array]) for array in found}
+            return {
+                array: partial.read(path, f"{array}.npy", most)
+                if most is not None and header.nbytes > most
+                else _decoded(f"{name}: array {array}", archive[array])
+                for array, header in found.items()
+            }
     except OSError as error:
         raise DataError(f"{name}: cannot be read: {error.strerror or error}") from error
     except BROKEN as error:

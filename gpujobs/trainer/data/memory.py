@@ -7,6 +7,8 @@ import os
 import resource
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ PIECE_BYTES = 1 << 20
 
 MAPPED_SHARE = 0.25
 """An array that takes more than this share of the memory that is available is kept in a file."""
+
+LOOK: ContextVar[int | None] = ContextVar("LOOK", default=None)
+"""At most so many bytes of an array are looked at; None: all of it."""
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -91,9 +96,27 @@ def gib(size: int) -> str:
 
 
 def pieces(begin: int, end: int, row_bytes: int) -> Iterator[slice]:
-    """Slices of rows that follow each other, each of some 1 MiB."""
+    """Slices of rows that follow each other, each of some 1 MiB. Within `looking_at`, of an array that is larger,
+    some of them, evenly spread, with the first and the last."""
     rows = max(1, PIECE_BYTES // max(1, row_bytes))
-    return (slice(first, min(first + rows, end)) for first in range(begin, end, rows))
+    firsts, most = range(begin, end, rows), LOOK.get()
+    count = len(firsts) if most is None else max(2, most // PIECE_BYTES)
+    chosen = firsts if count >= len(firsts) else _spread(firsts, count)
+    return (slice(first, min(first + rows, end)) for first in chosen)
+
+
+def _spread(firsts: range, count: int) -> list[int]:
+    return [firsts[number * (len(firsts) - 1) // (count - 1)] for number in range(count)]
+
+
+@contextmanager
+def looking_at(size: int) -> Iterator[None]:
+    """For the block, no more than `size` bytes of an array are looked at, and a large npz file is not read whole."""
+    token = LOOK.set(size)
+    try:
+        yield
+    finally:
+        LOOK.reset(token)
 
 
 def row_bytes(values: Any) -> int:

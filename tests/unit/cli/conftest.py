@@ -53,6 +53,31 @@ def group_of(jobs: list[dict[str, Any]]) -> dict[str, Any]:
     return {"id": jobs[0]["group_id"], "name": jobs[0]["group"], **first, **more}
 
 
+REPORT = {
+    "layers": [
+        {
+            "name": "first", "class": "LSTM", "output_shape": [None, None, 4], "parameters": 96,
+            "formula": "4 × 4 × (1 + 4 + 1) = 96",
+        },
+        {"name": "masked\x1b[2J", "class": "Dropout", "output_shape": [None, 4], "parameters": 0, "formula": None},
+    ],
+    "parameters": 96, "trainable_parameters": 90, "memory_estimate_bytes": 4096,
+    "memory": [{"part": "weights", "bytes": 4096, "of": "the parameters, 4 bytes each"}],
+    "cudnn": [
+        {"layer": "first", "class": "LSTM", "eligible": False, "why": "unroll is true", "cost": "steps are slow"}
+    ],
+    "data": {
+        "file": "d.npz", "task": "regression", "samples": {"train": 6}, "sample_shapes": {"x": [6, 1]},
+        "arrays": [
+            {"array": "x", "shape": [6, 6, 1], "dtype": "float32", "nan": 2, "infinite": 0, "looked_at": "all"}
+        ],
+        "classes": [], "left_out": 1,
+    },
+    "batch_size": 4, "steps_per_epoch": 2, "epochs": 3, "notices": ["a notice of the data"],
+}  # fmt: skip
+"""As docs/check.md has it."""
+
+
 class Protocol(socketserver.ThreadingUnixStreamServer):
     """Jobs, stored data and results in memory; `needs` are the data paths of every job file."""
 
@@ -143,7 +168,7 @@ class Handler(BaseHTTPRequestHandler):
             for file in body["files"]
             if (missing := [path for path in self.server.needs if path not in file["data"]])
         }
-        hashes = {entry["sha256"] for file in body["files"] for entry in file["data"].values()}
+        hashes = {entry["sha256"] for file in body["files"] for entry in file["data"].values()} - {None}
         broken = [file["path"] for file in body["files"] if "broken" in file["text"]]
         if broken:
             problems = [{"file": path, "line": 3, "message": "unknown key epoch"} for path in broken]
@@ -153,8 +178,9 @@ class Handler(BaseHTTPRequestHandler):
         elif hashes - self.server.stored:
             self.answer(200, {"missing": sorted(hashes - self.server.stored)})
         elif self.path == "/v1/check":
-            report = {"parameters": 12, "layers": [{"name": "first", "output": "(4)"}]}
-            self.answer(200, {"files": [{"path": f["path"], "report": report} for f in body["files"]]})
+            entry = {"name": "a", "sweep": None, "report": REPORT}
+            files = [{"path": f["path"], **entry} for f in body["files"]]
+            self.answer(200, {"files": files, "left_out": 0})
         else:
             start = len(self.server.jobs) + 1
             jobs = [

@@ -199,6 +199,38 @@ def test_show_logs_check_results(cli: Cli, server: Protocol) -> None:
     assert "log.txt" in cli("results", 1).stdout and "loss=0.5" in cli("results").stdout
 
 
+def test_a_check_is_tables_of_80_columns(cli: Cli, server: Protocol) -> None:
+    (cli.directory / "a.yaml").write_text("x: 1")
+    text = cli("check", "a.yaml").stdout
+    assert "  first       LSTM     (any, 4)  4 × 4 × (1 + 4 + 1) = 96\n" in text
+    assert "  96 parameters, 6 of them not trained\n" in text
+    assert "  first  LSTM   no    unroll is true\n  Where it is not used, steps are slow.\n" in text
+    assert "  1 samples have missing values and are left out\n" in text
+    assert "steps: 2 an epoch, batches of 4; 3 epochs\n  a notice of the data\n" in text
+    assert "\x1b" not in text and max(map(len, text.splitlines())) <= 80
+    (entry,) = json.loads(cli("check", "a.yaml", "--json").stdout)
+    assert (entry["path"], entry["report"]["parameters"]) == ("a.yaml", 96)
+
+
+def test_a_check_hashes_and_uploads_nothing(cli: Cli, server: Protocol) -> None:
+    (cli.directory / "a.yaml").write_text("x: 1")
+    (cli.directory / "d.csv").write_text("a,b\n1,2\n")
+    server.needs = ["d.csv"]
+    assert cli("check", "a.yaml").returncode == 0
+    posts = [body for method, _, body in server.requests if method == "POST"]
+    place = str(cli.directory / "d.csv")
+    assert posts[-1]["files"][0]["data"] == {"d.csv": {"sha256": None, "bytes": 8, "in_place": place}}
+    assert not [method for method, *_ in server.requests if method == "PUT"]
+
+
+def test_a_check_of_a_file_that_is_not_what_its_name_says(cli: Cli, server: Protocol) -> None:
+    (cli.directory / "a.yaml").write_text("x: 1")
+    (cli.directory / "d.npz").write_text("no zip file")
+    server.needs = ["d.npz"]
+    said = cli("check", "a.yaml").stderr
+    assert said == cli("submit", "a.yaml").stderr and "data file d.npz: " in said
+
+
 def test_fetch_is_whole_or_not_there(cli: Cli, server: Protocol) -> None:
     server.jobs[1] = job(1, **ended())
     server.files = {"model.keras": b"k" * 1000, "tensorboard/events": b"e"}

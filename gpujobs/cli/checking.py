@@ -1,0 +1,165 @@
+"""The report of `gpujobs check` for people."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from gpujobs.cli import output
+
+SEE = "docs/check.md says what each part means, and what a fused kernel is worth."
+PARTS = {"step_gradients": "step gradients"}
+
+
+def lines(entries: Sequence[Mapping[str, Any]], left_out: int) -> Iterator[str]:
+    """Of each file; of a sweep the first job, and what differs in the others."""
+    for path, found in groupby(entries, key=lambda entry: entry["path"]):
+        members = list(found)
+        yield f"{path}: valid{f', {len(members) + left_out} jobs' if members[0].get('sweep') else ''}"
+        if members[0].get("sweep"):
+            yield f"  the first, {output.printable(members[0]['name'])}:"
+        yield from report(members[0]["report"])
+        if len(members) > 1:
+            yield from _sweep(members)
+    if left_out:
+        yield f"{left_out} more jobs were not looked at."
+    yield SEE
+
+
+def report(one: Mapping[str, Any]) -> Iterator[str]:
+    yield from _layers(one)
+    yield from _memory(one)
+    yield from _fused(one["cudnn"])
+    yield from _data(one["data"])
+    yield from _steps(one)
+    for notice in one["notices"]:
+        yield output.indented(notice)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]], flexible: int) -> Iterator[str]:
+    for line in output.table(head, rows, flexible=flexible, indent=2):
+        yield f"  {line}"
+
+
+def _shape(shape: Iterable[int | None]) -> str:
+    sizes = ["any" if size is None else str(size) for size in shape]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def _layers(one: Mapping[str, Any]) -> Iterator[str]:
+    rows = [
+        (
+            row["name"],
+            row["class"],
+            _shape(row["output_shape"][1:]),
+            row["formula"] or f"{row['parameters']:,}",
+        )
+        for row in one["layers"]
+    ]
+    yield "layers"
+    yield from _table(("NAME", "LAYER", "OUTPUT", "PARAMETERS"), rows, 3)
+    fixed = one["parameters"] - one["trainable_parameters"]
+    yield f"  {one['parameters']:,} parameters{f', {fixed:,} of them not trained' if fixed else ''}"
+
+
+def _memory(one: Mapping[str, Any]) -> Iterator[str]:
+    yield f"memory of the training: about {output.size(one['memory_estimate_bytes'])}, beside what CUDA itself takes"
+    rows = [
+        (PARTS.get(row["part"], row["part"]), output.size(row["bytes"]), row["of"]) for row in one["memory"]
+    ]
+    yield from _table(("PART", "SIZE", "WHAT"), rows, 2)
+
+
+def _fused(verdicts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not verdicts:
+        return
+    yield "cuDNN's fused kernel, on a GPU"
+    rows = [(row["layer"], row["class"], "yes" if row["eligible"] else "no", row["why"]) for row in verdicts]
+    yield from _table(
+        ("NAME", "LAYER", "USED", "WHY" if any(row["why"] for row in verdicts) else ""), rows, 3
+    )
+    cost = next((row["cost"] for row in verdicts if row["cost"]), None)
+    if cost:
+        yield output.indented(f"Where it is not used, {cost}.")
+
+
+def _data(data: Mapping[str, Any]) -> Iterator[str]:
+    yield f"data {output.printable(data['file'])}, {output.printable(data['task'])}"
+    rows = [
+        (row["array"], _shape(row["shape"]), row["dtype"], row["nan"], row["infinite"], row["looked_at"])
+        for row in data["arrays"]
+    ]
+    yield from _table(("ARRAY", "SHAPE", "TYPE", "NAN", "INFINITE", "LOOKED AT"), rows, 0)
+    for line in _details(data):
+        yield output.indented(line)
+    if data["classes"]:
+        yield output.indented(f"classes of the training part: {_classes(data['classes'])}")
+
+
+def _details(data: Mapping[str, Any]) -> Iterator[str]:
+    if data.get("features"):
+        yield f"features: {', '.join(data['features'])}; target: {', '.join(data['target'])}"
+    if "window" in data:
+        window = data["window"]
+        yield (
+            f"{data['series']:,} series with {data['gaps']:,} gaps; windows of {window['length']} rows, "
+            f"{window['horizon']} ahead, {window['stride']} apart"
+        )
+    if "lengths" in data:
+        lengths = data["lengths"]
+        yield (
+            f"{data['sequences']:,} sequences of {lengths['least']} to {lengths['most']} steps "
+            f"(median {lengths['median']:g})"
+        )
+    if data.get("left_out"):
+        yield f"{data['left_out']:,} samples have missing values and are left out"
+
+
+def _classes(found: Sequence[Mapping[str, Any]]) -> str:
+    outputs = {row["output"] for row in found}
+    return ", ".join(
+        f"{row['output'] + ' ' if len(outputs) > 1 else ''}{row['class']} ({row['samples']:,})"
+        for row in found
+    )
+
+
+def _steps(one: Mapping[str, Any]) -> Iterator[str]:
+    data = one["data"]
+    shapes = ", ".join(f"{name} {_shape(shape)}" for name, shape in data["sample_shapes"].items())
+    parts = ", ".join(f"{count:,} {name}" for name, count in data["samples"].items())
+    yield f"samples: {parts}; each {shapes}"
+    yield (
+        f"steps: {one['steps_per_epoch']:,} an epoch, batches of {one['batch_size']}; "
+        f"{one['epochs']:,} epochs"
+    )
+
+
+def _sweep(members: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield "the jobs of the sweep"
+    rows = []
+    for member in members:
+        one = member["report"]
+        rows.append(
+            (
+                member["name"],
+                f"{one['parameters']:,}",
+                output.size(one["memory_estimate_bytes"]),
+                f"{one['steps_per_epoch']:,}",
+                ", ".join(f"{_last(key)}={_written(value)}" for key, value in member["sweep"].items()),
+            )
+        )
+    yield from _table(("JOB", "PARAMETERS", "MEMORY", "STEPS", "SETS"), rows, 4)
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _written(value: object) -> str:
+    """As a job file would have it: {Name: {argument: value}}."""
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{key}: {_written(one)}" for key, one in value.items())
+        return f"{{{inner}}}"
+    return textwrap.shorten(str(value), 60, placeholder="…")

@@ -1,0 +1,82 @@
+"""The layers of a built Keras model with what the report's parts ask of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gpujobs.trainer.counting import WRAPPERS, Shape, inner_of
+
+RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """`arguments`: all of Keras's, with their values. `input_shape`, `output_shape`: without the batch; None: any
+    length. `inner`: (kind, arguments) of the layer that computes, which a wrapper has inside. `feeds`: the kinds
+    that read its output; `fed_by`: those that it reads."""
+
+    name: str
+    kind: str
+    arguments: Mapping[str, Any]
+    input_shape: Shape
+    output_shape: Shape
+    parameters: int
+    trainable: int
+    is_masked: bool
+    feeds: tuple[str, ...]
+    fed_by: tuple[str, ...]
+
+    @property
+    def inner(self) -> tuple[str, Mapping[str, Any]]:
+        return inner_of(self.arguments["layer"]) if self.kind in WRAPPERS else (self.kind, self.arguments)
+
+    @property
+    def is_recurrent(self) -> bool:
+        return self.inner[0] in RECURRENT and self.kind != "TimeDistributed"
+
+
+def links(model: Any) -> list[Link]:
+    """Of every layer but the inputs, those that are read before those that read them."""
+    layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
+    readers: dict[str, list[str]] = {}
+    for layer in layers:
+        for source in _sources(layer):
+            readers.setdefault(source.name, []).append(_core(layer))
+    return [_link(layer, tuple(readers.get(layer.name, ()))) for layer in layers]
+
+
+def _link(layer: Any, feeds: tuple[str, ...]) -> Link:
+    inputs = _tensors(layer.input)
+    output = _tensors(layer.output)[0]
+    return Link(
+        name=str(layer.name),
+        kind=type(layer).__name__,
+        arguments=layer.get_config(),
+        input_shape=tuple(inputs[0].shape[1:]),
+        output_shape=tuple(output.shape[1:]),
+        parameters=int(layer.count_params()),
+        trainable=sum(math.prod(one.shape) for one in layer.trainable_variables),
+        is_masked=getattr(inputs[0], "_keras_mask", None) is not None,
+        feeds=feeds,
+        fed_by=tuple(_core(source) for source in _sources(layer)),
+    )
+
+
+def _tensors(one_or_more: Any) -> list[Any]:
+    return list(one_or_more) if isinstance(one_or_more, list | tuple) else [one_or_more]
+
+
+def _sources(layer: Any) -> Iterator[Any]:
+    """The layers whose outputs it reads."""
+    for tensor in _tensors(layer.input):
+        operation = tensor._keras_history.operation
+        if type(operation).__name__ != "InputLayer":
+            yield operation
+
+
+def _core(layer: Any) -> str:
+    """The kind of a layer; of both directions of a recurrent one, that of the recurrent one."""
+    return type(layer.forward_layer if type(layer).__name__ == "Bidirectional" else layer).__name__

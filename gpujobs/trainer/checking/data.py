@@ -1,0 +1,151 @@
+"""A job's data as a training would read it, with a bounded look at the values of large arrays."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpujobs.jobfile.consistency import task_of_output
+from gpujobs.trainer.data import Part, Prepared, missing, partial, prepare, sources
+from gpujobs.trainer.data.memory import looking_at
+from gpujobs.trainer.data.plain import Plain
+from gpujobs.trainer.data.prepare import apply, inline, read_assembled, task_of
+from gpujobs.trainer.data.ragged import Ragged
+from gpujobs.trainer.data.raw import Arrays, place
+from gpujobs.trainer.data.rows import RaggedRows
+from gpujobs.trainer.data.windowed import Windowed
+from gpujobs.trainer.spec import Spec
+
+LOOK_BYTES = 32 << 20
+"""Of each array that is larger, only so much is looked at."""
+
+SHOWN_CLASSES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """`notices`: what a training would have said of the data in its log. `arrays`: a row of the report for each."""
+
+    prepared: Prepared
+    arrays: list[dict[str, Any]]
+    notices: list[str]
+
+
+def look(spec: Spec) -> Looked:
+    """Raises DataError, as a training would, for the files of training, validation, test and prediction."""
+    said = io.StringIO()
+    with looking_at(LOOK_BYTES), contextlib.redirect_stdout(said):
+        arrays = rows(spec, sources.read(spec, spec.jobfile["data"]["train"], task_of(spec), needs_y=True))
+        prepared = prepare(spec)
+        for entry in spec.jobfile.get("predict") or []:
+            _look_at_prediction(spec, entry, prepared)
+    return Looked(prepared, arrays, said.getvalue().splitlines())
+
+
+def _look_at_prediction(spec: Spec, entry: Mapping[str, Any], prepared: Prepared) -> None:
+    if "values" in entry and entry["values"] is not None:
+        inline(spec, entry["values"], prepared.preprocessing)
+    elif entry.get("path"):
+        assembled = read_assembled(spec, entry, prepared.preprocessing, needs_y=False)
+        apply(spec, assembled, prepared.preprocessing)
+
+
+def rows(spec: Spec, raw: Arrays) -> list[dict[str, Any]]:
+    """`array`, `shape`, `dtype`, `nan`, `infinite` and `looked_at` of each input and target of the training file."""
+    found = []
+    for name, values in [*raw.inputs.items(), *raw.targets.items()]:
+        nan, infinite = missing.count(values)
+        found.append(
+            {
+                "array": raw.called.get(name, f"array {name}").removeprefix("array ") if not raw.features
+                else f"{values.shape[1] if values.ndim > 1 else 1} columns" if name in raw.inputs
+                else raw.called.get(name, name),
+                "shape": list(values.shape),
+                "dtype": "text" if name in raw.words else str(values.dtype),
+                "nan": nan,
+                "infinite": infinite,
+                "looked_at": _looked_at(spec, raw, name, values),
+            }
+        )  # fmt: skip
+    return found
+
+
+def _looked_at(spec: Spec, raw: Arrays, name: str, values: Any) -> str:
+    if values.nbytes <= LOOK_BYTES:
+        return "all"
+    source = spec.jobfile["data"]["train"]
+    member = raw.called.get(name, f"array {name}").removeprefix("array ") + ".npy"
+    path = str(source.get("path") or "")
+    part = f"{LOOK_BYTES >> 20} MiB of {values.nbytes >> 20}"
+    if path.lower().endswith(".npz") and partial.is_compressed(place(spec, path), member):
+        return f"the first {part}"
+    return f"{part}, evenly spread"
+
+
+def described(spec: Spec, prepared: Prepared) -> dict[str, Any]:
+    """What the samples are: how many for each part, their shape, windows, gaps, lengths."""
+    train = prepared.train
+    found: dict[str, Any] = {
+        "file": train.file,
+        "task": prepared.preprocessing.task,
+        "samples": {name: len(part.samples) for name, part in prepared.parts.items()},
+        "sample_shapes": {name: list(rows.row_shape) for name, rows in train.samples.inputs.items()},
+    }
+    raw = train.assembled.raw
+    if raw.features:
+        found["features"] = list(raw.features)
+        found["target"] = list(raw.target_names)
+    return found | dict(_of_kind(train))
+
+
+def _of_kind(train: Part) -> Iterator[tuple[str, Any]]:
+    assembled = train.assembled
+    if isinstance(assembled, Windowed):
+        yield "series", len(assembled.series)
+        yield "gaps", len(assembled.segments) - len(assembled.series)
+        yield "window", dict(assembled.window)
+    elif isinstance(assembled, Ragged):
+        lengths = np.asarray(assembled.raw.lengths)
+        yield "sequences", len(lengths)
+        median = float(np.median(lengths))
+        yield "lengths", {"least": int(lengths.min()), "median": median, "most": int(lengths.max())}
+    elif isinstance(assembled, Plain):
+        yield "left_out", assembled.samples.count - _kept(assembled)
+
+
+def _kept(assembled: Plain) -> int:
+    """Samples that have no value missing, in whichever part."""
+    raw = assembled.raw
+    arrays = [*raw.inputs.values(), *raw.targets.values()]
+    if all(values.nbytes > LOOK_BYTES or values.dtype.kind != "f" for values in arrays):
+        return assembled.samples.count
+    gaps: Any = np.zeros(assembled.samples.count, bool)
+    for values in arrays:
+        if values.nbytes <= LOOK_BYTES:
+            gaps |= missing.rows_with(values)
+    return int((~gaps).sum())
+
+
+def class_counts(spec: Spec, prepared: Prepared, units: Mapping[str, int]) -> list[dict[str, Any]]:
+    """`output`, `class` and `samples` of the training part for each class; labelled steps count each.
+    `units`: of the outputs, by name."""
+    found = []
+    samples = prepared.train.samples
+    for name in samples.targets:
+        if task_of_output(spec.jobfile, name) not in ("classification", "labelling"):
+            continue
+        rows = samples.targets[name]
+        labels = np.asarray(rows.values if isinstance(rows, RaggedRows) else samples.target(name))
+        known = prepared.preprocessing.classes.get(name)
+        if labels.ndim > 1 and labels.shape[-1] == units.get(name):
+            labels = labels.argmax(axis=-1)
+        numbers, counts = np.unique(labels, return_counts=True)
+        for number, count in list(zip(numbers.tolist(), counts.tolist(), strict=True))[:SHOWN_CLASSES]:
+            called = known.names[int(number)] if known is not None else int(number)
+            found.append({"output": name, "class": str(called), "samples": count})
+    return found

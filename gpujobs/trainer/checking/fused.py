@@ -1,0 +1,68 @@
+"""Whether cuDNN's fused kernel will compute a recurrent layer, by the conditions that Keras looks at.
+
+Source: `cudnn_ok` and `lstm`, `gru` in keras/src/backend/{tensorflow,jax}/rnn.py, and `inner_loop` of the layers.
+Whether there is a GPU is another matter: on a CPU slot no layer is fused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gpujobs.backends import JAX
+from gpujobs.trainer.checking.chain import Link
+
+FUSED = ("LSTM", "GRU")
+EXPECTED: dict[str, Any] = {
+    "activation": "tanh",
+    "recurrent_activation": "sigmoid",
+    "recurrent_dropout": 0,
+    "unroll": False,
+    "use_bias": True,
+}
+LOST = "its steps run one after another, several kernels each, instead of one fused kernel for the sequence"
+
+
+def verdicts(links: Iterable[Link], backend: str) -> list[dict[str, Any]]:
+    """Of each recurrent layer: `layer`, `class`, `eligible`, `why` (what prevents it, or on what it depends) and
+    `cost`, what is lost without it."""
+    found = []
+    for link in links:
+        if link.is_recurrent:
+            kind, arguments = link.inner
+            wrong = reasons(kind, arguments, is_masked=link.is_masked, backend=backend)
+            found.append(
+                {
+                    "layer": link.name,
+                    "class": kind,
+                    "eligible": not wrong,
+                    "why": "; ".join(wrong) or _condition(link),
+                    "cost": LOST if wrong else "",
+                }
+            )
+    return found
+
+
+def reasons(kind: str, arguments: Mapping[str, Any], *, is_masked: bool, backend: str) -> list[str]:
+    """What prevents it: none, where it is used. Arguments that are left out have Keras's defaults."""
+    if kind not in FUSED:
+        return [f"Keras has no fused kernel for {kind}"]
+    expected = {**EXPECTED, "reset_after": True} if kind == "GRU" else EXPECTED
+    wrong = [
+        f"{name} is {_written(arguments[name])}"
+        for name, value in expected.items()
+        if arguments.get(name, value) != value
+    ]
+    if arguments.get("use_cudnn", "auto") is False:
+        wrong.append("use_cudnn is false")
+    if backend == JAX and is_masked:
+        wrong.append("its input is masked, which JAX's fused kernels do not support")
+    return wrong
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _condition(link: Link) -> str:
+    return "as long as every mask is strictly right-padded" if link.is_masked else ""

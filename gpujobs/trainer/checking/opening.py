@@ -1,0 +1,32 @@
+"""The data files of a check, which lie wherever the asker says: each is opened once, and must be a regular file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from gpujobs.trainer.failures import DataError
+from gpujobs.trainer.spec import Spec
+
+
+@contextmanager
+def opened(spec: Spec) -> Iterator[Spec]:
+    """The spec with names of open descriptors as its paths. Raises DataError: a pipe would keep the reader waiting."""
+    descriptors: list[int] = []
+    data = {}
+    try:
+        for name, entry in spec.data.items():
+            try:
+                descriptors.append(os.open(entry["path"], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+            except OSError as error:
+                raise DataError(f"{name}: cannot be read: {error.strerror}") from error
+            if not stat.S_ISREG(os.fstat(descriptors[-1]).st_mode):
+                raise DataError(f"{name}: is not a regular file")
+            data[name] = {**entry, "path": f"/proc/self/fd/{descriptors[-1]}"}
+        yield replace(spec, data=data)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)

@@ -1,0 +1,126 @@
+"""The whole report of a job, as `gpujobs check --json` prints it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from gpujobs.backends import backend_of
+from gpujobs.jobfile.consistency import is_stateful
+from gpujobs.trainer import building, train
+from gpujobs.trainer.checking import data, fused, layers, memory
+from gpujobs.trainer.checking.chain import links
+from gpujobs.trainer.checking.opening import opened
+from gpujobs.trainer.checking.optimizers import slots_of
+from gpujobs.trainer.data.rows import RaggedRows
+from gpujobs.trainer.failures import TrainerError
+from gpujobs.trainer.fitting import Sets
+from gpujobs.trainer.spec import Spec
+
+OF_WHAT = {
+    "weights": "the parameters, 4 bytes each",
+    "gradients": "one for each trained parameter",
+    "optimizer": "{slots} for each trained parameter",
+    "activations": "kept from the forward pass for the backward one",
+    "step_gradients": "of the weights, by steps that wait to be added up",
+    "batch": "inputs, targets and weights of one step",
+    "other": "metrics, counters and constants",
+}
+
+
+def report(spec: Spec, *, values: bool = True) -> dict[str, Any]:
+    """Raises TrainerError where the job could not be trained.
+
+    `values=False`: the weights get none, which takes long for a large model. Keras cannot compute afterwards, so this
+    is for a process that ends with the report.
+    """
+    with scratch(spec) as spec, opened(spec) as spec:
+        return _report(spec, values=values)
+
+
+@contextmanager
+def scratch(spec: Spec) -> Iterator[Spec]:
+    """The spec with a directory for what does not fit into the memory."""
+    directory = Path(tempfile.mkdtemp(prefix="gpujobs-check-"))
+    try:
+        (directory / "work").mkdir()
+        yield replace(spec, job_dir=directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _report(spec: Spec, *, values: bool) -> dict[str, Any]:
+    training = spec.jobfile["training"]
+    looked = data.look(spec)
+    prepared = looked.prepared
+    keras.config.set_dtype_policy(training.get("precision") or "float32")
+    optimizer = building.optimizer_of(training)
+    model = _model(spec, train.shapes(prepared.train), values=values)
+    building.compile_model(model, spec.jobfile, optimizer, masked=train.is_masked(prepared))
+    sets = train.sets_of(spec, prepared, model)
+    batch_size = int(training["batch_size"])
+    found = links(model)
+    slots = slots_of(optimizer)
+    parts = memory.estimate(
+        found,
+        slots=slots,
+        batch_size=batch_size if is_stateful(spec.jobfile) else min(batch_size, len(sets.train)),
+        timesteps=_timesteps(sets),
+        batch_bytes=_batch_bytes(sets, batch_size),
+        half=training.get("precision", "float32") != "float32",
+    )
+    units = {name: int(shape[-1] or 1) for name, shape in train.outputs_by_name(spec, model).items()}
+    return {
+        "layers": layers.rows(found),
+        "parameters": int(model.count_params()),
+        "trainable_parameters": sum(link.trainable for link in found),
+        "memory_estimate_bytes": parts.total,
+        "memory": [
+            {"part": name, "bytes": size, "of": OF_WHAT[name].format(slots=slots)}
+            for name, size in asdict(parts).items()
+        ],
+        "cudnn": fused.verdicts(found, backend_of(spec.jobfile)),
+        "data": {**data.described(spec, prepared), "arrays": looked.arrays,
+                 "classes": data.class_counts(spec, prepared, units)},
+        "batch_size": batch_size,
+        "steps_per_epoch": _steps(sets, batch_size),
+        "epochs": int(training["epochs"]),
+        "notices": looked.notices,
+    }  # fmt: skip
+
+
+def _model(spec: Spec, shapes: building.Shapes, *, values: bool) -> Any:
+    """Without values, in a scope of Keras that is not left: there it would make them. A layer that needs some at
+    once, such as the states of a stateful one, is refused in it, so what is refused is tried with values too."""
+    if not values and not is_stateful(spec.jobfile):
+        scope = keras.StatelessScope()
+        scope.__enter__()
+        try:
+            return building.untrained(spec.jobfile, shapes)
+        except (TrainerError, ValueError):
+            scope.__exit__(None, None, None)
+    return building.untrained(spec.jobfile, shapes)
+
+
+def _steps(sets: Sets, batch_size: int) -> int:
+    return sets.strips.batches if sets.strips is not None else -(-len(sets.train) // batch_size)
+
+
+def _timesteps(sets: Sets) -> int:
+    """Of the longest sequence, to which every batch is padded; 1 where all have the length that the model says."""
+    ragged = [rows for rows in sets.train.inputs.values() if isinstance(rows, RaggedRows)]
+    return max((int(rows.lengths.max()) for rows in ragged), default=1)
+
+
+def _batch_bytes(sets: Sets, batch_size: int) -> int:
+    first = np.arange(min(batch_size, len(sets.train)))
+    leaves: Sequence[Any] = keras.tree.flatten(sets.train.batch(first))
+    return sum(int(np.asarray(one).nbytes) for one in leaves if one is not None)

@@ -1,0 +1,152 @@
+"""How many parameters a layer has, by the textbook's formula: from its arguments and the shape of its input.
+
+Without Keras; tests/integration/trainer/test_counting.py proves it equal to Keras's own count.
+Sources: LSTM, Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000, four gates; GRU, Cho et al.
+2014, three; `reset_after`, the form of cuDNN, has a second bias. ConvLSTM: Shi et al. 2015, eq. 3, without peepholes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Shape = tuple[int | None, ...]
+"""(batch, ...), as Keras gives it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """`text`: the product with its numbers. `count`: what it comes to."""
+
+    text: str
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.text} = {self.count:,}"
+
+    def twice(self) -> Formula:
+        return Formula(f"2 × {self.text}", 2 * self.count)
+
+
+def formula(kind: str, arguments: Mapping[str, Any], shape: Shape) -> Formula | None:
+    """Of a layer of Keras's class `kind`; None for one without parameters, or without a formula here.
+
+    `arguments`: as a job file or Keras's `get_config` has them; those left out have Keras's defaults. `shape`: of
+    its input, (batch, ...).
+    """
+    if kind in WRAPPERS:
+        return _wrapped(kind, arguments["layer"], shape)
+    found = _FORMULAS.get(kind)
+    return None if found is None else found(arguments, shape)
+
+
+def inner_of(layer: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """(kind, arguments) of the layer in a wrapper: as a job file writes it, {Name: arguments}, or as Keras does."""
+    if "class_name" in layer:
+        return str(layer["class_name"]), dict(layer["config"])
+    ((kind, arguments),) = layer.items()
+    return str(kind), dict(arguments or {})
+
+
+WRAPPERS = ("Bidirectional", "TimeDistributed")
+
+
+def _wrapped(kind: str, layer: Mapping[str, Any], shape: Shape) -> Formula | None:
+    if kind == "TimeDistributed":  # the same weights at each step
+        return formula(*inner_of(layer), (shape[0], *shape[2:]))
+    inner = formula(*inner_of(layer), shape)
+    return None if inner is None else inner.twice()
+
+
+def _width(shape: Shape) -> int:
+    return int(shape[-1] or 0)
+
+
+def _gated(gates: int) -> Callable[[Mapping[str, Any], Shape], Formula]:
+    """Of `gates` gates, each with a kernel, a recurrent kernel and its biases."""
+
+    def found(arguments: Mapping[str, Any], shape: Shape) -> Formula:
+        inputs, units = _width(shape), int(arguments["units"])
+        biases = 0
+        if arguments.get("use_bias", True):
+            biases = 2 if gates == 3 and arguments.get("reset_after", True) else 1
+        text = f"{units} × ({inputs} + {units}{f' + {biases}' if biases else ''})"
+        return Formula(
+            f"{gates} × {text}" if gates > 1 else text,
+            gates * units * (inputs + units + biases),
+        )
+
+    return found
+
+
+def _dense(arguments: Mapping[str, Any], shape: Shape) -> Formula:
+    inputs, units = _width(shape), int(arguments["units"])
+    if not arguments.get("use_bias", True):
+        return Formula(f"{inputs} × {units}", inputs * units)
+    return Formula(f"({inputs} + 1) × {units}", (inputs + 1) * units)
+
+
+def _embedding(arguments: Mapping[str, Any], shape: Shape) -> Formula:
+    ids, width = int(arguments["input_dim"]), int(arguments["output_dim"])
+    return Formula(f"{ids} × {width}", ids * width)
+
+
+def _conv(dimensions: int) -> Callable[[Mapping[str, Any], Shape], Formula]:
+    def found(arguments: Mapping[str, Any], shape: Shape) -> Formula:
+        filters, size = int(arguments["filters"]), _kernel(arguments, dimensions)
+        inputs = _width(shape) // int(arguments.get("groups") or 1)
+        bias = bool(arguments.get("use_bias", True))
+        text = f"{size} × {inputs}"
+        return Formula(
+            f"({text} + 1) × {filters}" if bias else f"{text} × {filters}", (size * inputs + bias) * filters
+        )
+
+    return found
+
+
+def _conv_lstm(dimensions: int) -> Callable[[Mapping[str, Any], Shape], Formula]:
+    """Four gates, each with a kernel over the input, one over the state, and a bias."""
+
+    def found(arguments: Mapping[str, Any], shape: Shape) -> Formula:
+        filters, size, inputs = int(arguments["filters"]), _kernel(arguments, dimensions), _width(shape)
+        bias = bool(arguments.get("use_bias", True))
+        return Formula(
+            f"4 × {filters} × ({size} × ({inputs} + {filters}){' + 1' if bias else ''})",
+            4 * filters * (size * (inputs + filters) + bias),
+        )
+
+    return found
+
+
+def _kernel(arguments: Mapping[str, Any], dimensions: int) -> int:
+    """The cells of a kernel, whose size is a number or one for each dimension."""
+    size = arguments["kernel_size"]
+    return size**dimensions if isinstance(size, int) else math.prod(size)
+
+
+def _normalization(fixed: int) -> Callable[[Mapping[str, Any], Shape], Formula | None]:
+    """A vector each for center and scale, and `fixed` more: moving averages, which are not trained."""
+
+    def found(arguments: Mapping[str, Any], shape: Shape) -> Formula | None:
+        axis = arguments.get("axis", -1)
+        if axis not in (-1, len(shape) - 1, [-1], [len(shape) - 1]):
+            return None
+        count = fixed + sum(bool(arguments.get(name, True)) for name in ("center", "scale"))
+        return Formula(f"{count} × {_width(shape)}", count * _width(shape)) if count else None
+
+    return found
+
+
+_FORMULAS: dict[str, Callable[[Mapping[str, Any], Shape], Formula | None]] = {
+    "LSTM": _gated(4),
+    "GRU": _gated(3),
+    "SimpleRNN": _gated(1),
+    "Dense": _dense,
+    "Embedding": _embedding,
+    **{f"Conv{n}D": _conv(n) for n in (1, 2, 3)},
+    **{f"ConvLSTM{n}D": _conv_lstm(n) for n in (1, 2, 3)},
+    "LayerNormalization": _normalization(0),
+    "BatchNormalization": _normalization(2),
+}
