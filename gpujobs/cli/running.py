@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -32,6 +33,30 @@ def run_jobs(submit: Submit, *, cpu_slots: int | None = None, report: Report | N
         _run_embedded(submit, cpu_slots, report)
     else:
         _run_shared(client, submit, report)
+
+
+@contextmanager
+def some_daemon(what: str) -> Iterator[Client]:
+    """A client of the daemon that runs, or of one of our own for this `what`."""
+    try:
+        client = app.client()
+    except DaemonUnreachableError:
+        with _own_daemon(what, None) as client:
+            yield client
+    else:
+        yield client
+
+
+@contextmanager
+def _own_daemon(what: str, cpu_slots: int | None) -> Iterator[Client]:
+    from gpujobs.cli.embedded import embedded_daemon
+    from gpujobs.config import resolve
+
+    flags = {**app.flags(), "cpu_slots": cpu_slots}
+    settings = resolve(flags, mode="embedded")
+    click.echo(f"no daemon is running: starting one for this {what}", err=True)
+    with embedded_daemon(flags, settings.socket) as client:
+        yield client
 
 
 def _run(
@@ -64,14 +89,8 @@ def _run_shared(client: Client, submit: Submit, report: Report | None) -> None:
 
 
 def _run_embedded(submit: Submit, cpu_slots: int | None, report: Report | None) -> None:
-    from gpujobs.cli.embedded import embedded_daemon
-    from gpujobs.config import resolve
-
-    flags = {**app.flags(), "cpu_slots": cpu_slots}
-    settings = resolve(flags, mode="embedded")
-    click.echo("no daemon is running: starting one for this run", err=True)
     ids: list[int] = []
-    with embedded_daemon(flags, settings.socket) as client:
+    with _own_daemon("run", cpu_slots) as client:
         try:
             _run(client, submit, report, ids, needs_driver=True)
         except DriverError:

@@ -75,6 +75,15 @@ def test_the_embedded_daemon_is_gone(results: Path, home: Path) -> None:
     eventually(lambda: not processes_of(home), 15, lambda: str(processes_of(home)))
 
 
+def test_check_starts_a_daemon_too(home: Path, ran: object) -> None:
+    done = subprocess.run(
+        [*COMMAND, "check", str(ROOT / "jobs/tutorial.yaml")],
+        env=environment(home), cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0 and "66,560" in done.stdout, done.stdout + done.stderr
+    eventually(lambda: not processes_of(home), 15, lambda: str(processes_of(home)))
+
+
 def test_the_model_loads_in_plain_keras_and_predicts_the_same(results: Path, tmp_path: Path) -> None:
     arguments = [results / "model.keras", ROOT / "jobs/data/tutorial.npz", tmp_path / "predicted.npy"]
     subprocess.run(

@@ -6,6 +6,7 @@ import click
 
 from gpujobs.cli import app, checking, output
 from gpujobs.cli.commands.submit import overrides
+from gpujobs.cli.running import some_daemon
 from gpujobs.client.submission import read_job_files
 
 
@@ -16,7 +17,8 @@ from gpujobs.client.submission import read_job_files
 def command(files: tuple[str, ...], sets: tuple[str, ...], as_json: bool) -> None:
     values = overrides(sets)
     submission = read_job_files(files, is_look=True)
-    answer = submission.send(app.client(), "/v1/check", {"set": values, "options": {}})
+    with some_daemon("check") as client:
+        answer = submission.send(client, "/v1/check", {"set": values, "options": {}})
     if as_json:
         output.print_json(answer["files"])
         return
