@@ -2,47 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpujobs.trainer.data import missing, splits
+from gpujobs.trainer.data import missing
 from gpujobs.trainer.data.memory import allocate, pieces, row_bytes
 from gpujobs.trainer.data.raw import Arrays
 from gpujobs.trainer.data.rows import ArrayRows, Mapped, Rows
+from gpujobs.trainer.data.sampled import Sampled
 from gpujobs.trainer.data.samples import Samples
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
-    """`samples` before scaling, with their values as the file has them."""
+class Plain(Sampled):
+    """Samples of one length, a row of every array each."""
 
-    raw: Arrays
-    samples: Samples
+    def of_samples(self, values: Any) -> Any:
+        return values
 
-    def split(self, settings: Mapping[str, Any], labels: Any) -> dict[str, Plain]:
-        chosen = self.samples.at(np.arange(len(self.samples)))
-        groups = None if self.raw.group is None else self.raw.group.codes[chosen]
-        times = None if self.raw.time is None else self.raw.time[chosen]
-        parts = splits.split(settings, len(self.samples), labels=labels, groups=groups, times=times)
-        return {name: replace(self, samples=self.samples.only(numbers)) for name, numbers in parts.items()}
-
-    def first(self, count: int) -> tuple[Plain, Plain]:
-        """The first `count` samples, and the rest."""
-        everything = np.arange(len(self.samples))
-        one, two = self.samples.only(everything[:count]), self.samples.only(everything[count:])
-        return replace(self, samples=one), replace(self, samples=two)
-
-    def x_pieces(self, name: str) -> Callable[[], Iterable[Any]]:
-        return self._pieces(self.samples.inputs[name])
-
-    def y_pieces(self, name: str) -> Callable[[], Iterable[Any]]:
-        return self._pieces(self.samples.targets[name])
-
-    def _pieces(self, rows: Any) -> Callable[[], Iterable[Any]]:
+    def read_in_pieces(self, rows: Any) -> Callable[[], Iterable[Any]]:
         def found() -> Iterable[Any]:
             for some in pieces(0, len(self.samples), row_bytes(rows.values)):
                 taken = rows.take(self.samples.at(np.arange(some.start, some.stop)))

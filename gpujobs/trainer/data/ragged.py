@@ -3,49 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gpujobs.trainer.data import missing, splits
+from gpujobs.trainer.data import missing
 from gpujobs.trainer.data.heads import Head
 from gpujobs.trainer.data.memory import pieces, row_bytes
 from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, Coded
 from gpujobs.trainer.data.rows import ArrayRows, Mapped, RaggedRows, Rows, StepWeights
+from gpujobs.trainer.data.sampled import Sampled
 from gpujobs.trainer.data.samples import Samples
 from gpujobs.trainer.data.windows import columns
 from gpujobs.trainer.failures import DataError
 
 
 @dataclass(frozen=True, slots=True)
-class Ragged:
-    """`begins`: the first step of each sequence in the concatenated arrays of `samples`."""
+class Ragged(Sampled):
+    """Sequences of different length. `begins`: the first step of each in the arrays of `samples`, in which
+    they follow each other."""
 
-    raw: Arrays
-    samples: Samples
     begins: Any
 
-    def split(self, settings: Mapping[str, Any], labels: Any) -> dict[str, Ragged]:
-        chosen = self.samples.at(np.arange(len(self.samples)))
-        groups = None if self.raw.group is None else _first(self.raw.group.codes, self.begins)[chosen]
-        times = None if self.raw.time is None else _first(self.raw.time, self.begins)[chosen]
-        parts = splits.split(settings, len(self.samples), labels=labels, groups=groups, times=times)
-        return {name: replace(self, samples=self.samples.only(numbers)) for name, numbers in parts.items()}
+    def of_samples(self, values: Any) -> Any:
+        return _first(values, self.begins)
 
-    def first(self, count: int) -> tuple[Ragged, Ragged]:
-        """The first `count` sequences, and the rest."""
-        everything = np.arange(len(self.samples))
-        one, two = self.samples.only(everything[:count]), self.samples.only(everything[count:])
-        return replace(self, samples=one), replace(self, samples=two)
-
-    def x_pieces(self, name: str) -> Callable[[], Iterable[Any]]:
-        return self._pieces(self.samples.inputs[name])
-
-    def y_pieces(self, name: str) -> Callable[[], Iterable[Any]]:
-        return self._pieces(self.samples.targets[name])
-
-    def _pieces(self, rows: Any) -> Callable[[], Iterable[Any]]:
+    def read_in_pieces(self, rows: Any) -> Callable[[], Iterable[Any]]:
         values = rows.values
         width = row_bytes(values)
         if isinstance(rows, RaggedRows):
