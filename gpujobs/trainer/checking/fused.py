@@ -30,6 +30,7 @@ def verdicts(links: Iterable[Link], backend: str) -> list[dict[str, Any]]:
     for link in links:
         if link.is_recurrent:
             kind, arguments = link.inner
+            arguments = {**arguments, "use_cudnn": link.use_cudnn}
             wrong = reasons(kind, arguments, is_masked=link.is_masked, backend=backend)
             found.append(
                 {

@@ -52,6 +52,7 @@ def group_of(jobs: list[dict[str, Any]]) -> dict[str, Any]:
     more = {"jobs": len(jobs), "counts": counts, "progress": 0.5, "reason": "", "message": ""}
     return {"id": jobs[0]["group_id"], "name": jobs[0]["group"], **first, **more}
 
+
 REPORT = {
     "layers": [
         {
