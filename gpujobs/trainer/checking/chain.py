@@ -14,9 +14,9 @@ RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """`arguments`: all that Keras's `get_config` has, with their values; `use_cudnn` is not among them. `input_shape`, `output_shape`: without the batch; None: any
-    length. `inner`: (kind, arguments) of the layer that computes, which a wrapper has inside. `feeds`: the kinds
-    that read its output; `fed_by`: those that it reads."""
+    """`arguments`: all that Keras's `get_config` has, with their values; `use_cudnn` is not among them.
+    `input_shape`, `output_shape`: without the batch; None: any length. `inner`: (kind, arguments) of the layer that
+    computes, which a wrapper has inside. `feeds`: the kinds that read its output; `fed_by`: those that it reads."""
 
     name: str
     kind: str
