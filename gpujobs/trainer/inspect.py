@@ -10,6 +10,7 @@ import socket
 import time
 from typing import Any
 
+from gpujobs.errors import UsageError
 from gpujobs.trainer import checking, child, process, title
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.failures import describe
@@ -67,4 +68,4 @@ def answer_as_user(request: dict[str, Any], writer: int) -> None:
 
 
 def _error(message: str) -> bytes:
-    return json.dumps({"error": {"code": "invalid_job_file", "message": message}}).encode()
+    return json.dumps({"error": {"code": UsageError.code, "message": message}}).encode()
