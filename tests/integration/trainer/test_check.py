@@ -117,7 +117,10 @@ def test_sequences_of_different_length(launcher: Launched) -> None:
     assert found["data"]["lengths"] == {"least": 3, "median": 4.0, "most": 9}
     assert found["layers"][0]["formula"] == "20 × 4 = 80"
     assert found["layers"][0]["output_shape"] == [None, None, 4]
-    assert found["cudnn"][0]["why"] == "as long as every mask is strictly right-padded"
+    assert (found["cudnn"][0]["eligible"], found["cudnn"][0]["why"]) == (
+        True,
+        "",
+    )  # the padding is on the right
     # Memory is that of the longest: 3 samples of 9 steps, at least the 7 tensors of 6 units of each.
     assert part(found, "activations") + part(found, "step_gradients") > 3 * 9 * 7 * 6 * 4
 
@@ -184,6 +187,19 @@ def test_jax_fuses_no_layer_with_a_mask(launcher: Launched) -> None:
     assert report(launcher, text, {"d.npz": NUMBERS})["cudnn"][0]["eligible"] is True
     text = text.replace("loss: mse", "loss: mse, backend: jax")
     assert "mask" in report(launcher, text, {"d.npz": NUMBERS})["cudnn"][0]["why"]
+
+
+def test_masks_that_are_not_right_padded(launcher: Launched) -> None:
+    x = X.copy()
+    x[0, 4:] = x[1, 2] = x[2, :3] = x[3] = -9  # on the right, in the middle, on the left, and nothing else
+    text = job("Masking: {mask_value: -9}", "LSTM: {units: 2}", "Dense: {units: 1}")
+    (verdict,) = report(launcher, text, {"d.npz": {**NUMBERS, "x": x}})["cudnn"]
+    assert verdict["why"] == "fails: the masks of 3 samples are not right-padded; set use_cudnn: false"
+    layer = "LSTM: {units: 2, use_cudnn: false}"
+    (verdict,) = report(launcher, text.replace("LSTM: {units: 2}", layer), {"d.npz": {**NUMBERS, "x": x}})[
+        "cudnn"
+    ]
+    assert verdict["why"] == "use_cudnn is false"
 
 
 # Data
