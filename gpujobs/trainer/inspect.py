@@ -10,12 +10,16 @@ import socket
 import time
 from typing import Any
 
+from gpujobs.errors import LaunchError, UsageError
 from gpujobs.trainer import checking, child, process, title
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.failures import describe
 from gpujobs.trainer.spec import parse
 
 DEADLINE_SECONDS = 60.0
+TOO_LATE = f"the check did not end within {DEADLINE_SECONDS:g} seconds, or crashed"
+"""Says nothing against the job, which may be submitted."""
+
 ANSWER_MAX_BYTES = 4 << 20
 
 
@@ -26,7 +30,7 @@ def answer(request: dict[str, Any], connection: int) -> None:
     if pid == 0:
         answer_as_user(request, writer)
     os.close(writer)
-    reply = read_answer(reader) or _error("the check did not end within 60 seconds, or crashed")
+    reply = read_answer(reader) or _error(LaunchError.code, TOO_LATE)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     with socket.socket(fileno=connection) as asker:
@@ -60,11 +64,11 @@ def answer_as_user(request: dict[str, Any], writer: int) -> None:
         writer = child.MESSAGES_FD
         reply = json.dumps({"result": checking.report(spec, values=False)}).encode()
     except BaseException as error:  # noqa: BLE001 - this process must never return into the launcher's code
-        reply = _error(describe(error))
+        reply = _error(UsageError.code, describe(error))
     while reply:
         reply = reply[os.write(writer, reply) :]
     os._exit(0)
 
 
-def _error(message: str) -> bytes:
-    return json.dumps({"error": {"code": "invalid_job_file", "message": message}}).encode()
+def _error(code: str, message: str) -> bytes:
+    return json.dumps({"error": {"code": code, "message": message}}).encode()

@@ -28,7 +28,7 @@ from gpujobs.store.records import DataReference, NewJob
 from gpujobs.store.store import Store
 
 from .conftest import running
-from .harness import ENDLESS, RunningDaemon, eventually, short_directory, write_job
+from .harness import ENDLESS, ROOT, RunningDaemon, eventually, short_directory, write_job
 from .people import Person, as_person, body_for, cli_as, known_jobs, request_as, submit_as
 
 TRIES = 1000
@@ -676,3 +676,18 @@ def test_a_hundred_thousand_jobs_starve_nobody(flooded: RunningDaemon, alice: Pe
     assert json.loads(done.stdout)[0]["name"] == "hers"
     ended = flooded.until(job, "COMPLETED", seconds=200)
     assert ended["user"] == alice.name
+
+
+def test_a_check_reads_with_the_rights_of_who_asks(daemon: RunningDaemon, alice: Person, bob: Person) -> None:
+    """It looks at files where they lie: at alice's for alice, and not for bob."""
+    secret = alice.home / "secret.npz"
+    secret.write_bytes((ROOT / "jobs/data/tutorial.npz").read_bytes())
+    os.chown(secret, alice.uid, alice.gid)
+    secret.chmod(0o600)
+    entry = {"sha256": None, "bytes": secret.stat().st_size, "in_place": str(secret)}
+    text = write_job(daemon.root, "look").read_text()
+    body = {"files": [{"path": "look.yaml", "text": text, "data": {"tutorial.npz": entry}}]}
+    status, said = request_as(bob, daemon, "POST", "/v1/check", body)
+    assert status == 400 and "tutorial.npz: cannot be read: Permission denied" in said
+    status, said = request_as(alice, daemon, "POST", "/v1/check", body)
+    assert status == 200 and json.loads(said)["files"][0]["report"]["steps_per_epoch"] == 1

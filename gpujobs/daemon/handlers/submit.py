@@ -136,11 +136,13 @@ async def _estimate(daemon: Daemon, caller: Caller, prepared: list[Prepared]) ->
 
 
 async def _inspect(daemon: Daemon, caller: Caller, job: Prepared) -> dict[str, Any]:
+    """Raises JobFileError where the job could not be trained."""
     spec = daemon.specs.inspection(caller.uid, caller.gid, dict(job.resolved.resolved), job.data)
-    answer: dict[str, Any] = await daemon.link.call(daemon.node_name, "inspect", task="check", spec=spec)
-    if "error" in answer:
-        raise JobFileError([Problem(job.file.path, None, str(answer["error"]["message"]))])
-    return answer.get("result", answer)  # type: ignore[no-any-return]
+    try:
+        report: dict[str, Any] = await daemon.link.call(daemon.node_name, "inspect", task="check", spec=spec)
+    except UsageError as error:
+        raise JobFileError([Problem(job.file.path, None, error.message)]) from None
+    return report
 
 
 def _created(daemon: Daemon, caller: Caller, jobs: list[Job]) -> web.Response:

@@ -14,9 +14,9 @@ RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """`arguments`: all of Keras's, with their values. `input_shape`, `output_shape`: without the batch; None: any
-    length. `inner`: (kind, arguments) of the layer that computes, which a wrapper has inside. `feeds`: the kinds
-    that read its output; `fed_by`: those that it reads."""
+    """`arguments`: all that Keras's `get_config` has, with their values; `use_cudnn` is not among them.
+    `input_shape`, `output_shape`: without the batch; None: any length. `inner`: (kind, arguments) of the layer that
+    computes, which a wrapper has inside. `feeds`: the kinds that read its output; `fed_by`: those that it reads."""
 
     name: str
     kind: str
@@ -26,6 +26,7 @@ class Link:
     parameters: int
     trainable: int
     is_masked: bool
+    use_cudnn: Any
     feeds: tuple[str, ...]
     fed_by: tuple[str, ...]
 
@@ -60,6 +61,7 @@ def _link(layer: Any, feeds: tuple[str, ...]) -> Link:
         parameters=int(layer.count_params()),
         trainable=sum(math.prod(one.shape) for one in layer.trainable_variables),
         is_masked=getattr(inputs[0], "_keras_mask", None) is not None,
+        use_cudnn=getattr(_inner(layer), "use_cudnn", "auto"),
         feeds=feeds,
         fed_by=tuple(_core(source) for source in _sources(layer)),
     )
@@ -79,4 +81,8 @@ def _sources(layer: Any) -> Iterator[Any]:
 
 def _core(layer: Any) -> str:
     """The kind of a layer; of both directions of a recurrent one, that of the recurrent one."""
-    return type(layer.forward_layer if type(layer).__name__ == "Bidirectional" else layer).__name__
+    return type(_inner(layer)).__name__
+
+
+def _inner(layer: Any) -> Any:
+    return layer.forward_layer if type(layer).__name__ == "Bidirectional" else layer

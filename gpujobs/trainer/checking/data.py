@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from gpujobs.jobfile.consistency import task_of_output
-from gpujobs.trainer.data import Part, Prepared, missing, partial, prepare, sources
+from gpujobs.trainer.data import Part, Prepared, missing, partial, prepare
 from gpujobs.trainer.data.memory import looking_at
 from gpujobs.trainer.data.plain import Plain
-from gpujobs.trainer.data.prepare import apply, inline, read_assembled, task_of
+from gpujobs.trainer.data.prepare import apply, inline, read_assembled, read_training
 from gpujobs.trainer.data.ragged import Ragged
 from gpujobs.trainer.data.raw import Arrays, place
 from gpujobs.trainer.data.rows import RaggedRows
@@ -40,8 +40,9 @@ def look(spec: Spec) -> Looked:
     """Raises DataError, as a training would, for the files of training, validation, test and prediction."""
     said = io.StringIO()
     with looking_at(LOOK_BYTES), contextlib.redirect_stdout(said):
-        arrays = rows(spec, sources.read(spec, spec.jobfile["data"]["train"], task_of(spec), needs_y=True))
-        prepared = prepare(spec)
+        raw = read_training(spec)
+        arrays = rows(spec, raw)  # before missing values are filled
+        prepared = prepare(spec, raw)
         for entry in spec.jobfile.get("predict") or []:
             _look_at_prediction(spec, entry, prepared)
     return Looked(prepared, arrays, said.getvalue().splitlines())

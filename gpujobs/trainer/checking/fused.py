@@ -23,20 +23,21 @@ EXPECTED: dict[str, Any] = {
 LOST = "its steps run one after another, several kernels each, instead of one fused kernel for the sequence"
 
 
-def verdicts(links: Iterable[Link], backend: str) -> list[dict[str, Any]]:
-    """Of each recurrent layer: `layer`, `class`, `eligible`, `why` (what prevents it, or on what it depends) and
-    `cost`, what is lost without it."""
+def verdicts(links: Iterable[Link], backend: str, unfit: int) -> list[dict[str, Any]]:
+    """Of each recurrent layer: `layer`, `class`, `eligible`, `why` (what prevents it, or what is wrong with its use)
+    and `cost`, what is lost without it. `unfit`: samples whose mask is not right-padded."""
     found = []
     for link in links:
         if link.is_recurrent:
             kind, arguments = link.inner
+            arguments = {**arguments, "use_cudnn": link.use_cudnn}
             wrong = reasons(kind, arguments, is_masked=link.is_masked, backend=backend)
             found.append(
                 {
                     "layer": link.name,
                     "class": kind,
                     "eligible": not wrong,
-                    "why": "; ".join(wrong) or _condition(link),
+                    "why": "; ".join(wrong) or _warning(link, unfit),
                     "cost": LOST if wrong else "",
                 }
             )
@@ -64,5 +65,8 @@ def _written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _condition(link: Link) -> str:
-    return "as long as every mask is strictly right-padded" if link.is_masked else ""
+def _warning(link: Link, unfit: int) -> str:
+    """cuDNN cannot skip steps in the middle, and TensorFlow then ends the training instead of using the loop."""
+    if not link.is_masked or not unfit:
+        return ""
+    return f"fails: the masks of {unfit:,} samples are not right-padded; set use_cudnn: false"

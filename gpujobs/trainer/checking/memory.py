@@ -156,10 +156,13 @@ def _recurrent(link: Link, size: float, timesteps: int, item: float) -> Load:
     if arguments.get("return_sequences") and not any(reader in RECURRENT for reader in link.feeds):
         per_step += 2 * units
     loops = 2 if link.kind == "Bidirectional" else 1
+    casts = (
+        link.trainable * item if item < FLOAT_BYTES else 0.0
+    )  # each step makes its kernels of 16 bits, and keeps them
     kernels = link.trainable * item / loops * (SPLIT_GRADIENTS[base] if drops_recurrent else 1)
     waiting = kernels + size * units * GATES.get(kind, 4) / 2
     return Load(
-        kept=loops * size * per_step * steps,
+        kept=(loops * size * per_step + casts) * steps,
         per_step=0.0 if arguments.get("unroll") else loops * waiting,
         steps=0 if arguments.get("unroll") else steps,
     )

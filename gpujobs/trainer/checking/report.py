@@ -16,7 +16,7 @@ import numpy as np
 from gpujobs.backends import backend_of
 from gpujobs.jobfile.consistency import is_stateful
 from gpujobs.trainer import building, train
-from gpujobs.trainer.checking import data, fused, layers, memory
+from gpujobs.trainer.checking import data, fused, layers, masks, memory
 from gpujobs.trainer.checking.chain import links
 from gpujobs.trainer.checking.opening import opened
 from gpujobs.trainer.checking.optimizers import slots_of
@@ -87,7 +87,7 @@ def _report(spec: Spec, *, values: bool) -> dict[str, Any]:
             {"part": name, "bytes": size, "of": OF_WHAT[name].format(slots=slots)}
             for name, size in asdict(parts).items()
         ],
-        "cudnn": fused.verdicts(found, backend_of(spec.jobfile)),
+        "cudnn": fused.verdicts(found, backend_of(spec.jobfile), masks.unfit(spec, prepared.train.samples)),
         "data": {**data.described(spec, prepared), "arrays": looked.arrays,
                  "classes": data.class_counts(spec, prepared, units)},
         "batch_size": batch_size,

@@ -50,10 +50,10 @@ class Prepared:
         return self.parts["train"]
 
 
-def prepare(spec: Spec) -> Prepared:
-    """Raises DataError, naming file and array or column."""
+def prepare(spec: Spec, raw: Arrays | None = None) -> Prepared:
+    """`raw`: the training file's, where it has been read. Raises DataError, naming file and array or column."""
     data, task = spec.jobfile["data"], task_of(spec)
-    raw = sources.read(spec, data["train"], task, needs_y=True)
+    raw = read_training(spec) if raw is None else raw
     named = _named(spec, raw)
     assembled = {"train": _assemble(spec, raw, task, named)}
     for part in ("validation", "test"):
@@ -73,6 +73,11 @@ def prepare(spec: Spec) -> Prepared:
     parts = {part: apply(spec, one, learned) for part, one in assembled.items()}
     _require_several(spec, parts["train"])
     return Prepared(parts, learned)
+
+
+def read_training(spec: Spec) -> Arrays:
+    """Raises DataError."""
+    return sources.read(spec, spec.jobfile["data"]["train"], task_of(spec), needs_y=True)
 
 
 def task_of(spec: Spec) -> str:

@@ -136,13 +136,6 @@ def test_what_proc_says_of_a_trainer(launcher: Launched) -> None:
     ended(paths)
 
 
-def test_check_names_layers_and_memory(launcher: Launched) -> None:
-    result = launcher.ask(op="inspect", task="check", spec=launcher.spec(tutorial(units=128)))["result"]
-    assert result["parameters"] == 4 * (1 + 128 + 1) * 128 + 128 * 4 + 4
-    assert result["cudnn"] == [{"layer": "first_lstm", "eligible": False, "why": "recurrent_dropout is 0.2"}]
-    assert result["steps_per_epoch"] == 1
-
-
 def test_another_identity(launcher: Launched, as_root: None) -> None:
     """A uid that owns nothing else; the launcher's directories must let it pass."""
     uid = 64321

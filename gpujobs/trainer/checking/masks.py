@@ -1,0 +1,44 @@
+"""Whether the masks of a job's sequences are strictly right-padded, as cuDNN needs them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpujobs.trainer.checking.data import LOOK_BYTES
+from gpujobs.trainer.data import Samples
+from gpujobs.trainer.data.heads import Head, heads
+from gpujobs.trainer.data.memory import looking_at, pieces
+from gpujobs.trainer.data.rows import RaggedRows
+from gpujobs.trainer.spec import Spec
+
+
+def unfit(spec: Spec, samples: Samples) -> int:
+    """How many of the samples, among those that are looked at, have a masked step before one that is there, or no
+    step at all. Sequences of different length, which we pad, have none."""
+    count = 0
+    for name, head in heads(spec.jobfile).items():
+        rows = samples.inputs[name]
+        if not head.is_masked or isinstance(rows, RaggedRows):
+            continue
+        width = 4 * math.prod(size or 1 for size in rows.row_shape)
+        with looking_at(LOOK_BYTES):
+            for some in pieces(0, len(samples), width):
+                positions = np.arange(some.start, some.stop)
+                count += int(is_unfit(there(rows.take(samples.at(positions)), head)).sum())
+    return count
+
+
+def there(x: Any, head: Head) -> Any:
+    """bool, shape (samples, steps): the steps that are not masked; `x`: (samples, steps) of ids, else (samples,
+    steps, ...), of which a step is masked where all its features are the value for that."""
+    same = x == head.padding
+    return ~(same if head.ids is not None else same.reshape(*x.shape[:2], -1).all(axis=-1))
+
+
+def is_unfit(is_there: Any) -> Any:
+    """bool, shape (samples,)."""
+    returns = (is_there[:, 1:] & ~is_there[:, :-1]).any(axis=1)
+    return returns | ~is_there.any(axis=1)

@@ -1,0 +1,261 @@
+"""`check` of jobs of every kind, by a real launcher: what it says, and what it refuses in a training's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from .conftest import Launched
+from .jobs import run, spec_of
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.random((12, 6, 2), np.float32)
+NUMBERS = {"x": X, "y": np.zeros(12, np.float32)}
+CLASSES = {"x": X, "y": np.arange(12) % 3}
+REGRESSION = "training: {loss: mse, batch_size: 5}\n"
+CLASSIFICATION = "training: {loss: sparse_categorical_crossentropy, batch_size: 5}\n"
+
+
+def ask(launcher: Launched, text: str, files: Mapping[str, Any]) -> dict[str, Any]:
+    return launcher.ask(op="inspect", task="check", spec=spec_of(launcher, text, files))
+
+
+def report(launcher: Launched, text: str, files: Mapping[str, Any]) -> dict[str, Any]:
+    answer = ask(launcher, text, files)
+    assert "result" in answer, answer
+    found: dict[str, Any] = answer["result"]
+    return found
+
+
+def job(*layers: str, data: str = "{train: d.npz}", training: str = REGRESSION) -> str:
+    """A layer as Keras writes it, but for the braces: `LSTM: {units: 4}`."""
+    return f"data: {data}\nmodel: {{layers: [{', '.join(layers)}]}}\n{training}"
+
+
+def part(found: Mapping[str, Any], name: str) -> int:
+    return next(int(row["bytes"]) for row in found["memory"] if row["part"] == name)
+
+
+# Layers
+
+
+def test_a_classification_from_top_to_bottom(launcher: Launched) -> None:
+    text = job(
+        "LSTM: {units: 8, name: first}",
+        "Dense: {units: 3, activation: softmax}",
+        data="{train: d.npz, classes: [idle, works, stuck], split: {method: random, validation: 0.25}}",
+        training=CLASSIFICATION,
+    )
+    found = report(launcher, text, {"d.npz": CLASSES})
+    first, last = found["layers"]
+    assert first == {
+        "name": "first", "class": "LSTM", "output_shape": [None, 8], "parameters": 352,
+        "formula": "4 × 8 × (2 + 8 + 1) = 352",
+    }  # fmt: skip
+    assert (last["parameters"], last["formula"]) == (27, "(8 + 1) × 3 = 27")
+    assert found["parameters"] == found["trainable_parameters"] == 379
+    assert found["memory_estimate_bytes"] == sum(row["bytes"] for row in found["memory"])
+    assert part(found, "weights") == part(found, "gradients") == 4 * 379
+    assert part(found, "batch") == 5 * 6 * 2 * 4 + 5 * 8
+    assert found["data"]["samples"] == {"train": 9, "validation": 3}
+    assert {row["class"] for row in found["data"]["classes"]} == {"idle", "works", "stuck"}
+    assert sum(row["samples"] for row in found["data"]["classes"]) == 9
+    assert found["steps_per_epoch"] == 2
+
+
+def test_several_inputs_and_outputs(launcher: Launched) -> None:
+    text = """
+data: {train: d.npz, x: {course: a, facts: b}, y: {next: c, alarm: d}}
+model:
+  branches:
+    reads: {inputs: course, layers: [GRU: {units: 4}]}
+    next: {inputs: [reads, facts], layers: [Dense: {units: 1}]}
+    alarm: {inputs: [reads, facts], layers: [Dense: {units: 1, activation: sigmoid}]}
+  outputs: [next, alarm]
+training: {loss: {next: mse, alarm: binary_crossentropy}}
+"""
+    files = {"a": X, "b": X[:, 0], "c": X[:, 0, 0], "d": np.arange(12) % 2}
+    found = report(launcher, text, {"d.npz": files})
+    assert found["layers"][0]["formula"] == "3 × 4 × (2 + 4 + 2) = 96"
+    assert {row["array"]: row["shape"] for row in found["data"]["arrays"]} == {
+        "a": [12, 6, 2], "b": [12, 2], "c": [12], "d": [12],
+    }  # fmt: skip
+    assert {row["output"] for row in found["data"]["classes"]} == {"alarm"}
+
+
+def test_windows_of_a_table_with_gaps(launcher: Launched) -> None:
+    hours = np.arange(40)
+    load = np.sin(hours / 3)
+    load[17] = np.nan
+    table = pa.table({"hour": hours, "load": pa.array(load, from_pandas=True), "warm": load * 0 + 1})
+    data = (
+        "{train: d.parquet, time: hour, target: load, features: [load], window: {length: 5}, missing: drop}"
+    )
+    found = report(launcher, job("LSTM: {units: 3}", "Dense: {units: 1}", data=data), {"d.parquet": table})
+    of = found["data"]
+    assert (of["series"], of["gaps"], of["task"]) == (1, 1, "forecasting")
+    assert of["samples"] == {"train": 12 + 17}
+    assert of["arrays"] == [
+        {"array": "1 columns", "shape": [40, 1], "dtype": "float32", "nan": 1, "infinite": 0, "looked_at": "all"}
+    ]  # fmt: skip
+    assert found["notices"] == ["d.parquet: 1 of 40 rows have missing values; no window contains them."]
+
+
+def test_sequences_of_different_length(launcher: Launched) -> None:
+    lengths = np.array([3, 9, 4])
+    files = {"x": np.arange(1, 17), "lengths": lengths, "y": np.array([0, 1, 0])}
+    layers = ("Embedding: {input_dim: 20, output_dim: 4, mask_zero: true}", "LSTM: {units: 6}")
+    text = job(
+        *layers, "Dense: {units: 1, activation: sigmoid}", data="{train: d.npz, lengths: lengths}",
+        training="training: {loss: binary_crossentropy}\n",
+    )  # fmt: skip
+    found = report(launcher, text, {"d.npz": files})
+    assert found["data"]["lengths"] == {"least": 3, "median": 4.0, "most": 9}
+    assert found["layers"][0]["formula"] == "20 × 4 = 80"
+    assert found["layers"][0]["output_shape"] == [None, None, 4]
+    assert (found["cudnn"][0]["eligible"], found["cudnn"][0]["why"]) == (
+        True,
+        "",
+    )  # the padding is on the right
+    # Memory is that of the longest: 3 samples of 9 steps, at least the 7 tensors of 6 units of each.
+    assert part(found, "activations") + part(found, "step_gradients") > 3 * 9 * 7 * 6 * 4
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape"),
+    [
+        (("ConvLSTM1D: {filters: 2, kernel_size: 3}", "Flatten", "Dense: {units: 1}"), (12, 6, 8, 2)),
+        (("TimeDistributed: {layer: {Dense: {units: 4}}}", "LSTM: {units: 2}", "Dense: {units: 1}"), (12, 6, 2)),
+        (("Bidirectional: {layer: {GRU: {units: 4}}}", "Dense: {units: 1}"), (12, 6, 2)),
+        (("LSTM: {units: 4, unroll: true}", "BatchNormalization", "Dense: {units: 1}"), (12, 6, 2)),
+    ],
+)  # fmt: skip
+def test_layers_of_every_kind(launcher: Launched, layers: tuple[str, ...], shape: tuple[int, ...]) -> None:
+    files = {"x": RANDOM.random(shape, np.float32), "y": NUMBERS["y"]}
+    found = report(launcher, job(*layers), {"d.npz": files})
+    assert all(row["formula"] for row in found["layers"] if row["parameters"])
+    assert part(found, "activations") > 0
+
+
+def test_a_stateful_model(launcher: Launched) -> None:
+    training = "training: {loss: mse, batch_size: 4, shuffle: false}\n"
+    text = job("LSTM: {units: 4, stateful: true}", "Dense: {units: 1}", training=training)
+    found = report(launcher, text, {"d.npz": NUMBERS})
+    assert found["steps_per_epoch"] == 3
+
+
+def test_a_large_model_is_not_made(launcher: Launched) -> None:
+    """A matrix of 4096 x 16384 made orthogonal would take minutes."""
+    found = report(launcher, job("LSTM: {units: 4096}", "Dense: {units: 1}"), {"d.npz": NUMBERS})
+    assert found["layers"][0]["formula"] == "4 × 4096 × (2 + 4096 + 1) = 67,158,016"
+
+
+# cuDNN
+
+
+@pytest.mark.parametrize(
+    ("layer", "why"),
+    [
+        ("LSTM: {units: 2, dropout: 0.2}", ""),
+        ("LSTM: {units: 2, activation: relu}", "activation is relu"),
+        ("LSTM: {units: 2, recurrent_activation: hard_sigmoid}", "recurrent_activation is hard_sigmoid"),
+        (
+            "LSTM: {units: 2, recurrent_dropout: 0.2, unroll: true}",
+            "recurrent_dropout is 0.2; unroll is true",
+        ),
+        ("LSTM: {units: 2, use_bias: false}", "use_bias is false"),
+        ("LSTM: {units: 2, use_cudnn: false}", "use_cudnn is false"),
+        ("GRU: {units: 2}", ""),
+        ("GRU: {units: 2, reset_after: false}", "reset_after is false"),
+        ("SimpleRNN: {units: 2}", "Keras has no fused kernel for SimpleRNN"),
+        ("Bidirectional: {layer: {LSTM: {units: 2, use_bias: false}}}", "use_bias is false"),
+    ],
+)
+def test_what_prevents_the_fused_kernel(launcher: Launched, layer: str, why: str) -> None:
+    found = report(launcher, job(layer, "Dense: {units: 1}"), {"d.npz": NUMBERS})
+    (verdict,) = found["cudnn"]
+    assert (verdict["eligible"], verdict["why"]) == (not why, why)
+    assert bool(verdict["cost"]) == bool(why)
+
+
+def test_jax_fuses_no_layer_with_a_mask(launcher: Launched) -> None:
+    text = job("Masking: {mask_value: -9}", "LSTM: {units: 2}", "Dense: {units: 1}")
+    assert report(launcher, text, {"d.npz": NUMBERS})["cudnn"][0]["eligible"] is True
+    text = text.replace("loss: mse", "loss: mse, backend: jax")
+    assert "mask" in report(launcher, text, {"d.npz": NUMBERS})["cudnn"][0]["why"]
+
+
+def test_masks_that_are_not_right_padded(launcher: Launched) -> None:
+    x = X.copy()
+    x[0, 4:] = x[1, 2] = x[2, :3] = x[3] = -9  # on the right, in the middle, on the left, and nothing else
+    text = job("Masking: {mask_value: -9}", "LSTM: {units: 2}", "Dense: {units: 1}")
+    (verdict,) = report(launcher, text, {"d.npz": {**NUMBERS, "x": x}})["cudnn"]
+    assert verdict["why"] == "fails: the masks of 3 samples are not right-padded; set use_cudnn: false"
+    layer = "LSTM: {units: 2, use_cudnn: false}"
+    (verdict,) = report(launcher, text.replace("LSTM: {units: 2}", layer), {"d.npz": {**NUMBERS, "x": x}})[
+        "cudnn"
+    ]
+    assert verdict["why"] == "use_cudnn is false"
+
+
+# Data
+
+
+def test_a_large_array_is_looked_at_in_parts(launcher: Launched) -> None:
+    x = np.zeros((5000, 50, 40), np.float32)
+    x[0, 0, 0] = 1.0
+    found = report(
+        launcher, job("LSTM: {units: 2}", "Dense: {units: 1}"), {"d.npz": {"x": x, "y": x[:, 0, 0]}}
+    )
+    rows = {row["array"]: row["looked_at"] for row in found["data"]["arrays"]}
+    assert rows == {"x": "32 MiB of 38, evenly spread", "y": "all"}
+    x[-1, -1, -1] = np.nan  # the first piece and the last are always among those looked at
+    answer = ask(launcher, job("LSTM: {units: 2}", "Dense: {units: 1}"), {"d.npz": {"x": x, "y": x[:, 0, 0]}})
+    assert "d.npz: array x: holds 1 NaN and 0 infinite values" in answer["error"]["message"]
+
+
+LABELS = job("LSTM: {units: 2}", "Dense: {units: 3, activation: softmax}", training=CLASSIFICATION)
+WRONG = {
+    "rank": (job("LSTM: {units: 2}", "Dense: {units: 1}"), {"x": np.zeros(12), "y": np.zeros(12)}),
+    "lengths of x and y": (job("LSTM: {units: 2}", "Dense: {units: 1}"), {"x": X, "y": np.zeros(11)}),
+    "labels beyond the classes": (LABELS, {"x": X, "y": np.arange(12) % 5}),
+    "missing": (job("LSTM: {units: 2}", "Dense: {units: 1}"), {"x": np.where(X < 0.1, np.nan, X), "y": np.zeros(12)}),
+    "one class": (LABELS, {"x": X, "y": np.zeros(12, np.int64)}),
+    "units": (job("LSTM: {units: 2}", "Dense: {units: 4}"), {"x": X, "y": X[:, 0]}),
+    "a layer": (job("Conv1D: {filters: 2, kernel_size: 9}", "GRU: {units: 2}"), {"x": X, "y": np.zeros(12)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_it_refuses_what_a_training_refuses_in_the_same_words(launcher: Launched, what: str) -> None:
+    text, arrays = WRONG[what]
+    said = ask(launcher, text, {"d.npz": arrays})["error"]["message"]
+    assert said == run(launcher, text, {"d.npz": arrays}, "FAILED").record["message"]
+
+
+def test_a_file_to_predict_for_is_looked_at_too(launcher: Launched) -> None:
+    text = job("LSTM: {units: 2}", "Dense: {units: 1}") + "predict: [{path: p.npz}]\n"
+    answer = ask(launcher, text, {"d.npz": NUMBERS, "p.npz": {"x": X[..., :1]}})
+    assert "p.npz: array x: has shape (6, 1) for each sample" in answer["error"]["message"]
+
+
+# Memory
+
+
+def test_what_the_optimizer_keeps(launcher: Launched) -> None:
+    sizes = {
+        "SGD: {}": 0,
+        "SGD: {momentum: 0.9}": 1,
+        "RMSprop: {}": 1,
+        "Adam: {}": 2,
+        "Adam: {amsgrad: true}": 3,
+    }
+    for optimizer, slots in sizes.items():
+        training = f"training: {{loss: mse, optimizer: {{{optimizer}}}}}\n"
+        text = job("LSTM: {units: 4}", "Dense: {units: 1}", training=training)
+        found = report(launcher, text, {"d.npz": NUMBERS})
+        assert part(found, "optimizer") == slots * part(found, "gradients"), optimizer
