@@ -156,9 +156,8 @@ def _recurrent(link: Link, size: float, timesteps: int, item: float) -> Load:
     if arguments.get("return_sequences") and not any(reader in RECURRENT for reader in link.feeds):
         per_step += 2 * units
     loops = 2 if link.kind == "Bidirectional" else 1
-    casts = (
-        link.trainable * item if item < FLOAT_BYTES else 0.0
-    )  # each step makes its kernels of 16 bits, and keeps them
+    # In 16 bits each step makes its own copy of the kernels, and keeps it.
+    casts = link.trainable * item if item < FLOAT_BYTES else 0.0
     kernels = link.trainable * item / loops * (SPLIT_GRADIENTS[base] if drops_recurrent else 1)
     waiting = kernels + size * units * GATES.get(kind, 4) / 2
     return Load(

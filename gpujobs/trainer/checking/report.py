@@ -29,7 +29,7 @@ OF_WHAT = {
     "weights": "the parameters, 4 bytes each",
     "gradients": "one for each trained parameter",
     "optimizer": "{slots} for each trained parameter",
-    "activations": "kept from the forward pass for the backward one",
+    "activations": "of the forward pass, still there at the peak",
     "step_gradients": "of the weights, by steps that wait to be added up",
     "batch": "inputs, targets and weights of one step",
     "other": "metrics, counters and constants",
