@@ -124,8 +124,8 @@ def _number(text: str) -> float:
 
 
 def chosen(histories: Sequence[JobHistory], metrics: Collection[str]) -> list[JobHistory]:
-    """Only these columns; that of a metric goes with that of its validation. Raises UsageError for a metric
-    that no job has."""
+    """Only these columns, and the jobs that have any; that of a metric goes with that of its validation.
+    Raises UsageError for a metric that no job has."""
     if not metrics:
         return list(histories)
     known = {name for one in histories for name in one.columns if name != "epoch"}
@@ -133,10 +133,11 @@ def chosen(histories: Sequence[JobHistory], metrics: Collection[str]) -> list[Jo
     for name in metrics:
         if not {name, VALIDATION + name} & known:
             raise UsageError(f"there is no metric {name}; expected one of {', '.join(sorted(known))}")
-    return [
+    reduced = [
         JobHistory(one.id, one.name, {name: column for name, column in one.columns.items() if name in wanted})
         for one in histories
     ]
+    return [one for one in reduced if len(one.columns) > 1]
 
 
 def panels(histories: Sequence[JobHistory]) -> list[Panel]:

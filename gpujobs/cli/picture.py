@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from gpujobs.cli.curves import Curve, JobHistory, Panel
@@ -34,12 +35,14 @@ def png(histories: Sequence[JobHistory], panels: Sequence[Panel]) -> bytes:
     wide = 8.0 if columns == 1 else columns * ACROSS
     beside = max(1, min(len(labels), 4, int(wide / (0.6 + 0.085 * max(map(len, labels))))))
     legend = LEGEND_ROW * math.ceil(len(labels) / beside) + 0.2
-    figure = Figure(figsize=(wide, rows * DOWN * (1.2 if columns == 1 else 1) + legend), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).flat
-    for axes, panel in zip(grid, panels, strict=False):
+    tall = DOWN if len(labels) <= len(COLOURS) and columns > 1 else 1.3 * DOWN
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
+    figure = Figure(figsize=(wide, rows * tall + legend), layout=layout)
+    figure.subplots(rows, columns)
+    for axes, panel in zip(figure.axes, panels, strict=False):
         _panel(axes, panel)
-    for unused in figure.axes[len(panels) :]:
-        unused.set_axis_off()
+    for empty in figure.axes[len(panels) :]:
+        empty.set_axis_off()
     handles = [_line(figure.axes[0], job, [], [], label=label) for job, label in enumerate(labels)]
     figure.legend(handles=handles, loc="outside lower center", ncols=beside, frameon=False, fontsize="small")
     return _rendered(figure)
@@ -59,9 +62,10 @@ def _panel(axes: Axes, panel: Panel) -> None:
         _curve(axes, curve)
     axes.set_title(_label(panel.title()), fontsize="medium")
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     if panel.is_log():
         axes.set_yscale("log")
+    axes.margins(x=0.02)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -88,7 +92,7 @@ def _line(
         x,
         y,
         linestyle=(0, (4, 2)) if is_dashed else "-",
-        linewidth=1.4,
+        linewidth=1.1 if is_dashed else 1.5,
         color=_colour(job),
         marker=_marker(job),
         markersize=4,

@@ -46,7 +46,8 @@ def _of(histories: Sequence[JobHistory]) -> str:
     if len(histories) > 1:
         return f"{len(histories)} jobs"
     (one,) = histories
-    return output.printable(f"{one.id} {one.name}, {len(one.columns['epoch'])} epochs")
+    epochs = len(one.columns["epoch"])
+    return output.printable(f"{one.id} {one.name}, {epochs} epoch{'s' if epochs > 1 else ''}")
 
 
 def _check_output(path: Path) -> None:
@@ -63,8 +64,8 @@ def _write(path: Path, content: bytes) -> None:
     """Into a file that is there, as cp does."""
     try:
         file = path.open("wb")
-    except PermissionError as error:
-        raise UsageError(f"{path} cannot be written by you; name another file.") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}; name another file.") from error
     with file:
         file.write(content)
 
