@@ -35,6 +35,7 @@ COMMANDS = {
     "results": "List models and predictions, one job's files, or a group's jobs by rank.",
     "fetch": "Copy a job's results, as your own files.",
     "predict": "Apply a trained model to new data.",
+    "plot": "Draw learning curves, as a picture or in the terminal; several jobs are compared.",
     "simulate": "Replay a trace of submissions through the scheduling policy.",
     "doctor": "Check the installation.",
     "schema": "Print the JSON Schema of a job file.",

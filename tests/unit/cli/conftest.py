@@ -91,6 +91,8 @@ class Protocol(socketserver.ThreadingUnixStreamServer):
         self.stored: set[str] = set()
         self.requests: list[tuple[str, str, Any]] = []
         self.files: dict[str, bytes] = {}
+        self.histories: dict[int, str | None] = {}
+        """history.csv by job; a job with None has no results."""
         self.metrics: dict[str, Any] = {"loss": 0.5}
         self.directory = "/r/1"
         self.ranking: dict[str, Any] = {}
@@ -145,6 +147,30 @@ class Handler(BaseHTTPRequestHandler):
             unfolded = members if "unfold" in query or "ids" in query else []
             rows += [{"group": group_of(members)}, *({"job": j} for j in unfolded)]
         self.answer(200, {"rows": rows[: int(query.get("limit", len(rows)))], "total": len(rows)})
+
+    def files(self, id: int) -> dict[str, bytes]:
+        history = self.server.histories.get(id)
+        return self.server.files | ({} if history is None else {"history.csv": history.encode()})
+
+    def results(self, jobs: list[dict[str, Any]], ids: list[int | str]) -> None:
+        """As the daemon: of a group only the jobs that have any, of a job that was named an error."""
+        lacking = [j["id"] for j in jobs if self.server.histories.get(j["id"], "") is None]
+        if named := [id for id in lacking if id in ids]:
+            said = f"job {named[0]} is RUNNING and has no results; `gpujobs wait {named[0]}` waits for them"
+            self.answer(400, {"code": "usage", "message": said})
+            return
+        keys = {"directory": self.server.directory, "metrics": self.server.metrics}
+        rows = [
+            {
+                "job": j["id"],
+                **{k: j[k] for k in ("name", "user", "ended_at")},
+                **keys,
+                "files": [{"name": n, "bytes": len(c)} for n, c in self.files(j["id"]).items()],
+            }
+            for j in jobs
+            if j["id"] not in lacking
+        ]
+        self.answer(200, {"results": rows})
 
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -211,17 +237,12 @@ class Handler(BaseHTTPRequestHandler):
             elif url.path == "/v1/watch":
                 self.answer(200, b"".join(json.dumps({"job": j}).encode() + b"\n" for j in jobs))
             else:
-                files = [{"name": n, "bytes": len(c)} for n, c in self.server.files.items()]
-                keys = {"directory": self.server.directory, "metrics": self.server.metrics, "files": files}
-                rows = [
-                    {"job": j["id"], **{k: j[k] for k in ("name", "user", "ended_at")}, **keys}
-                    for j in (jobs if ids else self.server.jobs.values())
-                ]
-                self.answer(200, {"results": rows})
+                self.results(jobs if ids else [*self.server.jobs.values()], ids)
         elif url.path.endswith("/log"):
             self.answer(200, b"line one\nline two\n")
         elif url.path.startswith("/v1/results/"):
-            self.answer(200, self.server.files[url.path.split("/", 4)[4]])
+            _, _, _, id, name = url.path.split("/", 4)
+            self.answer(200, self.files(int(id))[name])
         elif url.path == "/v1/gpus":
             self.answer(200, {"devices": [GPU], "nodes": [{"name": "box", "status": "ok", "message": ""}]})
         elif (jobs := self.jobs([int(url.path.rpartition("/")[2])])) is not None:

@@ -1,0 +1,100 @@
+"""gpujobs plot"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gpujobs.cli import app, output
+from gpujobs.errors import UsageError
+
+if TYPE_CHECKING:
+    from gpujobs.cli.curves import JobHistory, Panel
+
+
+@app.command("plot", "gpujobs plot 7 8 --metric loss --output curves.png")
+@app.ids_argument
+@click.option(
+    "-o", "--output", "path", type=click.Path(path_type=Path), metavar="FILE.png", help="Write a picture."
+)
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this one; repeatable.")
+@app.json_option
+def command(ids: tuple[int | str, ...], path: Path | None, metrics: tuple[str, ...], as_json: bool) -> None:
+    """Several jobs are compared. GROUP is a group's id, such as g12, or its name: those jobs of a sweep that
+    have a curve. Without --output it draws here; validation is dashed."""
+    from gpujobs.cli import curves
+
+    if path is not None:
+        _check_output(path)
+    histories = curves.chosen(curves.read_histories(app.client(), list(dict.fromkeys(ids))), metrics)
+    if path is not None:
+        from gpujobs.cli.picture import png
+
+        _write(path, png(histories, curves.panels(histories)))
+    if as_json:
+        output.print_json([curves.json_of(one) for one in histories])
+    elif path is not None:
+        click.echo(f"{output.printable(path)}: {_of(histories)}")
+    else:
+        click.echo("\n".join(_drawing(histories, curves.panels(histories))))
+
+
+def _of(histories: Sequence[JobHistory]) -> str:
+    if len(histories) > 1:
+        return f"{len(histories)} jobs"
+    (one,) = histories
+    epochs = len(one.columns["epoch"])
+    return output.printable(f"{one.id} {one.name}, {epochs} epoch{'s' if epochs > 1 else ''}")
+
+
+def _check_output(path: Path) -> None:
+    """Before the work, not after it."""
+    if path.suffix.lower() != ".png":
+        raise click.BadParameter(f"{path} does not end in .png", param_hint="--output")
+    if path.is_dir():
+        raise click.BadParameter(f"{path} is a directory", param_hint="--output")
+    if not path.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no directory {path.absolute().parent}", param_hint="--output")
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Into a file that is there, as cp does."""
+    try:
+        file = path.open("wb")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}; name another file.") from error
+    with file:
+        file.write(content)
+
+
+def _drawing(histories: Sequence[JobHistory], panels: Sequence[Panel]) -> list[str]:
+    from gpujobs.cli.braille import lines
+
+    width, colour = output.width(), output.has_colour()
+    drawn = [line for panel in panels for line in (*lines(panel, len(histories), width, colour), "")]
+    if len(histories) == 1:
+        return [_cut(_of(histories), width), "", *drawn[:-1]]
+    return [*drawn, *_legend(histories, width, colour)]
+
+
+def _legend(histories: Sequence[JobHistory], width: int, colour: bool) -> list[str]:
+    from gpujobs.cli.braille import LETTERS, styled
+
+    texts = [
+        _cut(output.printable(f"{LETTERS[place % len(LETTERS)]} {one.id} {one.name}"), width)
+        for place, one in enumerate(histories)
+    ]
+    size = max(map(len, texts)) + 2
+    beside = max(1, (width + 2) // size)
+    shown = [
+        (styled(text, place) if colour else text) + " " * (size - len(text))
+        for place, text in enumerate(texts)
+    ]
+    return ["".join(shown[at : at + beside]).rstrip() for at in range(0, len(shown), beside)]
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,318 @@
+"""`gpujobs plot`: curves as JSON, in the terminal and as pictures, against a server that answers by the protocol."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pty
+import subprocess
+import sys
+from typing import Any
+
+import click
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from gpujobs.cli import braille, curves, picture
+from gpujobs.cli.curves import JobHistory, panels, parsed
+from tests.unit.cli.conftest import ROOT, Cli, Protocol, job
+from tests.unit.cli.test_cli import ended
+from tests.unit.cli.test_groups import sweep
+
+TWO = "epoch,accuracy,loss,val_loss\n0,0.25,1.5,2.0\n1,0.5,1.0,nan\n2,0.75,0.5,1.25\n"
+OTHER = "epoch,loss,mae\n0,3.0,0.1\n1,2.0,0.2\n"
+COMPLETED = ended()
+
+
+@pytest.fixture
+def jobs(server: Protocol) -> Protocol:
+    server.jobs = {7: job(7, name="first", **COMPLETED), 8: job(8, name="$x_$ \x1b[2J", **COMPLETED)}
+    server.histories = {7: TWO, 8: OTHER}
+    return server
+
+
+def test_json_has_the_columns_of_the_file_and_null_for_nan(cli: Cli, jobs: Protocol) -> None:
+    assert json.loads(cli("plot", 7, 8, 7, "--json").stdout) == [
+        {
+            "id": 7,
+            "name": "first",
+            "history": {
+                "epoch": [0, 1, 2], "accuracy": [0.25, 0.5, 0.75], "loss": [1.5, 1.0, 0.5],
+                "val_loss": [2.0, None, 1.25],
+            },
+        },
+        {
+            "id": 8,
+            "name": "$x_$ \x1b[2J",
+            "history": {"epoch": [0, 1], "loss": [3.0, 2.0], "mae": [0.1, 0.2]},
+        },
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "columns"),
+    [
+        (("--metric", "loss"), ["epoch", "loss", "val_loss"]),
+        (("--metric", "val_loss"), ["epoch", "val_loss"]),
+        (("--metric", "accuracy", "--metric", "val_loss"), ["epoch", "accuracy", "val_loss"]),
+    ],
+)
+def test_a_metric_restricts(cli: Cli, jobs: Protocol, arguments: tuple[str, ...], columns: list[str]) -> None:
+    (entry,) = json.loads(cli("plot", 7, "--json", *arguments).stdout)
+    assert list(entry["history"]) == columns
+
+
+def test_an_unknown_metric_lists_those_there_are(cli: Cli, jobs: Protocol) -> None:
+    done = cli("plot", 7, 8, "--metric", "los")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == ("gpujobs: there is no metric los; expected one of accuracy, loss, mae, val_loss\n")
+
+
+def test_a_metric_that_one_job_has_is_drawn_for_that_one(cli: Cli, jobs: Protocol) -> None:
+    done = cli("plot", 7, 8, "--metric", "mae", "--output", "a.png")
+    assert (done.returncode, done.stdout) == (0, "a.png: 8 $x_$ ?[2J, 2 epochs\n")
+
+
+def test_a_job_without_results_is_the_daemons_error(cli: Cli, jobs: Protocol) -> None:
+    jobs.histories[7] = None
+    done = cli("plot", 8, 7)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "gpujobs: job 7 is RUNNING and has no results; `gpujobs wait 7` waits for them\n"
+
+
+def test_a_job_that_trained_nothing(cli: Cli, jobs: Protocol) -> None:
+    del jobs.histories[7]
+    done = cli("plot", 8, 7)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "job 7 has no history.csv" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "has no column epoch"),
+        ("epoch\n0\n", "has no column epoch with others beside it"),
+        ("epoch,loss\n", "has no epoch"),
+        ("epoch,loss\nx,1\n", "has an epoch that is no number"),
+        (f"epoch,loss\n0,{'1' * 200_000}\n", "field larger than field limit"),
+    ],
+)
+def test_a_file_that_is_no_history(cli: Cli, jobs: Protocol, text: str, said: str) -> None:
+    jobs.histories[7] = text
+    done = cli("plot", 7)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("gpujobs: history.csv of job 7 ") and said in done.stderr
+
+
+def test_of_a_group_those_with_curves(cli: Cli, server: Protocol) -> None:
+    sweep(server, "COMPLETED", "RUNNING", "COMPLETED")
+    server.histories = {1: TWO, 2: None, 3: OTHER}
+    for name in ("g1", "sweep"):
+        assert [one["id"] for one in json.loads(cli("plot", name, "--json").stdout)] == [1, 3]
+    server.histories = {1: None, 2: None, 3: None}
+    done = cli("plot", "sweep")
+    assert (done.returncode, "no job of sweep has a history.csv yet" in done.stderr) == (2, True)
+    assert cli("plot", "g9").stderr == "gpujobs: group g9 does not exist\n"
+
+
+def test_the_terminal_is_80_columns_without_colour(cli: Cli, jobs: Protocol) -> None:
+    done = cli("plot", 7, 8)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0 and max(map(len, lines)) == 80
+    titles = [line for line in lines if line and "│" not in line and "┤" not in line and line[0] != " "]
+    assert titles == ["loss (dashed: val_loss)", "accuracy", "mae", "a 7 first      b 8 $x_$ ?[2J"]
+    assert "\x1b" not in done.stdout
+    assert cli("plot", 7).stdout.splitlines()[0] == "7 first, 3 epochs"
+
+
+@pytest.mark.parametrize(("environment", "is_coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_a_terminal_gets_colour_and_its_own_width(
+    cli: Cli, jobs: Protocol, environment: dict[str, str], is_coloured: bool
+) -> None:
+    text = in_terminal(cli, 120, environment)
+    assert (braille.styled("a", 0) in text, "\x1b" in text) == (is_coloured, is_coloured)
+    assert max(len(click.unstyle(line)) for line in text.splitlines()) == 120
+
+
+def in_terminal(cli: Cli, columns: int, environment: dict[str, str]) -> str:
+    leader, follower = pty.openpty()
+    clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
+    paths = {"PYTHONPATH": str(ROOT), "GPUJOBS_STATE_DIR": str(cli.directory), "COLUMNS": str(columns)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpujobs", "plot", "7", "8"], env=clean | paths | environment, stdout=follower
+    )
+    os.close(follower)
+    written = b""
+    try:
+        while piece := os.read(leader, 4096):
+            written += piece
+    except OSError:  # how the end of a terminal reads
+        pass
+    os.close(leader)
+    assert process.wait(60) == 0
+    return written.decode()
+
+
+def dots(rows: list[str]) -> set[tuple[int, int]]:
+    """Of the drawing's braille characters, by column and row of dots from the upper left corner."""
+    found = set()
+    for row, line in enumerate(rows):
+        for column, text in enumerate(line):
+            bits = ord(text) - 0x2800 if "⠀" <= text <= "⣿" else 0
+            found |= {
+                (2 * column + right, 4 * row + below)
+                for below, pair in enumerate(braille.DOTS)
+                for right, bit in enumerate(pair)
+                if bits & bit
+            }
+    return found
+
+
+def drawn(values: str, **more: Any) -> list[str]:
+    rows = "".join(f"{epoch},{value}\n" for epoch, value in enumerate(values.split()))
+    (panel,) = panels([JobHistory(1, "a", parsed(f"epoch,{more.get('name', 'loss')}\n{rows}"))])
+    return braille.lines(panel, 1, 30, colour=False)
+
+
+def width_of(lines: list[str]) -> int:
+    return 2 * lines[-2].count("─")
+
+
+def inside(lines: list[str]) -> list[str]:
+    return [line[line.index("┤" if "┤" in line else "│") + 1 :] for line in lines[1 : 1 + braille.ROWS]]
+
+
+def test_a_straight_line_is_a_diagonal_of_dots() -> None:
+    lines = drawn("0 1")
+    found, width = dots(inside(lines)), width_of(lines)
+    assert max(map(len, lines)) == 30
+    assert {x for x, _ in found} == set(range(width)) and {y for _, y in found} == set(range(40))
+    assert all(abs(y - (39 - x * 39 / (width - 1))) <= 0.75 for x, y in found)
+
+
+def test_dashes_and_gaps() -> None:
+    solid = dots(inside(drawn("0 1")))
+    dashed = dots(inside(drawn("0 1", name="val_loss")))
+    assert dashed < solid and 0.4 < len(dashed) / len(solid) < 0.6
+    lines = drawn("0 0.5 nan nan 0.5 1")
+    gap, width = {x for x, _ in dots(inside(lines))}, width_of(lines)
+    assert gap == {x for x in range(width) if not (width - 1) / 5 + 0.5 < x < (width - 1) * 4 / 5 - 0.5}
+
+
+def test_a_value_alone_is_seen() -> None:
+    assert "".join(inside(drawn("0.5"))).strip() == "⣿"
+    assert "".join(inside(drawn("0.5", name="val_loss"))).strip() == "⠶"
+    assert "".join(inside(drawn("0 1 nan 1 nan inf"))).count("⣿") == 1
+    assert drawn("nan")[1] == "  no finite value"
+
+
+def test_the_axes_say_what_is_drawn() -> None:
+    lines = drawn("0.5 2 1")
+    assert lines[1].lstrip().startswith("2 ┤") and lines[braille.ROWS].lstrip().startswith("0.5 ┤")
+    assert lines[-1].split() == ["1", "epoch", "3"], "counted from 1, as status does"
+    lines = drawn("10000 1 0.1")
+    assert lines[0] == "loss, logarithmic"
+    assert lines[1].startswith("1e+04 ┤") and lines[braille.ROWS].startswith("  0.1 ┤")
+    assert "logarithmic" not in drawn("10000 0 0.1")[0]
+
+
+def figure_of(histories: list[JobHistory], monkeypatch: pytest.MonkeyPatch) -> Figure:
+    figures: list[Figure] = []
+    rendered = picture._rendered
+    monkeypatch.setattr(picture, "_rendered", lambda figure: (figures.append(figure), rendered(figure))[1])
+    picture.png(histories, panels(histories))
+    return figures[0]
+
+
+def test_a_picture_has_the_numbers_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    histories = [JobHistory(7, "first", parsed(TWO)), JobHistory(8, "$x_$", parsed(OTHER))]
+    figure = figure_of(histories, monkeypatch)
+    loss, *_, unused = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["loss (dashed: val_loss)", "accuracy", "mae", ""]
+    assert not unused.axison
+    series = [(line, list(line.get_xdata())) for line in loss.get_lines() if line.get_linestyle() != "None"]
+    found = {(line.get_linestyle(), str(line.get_color())): line for line, x in series if x}
+    first, second = picture.COLOURS[:2]
+    assert set(found) == {("-", first), ("--", first), ("-", second)}
+    assert list(found["-", first].get_ydata()) == [1.5, 1.0, 0.5]
+    assert list(found["-", second].get_xdata()) == [1, 2]
+    assert list(map(str, found["--", first].get_ydata())) == ["2.0", "nan", "1.25"]
+    alone = [line for line in loss.get_lines() if line.get_linestyle() == "None" and len(line.get_xdata())]
+    assert [list(line.get_xdata()) for line in alone] == [[1, 3]], "beside the gap"
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["7 first", r"8 \$x_\$"]
+
+
+def test_twelve_jobs_look_different_and_the_legend_is_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    histories = [JobHistory(id, f"optimizer-sweep-{id}", parsed(TWO)) for id in range(1, 13)]
+    figure = figure_of(histories, monkeypatch)
+    (legend,) = figure.legends
+    looks = {(line.get_color(), line.get_marker()) for line in legend.get_lines()}
+    assert len(looks) == len(legend.get_texts()) == 12
+    box, page = legend.get_window_extent(), figure.bbox
+    assert page.x0 <= box.x0 < box.x1 <= page.x1 and page.y0 <= box.y0 < box.y1 <= page.y1
+    assert all(box.y1 <= axes.get_tightbbox().y0 for axes in figure.axes)  # type: ignore[union-attr]
+
+
+def test_a_png_is_written_over_what_is_there(cli: Cli, jobs: Protocol) -> None:
+    old = cli.directory / "old.png"
+    old.write_bytes(b"x" * 1_000_000)
+    (cli.directory / "link.png").symlink_to(old)
+    done = cli("plot", 7, "--metric", "loss", "--output", "link.png")
+    assert (done.returncode, done.stdout) == (0, "link.png: 7 first, 3 epochs\n")
+    image = imread(old)
+    assert image.shape[1] == 8 * picture.DPI and image.shape[0] > 3 * picture.DPI
+    blue = [int(picture.COLOURS[0][at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    near = (abs(image[:, :, :3] - blue) < 0.02).all(axis=2)
+    assert near.sum() > 500, "the curve"
+    assert near.any(axis=0).sum() > 0.8 * image.shape[1], "from left to right"
+
+
+def test_json_beside_a_picture(cli: Cli, jobs: Protocol) -> None:
+    done = cli("plot", 8, "--json", "-o", "a.png")
+    assert [one["id"] for one in json.loads(done.stdout)] == [8]
+    assert imread(cli.directory / "a.png").std() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a.jpg", "a.jpg does not end in .png"),
+        ("dir.png", "dir.png is a directory"),
+        ("none/a.png", "there is no directory"),
+    ],
+)
+def test_places_for_no_picture_are_refused_before_the_work(
+    cli: Cli, jobs: Protocol, name: str, said: str
+) -> None:
+    (cli.directory / "dir.png").mkdir()
+    done = cli("plot", 7, "--output", name)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert said in done.stderr and jobs.requests == []
+
+
+def test_a_place_that_cannot_be_written_is_one_line(cli: Cli, jobs: Protocol) -> None:
+    """Also for root, whom modes do not keep out."""
+    done = cli("plot", 7, "--output", "/proc/a.png")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("gpujobs: /proc/a.png cannot be written")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_without_a_picture_nothing_slow_is_imported(
+    cli: Cli, jobs: Protocol, arguments: tuple[str, ...]
+) -> None:
+    done = cli("plot", 7, *arguments, PYTHONPROFILEIMPORTTIME="1")
+    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "click" in imported and not imported & {"matplotlib", "numpy", "rich", "asyncio"}
+
+
+def test_cells_that_are_no_numbers_are_gaps() -> None:
+    found = parsed("epoch,loss,acc\r\n0,x,1\r\n1,2\r\n\r\n2,inf,3\r\n")
+    assert found["epoch"] == [0, 1, 2] and found["loss"][1:] == [2.0, math.inf]
+    assert math.isnan(found["loss"][0]) and math.isnan(found["acc"][1])
+    (loss, _) = panels([JobHistory(1, "a", found)])
+    assert loss.finite() == [2.0] and list(loss.curves[0].runs()) == [[1]]
+    assert curves.json_of(JobHistory(1, "a", found))["history"]["loss"] == [None, 2.0, None]
