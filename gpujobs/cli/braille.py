@@ -1,18 +1,18 @@
 """Learning curves in a terminal, of braille characters, which have 2 by 4 dots each.
 
-No library of those on offer suits: plotext ignores NaN instead of leaving a gap and takes 0.2 s to import,
-plotille has no dashed lines, and both tell curves apart by their colours alone.
+No library of those on offer suits: plotext changed its whole interface between its versions 5 and 6, plotille
+has no dashed lines and tells curves apart by their colours alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import click
 
-from gpujobs.cli.curves import Panel
+from gpujobs.cli.curves import Curve, Panel
 from gpujobs.cli.output import printable
 
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
@@ -26,66 +26,92 @@ ALONE, VALIDATION_ALONE = "⣿", "⠶"
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 Point = tuple[int, int]
+"""Column and row, of dots or of characters, from the top left."""
 
 
 def lines(panel: Panel, jobs: int, width: int, colour: bool) -> list[str]:
     """Of `width` columns at most. Where there are several jobs, each curve bears the letter of its job."""
-    rows = ROWS if jobs <= CROWD else 2 * ROWS
-    values = panel.finite()
     title = printable(panel.title())
-    if not values:
+    if not panel.finite():
         return [title, "  no finite value"]
-    scale, back = (math.log10, lambda y: 10**y) if panel.is_log() else (float, float)
-    low, high = scale(min(values)), scale(max(values))
-    ends = dict(zip((0, rows - 1), (f"{back(high):.4g}", f"{back(low):.4g}"), strict=True))
-    if high > low:
-        ends[rows // 2] = f"{back(high - (high - low) * (rows // 2) / (rows - 1)):.4g}"
-    margin = max(map(len, ends.values()))
-    columns = max(width - margin - 2, 10)
-    first, last = panel.epochs()
-    across, down = (2 * columns - 1) / ((last - first) or 1), (4 * rows - 1) / ((high - low) or 1)
-    bits: dict[Point, int] = {}
-    texts: dict[Point, str] = {}
-    owners: dict[Point, int] = {}
+    frame = Frame(panel, ROWS if jobs <= CROWD else 2 * ROWS, width)
+    canvas = Canvas()
     for number, curve in enumerate(panel.curves):
-        runs = [
-            [
-                (round((curve.epochs[at] - first) * across), round((high - scale(curve.values[at])) * down))
-                for at in run
-            ]
-            for run in curve.runs()
+        runs = frame.runs(curve)
+        canvas.draw(curve, runs)
+        if jobs > 1:  # not at the same place of each, where curves may meet
+            canvas.name(curve, runs, (number + 0.5) / len(panel.curves) * 2 * frame.columns)
+    return [title + (", logarithmic" if panel.is_log() else ""), *frame.around(canvas, colour)]
+
+
+class Frame:
+    """The axes of a panel: where its values lie, and what stands beside them."""
+
+    def __init__(self, panel: Panel, rows: int, width: int) -> None:
+        self.rows = rows
+        self._scale: Callable[[float], float] = math.log10 if panel.is_log() else float
+        back: Callable[[float], float] = (lambda y: 10**y) if panel.is_log() else float
+        values = panel.finite()
+        low, self._high = self._scale(min(values)), self._scale(max(values))
+        self._labels = {0: f"{back(self._high):.4g}", rows - 1: f"{back(low):.4g}"}
+        if self._high > low:
+            middle = self._high - (self._high - low) * (rows // 2) / (rows - 1)
+            self._labels[rows // 2] = f"{back(middle):.4g}"
+        self._margin = max(map(len, self._labels.values()))
+        self.columns = max(width - self._margin - 2, 10)
+        self._first, self._last = panel.epochs()
+        self._across = (2 * self.columns - 1) / ((self._last - self._first) or 1)
+        self._down = (4 * rows - 1) / ((self._high - low) or 1)
+
+    def runs(self, curve: Curve) -> list[list[Point]]:
+        """The dots of a curve's values, parted where one is missing."""
+        return [[self._dot(curve.epochs[at], curve.values[at]) for at in run] for run in curve.runs()]
+
+    def around(self, canvas: Canvas, colour: bool) -> list[str]:
+        body = [
+            f"{self._labels.get(row, ''):>{self._margin}} {'┤' if row in self._labels else '│'}"
+            + "".join(canvas.cell((column, row), colour) for column in range(self.columns)).rstrip()
+            for row in range(self.rows)
         ]
+        left, right = f"{self._first:g}", f"{self._last:g}" if self._last > self._first else ""
+        axis = left + "epoch".center(self.columns - len(left) - len(right)) + right
+        space = " " * self._margin
+        return [*body, f"{space} └{'─' * self.columns}", f"{space}  {axis}".rstrip()]
+
+    def _dot(self, epoch: float, value: float) -> Point:
+        x = round((epoch - self._first) * self._across)
+        return x, round((self._high - self._scale(value)) * self._down)
+
+
+class Canvas:
+    """Characters, and which job's each is."""
+
+    def __init__(self) -> None:
+        self._bits: dict[Point, int] = {}
+        self._texts: dict[Point, str] = {}
+        self._jobs: dict[Point, int] = {}
+
+    def draw(self, curve: Curve, runs: Sequence[Sequence[Point]]) -> None:
         for run in runs:
             for x, y in _dots(run, curve.is_validation):
-                bits[x // 2, y // 4] = bits.get((x // 2, y // 4), 0) | DOTS[y % 4][x % 2]
-                owners[x // 2, y // 4] = curve.job
+                at = x // 2, y // 4
+                self._bits[at] = self._bits.get(at, 0) | DOTS[y % 4][x % 2]
+                self._jobs[at] = curve.job
             if len(run) == 1:
-                texts[run[0][0] // 2, run[0][1] // 4] = VALIDATION_ALONE if curve.is_validation else ALONE
+                x, y = run[0]
+                self._texts[x // 2, y // 4] = VALIDATION_ALONE if curve.is_validation else ALONE
+
+    def name(self, curve: Curve, runs: Sequence[Sequence[Point]], near: float) -> None:
+        """Writes the letter of a curve's job on it, near a column of dots."""
         places = [point for run in runs for point in _dots(run, False)]
-        if places and jobs > 1:  # not at the same place of each, where curves may meet
-            wanted = (number + 0.5) / len(panel.curves) * 2 * columns
-            x, y = min(places, key=lambda place: abs(place[0] - wanted))
-            texts[x // 2, y // 4] = LETTERS[curve.job % len(LETTERS)]
-            owners[x // 2, y // 4] = curve.job
+        if places:
+            x, y = min(places, key=lambda place: abs(place[0] - near))
+            self._texts[x // 2, y // 4] = LETTERS[curve.job % len(LETTERS)]
+            self._jobs[x // 2, y // 4] = curve.job
 
-    def cell(column: int, row: int) -> str:
-        at = column, row
-        text = texts.get(at) or (chr(0x2800 + bits[at]) if at in bits else " ")
-        return styled(text, owners[at]) if colour and at in owners else text
-
-    body = [
-        f"{ends.get(row, ''):>{margin}} {'┤' if row in ends else '│'}"
-        + "".join(cell(column, row) for column in range(columns)).rstrip()
-        for row in range(rows)
-    ]
-    left, right = f"{first:g}", f"{last:g}" if last > first else ""
-    axis = left + "epoch".center(columns - len(left) - len(right)) + right
-    return [
-        title + (", logarithmic" if panel.is_log() else ""),
-        *body,
-        f"{'':{margin}} └{'─' * columns}",
-        f"{'':{margin}}  {axis}".rstrip(),
-    ]
+    def cell(self, at: Point, colour: bool) -> str:
+        text = self._texts.get(at) or (chr(0x2800 + self._bits[at]) if at in self._bits else " ")
+        return styled(text, self._jobs[at]) if colour and at in self._jobs else text
 
 
 def styled(text: str, job: int) -> str:
