@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -76,15 +77,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if given.install_peers:
         peers.install()
-    results: Results = {}
-    for name in given.measurements or known:
-        say(f"{name}: {measurements.description(name)}")
-        results[name] = measurements.run(name, options_of(given))
+    if given.plots:
+        given.plots.mkdir(parents=True, exist_ok=True)
+    results = measured(given.measurements or known, options_of(given))
     text = (as_json if given.json else as_text)(machine.describe(), results)
     if given.output:
         given.output.write_text(text + "\n")
     else:
         print(text)
+    if len(results) < len(given.measurements or known):
+        sys.exit(1)
+
+
+def measured(names: Sequence[str], options: Options) -> Results:
+    """One that fails is left out: the half hour of the others is not lost."""
+    results: Results = {}
+    for name in names:
+        say(f"{name}: {measurements.description(name)}")
+        try:
+            results[name] = measurements.run(name, options)
+        except Exception:  # noqa: BLE001 - whatever it is, it is shown
+            say(f"  {name} failed, and has no figures:\n{traceback.format_exc()}")
+    return results
 
 
 if __name__ == "__main__":

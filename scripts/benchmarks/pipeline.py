@@ -128,7 +128,10 @@ def in_memory(samples: Any) -> Any:
 def epochs(root: Path, case: Case, rounds: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Seconds of each epoch: from files, and in memory, in turn."""
     os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    pair = fits(root, case)
+    from gpujobs.trainer import quiet
+
+    with quiet.without(quiet.CHATTER):
+        pair = fits(root, case)
     for fit in pair:
         fit.started = fit.first = 0.0
         fit.save_when_due = lambda: None  # checkpoints take the same time in both, whenever they fall

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from benchmarks.__main__ import main
 from benchmarks.support import measurements
+from benchmarks.support.options import Options
 from benchmarks.support.rows import Row, ratios, table
 from benchmarks.support.timing import alternating, until
 
@@ -53,3 +55,19 @@ def test_every_measurement_says_what_it_measures() -> None:
 def test_a_condition_that_never_comes_is_named() -> None:
     with pytest.raises(TimeoutError, match=r"the end: not within 0\.01 s"):
         until(lambda: False, 0.01, "the end")
+
+
+def test_a_measurement_that_fails_costs_no_other_its_figures(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(name: str, options: Options) -> list[Row]:
+        if name == "idle":
+            raise OSError("no such clock")
+        return [Row("one", "s", (1.0,))]
+
+    monkeypatch.setattr(measurements, "run", run)
+    with pytest.raises(SystemExit) as ended:
+        main(["idle", "bulk"])
+    printed = capsys.readouterr()
+    assert ended.value.code == 1
+    assert "| one" in printed.out and "no such clock" in printed.err
