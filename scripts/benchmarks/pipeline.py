@@ -68,7 +68,7 @@ def measure(options: Options) -> list[Row]:
         write_files(root, options.series)
         for case in cases()[: options.cases]:
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-                files, memory = pool.submit(epochs, root, case, max(2, options.repeat)).result()
+                files, memory = pool.submit(epochs, root, case, 3 * options.repeat).result()
             rows += [
                 Row(f"{case.name}: an epoch in memory", "s", memory),
                 Row(f"{case.name}: an epoch from files", "s", files),
