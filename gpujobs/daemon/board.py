@@ -73,8 +73,7 @@ class Board:
             self._active.discard(job.id)
             self.stopping.discard(job.id)
             self.notices.pop(job.id, None)
-            if job.state is not State.COMPLETING:
-                self.progress.pop(job.id, None)
+            self.progress.pop(job.id, None)  # the store has the last of an attempt that has ended
         if job.state.is_final:
             self._end(job)
         else:
@@ -89,7 +88,7 @@ class Board:
         self._lineup.ended(job.id, dependents)
 
     def set_progress(self, job: int, progress: Mapping[str, Any]) -> None:
-        if job in self.jobs:
+        if job in self._active:
             self.progress[job] = progress
             self.tell(job)
 

@@ -91,6 +91,17 @@ def test_how_far_a_group_is_and_why_it_waits(store: Store) -> None:
     assert found["progress"] == pytest.approx((1 + 0.75) / 3)
 
 
+def test_the_last_progress_of_an_attempt_is_the_one_of_its_record(store: Store) -> None:
+    """What is told on the way comes a few times a second; the end of a short job would be lost."""
+    board = Board(store.unfinished())
+    board.put(store.start_attempt(1, DEVICE))
+    board.put(store.mark_running(1, 1, 4711, utc_now()))
+    board.set_progress(1, {"epoch": 1, "epochs": 4})
+    board.put(store.mark_completing(1, 1, {"progress": {"epoch": 4, "epochs": 4}}))
+    board.set_progress(1, {"epoch": 2, "epochs": 4})
+    assert board.json(store.job(1), A)["progress"]["epoch"] == 4
+
+
 @pytest.mark.parametrize(
     ("references", "ids", "members"),
     [
