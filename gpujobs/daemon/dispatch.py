@@ -67,6 +67,7 @@ class Dispatcher:
         if not len(self._board.queue):
             self._board.set_waits({})
             return
+        self._board.queue.advance(utc_now())  # a job whose time has come starts on a fresh reading too
         nodes = await self._nodes.probe() if self._board.queue.has_ready else self._nodes.known
         # Probing took time, and the board may have changed: the snapshot is made after it, and
         # nothing is awaited between the snapshot and the commit of the starts.

@@ -1,0 +1,69 @@
+"""The dispatcher, with a real store and readings that the test decides about."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from gpujobs.daemon.board import Board
+from gpujobs.daemon.dispatch import Dispatcher
+from gpujobs.daemon.drains import Drains
+from gpujobs.daemon.ledger import Ledger
+from gpujobs.daemon.membership import Membership
+from gpujobs.daemon.memory import Measurements
+from gpujobs.daemon.view import View
+from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, Process, Reason, utc_now
+from gpujobs.policy import Rules
+from gpujobs.store.store import Store
+from tests.unit.store.test_store import A, new_job
+
+GPU = Device("n", DeviceKind.GPU, 0, "GPU-0", "fake")
+BUSY = replace(GPU, processes=(Process(4711, "bob", 1, "python x.py"),))
+
+
+class Nodes:
+    """The device was free when it was read last; somebody is on it by now."""
+
+    known = (Node("n", NodeStatus.OK, "", (GPU,)),)
+
+    async def probe(self) -> list[Node]:
+        return [Node("n", NodeStatus.OK, "", (BUSY,))]
+
+
+def test_a_job_whose_time_has_come_starts_on_a_fresh_reading(tmp_path: Path) -> None:
+    store, board, started = Store(tmp_path / "s.db"), Board([]), list[int]()
+    view = View(
+        board,
+        Drains(store.devices),
+        Ledger([], {}, 1e6),
+        Measurements(board, store.usage),
+        Membership(),
+        store.reservations,
+        Rules(),
+    )
+
+    def launch(job: Job) -> None:
+        started.append(job.id)
+
+    nodes: Any = Nodes()
+    dispatcher = Dispatcher(store, board, nodes, view, launch=launch, stop=lambda *_: None)
+    (job,) = store.submit(A, "key", [replace(new_job(), begin_at=utc_now() + timedelta(seconds=0.2))])
+    board.put(job)
+
+    async def run() -> None:
+        task = asyncio.create_task(dispatcher.run())
+        dispatcher.wake()
+        async with asyncio.timeout(10):
+            while not started and (job.id not in board.waits or _reason() is Reason.BEGIN_TIME):
+                await asyncio.sleep(0.01)
+        task.cancel()
+
+    def _reason() -> Reason:
+        return board.waits[job.id].reason
+
+    asyncio.run(run())
+    assert (started, _reason()) == ([], Reason.FOREIGN_PROCESS)
+    store.close()
