@@ -98,7 +98,11 @@ class Daemon:
         self.forecast = Forecast(lambda: self.view.snapshot(self.nodes.known))
         self.board.expected = lambda job: self.forecast.expected.get(job)
         self.strangers = Strangers(
-            self.store, self.board, self._stop_attempt, names_people=self.rules.names_people
+            self.store,
+            self.board,
+            self._stop_attempt,
+            names_people=self.rules.names_people,
+            are_welcome=self.rules.foreign is ForeignPolicy.IGNORE,
         )
         self.nodes = Nodes(self.link, self.node_name, self._on_reading)
         charges = self.rules.foreign is ForeignPolicy.CHARGE

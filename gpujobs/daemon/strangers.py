@@ -22,13 +22,17 @@ Stop = Callable[[Job, StopReason, str], None]
 
 
 class Strangers:
-    """`look` sees every reading of the devices. Without `names_people` nobody is told of whom the others are."""
+    """`look` sees every reading of the devices. Without `names_people` nobody is told of whom the others are.
+    `are_welcome`: jobs are started beside them, so that none goes back to the queue for them."""
 
-    def __init__(self, store: Store, board: Board, stop: Stop, *, names_people: bool = True) -> None:
+    def __init__(
+        self, store: Store, board: Board, stop: Stop, *, names_people: bool = True, are_welcome: bool = False
+    ) -> None:
         self._store = store
         self._board = board
         self._stop = stop
         self._names_people = names_people
+        self._are_welcome = are_welcome
         self._reported: dict[tuple[int, int], set[int]] = {}
         """By job and attempt: the pids that it has been told of."""
 
@@ -86,7 +90,7 @@ class Strangers:
         what = self._describe(device, stranger)
         self._store.note(job.id, "stranger", what)
         self._store.devices.note(device.uuid, "stranger", DAEMON, f"{what}, as job {job.id} is")
-        if _has_just_begun(job, utc_now()) and not job.cancel_requested:
+        if not self._are_welcome and _has_just_begun(job, utc_now()) and not job.cancel_requested:
             self._stop(job, StopReason.STRANGER, f"it met {what}")
 
     def _describe(self, device: Device, process: Process) -> str:

@@ -62,6 +62,14 @@ def test_an_attempt_that_meets_a_stranger_as_it_begins_goes_back(box: Box) -> No
     assert StopReason.STRANGER.requeues
 
 
+def test_where_jobs_start_beside_strangers_none_goes_back_for_one(box: Box) -> None:
+    """Else it would be started beside the same one again, for ever."""
+    box.strangers = Strangers(box.store, box.board, box._stop, are_welcome=True)
+    job = box.start(running_for=timedelta(0))
+    box.look(TRAINER, STRANGER)
+    assert (box.stops, box.told(job)) == ([], ["pid 4711 of bob on GPU 2"])
+
+
 def test_a_later_stranger_is_reported_once_to_both_and_nobody_is_ended(box: Box) -> None:
     job = box.start(running_for=2 * MEETING)
     for _ in range(3):
