@@ -97,6 +97,8 @@ class Attempts:
         try:
             await self._link.call(job.current.node, "stop", **asked)
         except GpujobsError as error:
+            # It runs on, and may be asked again: nobody is to count on its device until then.
+            self._board.stopping.discard(job.id)
             log.warning("job %d: the stop was not acknowledged: %s", job.id, error)
 
     # Following

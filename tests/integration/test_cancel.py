@@ -1,14 +1,18 @@
-"""Cancelling what has changed since it was looked at. The daemon's parts are real; Ray is not started."""
+"""Cancelling what has changed since it was looked at, and stops that nobody hears. The daemon's parts are real; Ray is
+not started."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from gpujobs.config import resolve
 from gpujobs.daemon.daemon import Daemon, Mode
 from gpujobs.daemon.main import prepare_state
-from gpujobs.model import Job, State
+from gpujobs.model import Job, State, StopReason
 from gpujobs.paths import StatePaths
 from tests.unit.store.test_store import DEVICE, A, new_job
 
@@ -21,13 +25,24 @@ async def cancel_after_start(daemon: Daemon) -> tuple[Job, Job]:
     return seen, await daemon.cancel(seen, "a")
 
 
-def test_a_job_that_has_started_since_is_cancelled_all_the_same(tmp_path: Path) -> None:
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
     settings = resolve({"state_dir": str(tmp_path / "s")}, environ={})
     prepare_state(StatePaths(settings.state_dir), Mode.PERSONAL)
     daemon = Daemon(settings)
-    try:
-        seen, cancelled = asyncio.run(cancel_after_start(daemon))
-    finally:
-        daemon.store.close()
+    yield daemon
+    daemon.store.close()
+
+
+def test_a_job_that_has_started_since_is_cancelled_all_the_same(daemon: Daemon) -> None:
+    seen, cancelled = asyncio.run(cancel_after_start(daemon))
     assert seen.state is State.PENDING
     assert cancelled.state is State.STARTING and cancelled.cancel_requested
+
+
+def test_a_job_whose_stop_was_not_heard_does_not_count_as_stopping(daemon: Daemon) -> None:
+    """Else whoever it was to make room for would wait for it, and it would never be asked again."""
+    (job,) = daemon.store.submit(A, "key", [new_job()])
+    daemon.board.put(job := daemon.store.start_attempt(job.id, DEVICE))
+    asyncio.run(daemon.attempts.stop(job, StopReason.PREEMPT, "it made room"))
+    assert daemon.board.stopping == set()
