@@ -14,6 +14,9 @@ from gpujobs.store.devices import DeviceEvent
 PUBLIC_PROGRESS = ("epoch", "epochs", "eta_seconds")
 """How far a job is, without how well it does."""
 
+NAMING_EVENTS = ("reserved", "stranger")
+"""Of a device: their messages may name people."""
+
 
 def job_json(
     job: Job,
@@ -172,13 +175,15 @@ def term_json(term: Hold | Reservation, caller: Caller) -> dict[str, Any]:
     }
 
 
-def device_event_json(event: DeviceEvent) -> dict[str, Any]:
+def device_event_json(event: DeviceEvent, caller: Caller) -> dict[str, Any]:
+    """Without a message that may name people, where the site hides names."""
+    is_hidden = not caller.sees_names and event.kind in NAMING_EVENTS
     return {
         "device": event.device,
         "at": iso(event.at),
         "kind": event.kind,
         "actor": event.actor,
-        "message": event.message,
+        "message": "" if is_hidden else event.message,
     }
 
 

@@ -298,6 +298,8 @@ def test_a_reservation_tells_only_its_user_whose_it_is(daemon: RunningDaemon, pe
             assert one["user"] == device["reserved"][0]["user"] == user
         shown = cli_as(people.bob, daemon, "gpus").stdout
         assert "reserved for others from" in shown and people.alice.name not in shown
+        history = cli_as(people.bob, daemon, "gpus", 0).stdout
+        assert "reserved by root" in history and people.alice.name not in history
     finally:
         daemon.cli("unreserve", made[0]["id"], code=0)
 

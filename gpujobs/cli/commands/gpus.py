@@ -26,8 +26,8 @@ def command(device: str | None, as_json: bool) -> None:
     else:
         show(answer["devices"], answer["nodes"])
         for event in answer["devices"][0]["events"] if device else ():
-            text = f"  {event['at'][:19].replace('T', ' ')}  {event['kind']} by {event['actor']}: {event['message']}"
-            click.echo(output.printable(text))
+            text = f"  {event['at'][:19].replace('T', ' ')}  {event['kind']} by {event['actor']}"
+            click.echo(output.printable(text + (f": {event['message']}" if event["message"] else "")))
     for node in answer["nodes"]:
         if node["status"] == NodeStatus.DRIVER_ERROR:
             raise DriverError(output.printable(f"node {node['name']}: {node['message']}"))

@@ -31,7 +31,7 @@ async def handle(request: web.Request) -> web.Response:
     if name is None:
         return _answer(caller, views, nodes)
     (device,) = named([view.device for view in views], [name])
-    events = [device_event_json(event) for event in daemon.store.devices.events(device.uuid)]
+    events = [device_event_json(event, caller) for event in daemon.store.devices.events(device.uuid)]
     (found,) = [occupancy_json(view, caller) for view in views if view.device == device]
     return web.json_response({"devices": [{**found, "events": events}], "nodes": nodes_json(nodes)})
 

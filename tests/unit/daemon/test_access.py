@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from gpujobs.daemon.access import Gatekeeper, may_change, may_look_into, may_read, require, sees_names_of
+from gpujobs.daemon.wire import device_event_json
 from gpujobs.errors import NotPermittedError
 from gpujobs.model import Caller, Job, Reason, Share, State, utc_now
 from gpujobs.siteconfig import Access
+from gpujobs.store.devices import DeviceEvent
 
 PRIVATE = Job(
     id=7, name="n", uid=1000, user="alice", state=State.PENDING, reason=Reason.NONE, message="", priority=0,
@@ -52,6 +54,13 @@ def test_a_refusal_names_the_owner_only_to_those_who_may_know() -> None:
         require(may_change, blind, PRIVATE, "cancel")
     assert not sees_names_of(blind, PRIVATE)
     assert sees_names_of(replace(OWNER, sees_names=False), PRIVATE)
+
+
+@pytest.mark.parametrize("kind", ["reserved", "stranger"])
+def test_the_history_of_a_device_names_people_only_to_those_who_may_know(kind: str) -> None:
+    event = DeviceEvent("GPU-0", utc_now(), kind, "carol", "for alice")
+    assert device_event_json(event, OTHER)["message"] == "for alice"
+    assert device_event_json(event, replace(OTHER, sees_names=False))["message"] == ""
 
 
 GROUP = grp.getgrall()[1]
