@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from gpujobs.errors import UsageError
 from gpujobs.policy.rules import Limits, PriorityRules, UserLimits
 from gpujobs.policy.text import count, duration, instant
+
+MAX_AHEAD = timedelta(days=3660)
+"""How far in the future a job may begin: the forecast counts on from there, and the calendar has an end."""
 
 
 def limits_of(user: str, groups: Sequence[str], limits: Limits) -> UserLimits:
@@ -63,6 +66,11 @@ def check_priority(asked: int, rules: PriorityRules, *, is_admin: bool) -> None:
 
 
 def check_begin(begin_at: datetime, now: datetime) -> None:
-    """Raises UsageError for a time in the past."""
+    """Raises UsageError for a time in the past, or too far in the future."""
     if begin_at < now:
         raise UsageError(f"the time to begin, {instant(begin_at)}, is in the past; it is {instant(now)} now.")
+    if begin_at > now + MAX_AHEAD:
+        years = MAX_AHEAD // timedelta(days=366)
+        raise UsageError(
+            f"the time to begin is in {begin_at.year}; at most {years} years from now are allowed."
+        )

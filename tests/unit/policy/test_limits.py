@@ -83,3 +83,7 @@ def test_too_much_is_refused_with_what_is_allowed() -> None:
     check_begin(NOW, NOW)
     with pytest.raises(UsageError, match=r"2026-01-05 11:59 UTC, is in the past; it is 2026-01-05 12:00 UTC"):
         check_begin(later(-60), NOW)
+    check_begin(later(10 * 365 * 86400), NOW)
+    for year in (2999, 9999):  # the forecast would count beyond the calendar
+        with pytest.raises(UsageError, match=f"in {year}; at most 10 years from now"):
+            check_begin(NOW.replace(year=year), NOW)
