@@ -81,7 +81,7 @@ class Daemon:
         )
         self.drains = Drains(self.store.devices)
         self.rules = self.site.rules()
-        self.measurements = Measurements(self.board, self.store.usage)
+        self.measurements = Measurements(self.board, self.store.usage, self.rules.packing.settle_seconds)
         self.estimates: dict[str, int] = {}
         """Bytes of device memory by family, for jobs of which nothing was measured yet."""
         self.membership = Membership()
@@ -194,7 +194,7 @@ class Daemon:
     def _attempt_ended(self, job: Job) -> None:
         current = job.current
         assert current is not None and current.ended_at is not None
-        self.measurements.ended(job.id, current.number)
+        self.measurements.ended(job)
         self.ledger.add(
             Use(
                 job.user,

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from gpujobs.daemon.board import Board
-from gpujobs.model import Device, Job, Node
+from gpujobs.model import Device, Job, Node, utc_now
 from gpujobs.store.usage import UsageTable
 
 
 class Measurements:
-    """`look` sees every reading of the devices. `peaks` are by family, of jobs that run and that ended."""
+    """`look` sees every reading of the devices. `peaks` are by family: of jobs that have been on their device for
+    `settle_seconds`, or have ended well. A trainer takes its memory as it goes, so that what one has taken that has
+    just begun says nothing of what the next one needs."""
 
-    def __init__(self, board: Board, usage: UsageTable) -> None:
+    def __init__(self, board: Board, usage: UsageTable, settle_seconds: float = 60.0) -> None:
         self._board = board
         self._usage = usage
+        self._settle_seconds = settle_seconds
         self.peaks = usage.peaks()
         self._now: dict[int, int] = {}
         self._most: dict[tuple[int, int], int] = {}
@@ -37,15 +41,26 @@ class Measurements:
         self._now[job.id] = used
         key = (job.id, job.attempt)
         self._most[key] = max(used, self._most.get(key, 0))
-        if job.family is not None:
-            self.peaks[job.family] = max(used, self.peaks.get(job.family, 0))
+        if self._is_settled(job, utc_now()) or job.family in self.peaks:
+            self._learn(job, self._most[key])
 
-    def ended(self, job: int, attempt: int) -> None:
-        """Keeps the peak of an attempt."""
-        self._now.pop(job, None)
-        peak = self._most.pop((job, attempt), None)
-        if peak is not None:
-            self._usage.set_peak(job, attempt, peak)
+    def ended(self, job: Job) -> None:
+        """Keeps the peak of the attempt that has just ended."""
+        self._now.pop(job.id, None)
+        peak, current = self._most.pop((job.id, job.attempt), None), job.current
+        if peak is None or current is None:
+            return
+        if current.exit_code == 0 or self._is_settled(job, current.ended_at or utc_now()):
+            self._learn(job, peak)
+            self._usage.set_peak(job.id, job.attempt, peak)
+
+    def _is_settled(self, job: Job, at: datetime) -> bool:
+        current = job.current
+        return current is not None and (at - current.started_at).total_seconds() >= self._settle_seconds
+
+    def _learn(self, job: Job, peak: int) -> None:
+        if job.family is not None:
+            self.peaks[job.family] = max(peak, self.peaks.get(job.family, 0))
 
 
 def used_by(device: Device, job: Job) -> int | None:
