@@ -34,6 +34,7 @@ def answer(request: dict[str, Any], connection: int) -> None:
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     with socket.socket(fileno=connection) as asker:
+        asker.setblocking(True)  # the launcher had a deadline on it, which leaves it non-blocking
         asker.sendall(reply.rstrip(b"\n") + b"\n")
 
 
@@ -56,12 +57,12 @@ def answer_as_user(request: dict[str, Any], writer: int) -> None:
         spec = parse(request["spec"])
         null = os.open(os.devnull, os.O_RDWR)
         child.connect_descriptors(null, writer)
+        writer = child.MESSAGES_FD
         child.offer_to_oom_killer()
         child.become(spec.identity)
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
         title.set_environment({**backend.device_environment(spec), "CUDA_VISIBLE_DEVICES": "-1"})
         title.set_title("gpujobs check")
-        writer = child.MESSAGES_FD
         reply = json.dumps({"result": checking.report(spec, values=False)}).encode()
     except BaseException as error:  # noqa: BLE001 - this process must never return into the launcher's code
         reply = _error(UsageError.code, describe(error))

@@ -237,6 +237,14 @@ def test_it_refuses_what_a_training_refuses_in_the_same_words(launcher: Launched
     assert said == run(launcher, text, {"d.npz": arrays}, "FAILED").record["message"]
 
 
+def test_an_answer_that_no_socket_holds_at_once_arrives_whole(launcher: Launched) -> None:
+    spec = spec_of(launcher, job("LSTM: {units: 2}", "Dense: {units: 1}"), {"d.npz": NUMBERS})
+    name = "d" * 1_000_000
+    spec["data"][name] = {"sha256": "", "bytes": 1, "path": "/none", "in_place": True}
+    said = launcher.ask(op="inspect", task="check", spec=spec)["error"]["message"]
+    assert said == f"{name}: cannot be read: No such file or directory"
+
+
 def test_a_file_to_predict_for_is_looked_at_too(launcher: Launched) -> None:
     text = job("LSTM: {units: 2}", "Dense: {units: 1}") + "predict: [{path: p.npz}]\n"
     answer = ask(launcher, text, {"d.npz": NUMBERS, "p.npz": {"x": X[..., :1]}})
