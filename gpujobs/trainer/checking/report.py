@@ -77,7 +77,6 @@ def _report(spec: Spec, *, values: bool) -> dict[str, Any]:
         batch_bytes=_batch_bytes(sets, batch_size),
         half=training.get("precision", "float32") != "float32",
     )
-    units = {name: int(shape[-1] or 1) for name, shape in train.outputs_by_name(spec, model).items()}
     return {
         "layers": layers.rows(found),
         "parameters": int(model.count_params()),
@@ -89,7 +88,7 @@ def _report(spec: Spec, *, values: bool) -> dict[str, Any]:
         ],
         "cudnn": fused.verdicts(found, backend_of(spec.jobfile), masks.unfit(spec, prepared.train.samples)),
         "data": {**data.described(spec, prepared), "arrays": looked.arrays,
-                 "classes": data.class_counts(spec, prepared, units)},
+                 "classes": data.class_counts(spec, prepared, train.outputs_by_name(spec, model))},
         "batch_size": batch_size,
         "steps_per_epoch": _steps(sets, batch_size),
         "epochs": int(training["epochs"]),

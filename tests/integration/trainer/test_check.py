@@ -125,6 +125,26 @@ def test_sequences_of_different_length(launcher: Launched) -> None:
     assert part(found, "activations") + part(found, "step_gradients") > 3 * 9 * 7 * 6 * 4
 
 
+def test_the_classes_of_steps_are_those_of_the_training_part(launcher: Launched) -> None:
+    layers = (
+        "Masking: {}",
+        "LSTM: {units: 2, return_sequences: true}",
+        "Dense: {units: 3, activation: softmax}",
+    )
+    training = "training: {loss: sparse_categorical_crossentropy}\n"
+    text = job(*layers, data="{train: d.npz, lengths: n, missing: drop, split: {method: chronological, test: 0.34}}",
+               training="task: labelling\n" + training)  # fmt: skip
+    y = np.array([0, 1, 2, 2, 1, 1, 1, np.nan])
+    files = {"x": np.arange(1.0, 9.0).reshape(8, 1), "n": np.array([2, 2, 2, 2]), "y": y}
+    found = report(launcher, text, {"d.npz": files})["data"]["classes"]
+    assert {row["class"]: row["samples"] for row in found} == {"0": 1, "1": 1, "2": 2}
+    # As many steps as classes are no one-hot rows.
+    text = job(*layers, training="task: labelling\n" + training)
+    files = {"x": np.ones((4, 3, 1)), "y": np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 2]])}
+    found = report(launcher, text, {"d.npz": files})["data"]["classes"]
+    assert {row["class"]: row["samples"] for row in found} == {"0": 8, "1": 3, "2": 1}
+
+
 @pytest.mark.parametrize(
     ("layers", "shape"),
     [
