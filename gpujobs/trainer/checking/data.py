@@ -13,6 +13,7 @@ import numpy as np
 from gpujobs.jobfile.consistency import task_of_output
 from gpujobs.trainer.counting import Shape
 from gpujobs.trainer.data import Part, Prepared, Samples, missing, partial, prepare
+from gpujobs.trainer.data.heads import Head, heads
 from gpujobs.trainer.data.memory import looking_at
 from gpujobs.trainer.data.plain import Plain
 from gpujobs.trainer.data.prepare import apply, inline, read_assembled, read_training
@@ -78,13 +79,14 @@ def rows(spec: Spec, raw: Arrays) -> list[dict[str, Any]]:
 
 
 def _looked_at(spec: Spec, raw: Arrays, name: str, values: Any) -> str:
-    if values.nbytes <= LOOK_BYTES:
+    if values.nbytes <= LOOK_BYTES or name in raw.words:
         return "all"
     source = spec.jobfile["data"]["train"]
     member = raw.called.get(name, f"array {name}").removeprefix("array ") + ".npy"
     path = str(source.get("path") or "")
     part = f"{LOOK_BYTES >> 20} MiB of {values.nbytes >> 20}"
-    if path.lower().endswith(".npz") and partial.is_compressed(place(spec, path), member):
+    is_whole = heads(spec.jobfile).get(name, Head()).is_masked
+    if path.lower().endswith(".npz") and not is_whole and partial.is_compressed(place(spec, path), member):
         return f"the first {part}"
     return f"{part}, evenly spread"
 

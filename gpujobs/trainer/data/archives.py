@@ -26,6 +26,8 @@ MAX_ARRAYS = 1000
 KINDS = "fiubUSM"
 """Floats, integers, bools, text and times. Objects would be pickles."""
 
+NUMBERS = "fiub"
+
 BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError)
 """What reading an archive that is damaged, encrypted or made by a stranger may raise."""
 
@@ -130,8 +132,11 @@ def map_npy(name: str, path: Path) -> Any:
         raise DataError(f"{name}: cannot be read: {error}") from error
 
 
-def read_npz(name: str, path: Path, wanted: Collection[str]) -> dict[str, Any]:
-    """Those of the wanted arrays that are there. Raises DataError where they take more memory than there is."""
+def read_npz(name: str, path: Path, wanted: Collection[str], whole: Collection[str] = ()) -> dict[str, Any]:
+    """Those of the wanted arrays that are there. Raises DataError where they take more memory than there is.
+
+    `whole`: those of which a beginning, and zeros for the rest, would be nonsense, as it would of words.
+    """
     found = {array: header for array, header in headers(name, path).items() if array in wanted}
     _require_room(name, found)
     most = LOOK.get()
@@ -139,7 +144,7 @@ def read_npz(name: str, path: Path, wanted: Collection[str]) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as archive:
             return {
                 array: partial.read(path, f"{array}.npy", most)
-                if most is not None and header.nbytes > most
+                if most is not None and header.nbytes > most and _may_be_partial(path, array, header, whole)
                 else _decoded(f"{name}: array {array}", archive[array])
                 for array, header in found.items()
             }
@@ -147,6 +152,13 @@ def read_npz(name: str, path: Path, wanted: Collection[str]) -> dict[str, Any]:
         raise DataError(f"{name}: cannot be read: {error.strerror or error}") from error
     except BROKEN as error:
         raise _not_whole(name, error) from error
+
+
+def _may_be_partial(path: Path, array: str, header: Header, whole: Collection[str]) -> bool:
+    """One that is stored as it is has all of its values there, and is mapped."""
+    return header.dtype.kind in NUMBERS and (
+        array not in whole or not partial.is_compressed(path, f"{array}.npy")
+    )
 
 
 def _require_room(name: str, found: Mapping[str, Header]) -> None:

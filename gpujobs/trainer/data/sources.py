@@ -12,7 +12,7 @@ import numpy as np
 from gpujobs import formats
 from gpujobs.jobfile.consistency import task_of_output
 from gpujobs.trainer.data import archives, shapes
-from gpujobs.trainer.data.heads import names_of
+from gpujobs.trainer.data.heads import heads, names_of
 from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, Coded, Known, coded, place
 from gpujobs.trainer.data.series import read_table
 from gpujobs.trainer.failures import DataError
@@ -50,8 +50,9 @@ def _arrays(spec: Spec, source: Mapping[str, Any], task: str, *, needs_y: bool) 
     data = spec.jobfile["data"]
     inputs, targets = names_of(data.get("x", "x")), names_of(data.get("y", "y"))
     apart = {key: data[key] for key in APART if data.get(key) and (needs_y or key != "sample_weight")}
+    masked = [inputs[name] for name, head in heads(spec.jobfile).items() if head.is_masked]
     is_series = bool(data.get("window"))
-    file, held = _held(spec, source, {*inputs.values(), *targets.values(), *apart.values()})
+    file, held = _held(spec, source, {*inputs.values(), *targets.values()}, {*apart.values(), *masked})
     is_forecast = is_series and task == "forecasting" and not any(name in held for name in targets.values())
     needed = [*inputs.values(), *apart.values()]
     _require(file, held, [*needed, *(targets.values() if needs_y and not is_forecast else ())])
@@ -71,7 +72,9 @@ def _arrays(spec: Spec, source: Mapping[str, Any], task: str, *, needs_y: bool) 
     return _forecast_of_itself(found) if is_forecast else found
 
 
-def _held(spec: Spec, source: Mapping[str, Any], wanted: set[str]) -> tuple[str, dict[str, Any]]:
+def _held(
+    spec: Spec, source: Mapping[str, Any], wanted: set[str], whole: set[str]
+) -> tuple[str, dict[str, Any]]:
     """The file's name for messages, and its arrays."""
     if source.get("arrays"):
         paths = source["arrays"]
@@ -81,7 +84,7 @@ def _held(spec: Spec, source: Mapping[str, Any], wanted: set[str]) -> tuple[str,
     path = source["path"]
     if path.lower().endswith(".npy"):
         return path, {"x": archives.map_npy(path, place(spec, path))}
-    return path, archives.read_npz(path, place(spec, path), wanted)
+    return path, archives.read_npz(path, place(spec, path), wanted | whole, whole)
 
 
 def _require(file: str, held: Mapping[str, Any], needed: list[str]) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpujobs.trainer.data import archives, missing, partial
+from gpujobs.trainer.data import archives, missing, partial, prepare
 from gpujobs.trainer.data.memory import PIECE_BYTES, looking_at, pieces
+from tests.unit.trainer.data.making import spec_of
 
 MOST = 4 * PIECE_BYTES
 
@@ -50,3 +51,43 @@ def test_only_large_arrays_are_read_in_part(tmp_path: Path) -> None:
         assert isinstance(found["x"], np.memmap) and not isinstance(found["y"], np.memmap)
         assert missing.count(found["x"]) == (2, 0)
     assert not isinstance(archives.read_npz("a.npz", path, {"x"})["x"], np.memmap)
+
+
+MASKED = "model: {layers: [Masking: {}, LSTM: {units: 2}, Dense: {units: 1}]}\ntraining: {loss: mse}\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "rest", "arrays"),
+    [
+        (
+            "{train: d.npz, time: t, window: {length: 4}}",
+            "",
+            {"x": np.ones((500, 1), np.float32), "t": np.arange(500)},
+        ),
+        (
+            "{train: d.npz, group: g, split: {method: group, test: 0.5}}",
+            "",
+            {"x": np.ones((64, 4, 2)), "y": np.ones(64), "g": np.repeat(["left", "right"], 32)},
+        ),
+        (
+            "{train: d.npz, lengths: n}",
+            MASKED,
+            {"x": np.ones((640, 1)), "y": np.ones(80), "n": np.full(80, 8)},
+        ),
+    ],
+)
+def test_what_would_be_nonsense_in_part_is_read_whole(
+    tmp_path: Path, data: str, rest: str, arrays: dict[str, Any]
+) -> None:
+    """Zeros for the rest of a compressed array are no times, no names, and look like padding."""
+    spec = spec_of(tmp_path, data, {"d.npz": {}}, rest=rest)
+    np.savez_compressed(tmp_path / "d.npz", **arrays)
+    with looking_at(256):
+        assert prepare(spec).train.samples
+
+
+def test_words_are_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, y=np.array([b"yes", b"no"] * 200))
+    with looking_at(256):
+        assert set(archives.read_npz("a.npz", path, {"y"})["y"].tolist()) == {"yes", "no"}
