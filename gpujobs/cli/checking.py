@@ -17,7 +17,7 @@ def lines(entries: Sequence[Mapping[str, Any]], left_out: int) -> Iterator[str]:
     """Of each file; of a sweep the first job, and what differs in the others."""
     for path, found in groupby(entries, key=lambda entry: entry["path"]):
         members = list(found)
-        yield f"{path}: valid{f', {len(members) + left_out} jobs' if members[0].get('sweep') else ''}"
+        yield f"{path}: valid{f', {len(members)} jobs' if members[0].get('sweep') else ''}"
         if members[0].get("sweep"):
             yield f"  the first, {output.printable(members[0]['name'])}:"
         yield from report(members[0]["report"])

@@ -16,7 +16,7 @@ from gpujobs.client.submission import read_job_files
 @app.json_option
 def command(files: tuple[str, ...], sets: tuple[str, ...], as_json: bool) -> None:
     values = overrides(sets)
-    submission = read_job_files(files, is_look=True)
+    submission = read_job_files(list(dict.fromkeys(files)), is_look=True)
     with some_daemon("check") as client:
         answer = submission.send(client, "/v1/check", {"set": values, "options": {}})
     if as_json:

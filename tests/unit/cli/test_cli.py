@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from gpujobs.cli import checking
 from gpujobs.cli.app import COMMANDS
-from tests.unit.cli.conftest import ROOT, Cli, Protocol, job
+from tests.unit.cli.conftest import REPORT, ROOT, Cli, Protocol, job
 
 RUNNING = {
     "state": "RUNNING",
@@ -210,6 +211,18 @@ def test_a_check_is_tables_of_80_columns(cli: Cli, server: Protocol) -> None:
     assert "\x1b" not in text and max(map(len, text.splitlines())) <= 80
     (entry,) = json.loads(cli("check", "a.yaml", "--json").stdout)
     assert (entry["path"], entry["report"]["parameters"]) == ("a.yaml", 96)
+
+
+def test_a_file_that_is_named_twice_is_checked_once(cli: Cli, server: Protocol) -> None:
+    (cli.directory / "a.yaml").write_text("x: 1")
+    done = cli("check", "a.yaml", "a.yaml")
+    assert (done.returncode, done.stdout.count("a.yaml: valid"), done.stderr) == (0, 1, "")
+
+
+def test_jobs_that_were_not_looked_at_are_no_files_in_particular() -> None:
+    sweep = {"sweep": {"training.epochs": 1}, "name": "s", "report": REPORT}
+    text = list(checking.lines([{"path": "a.yaml", **sweep}, {"path": "b.yaml", **sweep}], 7))
+    assert {"a.yaml: valid, 1 jobs", "b.yaml: valid, 1 jobs", "7 more jobs were not looked at."} <= set(text)
 
 
 def test_a_check_hashes_and_uploads_nothing(cli: Cli, server: Protocol) -> None:
