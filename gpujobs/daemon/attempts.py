@@ -148,7 +148,7 @@ class Attempts:
                 self._board.put(self._store.requeue(job.id, job.attempt, step))
             else:
                 await self._finish(job, step)
-        except GpujobsError as error:
+        except (GpujobsError, OSError) as error:
             log.error("job %d: %s; trying again in %g s", job.id, error, RETRY_COLLECTING_SECONDS)
             asyncio.get_running_loop().call_later(
                 RETRY_COLLECTING_SECONDS, lambda: self._spawn(self._complete(job))
