@@ -7,6 +7,7 @@ import logging
 
 from gpujobs.daemon.board import Board
 from gpujobs.daemon.nodes import Nodes
+from gpujobs.errors import StoreError
 from gpujobs.model import DeviceKind
 
 LOOK_SECONDS = 1.0
@@ -36,7 +37,10 @@ class Lookout:
 
     async def _look(self) -> None:
         while (busy := self._has_gpu_jobs()) or self._always:
-            await self._nodes.probe()
+            try:
+                await self._nodes.probe()
+            except StoreError as error:  # what was seen could not be recorded; the disk may have room again
+                log.error("the devices were looked at in vain: %s", error)
             await asyncio.sleep(LOOK_SECONDS if busy else IDLE_LOOK_SECONDS)
 
     def _has_gpu_jobs(self) -> bool:
