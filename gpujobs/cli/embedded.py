@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from gpujobs.client import Client, connect
-from gpujobs.errors import MachineError
+from gpujobs.errors import DaemonUnreachableError, MachineError
+
+SOCKET_SECONDS = 10.0
+"""From a daemon's lock to its socket, at most."""
 
 
 @contextmanager
@@ -20,7 +24,8 @@ def embedded_daemon(flags: dict[str, Any], socket: Path) -> Iterator[Client]:
     where somebody else submits to it meanwhile, when their jobs have ended.
 
     The daemon holds the reading end of the lifeline: when this process goes, it sees the end of file.
-    Raises MachineError, with what the daemon said last, where it does not come up.
+    Where somebody else has started one at the same moment, it is theirs. Raises MachineError, with what the daemon
+    said last, where it does not come up.
     """
     ready_read, ready_write = os.pipe()
     lifeline_read, lifeline_write = os.pipe()
@@ -39,18 +44,35 @@ def embedded_daemon(flags: dict[str, Any], socket: Path) -> Iterator[Client]:
     os.close(ready_write)
     os.close(lifeline_read)
     try:
-        _wait_ready(process, ready_read)
-        client = connect([socket])
+        another = _wait_ready(process, ready_read)
+        client = _client_of_another(socket, another) if another else connect([socket])
         yield client
     finally:
         os.close(lifeline_write)
 
 
-def _wait_ready(process: subprocess.Popen[bytes], ready_read: int) -> None:
+def _wait_ready(process: subprocess.Popen[bytes], ready_read: int) -> str:
+    """What it says of another daemon, which was faster; empty where there is none."""
     with os.fdopen(ready_read, "rb") as ready:
-        if ready.readline():
-            return
+        said = ready.readline().decode().strip()
+    if said == "ready":
+        return ""
+    code = process.wait()
+    if said:
+        return said
     raise MachineError(
-        f"the embedded daemon ended (exit code {process.wait()}) before it answered; "
+        f"the embedded daemon ended (exit code {code}) before it answered; "
         "its messages stand above; `gpujobs doctor` checks the installation."
     )
+
+
+def _client_of_another(socket: Path, said: str) -> Client:
+    """It may have its lock already, and its socket in a moment."""
+    deadline = time.monotonic() + SOCKET_SECONDS
+    while True:
+        try:
+            return connect([socket])
+        except DaemonUnreachableError:
+            if time.monotonic() > deadline:
+                raise MachineError(said) from None
+        time.sleep(0.05)

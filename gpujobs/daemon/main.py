@@ -30,11 +30,19 @@ log = logging.getLogger(__name__)
 
 def serve(settings: Settings, *, ready_fd: int | None = None, lifeline_fd: int | None = None) -> None:
     """Serves until it is stopped. `ready_fd` gets a line when the socket answers; when `lifeline_fd`
-    closes, the user of an embedded daemon has gone. Raises MachineError where it cannot serve."""
+    closes, the user of an embedded daemon has gone. Raises MachineError where it cannot serve.
+
+    An embedded daemon that finds another gives way: the line is then what it has found."""
     paths = StatePaths(settings.state_dir)
     mode = Mode(settings.mode)
     prepare_state(paths, mode)
-    lock = lock_state(paths.lock)
+    try:
+        lock = lock_state(paths.lock)
+    except UsageError as error:
+        if mode is not Mode.EMBEDDED or ready_fd is None:
+            raise
+        os.write(ready_fd, f"{error.message}\n".encode())
+        return
     allow_descriptors()
     os.chdir("/")  # where nobody else can put a module, and no file system is kept from being unmounted
     logging.basicConfig(

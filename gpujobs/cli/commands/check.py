@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from gpujobs.cli import app, checking, output
 from gpujobs.cli.commands.submit import overrides
 from gpujobs.cli.running import some_daemon
-from gpujobs.client.submission import read_job_files
+from gpujobs.client.submission import Submission, read_job_files
+from gpujobs.errors import DaemonUnreachableError
 
 
 @app.command("check", "gpujobs check jobs/tutorial.yaml")
@@ -17,10 +20,17 @@ from gpujobs.client.submission import read_job_files
 def command(files: tuple[str, ...], sets: tuple[str, ...], as_json: bool) -> None:
     values = overrides(sets)
     submission = read_job_files(list(dict.fromkeys(files)), is_look=True)
-    with some_daemon("check") as client:
-        answer = submission.send(client, "/v1/check", {"set": values, "options": {}})
+    try:
+        answer = _asked(submission, values)
+    except DaemonUnreachableError:  # that of a `run`, which ended meanwhile; asking again changes nothing
+        answer = _asked(submission, values)
     if as_json:
         output.print_json(answer["files"])
         return
     for line in checking.lines(answer["files"], answer.get("left_out", 0)):
         click.echo(line)
+
+
+def _asked(submission: Submission, values: dict[str, str]) -> dict[str, Any]:
+    with some_daemon("check") as client:
+        return submission.send(client, "/v1/check", {"set": values, "options": {}})
