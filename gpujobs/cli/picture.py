@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from gpujobs.cli.curves import Curve, JobHistory, Panel
 from gpujobs.cli.output import printable
+from gpujobs.errors import UsageError
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#D55E00")
 """Those of Okabe and Ito that are dark enough for a line, for the colour-blind."""
@@ -26,9 +27,12 @@ DPI = 110
 MAX_LABEL = 40
 ACROSS, DOWN, LEGEND_ROW = 6.0, 3.4, 0.23
 """Inches of a panel, and of a row of the legend."""
+MAX_HIGH = 300.0
+"""Inches. A metric of a thousand classes has a thousand panels, and matplotlib refuses 65,536 pixels."""
 
 
 def png(histories: Sequence[JobHistory], panels: Sequence[Panel]) -> bytes:
+    """Raises UsageError where it would be too large."""
     labels = [_label(f"{one.id} {one.name}") for one in histories]
     columns = 1 if len(panels) == 1 else 2
     rows = math.ceil(len(panels) / columns)
@@ -36,8 +40,12 @@ def png(histories: Sequence[JobHistory], panels: Sequence[Panel]) -> bytes:
     beside = max(1, min(len(labels), 4, int(wide / (0.6 + 0.085 * max(map(len, labels))))))
     legend = LEGEND_ROW * math.ceil(len(labels) / beside) + 0.2
     tall = DOWN if len(labels) <= len(COLOURS) and columns > 1 else 1.3 * DOWN
-    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
-    figure = Figure(figsize=(wide, rows * tall + legend), layout=layout)
+    high = rows * tall + legend
+    if high > MAX_HIGH:
+        raise UsageError(
+            f"{len(panels)} metrics of {len(labels)} jobs make a picture that is too large; choose some with --metric."
+        )
+    figure = Figure(figsize=(wide, high), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
     figure.subplots(rows, columns)
     for axes, panel in zip(figure.axes, panels, strict=False):
         _panel(axes, panel)

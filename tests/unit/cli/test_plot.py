@@ -17,6 +17,7 @@ from matplotlib.image import imread
 
 from gpujobs.cli import braille, curves, picture
 from gpujobs.cli.curves import JobHistory, panels, parsed
+from gpujobs.errors import UsageError
 from tests.unit.cli.conftest import ROOT, Cli, Protocol, job
 from tests.unit.cli.test_cli import ended
 from tests.unit.cli.test_groups import sweep
@@ -254,6 +255,12 @@ def test_twelve_jobs_look_different_and_the_legend_is_inside(monkeypatch: pytest
     box, page = legend.get_window_extent(), figure.bbox
     assert page.x0 <= box.x0 < box.x1 <= page.x1 and page.y0 <= box.y0 < box.y1 <= page.y1
     assert all(box.y1 <= axes.get_tightbbox().y0 for axes in figure.axes)  # type: ignore[union-attr]
+
+
+def test_a_picture_of_a_metric_of_a_thousand_classes_is_refused() -> None:
+    history = JobHistory(7, "a", {"epoch": [0.0], **{f"f1_score_{n}": [0.5] for n in range(1000)}})
+    with pytest.raises(UsageError, match="1000 metrics of 1 jobs make a picture that is too large"):
+        picture.png([history], panels([history]))
 
 
 def test_a_png_is_written_over_what_is_there(cli: Cli, jobs: Protocol) -> None:
