@@ -42,7 +42,7 @@ class Instant(click.ParamType[datetime]):
             return value
         try:
             return instant(value, self._now)
-        except ValueError:
+        except (ValueError, OverflowError):  # the latter beyond the calendar
             self.fail(f"{value!r}; {EXPECTED}.", param, ctx)
 
 

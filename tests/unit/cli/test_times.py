@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import click
 import pytest
 
 from gpujobs.cli.commands.reserve import command as reserve
-from gpujobs.cli.times import instant
+from gpujobs.cli.times import Instant, instant
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=timezone(timedelta(hours=2)))
 
@@ -30,6 +31,12 @@ def test_instants(text: str, expected: datetime) -> None:
 def test_what_is_no_instant(text: str) -> None:
     with pytest.raises(ValueError):
         instant(text, NOON)
+
+
+@pytest.mark.parametrize("text", ["+999999999d", "+99999999d", "0001-01-01T00:00+14:00", "soon"])
+def test_what_is_beyond_the_calendar_is_refused_in_words(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="expected a time such as 18:30"):
+        Instant(NOON).convert(text, None, None)
 
 
 @pytest.mark.parametrize(
