@@ -36,6 +36,9 @@ class Strangers:
         self._reported: dict[tuple[int, int], set[int]] = {}
         """By job and attempt: the pids that it has been told of."""
 
+        self._lately: set[int] = set()
+        """Pids of our trainers at the last look: one that has ended since may still be in the reading."""
+
         self._present: dict[str, list[str]] = {}
         """By user: what those should know whose processes are where jobs are."""
 
@@ -53,6 +56,7 @@ class Strangers:
         for node in nodes:
             for device in node.devices:
                 self._compare(device, ours.get((node.name, device.uuid), []))
+        self._lately = {pid for jobs in ours.values() for pid in _pids(jobs) if pid is not None}
 
     def _by_device(self) -> dict[tuple[str, str], list[Job]]:
         found: dict[tuple[str, str], list[Job]] = {}
@@ -62,10 +66,10 @@ class Strangers:
         return found
 
     def _compare(self, device: Device, jobs: list[Job]) -> None:
-        pids = {job.current.pid for job in jobs if job.current is not None}
+        pids = _pids(jobs)
         if not jobs or None in pids:
             return  # which process is a starting trainer's is not known yet
-        strangers = [p for p in device.processes if p.pid not in pids and not is_hidden(p)]
+        strangers = [p for p in device.processes if p.pid not in pids | self._lately and not is_hidden(p)]
         self._remember(device, jobs, strangers)
         for job in jobs:
             self._board.set_notice(job.id, self._describe(device, strangers[0]) if strangers else None)
@@ -96,6 +100,10 @@ class Strangers:
     def _describe(self, device: Device, process: Process) -> str:
         owner = f" of {process.user}" if process.user and self._names_people else ""
         return f"pid {process.pid}{owner} on {label(device)}"
+
+
+def _pids(jobs: Iterable[Job]) -> set[int | None]:
+    return {job.current.pid for job in jobs if job.current is not None}
 
 
 def is_hidden(process: Process) -> bool:

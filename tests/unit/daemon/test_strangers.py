@@ -32,11 +32,11 @@ class Box:
     def _stop(self, job: Job, reason: StopReason, message: str) -> None:
         self.stops.append((job.id, reason, message))
 
-    def start(self, *, running_for: timedelta | None) -> Job:
-        (job,) = self.store.submit(A, f"key-{len(self.board.jobs)}", [new_job()])
+    def start(self, *, running_for: timedelta | None, pid: int = TRAINER.pid) -> Job:
+        (job,) = self.store.submit(A, f"key-{pid}", [new_job()])
         job = self.store.start_attempt(job.id, GPU)
         if running_for is not None:
-            job = self.store.mark_running(job.id, 1, TRAINER.pid, utc_now() - running_for)
+            job = self.store.mark_running(job.id, 1, pid, utc_now() - running_for)
         self.board.put(job)
         return job
 
@@ -96,6 +96,18 @@ def test_a_process_of_another_pid_namespace_may_be_our_own_trainer(box: Box) -> 
     job = box.start(running_for=timedelta(0))
     box.look(Process(31337, None, 1, None))
     assert (box.stops, box.told(job)) == ([], [])
+
+
+def test_a_trainer_that_has_just_ended_is_no_stranger_to_the_next_job(box: Box) -> None:
+    """The reading is older than its end; where it is still there at the next look, it is reported."""
+    first = box.start(running_for=timedelta(0))
+    box.look(TRAINER)
+    box.board.put(box.store.mark_completing(first.id, 1, {}))
+    second = box.start(running_for=timedelta(0), pid=101)
+    box.look(TRAINER, replace(TRAINER, pid=101))
+    assert (box.stops, box.told(second)) == ([], [])
+    box.look(TRAINER, replace(TRAINER, pid=101))
+    assert box.told(second) == ["pid 100 of a on GPU 2"]
 
 
 def test_a_job_that_is_being_cancelled_is_not_requeued(box: Box) -> None:
