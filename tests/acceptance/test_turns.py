@@ -176,6 +176,8 @@ def test_a_reserved_device_is_kept(daemon: RunningDaemon) -> None:
     assert [device["state"] for device in daemon.json("gpus")] == ["reserved", "free"]
     said = daemon.cli("reserve", 0, "--user", "root", "--until", "+2h", code=2).stderr
     assert "is reserved for nobody" in said, said
+    said = daemon.cli("reserve", 1, "--group", "no-such-group", code=2).stderr
+    assert "no-such-group is not a group of this machine" in said, said
     daemon.cli("unreserve", kept["id"], code=0)
     daemon.until(job, "COMPLETED")
 

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from gpujobs.daemon.access import require_admin
+from gpujobs.daemon.access import group_id, require_admin
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.drains import named
 from gpujobs.daemon.handlers.query import body_of
@@ -48,7 +48,8 @@ async def make(request: web.Request) -> web.Response:
     existing = daemon.store.reservations.current()
     for one in wanted:
         check_reservation(one, existing, [d.uuid for d in devices], now, daemon.rules.reservations)
-    made = [daemon.store.reservations.add(one, caller.user) for one in wanted]
+    with daemon.store.together():
+        made = [daemon.store.reservations.add(one, caller.user) for one in wanted]
     daemon.dispatcher.wake()
     return _answer(daemon, caller, made, status=201)
 
@@ -71,6 +72,8 @@ def _require_known(body: ReservationBody) -> None:
             pwd.getpwnam(body.user)
         except KeyError:
             raise UsageError(f"{body.user} is not a user of this machine") from None
+    if body.group is not None and group_id(body.group) is None:
+        raise UsageError(f"{body.group} is not a group of this machine")
 
 
 def _reservation(daemon: Daemon, body: ReservationBody, device: Device, now: datetime) -> Reservation:
