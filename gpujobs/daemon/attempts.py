@@ -235,7 +235,9 @@ class Attempts:
 
     def _take_report(self, report: Mapping[str, Any]) -> None:
         job, attempt, status = report["job"], report["attempt"], report["status"]
-        current = self._board.jobs[job]
+        current = self._board.jobs.get(job)
+        if current is None:
+            return  # it has ended while its node was asked
         log.info("job %d, attempt %d: %s", job, attempt, status)
         if status == "running":
             trainer = (report.get("record") or {}).get("trainer")
