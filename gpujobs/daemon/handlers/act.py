@@ -140,24 +140,34 @@ async def _set_held(daemon: Daemon, caller: Caller, jobs: Sequence[Job], held: b
 
 
 async def _requeue(daemon: Daemon, caller: Caller, jobs: Sequence[Job]) -> list[Job]:
-    return [await _requeue_one(daemon, caller, job) for job in jobs]
+    """An ended job stays as it is, and a new one is made; a running one goes back to the queue. In batches, for
+    the same reasons as other changes."""
+    requeued: list[Job] = []
+    for start in range(0, len(jobs), BATCH):
+        some = jobs[start : start + BATCH]
+        with daemon.store.together():
+            copies = {job.id: _submit_again(daemon, caller, job) for job in some if job.state.is_final}
+        daemon.submitted(list(copies.values()))
+        requeued += [copies.get(job.id) or await _send_back(daemon, caller, job) for job in some]
+        await asyncio.sleep(0)
+    return requeued
 
 
-async def _requeue_one(daemon: Daemon, caller: Caller, job: Job) -> Job:
-    """A running job goes back to the queue. An ended one stays as it is, and a new job of the same user
-    with the same file and data is made: results are never overwritten. It goes on from the checkpoint of one
-    that did not complete."""
+def _submit_again(daemon: Daemon, caller: Caller, job: Job) -> Job:
+    """As a new job of the same user with the same file and data: results are never overwritten. It goes on from
+    the checkpoint of one that did not complete."""
+    (copy,) = daemon.store.submit(
+        replace(caller, uid=job.uid, user=job.user, gid=daemon.store.gid(job.id)),
+        f"requeue-{job.id}-{uuid.uuid4()}",
+        [_copy(daemon, job)],
+        actor=caller.user,
+    )
+    return copy
+
+
+async def _send_back(daemon: Daemon, caller: Caller, job: Job) -> Job:
     if job.state is State.PENDING:
         return job
-    if job.state.is_final:
-        (copy,) = daemon.store.submit(
-            replace(caller, uid=job.uid, user=job.user, gid=daemon.store.gid(job.id)),
-            f"requeue-{job.id}-{uuid.uuid4()}",
-            [_copy(daemon, job)],
-            actor=caller.user,
-        )
-        daemon.submitted([copy])
-        return copy
     job = daemon.store.note_requeue(job.id, caller.user)
     daemon.board.put(job)
     await daemon.attempts.stop(job, StopReason.REQUEUE, f"requeued by {caller.user}")
