@@ -129,6 +129,9 @@ class Board:
         )
         return {**found, "notice": self.notices.get(job.id) if is_named else None}
 
+    def waiting_of(self, uid: int) -> int:
+        return sum(job.uid == uid and job.state is State.PENDING for job in self.jobs.values())
+
     def active(self) -> list[Job]:
         """Jobs that hold a device, in the order of their ids."""
         return [self.jobs[id] for id in sorted(self._active)]

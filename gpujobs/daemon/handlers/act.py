@@ -11,6 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from gpujobs.daemon.access import may_change, require
+from gpujobs.daemon.checks import check_waiting
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keys import caller_of, daemon_of
@@ -142,6 +143,11 @@ async def _set_held(daemon: Daemon, caller: Caller, jobs: Sequence[Job], held: b
 async def _requeue(daemon: Daemon, caller: Caller, jobs: Sequence[Job]) -> list[Job]:
     """An ended job stays as it is, and a new one is made; a running one goes back to the queue. In batches, for
     the same reasons as other changes."""
+    new = sum(job.state.is_final for job in jobs)
+    if new and not caller.is_admin:
+        await daemon.membership.learn([caller.user])
+        groups = daemon.membership.groups.get(caller.user, ())
+        check_waiting(daemon.board.waiting_of(caller.uid), new, caller.user, groups, daemon.rules)
     requeued: list[Job] = []
     for start in range(0, len(jobs), BATCH):
         some = jobs[start : start + BATCH]
@@ -159,7 +165,7 @@ def _submit_again(daemon: Daemon, caller: Caller, job: Job) -> Job:
     (copy,) = daemon.store.submit(
         replace(caller, uid=job.uid, user=job.user, gid=daemon.store.gid(job.id)),
         f"requeue-{job.id}-{uuid.uuid4()}",
-        [_copy(daemon, job)],
+        [_copy(daemon, caller, job)],
         actor=caller.user,
     )
     return copy
@@ -174,7 +180,7 @@ async def _send_back(daemon: Daemon, caller: Caller, job: Job) -> Job:
     return daemon.store.job(job.id)
 
 
-def _copy(daemon: Daemon, job: Job) -> NewJob:
+def _copy(daemon: Daemon, caller: Caller, job: Job) -> NewJob:
     spec, data = daemon.store.spec(job.id), daemon.store.data(job.id)
     for one in data:
         if one.in_place is None and not daemon.store.uploads.has(job.uid, one.sha256):
@@ -186,7 +192,8 @@ def _copy(daemon: Daemon, job: Job) -> NewJob:
         path=spec.path,
         source=spec.source,
         resolved=spec.resolved,
-        priority=job.priority,
+        # A higher class was an admin's to give, to that job.
+        priority=job.priority if caller.is_admin else min(job.priority, daemon.rules.priority.max_priority),
         held=False,
         retries=job.retries,
         requested_gpu=job.requested_gpu,

@@ -22,7 +22,7 @@ from gpujobs.daemon.submissions import (
     resolve,
 )
 from gpujobs.errors import JobFileError, MachineError, Problem, UsageError
-from gpujobs.model import Caller, Job, State, utc_now
+from gpujobs.model import Caller, Job, utc_now
 from gpujobs.store.records import NewJob
 
 MAX_ESTIMATES = 20
@@ -62,7 +62,7 @@ def _new_jobs(daemon: Daemon, caller: Caller, body: SubmissionBody, prepared: li
     checks.check_after(daemon.store, options)
     checks.check_times(options, utc_now())
     checks.check_rules(prepared, options, caller, rules, daemon.nodes.known)
-    waiting = sum(job.uid == caller.uid and job.state is State.PENDING for job in daemon.board.jobs.values())
+    waiting = daemon.board.waiting_of(caller.uid)
     checks.check_waiting(waiting, len(prepared), caller.user, groups, rules)
     new = new_jobs(prepared, options, daemon.gatekeeper.default_share, daemon.estimates)
     return checks.with_time_limits(new, prepared, caller.user, groups, rules)
