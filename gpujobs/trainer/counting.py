@@ -64,6 +64,12 @@ def _width(shape: Shape) -> int:
     return int(shape[-1] or 0)
 
 
+def _channels(arguments: Mapping[str, Any], shape: Shape, dimensions: int) -> int:
+    """Of an image, or of each of a sequence of them."""
+    is_first = arguments.get("data_format") == "channels_first"
+    return int(shape[-1 - dimensions if is_first else -1] or 0)
+
+
 def _gated(gates: int) -> Callable[[Mapping[str, Any], Shape], Formula]:
     """Of `gates` gates, each with a kernel, a recurrent kernel and its biases."""
 
@@ -96,7 +102,7 @@ def _embedding(arguments: Mapping[str, Any], shape: Shape) -> Formula:
 def _conv(dimensions: int) -> Callable[[Mapping[str, Any], Shape], Formula]:
     def found(arguments: Mapping[str, Any], shape: Shape) -> Formula:
         filters, size = int(arguments["filters"]), _kernel(arguments, dimensions)
-        inputs = _width(shape) // int(arguments.get("groups") or 1)
+        inputs = _channels(arguments, shape, dimensions) // int(arguments.get("groups") or 1)
         bias = bool(arguments.get("use_bias", True))
         text = f"{size} × {inputs}"
         return Formula(
@@ -110,7 +116,8 @@ def _conv_lstm(dimensions: int) -> Callable[[Mapping[str, Any], Shape], Formula]
     """Four gates, each with a kernel over the input, one over the state, and a bias."""
 
     def found(arguments: Mapping[str, Any], shape: Shape) -> Formula:
-        filters, size, inputs = int(arguments["filters"]), _kernel(arguments, dimensions), _width(shape)
+        filters, size = int(arguments["filters"]), _kernel(arguments, dimensions)
+        inputs = _channels(arguments, shape, dimensions)
         bias = bool(arguments.get("use_bias", True))
         return Formula(
             f"4 × {filters} × ({size} × ({inputs} + {filters}){' + 1' if bias else ''})",

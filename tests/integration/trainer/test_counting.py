@@ -77,6 +77,16 @@ def test_the_formula_is_what_check_shows_and_what_keras_counts(number: int) -> N
     assert sum(row["parameters"] for row in rows) == model.count_params()
 
 
+@pytest.mark.parametrize(
+    ("kind", "shape"), [("Conv1D", (3, 8)), ("Conv2D", (3, 8, 9)), ("ConvLSTM2D", (5, 3, 8, 9))]
+)
+def test_channels_that_come_first(kind: str, shape: tuple[int, ...]) -> None:
+    layer = getattr(keras.layers, kind)(4, 2, data_format="channels_first")
+    layer.build((None, *shape))
+    own = formula(kind, layer.get_config(), (None, *shape))
+    assert own is not None and own.count == layer.count_params()
+
+
 def multiplied_out(text: str) -> int:
     """What the product in the text comes to, which must be what it says itself."""
     product, _, result = text.partition(" = ")
