@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import yaml
 
 from gpujobs.trainer import files, outputs, plain_model, train
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.backends import configure
 from gpujobs.trainer.data import preprocessing
-from gpujobs.trainer.failures import DataError, TrainerError
+from gpujobs.trainer.failures import TrainerError
 from gpujobs.trainer.fitting import Messages, StopFlag
 from gpujobs.trainer.spec import Spec
 
@@ -61,29 +59,5 @@ def read(spec: Spec) -> train.Trained:
         what = " ".join(str(error).split())[:300]
         raise TrainerError(f"the model of job {number} cannot be read from {source}: {what}") from error
     configure(job["training"])
-    predict = [_with_shape(entry, model) for entry in spec.jobfile["predict"]]
-    return train.Trained(replace(spec, jobfile={**job, "predict": predict}), model, learned, {})
-
-
-def _with_shape(entry: Mapping[str, Any], model: Any) -> Mapping[str, Any]:
-    """Inline values as an array of samples. Raises DataError where they do not have the model's shape."""
-    if "values" not in entry:
-        return entry
-    expected = tuple(model.inputs[0].shape[1:])
-    try:
-        values = np.asarray(entry["values"], np.float32)
-    except (ValueError, TypeError):
-        raise DataError(f"values: are not numbers of one shape; expected {_shape(expected)}") from None
-    if values.ndim == len(expected):
-        values = values[None]
-    fits = values.ndim == len(expected) + 1 and all(
-        want in (None, have) for want, have in zip(expected, values.shape[1:], strict=True)
-    )
-    if not fits or len(model.inputs) > 1:
-        raise DataError(f"values: have shape {values.shape}; expected {_shape(expected)}, or several of them")
-    return {**entry, "values": values}
-
-
-def _shape(expected: tuple[int | None, ...]) -> str:
-    names = ", ".join("any number" if n is None else str(n) for n in expected)
-    return f"one sample of shape ({names}{',' if len(expected) == 1 else ''})"
+    jobfile = {**job, "predict": spec.jobfile["predict"]}
+    return train.Trained(replace(spec, jobfile=jobfile), model, learned, {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +21,7 @@ from gpujobs.trainer import building, checkpoint, evaluation, files, outputs, pr
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.backends import configure
 from gpujobs.trainer.data import Part, Prepared, Preprocessing, prepare
-from gpujobs.trainer.data.prepare import apply, inline, read_assembled
+from gpujobs.trainer.data.prepare import to_predict
 from gpujobs.trainer.data.rows import RaggedRows
 from gpujobs.trainer.data.targets import Output, shaped
 from gpujobs.trainer.data.weights import class_weights
@@ -40,6 +42,7 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
     spec = files.pin(spec)
     training = spec.jobfile["training"]
     prepared = prepare(spec)
+    look_at_predictions(spec, prepared.preprocessing)
     configure(training)
     model = building.build(spec.jobfile, shapes(prepared.train), masked=is_masked(prepared))
     sets = sets_of(spec, prepared, model)
@@ -48,6 +51,14 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
     rows = Fit(spec, model, sets, messages, stop).run()
     seconds = {"start_seconds": start - began, "train_seconds": time.monotonic() - start}
     finish(Trained(spec, model, prepared.preprocessing, prepared.parts), rows, seconds)
+
+
+def look_at_predictions(spec: Spec, learned: Preprocessing) -> None:
+    """Raises DataError before the training for what could not be predicted after it, which would lose the model."""
+    with contextlib.redirect_stdout(io.StringIO()):  # it is said when it is predicted
+        for entry in spec.jobfile.get("predict") or []:
+            if not entry.get("source"):
+                to_predict(spec, entry, learned)
 
 
 def print_devices(spec: Spec) -> None:
@@ -215,13 +226,7 @@ def predict_all(trained: Trained) -> dict[str, Any]:
 def part_of(trained: Trained, entry: Mapping[str, Any]) -> Part:
     if entry.get("source"):
         return trained.parts[entry["source"]]
-    if "values" in entry:
-        return inline(trained.spec, entry["values"], trained.learned)
-    return apply(
-        trained.spec,
-        read_assembled(trained.spec, entry, trained.learned, needs_y=False),
-        trained.learned,
-    )
+    return to_predict(trained.spec, entry, trained.learned)
 
 
 def evaluate(trained: Trained) -> dict[str, Any]:

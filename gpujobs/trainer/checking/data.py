@@ -16,7 +16,7 @@ from gpujobs.trainer.data import Part, Prepared, Samples, missing, partial, prep
 from gpujobs.trainer.data.heads import Head, heads
 from gpujobs.trainer.data.memory import looking_at
 from gpujobs.trainer.data.plain import Plain
-from gpujobs.trainer.data.prepare import apply, inline, read_assembled, read_training
+from gpujobs.trainer.data.prepare import read_training, to_predict
 from gpujobs.trainer.data.ragged import Ragged
 from gpujobs.trainer.data.raw import Arrays, place
 from gpujobs.trainer.data.rows import RaggedRows, Rows
@@ -46,16 +46,9 @@ def look(spec: Spec) -> Looked:
         arrays = rows(spec, raw)  # before missing values are filled
         prepared = prepare(spec, raw)
         for entry in spec.jobfile.get("predict") or []:
-            _look_at_prediction(spec, entry, prepared)
+            if not entry.get("source"):
+                to_predict(spec, entry, prepared.preprocessing)
     return Looked(prepared, arrays, said.getvalue().splitlines())
-
-
-def _look_at_prediction(spec: Spec, entry: Mapping[str, Any], prepared: Prepared) -> None:
-    if "values" in entry and entry["values"] is not None:
-        inline(spec, entry["values"], prepared.preprocessing)
-    elif entry.get("path"):
-        assembled = read_assembled(spec, entry, prepared.preprocessing, needs_y=False)
-        apply(spec, assembled, prepared.preprocessing)
 
 
 def rows(spec: Spec, raw: Arrays) -> list[dict[str, Any]]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from gpujobs.jobfile.consistency import implied_task, task_of_output
 from gpujobs.trainer.data import classes, plain, ragged, scaling, sources, splits, windowed
 from gpujobs.trainer.data.checks import check_inputs, check_shapes
@@ -208,11 +210,38 @@ def apply(spec: Spec, assembled: Assembled, learned: Preprocessing) -> Part:
     return Part(done, truth, assembled)
 
 
-def inline(spec: Spec, values: Any, learned: Preprocessing) -> Part:
-    """Samples given as an array, shape (samples, ...), of the model's only input."""
-    ((name, _),) = names_of(spec.jobfile["data"].get("x", "x")).items()
-    raw = Arrays("values", {name: values}, {})
+def to_predict(spec: Spec, entry: Mapping[str, Any], learned: Preprocessing) -> Part:
+    """What an entry under `predict` gives, where it is no part of the data. Raises DataError."""
+    if entry.get("values") is None:
+        return apply(spec, read_assembled(spec, entry, learned, needs_y=False), learned)
+    (name, *others) = names_of(spec.jobfile["data"].get("x", "x"))
+    raw = Arrays("values", {name: _samples(entry["values"], learned.shapes.get(name, ()), others)}, {})
     return apply(spec, plain.assemble(raw, "error", _ids(spec.jobfile), spec.paths.work), learned)
+
+
+def _samples(values: Any, expected: tuple[int | None, ...], others: list[str]) -> Any:
+    """Lists as an array of samples. Raises DataError where they do not have the shape that the model's only input
+    expects."""
+    try:
+        found = np.asarray(values, np.float32)
+    except (ValueError, TypeError):
+        raise DataError(f"values: are not numbers of one shape; expected {_one_sample(expected)}") from None
+    if found.ndim == len(expected):
+        found = found[None]
+    fits = found.ndim == len(expected) + 1 and all(
+        want in (None, have) for want, have in zip(expected, found.shape[1:], strict=True)
+    )
+    if not fits or others:
+        raise DataError(
+            f"values: have shape {found.shape}; expected {_one_sample(expected)}, or several of them"
+            + (f", and the model has the inputs {', '.join(others)} too: name a file" if others else "")
+        )
+    return found
+
+
+def _one_sample(expected: tuple[int | None, ...]) -> str:
+    names = ", ".join("any number" if n is None else str(n) for n in expected)
+    return f"one sample of shape ({names}{',' if len(expected) == 1 else ''})"
 
 
 def _scaled(rows: Rows, scale: scaling.Scale | None) -> Rows:

@@ -247,3 +247,43 @@ def test_labels_of_steps_do_not_count_where_there_is_padding(launcher: Launched)
     assert ran.metrics["evaluation"]["model"]["accuracy"] == pytest.approx(right)
     chosen = np.take_along_axis(found["y_pred"], found["y_true"][..., None], axis=-1)[..., 0]
     assert ran.history["val_loss"][-1] == pytest.approx(-np.log(chosen[is_there]).mean(), rel=1e-4)
+
+
+# What is predicted for
+
+PREDICTED = """
+data: {train: d.npz}
+model: {layers: [LSTM: {units: 2}, Dense: {units: 1}]}
+training: {loss: mse, epochs: 2}
+predict: [%s]
+"""
+SAMPLES = {"x": np.ones((6, 3, 1), np.float32), "y": np.zeros(6, np.float32)}
+
+
+def test_values_in_the_job_file_itself(launcher: Launched) -> None:
+    """One sample, or several, as with a model that is trained already."""
+    both = "{name: one, values: [[0], [0], [1]]}, {name: two, values: [[[0], [0], [1]], [[1], [1], [1]]]}"
+    ran = run(launcher, PREDICTED % both, {"d.npz": SAMPLES})
+    one, two = ran.predictions()["y_pred"], ran.predictions("predictions-two.npz")["y_pred"]
+    assert (one.shape, two.shape) == ((1, 1), (2, 1))
+    np.testing.assert_allclose(one[0], two[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        (
+            "{name: one, values: [[0, 1], [0, 1]]}",
+            "values: have shape (1, 2, 2); expected one sample of shape (3, 1)",
+        ),
+        ("p.npz", "p.npz: array x: has shape (4, 1) for each sample; expected shape (3, 1)"),
+    ],
+)
+def test_what_cannot_be_predicted_for_is_refused_before_the_training(
+    launcher: Launched, entry: str, said: str
+) -> None:
+    """After it, the model would be lost."""
+    files = {"d.npz": SAMPLES, "p.npz": {"x": np.ones((2, 4, 1), np.float32)}}
+    ran = run(launcher, PREDICTED % entry, files, "FAILED")
+    assert (ran.record["reason"], ran.record["message"][: len(said)]) == ("DataError", said)
+    assert "Epoch" not in ran.log
