@@ -31,7 +31,7 @@ from gpujobs.daemon.specs import Specs
 from gpujobs.daemon.strangers import Strangers
 from gpujobs.daemon.uploads import Uploads
 from gpujobs.daemon.view import View
-from gpujobs.errors import GpujobsError
+from gpujobs.errors import GpujobsError, StoreError
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Device, Job, Node, NodeStatus, Reason, State, StopReason, utc_now
 from gpujobs.node.probe import read_once
@@ -41,6 +41,9 @@ from gpujobs.policy.memory import outgrown
 from gpujobs.policy.rules import ForeignPolicy
 from gpujobs.store.store import Store
 from gpujobs.store.usage import Use
+
+RETRY_ADMITTING_SECONDS = 10.0
+"""Where the store cannot be written, as on a full disk."""
 
 log = logging.getLogger(__name__)
 
@@ -229,6 +232,9 @@ class Daemon:
             self.lookout.begin()
         except GpujobsError as error:
             self.nodes.report(name, NodeStatus.DOWN, str(error))
+            if isinstance(error, StoreError):  # of the others we hear again, with the node's next start
+                again = asyncio.get_running_loop().call_later
+                again(RETRY_ADMITTING_SECONDS, lambda: self._spawn(self._admit(name)))
         else:
             log.info("node %s has %d devices. %s", name, len(node.devices), node.message)
         self.dispatcher.wake()
