@@ -25,6 +25,8 @@ ANSWER_MAX_BYTES = 4 << 20
 
 def answer(request: dict[str, Any], connection: int) -> None:
     """In a process forked for it: asks a child without privileges, and relays what it says."""
+    # The launcher's socket must not outlive it here: whoever asked then would wait for nobody.
+    process.close_all_except(connection)
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
