@@ -62,6 +62,9 @@ class Dispatcher:
             except StoreError as error:
                 log.error("nothing can be started: %s", error)
                 self._wake_in(self._next_look())
+            except Exception:  # one decision that fails must not be the last one
+                log.exception("nothing was started; trying again in %g s", LOOK_AGAIN_SECONDS)
+                self._wake_in(LOOK_AGAIN_SECONDS)
 
     async def _dispatch(self) -> None:
         if not len(self._board.queue):

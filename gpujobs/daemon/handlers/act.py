@@ -81,6 +81,8 @@ def _answer(daemon: Daemon, caller: Caller, jobs: Sequence[Job]) -> web.Response
 def _check_state(job: Job, action: str) -> None:
     if action in ("hold", "release") and job.state is not State.PENDING:
         raise UsageError(f"job {job.id} is {job.state}; only a PENDING job can be held or released")
+    if action == "requeue" and job.state is State.COMPLETING:
+        raise UsageError(f"job {job.id} is {job.state}; it can be queued again as soon as it has ended")
 
 
 def concerned(action: str, members: Sequence[Job]) -> list[Job]:

@@ -8,6 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from gpujobs.daemon import dispatch
 from gpujobs.daemon.board import Board
 from gpujobs.daemon.dispatch import Dispatcher
 from gpujobs.daemon.drains import Drains
@@ -33,9 +36,8 @@ class Nodes:
         return [Node("n", NodeStatus.OK, "", (BUSY,))]
 
 
-def test_a_job_whose_time_has_come_starts_on_a_fresh_reading(tmp_path: Path) -> None:
-    store, board, started = Store(tmp_path / "s.db"), Board([]), list[int]()
-    view = View(
+def view_of(store: Store, board: Board) -> View:
+    return View(
         board,
         Drains(store.devices),
         Ledger([], {}, 1e6),
@@ -45,11 +47,15 @@ def test_a_job_whose_time_has_come_starts_on_a_fresh_reading(tmp_path: Path) -> 
         Rules(),
     )
 
+
+def test_a_job_whose_time_has_come_starts_on_a_fresh_reading(tmp_path: Path) -> None:
+    store, board, started = Store(tmp_path / "s.db"), Board([]), list[int]()
+
     def launch(job: Job) -> None:
         started.append(job.id)
 
     nodes: Any = Nodes()
-    dispatcher = Dispatcher(store, board, nodes, view, launch=launch, stop=lambda *_: None)
+    dispatcher = Dispatcher(store, board, nodes, view_of(store, board), launch=launch, stop=lambda *_: None)
     (job,) = store.submit(A, "key", [replace(new_job(), begin_at=utc_now() + timedelta(seconds=0.2))])
     board.put(job)
 
@@ -66,4 +72,42 @@ def test_a_job_whose_time_has_come_starts_on_a_fresh_reading(tmp_path: Path) -> 
 
     asyncio.run(run())
     assert (started, _reason()) == ([], Reason.FOREIGN_PROCESS)
+    store.close()
+
+
+def test_a_decision_that_fails_is_not_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, board, started = Store(tmp_path / "s.db"), Board([]), list[int]()
+    probed = 0
+
+    class Failing(Nodes):
+        async def probe(self) -> list[Node]:
+            nonlocal probed
+            probed += 1
+            if probed == 1:
+                raise RuntimeError("a bug")
+            return [Node("n", NodeStatus.OK, "", (GPU,))]
+
+    monkeypatch.setattr(dispatch, "LOOK_AGAIN_SECONDS", 0.01)
+    nodes: Any = Failing()
+    dispatcher = Dispatcher(
+        store,
+        board,
+        nodes,
+        view_of(store, board),
+        launch=lambda job: started.append(job.id),
+        stop=lambda *_: None,
+    )
+    (job,) = store.submit(A, "key", [new_job()])
+    board.put(job)
+
+    async def run() -> None:
+        task = asyncio.create_task(dispatcher.run())
+        dispatcher.wake()
+        async with asyncio.timeout(10):
+            while not started:
+                await asyncio.sleep(0.01)
+        task.cancel()
+
+    asyncio.run(run())
+    assert (started, probed) == ([job.id], 2)
     store.close()
