@@ -20,16 +20,19 @@ def short_path(path: Path) -> Iterator[str]:
 
 
 def listen(path: Path) -> socket.socket:
-    """A listening stream socket at `path`, mode 0600; a stale one is replaced."""
-    path.unlink(missing_ok=True)
+    """A stream socket at `path`, mode 0600; a stale one is replaced. Whoever sees it is not refused: it gets its
+    name when it listens already."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     old = os.umask(0o177)
     try:
-        with short_path(path) as name:
+        with short_path(fresh) as name:
             listener.bind(name)
     finally:
         os.umask(old)
     listener.listen(128)
+    fresh.rename(path)
     return listener
 
 
