@@ -9,8 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,16 @@ def processes_of(directory: Path) -> dict[int, str]:
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid() and _has_to_do_with(entry, str(directory)):
-            found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            with suppress(OSError):  # it has just ended
+                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
     return found
+
+
+def kill_all(pids: Iterable[int]) -> None:
+    """Some may end meanwhile: one that is killed takes others along."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _has_to_do_with(process: Path, directory: str) -> bool:
@@ -217,8 +225,7 @@ class RunningDaemon:
         try:
             eventually(lambda: not self.processes(), 20, lambda: f"left behind: {self.processes()}")
         finally:
-            for pid in self.processes():
-                os.kill(pid, signal.SIGKILL)
+            kill_all(self.processes())
 
     def processes(self) -> dict[int, str]:
         return processes_of(self.state)

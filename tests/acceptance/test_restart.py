@@ -6,7 +6,7 @@ import os
 import re
 import signal
 
-from .harness import ENDLESS, RunningDaemon, eventually, is_alive, processes_of
+from .harness import ENDLESS, RunningDaemon, eventually, is_alive, kill_all, processes_of
 
 
 def epochs_in(log: str) -> list[int]:
@@ -65,8 +65,7 @@ def test_kill_of_everything_but_the_supervisor_while_a_job_runs(own_daemon: Runn
         pid = daemon.until_epoch(job, 1)["pid"]
         victims = [found for found, command in processes_of(daemon.state).items() if name in command]
         assert victims, (name, daemon.processes())
-        for victim in victims:
-            os.kill(victim, signal.SIGKILL)
+        kill_all(victims)
         eventually(lambda gone=victims: not any(map(is_alive, gone)), 20)
         later = daemon.submit_quick("later")
         daemon.until(later, "COMPLETED", seconds=90)
@@ -82,8 +81,7 @@ def test_kill_of_everything_at_once(own_daemon: RunningDaemon) -> None:
     job = daemon.submit_quick("victim", epochs=ENDLESS)
     daemon.until_epoch(job, 1)
     daemon.kill9()
-    for pid in processes_of(daemon.state):
-        os.kill(pid, signal.SIGKILL)
+    kill_all(processes_of(daemon.state))
     eventually(lambda: not processes_of(daemon.state), 20)
     daemon.start()
     found = daemon.until_epoch(job, 1)

@@ -19,7 +19,7 @@ import pytest
 from gpujobs.model import State
 from gpujobs.store.store import Store
 
-from .harness import COMMAND, ENDLESS, ROOT, eventually, processes_of, short_directory, write_job
+from .harness import COMMAND, ENDLESS, ROOT, eventually, kill_all, processes_of, short_directory, write_job
 
 PREDICT = """
 import sys, keras, numpy
@@ -33,8 +33,7 @@ def home() -> Iterator[Path]:
     directory = short_directory()
     yield directory
     left = processes_of(directory)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
+    kill_all(left)
     shutil.rmtree(directory)
     assert not left
 
