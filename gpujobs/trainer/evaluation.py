@@ -111,7 +111,7 @@ def series_forecasts(windowed: Windowed, target: str, season: int | None) -> dic
     last = starts[:, None] + np.full(end - first, shown)
     found = {"last value": y[last][..., columns]}
     if season:
-        ahead = first - shown + np.arange(end - first)
+        ahead: Any = first - shown + np.arange(end - first)
         rows = starts[:, None] + shown + ahead
         before = windowed.before(rows, season * (1 + (ahead - 1) // season))
         found["a season before"] = y[np.where(before < 0, last, before)][..., columns]

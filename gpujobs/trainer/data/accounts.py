@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpujobs.trainer.data import splits
-from gpujobs.trainer.data.notices import SHOWN, Account, LeftOut
+from gpujobs.trainer.data.notices import SHOWN, Account, LeftOut, n
 from gpujobs.trainer.data.raw import Arrays, Coded
 from gpujobs.trainer.data.timeline import written
 
@@ -23,10 +23,11 @@ def of_windows(made: Windowed, whole: Any, missing: Any, shown: int, reach: int)
     count = len(made.samples)
     rows, series = len(made.raw), len(made.series)
     apart = "" if made.timeline is None else f", {_apart(made.timeline.step_names)},"
-    head = f"{n(rows, 'row')} in {series:,} series{apart} make {n(count, 'window')}{' to predict for' if made.is_open else ''}"
+    head = f"{n(rows, 'row')} in {series:,} series{apart}"
     notes = [] if made.timeline is None else list(made.timeline.notes())
     left = (*_rows(made.raw, missing), *_short(made, reach), *_windows(made, whole, shown, reach))
-    return Account(made.raw.file, head, left, (*notes, *_weights(made.raw, "row")))
+    what = "window to predict for" if made.is_open else "window"
+    return Account(made.raw.file, head, left, (*notes, *_weights(made.raw, "row")), count, what)
 
 
 def _apart(names: list[str]) -> str:
@@ -59,7 +60,7 @@ def _short(made: Windowed, reach: int) -> Iterator[LeftOut]:
         (rows < reach, f"shorter than a window of {n(reach, 'row')}"),
         ((rows >= reach) & ~has_some, "whose stretches between gaps are all shorter than a window"),
     ):
-        numbers = np.flatnonzero(chosen)
+        numbers = np.flatnonzero(chosen).tolist()
         if len(numbers):
             where = tuple(
                 f"{_name(made, number)}: {n(int(rows[number]), 'row')}" for number in numbers[:SHOWN]
@@ -143,7 +144,3 @@ def _weights(raw: Arrays, what: str) -> Iterator[str]:
     if zeros:
         what = what if np.ndim(raw.weight) == 1 and len(raw.weight) == len(raw) else "step"
         yield f"{n(zeros, what)} have the weight 0: nothing is learned from them."
-
-
-def n(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 'es' if what.endswith('ch') else 's'}"

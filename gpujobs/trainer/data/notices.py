@@ -55,27 +55,36 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Of one file. `head`: what there is, and what it makes. `notes`: sentences about it."""
+    """Of one file. `head`: what there is. `notes`: sentences about it. `makes`: how many windows come of it, called
+    `what`."""
 
     file: str
     head: str
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
+    makes: int | None = None
+    what: str = "window"
 
     @property
     def is_worth_saying(self) -> bool:
-        return bool(self.left_out or self.notes or "window" in self.head)
+        return bool(self.left_out or self.notes or self.makes is not None)
 
     def lines(self) -> Iterator[str]:
-        if self.left_out:
-            yield f"{self.file}: {self.head}; left out: {', '.join(one.text for one in self.left_out)}."
-        else:
-            yield f"{self.file}: {self.head}."
+        made = "" if self.makes is None else f" make {n(self.makes, self.what)}"
+        left = ", ".join(one.text for one in self.left_out)
+        yield f"{self.file}: {self.head}{made}{'; left out: ' * bool(left)}{left}."
         for note in self.notes:
             yield f"{self.file}: {note}"
 
 
 NOTHING = Account("", "")
+
+
+def n(count: int, what: str) -> str:
+    """`1 row`, `2 rows`, `2 windows to predict for`."""
+    noun, *rest = what.split(" ")
+    noun += "" if count == 1 else "es" if noun.endswith("ch") else "s"
+    return " ".join([f"{count:,}", noun, *rest])
 
 
 def listed(names: Sequence[str], count: int | None = None) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from gpujobs import steps
 from gpujobs.steps import DAY, SECOND, Written
 from gpujobs.trainer.data import calendar
-from gpujobs.trainer.data.calendar import Step
+from gpujobs.trainer.data.calendar import NANOSECONDS, Step
 from gpujobs.trainer.data.clock import LIKELY_ZONES, Clock, require_zone
 from gpujobs.trainer.data.notices import SHOWN, listed
 from gpujobs.trainer.data.raw import Arrays, require_order, require_times
@@ -193,15 +193,9 @@ def of(raw: Arrays, series: Any, settings: Mapping[str, Any], usual: str | None 
     if zone is not None and times.dtype.kind == "M":
         require_zone(zone)
     clock = Clock(zone or raw.zone, is_wall=raw.zone is None)
+    none: Any = np.zeros(len(series), np.int64)
     line = Timeline(
-        place,
-        raw.called.get("time", "time"),
-        times,
-        clock,
-        series,
-        (None,),
-        np.zeros(len(series), np.int64),
-        row_of=raw.rows,
+        place, raw.called.get("time", "time"), times, clock, series, (None,), none, row_of=raw.rows
     )
     require_times(place, times)
     given = settings.get("step")
@@ -324,7 +318,8 @@ def _with_steps(line: Timeline, usual: str | None) -> Timeline:
     if len(some.at) == 0:
         return line
     step = _common(some, usual)
-    which, known = np.zeros(len(line.series), np.int64), [step]
+    which: Any = np.zeros(len(line.series), np.int64)
+    known = [step]
     for number in _others(line, step):
         own = _common(_some(line, *line.series[number].tolist()), usual)
         if own not in known:
@@ -391,8 +386,7 @@ def _most_frequent(values: Any) -> Any:
 
 def _most_frequent_time(values: Any) -> int:
     """In nanoseconds."""
-    return int(np.timedelta64(_most_frequent(values.astype(np.int64)), np.datetime_data(values.dtype)[0])
-               .astype("m8[ns]").astype(np.int64))  # fmt: skip
+    return int(_most_frequent(values.astype(np.int64))) * NANOSECONDS[np.datetime_data(values.dtype)[0]]
 
 
 def _roughly(pairs: _Pairs) -> Step | None:
