@@ -102,10 +102,9 @@ def between_parts(account: Account, made: Any, parts: Mapping[str, Any]) -> Acco
     lost = len(made.samples) - sum(len(part.samples) for part in parts.values())
     if lost <= 0:
         return account
-    left = LeftOut("windows", lost, "whose target or missing rows lie between two parts")
-    return replace(
-        account, left_out=(*account.left_out, left), notes=(*account.notes, *_lacking(made, parts))
-    )
+    left = LeftOut("windows", lost, "whose target would lie in two parts")
+    notes, makes = (*account.notes, *_lacking(made, parts)), len(made.samples) - lost
+    return replace(account, left_out=(*account.left_out, left), notes=notes, makes=makes)
 
 
 def _lacking(made: Windowed, parts: Mapping[str, Any]) -> Iterator[str]:
@@ -116,9 +115,10 @@ def _lacking(made: Windowed, parts: Mapping[str, Any]) -> Iterator[str]:
     for name, part in parts.items():
         absent = np.setdiff1d(everywhere, _series_of(part))
         if len(absent) and len(part.samples):
+            verb = "is" if len(absent) == 1 else "are"
             shown = ", ".join(_name(made, int(number)) for number in absent[:SHOWN])
             more = f" and {len(absent) - SHOWN:,} more" if len(absent) > SHOWN else ""
-            yield f"{n(len(absent), 'group')} are too short to have a window in the {name} part ({shown}{more})."
+            yield f"{n(len(absent), 'group')} {verb} too short to have a window in the {name} part ({shown}{more})."
 
 
 def _series_of(made: Windowed) -> Any:
@@ -143,4 +143,4 @@ def _weights(raw: Arrays, what: str) -> Iterator[str]:
     zeros = 0 if raw.weight is None else int((np.asarray(raw.weight) == 0).sum())
     if zeros:
         what = what if np.ndim(raw.weight) == 1 and len(raw.weight) == len(raw) else "step"
-        yield f"{n(zeros, what)} have the weight 0: nothing is learned from them."
+        yield f"{n(zeros, what)} {'has' if zeros == 1 else 'have'} the weight 0: nothing is learned from that."

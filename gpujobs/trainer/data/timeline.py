@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,6 +29,14 @@ ROUGHLY = 0.9
 
 LOOKED_AT = 1 << 16
 """Differences that are counted to find a step; all are then compared with it."""
+
+COMMON = [
+    *(number * SECOND for number in (1, 2, 5, 10, 15, 20, 30)),
+    *(number * 60 * SECOND for number in (1, 2, 5, 10, 15, 20, 30)),
+    *(number * 3600 * SECOND for number in (1, 2, 3, 4, 6, 8, 12)),
+    *(number * DAY for number in (1, 2, 7, 14, 28)),
+]
+"""Steps that are kept only about are called so."""
 
 MOST_SERIES = 2000
 """Series whose own step is looked for, where they do not keep that of most."""
@@ -72,6 +81,7 @@ class Timeline:
     broken: Broken = NONE
     doubles: int = 0
     is_given: bool = False
+    is_zone_found: bool = False
     row_of: Any = field(default=None, repr=False)
 
     @property
@@ -122,7 +132,7 @@ class Timeline:
 
     def notes(self) -> Iterator[str]:
         """Sentences: what is irregular, and what that does."""
-        if self.clock.zone and self.clock.is_wall and not self.is_given:
+        if self.is_zone_found:
             yield (
                 f"{self.called}: an hour is left out in spring or comes twice in autumn, as on the clocks of "
                 f"{self.clock.zone}: windows go on across it (data.timezone names the zone)."
@@ -132,14 +142,14 @@ class Timeline:
         if self.doubles:
             shown = f" ({self._places(doubles)})" if len(doubles) else ""
             yield (
-                f"{self.called}: {_n(self.doubles, 'row')} have the time of the row before{shown}"
+                f"{self.called}: {_n(self.doubles, 'row', 'has', 'have')} the time of the row before{shown}"
                 + ("; no window crosses them." if len(doubles) else ".")
             )
         odd = self.broken.rows[(self.broken.absent < 0) & ~self.broken.is_double]
         if len(odd):
             yield (
-                f"{self.called}: {_n(len(odd), 'row')} do not come a whole number of steps after the row before "
-                f"({self._places(odd)}); no window crosses them."
+                f"{self.called}: {_n(len(odd), 'row', 'does', 'do')} not come a whole number of steps after the row "
+                f"before ({self._places(odd)}); no window crosses them."
             )
         if None in self.steps and not self.is_given:
             count = int((self.which == self.steps.index(None)).sum())
@@ -161,7 +171,7 @@ class Timeline:
                 else "windows go on across them, as they may be holidays (data.step: business day ends windows there)"
             )
             yield (
-                f"{self.called}: {_n(absent, 'row')} are absent in {_n(len(rows), 'gap')} "
+                f"{self.called}: {_n(absent, 'row', 'is', 'are')} absent in {_n(len(rows), 'gap')} "
                 f"({self._places(rows)}); {what}."
             )
 
@@ -401,9 +411,11 @@ def _roughly(pairs: _Pairs) -> Step | None:
 
 
 def _rounded(nanoseconds: float) -> int:
-    """To a whole number of the largest unit of which it is at least ten."""
-    units = (DAY, 3600 * SECOND, 60 * SECOND, SECOND, 10**6, 10**3, 1)
-    unit = next((one for one in units if nanoseconds >= 10 * one), 1)
+    """To a length that people would name, where one is near; else to two digits."""
+    nearest = min(COMMON, key=lambda one: abs(one - nanoseconds))
+    if abs(nearest - nanoseconds) <= nanoseconds / 20:
+        return nearest
+    unit = 10 ** max(0, math.floor(math.log10(nanoseconds)) - 1)
     return round(nanoseconds / unit) * unit
 
 
@@ -460,7 +472,7 @@ def _with_zone(line: Timeline, usual: str | None) -> Timeline:
         clock = Clock(zone)
         if not _explains(line, clock, near):
             continue
-        found = _with_steps(replace(line, clock=clock, broken=NONE), usual)
+        found = _with_steps(replace(line, clock=clock, is_zone_found=True, broken=NONE), usual)
         if len(found.broken.rows) < len(best.broken.rows):
             best = found
     return best
@@ -489,8 +501,10 @@ def written(time: Any) -> str:
         text.count(":") == 2) else text  # fmt: skip
 
 
-def _n(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 or what == 'series' else 's'}"
+def _n(count: int, what: str, *verbs: str) -> str:
+    """`1 row is`, `2 rows are`: of a word that ends in s, or adds one."""
+    words = [f"{count:,}", what if count == 1 or what.endswith("s") else f"{what}s"]
+    return " ".join([*words, *verbs[min(count, 2) - 1 :][:1]])
 
 
 __all__ = ["Timeline", "Written", "of", "written"]

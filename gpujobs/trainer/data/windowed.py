@@ -60,7 +60,8 @@ class Windowed:
         }
         labels: dict[str, Rows] = {}
         if raw.time is not None:
-            labels["time"] = self._times(first)
+            is_last = self.task in CLASS_TASKS and self.task != "labelling"
+            labels["time"] = self._times(self.target[1] - 1 if is_last else first)
         if raw.group is not None:
             labels["group"] = Mapped(StepRows(raw.group.codes, index, 0), raw.group.decode)
         series = SegmentRows(index)
