@@ -100,11 +100,11 @@ def _windows(made: Windowed, whole: Any, shown: int, reach: int) -> Iterator[Lef
 def between_parts(account: Account, made: Any, parts: Mapping[str, Any]) -> Account:
     """With the windows of a chronological split whose target lies in two parts, and the groups that a part lacks."""
     lost = len(made.samples) - sum(len(part.samples) for part in parts.values())
+    notes = (*account.notes, *_lacking(made, parts)) if account.makes is not None else account.notes
     if lost <= 0:
-        return account
+        return replace(account, notes=notes)
     left = LeftOut("windows", lost, "whose target would lie in two parts")
-    notes, makes = (*account.notes, *_lacking(made, parts)), len(made.samples) - lost
-    return replace(account, left_out=(*account.left_out, left), notes=notes, makes=makes)
+    return replace(account, left_out=(*account.left_out, left), notes=notes, makes=len(made.samples) - lost)
 
 
 def _lacking(made: Windowed, parts: Mapping[str, Any]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +26,9 @@ SURE = 0.75
 
 ROUGHLY = 0.9
 """The share of rows that must keep a step that they keep only about, which is to a quarter of it."""
+
+SHIFTS = (3600 * SECOND, 1800 * SECOND)
+"""What summer time moves a clock by: on Lord Howe Island half an hour."""
 
 LOOKED_AT = 1 << 16
 """Differences that are counted to find a step; all are then compared with it."""
@@ -231,7 +234,7 @@ def _as_given(line: Timeline, given: object) -> Timeline:
             f"{line.place}: holds {kinds[0]}, and data.step is {given}; expected a step {kinds[1]}"
         )
     step = _anchored(line, Step(written_as.unit, written_as.count))
-    return _broken(replace(line, steps=(step,)))
+    return _with_zone(_broken(replace(line, steps=(step,))), _broken)
 
 
 def _anchored(line: Timeline, step: Step) -> Step:
@@ -317,10 +320,11 @@ def _some(line: Timeline, first: int = 0, end: int | None = None) -> _Pairs:
 
 def _found(line: Timeline, usual: str | None) -> Timeline:
     """With the step of each series, and with a zone where only its summer time explains the jumps."""
-    found = _with_steps(line, usual)
-    if line.clock.zone is None and line.times.dtype.kind == "M":
-        return _with_zone(found, usual)
-    return found
+
+    def again(line: Timeline) -> Timeline:
+        return _with_steps(line, usual)
+
+    return _with_zone(again(line), again)
 
 
 def _with_steps(line: Timeline, usual: str | None) -> Timeline:
@@ -455,35 +459,34 @@ def _breaks(pairs: _Pairs, step: Step, *, is_given: bool) -> Broken:
     return Broken(rows, absent, is_double, is_cut)
 
 
-def _with_zone(line: Timeline, usual: str | None) -> Timeline:
-    """Times on a wall jump by an hour twice a year: of the zones whose summer time explains such a jump, that which
-    leaves the fewest."""
+def _with_zone(line: Timeline, again: Callable[[Timeline], Timeline]) -> Timeline:
+    """Times on a wall jump by an hour twice a year: with the zone whose summer time explains most such jumps. `again`
+    looks for the broken rows."""
+    if line.clock.zone is not None or line.times.dtype.kind != "M":
+        return line
     sizes = [step.count for step in line.steps if step and step.unit == "time"]
     if not sizes or max(sizes) >= DAY or len(line.broken.rows) == 0:
         return line
     rows = line.broken.rows
     apart = (_fine(line.times)[rows] - _fine(line.times)[rows - 1]).astype("m8[ns]").astype(np.int64)
-    hour = np.abs(apart[:, None] - np.array(sizes, np.int64)) == 3600 * SECOND
+    hour = np.isin(np.abs(apart[:, None] - np.array(sizes, np.int64)), SHIFTS)
     if not hour.any():
         return line
     near = rows[hour.any(axis=1)][:LOOKED_AT]
-    best = line
-    for zone in LIKELY_ZONES:
-        clock = Clock(zone)
-        if not _explains(line, clock, near):
-            continue
-        found = _with_steps(replace(line, clock=clock, is_zone_found=True, broken=NONE), usual)
-        if len(found.broken.rows) < len(best.broken.rows):
-            best = found
-    return best
+    explained = {zone: _explained(line, Clock(zone), near, sizes) for zone in LIKELY_ZONES}
+    zone = max(explained, key=lambda name: explained[name])  # the first of the best
+    if not explained[zone]:
+        return line
+    found = again(replace(line, clock=Clock(zone), is_zone_found=True, broken=NONE))
+    return found if len(found.broken.rows) < len(line.broken.rows) else line
 
 
-def _explains(line: Timeline, clock: Clock, rows: Any) -> bool:
-    """Whether a jump is one of the zone's."""
+def _explained(line: Timeline, clock: Clock, rows: Any, sizes: list[float]) -> int:
+    """How many of these jumps are none on the zone's clock."""
     both = _fine(np.stack([line.times[rows - 1], line.times[rows]], axis=1).reshape(-1))
     instants = clock.instants(both, np.arange(0, len(both), 2)).reshape(-1, 2)
-    shift = (instants - both.reshape(-1, 2)).astype(np.int64)
-    return bool((shift[:, 0] != shift[:, 1]).any())
+    apart = (instants[:, 1] - instants[:, 0]).astype("m8[ns]").astype(np.int64)
+    return int(np.isin(apart, np.array(sizes, np.int64)).sum())
 
 
 def _fine(times: Any) -> Any:
