@@ -45,8 +45,7 @@ def _rows(raw: Arrays, missing: Any) -> Iterator[LeftOut]:
 
 def place(raw: Arrays, row: int) -> str:
     """`row 12`, as the file counts its rows from 1, with its time."""
-    number = row if raw.rows is None else int(raw.rows[row])
-    return f"row {number + 1:,}" + ("" if raw.time is None else f": {written(raw.time[row])}")
+    return f"row {raw.row_number(row):,}" + ("" if raw.time is None else f": {written(raw.time[row])}")
 
 
 def _short(made: Windowed, reach: int) -> Iterator[LeftOut]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,10 @@ class Arrays:
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values()))) if self.lengths is None else len(self.lengths)
 
+    def row_number(self, row: int) -> int:
+        """What a row is called, for messages: its place in the file, from 1."""
+        return int(row if self.rows is None else self.rows[row]) + 1
+
     def place(self, name: str) -> str:
         """An input or a target, for messages."""
         return f"{self.file}: {self.called.get(name, f'array {name}')}"
@@ -118,19 +122,24 @@ def require_times(place: str, time: Any) -> None:
 
 
 def require_order(
-    place: str, time: Any, firsts: Any, *, shown: Any = None, row_of: Any = None, is_strict: bool = True
+    place: str,
+    time: Any,
+    firsts: Any,
+    row_number: Callable[[int], int],
+    *,
+    shown: Any = None,
+    is_strict: bool = True,
 ) -> None:
     """Raises DataError where time goes back within a series, or, `is_strict`, stands. `firsts`: the first row of each.
-    `shown`: the times as the file has them; `row_of`: the rows' places there."""
+    `row_number`: what a row is called; `shown`: the times as the file has them."""
     back = time[1:] <= time[:-1] if is_strict else time[1:] < time[:-1]
     back[np.asarray(firsts)[1:] - 1] = False
     wrong = np.flatnonzero(back)
     if len(wrong):
         shown, row = time if shown is None else shown, int(wrong[0]) + 1
-        number = int(row if row_of is None else row_of[row]) + 1
         more = f", and {len(wrong) - 1} more do so" if len(wrong) > 1 else ""
         raise DataError(
-            f"{place}: its times are out of order: row {number} has {shown[row]}, the row before it "
+            f"{place}: its times are out of order: row {row_number(row)} has {shown[row]}, the row before it "
             f"{shown[row - 1]}{more}; expected each later than the one before: sort the file, and name the column "
             "that tells series apart in data.group"
         )

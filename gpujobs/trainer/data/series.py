@@ -42,7 +42,12 @@ def read_table(spec: Spec, path: str, task: str, *, needs_y: bool, known: Known)
     for column in apart:
         _require_words(path, table, column)
     table, rows = _series_together(data, table)
-    return replace(_arrays(path, data, table, features, target, task, rows), zone=table.zone, rows=rows)
+    found = replace(_arrays(path, data, table, features, target, task), zone=table.zone, rows=rows)
+    if found.time is not None and found.sequence is not None:  # of windows, the timeline sees to it
+        require_times(found.place("time"), found.time)
+        firsts = np.cumsum(found.lengths) - found.lengths
+        require_order(found.place("time"), found.time, firsts, found.row_number)
+    return found
 
 
 def _sequence_column(data: Mapping[str, Any]) -> str | None:
@@ -110,13 +115,9 @@ def _arrays(
     features: list[str],
     target: list[str],
     task: str,
-    rows: Any,
 ) -> Arrays:
     at = {column: number for number, column in enumerate(table.columns)}
     sequence, group = (_words(table, column) for column in (_sequence_column(data), data.get("group")))
-    if table.time is not None and sequence is not None:
-        require_times(f"{path}: column {data['time']}", table.time)
-        require_order(f"{path}: column {data['time']}", table.time, begins(sequence.codes), row_of=rows)
     targets, words = _targets(path, table, at, target, task)
     first = None if sequence is None else begins(sequence.codes)
     return Arrays(

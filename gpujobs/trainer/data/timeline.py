@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -85,7 +85,7 @@ class Timeline:
     doubles: int = 0
     is_given: bool = False
     is_zone_found: bool = False
-    row_of: Any = field(default=None, repr=False)
+    row_number: Callable[[int], int] = int
 
     @property
     def cuts(self) -> Any:
@@ -182,7 +182,7 @@ class Timeline:
         """`row 12: 2021-03-28T01:00:00 to 2021-03-31T09:00:00`: of the file's rows, the first after a gap."""
         shown = []
         for row in rows[:SHOWN].tolist():
-            number = int(row if self.row_of is None else self.row_of[row]) + 1
+            number = self.row_number(row)
             before, after = written(self.times[row - 1]), written(self.times[row])
             shown.append(
                 f"row {number:,}: {after}" if before == after else f"row {number:,}: {before} to {after}"
@@ -208,7 +208,7 @@ def of(raw: Arrays, series: Any, settings: Mapping[str, Any], usual: str | None 
     clock = Clock(zone or raw.zone, is_wall=raw.zone is None)
     none: Any = np.zeros(len(series), np.int64)
     line = Timeline(
-        place, raw.called.get("time", "time"), times, clock, series, (None,), none, row_of=raw.rows
+        place, raw.called.get("time", "time"), times, clock, series, (None,), none, row_number=raw.row_number
     )
     require_times(place, times)
     given = settings.get("step")
@@ -217,7 +217,7 @@ def of(raw: Arrays, series: Any, settings: Mapping[str, Any], usual: str | None 
     else:
         found = _as_given(line, given)
     instants = found.clock.instants(_fine(times), series[:, 0])
-    require_order(place, instants, series[:, 0], shown=times, row_of=raw.rows, is_strict=False)
+    require_order(place, instants, series[:, 0], raw.row_number, shown=times, is_strict=False)
     return found
 
 
