@@ -60,6 +60,7 @@ class Specs:
             "cpu_threads": threads_per_device(devices),
             "time_limit_seconds": job.time_limit_seconds,
             "grace_seconds": GRACE_SECONDS,
+            "finish": job.finish,
             "log_limit_bytes": self._site.quotas.log,
             "is_named": not self._site.access.hide_names,
             "job_dir": str(self._paths.job(job.id).root),

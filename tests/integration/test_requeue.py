@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gpujobs.config import resolve
 from gpujobs.daemon.daemon import Daemon, Mode, cancelled_by
-from gpujobs.daemon.handlers.act import _requeue
 from gpujobs.daemon.main import prepare_state
+from gpujobs.daemon.requeues import Changes, requeue
 from gpujobs.errors import UsageError
-from gpujobs.model import Job, State
+from gpujobs.model import Caller, Job, State
 from gpujobs.paths import StatePaths
 from tests.unit.store.test_store import A, new_job
 
@@ -44,9 +45,13 @@ def cancelled(daemon: Daemon) -> list[Job]:
         return [daemon.store.cancel_pending(job.id, "a", cancelled_by("a")) for job in jobs]
 
 
+def queued_again(daemon: Daemon, caller: Caller, jobs: Sequence[Job], **changes: Any) -> list[Job]:
+    return asyncio.run(requeue(daemon, caller, jobs, Changes(**changes))).jobs
+
+
 def test_many_jobs_in_the_order_in_which_they_were_named(daemon: Daemon) -> None:
     jobs = cancelled(daemon)
-    copies = asyncio.run(_requeue(daemon, A, jobs))
+    copies = queued_again(daemon, A, jobs)
     assert [copy.continues for copy in copies] == [job.id for job in jobs]
     assert {copy.state for copy in copies} == {State.PENDING}
     assert len(daemon.board.queue) == JOBS
@@ -54,15 +59,15 @@ def test_many_jobs_in_the_order_in_which_they_were_named(daemon: Daemon) -> None
 
 def test_nobody_gets_more_into_the_queue_than_by_submitting(daemon: Daemon) -> None:
     jobs = cancelled(daemon)
-    asyncio.run(_requeue(daemon, A, jobs[:1]))
+    queued_again(daemon, A, jobs[:1])
     with pytest.raises(UsageError, match="at most 250 may wait at once"):
-        asyncio.run(_requeue(daemon, A, jobs))
+        queued_again(daemon, A, jobs)
     assert len(daemon.board.queue) == 1
-    assert len(asyncio.run(_requeue(daemon, ADMIN, jobs))) == JOBS
+    assert len(queued_again(daemon, ADMIN, jobs)) == JOBS
 
 
 def test_a_class_that_an_admin_has_given_is_not_kept(daemon: Daemon) -> None:
     (job, *_) = cancelled(daemon)
-    (own,) = asyncio.run(_requeue(daemon, A, [job]))
-    (theirs,) = asyncio.run(_requeue(daemon, ADMIN, [job]))
+    (own,) = queued_again(daemon, A, [job])
+    (theirs,) = queued_again(daemon, ADMIN, [job])
     assert (own.priority, theirs.priority) == (3, 9)

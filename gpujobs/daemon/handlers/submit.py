@@ -59,12 +59,12 @@ def _new_jobs(daemon: Daemon, caller: Caller, body: SubmissionBody, prepared: li
     """Raises where the site does not allow them."""
     options, rules = body.options, daemon.rules
     groups = daemon.membership.groups.get(caller.user, ())
-    checks.check_after(daemon.store, options)
+    awaited = checks.dependencies(daemon.store, caller, options)
     checks.check_times(options, utc_now())
     checks.check_rules(prepared, options, caller, rules, daemon.nodes.known)
     waiting = daemon.board.waiting_of(caller.uid)
     checks.check_waiting(waiting, len(prepared), caller.user, groups, rules)
-    new = new_jobs(prepared, options, daemon.gatekeeper.default_share, daemon.estimates)
+    new = new_jobs(prepared, options, daemon.gatekeeper.default_share, daemon.estimates, awaited)
     return checks.with_time_limits(new, prepared, caller.user, groups, rules)
 
 

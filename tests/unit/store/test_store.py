@@ -151,9 +151,9 @@ def test_dependencies_of_a_failed_job_are_found(store: Store) -> None:
     (first,) = store.submit(A, "k1", [new_job()])
     (second,) = store.submit(A, "k2", [new_job(after=(first.id,))])
     assert store.job(second.id).after == (first.id,)
-    assert store.blocked_for_good() == []
+    assert store.blocked_for_good() == {}
     complete(store, first.id, Finish(State.FAILED, Reason.SIGNAL, ""))
-    assert store.blocked_for_good() == [(second.id, first.id, State.FAILED)]
+    assert store.blocked_for_good() == {second.id: f"job {first.id} ended FAILED"}
 
 
 def test_unknown_ids_are_named(store: Store) -> None:
