@@ -39,7 +39,7 @@ async def content(daemon: Daemon, job: Job, name: str, size: int) -> AsyncIterat
 
 async def _read(daemon: Daemon, job: Job, name: str, offset: int, limit: int) -> dict[str, Any]:
     node, attempt = _attempt(job)
-    where = {"job": job.id, "attempt": attempt, "name": name}
+    where = {"job": job.id, "attempt": attempt, "file": name}
     answer: dict[str, Any] = await daemon.link.call(node, "read_result", **where, offset=offset, limit=limit)
     return answer
 

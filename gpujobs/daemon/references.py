@@ -104,7 +104,7 @@ def choose(
     for reference in unique:
         if isinstance(reference, str):
             members |= {job.id: job for job in _several(store, caller, reference, choice, whose)}
-    if not unique:
+    if not unique and choice.has_conditions:
         wanted = Wanted(whose.uid, whose.user, None, None, choice.states, choice.since)
         members = {job.id: job for job in store.matching(wanted)}
     jobs = [job for job in (found | members).values() if choice.matches(caller, job)]

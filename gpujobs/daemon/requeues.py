@@ -131,7 +131,7 @@ def _now(job: Job, kind: int, number: int, line: Sequence[Job]) -> int:
 
 
 def _notes(job: Job, awaited: _Awaited, changes: Changes) -> list[str]:
-    held = ["its original was held, it is not (--hold)"] if job.held and not changes.hold else []
+    held = ["its original was held, this one is not (--hold)"] if job.held and not changes.hold else []
     return awaited.notes + held
 
 

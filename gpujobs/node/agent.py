@@ -233,11 +233,11 @@ class NodeAgent:
         logs = [("log.txt", paths.attempt(attempt).log)]
         return found + [(name, log.stat().st_size) for name, log in logs if log.exists()]
 
-    async def read_result(self, job: int, attempt: int, name: str, offset: int, limit: int) -> dict[str, Any]:
+    async def read_result(self, job: int, attempt: int, file: str, offset: int, limit: int) -> dict[str, Any]:
         """As `read_log`, of one of these files. Raises UsageError where there is none of that name."""
-        if name == "log.txt":
+        if file == "log.txt":
             return await self.read_log(job, attempt, offset, limit)
-        text, size = await asyncio.to_thread(self._read_result, job, attempt, name, offset, limit)
+        text, size = await asyncio.to_thread(self._read_result, job, attempt, file, offset, limit)
         return {"text": base64.b64encode(text).decode(), "offset": offset + len(text), "size": size}
 
     def _read_result(self, job: int, attempt: int, name: str, offset: int, limit: int) -> tuple[bytes, int]:

@@ -21,6 +21,7 @@ from gpujobs.errors import UsageError
 from gpujobs.jobfile.schema import MAX_TIME_LIMIT_SECONDS
 from gpujobs.model import MAX_PRIORITY, Caller, Job, State
 from gpujobs.policy.limits import check_priority
+from gpujobs.policy.text import duration
 
 MAX_IDS = 100_000
 BATCH = 200
@@ -90,6 +91,8 @@ async def handle(request: web.Request) -> web.Response:
     body = await body_of(request, action.body)
     chosen = _chosen(daemon, caller, body, verb)
     jobs, passed_over = _sorted_out(chosen, action)
+    if not body.ids:  # who says "all that wait" has not asked about those that do not
+        passed_over = []
     if body.dry_run:
         return _answer(daemon, caller, Outcome(jobs), passed_over)
     outcome = await action.change(daemon, caller, jobs, body)
@@ -222,7 +225,9 @@ async def _finish(daemon: Daemon, caller: Caller, jobs: Sequence[Job], body: Ids
 
 
 async def _limit(daemon: Daemon, caller: Caller, jobs: Sequence[Job], body: LimitBody) -> Outcome:
-    return Outcome(await change_limit(daemon, caller, jobs, body.limit_seconds))
+    changed = await change_limit(daemon, caller, jobs, body.limit_seconds)
+    said = "no time limit" if body.limit_seconds is None else f"time limit {duration(body.limit_seconds)}"
+    return Outcome(changed, {job.id: said for job in changed})
 
 
 def _nothing(job: Job) -> str | None:
