@@ -46,7 +46,9 @@ class EarlyEnd:
             self.why = "asked for"
         elif self._keeps_time and self._deadline is not None:
             left = self._deadline - (time.monotonic() if now is None else now)
-            if left < (1 + WRAP_UP_EPOCHS) * max(self._seconds) + WRAP_UP_SECONDS:
+            # Most of a first epoch may be tracing: the next one, and what follows it, are no longer than it is.
+            more = WRAP_UP_EPOCHS if self._is_first else 1 + WRAP_UP_EPOCHS
+            if left < more * max(self._seconds) + WRAP_UP_SECONDS:
                 self.why = "its time limit"
         return bool(self.why)
 

@@ -43,7 +43,8 @@ def test_every_change_takes_every_choice(cli: Cli, server: Protocol, verb: str) 
         (("prioritize", "--mine", "-5"), "prioritize", {"ids": [], "choose": {"mine": True}, "priority": -5}),
         (("limit", "60-65", "4h"), "limit", {"ids": ["60-65"], "limit_seconds": 14400.0}),
         (("limit", "7", "none"), "limit", {"ids": [7], "limit_seconds": None}),
-        (("requeue", "7", "--limit", "4h", "--finish"), "requeue", {"ids": [7], "limit_seconds": 14400.0, "finish": True}),
+        (("requeue", "7", "--finish"), "requeue", {"ids": [7], "finish": True}),
+        (("requeue", "7", "--limit", "4h"), "requeue", {"ids": [7], "limit_seconds": 14400.0}),
         (("cancel", "7", "--reason", "x y"), "cancel", {"ids": [7], "reason": "x y"}),
     ],
 )  # fmt: skip
