@@ -15,6 +15,7 @@ import pytest
 
 from gpujobs.config import resolve
 from gpujobs.daemon.daemon import Daemon, Mode, cancelled_by
+from gpujobs.daemon.limits import change_limit
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.requeues import Changes, requeue
 from gpujobs.errors import UsageError
@@ -28,7 +29,7 @@ from tests.unit.store.test_store import A, new_job
 JOBS = 250
 """More than one batch."""
 
-LIMITS = f"[limits]\nmax_waiting = {JOBS}\n[priority]\nmax_priority = 3\n"
+LIMITS = f"[limits]\nmax_waiting = {JOBS}\nmax_time_limit = '2h'\n[priority]\nmax_priority = 3\n"
 ADMIN = replace(A, uid=0, user="root", is_admin=True)
 
 
@@ -169,3 +170,20 @@ def test_a_begin_that_is_over_makes_nobody_older(daemon: Daemon) -> None:
     new = WaitingJob(2, 0, user="a", submitted_at=now)
     accounts = Accounts(Snapshot(now, [old, new], [], rules=rules), Queue([old, new]), [])
     assert accounts.score(accounts["a"], old) == accounts.score(accounts["a"], new)
+
+
+def test_a_time_limit_is_changed_within_what_the_site_allows(daemon: Daemon) -> None:
+    job = submitted(daemon, time_limit_seconds=600.0)
+
+    def limited(caller: Caller, seconds: float | None) -> float | None:
+        (changed,) = asyncio.run(change_limit(daemon, caller, [daemon.store.job(job.id)], seconds))
+        assert daemon.board.jobs[job.id].time_limit_seconds == changed.time_limit_seconds
+        return changed.time_limit_seconds
+
+    assert [limited(A, seconds) for seconds in (60.0, 7200.0, 30.0)] == [60.0, 7200.0, 30.0]
+    with pytest.raises(UsageError, match="at most 2 h are allowed"):
+        limited(A, 7201.0)
+    with pytest.raises(UsageError, match="at most 2 h are"):
+        limited(A, None)
+    assert [limited(ADMIN, seconds) for seconds in (90_000.0, None)] == [90_000.0, None]
+    assert [event.kind for event in daemon.store.events(job.id)][1:] == ["limited"] * 5
