@@ -246,7 +246,8 @@ def _data_files(resolved: dict[str, Any]) -> Iterator[tuple[str, bool]]:
     for entry in (*parts, *resolved["predict"]):
         if entry is None:
             continue
-        for path in (entry.get("path"), *(entry.get("arrays") or {}).values()):
+        several = (*(entry.get("files") or ()), *(entry.get("arrays") or {}).values())
+        for path in (entry.get("path"), *several):
             if path is not None:
                 yield path, entry["in_place"]
 

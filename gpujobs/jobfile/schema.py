@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from gpujobs import units
+from gpujobs import formats, units
 from gpujobs.model import MAX_PRIORITY
 
 MAX_TIME_LIMIT_SECONDS = 366 * 86400
@@ -50,12 +50,14 @@ class Section(BaseModel):
 
 
 class DataSource(Section):
-    """A data file, relative to the job file's directory. A text alone is short for `{path: ...}`.
+    """A data file, relative to the job file's directory. A text alone is short for `{path: ...}`, which may be a
+    pattern such as `data/*.csv`; a list is short for `{files: ...}`: tables, one below the other.
 
     `arrays` instead names one npy file for each array.
     """
 
-    path: DataPath | None = _field(None, "the path of a data file (.npz, .npy, .csv or .parquet)")
+    path: DataPath | None = _field(None, f"the path of a data file ({formats.KNOWN})")
+    files: list[DataPath] | None = _field(None, "a list of paths of tables", min_length=1, max_length=10_000)
     arrays: dict[str, DataPath] | None = _field(
         None, "a mapping of array names to .npy files", max_length=100
     )
@@ -64,19 +66,87 @@ class DataSource(Section):
     @model_validator(mode="before")
     @classmethod
     def _from_path(cls, value: Any) -> Any:
-        return {"path": value} if isinstance(value, str) else value
+        if isinstance(value, str):
+            return {"path": value}
+        return {"files": value} if isinstance(value, list) else value
 
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _as_columns(value: Any) -> Any:
+    return [value] if isinstance(value, (str, int)) and not isinstance(value, bool) else value
+
+
 TextOrList = BeforeValidator(_as_list)
 """Lets a text stand for a list of one."""
 
+
+def _as_name(value: Any) -> Any:
+    """A column without a name goes by its number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 Column = Annotated[str, Field(min_length=1, max_length=500)]
-Columns = Annotated[list[Column], Field(min_length=1, max_length=10_000), TextOrList]
+TableColumn = Annotated[Column, BeforeValidator(_as_name)]
+Columns = Annotated[list[TableColumn], Field(min_length=1, max_length=10_000), BeforeValidator(_as_columns)]
 SOURCE = "the path of a data file, or {path: ..., in_place: true}"
+
+SEPARATORS = {
+    "comma": ",",
+    "semicolon": ";",
+    "tab": "\t",
+    "\\t": "\t",
+    "pipe": "|",
+    "space": " ",
+    "\\s+": "whitespace",
+}
+
+
+def _separator(value: Any) -> Any:
+    return SEPARATORS.get(value, value) if isinstance(value, str) else value
+
+
+def _as_texts(value: Any) -> Any:
+    """Numbers as they are written, since what stands in a csv file is text."""
+    values = value if isinstance(value, list) else [value]
+    return [
+        str(one) if isinstance(one, (int, float)) and not isinstance(one, bool) else one for one in values
+    ]
+
+
+Sign = Annotated[str, Field(pattern=r"^[^\w\s\"]$|^[ _]$")]
+CellText = Annotated[str, Field(min_length=1, max_length=100)]
+CellTexts = Annotated[list[CellText], Field(min_length=1, max_length=1000), BeforeValidator(_as_texts)]
+Encoding = Annotated[Literal[formats.ENCODINGS], BeforeValidator(formats.encoding)]  # type: ignore[valid-type]
+
+
+class Csv(Section):
+    """How the csv files of a job are written, where looking at them does not tell, or tells something else."""
+
+    separator: (
+        Annotated[str, Field(pattern=r"^([^\w\"\r\n.]|whitespace)$"), BeforeValidator(_separator)] | None
+    ) = _field(None, 'one character such as ";", tab, or whitespace (any number of blanks and tabs)')
+    decimal: Literal[".", ","] | None = _field(None, '"." or ","')
+    thousands: Sign | None = _field(None, 'the character between thousands, such as "," or "."')
+    header: Literal["first", "none"] | None = _field(
+        None, "first (the first row has the names of the columns) or none (it has values)"
+    )
+    names: Columns | None = _field(None, "a list of column names, one for each column")
+    encoding: Encoding | None = _field(None, f"one of {', '.join(formats.ENCODINGS)}")
+    skip: int | None = _field(
+        None, "an integer of at least 0: the lines before the column names", ge=0, le=100_000
+    )
+    comment: Annotated[str, Field(max_length=10, pattern=r"^[^\w\s\"]*$")] | None = _field(
+        None, 'what a line that is left out begins with, such as "#" ("" for none)'
+    )
+    missing: CellTexts | None = _field(None, 'a list of what stands for no value, such as ["?", -999]')
+    dates: CellTexts | None = _field(None, 'how times are written, such as "%d.%m.%Y %H:%M"')
+    units: CellTexts | None = _field(None, 'a list of what stands beside numbers, such as ["%", "kWh"]')
+
+
+Times = Annotated[list[TableColumn], Field(min_length=2, max_length=2)]
 
 
 class Window(Section):
@@ -90,7 +160,7 @@ class Window(Section):
 class Sequence(Section):
     """Rows of a table with the same value in the column `by` are one sequence."""
 
-    by: Column = _field(..., "the name of a column")
+    by: TableColumn = _field(..., "the name of a column, or file (each file is a sequence)")
     label: Literal["last", "each"] = _field("last", "last (one label for a sequence) or each (one per step)")
 
 
@@ -125,9 +195,11 @@ class Data(Section):
     x: str | dict[str, Column] = _field("x", "the name of an array, or a mapping of inputs to arrays")
     y: str | dict[str, Column] = _field("y", "the name of an array, or a mapping of outputs to arrays")
     lengths: Column | None = _field(None, "the name of an array with the length of each sequence")
-    sample_weight: Column | None = _field(None, "the name of an array or column")
-    group: Column | None = _field(None, "the name of the array or column that tells series apart")
-    time: Column | None = _field(None, "the name of the column or array that says when")
+    sample_weight: TableColumn | None = _field(None, "the name of an array or column")
+    group: TableColumn | None = _field(None, "the name of the array or column that tells series apart")
+    time: TableColumn | Times | None = _field(
+        None, "the name of the column or array that says when, or of two columns: [date, time]"
+    )
     features: Columns | None = _field(None, "a list of column names")
     target: Columns | None = _field(None, "a list of column names")
     window: Window | None = _field(None, "a mapping such as {length: 24, horizon: 1}")
@@ -135,6 +207,7 @@ class Data(Section):
     split: Split | None = _field(None, "a mapping such as {method: random, validation: 0.2}")
     scaling: Scaling = _field(Scaling(), "standard, minmax, robust, none, or {x: ..., y: ...}")
     missing: Literal["error", "drop", "fill"] = _field("error", "error, drop or fill")
+    csv: Csv | None = _field(None, 'a mapping such as {separator: ";", decimal: ","}')
     classes: list[str | int] | None = _field(None, "a list of class names", min_length=2, max_length=100_000)
     season: int | None = _field(None, "an integer of at least 1: the steps of a season", ge=1, le=10_000_000)
 

@@ -65,6 +65,8 @@ def _tidied(resolved: dict[str, Any]) -> dict[str, Any]:
         if part in tidy["data"]:
             source = tidy["data"][part]
             tidy["data"][part] = {key: value for key, value in source.items() if value is not None}
+    if "csv" in tidy["data"]:
+        tidy["data"]["csv"] = {key: value for key, value in tidy["data"]["csv"].items() if value is not None}
     tidy["predict"] = [_prediction(entry) for entry in resolved["predict"]]
     return tidy
 
