@@ -18,6 +18,9 @@ TABLES = (*TEXTS, ".parquet")
 COMPRESSED = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd"}
 """What a csv file may be packed with, as in `a.csv.gz`, and how that begins."""
 
+MAX_FILES = 2000
+"""Of one table: a trainer keeps all of them open."""
+
 KNOWN = ".npz, .npy, .csv, .tsv or .txt (also .gz or .zst of these three), or .parquet"
 
 BEGINS = {
@@ -49,7 +52,7 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 EXCEL = "an Excel workbook"
 HDF5 = "an HDF5 file"
-PICKLE = "a pickle, which may run any code when it is read"
+PICKLE = "a pickle (reading one may run any code)"
 OF_EXCEL = "pandas.read_excel(FILE).to_csv('data.csv', index=False)"
 OF_HDF5 = "numpy.savez('data.npz', x=h5py.File(FILE)['x'][:], ...), or pandas.read_hdf(FILE).to_parquet('data.parquet')"
 OF_PICKLE = "pandas.read_pickle(FILE).to_parquet('data.parquet'), or numpy.savez('data.npz', x=...)"
@@ -94,6 +97,11 @@ def form(path: str) -> tuple[str, str]:
     if len(suffixes) == 2 and suffixes[1] in COMPRESSED and suffixes[0] in TEXTS:
         return suffixes[0], suffixes[1]
     return (suffixes[-1] if suffixes else ""), ""
+
+
+def is_pattern(path: str) -> bool:
+    """Whether a path may stand for several files, as `data/*.csv` does."""
+    return any(sign in path for sign in "*?[")
 
 
 def is_table(path: str) -> bool:

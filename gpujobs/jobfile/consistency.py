@@ -66,7 +66,7 @@ def _sources(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
 
 
 def _is_table(source: dict[str, Any]) -> bool:
-    return source["files"] is not None or (source["path"] is not None and formats.is_table(source["path"]))
+    return formats.is_table((source["files"] or [source["path"] or ""])[0])
 
 
 def times_of(data: Mapping[str, Any]) -> list[str]:
@@ -305,9 +305,10 @@ def source_checks(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
                 ("predict", index),
                 f'predict[{index}] is named "{entry["name"]}" as predict[{first}] is; give it another name',
             )
-        if sum(entry[key] is not None for key in ("source", "path", "values")) != 1:
+        if sum(entry[key] is not None for key in ("source", "path", "files", "values")) != 1:
             yield ("predict", index), f"predict[{index}] needs either source, path or values"
         elif "training" not in job and entry["source"] is not None:
             yield ("predict", index), f"predict[{index}] has a source; a trained model takes path or values"
-        elif "training" not in job and entry["path"] and (wrong := formats.unknown(entry["path"])):
-            yield ("predict", index), wrong
+        elif "training" not in job:
+            paths = [entry["path"]] if entry["path"] else entry["files"] or []
+            yield from ((("predict", index), wrong) for path in paths if (wrong := formats.unknown(path)))

@@ -46,6 +46,8 @@ def paths_of(job: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for index, entry in enumerate(job["predict"]):
         if entry["path"]:
             yield ("predict", index), entry["path"]
+        for number, path in enumerate(entry["files"] or ()):
+            yield ("predict", index, "files", number), path
 
 
 @lru_cache(maxsize=1024)
@@ -68,19 +70,20 @@ def _kinds(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     kinds = {path: formats.is_table(path) for _, path in paths_of(job) if formats.unknown(path) is None}
     first = next(iter(kinds), None)
     for where, path in paths_of(job):
-        if first is not None and kinds.get(path, kinds[first]) != kinds[first]:
+        if "files" not in where and first is not None and kinds.get(path, kinds[first]) != kinds[first]:
             found, expected = ("a table", "arrays") if kinds[path] else ("arrays", "a table")
             yield where, f'"{path}" holds {found}; expected {expected}, as "{first}" does'
 
 
 def _is_known(job: Mapping[str, Any]) -> bool:
-    path = job["data"]["train"]["path"]
+    train = job["data"]["train"]
+    path = train["path"] or (train["files"] or [None])[0]
     return path is None or formats.unknown(path) is None
 
 
 def _is_table(job: Mapping[str, Any]) -> bool:
     train = job["data"]["train"]
-    return train["files"] is not None or (train["path"] is not None and formats.is_table(train["path"]))
+    return formats.is_table((train["files"] or [train["path"] or ""])[0])
 
 
 def _keys_of_tables(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:

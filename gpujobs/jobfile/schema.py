@@ -6,6 +6,7 @@ Each field says in `expected` what an error message asks for. Nothing is convert
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -57,7 +58,9 @@ class DataSource(Section):
     """
 
     path: DataPath | None = _field(None, f"the path of a data file ({formats.KNOWN})")
-    files: list[DataPath] | None = _field(None, "a list of paths of tables", min_length=1, max_length=10_000)
+    files: list[DataPath] | None = _field(
+        None, "a list of paths of tables", min_length=1, max_length=formats.MAX_FILES
+    )
     arrays: dict[str, DataPath] | None = _field(
         None, "a mapping of array names to .npy files", max_length=100
     )
@@ -300,6 +303,9 @@ class Prediction(Section):
     name: FileName = _field(..., "a name of letters, digits, '.', '_' and '-'; it becomes a file's name")
     source: Literal["train", "validation", "test"] | None = _field(None, "train, validation or test")
     path: DataPath | None = _field(None, "the path of a data file")
+    files: list[DataPath] | None = _field(
+        None, "a list of paths of tables", min_length=1, max_length=formats.MAX_FILES
+    )
     values: list[Any] | None = _field(
         None, "one sample, such as [[0], [0], [1]], or a list of them", min_length=1
     )
@@ -322,8 +328,53 @@ def _default_name(entry: dict[str, Any]) -> str:
     text = entry.get("source") or entry.get("path")
     if not isinstance(text, str):
         return "data"
-    stem = text.rstrip("/").rpartition("/")[2].rsplit(".", 1)[0]
-    return re.sub(r"[^A-Za-z0-9._-]", "_", stem).lstrip(".-")[:100] or "data"
+    return _file_name(_stem(text).rpartition("/")[2])
+
+
+def _stem(path: str) -> str:
+    """Without the suffixes that say the format."""
+    path = path.rstrip("/")
+    suffix, packed = formats.form(path)
+    path = path[: -len(packed)] if packed else path
+    return path[: -len(suffix)] if suffix else path
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text).strip(".-")[:100].strip("_") or "data"
+
+
+def _with_names(entries: Any) -> Any:
+    """Files of one name in different directories are told apart by as much of their paths as it takes."""
+    if not isinstance(entries, list):
+        return entries
+    paths = [_path_of(entry) for entry in entries]
+    taken = Counter(_default_name({"path": path}) for path in dict.fromkeys(filter(None, paths)))
+    return [
+        entry
+        if path is None or taken[_default_name({"path": path})] < 2
+        else {**(entry if isinstance(entry, dict) else {"path": entry}), "name": _longer_name(path, paths)}
+        for entry, path in zip(entries, paths, strict=True)
+    ]
+
+
+def _path_of(entry: Any) -> str | None:
+    """Of an entry without a name of its own."""
+    if isinstance(entry, str):
+        return None if entry in ("train", "validation", "test") else entry
+    path = entry.get("path") if isinstance(entry, dict) and "name" not in entry else None
+    return path if isinstance(path, str) else None
+
+
+def _longer_name(path: str, paths: list[str | None]) -> str:
+    parts = _stem(path).strip("/").split("/")
+    others = [_stem(one).strip("/").split("/") for one in paths if one is not None and one != path]
+    for count in range(2, len(parts) + 1):
+        if all(one[-count:] != parts[-count:] for one in others):
+            return _file_name("_".join(parts[-count:]))
+    return _file_name("_".join(parts) + path[len(_stem(path)) :].replace(".", "_"))
+
+
+Predictions = BeforeValidator(_with_names)
 
 
 MIN_GPU_MEMORY_BYTES = 64 << 20
@@ -382,7 +433,7 @@ class JobFile(Section):
     data: Data = _field(..., "a mapping with the key train")
     model: Model = _field(..., "a mapping with the key layers")
     training: Training = _field(..., "a mapping with the key loss")
-    predict: list[Prediction] = _field([], "a list such as [train]", max_length=1000)
+    predict: Annotated[list[Prediction], Predictions] = _field([], "a list such as [train]", max_length=1000)
     resources: Resources = _field(Resources(), "a mapping such as {time_limit: 1h}")
     retries: int = _field(1, "an integer from 0 to 100", ge=0, le=100)
     priority: int = _field(0, "an integer from -1000000 to 1000000", ge=-MAX_PRIORITY, le=MAX_PRIORITY)
@@ -399,7 +450,7 @@ class PredictionFile(Section):
 
     name: Name = _field(..., "a name of 1 to 100 printable characters without /")
     model: TrainedModel = _field(..., "a mapping such as {job: 7}")
-    predict: list[Prediction] = _field(
+    predict: Annotated[list[Prediction], Predictions] = _field(
         ..., "a list of data files, or of {values: ...}", min_length=1, max_length=1000
     )
     resources: Resources = _field(Resources(), "a mapping such as {time_limit: 1h}")

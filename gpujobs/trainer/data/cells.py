@@ -97,7 +97,7 @@ def without_missing(values: Any, writing: Writing) -> Any:
 
 def _without_unit(text: Any, unit: str) -> Any:
     sign = re.escape(unit)
-    bare = pc.replace_substring_regex(text, rf"^([+-]?)\s*{sign}\s*([\d.,])", r"\1\2")
+    bare = pc.replace_substring_regex(text, rf"^([+-]?)\s*{sign}\s*([+-]?[\d.,])", r"\1\2")
     return pc.replace_substring_regex(bare, rf"([\d.,])\s*{sign}$", r"\1")
 
 

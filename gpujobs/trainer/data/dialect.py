@@ -29,7 +29,7 @@ HEAD_BYTES = 4 << 20
 
 SAMPLE_LINES = 200
 SEPARATORS = (",", ";", "\t", "|")
-NAMED = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}
+NAMED = {"\t": "tab", " ": "blank"}
 BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 DATE_LIKE = re.compile(r"\d{1,4}([-/.])\d{1,2}(\1\d{1,4})?([T ].*)?|\d{1,2}:\d{2}(:\d{2})?(\.\d+)?")
 UNNAMED = re.compile(r"(Unnamed: \d+|__index_level_\d+__|)$")
@@ -83,8 +83,16 @@ class Head:
             return "number"
         if set(pc.unique(values).to_pylist()) <= {*TRUE, *FALSE}:
             return "truth"
+        if all(DATE_LIKE.fullmatch(one) for one in values[:SAMPLE_LINES].to_pylist()):
+            return "text"
         alike = pc.sum(pc.match_substring_regex(values, cells.DECORATED)).as_py() or 0
         return "mixed" if 2 * wrong < len(values) or 2 * alike > len(values) else "text"
+
+    def holds_names_only(self, number: int) -> bool:
+        """Whether all that stands in a column would stand for no number, such as NA and null: names, perhaps."""
+        if len(self.cells(number)):
+            return False
+        return bool(pc.any(pc.not_equal(pc.utf8_trim_whitespace(self.table.column(number)), "")).as_py())
 
     def distinct(self, number: int) -> list[str]:
         return list(pc.unique(self.cells(number)).to_pylist())

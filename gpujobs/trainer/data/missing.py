@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,11 +96,9 @@ def by_column(raw: Arrays, values: Any, *, handling: str) -> list[DataError]:
     refused = refuse if handling == "error" else refuse_infinite
     errors = []
     for number in range(values.shape[1]):
-        place = f"{raw.file}: column {raw.column(number)}"
+        place = partial("{}: column {}".format, raw.file, raw.column(number))
         try:
-            refused(
-                lambda place=place: place, values[:, number], raw.rows, FIXED if raw.is_fixed else SETTING
-            )  # type: ignore[misc]
+            refused(place, values[:, number], raw.rows, FIXED if raw.is_fixed else SETTING)
         except DataError as error:
             errors.append(error)
     return errors

@@ -78,6 +78,7 @@ def _input(
     steps = columns(concatenated(values, lengths), raw.x_columns)
     steps, gaps = _handled(raw, name, steps, begins, lengths, handling)
     if head.ids is not None:
+        steps = steps[:, 0] if raw.features and steps.shape[1] == 1 else steps  # the only column of a table
         return RaggedRows(steps, begins, lengths, head.padding, np.int32), gaps
     return RaggedRows(steps if steps.ndim > 1 else steps[:, None], begins, lengths, head.padding), gaps
 

@@ -38,9 +38,7 @@ def read_table(spec: Spec, paths: Sequence[str], task: str, *, needs_y: bool, kn
     data = spec.jobfile["data"]
     sources = _looked_at(spec, paths)
     names = _Names(data, sources)
-    if needs_y:
-        for source in sources:
-            tables.require_columns(source, names.target)
+    tables.require_columns(sources, names.needed(known, needs_y=needs_y))
     target = names.target if all(column in names.kinds for column in names.target) else []
     are_text = known.are_text or any(isinstance(name, str) for name in data.get("classes") or ())
     features = list(known.features) or names.features(task)
@@ -125,6 +123,14 @@ class _Names:
     def by_file(self) -> bool:
         """Whether each file is a series: no column has the name that would say so."""
         return FILE in self.apart and FILE not in self.sources[0].names
+
+    def needed(self, known: Known, *, needs_y: bool) -> list[str]:
+        """The columns that every file must have."""
+        weight = self.data.get("sample_weight")
+        of_y = [*self.target, *([weight] if weight else [])] if needs_y else []
+        apart = [column for column in self.apart if column != FILE or not self.by_file]
+        features = known.features or self.data.get("features") or ()
+        return list(dict.fromkeys([*features, *of_y, *self.time, *apart]))
 
     def features(self, task: str) -> list[str]:
         """Those that the job names; else every other column with a name. What is forecast is a feature too."""
@@ -212,7 +218,7 @@ def _is_text(sources: Sequence[Source], names: _Names, column: str, task: str, a
     """Whether the target is read as class names; numbers are the classes' own."""
     kind = names.kinds[column]
     if task in ("classification", "labelling"):
-        return are_text or kind != "number"
+        return are_text or kind != "number" or any(source.holds_names_only(column) for source in sources)
     if kind == "text":
         source = next(one for one in sources if one.kinds[column] == "text")
         advice = "" if task == "multilabel" else ": names of classes need a crossentropy loss"

@@ -101,6 +101,9 @@ class Source:
             return {name: self.head.kind(number) for number, name in enumerate(self.names)}
         return {column.name: _kind(column.type) for column in self.schema}
 
+    def holds_names_only(self, column: str) -> bool:
+        return self.head is not None and self.head.holds_names_only(self.names.index(column))
+
     def distinct(self, column: str) -> list[str]:
         """The different values of a column of text, of the beginning."""
         if self.head is not None:
@@ -176,11 +179,15 @@ def require(sources: Sequence[Source], wanted: Wanted) -> None:
         raise together(errors)
 
 
-def require_columns(source: Source, columns: Iterable[str]) -> None:
-    """Raises DataError where a column is not there."""
-    missing = [column for column in columns if column not in source.names]
-    if missing:
-        raise _absent(source, missing)
+def require_columns(sources: Iterable[Source], columns: Iterable[str]) -> None:
+    """Raises DataError with every column that is not there, of every file."""
+    errors = []
+    for source in sources:
+        missing = [column for column in columns if column not in source.names]
+        if missing:
+            errors.append(_absent(source, missing))
+    if errors:
+        raise together(errors)
 
 
 def _absent(source: Source, missing: Sequence[str]) -> DataError:

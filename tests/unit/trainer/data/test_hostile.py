@@ -242,9 +242,9 @@ TABLES = {
         "{train: t.csv, target: vv, window: {length: 3}}", csv(SERIES), "has no column vv (did you mean v?); it has t, v, w"),
     "a feature that is not there": Case(
         "{train: t.csv, target: v, features: [v, humidity], window: {length: 3}}", csv(SERIES), "has no column humidity; it has t, v, w"),
-    "columns separated by another sign": Case(WINDOWS % "", csv(SERIES).replace(",", "~"), "has no column v; it has t~v~w"),
+    "columns separated by another sign": Case(WINDOWS % "", csv(SERIES).replace(",", "~"), "has no column v, t; it has t~v~w"),
     "columns separated by another sign than the job file says": Case(
-        WINDOWS % ", csv: {separator: tab}", csv(SERIES).replace(",", ";"), 'has no column v; it has t;v;w: say data.csv: {separator: ";"}'),
+        WINDOWS % ", csv: {separator: tab}", csv(SERIES).replace(",", ";"), 'has no column v, t; it has t;v;w: say data.csv: {separator: ";"}'),
     "two columns of one name": Case(WINDOWS % "", csv(SERIES).replace("t,v,w", "t,v,v"), "columns 2 and 3 are both named v; expected one of each name: rename them, or say data.csv: {header: first, names: [t, v, v_2]}"),
     "rows of different length": Case(WINDOWS % "", "t,v,w\n1,2,3\n4,5\n", "row 3 has 2 fields; expected 3, as the first row has; it holds '4,5': a comment or a total is told by data.csv.comment, or removed"),
     "text among numbers": Case(
