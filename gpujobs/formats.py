@@ -94,6 +94,8 @@ def encoding(name: object) -> object:
 def form(path: str) -> tuple[str, str]:
     """The suffix that says the format, and that of the compression or nothing: `.csv` and `.gz` of `a.csv.gz`."""
     suffixes = [suffix.lower() for suffix in PurePath(path).suffixes[-2:]]
+    if is_pattern(suffixes[-1] if suffixes else PurePath(path).name):  # only tables can be put together
+        return ".csv", ""
     if len(suffixes) == 2 and suffixes[1] in COMPRESSED and suffixes[0] in TEXTS:
         return suffixes[0], suffixes[1]
     return (suffixes[-1] if suffixes else ""), ""
