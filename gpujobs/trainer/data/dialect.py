@@ -21,10 +21,11 @@ import pyarrow.csv as pacsv
 
 from gpujobs.trainer.data import cells
 from gpujobs.trainer.data.cells import FALSE, PLAIN, TRUE, Writing, shown
-from gpujobs.trainer.data.text import Block, Form, open_stream
+from gpujobs.trainer.data.text import Block, Form, block, open_stream
+from gpujobs.trainer.data.times import TimeFormat
 from gpujobs.trainer.failures import DataError
 
-HEAD_BYTES = 4 << 20
+HEAD_BYTES = 1 << 20
 """The beginning of a file, by which it is told how it is written."""
 
 SAMPLE_LINES = 200
@@ -60,6 +61,9 @@ class Head:
     name: str
     dialect: Dialect
     block: Block
+    times: dict[tuple[str, ...], TimeFormat] = field(default_factory=dict)
+    """By the columns that hold them."""
+
     _columns: dict[int, Any] = field(default_factory=dict)
 
     @cached_property
@@ -146,11 +150,10 @@ def look(name: str, path: Path, given: Mapping[str, Any]) -> Head:
         said.append(f"line {unit_line} has units and is left out")
         form = replace(form, skipped=unit_line)
     written = "\n".join(lines[form.skipped :]).encode() + b"\n"
-    block = _block(written, form)
     dialect = Dialect(form, separator, Writing(
         given.get("decimal") or ".", given.get("thousands"), tuple(given.get("missing") or ()),
         tuple(given.get("units") or ())), names, has_header, tuple(given.get("dates") or ()))  # fmt: skip
-    head = Head(name, dialect, block)
+    head = Head(name, dialect, block(written, form))
     writing = _writing(name, head, given)
     if writing.decimal == "," and given.get("decimal") is None:
         said.insert(min(len(said), 1), "decimal comma")
@@ -158,13 +161,8 @@ def look(name: str, path: Path, given: Mapping[str, Any]) -> Head:
         said.append(f'thousands "{writing.thousands}"')
     if not has_header and given.get("header") is None:
         said.append("no column names")
-    return Head(name, replace(dialect, writing=writing, said=tuple(said)), block)
-
-
-def _block(written: bytes, form: Form) -> Block:
-    from gpujobs.trainer.data.text import _parsed
-
-    return Block(_parsed(written, form), written, form.skipped + 1, form)
+    head.dialect = replace(dialect, writing=writing, said=tuple(said))
+    return head
 
 
 def _beginning(name: str, path: Path) -> tuple[bytes, bool]:

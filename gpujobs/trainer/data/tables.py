@@ -31,6 +31,7 @@ PARSED_BYTES = 1 << 20
 """Of a block, by each of several threads."""
 
 PIECE_ROWS = 1 << 16
+LINE_BYTES = 1 << 10
 BUFFER_BYTES = 1 << 20
 SHOWN = 20
 MOST_OF_KIND = 5
@@ -232,12 +233,18 @@ def time_format(source: Source, time: Sequence[str]) -> TimeFormat | None:
     """Of a csv file, in whose column, or two columns, `time` is."""
     if not time or source.head is None:
         return None
+    if tuple(time) not in source.head.times:
+        source.head.times[tuple(time)] = _time_format(source, source.head, time)
+    return source.head.times[tuple(time)]
+
+
+def _time_format(source: Source, head: Head, time: Sequence[str]) -> TimeFormat:
     place = f"{source.name}: column{'s' if len(time) > 1 else ''} {', '.join(time)}"
-    columns = [source.head.table.column(source.names.index(name)).combine_chunks() for name in time]
+    columns = [head.table.column(source.names.index(name)).combine_chunks() for name in time]
     joined = _joined(columns).filter(pc.not_equal(_joined(columns), ""))
-    known = source.head.dialect.writing.missing
+    known = head.dialect.writing.missing
     held = joined.filter(pc.invert(pc.is_in(joined, value_set=pa.array([" ", *known], pa.string()))))
-    return times.look(place, held[: times.SUFFICIENT].to_pylist(), source.head.dialect.dates)
+    return times.look(place, held[: times.SUFFICIENT].to_pylist(), head.dialect.dates)
 
 
 def _joined(columns: Sequence[Any]) -> Any:
@@ -347,7 +354,7 @@ class _Reading:
         assert source.head is not None
         columns = _CsvColumns(source, source.head, self._wanted, form)
         for block in text.blocks(source.name, source.path, source.head.dialect.form):
-            if not block.content.strip():
+            if not block.content[:LINE_BYTES].strip() and not block.content.strip():
                 continue
             found = columns.read(block, self._problems)
             if found is not None:
@@ -355,7 +362,7 @@ class _Reading:
 
     def _put(self, source: Source, block: Block, found: _Piece) -> None:
         rows = self._rows_of(source, found.count)
-        self._name_rows(rows.start, source.name, block)
+        self._name_rows(rows, source.name, block)
         for number, column in enumerate(self._wanted.numbers):
             self._values[rows, number] = found.numbers[column]
         for column in self._wanted.words:
@@ -363,8 +370,9 @@ class _Reading:
         if self._wanted.time:
             self._put_time(rows, found.time)
 
-    def _name_rows(self, row: int, file: str, block: Block) -> None:
-        if block.is_whole:
+    def _name_rows(self, rows: slice, file: str, block: Block) -> None:
+        row = rows.start
+        if block.count == rows.stop - row:
             self._lines.add(row, file, block.line)
             return
         lines = block.lines()

