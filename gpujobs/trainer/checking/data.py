@@ -16,7 +16,7 @@ from gpujobs.trainer.data import Part, Prepared, Samples, missing, partial, prep
 from gpujobs.trainer.data.heads import Head, heads
 from gpujobs.trainer.data.memory import looking_at
 from gpujobs.trainer.data.plain import Plain
-from gpujobs.trainer.data.prepare import read_training, to_predict
+from gpujobs.trainer.data.prepare import all_of, read_training, to_predict
 from gpujobs.trainer.data.ragged import Ragged
 from gpujobs.trainer.data.raw import Arrays, place
 from gpujobs.trainer.data.rows import RaggedRows, Rows
@@ -45,9 +45,10 @@ def look(spec: Spec) -> Looked:
         raw = read_training(spec)
         arrays = rows(spec, raw)  # before missing values are filled
         prepared = prepare(spec, raw)
-        for entry in spec.jobfile.get("predict") or []:
-            if not entry.get("source"):
-                to_predict(spec, entry, prepared.preprocessing)
+        entries = {
+            entry["name"]: entry for entry in spec.jobfile.get("predict") or [] if not entry.get("source")
+        }
+        all_of(entries, lambda entry: to_predict(spec, entry, prepared.preprocessing))
     return Looked(prepared, arrays, said.getvalue().splitlines())
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,9 +19,11 @@ from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, Known
 from gpujobs.trainer.data.rows import Mapped, RaggedRows, Rows
 from gpujobs.trainer.data.samples import Samples
 from gpujobs.trainer.data.windowed import Windowed
-from gpujobs.trainer.failures import DataError
+from gpujobs.trainer.failures import DataError, together
 from gpujobs.trainer.spec import Spec
 
+Source = TypeVar("Source")
+Found = TypeVar("Found")
 Assembled = Plain | Windowed | Ragged
 Named = Mapping[str, classes.Classes]
 """The classes of each output whose labels are not numbers already."""
@@ -58,9 +60,8 @@ def prepare(spec: Spec, raw: Arrays | None = None) -> Prepared:
     raw = read_training(spec) if raw is None else raw
     named = _named(spec, raw)
     assembled = {"train": _assemble(spec, raw, task, named)}
-    for part in ("validation", "test"):
-        if data.get(part):
-            assembled[part] = _read(spec, data[part], task, named, raw.features, needs_y=True)
+    others = {part: data[part] for part in ("validation", "test") if data.get(part)}
+    assembled |= all_of(others, lambda source: _read(spec, source, task, named, raw.features, needs_y=True))
     assembled |= _split(spec, assembled)
     train = assembled["train"]
     learned = Preprocessing(
@@ -75,6 +76,19 @@ def prepare(spec: Spec, raw: Arrays | None = None) -> Prepared:
     parts = {part: apply(spec, one, learned) for part, one in assembled.items()}
     _require_several(spec, parts["train"])
     return Prepared(parts, learned)
+
+
+def all_of(sources: Mapping[str, Source], read: Callable[[Source], Found]) -> dict[str, Found]:
+    """What `read` gives of each. Raises DataError with the problems of all of them."""
+    found, errors = {}, []
+    for name, source in sources.items():
+        try:
+            found[name] = read(source)
+        except DataError as error:
+            errors.append(error)
+    if errors:
+        raise together(errors)
+    return found
 
 
 def read_training(spec: Spec) -> Arrays:
@@ -203,7 +217,10 @@ def apply(spec: Spec, assembled: Assembled, learned: Preprocessing) -> Part:
     check_shapes(assembled.raw, truth, learned.shapes)
     done = replace(
         truth,
-        inputs={name: _scaled(rows, learned.x.get(name)) for name, rows in truth.inputs.items()},
+        inputs={
+            name: _as_ids(spec, assembled.raw, name, _scaled(rows, learned.x.get(name)))
+            for name, rows in truth.inputs.items()
+        },
         targets={name: _scaled(rows, learned.y.get(name)) for name, rows in truth.targets.items()},
     )
     check_inputs(assembled.raw, done, heads(spec.jobfile))
@@ -242,6 +259,13 @@ def _samples(values: Any, expected: tuple[int | None, ...], others: list[str]) -
 def _one_sample(expected: tuple[int | None, ...]) -> str:
     names = ", ".join("any number" if n is None else str(n) for n in expected)
     return f"one sample of shape ({names}{',' if len(expected) == 1 else ''})"
+
+
+def _as_ids(spec: Spec, raw: Arrays, name: str, rows: Rows) -> Rows:
+    """The only column of a table's windows as the ids that an Embedding takes, a number for each step."""
+    if name not in _ids(spec.jobfile) or not raw.features or rows.row_shape[-1:] != (1,):
+        return rows
+    return Mapped(rows, lambda steps: steps[..., 0].astype(np.int32), rows.row_shape[:-1])
 
 
 def _scaled(rows: Rows, scale: scaling.Scale | None) -> Rows:
