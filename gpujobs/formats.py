@@ -141,7 +141,8 @@ def problem(path: str, head: bytes, tail: bytes) -> str | None:
     if not head:
         return f"is empty; expected {expected}"
     if wrong := _foreign(head):
-        return f"is {wrong} by its content; expected {expected}"
+        how = f": convert it in Python: {OF_EXCEL}" if wrong == EXCEL else ""
+        return f"is {wrong} by its content; expected {expected}{how}"
     found = next((other for other, magics in BEGINS.items() if head.startswith(magics)), None)
     if found is not None and found != (packed or suffix):
         name = f"{suffix}{found}" if found in COMPRESSED and suffix in TEXTS else found
@@ -158,7 +159,7 @@ def problem(path: str, head: bytes, tail: bytes) -> str | None:
 
 def _foreign(head: bytes) -> str | None:
     if head.startswith(b"PK\x03\x04") and (b"[Content_Types].xml" in head or b"xl/" in head):
-        return f"{EXCEL}: convert it in Python: {OF_EXCEL}"
+        return EXCEL
     return next((what for magic, what in CONTENTS.items() if head.startswith(magic)), None)
 
 

@@ -147,7 +147,7 @@ def advice(text: str, writing: Writing) -> str:
         return f'data.csv: {{units: ["{found[1] or found[2]}"]}} reads numbers that stand beside it'
     if one in (*TRUE, *FALSE):
         return "the column has numbers elsewhere: write 1 and 0"
-    if len(one) <= 20 and not re.fullmatch(r"[A-Za-z]{4,}", one):
+    if len(one) <= 20 and not re.search(r"\d|[A-Za-z]{4}", one):
         return f'data.csv: {{missing: ["{one}"]}} says that it stands for no value'
     return f'correct it, or data.csv: {{missing: ["{shown(one)}"]}} where it stands for no value'
 

@@ -9,7 +9,7 @@ import codecs
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -142,7 +142,7 @@ def look(name: str, path: Path, given: Mapping[str, Any]) -> Head:
             if separator != "," else []) + said  # fmt: skip
     rows = _fields(kept[:SAMPLE_LINES], separator, is_spaced=is_spaced)
     has_header = _has_header(name, rows, given)
-    names = _names(name, rows, given, has_header=has_header)
+    names = _names(name, rows, given, has_header=has_header, above=lambda row: lines.index(kept[row]))
     at = next(i for i in range(first, len(lines)) if lines[i] == kept[0]) + (1 if has_header else 0)
     form = Form(encoding, newline, at, (comment or "").encode(), is_spaced)
     unit_line = _unit_line(lines, form, rows[1:] if has_header else rows, given)
@@ -241,6 +241,8 @@ def _names_behind(above: str, below: str) -> bool:
 
 def _first_line(name: str, lines: Sequence[str], given: Mapping[str, Any], comment: str | None) -> int:
     """The number of lines before the first row, which has the names or values."""
+    if given.get("skip") is None and re.fullmatch(r"sep=.", lines[0]):  # Excel's own
+        return 1
     skip = given.get("skip") or 0
     if skip >= len(lines):
         raise DataError(f"{name}: has {len(lines)} lines, and data.csv.skip is {skip}; expected fewer")
@@ -328,9 +330,14 @@ def _has_header(name: str, rows: Sequence[Sequence[str]], given: Mapping[str, An
 
 
 def _names(
-    name: str, rows: Sequence[Sequence[str]], given: Mapping[str, Any], *, has_header: bool
+    name: str,
+    rows: Sequence[Sequence[str]],
+    given: Mapping[str, Any],
+    *,
+    has_header: bool,
+    above: Callable[[int], int],
 ) -> tuple[str, ...]:
-    """Raises DataError where there are not as many as columns."""
+    """`above`: how many lines stand above a row. Raises DataError where there are not as many as columns."""
     width = Counter(len(row) for row in rows[1:] or rows).most_common(1)[0][0]
     if given.get("names"):
         names = tuple(given["names"])
@@ -342,10 +349,21 @@ def _names(
     if not has_header:
         return tuple(map(str, range(width)))
     header = tuple(one.strip() for one in rows[0])
+    later = next((number for number, row in enumerate(rows) if len(row) == width), 0)
+    if width > 1 and later and len(header) != width and not any(map(_is_value, rows[later])):
+        raise DataError(
+            f"{name}: its first row is {shown(' '.join(header))!r}, and the names of the columns seem to be "
+            f"{', '.join(rows[later][:5])}: say data.csv: {{skip: {above(later)}}}"
+        )
     if len(header) + 1 == width and len(rows) > 2:
         raise DataError(
             f"{name}: its first row has {len(header)} names, and the rows below it {width} fields; expected as many: "
             "say data.csv: {header: first, names: [...]} with a name for each, the first one too"
+            + (
+                ', or {separator: ";", decimal: ","} where the comma is the decimal sign'
+                if width == 2
+                else ""
+            )
         )
     return header
 

@@ -219,7 +219,7 @@ def _is_text(sources: Sequence[Source], names: _Names, column: str, task: str, a
     kind = names.kinds[column]
     if task in ("classification", "labelling"):
         return are_text or kind != "number" or any(source.holds_names_only(column) for source in sources)
-    if kind == "text":
+    if kind == "text" and not _has_digits(sources, column):
         source = next(one for one in sources if one.kinds[column] == "text")
         advice = "" if task == "multilabel" else ": names of classes need a crossentropy loss"
         raise DataError(
@@ -227,6 +227,12 @@ def _is_text(sources: Sequence[Source], names: _Names, column: str, task: str, a
             f"task is {task}{advice}"
         )
     return False
+
+
+def _has_digits(sources: Sequence[Source], column: str) -> bool:
+    """Whether most of what a column of text holds is numbers written in another way: then each is named."""
+    values = next(one for one in sources if one.kinds[column] == "text").distinct(column)[:1000]
+    return 2 * sum(any(sign.isdigit() for sign in value) for value in values) > len(values)
 
 
 def _read(
