@@ -22,6 +22,7 @@ from gpujobs.trainer.data.raw import (
     begins,
     place,
     require_order,
+    require_times,
     rows_named,
 )
 from gpujobs.trainer.data.tables import FILE, Source
@@ -50,10 +51,12 @@ def read_table(spec: Spec, paths: Sequence[str], task: str, *, needs_y: bool, kn
     errors = [error for column in names.apart for error in _wordless(names.file, table, column)]
     if errors:
         raise together(errors)
-    return replace(
-        _arrays(names, data, _series_together(names, table), features, target, task),
-        is_fixed=known.is_trained,
-    )
+    found = _arrays(names, data, _series_together(names, table), features, target, task)
+    if found.time is not None and found.sequence is not None:  # of windows, the timeline sees to it
+        require_times(found.place("time"), found.time, found.rows)
+        firsts = np.cumsum(found.lengths) - found.lengths
+        require_order(found.place("time"), found.time, firsts, found.row_number)
+    return replace(found, is_fixed=known.is_trained)
 
 
 def _looked_at(spec: Spec, paths: Sequence[str]) -> list[Source]:
@@ -280,7 +283,7 @@ def _series_together(names: _Names, table: tables.Table) -> tables.Table:
         table.values[:, column] = table.values[order, column]
     held = {column: one.only(order) for column, one in table.words.items()}
     time = None if table.time is None else table.time[order]
-    return tables.Table(table.values, table.columns, held, time, table.rows.sorted(order))
+    return replace(table, words=held, time=time, rows=table.rows.sorted(order))
 
 
 def _arrays(
@@ -293,11 +296,8 @@ def _arrays(
 ) -> Arrays:
     path = names.file
     at = {column: number for number, column in enumerate(table.columns)}
+    columns = f"column{'s' if len(names.time) > 1 else ''} {', '.join(names.time)}"
     sequence, group = (_words(table, column) for column in (names.sequence, names.group))
-    by = sequence or group
-    if table.time is not None:
-        columns = f"column{'s' if len(names.time) > 1 else ''} {', '.join(names.time)}"
-        require_order(f"{path}: {columns}", table.time, None if by is None else by.codes, table.rows)
     targets, words = _targets(path, table, at, target, task)
     first = None if sequence is None else begins(sequence.codes)
     return Arrays(
@@ -308,9 +308,10 @@ def _arrays(
         weight=_weight(path, data, table, at),
         group=group,
         time=table.time,
+        zone=table.zone,
         sequence=None if sequence is None else sequence.only(first),
         words=words,
-        called={"y": f"column {', '.join(target)}"},
+        called={"y": f"column {', '.join(target)}", "time": columns},
         features=tuple(features),
         x_columns=_columns(at, features),
         y_columns=tuple(at[column] for column in target) if target and not targets else None,
@@ -363,6 +364,10 @@ def _weight(path: str, data: Mapping[str, Any], table: tables.Table, at: Mapping
         return None
     weight = table.values[:, at[column]]
     missing.refuse(lambda: f"{path}: column {column}", weight, table.rows, "")
+    if not weight.any():
+        raise DataError(
+            f"{path}: column {column}: holds zeros only; expected weights of at least 0, and some above"
+        )
     if weight.min() < 0:
         raise DataError(
             f"{path}: column {column}: holds {weight.min():g} ({_lowest(table.rows, weight)}); expected weights of at "

@@ -67,6 +67,8 @@ class Table:
     words: dict[str, Coded]
     time: Any
     rows: RowNames
+    zone: str | None = None
+    """Of the time column, where the file says one; `time` is UTC then."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -290,6 +292,7 @@ class _Reading:
         self._codes = {column: self._array((rows,), np.int32) for column in words}
         self._names: dict[str, dict[str, int]] = {column: {} for column in words}
         self._time: Any = None
+        self._zone: str | None = None
         self._problems = _Problems()
         self._lines = RowNames()
 
@@ -346,12 +349,14 @@ class _Reading:
         for column in self._wanted.words:
             self._codes[column][rows] = _codes(_texts(piece.column(column)), self._names[column])
         if self._wanted.time:
+            self._zone = getattr(piece.column(self._wanted.time[0]).type, "tz", None)
             self._put_time(rows, _time(source.name, self._wanted.time, piece))
 
     # csv
 
     def _read_csv(self, source: Source, form: TimeFormat | None) -> None:
         assert source.head is not None
+        self._zone = "UTC" if form is not None and form.has_zone else None
         columns = _CsvColumns(source, source.head, self._wanted, form)
         for block in text.blocks(source.name, source.path, source.head.dialect.form):
             if not block.content[:LINE_BYTES].strip() and not block.content.strip():
@@ -386,7 +391,7 @@ class _Reading:
             column: _sorted(codes[: self._at], self._names[column]) for column, codes in self._codes.items()
         }
         time = None if self._time is None else self._time[: self._at]
-        return Table(self._values[: self._at], self._wanted.numbers, words, time, self._lines)
+        return Table(self._values[: self._at], self._wanted.numbers, words, time, self._lines, self._zone)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,9 +46,8 @@ def look(place: str, cells: Sequence[str], declared: Sequence[str]) -> TimeForma
     """The format of the times at the beginning of a file. Raises DataError where days and months could be either."""
     texts = pa.array([cell.strip() for cell in cells[:SUFFICIENT]])
     if declared:
-        return TimeFormat(
-            "written", tuple(declared), _unit(cells) if any("%f" in one for one in declared) else "s"
-        )
+        unit = _unit(cells) if any("%f" in one for one in declared) else "s"
+        return TimeFormat("written", tuple(declared), unit, any("%z" in one for one in declared))
     if not len(texts) or _all(texts, NUMBER):
         return TimeFormat("number")
     if _all(texts, ISO + "$"):

@@ -101,9 +101,10 @@ def test_a_file_as_it_comes_says_the_same_as_a_plain_one(tmp_path: Path, case: t
 
 def test_how_a_file_is_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepared(tmp_path, DATA % ("t.csv", "t", ""), {"t.csv": "\ufeff" + written(";", ",", day_first)})
-    assert capsys.readouterr().out == "t.csv: read as: separator ;, decimal comma, times as %d.%m.%Y %H:%M.\n"
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "t.csv: read as: separator ;, decimal comma, times as %d.%m.%Y %H:%M."
     prepared(tmp_path, DATA % ("t.csv", "t", ""), {"t.csv": PLAIN})
-    assert capsys.readouterr().out == ""
+    assert "read as" not in capsys.readouterr().out
 
 
 def test_a_date_and_a_time_in_two_columns(tmp_path: Path) -> None:
