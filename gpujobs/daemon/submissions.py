@@ -22,6 +22,7 @@ from gpujobs.daemon.family import family_of
 from gpujobs.daemon.references import Reference
 from gpujobs.errors import GpujobsError, JobFileError, Problem, UsageError
 from gpujobs.jobfile import ResolvedJob, expand
+from gpujobs.jobfile.resolve import with_files
 from gpujobs.jobfile.schema import Name
 from gpujobs.model import MAX_PRIORITY, Caller, Share
 from gpujobs.store.records import DataReference, NewJob
@@ -55,6 +56,8 @@ class FileBody(_Body):
     path: PathText
     text: str
     data: dict[str, DataBody] = {}
+    patterns: dict[str, list[PathText]] = Field(default={}, max_length=1000)
+    """The files that a pattern among the data paths stands for: the client has looked, with its user's rights."""
 
 
 class OptionsBody(_Body):
@@ -122,7 +125,8 @@ def resolve(body: SubmissionBody) -> list[tuple[FileBody, ResolvedJob]]:
     problems: list[Problem] = []
     for file in body.files:
         try:
-            found += [(file, resolved) for resolved in expand(file.path, file.text, body.set)]
+            jobs = expand(file.path, file.text, body.set)
+            found += [(file, with_files(file.path, resolved, file.patterns)) for resolved in jobs]
         except JobFileError as error:
             problems += error.problems
         if len(found) > MAX_JOBS:

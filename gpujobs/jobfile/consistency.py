@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import PurePath
 from typing import Any
 
+from gpujobs import formats
 from gpujobs.jobfile.keras_names import nearest
 from gpujobs.jobfile.reader import Path
 
 Found = list[tuple[Path, str]]
-TABLES = (".csv", ".parquet")
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional")
 WRAPPERS = ("Bidirectional", "TimeDistributed")
 CLASS_METRICS = ("accuracy", "acc", "auc", "precision", "recall", "f1_score", "fbeta", "crossentropy", "iou",
@@ -62,12 +61,18 @@ def recurrent_names(job: Mapping[str, Any]) -> list[str]:
 def _sources(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     for part in ("train", "validation", "test"):
         source = job["data"][part]
-        if source is not None and (source["path"] is None) == (source["arrays"] is None):
-            yield ("data", part), f"data.{part} needs either path or arrays"
+        if source is not None and sum(source[key] is not None for key in ("path", "files", "arrays")) != 1:
+            yield ("data", part), f"data.{part} needs either path, files or arrays"
 
 
 def _is_table(source: dict[str, Any]) -> bool:
-    return source["path"] is not None and PurePath(source["path"]).suffix.lower() in TABLES
+    return formats.is_table((source["files"] or [source["path"] or ""])[0])
+
+
+def times_of(data: Mapping[str, Any]) -> list[str]:
+    """The columns that say when: none, one, or a date and a time."""
+    time = data.get("time")
+    return [] if time is None else time if isinstance(time, list) else [time]
 
 
 def _shape_of_data(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
@@ -93,7 +98,7 @@ def _shape_of_data(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
         )
     if not data["target"]:
         yield ("data", "target"), "data.target is missing; expected the column to predict"
-    both = sorted(set(data["features"] or ()) & {data["time"], data["group"]} - {None})
+    both = sorted(set(data["features"] or ()) & {*times_of(data), data["group"]} - {None})
     if both:
         yield ("data", "features"), f"data.features has {both[0]}, which is the time or group column"
 
@@ -305,7 +310,10 @@ def source_checks(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
                 ("predict", index),
                 f'predict[{index}] is named "{entry["name"]}" as predict[{first}] is; give it another name',
             )
-        if sum(entry[key] is not None for key in ("source", "path", "values")) != 1:
+        if sum(entry[key] is not None for key in ("source", "path", "files", "values")) != 1:
             yield ("predict", index), f"predict[{index}] needs either source, path or values"
         elif "training" not in job and entry["source"] is not None:
             yield ("predict", index), f"predict[{index}] has a source; a trained model takes path or values"
+        elif "training" not in job:
+            paths = [entry["path"]] if entry["path"] else entry["files"] or []
+            yield from ((("predict", index), wrong) for path in paths if (wrong := formats.unknown(path)))

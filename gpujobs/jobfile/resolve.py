@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import PurePath
 from typing import Any, Literal
 
 import yaml
 
+from gpujobs import formats
 from gpujobs.errors import JobFileError, Problem
 from gpujobs.jobfile.reader import Document, Path, ReadError, read, read_value
 from gpujobs.jobfile.settings import SettingError, parse_key, with_value
@@ -265,9 +266,52 @@ def _data_files(resolved: dict[str, Any]) -> Iterator[tuple[str, bool]]:
     for entry in (*parts, *resolved["predict"]):
         if entry is None:
             continue
-        for path in (entry.get("path"), *(entry.get("arrays") or {}).values()):
+        several = (*(entry.get("files") or ()), *(entry.get("arrays") or {}).values())
+        for path in (entry.get("path"), *several):
             if path is not None:
                 yield path, entry["in_place"]
+
+
+def with_files(path_as_named: str, job: ResolvedJob, patterns: Mapping[str, Sequence[str]]) -> ResolvedJob:
+    """The job with the files that its patterns stand for. Raises JobFileError for those that are no tables."""
+    used = [path for path in job.data_paths if path in patterns]
+    if not used:
+        return job
+    for pattern in used:
+        wrong = next((path for path in patterns[pattern] if not formats.is_table(path)), None)
+        if wrong is not None or not patterns[pattern]:
+            what = (
+                f'"{pattern}" matches {wrong or "nothing"}; expected tables only (.csv, .tsv, .txt, .parquet)'
+            )
+            raise JobFileError([Problem(path_as_named, job.line_of("data.train"), what)])
+    resolved = dict(job.resolved)
+    if "data" in resolved:
+        data = resolved["data"]
+        parts = {
+            part: _with_files(data[part], patterns)
+            for part in ("train", "validation", "test")
+            if data.get(part)
+        }
+        resolved["data"] = {**data, **parts}
+    resolved["predict"] = [_with_files(entry, patterns) for entry in resolved["predict"]]
+    files = list(_data_files(resolved))
+    return replace(
+        job,
+        resolved=resolved,
+        data_paths=tuple(dict.fromkeys(path for path, _ in files)),
+        in_place_paths=tuple(dict.fromkeys(path for path, in_place in files if in_place)),
+    )
+
+
+def _with_files(entry: dict[str, Any], patterns: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    if entry.get("files"):
+        found = [one for path in entry["files"] for one in patterns.get(path, [path])]
+        return {**entry, "files": list(dict.fromkeys(found))}
+    if entry.get("path") not in patterns:
+        return entry
+    return {key: value for key, value in entry.items() if key != "path"} | {
+        "files": list(patterns[entry["path"]])
+    }
 
 
 class _Dumper(yaml.SafeDumper):

@@ -64,7 +64,7 @@ def train_job(spec: Spec) -> int:
             print(f"{reason}: {error}", file=sys.stderr)
         else:
             traceback.print_exc()
-        sender.send(error={"reason": reason, "message": describe(error)})
+        sender.send(error={"reason": reason, "message": describe(error).replace("\n", "; ")})
         return 1
     return 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gpujobs.model import Reason
 
 EXHAUSTED = ("RESOURCE_EXHAUSTED", "Out of memory allocating", "Out of memory while trying to allocate")
@@ -13,8 +15,28 @@ class TrainerError(Exception):
     reason = Reason.TRAINING_ERROR
 
 
+MOST_SHOWN = 20
+"""Problems of data that are shown; the rest is counted."""
+
+
 class DataError(TrainerError):
+    """One problem of the data or several, a line each; `count`: how many there are where not all are given."""
+
     reason = Reason.DATA_ERROR
+
+    def __init__(self, *problems: str, count: int | None = None) -> None:
+        self.problems, self.count = problems, count or len(problems)
+        shown = [*problems[:MOST_SHOWN]]
+        if self.count > len(shown):
+            shown.append(f"{self.count - len(shown):,} more problems are not shown.")
+        super().__init__("\n".join(shown))
+
+
+def together(errors: Sequence[DataError]) -> DataError:
+    """One error of several, each problem once."""
+    problems = tuple(dict.fromkeys(one for error in errors for one in error.problems))
+    hidden = sum(error.count - len(error.problems) for error in errors)
+    return DataError(*problems, count=len(problems) + hidden)
 
 
 class NanLossError(TrainerError):

@@ -5,6 +5,7 @@ No operation, no listing of devices and no CUDA here: a fork would break.
 
 from __future__ import annotations
 
+import codecs
 import importlib
 import os
 import sys
@@ -31,6 +32,8 @@ MODULES = (
     "gpujobs.trainer.checkpoint",
     "gpujobs.trainer.checking",
     "gpujobs.trainer.child",
+    "_strptime",
+    "csv",
     "pyarrow.csv",
     "pyarrow.compute",
     "pyarrow.parquet",
@@ -57,6 +60,7 @@ def load() -> None:
         importlib.import_module(name)
     import keras
 
+    from gpujobs import formats
     from gpujobs.jobfile.keras_names import catalogue
     from gpujobs.trainer.backends import active
 
@@ -64,6 +68,8 @@ def load() -> None:
         importlib.import_module(name)
     active.preload()
     catalogue()
+    for name in formats.ENCODINGS:  # of csv files
+        codecs.lookup(name)
 
     # Keras loads its parts when they are first named.
     for part in (

@@ -30,7 +30,7 @@ from gpujobs.trainer import (
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.backends import configure
 from gpujobs.trainer.data import Part, Prepared, Preprocessing, notices, prepare
-from gpujobs.trainer.data.prepare import to_predict
+from gpujobs.trainer.data.prepare import all_of, to_predict
 from gpujobs.trainer.data.rows import RaggedRows
 from gpujobs.trainer.data.targets import Output, shaped
 from gpujobs.trainer.data.weights import class_weights
@@ -67,9 +67,10 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
 def look_at_predictions(spec: Spec, learned: Preprocessing) -> None:
     """Raises DataError before the training for what could not be predicted after it, which would lose the model."""
     with contextlib.redirect_stdout(io.StringIO()), notices.once():  # it is said when it is predicted
-        for entry in spec.jobfile.get("predict") or []:
-            if not entry.get("source"):
-                to_predict(spec, entry, learned)
+        entries = {
+            entry["name"]: entry for entry in spec.jobfile.get("predict") or [] if not entry.get("source")
+        }
+        all_of(entries, lambda entry: to_predict(spec, entry, learned))
 
 
 def print_devices(spec: Spec) -> None:

@@ -160,7 +160,9 @@ async def _inspect(daemon: Daemon, caller: Caller, job: Prepared) -> dict[str, A
     try:
         report: dict[str, Any] = await daemon.link.call(daemon.node_name, "inspect", task="check", spec=spec)
     except UsageError as error:
-        raise JobFileError([Problem(job.file.path, None, error.message)]) from None
+        raise JobFileError(
+            [Problem(job.file.path, None, one) for one in error.message.splitlines()]
+        ) from None
     return report
 
 

@@ -17,7 +17,7 @@ from gpujobs.trainer.data.heads import Head, heads
 from gpujobs.trainer.data.memory import looking_at
 from gpujobs.trainer.data.notices import Account, once
 from gpujobs.trainer.data.plain import Plain
-from gpujobs.trainer.data.prepare import read_training, to_predict
+from gpujobs.trainer.data.prepare import all_of, read_training, to_predict
 from gpujobs.trainer.data.ragged import Ragged
 from gpujobs.trainer.data.raw import Arrays, place
 from gpujobs.trainer.data.rows import RaggedRows, Rows
@@ -54,9 +54,11 @@ def look(spec: Spec) -> Looked:
         raw = read_training(spec)
         arrays = rows(spec, raw)  # before missing values are filled
         prepared = prepare(spec, raw)
-        for entry in spec.jobfile.get("predict") or []:
-            if not entry.get("source"):
-                accounts.append(to_predict(spec, entry, prepared.preprocessing).assembled.account)
+        entries = {
+            entry["name"]: entry for entry in spec.jobfile.get("predict") or [] if not entry.get("source")
+        }
+        predicted = all_of(entries, lambda entry: to_predict(spec, entry, prepared.preprocessing))
+        accounts += [part.assembled.account for part in predicted.values()]
     notices = list(dict.fromkeys(said.getvalue().splitlines()))
     return Looked(prepared, arrays, notices, (*prepared.accounts, *accounts))
 

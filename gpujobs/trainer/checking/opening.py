@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from gpujobs.trainer.failures import DataError
+from gpujobs.trainer.files import make_room
 from gpujobs.trainer.spec import Spec
 
 
@@ -17,6 +18,7 @@ def opened(spec: Spec) -> Iterator[Spec]:
     """The spec with names of open descriptors as its paths. Raises DataError: a pipe would keep the reader waiting."""
     descriptors: list[int] = []
     data = {}
+    make_room(len(spec.data))
     try:
         for name, entry in spec.data.items():
             try:

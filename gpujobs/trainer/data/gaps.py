@@ -24,9 +24,7 @@ def without_missing(raw: Arrays, segments: Any, handling: str, scratch: Path) ->
     into inputs; a target is never made up. Raises DataError for what is missing with `error`, and for
     infinities always.
     """
-    for name, values in [*raw.inputs.items(), *raw.targets.items()]:
-        refuse = missing.refuse if handling == "error" else missing.refuse_infinite
-        refuse(lambda name=name, values=values: _place(raw, name, values), values)  # type: ignore[misc]
+    missing.require(raw, handling)
     if handling == "error":
         return raw, segments, None, NO_ROWS
     of_inputs = {name: missing.rows_with(x) for name, x in raw.inputs.items()}
@@ -82,11 +80,3 @@ def _filled(values: Any, segments: Any, scratch: Path) -> Any:
     for first, end in segments:
         missing.fill_forward(values[first:end].reshape(end - first, -1))
     return values
-
-
-def _place(raw: Arrays, name: str, values: Any) -> str:
-    """The file, and the array or the columns that have values that are no numbers."""
-    if not raw.features or name in raw.targets:
-        return raw.place(name)
-    wrong = [raw.column(n) for n in range(values.shape[1]) if any(missing.count(values[:, n]))]
-    return f"{raw.file}: column{'s' if len(wrong) > 1 else ''} {', '.join(wrong)}"

@@ -14,6 +14,7 @@ from gpujobs.trainer.data.raw import Arrays
 from gpujobs.trainer.data.rows import ArrayRows, Mapped, Rows
 from gpujobs.trainer.data.sampled import Sampled
 from gpujobs.trainer.data.samples import Samples
+from gpujobs.trainer.failures import together
 
 
 class Plain(Sampled):
@@ -57,8 +58,9 @@ def assemble(raw: Arrays, handling: str, tokens: Iterable[str], scratch: Path) -
 
 def _gaps(raw: Arrays, name: str, values: Any, handling: str) -> Any:
     """Which samples have values missing. Raises DataError where that is an error."""
-    refuse = missing.refuse if handling == "error" else missing.refuse_infinite
-    refuse(lambda: raw.place(name), values)
+    errors = missing.wrong(raw, name, values, handling)
+    if errors:
+        raise together(errors)
     return np.zeros(len(values), bool) if handling == "error" else missing.rows_with(values)
 
 

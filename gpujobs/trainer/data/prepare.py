@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,9 +20,11 @@ from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, Known
 from gpujobs.trainer.data.rows import Mapped, RaggedRows, Rows
 from gpujobs.trainer.data.samples import Samples
 from gpujobs.trainer.data.windowed import Windowed
-from gpujobs.trainer.failures import DataError
+from gpujobs.trainer.failures import DataError, together
 from gpujobs.trainer.spec import Spec
 
+Source = TypeVar("Source")
+Found = TypeVar("Found")
 Assembled = Plain | Windowed | Ragged
 Named = Mapping[str, classes.Classes]
 """The classes of each output whose labels are not numbers already."""
@@ -60,10 +62,12 @@ def prepare(spec: Spec, raw: Arrays | None = None) -> Prepared:
     raw = read_training(spec) if raw is None else raw
     named = _named(spec, raw)
     assembled = {"train": _assemble(spec, raw, task, named)}
-    for part in ("validation", "test"):
-        if data.get(part):
-            usual = _step(assembled["train"])
-            assembled[part] = _read(spec, data[part], task, named, raw.features, needs_y=True, usual=usual)
+    others = {part: data[part] for part in ("validation", "test") if data.get(part)}
+    usual = _step(assembled["train"])
+    assembled |= all_of(
+        others,
+        lambda source: _read(spec, source, task, named, raw.features, needs_y=True, usual=usual),
+    )
     accounts_of = {part: one.account for part, one in assembled.items()}
     parts_of_train = _split(spec, assembled)
     if parts_of_train:
@@ -99,6 +103,19 @@ def _step(assembled: Assembled) -> str | None:
     """What the rows of most series are apart."""
     line = assembled.timeline if isinstance(assembled, Windowed) else None
     return line.steps[0].name if line is not None and line.steps[0] is not None else None
+
+
+def all_of(sources: Mapping[str, Source], read: Callable[[Source], Found]) -> dict[str, Found]:
+    """What `read` gives of each. Raises DataError with the problems of all of them."""
+    found, errors = {}, []
+    for name, source in sources.items():
+        try:
+            found[name] = read(source)
+        except DataError as error:
+            errors.append(error)
+    if errors:
+        raise together(errors)
+    return found
 
 
 def read_training(spec: Spec) -> Arrays:
@@ -231,7 +248,10 @@ def apply(spec: Spec, assembled: Assembled, learned: Preprocessing) -> Part:
     check_shapes(assembled.raw, truth, learned.shapes)
     done = replace(
         truth,
-        inputs={name: _scaled(rows, learned.x.get(name)) for name, rows in truth.inputs.items()},
+        inputs={
+            name: _as_ids(spec, assembled.raw, name, _scaled(rows, learned.x.get(name)))
+            for name, rows in truth.inputs.items()
+        },
         targets={name: _scaled(rows, learned.y.get(name)) for name, rows in truth.targets.items()},
     )
     check_inputs(assembled.raw, done, heads(spec.jobfile))
@@ -272,6 +292,13 @@ def _samples(values: Any, expected: tuple[int | None, ...], others: list[str]) -
 def _one_sample(expected: tuple[int | None, ...]) -> str:
     names = ", ".join("any number" if n is None else str(n) for n in expected)
     return f"one sample of shape ({names}{',' if len(expected) == 1 else ''})"
+
+
+def _as_ids(spec: Spec, raw: Arrays, name: str, rows: Rows) -> Rows:
+    """The only column of a table's windows as the ids that an Embedding takes, a number for each step."""
+    if name not in _ids(spec.jobfile) or not raw.features or rows.row_shape[-1:] != (1,):
+        return rows
+    return Mapped(rows, lambda steps: steps[..., 0].astype(np.int32), rows.row_shape[:-1])
 
 
 def _scaled(rows: Rows, scale: scaling.Scale | None) -> Rows:

@@ -16,7 +16,7 @@ from gpujobs.trainer.data.rows import ArrayRows, Mapped, RaggedRows, Rows, StepW
 from gpujobs.trainer.data.sampled import Sampled
 from gpujobs.trainer.data.samples import Samples
 from gpujobs.trainer.data.windows import columns
-from gpujobs.trainer.failures import DataError
+from gpujobs.trainer.failures import DataError, together
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,7 @@ def _input(
     steps = columns(concatenated(values, lengths), raw.x_columns)
     steps, gaps = _handled(raw, name, steps, begins, lengths, handling)
     if head.ids is not None:
+        steps = steps[:, 0] if raw.features and steps.shape[1] == 1 else steps  # the only column of a table
         return RaggedRows(steps, begins, lengths, head.padding, np.int32), gaps
     return RaggedRows(steps if steps.ndim > 1 else steps[:, None], begins, lengths, head.padding), gaps
 
@@ -112,16 +113,10 @@ def _handled(raw: Arrays, name: str, steps: Any, begins: Any, lengths: Any, hand
 
 def _gaps(raw: Arrays, name: str, values: Any, handling: str) -> Any:
     """Which rows have values missing. Raises DataError where that is an error."""
-    refuse = missing.refuse if handling == "error" else missing.refuse_infinite
-    refuse(lambda: _place(raw, name, values), values)
+    errors = missing.wrong(raw, name, values, handling)
+    if errors:
+        raise together(errors)
     return np.zeros(len(values), bool) if handling == "error" else missing.rows_with(values)
-
-
-def _place(raw: Arrays, name: str, steps: Any) -> str:
-    if not raw.features or name in raw.targets:
-        return raw.place(name)
-    wrong = [raw.features[n] for n in range(steps.shape[1]) if any(missing.count(steps[:, n]))]
-    return f"{raw.file}: column{'s' if len(wrong) > 1 else ''} {', '.join(wrong)}"
 
 
 def _targets(raw: Arrays) -> dict[str, Any]:

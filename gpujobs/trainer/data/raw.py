@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,46 @@ class Coded:
         return Coded(self.codes[rows], self.names)
 
 
+@dataclass
+class RowNames:
+    """Where the rows of a table stand in its files: as runs, since most follow each other. Rows of a csv file are
+    called by the number of their line, those of a parquet file count from 1. `order`: where rows were sorted, what row
+    of the files each is."""
+
+    files: list[str] = field(default_factory=list)
+    order: Any = None
+    _starts: array[int] = field(default_factory=lambda: array("q"))
+    _lines: array[int] = field(default_factory=lambda: array("q"))
+    _file: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, row: int, file: str, line: int) -> None:
+        """From this row on, rows are called by numbers from `line` on."""
+        if not self.files or self.files[-1] != file:
+            self.files.append(file)
+        elif self._lines[-1] + row - self._starts[-1] == line:
+            return
+        self._starts.append(row)
+        self._lines.append(line)
+        self._file.append(len(self.files) - 1)
+
+    def of(self, row: int) -> tuple[str, int]:
+        """The file, and the number of the row in it."""
+        row = int(row if self.order is None else self.order[row])
+        run = bisect_right(self._starts, row) - 1
+        return self.files[self._file[run]], self._lines[run] + row - self._starts[run]
+
+    def sorted(self, order: Any) -> RowNames:
+        return replace(self, order=order)
+
+
+def rows_named(rows: RowNames | None, numbers: Sequence[int], count: int) -> str:
+    """Some rows of a table, such as `rows 5, 7 and 12 more`; rows of arrays count from 1."""
+    most = 5
+    names = [str(number + 1) if rows is None else str(rows.of(number)[1]) for number in numbers[:most]]
+    more = f" and {count - len(names):,} more" if count > len(names) else ""
+    return f"row{'s' if count > 1 else ''} {', '.join(names)}{more}"
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What the training file has told, for the reading of others. `are_text`: whether the classes have names that
@@ -39,6 +81,8 @@ class Known:
 
     are_text: bool = False
     features: tuple[str, ...] = ()
+    is_trained: bool = False
+    """Whether a model that has been trained is applied: nothing can be set any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +94,6 @@ class Arrays:
     `words`: of the targets that are text, what each of their numbers is called.
     `group`, `time`: of each row; the rows of one series stand together, in time order.
     `sequence`: what each sequence of a table is called. `zone`: where the file says one, its times are UTC.
-    `rows`: the place of each row in the file, from 0; None: as they stand.
     """
 
     file: str
@@ -62,7 +105,6 @@ class Arrays:
     time: Any = None
     sequence: Coded | None = None
     zone: str | None = None
-    rows: Any = None
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     called: Mapping[str, str] = field(default_factory=dict)
     """What the file calls an input or a target, such as `array x2` or `column load`."""
@@ -75,13 +117,18 @@ class Arrays:
     """The columns of the only input that are the target; None: the target is in `targets`."""
 
     target_names: tuple[str, ...] = field(default=())
+    rows: RowNames | None = None
+    """Where the rows of a table stand in its files."""
+
+    is_fixed: bool = False
+    """Whether a model that has been trained is applied to these, for which the job file is no help."""
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values()))) if self.lengths is None else len(self.lengths)
 
     def row_number(self, row: int) -> int:
-        """What a row is called, for messages: its place in the file, from 1."""
-        return int(row if self.rows is None else self.rows[row]) + 1
+        """What a row is called, for messages: of a csv file its line, of others its place in the file, from 1."""
+        return row + 1 if self.rows is None else self.rows.of(row)[1]
 
     def place(self, name: str) -> str:
         """An input or a target, for messages."""
@@ -115,10 +162,14 @@ def begins(codes: Any) -> Any:
     return np.concatenate([[0], np.flatnonzero(codes[1:] != codes[:-1]) + 1])
 
 
-def require_times(place: str, time: Any) -> None:
+def require_times(place: str, time: Any, rows: RowNames | None = None) -> None:
     """Raises DataError where a row has none."""
     if time.dtype.kind in "mMf" and (time != time).any():
-        raise DataError(f"{place}: has no time in {int((time != time).sum())} rows; expected one in each")
+        none = np.flatnonzero(time != time)
+        raise DataError(
+            f"{place}: has no time in {len(none)} rows ({rows_named(rows, none[:5].tolist(), len(none))}); expected "
+            "one in each"
+        )
 
 
 def require_order(
@@ -138,8 +189,12 @@ def require_order(
     if len(wrong):
         shown, row = time if shown is None else shown, int(wrong[0]) + 1
         more = f", and {len(wrong) - 1} more do so" if len(wrong) > 1 else ""
+        advice = (
+            "sort the file, and name the column that tells series apart in data.group"
+            if len(firsts) < 2
+            else "sort the rows of each series by time"
+        )
         raise DataError(
-            f"{place}: its times are out of order: row {row_number(row)} has {shown[row]}, the row before it "
-            f"{shown[row - 1]}{more}; expected each later than the one before: sort the file, and name the column "
-            "that tells series apart in data.group"
+            f"{place}: its times are out of order: row {row_number(row)} has {shown[row]}, row {row_number(row - 1)} "
+            f"before it {shown[row - 1]}{more}; expected each later than the one before: {advice}"
         )

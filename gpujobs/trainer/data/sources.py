@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from gpujobs.trainer.data import archives, shapes
 from gpujobs.trainer.data.heads import heads, names_of
 from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, Coded, Known, coded, place
 from gpujobs.trainer.data.series import read_table
-from gpujobs.trainer.failures import DataError
+from gpujobs.trainer.failures import DataError, together
 from gpujobs.trainer.spec import Spec
 
 APART = ("lengths", "sample_weight", "group", "time")
@@ -26,24 +26,27 @@ def read(
     spec: Spec, source: Mapping[str, Any], task: str, *, needs_y: bool, known: Known | None = None
 ) -> Arrays:
     """`known`: of the training file, where this is another. Raises DataError, naming file and array or column."""
+    is_trained = "model_results" in spec.extra
     path = source.get("path")
-    for one in [path] if path is not None else source["arrays"].values():
-        _require_format(one, place(spec, one))
-    if path is not None and PurePath(path).suffix.lower() in (".csv", ".parquet"):
-        return read_table(spec, path, task, needs_y=needs_y, known=known or Known())
-    return _arrays(spec, source, task, needs_y=needs_y)
+    paths = [path] if path is not None else list(source.get("files") or source["arrays"].values())
+    errors = [error for one in paths for error in _wrong_format(one, place(spec, one))]
+    if errors:
+        raise together(errors)
+    if formats.is_table(paths[0]):
+        known = replace(known or Known(), is_trained=is_trained)
+        return read_table(spec, paths, task, needs_y=needs_y, known=known)
+    return replace(_arrays(spec, source, task, needs_y=needs_y), is_fixed=is_trained)
 
 
-def _require_format(name: str, path: Path) -> None:
+def _wrong_format(name: str, path: Path) -> list[DataError]:
     try:
         with path.open("rb") as file:
             head = file.read(formats.HEAD_BYTES)
             file.seek(max(0, file.seek(0, 2) - formats.TAIL_BYTES))
             wrong = formats.problem(name, head, file.read())
     except OSError as error:
-        raise DataError(f"{name}: cannot be read: {error.strerror}") from error
-    if wrong:
-        raise DataError(f"{name}: {wrong}")
+        return [DataError(f"{name}: cannot be read: {error.strerror}")]
+    return [DataError(f"{name}: {wrong}")] if wrong else []
 
 
 def _arrays(spec: Spec, source: Mapping[str, Any], task: str, *, needs_y: bool) -> Arrays:
