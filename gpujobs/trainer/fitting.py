@@ -19,6 +19,7 @@ from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.checkpoint import Position
 from gpujobs.trainer.data import Samples
 from gpujobs.trainer.failures import NanLossError, Stopped, TrainerError
+from gpujobs.trainer.means import Means
 from gpujobs.trainer.patience import Best, EarlyStopping, ReduceOnPlateau
 from gpujobs.trainer.spec import Spec
 from gpujobs.trainer.stateful import States, Strips
@@ -86,6 +87,9 @@ class Fit:
         self.directory = spec.paths.checkpoint
         self.model, self.sets, self.messages, self.stop = model, sets, messages, stop
         self.epochs, self.batch_size = int(self.training["epochs"]), int(self.training["batch_size"])
+        self.means = Means(model, self.jobfile, list(sets.train.targets)) if sets.train.counted else None
+        if self.means is not None:
+            self.means.install()
         self.steps = backend.steps(model)
         self.position = Position()
         self.stopper = _watcher(EarlyStopping, self.training.get("early_stopping"))
@@ -98,7 +102,12 @@ class Fit:
     def run(self) -> list[dict[str, float]]:
         """The history: a row for each epoch. Raises Stopped, after a checkpoint, and NanLossError."""
         first = np.arange(min(self.batch_size, len(self.sets.train)))
-        building.make_metrics(self.model, self.jobfile, self.sets.train.batch(first))
+        batch = self.sets.train.batch(first)
+        if self.means is not None:
+            batch = self.means.batch(batch)
+        building.make_metrics(self.model, self.jobfile, batch)
+        if self.means is not None:
+            self.means.track()
         is_over = self.resume()
         self.started, self.first = time.monotonic(), self.done()
         while not is_over and len(self.position.rows) < self.epochs:

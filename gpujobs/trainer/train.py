@@ -15,14 +15,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from gpujobs.jobfile.consistency import is_stateful, outputs_of, task_of_output
+from gpujobs.jobfile import losses as jobfile_losses
+from gpujobs.jobfile.consistency import is_stateful, task_of_output
 from gpujobs.model import utc_now
-from gpujobs.trainer import building, checkpoint, evaluation, files, outputs, prediction, stateful
+from gpujobs.trainer import building, checkpoint, decision, evaluation, files, outputs, prediction, stateful
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.backends import configure
 from gpujobs.trainer.data import Part, Prepared, Preprocessing, prepare
 from gpujobs.trainer.data.prepare import to_predict
-from gpujobs.trainer.data.rows import RaggedRows
 from gpujobs.trainer.data.targets import Output, shaped
 from gpujobs.trainer.data.weights import class_weights
 from gpujobs.trainer.data.windowed import Windowed
@@ -45,6 +45,8 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
     look_at_predictions(spec, prepared.preprocessing)
     configure(training)
     model = building.build(spec.jobfile, shapes(prepared.train), masked=is_masked(prepared))
+    for notice in decision.notices(spec.jobfile, model):
+        print(notice, flush=True)
     sets = sets_of(spec, prepared, model)
     stop.check()
     start = time.monotonic()
@@ -77,8 +79,8 @@ def shapes(part: Part) -> dict[str, tuple[int | None, ...]]:
 
 
 def is_masked(prepared: Prepared) -> bool:
-    """Whether padded steps have labels, which no metric may count."""
-    return any(isinstance(rows, RaggedRows) for rows in prepared.train.samples.targets.values())
+    """Whether there are steps, or samples, that no metric may count."""
+    return bool(prepared.train.samples.counted)
 
 
 def sets_of(spec: Spec, prepared: Prepared, model: keras.Model) -> Sets:
@@ -87,9 +89,12 @@ def sets_of(spec: Spec, prepared: Prepared, model: keras.Model) -> Sets:
     shapes_by_name = outputs_by_name(spec, model)
     losses = building.losses(spec.jobfile, list(shapes_by_name))
     outputs = {
-        name: Output(task_of_output(spec.jobfile, name), shape, losses[name])
+        name: Output(
+            task_of_output(spec.jobfile, name), shape, losses[name],
+            jobfile_losses.ignored(jobfile_losses.of_output(spec.jobfile, name)),
+        )
         for name, shape in shapes_by_name.items()
-    }
+    }  # fmt: skip
     ready = {
         name: shaped(part.samples, outputs, part.assembled.raw, learned.classes)
         for name, part in prepared.parts.items()
@@ -111,11 +116,7 @@ def sets_of(spec: Spec, prepared: Prepared, model: keras.Model) -> Sets:
 
 
 def outputs_by_name(spec: Spec, model: keras.Model) -> dict[str, tuple[int | None, ...]]:
-    names = outputs_of(spec.jobfile)
-    if len(names) > 1:
-        shapes_by_name = dict(zip(sorted(names), model.outputs, strict=True))  # Keras sorts them
-        return {name: tuple(shapes_by_name[name].shape) for name in names}
-    return {names[0] if names else "y": tuple(model.output_shape)}
+    return {name: tuple(one.shape) for name, one in decision.output_tensors(spec.jobfile, model).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +146,16 @@ class Trained:
 
     def predicted(self, part: Part) -> dict[str, Any]:
         """The arrays of predictions.npz for a part."""
-        output_shapes = outputs_by_name(self.spec, self.model)
-        losses = building.losses(self.spec.jobfile, list(output_shapes))
+        names = list(decision.output_tensors(self.spec.jobfile, self.model))
+        told = decision.decisions(self.spec.jobfile, self.model)
+        decisions = {name: told.get(name) for name in names}
         truth = {}
         if part.truth.targets:
-            names = list(part.truth.targets) if len(output_shapes) > 1 else list(output_shapes)
+            names = list(part.truth.targets) if len(names) > 1 else names
             for name, target in zip(names, part.truth.targets, strict=True):
                 truth[name] = part.truth.target(target)
         values = self._outputs(part)
-        return prediction.arrays(values, part.samples, truth, self.learned, losses, self.horizon)
+        return prediction.arrays(values, part.samples, truth, self.learned, decisions, self.horizon)
 
     def states(self, part: Part, layers: Sequence[str]) -> dict[str, Any]:
         """The states of these recurrent layers after the last step of each sample, by their arrays' names."""
@@ -241,7 +243,8 @@ def evaluate(trained: Trained) -> dict[str, Any]:
     else:
         better = all(one["better_than_baseline"] for one in found.values())
         evaluated = {**head, "outputs": found, "better_than_baseline": better}
-    print("\n".join(evaluation.describe(evaluated)), flush=True)
+    evaluated["lines"] = evaluation.describe(evaluated)
+    print("\n".join(evaluated["lines"]), flush=True)
     return evaluated
 
 
@@ -255,7 +258,8 @@ def _evaluated(trained: Trained, name: str, target: str, arrays: Mapping[str, An
     if isinstance(part.assembled, Windowed) and "y_class" not in arrays:
         forecasts = evaluation.series_forecasts(part.assembled, target, job["data"].get("season"))
     always = evaluation.constant(trained.parts["train"], target, task, trained.learned)
-    return evaluation.evaluate(arrays, always, forecasts)
+    names = trained.learned.target_names if len(part.truth.targets) == 1 else ()
+    return evaluation.evaluate(arrays, always, forecasts, names)
 
 
 def queue_seconds(spec: Spec) -> float | None:

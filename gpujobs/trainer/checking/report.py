@@ -15,7 +15,7 @@ import numpy as np
 
 from gpujobs.backends import backend_of
 from gpujobs.jobfile.consistency import is_stateful
-from gpujobs.trainer import building, train
+from gpujobs.trainer import building, decision, train
 from gpujobs.trainer.checking import data, fused, layers, masks, memory
 from gpujobs.trainer.checking.chain import links
 from gpujobs.trainer.checking.opening import opened
@@ -92,7 +92,7 @@ def _report(spec: Spec, *, values: bool) -> dict[str, Any]:
         "batch_size": batch_size,
         "steps_per_epoch": _steps(sets, batch_size),
         "epochs": int(training["epochs"]),
-        "notices": looked.notices,
+        "notices": [*looked.notices, *decision.notices(spec.jobfile, model)],
     }  # fmt: skip
 
 
