@@ -292,6 +292,22 @@ def task_of_output(job: Mapping[str, Any], output: str) -> str:
     return "classification" if is_for_classes(job["training"]["loss"][output]) else "regression"
 
 
+def scaling_of_targets(job: Mapping[str, Any]) -> str | None:
+    """How the numbers that a loss compares were scaled; None where they are the data's own, or classes."""
+    task = job.get("task") or implied_task(job)
+    if task in ("classification", "multilabel", "labelling"):
+        return None
+    names = outputs_of(job)
+    if len(names) > 1 and all(is_for_classes(job["training"]["loss"][name]) for name in names):
+        return None
+    return _y_method(job["data"].get("scaling"))
+
+
+def _y_method(scaling: Any) -> str | None:
+    method = scaling.get("y") if isinstance(scaling, Mapping) else scaling
+    return None if method in (None, "none") else str(method)
+
+
 def _metric_names(metrics: Iterable[Any]) -> list[str]:
     return [metric if isinstance(metric, str) else next(iter(metric)) for metric in metrics]
 

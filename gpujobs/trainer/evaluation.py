@@ -9,8 +9,8 @@ import numpy as np
 
 from gpujobs.trainer import prediction
 from gpujobs.trainer.data import Part, Preprocessing, Samples
+from gpujobs.trainer.data.counted import labels
 from gpujobs.trainer.data.memory import pieces
-from gpujobs.trainer.data.prepare import labels
 from gpujobs.trainer.data.windowed import Windowed, two
 
 Figures = dict[str, float]

@@ -16,19 +16,33 @@ import keras
 import numpy as np
 
 from gpujobs.jobfile import losses as jobfile_losses
-from gpujobs.jobfile.consistency import is_stateful, task_of_output
+from gpujobs.jobfile.consistency import is_stateful, scaling_of_targets, task_of_output
 from gpujobs.model import utc_now
-from gpujobs.trainer import building, checkpoint, decision, evaluation, files, outputs, prediction, stateful
+from gpujobs.trainer import (
+    building,
+    checkpoint,
+    decision,
+    evaluation,
+    files,
+    outputs,
+    prediction,
+    stateful,
+    warming,
+)
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.backends import configure
 from gpujobs.trainer.data import Part, Prepared, Preprocessing, prepare
 from gpujobs.trainer.data.prepare import to_predict
+from gpujobs.trainer.data.raw import CLASS_TASKS
 from gpujobs.trainer.data.targets import Output, shaped
 from gpujobs.trainer.data.weights import class_weights
 from gpujobs.trainer.data.windowed import Windowed
+from gpujobs.trainer.failures import DataError
 from gpujobs.trainer.fitting import Fit, Messages, Sets, StopFlag
 from gpujobs.trainer.patience import kept_epoch
 from gpujobs.trainer.spec import Spec
+
+OF_WHOLE_BATCHES = ("dice", "tversky")
 
 
 def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
@@ -47,6 +61,10 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
     model = building.build(spec.jobfile, shapes(prepared.train), masked=is_masked(prepared))
     for notice in decision.notices(spec.jobfile, model):
         print(notice, flush=True)
+    if (method := scaling_of_targets(spec.jobfile)) is not None:
+        print(
+            f"Losses and errors of epochs are of scaled targets ({method}); the evaluation is in the data's units."
+        )
     sets = sets_of(spec, prepared, model)
     stop.check()
     start = time.monotonic()
@@ -88,6 +106,12 @@ def sets_of(spec: Spec, prepared: Prepared, model: keras.Model) -> Sets:
     training, learned = spec.jobfile["training"], prepared.preprocessing
     shapes_by_name = outputs_by_name(spec, model)
     losses = building.losses(spec.jobfile, list(shapes_by_name))
+    for kind in losses.values():
+        if prepared.train.samples.counted and kind in OF_WHOLE_BATCHES:
+            raise DataError(
+                f"training.loss is {kind}, which compares whole batches and cannot leave out the padded or masked "
+                f"steps that {prepared.train.file} has; expected sparse_categorical_crossentropy, say"
+            )
     outputs = {
         name: Output(
             task_of_output(spec.jobfile, name), shape, losses[name],
@@ -105,12 +129,15 @@ def sets_of(spec: Spec, prepared: Prepared, model: keras.Model) -> Sets:
     if not is_stateful(spec.jobfile):
         return Sets(train, validation)
     batch_size = int(training["batch_size"])
+    trained = {name: part for name, part in prepared.parts.items() if name != "test"}
+    counts = {name: len(part.samples) for name, part in trained.items()}
+    is_series = isinstance(prepared.train.assembled, Windowed)
+    stateful.require_batches(counts, batch_size, prepared.train.file, is_series=is_series)
     orders = {
         name: stateful.strips(
             part.samples, batch_size, f"{part.file} ({name})", is_series=isinstance(part.assembled, Windowed)
         )
-        for name, part in prepared.parts.items()
-        if name != "test"
+        for name, part in trained.items()
     }
     return Sets(train, validation, orders["train"], orders.get("validation"))
 
@@ -168,15 +195,15 @@ class Trained:
         """`of` makes of the model the one that is asked."""
         if not is_stateful(self.spec.jobfile):
             return prediction.predict(of(self.model), part.samples, self.batch_size)
-        found = stateful.chains(part.samples, self.batch_size, is_series=isinstance(part.assembled, Windowed))
-        return stateful.predict(of(self._twin(part, len(found))), part.samples, found)
+        is_series = isinstance(part.assembled, Windowed)
+        warm = warming.warmed(self.spec, part, self.learned, self.batch_size)
+        found = stateful.chains(warm.samples, self.batch_size, is_series=is_series)
 
-    def _twin(self, part: Part, batch_size: int) -> Any:
-        """The model with the same weights and another fixed batch size."""
-        twin = building.untrained(self.spec.jobfile, shapes(part), batch_size=batch_size)
-        for layer, source in zip(twin.layers, self.model.layers, strict=True):
-            layer.set_weights(source.get_weights())
-        return twin
+        def twin(shapes: Mapping[str, Any]) -> Any:
+            return of(warming.twin(self.spec, self.model, shapes, len(found)))
+
+        begin = warming.lead(self.spec, self.learned, warm, found, twin)
+        return stateful.predict(twin(shapes(part)), warm.samples, found, warm.own, begin)
 
 
 def finish(trained: Trained, rows: list[dict[str, float]], seconds: Mapping[str, float]) -> None:
@@ -189,6 +216,7 @@ def finish(trained: Trained, rows: list[dict[str, float]], seconds: Mapping[str,
     metrics = {
         **outputs.values(rows, kept_epoch(spec.jobfile["training"], rows)),
         "task": trained.learned.task,
+        "units": units(spec.jobfile, trained.learned.task),
         "evaluation": evaluated,
         "samples": {name: len(part.samples) for name, part in trained.parts.items()},
         "parameters": model.count_params(),
@@ -200,6 +228,18 @@ def finish(trained: Trained, rows: list[dict[str, float]], seconds: Mapping[str,
     }
     outputs.preprocessing(results, trained.learned)
     outputs.write(results, spec, rows, metrics)
+
+
+def units(job: Mapping[str, Any], task: str) -> dict[str, str | None]:
+    """In which units the numbers of targets stand: those of the losses and errors of the history (and so of `final`,
+    `best` and `kept`), and those of the evaluation; None of classes."""
+    if task in CLASS_TASKS:
+        return {"history": None, "evaluation": None}
+    method = scaling_of_targets(job)
+    return {
+        "history": "the data's own" if method is None else f"scaled targets ({method})",
+        "evaluation": "the data's own",
+    }
 
 
 def predict_all(trained: Trained) -> dict[str, Any]:

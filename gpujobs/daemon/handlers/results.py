@@ -13,6 +13,7 @@ from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.errors import UsageError
 from gpujobs.model import Job, State, iso
 from gpujobs.results.catalogue import list_files, open_file, read_metrics
+from gpujobs.results.ranking import lines
 
 
 async def catalogue(request: web.Request) -> web.Response:
@@ -43,6 +44,7 @@ def _require_results(job: Job) -> str:
 
 def _entry(job: Job) -> dict[str, Any]:
     directory = _require_results(job)
+    metrics = read_metrics(directory, job.uid)
     return {
         "job": job.id,
         "name": job.name,
@@ -50,7 +52,8 @@ def _entry(job: Job) -> dict[str, Any]:
         "group": job.group,
         "ended_at": iso(job.ended_at),
         "directory": directory,
-        "metrics": read_metrics(directory, job.uid),
+        "metrics": metrics,
+        "evaluation": lines(metrics),
         "files": [{"name": name, "bytes": size} for name, size in list_files(directory)],
     }
 

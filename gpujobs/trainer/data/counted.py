@@ -12,6 +12,7 @@ import numpy as np
 
 from gpujobs.jobfile import losses
 from gpujobs.jobfile.consistency import keeps_steps, outputs_of, task_of_output
+from gpujobs.trainer.data import classes
 from gpujobs.trainer.data.heads import Head, heads, is_there
 from gpujobs.trainer.data.raw import CLASS_TASKS
 from gpujobs.trainer.data.rows import RaggedRows, Rows, ThereRows
@@ -102,3 +103,17 @@ def without_ignored(labels: Any, ignored: int | None) -> Any:
     if ignored is None:
         return labels
     return np.where(labels == ignored, labels.dtype.type(1 if ignored == 0 else 0), labels)
+
+
+def labels(samples: Samples, name: str) -> Any:
+    """The number of the class of each sample, or step, that counts, one after the other; one-hot rows as numbers."""
+    rows = samples.targets[name]
+    if isinstance(rows, RaggedRows) and isinstance(samples.counted.get(name), ThereRows):
+        y = rows.values[rows.steps(samples.at(np.arange(len(samples))))]
+        return (y.argmax(axis=-1) if classes.is_one_hot(y) else y).reshape(-1)
+    y = samples.all_of(rows)
+    y = y.argmax(axis=-1) if classes.is_one_hot(y) else y
+    if name not in samples.counted:
+        return y.reshape(-1)
+    counts = samples.all_of(samples.counted[name])
+    return y.reshape(counts.shape)[counts]

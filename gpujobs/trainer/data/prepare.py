@@ -12,16 +12,16 @@ import numpy as np
 
 from gpujobs.jobfile import losses
 from gpujobs.jobfile.consistency import implied_task, task_of_output
-from gpujobs.trainer.data import classes, plain, ragged, scaling, sources, splits, windowed
+from gpujobs.trainer.data import absent, classes, plain, ragged, scaling, sources, splits, windowed
 from gpujobs.trainer.data.checks import check_inputs, check_shapes
-from gpujobs.trainer.data.counted import counted
+from gpujobs.trainer.data.counted import counted, labels
 from gpujobs.trainer.data.heads import Head, heads, is_there, names_of
 from gpujobs.trainer.data.memory import pieces
 from gpujobs.trainer.data.plain import Plain
 from gpujobs.trainer.data.preprocessing import Preprocessing
 from gpujobs.trainer.data.ragged import Ragged
 from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, Known
-from gpujobs.trainer.data.rows import Mapped, RaggedRows, Rows, ThereRows
+from gpujobs.trainer.data.rows import Mapped, RaggedRows, Rows
 from gpujobs.trainer.data.samples import Samples
 from gpujobs.trainer.data.windowed import Windowed
 from gpujobs.trainer.failures import DataError
@@ -81,6 +81,8 @@ def prepare(spec: Spec, raw: Arrays | None = None) -> Prepared:
     )
     parts = {part: apply(spec, one, learned) for part, one in assembled.items()}
     _require_several(spec, parts["train"].truth, train)
+    for notice in absent.notices(spec.jobfile, parts, named):
+        print(notice)
     return Prepared(parts, learned)
 
 
@@ -200,20 +202,6 @@ def _require_several(spec: Spec, train: Samples, assembled: Assembled) -> None:
             classes.require_several(assembled.raw.place(name), found)
 
 
-def labels(samples: Samples, name: str) -> Any:
-    """The number of the class of each sample, or step, that counts, one after the other; one-hot rows as numbers."""
-    rows = samples.targets[name]
-    if isinstance(rows, RaggedRows) and isinstance(samples.counted.get(name), ThereRows):
-        y = rows.values[rows.steps(samples.at(np.arange(len(samples))))]
-        return (y.argmax(axis=-1) if classes.is_one_hot(y) else y).reshape(-1)
-    y = samples.all_of(rows)
-    y = y.argmax(axis=-1) if classes.is_one_hot(y) else y
-    if name not in samples.counted:
-        return y.reshape(-1)
-    counts = samples.all_of(samples.counted[name])
-    return y.reshape(counts.shape)[counts]
-
-
 # Scaling
 
 
@@ -226,7 +214,7 @@ def _fitted_inputs(spec: Spec, train: Assembled) -> dict[str, scaling.Scale]:
 
 def _x_pieces(spec: Spec, train: Assembled, name: str) -> scaling.Pieces:
     """The steps that are there: those that Masking skips are not fitted on."""
-    head = masked_heads(spec, train.samples).get(name)
+    head = masked_heads(spec, train.samples.inputs).get(name)
     values = train.x_pieces(name) if head is None else _unmasked(train, name, head)
     if head is not None and not any(len(one) for one in values()):
         raise DataError(
@@ -248,13 +236,13 @@ def _unmasked(train: Assembled, name: str, head: Head) -> scaling.Pieces:
     return lambda: (one for one in found() if len(one))
 
 
-def masked_heads(spec: Spec, samples: Samples) -> dict[str, Head]:
+def masked_heads(spec: Spec, inputs: Mapping[str, Rows]) -> dict[str, Head]:
     """Of the inputs whose padding the file itself has, in numbers, and Masking skips."""
     return {
         name: head
         for name, head in heads(spec.jobfile).items()
-        if head.is_masked and head.ids is None and not isinstance(samples.inputs[name], RaggedRows)
-        and len(samples.inputs[name].row_shape) > 1
+        if head.is_masked and head.ids is None and not isinstance(inputs[name], RaggedRows)
+        and len(inputs[name].row_shape) > 1
     }  # fmt: skip
 
 
@@ -291,16 +279,18 @@ def apply(spec: Spec, assembled: Assembled, learned: Preprocessing) -> Part:
     truth = assembled.samples
     check_shapes(assembled.raw, truth, learned.shapes)
     truth = replace(truth, counted=counted(spec.jobfile, truth))
-    masked = masked_heads(spec, truth)
     done = replace(
         truth,
-        inputs={
-            name: _scaled(rows, learned.x.get(name), masked.get(name)) for name, rows in truth.inputs.items()
-        },
+        inputs=scaled_inputs(spec, truth.inputs, learned),
         targets={name: _scaled(rows, learned.y.get(name)) for name, rows in truth.targets.items()},
     )
     check_inputs(assembled.raw, done, heads(spec.jobfile))
     return Part(done, truth, assembled)
+
+
+def scaled_inputs(spec: Spec, inputs: Mapping[str, Rows], learned: Preprocessing) -> dict[str, Rows]:
+    masked = masked_heads(spec, inputs)
+    return {name: _scaled(rows, learned.x.get(name), masked.get(name)) for name, rows in inputs.items()}
 
 
 def to_predict(spec: Spec, entry: Mapping[str, Any], learned: Preprocessing) -> Part:

@@ -77,6 +77,10 @@ class Samples:
             [rows.take(self.at(positions[begin : begin + CHUNK])) for begin in range(0, len(self), CHUNK)]
         )
 
+    def first(self, count: int) -> Samples:
+        """The first rows of the file, whatever part they are in."""
+        return replace(self, numbers=np.arange(count))
+
     def only(self, positions: Any) -> Samples:
         return replace(self, numbers=self.at(positions))
 

@@ -138,6 +138,30 @@ class Windowed:
         numbers = self.samples.at(np.arange(len(self.samples)))
         return replace(self, numbers=numbers[:count]), replace(self, numbers=numbers[count:])
 
+    def with_before(self) -> tuple[Windowed, Any]:
+        """These windows with those before them in their segments, each a stride after the last, and the places of
+        these among them."""
+        index = self.index
+        before = (index.first - self.segment_starts(index.first)) // index.stride
+        longer = WindowIndex(
+            index.first - before * index.stride, index.counts + before, index.ends, index.stride
+        )
+        numbers = self.samples.at(np.arange(len(self.samples)))
+        return replace(self, index=longer, numbers=None), numbers + before.cumsum()[index.segments(numbers)]
+
+    def segment_starts(self, rows: Any) -> Any:
+        """The first rows of the segments that these rows are in."""
+        begins = self.segments[:, 0]
+        return begins[np.searchsorted(begins, rows, side="right") - 1]
+
+    def rows_from(self, starts: Any, length: int) -> dict[str, Rows]:
+        """The inputs' rows from each of these rows on, before scaling."""
+        index = WindowIndex(
+            np.asarray(starts), np.ones(len(starts), np.int64), np.asarray(starts) + length, 1
+        )
+        part = replace(self, index=index, is_open=False)
+        return {name: part._rows(x, self.raw.x_columns, 0, length) for name, x in self.raw.inputs.items()}
+
     def x_pieces(self, name: str) -> Callable[[], Iterable[Any]]:
         spans = self._spans(0, self.window["length"])
         return scaling.rows_in_pieces(two(self.raw.inputs[name]), self.raw.x_columns, spans)

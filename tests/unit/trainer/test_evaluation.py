@@ -1,0 +1,127 @@
+"""Figures by hand, and by the textbook's formulas, of small arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpujobs.trainer.evaluation import class_figures, describe, evaluate, number_figures
+
+
+def test_figures_of_classes() -> None:
+    """Of 10: 8 of class 0, of which 7 are found, and 2 of class 1, of which 1 is."""
+    truth = np.array([0] * 8 + [1] * 2)
+    said = np.array([0] * 7 + [1, 1, 0])
+    found = class_figures(truth, said)
+    assert found["accuracy"] == pytest.approx(0.8)
+    assert found["balanced_accuracy"] == pytest.approx((7 / 8 + 1 / 2) / 2)
+    assert found["macro_f1"] == pytest.approx((2 * 7 / (8 + 8) + 2 * 1 / (2 + 2)) / 2)
+
+
+def test_a_class_that_is_said_and_never_there_has_an_f1_of_zero() -> None:
+    found = class_figures(np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1]))
+    assert found["balanced_accuracy"] == pytest.approx(0.75)
+    assert found["macro_f1"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+
+
+def test_figures_of_numbers_have_the_targets_units() -> None:
+    found = number_figures(np.array([1.0, 2.0, 3.0]), np.array([1.0, 4.0, -1.0]))
+    assert found == {"mae": pytest.approx(2.0), "rmse": pytest.approx(np.sqrt(20 / 3))}
+
+
+def of_classes(truth: list[int], said: list[int], most: Any = 0, **more: Any) -> dict[str, Any]:
+    arrays = {"y_true": np.array(truth), "y_class": np.array(said), **more}
+    return evaluate(arrays, np.asarray(most), {})
+
+
+def test_where_classes_are_rare_balanced_accuracy_decides() -> None:
+    """A model that finds the rare class, at some cost, is better than one that always says the other."""
+    truth = [0] * 95 + [1] * 5
+    said = [0] * 85 + [1] * 10 + [1] * 4 + [0]
+    found = of_classes(truth, said)
+    assert found["model"]["accuracy"] < found["baselines"]["majority class"]["accuracy"] == 0.95
+    assert found["metric"] == "balanced_accuracy" and found["better_than_baseline"]
+    assert found["rare"] == {"class": 1, "samples": 5, "of": 100}
+    line = describe({"part": "test", "samples": 100, **found})[0]
+    assert line == (
+        "On the test part (100 samples): balanced_accuracy 0.8474, better than naive forecasts (majority class 0.5); "
+        "accuracy 0.89, macro_f1 0.6801. Class 1 is rare (5 of 100), so balanced accuracy decides: the mean over the "
+        "classes of the share that is found"
+    )
+
+
+def test_classes_of_a_like_number_are_told_by_accuracy() -> None:
+    found = of_classes([0] * 6 + [1] * 4, [0] * 5 + [1] * 5)
+    assert found["metric"] == "accuracy" and found["rare"] is None
+
+
+def test_each_class_has_its_figures_and_its_row_of_the_confusion() -> None:
+    truth, said = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 2]
+    names = np.array(["a", "b", "c", "never"])
+    found = of_classes([0], [0])
+    found = evaluate({"y_true": names[truth], "y_class": names[said], "classes": names}, np.asarray("a"), {})
+    assert found["confusion"] == {
+        "classes": ["a", "b", "c", "never"],
+        "matrix": [[2, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]],
+    }
+    assert found["classes"][1] == {"class": "b", "precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
+    assert found["classes"][3] == {"class": "never", "precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+
+
+def test_of_very_many_classes_the_most_frequent_are_told() -> None:
+    truth = np.concatenate([np.arange(400), np.full(5, 7)])
+    found = of_classes(truth.tolist(), truth.tolist())
+    assert len(found["classes"]) == len(found["confusion"]["matrix"]) == 50
+    assert 7 in found["confusion"]["classes"]
+
+
+def test_the_baseline_says_the_majority() -> None:
+    found = of_classes([0] * 6 + [1] * 4, [1] * 10, most=0)
+    assert found["baselines"]["majority class"]["accuracy"] == 0.6 and not found["better_than_baseline"]
+
+
+def test_labels_of_one_sample_each_have_their_figures() -> None:
+    truth, said = np.array([[1, 0], [1, 1], [0, 0], [0, 1]]), np.array([[1, 0], [0, 1], [0, 1], [0, 1]])
+    found = evaluate({"y_true": truth, "y_class": said, "classes": np.array(["hot", "wet"])}, np.zeros(2), {})
+    assert found["model"]["accuracy"] == 6 / 8
+    assert found["classes"][0] == {
+        "class": "hot", "precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "support": 2
+    }  # fmt: skip
+
+
+def test_what_does_not_count_is_no_figure_of_model_or_baseline() -> None:
+    truth, said = np.array([[0, 1, 9], [1, 9, 9]]), np.array([[0, 0, 9], [1, 5, 5]])
+    counted = np.array([[True, True, False], [True, False, False]])
+    found = evaluate({"y_true": truth, "y_class": said, "counted": counted}, np.asarray(1), {})
+    assert found["model"]["accuracy"] == pytest.approx(2 / 3) and found["counted"] == 3
+    assert found["baselines"]["majority class"]["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_each_target_and_each_step_ahead_has_its_figures() -> None:
+    random = np.random.default_rng(0)
+    truth, said = random.normal(size=(20, 3, 2)), random.normal(size=(20, 3, 2))
+    found = evaluate({"y_true": truth, "y_pred": said}, np.zeros(2), {}, ("load", "price"))
+    error = np.abs(said - truth)
+    assert [one["target"] for one in found["targets"]] == ["load", "price"]
+    assert [one["mae"] for one in found["targets"]] == pytest.approx(error.mean(axis=(0, 1)).tolist())
+    assert [one["step"] for one in found["steps"]] == [1, 2, 3]
+    assert [one["rmse"] for one in found["steps"]] == pytest.approx(
+        np.sqrt(np.square(error).mean(axis=(0, 2))).tolist()
+    )
+    lines = describe({"part": "test", "samples": 20, **found})
+    assert "in the units of load, price as in the data" in lines[0]
+    assert [line.split(":")[0].strip() for line in lines[1:]] == [
+        "load",
+        "price",
+        "1 ahead",
+        "2 ahead",
+        "3 ahead",
+    ]
+
+
+def test_a_mean_for_each_step_of_a_sample_is_laid_over_one_column() -> None:
+    truth = np.array([[[1.0], [5.0]], [[3.0], [7.0]]])
+    found = evaluate({"y_true": truth, "y_pred": truth + 1}, np.array([2.0, 6.0]), {})
+    assert found["baselines"]["mean"]["mae"] == 1.0
