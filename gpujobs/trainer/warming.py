@@ -89,4 +89,5 @@ def twin(spec: Spec, model: Any, shapes: Mapping[str, Any], batch_size: int) -> 
     other = building.untrained(spec.jobfile, shapes, batch_size=batch_size)
     for layer, source in zip(other.layers, model.layers, strict=True):
         layer.set_weights(source.get_weights())
+        layer.name = source.name  # Keras numbers those that the file does not name
     return other
