@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gpujobs.jobfile.consistency import Found, implied_task, is_for_classes, outputs_of
+from gpujobs.jobfile.consistency import Found, implied_task, outputs_of
 from gpujobs.jobfile.keras_names import catalogue, nearest
-from gpujobs.jobfile.losses import kind
+from gpujobs.jobfile.losses import is_for_classes, kind
 from gpujobs.jobfile.reader import Path, dotted
 from gpujobs.metric_names import snake_case
 

@@ -81,7 +81,7 @@ def evaluated_by(metrics: Mapping[str, Any]) -> tuple[str, str] | None:
     )
 
 
-def _outputs(evaluation: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+def _outputs(evaluation: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
     outputs = evaluation.get("outputs")
     pairs = outputs.items() if isinstance(outputs, dict) else ()
     return [(str(name), one) for name, one in pairs if isinstance(one, dict)][:MAX_FIGURES]

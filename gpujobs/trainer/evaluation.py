@@ -22,13 +22,15 @@ LINES = 10
 
 
 def evaluate(
-    predicted: Mapping[str, Any], constant: Any, forecasts: Mapping[str, Any], targets: Sequence[str] = ()
-) -> dict[str, Any]:
+    predicted: Mapping[str, Any], constant: Any, forecasts: Mapping[str, Any], targets: Sequence[str] = (),
+    *, is_forecast: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """The model and naive forecasts of one output, in the data's own units. `predicted`: its arrays of
     predictions.npz, with y_true.
 
     `constant`: what the training part makes one say always. `forecasts`: others by name, of y_true's shape.
-    `targets`: what numbers are called. Where classes are rare, balanced accuracy says which is better.
+    `targets`: what numbers are called. `is_forecast`: whether their steps are steps ahead. Where classes are rare,
+    balanced accuracy says which is better.
     """
     is_class = "y_class" in predicted
     truth, there = predicted["y_true"], prediction.counts(predicted, predicted["y_true"])
@@ -47,7 +49,7 @@ def evaluate(
     more = (
         {"rare": rare, **by_class(truth[there], answer[there], predicted.get("classes"))}
         if is_class
-        else {"unit": "the data's own", **by_column(truth, answer, there, targets)}
+        else {"unit": "the data's own", **by_column(truth, answer, there, targets, is_forecast=is_forecast)}
     )
     return {
         "model": model,
@@ -133,7 +135,9 @@ def number_figures(truth: Any, predicted: Any) -> Figures:
     return {"mae": float(np.abs(error).mean()), "rmse": float(np.sqrt(np.square(error).mean()))}
 
 
-def by_column(truth: Any, predicted: Any, there: Any, names: Sequence[str]) -> dict[str, Any]:
+def by_column(
+    truth: Any, predicted: Any, there: Any, names: Sequence[str], *, is_forecast: bool
+) -> dict[str, Any]:  # fmt: skip
     """`targets`: the figures of each column that has a name, and `steps`: of each step ahead, where there are several.
     Both are axes of truth, shape (samples, columns), or (samples, steps ahead, columns)."""
     found: dict[str, Any] = {}
@@ -144,7 +148,7 @@ def by_column(truth: Any, predicted: Any, there: Any, names: Sequence[str]) -> d
             {"target": name, **number_figures(one[..., n], other[..., n])}
             for n, name in enumerate(names[:MAX_CLASSES])
         ]
-    if truth.ndim == 3 and there.ndim == 1:
+    if is_forecast and truth.ndim == 3:
         found["steps"] = [
             {"step": step + 1, **number_figures(truth[there, step], predicted[there, step])}
             for step in range(min(truth.shape[1], MAX_STEPS))

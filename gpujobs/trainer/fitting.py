@@ -196,11 +196,8 @@ class Fit:
         if self.sets.validation is None:
             return {}
         self.model.reset_metrics()
-        kept = None if self.states is None else self.states.take()
-        for batch in self.validation_batches():
+        for batch in self.validation_batches():  # it leaves other states, which the next epoch begins anew
             self.steps.test(batch)
-        if self.states is not None and kept is not None:
-            self.states.put_back(kept)
         return {f"val_{name}": value for name, value in numbers(self.model.get_metrics_result()).items()}
 
     def validation_batches(self) -> Iterator[tuple[Any, Any, Any]]:

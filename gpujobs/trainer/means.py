@@ -8,6 +8,7 @@ Only the objects are changed, not their classes, so that the model is saved as K
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -41,10 +42,10 @@ class Means:
         """Once the trackers of the outputs' losses are there."""
         total, parts = self._model._loss_tracker, self._model._compile_loss.metrics
         if not parts:
-            _weigh(total, lambda: self._counts[self._names[0]])
+            _weigh(total, partial(self._counts.__getitem__, self._names[0]))
             return
         by_name = {part.name.removesuffix("_loss"): part for part in parts}
-        lasts = [_weigh(by_name[name], lambda name=name: self._counts[name]) for name in self._names]
+        lasts = [_weigh(by_name[name], partial(self._counts.__getitem__, name)) for name in self._names]
         _sum_up(total, parts, lasts)
 
     def batch(self, data: Any) -> Any:

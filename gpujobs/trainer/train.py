@@ -298,8 +298,21 @@ def _evaluated(trained: Trained, name: str, target: str, arrays: Mapping[str, An
     if isinstance(part.assembled, Windowed) and "y_class" not in arrays:
         forecasts = evaluation.series_forecasts(part.assembled, target, job["data"].get("season"))
     always = evaluation.constant(trained.parts["train"], target, task, trained.learned)
-    names = trained.learned.target_names if len(part.truth.targets) == 1 else ()
-    return evaluation.evaluate(arrays, always, forecasts, names)
+    is_forecast = isinstance(part.assembled, Windowed)
+    return evaluation.evaluate(
+        arrays, always, forecasts, _column_names(trained, target, arrays), is_forecast=is_forecast
+    )
+
+
+def _column_names(trained: Trained, target: str, arrays: Mapping[str, Any]) -> Sequence[str]:
+    """Of a target of numbers: as the table has them, else the array's with numbers, where it has several columns."""
+    named = trained.learned.target_names
+    if named and len(trained.parts["train"].truth.targets) == 1:
+        return named
+    y = arrays["y_true"]
+    columns = y.shape[-1] if y.ndim > 1 else 1
+    called = trained.parts["train"].assembled.raw.called.get(target, target).removeprefix("array ")
+    return [called] if columns == 1 else [f"{called}[{column}]" for column in range(columns)]
 
 
 def queue_seconds(spec: Spec) -> float | None:

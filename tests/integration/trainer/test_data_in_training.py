@@ -229,6 +229,8 @@ training: {loss: sparse_categorical_crossentropy, validation_split: 0.33}
     assert (
         "t.npz: array y: the validation part has no sample of class 0 (40 in train): no figure of that part tells of it"
     ) in ran.log.replace("classes 0 (40 in train), 1 (40 in train)", "class 0 (40 in train)")
+    baseline = ran.metrics["evaluation"]["baselines"]["majority class"]
+    assert baseline["accuracy"] == 0  # 0, as the training part says, which the validation part has not
     split = "data: {train: t.npz, split: {method: stratified, validation: 0.33}}"
     text = text.replace("data: {train: t.npz}", split).replace(", validation_split: 0.33", "")
     assert "has no sample" not in run(launcher, text, {"t.npz": {"x": x, "y": y}}).log

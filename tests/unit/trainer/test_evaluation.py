@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gpujobs.trainer.evaluation import class_figures, describe, evaluate, number_figures
+from gpujobs.trainer.evaluation import (
+    class_figures,
+    constant,
+    describe,
+    evaluate,
+    number_figures,
+    series_forecasts,
+)
+
+from .data.making import csv, prepared
+
+RECURRENT = "model: {layers: [LSTM: {units: 2}, Dense: {units: 3}]}\ntraining: {loss: mse}\n"
 
 
 def test_figures_of_classes() -> None:
@@ -102,7 +114,7 @@ def test_what_does_not_count_is_no_figure_of_model_or_baseline() -> None:
 def test_each_target_and_each_step_ahead_has_its_figures() -> None:
     random = np.random.default_rng(0)
     truth, said = random.normal(size=(20, 3, 2)), random.normal(size=(20, 3, 2))
-    found = evaluate({"y_true": truth, "y_pred": said}, np.zeros(2), {}, ("load", "price"))
+    found = evaluate({"y_true": truth, "y_pred": said}, np.zeros(2), {}, ("load", "price"), is_forecast=True)
     error = np.abs(said - truth)
     assert [one["target"] for one in found["targets"]] == ["load", "price"]
     assert [one["mae"] for one in found["targets"]] == pytest.approx(error.mean(axis=(0, 1)).tolist())
@@ -125,3 +137,38 @@ def test_a_mean_for_each_step_of_a_sample_is_laid_over_one_column() -> None:
     truth = np.array([[[1.0], [5.0]], [[3.0], [7.0]]])
     found = evaluate({"y_true": truth, "y_pred": truth + 1}, np.array([2.0, 6.0]), {})
     assert found["baselines"]["mean"]["mae"] == 1.0
+
+
+SERIES = {"a": [5.0, 1.0, 8.0, 2.0, 7.0, 3.0, 9.0, 4.0, 6.0, 0.0], "b": [50.0, 20.0, 70.0, 10.0, 90.0, 30.0]}
+
+
+def test_naive_forecasts_look_back_only_and_never_into_another_series(tmp_path: Path) -> None:
+    """Season 2, horizon 3: the third step ahead is forecast by the value two seasons before it."""
+    columns = {
+        "site": [name for name, one in SERIES.items() for _ in one],
+        "v": [value for one in SERIES.values() for value in one],
+    }
+    data = "{train: s.csv, group: site, target: v, features: [v], window: {length: 1, horizon: 3}}"
+    part = prepared(tmp_path, data, {"s.csv": csv(columns)}, rest=RECURRENT).train
+    found = series_forecasts(part.assembled, "y", 2)
+    last, season = [], []
+    for one in SERIES.values():
+        for start in range(len(one) - 3):
+            last.append([one[start]] * 3)
+            before = [start + 1 - 2, start + 2 - 2, start + 3 - 4]
+            season.append([one[row] if row >= 0 else one[start] for row in before])
+    assert found["last value"][..., 0].tolist() == last
+    assert found["a season before"][..., 0].tolist() == season
+
+
+def test_what_is_always_said_is_the_majority_and_of_labels_each_ones(tmp_path: Path) -> None:
+    x = np.zeros((5, 2, 1))
+    rest = "model: {layers: [LSTM: {units: 2}, Dense: {units: 3, activation: softmax}]}\n"
+    rest += "training: {loss: sparse_categorical_crossentropy}\n"
+    one = prepared(tmp_path, "{train: t.npz}", {"t.npz": {"x": x, "y": np.array([2, 0, 2, 1, 2])}}, rest=rest)
+    assert constant(one.train, "y", "classification", one.preprocessing) == 2
+    rest = "task: multilabel\nmodel: {layers: [LSTM: {units: 2}, Dense: {units: 2, activation: sigmoid}]}\n"
+    rest += "training: {loss: binary_crossentropy}\n"
+    y = np.array([[1, 0], [1, 0], [1, 1], [0, 0], [1, 0]])
+    one = prepared(tmp_path, "{train: t.npz}", {"t.npz": {"x": x, "y": y}}, rest=rest)
+    assert constant(one.train, "y", "multilabel", one.preprocessing).tolist() == [1, 0]
