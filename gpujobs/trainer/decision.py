@@ -97,7 +97,8 @@ def output_tensors(job: Mapping[str, Any], model: Any) -> dict[str, Any]:
 
 
 def activation_of(tensor: Any) -> str:
-    """The name of the last activation before an output; `linear` where there is none."""
+    """The name of the last activation before an output; of what merges several, that of all of them; empty text where
+    the last layer has none to tell."""
     layer = tensor._keras_history.operation
     while type(layer).__name__ in PASSING:
         layer = layer.input._keras_history.operation
@@ -105,8 +106,11 @@ def activation_of(tensor: Any) -> str:
         layer = layer.layer
     if type(layer).__name__ in ("Softmax", "ReLU", "Sigmoid"):
         return type(layer).__name__.lower()
-    activation = getattr(layer, "activation", None)
-    return str(getattr(activation, "__name__", "linear"))
+    if hasattr(layer, "activation"):
+        return str(getattr(layer.activation, "__name__", ""))
+    merged = layer.input if isinstance(getattr(layer, "input", None), list) else []
+    found = {activation_of(one) for one in merged}
+    return found.pop() if len(found) == 1 else ""
 
 
 def notices(job: Mapping[str, Any], model: Any) -> Iterator[str]:
@@ -123,7 +127,7 @@ def notices(job: Mapping[str, Any], model: Any) -> Iterator[str]:
                     f"{head} with from_logits: true, and the last activation is {activation}, which makes "
                     "probabilities: they are taken as such (above 0.5, or the largest); leave one of the two out."
                 )
-        elif "crossentropy" in kind and not is_probability:
+        elif "crossentropy" in kind and activation and not is_probability:
             wanted = "softmax" if "categorical" in kind else "sigmoid"
             yield (
                 f"{head}, which expects probabilities, and the last activation is {activation}; say activation: "

@@ -59,7 +59,11 @@ def _one(id: int, results: list[dict[str, Any]]) -> None:
 def _row(result: dict[str, Any]) -> tuple[object, ...]:
     final = result["metrics"].get("final") or result["metrics"]
     numbers = [f"{k}={v:.4g}" for k, v in final.items() if isinstance(v, int | float)]
-    numbers = [*_evaluated(result["metrics"].get("evaluation")), *numbers]
+    numbers = [
+        *_evaluated(result["metrics"].get("evaluation")),
+        *numbers,
+        *_unit(result["metrics"].get("units")),
+    ]
     ended = (result["ended_at"] or "")[:16].replace("T", " ")
     return result["job"], result["name"], result["user"], ended, len(result["files"]), " ".join(numbers)
 
@@ -71,3 +75,9 @@ def _evaluated(evaluation: Any) -> list[str]:
     metric, part = evaluation.get("metric"), evaluation.get("part")
     value = evaluation["model"].get(metric)
     return [f"{part} {metric}={value:.4g};"] if isinstance(value, int | float) else []
+
+
+def _unit(units: Any) -> list[str]:
+    """Of the losses and errors of the last epoch, where it is not the data's own."""
+    unit = units.get("history") if isinstance(units, dict) else None
+    return [f"(of {unit})"] if isinstance(unit, str) and "scaled" in unit else []

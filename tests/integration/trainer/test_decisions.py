@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from gpujobs.jobfile import load
-from gpujobs.trainer.decision import decision, decisions, notices
+from gpujobs.trainer.decision import activation_of, decision, decisions, notices
 
 from .conftest import Launched
 from .jobs import Ran, run
@@ -177,6 +177,16 @@ def test_what_does_not_fit_together_is_said(loss: str, activation: str, said: st
     model = keras.Sequential([keras.Input((5, 1)), keras.layers.LSTM(6), keras.layers.Dense(1, activation)])
     (notice,) = notices(job, model)
     assert said in notice
+
+
+def test_what_merges_probabilities_is_one() -> None:
+    """As a branch does that ends with two heads side by side."""
+    given = keras.Input((4,))
+    heads = [keras.layers.Dense(1, activation="sigmoid")(given) for _ in range(2)]
+    other = keras.layers.Dense(1)(given)
+    assert activation_of(keras.layers.Reshape((2, 1))(keras.layers.Concatenate()(heads))) == "sigmoid"
+    assert activation_of(keras.layers.Concatenate()([*heads, other])) == ""
+    assert activation_of(keras.layers.Softmax()(other)) == "softmax"
 
 
 def test_an_activation_that_makes_probabilities_is_believed_first() -> None:
