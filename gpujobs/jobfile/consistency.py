@@ -278,10 +278,11 @@ def implied_task(job: Mapping[str, Any]) -> str | None:
     windows are cut). None: several outputs."""
     if outputs_of(job)[1:]:
         return None
+    data = job.get("data") or {}
     if is_for_classes(job["training"]["loss"]):
-        each = (job["data"].get("sequence") or {}).get("label") == "each"
+        each = (data.get("sequence") or {}).get("label") == "each"
         return "labelling" if each else "classification"
-    return "forecasting" if job["data"].get("window") else "regression"
+    return "forecasting" if data.get("window") else "regression"
 
 
 def task_of_output(job: Mapping[str, Any], output: str) -> str:
