@@ -58,8 +58,8 @@ def test_where_classes_are_rare_balanced_accuracy_decides() -> None:
     assert found["rare"] == {"class": 1, "samples": 5, "of": 100}
     line = describe({"part": "test", "samples": 100, **found})[0]
     assert line == (
-        "On the test part (100 samples): balanced_accuracy 0.8474, better than naive forecasts (majority class 0.5); "
-        "accuracy 0.89, macro_f1 0.6801. Class 1 is rare (5 of 100), so balanced accuracy decides: the mean over the "
+        "balanced_accuracy 0.8474 on the test part, better than majority class: 0.5; accuracy 0.89, macro_f1 0.6801, "
+        "100 samples. Class 1 is rare (5 of 100), so balanced accuracy decides: the mean over the "
         "classes of the share that is found"
     )
 
