@@ -50,7 +50,7 @@ def lead(
     """Reads the rows of each series before its first window, fewer than a window has, and says with which states
     the chains begin. `twin`: the model for inputs of these shapes, with a row of its batch for each chain. None where
     there are no such rows, or the model takes windows of one length only."""
-    if warm.windowed is None:
+    if warm.windowed is None or warm.windowed.every > 1:
         return None
     windowed, samples = warm.windowed, warm.samples
     starts = windowed.index.starts(samples.at(np.array([chain[0] for chain in chains])))
