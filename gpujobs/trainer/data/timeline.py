@@ -419,7 +419,7 @@ def _rounded(nanoseconds: float) -> int:
     nearest = min(COMMON, key=lambda one: abs(one - nanoseconds))
     if abs(nearest - nanoseconds) <= nanoseconds / 20:
         return nearest
-    unit = 10 ** max(0, math.floor(math.log10(nanoseconds)) - 1)
+    unit: int = 10 ** max(0, math.floor(math.log10(nanoseconds)) - 1)
     return round(nanoseconds / unit) * unit
 
 

@@ -205,7 +205,7 @@ class Windowed:
         for name, x in self.raw.inputs.items():
             found[name] = WindowRows(two(x), index, 0, length)
             if numbers is not None:
-                chosen = partial(np.take, indices=numbers, axis=2)
+                chosen: Any = partial(np.take, indices=numbers, axis=2)
                 found[name] = Mapped(found[name], chosen, (length, len(numbers)))
         return found
 
