@@ -108,7 +108,7 @@ def _outcome(client: Client, job: dict[str, Any], err: bool) -> None:
     (found,) = client.get("/v1/results", ids=[job["id"]])["results"]
     for name, prediction in (found["metrics"].get("predictions") or {}).items():
         _prediction(name, prediction, err)
-    for line in _evaluation(found["metrics"].get("evaluation") or {}):
+    for line in found.get("evaluation") or []:
         click.echo(f"  {output.printable(line)}", err=err)
     names = {file["name"] for file in found["files"]}
     for name in RESULT_FILES:
@@ -150,21 +150,6 @@ def _shown(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _evaluation(evaluated: dict[str, Any]) -> list[str]:
-    """How good the model is beside the best naive forecast, a line for each output."""
-    lines = []
-    for name, one in (evaluated.get("outputs") or {"": evaluated}).items():
-        if "metric" not in one:
-            continue
-        key, best = one["metric"], one["best_baseline"]
-        verdict = "better than" if one["better_than_baseline"] else "NOT better than"
-        lines.append(
-            f"{name + ': ' if name else ''}{key} {one['model'][key]:.4g} on the {evaluated['part']} part, {verdict} "
-            f"{best}: {one['baselines'][best][key]:.4g}"
-        )
-    return lines
 
 
 def shorter(path: Path) -> str:

@@ -11,6 +11,9 @@ import numpy as np
 
 from gpujobs.jobfile.consistency import is_stateful, outputs_of
 from gpujobs.jobfile.keras_names import catalogue
+from gpujobs.jobfile.losses import kind
+from gpujobs.trainer import metrics
+from gpujobs.trainer.decision import Decision, decisions
 from gpujobs.trainer.failures import TrainerError
 
 SECTIONS = {
@@ -42,25 +45,34 @@ def build(
 
 def compile_model(model: Any, jobfile: Mapping[str, Any], optimizer: Any, *, masked: bool = False) -> None:
     """With the job's loss and metrics. `masked`: see `build`."""
-    training = jobfile["training"]
-    metrics: Any = [_part("metrics", metric) for metric in training.get("metrics", [])]
-    outputs = outputs_of(jobfile)
+    training, outputs, told = jobfile["training"], outputs_of(jobfile), decisions(jobfile, model)
+    entries = training.get("metrics", [])
     if len(outputs) > 1:
-        metrics = {
-            name: [_part("metrics", metric) for metric in training.get("metrics", [])] for name in outputs
-        }
+        found: Any = {name: [_metric(one, told.get(name)) for one in entries] for name in outputs}
+    else:
+        found = [_metric(one, next(iter(told.values()), None)) for one in entries]
     model.compile(
         loss=_loss(training["loss"], outputs),
         optimizer=optimizer,
         steps_per_execution=int(training.get("steps_per_execution") or 1),
-        **{"weighted_metrics" if masked else "metrics": metrics},
+        **{"weighted_metrics" if masked else "metrics": found},
     )
+
+
+def _metric(entry: Any, decision: Decision | None) -> Any:
+    entry, is_shown = metrics.adapted(entry, decision)
+    if decision is None or not is_shown:
+        return _part("metrics", entry)
+    metric = keras.metrics.get(_part("metrics", entry))
+    if isinstance(entry, str):
+        metric.name = entry
+    return metrics.showing_probabilities(metric, decision)
 
 
 def make_metrics(model: Any, jobfile: Mapping[str, Any], batch: tuple[Any, Any, Any]) -> None:
     """Makes the metrics' variables before the first step would: TensorFlow traces twice a step that makes some.
 
-    `batch`: (x, y, sample weight), as a step takes it. The metrics see predictions of 0 and are reset.
+    `batch`: (x, y, sample weight), as Keras's own step takes it. The metrics see predictions of 0 and are reset.
     """
     x, y, weight = batch
     names = sorted(outputs_of(jobfile))
@@ -156,16 +168,11 @@ def _dtype(layers: list[Any]) -> str | None:
 
 
 def losses(jobfile: Mapping[str, Any], outputs: list[str]) -> dict[str, str]:
-    """The loss of each output, in snake case, whichever way the job file names it."""
+    """The kind of each output's loss, whichever way the job file names it."""
     loss = jobfile["training"]["loss"]
     if len(outputs) == 1:
-        return {outputs[0]: _snake(loss)}
-    return {name: _snake(loss[name]) for name in outputs}
-
-
-def _snake(loss: Any) -> str:
-    name = loss if isinstance(loss, str) else next(iter(loss))
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_").replace("__", "_")
+        return {outputs[0]: kind(loss)}
+    return {name: kind(loss[name]) for name in outputs}
 
 
 def _loss(loss: Any, outputs: list[str]) -> Any:

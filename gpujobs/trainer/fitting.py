@@ -22,6 +22,7 @@ from gpujobs.trainer.checkpoint import Position
 from gpujobs.trainer.data import Samples
 from gpujobs.trainer.ending import EarlyEnd
 from gpujobs.trainer.failures import NanLossError, Stopped, TrainerError
+from gpujobs.trainer.means import Means
 from gpujobs.trainer.patience import Best, EarlyStopping, ReduceOnPlateau
 from gpujobs.trainer.spec import Spec
 from gpujobs.trainer.stateful import States, Strips
@@ -102,6 +103,9 @@ class Fit:
         self.early_end = EarlyEnd(spec)
         self.model, self.sets, self.messages, self.stop = model, sets, messages, stop
         self.epochs, self.batch_size = int(self.training["epochs"]), int(self.training["batch_size"])
+        self.means = Means(model, self.jobfile, list(sets.train.targets)) if sets.train.counted else None
+        if self.means is not None:
+            self.means.install()
         self.steps = backend.steps(model)
         self.position = Position()
         self.stopper = _watcher(EarlyStopping, self.training.get("early_stopping"))
@@ -114,7 +118,12 @@ class Fit:
     def run(self) -> list[dict[str, float]]:
         """The history: a row for each epoch. Raises Stopped, after a checkpoint, and NanLossError."""
         first = np.arange(min(self.batch_size, len(self.sets.train)))
-        building.make_metrics(self.model, self.jobfile, self.sets.train.batch(first))
+        batch = self.sets.train.batch(first)
+        if self.means is not None:
+            batch = self.means.batch(batch)
+        building.make_metrics(self.model, self.jobfile, batch)
+        if self.means is not None:
+            self.means.track()
         is_over = self.resume() or (self.early_end.is_asked and self.ends_early(0.0))
         self.started, self.first = time.monotonic(), self.done()
         while not is_over and len(self.position.rows) < self.epochs:
@@ -232,11 +241,8 @@ class Fit:
         if self.sets.validation is None:
             return {}
         self.model.reset_metrics()
-        kept = None if self.states is None else self.states.take()
-        for batch in self.validation_batches():
+        for batch in self.validation_batches():  # it leaves other states, which the next epoch begins anew
             self.steps.test(batch)
-        if self.states is not None and kept is not None:
-            self.states.put_back(kept)
         return {f"val_{name}": value for name, value in numbers(self.model.get_metrics_result()).items()}
 
     def validation_batches(self) -> Iterator[tuple[Any, Any, Any]]:

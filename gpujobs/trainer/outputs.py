@@ -20,7 +20,7 @@ from gpujobs.trainer.spec import Spec
 
 
 def history(path: Path, rows: list[dict[str, float]]) -> None:
-    """As Keras's CSVLogger writes it: `epoch` first, the metrics by name."""
+    """As Keras's CSVLogger writes it: `epoch` first, counted from 0, the metrics by name."""
     keys = ["epoch", *sorted(rows[0].keys() - {"epoch"})] if rows else ["epoch"]
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=keys)
@@ -30,8 +30,9 @@ def history(path: Path, rows: list[dict[str, float]]) -> None:
 
 def values(rows: list[dict[str, float]], kept: int) -> dict[str, dict[str, float]]:
     """Final and best value of each metric, and those of the epoch whose weights the model has, the row `kept`.
-    The best of a loss or an error is the smallest."""
-    result: dict[str, dict[str, float]] = {"final": {}, "best": {}, "kept": dict(rows[kept]) if rows else {}}
+    The best of a loss or an error is the smallest. `epoch` counts from 1 here, as the log does."""
+    of_kept = {**rows[kept], "epoch": int(rows[kept]["epoch"]) + 1} if rows else {}
+    result: dict[str, dict[str, float]] = {"final": {}, "best": {}, "kept": of_kept}
     for name in sorted(rows[-1].keys() - {"epoch"}) if rows else ():
         series = [row[name] for row in rows]
         best = min if smaller_is_better(name) else max

@@ -38,6 +38,7 @@ def _show(answer: dict[str, Any]) -> None:
     for label, value in _facts(answer):
         if value:
             click.echo(output.indented(value, label, hanging=18))
+    _section("evaluation", answer.get("evaluation") or [])
     _section("attempts", _attempts(answer["attempts"]))
     click.echo("\nhistory")
     for event in answer["events"]:

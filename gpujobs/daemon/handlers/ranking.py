@@ -23,7 +23,7 @@ from gpujobs.results.ranking import (
     Ranked,
     chosen,
     default,
-    evaluated,
+    evaluated_by,
     figures,
     rank,
 )
@@ -86,8 +86,11 @@ def _criterion(
         return chosen(metric, mode, known)
     if mode is not None:
         raise UsageError("--mode says which end of a metric is the better one; expected --metric too")
-    parts = [(part, str(one.get("metric"))) for part, one in map(evaluated, metrics.values()) if one]
-    swept = {key for job in jobs for key in job.sweep_values or ()}
+    parts = [one for one in map(evaluated_by, metrics.values()) if one is not None]
+    swept: dict[str, list[Any]] = {}
+    for job in jobs:
+        for key, value in (job.sweep_values or {}).items():
+            swept.setdefault(key, []).append(value)
     return default(daemon.store.spec(jobs[0].id).resolved, swept, known, parts[0] if parts else None)
 
 

@@ -16,6 +16,7 @@ from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.errors import UsageError
 from gpujobs.model import Job, State, iso
 from gpujobs.results.catalogue import list_files, open_file, read_metrics
+from gpujobs.results.ranking import lines
 
 
 async def catalogue(request: web.Request) -> web.Response:
@@ -75,6 +76,7 @@ def _described(job: Job, metrics: dict[str, Any], files: Sequence[tuple[str, int
         "ended_at": iso(job.ended_at),
         "directory": job.results,
         "metrics": metrics,
+        "evaluation": lines(metrics),
         "files": [{"name": name, "bytes": size} for name, size in files],
     }
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gpujobs.jobfile.consistency import task_of_output
-from gpujobs.trainer.counting import Shape
-from gpujobs.trainer.data import Part, Prepared, Samples, missing, partial, prepare
+from gpujobs.trainer.data import Part, Prepared, missing, partial, prepare
+from gpujobs.trainer.data.counted import labels
 from gpujobs.trainer.data.heads import Head, heads
 from gpujobs.trainer.data.memory import looking_at
 from gpujobs.trainer.data.notices import Account, once
@@ -20,7 +20,6 @@ from gpujobs.trainer.data.plain import Plain
 from gpujobs.trainer.data.prepare import all_of, read_training, to_predict
 from gpujobs.trainer.data.ragged import Ragged
 from gpujobs.trainer.data.raw import Arrays, place
-from gpujobs.trainer.data.rows import RaggedRows, Rows
 from gpujobs.trainer.data.timeline import Timeline
 from gpujobs.trainer.data.windowed import Windowed
 from gpujobs.trainer.spec import Spec
@@ -156,28 +155,16 @@ def _kept(assembled: Plain) -> int:
     return int((~gaps).sum())
 
 
-def class_counts(spec: Spec, prepared: Prepared, shapes: Mapping[str, Shape]) -> list[dict[str, Any]]:
-    """`output`, `class` and `samples` of the training part for each class; labelled steps count each.
-    `shapes`: of the outputs, by name, which a single target need not have."""
+def class_counts(spec: Spec, prepared: Prepared) -> list[dict[str, Any]]:
+    """`output`, `class` and `samples` of the training part for each class; labelled steps that count are each one."""
     found = []
-    samples = prepared.train.samples
-    for name, rows in samples.targets.items():
+    samples = prepared.train.truth
+    for name in samples.targets:
         if task_of_output(spec.jobfile, name) not in ("classification", "labelling"):
             continue
-        labels = _labels(samples, rows)
         known = prepared.preprocessing.classes.get(name)
-        output = shapes[name] if len(shapes) > 1 else next(iter(shapes.values()))
-        if len(rows.row_shape) == len(output) - 1 and rows.row_shape[-1] == output[-1] != 1:
-            labels = labels.argmax(axis=-1)
-        numbers, counts = np.unique(labels, return_counts=True)
+        numbers, counts = np.unique(labels(samples, name), return_counts=True)
         for number, count in list(zip(numbers.tolist(), counts.tolist(), strict=True))[:SHOWN_CLASSES]:
             called = known.names[int(number)] if known is not None else int(number)
             found.append({"output": name, "class": str(called), "samples": count})
     return found
-
-
-def _labels(samples: Samples, rows: Rows) -> Any:
-    """Without the padding of sequences, one step after the other."""
-    if not isinstance(rows, RaggedRows):
-        return np.asarray(samples.all_of(rows))
-    return np.asarray(rows.values[rows.steps(samples.at(np.arange(len(samples))))])

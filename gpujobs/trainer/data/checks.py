@@ -73,7 +73,7 @@ def _check_padding(place: str, rows: RaggedRows, *, is_ids: bool) -> None:
     count = 0
     for some in pieces(0, len(rows.values), row_bytes(rows.values)):
         piece = rows.values[some] if rows.change is None else rows.change(rows.values[some])
-        same = piece == rows.padding
+        same = np.asarray(piece, rows.dtype) == rows.dtype(rows.padding)
         count += int((same if is_ids else same.reshape(len(piece), -1).all(axis=-1)).sum())
     if count:
         advice = "number the ids from 1" if is_ids else "choose another mask_value in Masking"

@@ -57,7 +57,11 @@ class Classes:
         return np.array([self.number(place, name) for name in found], np.int64)
 
     def decode(self, numbers: Any) -> Any:
-        return np.asarray(self.names)[numbers]
+        """The names; what is no class, such as a label that a loss ignores, has none (of numbers: stays)."""
+        names: Any = np.asarray(self.names)
+        known = (numbers >= 0) & (numbers < len(names))
+        found = names[np.where(known, numbers, 0)]
+        return found if np.all(known) else np.where(known, found, "" if self.are_text else numbers)
 
 
 def _key(name: Any) -> str:
@@ -80,6 +84,11 @@ def is_one_hot(y: Any) -> bool:
 
 def is_binary(y: Any) -> bool:
     return y.dtype.kind in "fiub" and bool(((y == 0) | (y == 1)).all())
+
+
+def are_signs(y: Any) -> bool:
+    """-1 and 1, as hinge losses have them."""
+    return y.dtype.kind in "fi" and bool(((y == -1) | (y == 1)).all()) and bool((y == -1).any())
 
 
 def require_numbers(place: str, labels: Any, count: int, why: str) -> Any:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 
 def names_of(entry: str | Mapping[str, str]) -> dict[str, str]:
     """`data.x` or `data.y`: arrays by the names of inputs or outputs."""
@@ -20,6 +22,14 @@ class Head:
     ids: int | None = None
     padding: float = 0.0
     is_masked: bool = False
+
+
+def is_there(x: Any, head: Head) -> Any:
+    """bool, shape (samples, steps): the steps that are not masked; `x`: (samples, steps) of ids, else (samples,
+    steps, ...), of which a step is masked where all its features are the value for that, as float32."""
+    if head.ids is not None:
+        return x != head.padding
+    return (x != np.float32(head.padding)).reshape(*x.shape[:2], -1).any(axis=-1)
 
 
 def heads(job: Mapping[str, Any]) -> dict[str, Head]:

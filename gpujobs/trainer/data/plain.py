@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,12 @@ class Plain(Sampled):
 
     def of_samples(self, values: Any) -> Any:
         return values
+
+    def x_steps(self, name: str) -> Iterable[Any]:
+        """Pieces of an input as its samples have it, shape (samples, steps, ...)."""
+        rows = self.samples.inputs[name]
+        for some in pieces(0, len(self.samples), 4 * math.prod(size or 1 for size in rows.row_shape)):
+            yield rows.take(self.samples.at(np.arange(some.start, some.stop)))
 
     def read_in_pieces(self, rows: Any) -> Callable[[], Iterable[Any]]:
         def found() -> Iterable[Any]:

@@ -12,7 +12,7 @@ from gpujobs.trainer.data import accounts, missing
 from gpujobs.trainer.data.heads import Head
 from gpujobs.trainer.data.memory import pieces, row_bytes
 from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, Coded
-from gpujobs.trainer.data.rows import ArrayRows, Mapped, RaggedRows, Rows, StepWeights
+from gpujobs.trainer.data.rows import ArrayRows, Mapped, RaggedRows, Rows
 from gpujobs.trainer.data.sampled import Sampled
 from gpujobs.trainer.data.samples import Samples
 from gpujobs.trainer.data.windows import columns
@@ -161,14 +161,15 @@ def _without_target(raw: Arrays, name: str, rows: Any, handling: str) -> Any:
 
 
 def _weights(raw: Arrays, begins: Any, lengths: Any, *, is_per_step: bool) -> Rows | None:
-    """Of sequences, or of steps: then those that are padding have none."""
+    """Of sequences, or of steps."""
     weight = raw.weight
+    if weight is None:
+        return None
     if not is_per_step:
-        return None if weight is None else ArrayRows(_first(weight, begins))
-    if weight is not None:
-        weight = concatenated(weight, lengths) if weight.ndim > 1 else weight
-        weight = np.repeat(weight, lengths) if len(weight) == len(lengths) else weight
-    return StepWeights(begins, lengths, weight)
+        return ArrayRows(_first(weight, begins))
+    weight = concatenated(weight, lengths) if weight.ndim > 1 else weight
+    weight = np.repeat(weight, lengths) if len(weight) == len(lengths) else weight
+    return RaggedRows(weight, begins, lengths)
 
 
 def _labels(raw: Arrays, begins: Any) -> dict[str, Rows]:

@@ -76,21 +76,17 @@ def there(lengths: Any, numbers: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class StepWeights:
-    """Weights of sequences' steps: 1, or as `values` (of all steps, concatenated) has them; 0 for padding."""
+class ThereRows:
+    """Which steps of sequences are there, bool: false where they are padded."""
 
-    begins: Any
     lengths: Any
-    values: Any = None
 
     @property
     def row_shape(self) -> tuple[int | None, ...]:
         return (None,)
 
     def take(self, numbers: Any) -> Any:
-        if self.values is None:
-            return there(self.lengths, numbers).astype(np.float32)
-        return RaggedRows(self.values, self.begins, self.lengths).take(numbers)
+        return there(self.lengths, numbers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ from gpujobs.trainer.data.rows import Rows
 CHUNK = 8192
 """Rows that are taken at once where all of them are looked at."""
 
+UNCOUNTED = -1.0
+"""The weight of a step (or sample) that counts nowhere. A weight of 0 counts: Keras divides by the number of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Samples:
@@ -21,6 +24,7 @@ class Samples:
     `numbers` are the rows that belong to these samples, in order; None: all `count`.
     `labels` says of each sample what people ask for with a prediction: its time, its group.
     `series` tells which samples continue each other, for stateful models: consecutive ones with one number.
+    `counted`: by target, which samples, or which of their steps, count, bool; where it is not named, all do.
     """
 
     inputs: Mapping[str, Rows]
@@ -30,6 +34,7 @@ class Samples:
     weight: Rows | None = None
     labels: Mapping[str, Rows] = field(default_factory=dict)
     series: Rows | None = None
+    counted: Mapping[str, Rows] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.count if self.numbers is None else len(self.numbers)
@@ -39,14 +44,22 @@ class Samples:
         return np.asarray(positions) if self.numbers is None else self.numbers[positions]
 
     def batch(self, positions: Any) -> tuple[Any, Any, Any]:
-        """(x, y, weight) as Keras takes them: an array where there is one input or output, else by name."""
+        """(x, y, weight) as Keras takes them: an array where there is one input or output, else by name. Where not
+        all count, there is a weight for each output, which is UNCOUNTED for what does not."""
         rows = self.at(positions)
         y = (
             _one_or_all({name: one.take(rows) for name, one in self.targets.items()})
             if self.targets
             else None
         )
-        return self.x(positions), y, None if self.weight is None else self.weight.take(rows)
+        return self.x(positions), y, self._weights(rows)
+
+    def _weights(self, rows: Any) -> Any:
+        weight = None if self.weight is None else self.weight.take(rows)
+        if not self.counted:
+            return weight
+        given = np.ones(len(rows), np.float32) if weight is None else weight
+        return _one_or_all({name: _marked(given, self.counted.get(name), rows) for name in self.targets})
 
     def x(self, positions: Any) -> Any:
         rows = self.at(positions)
@@ -64,8 +77,20 @@ class Samples:
             [rows.take(self.at(positions[begin : begin + CHUNK])) for begin in range(0, len(self), CHUNK)]
         )
 
+    def first(self, count: int) -> Samples:
+        """The first rows of the file, whatever part they are in."""
+        return replace(self, numbers=np.arange(count))
+
     def only(self, positions: Any) -> Samples:
         return replace(self, numbers=self.at(positions))
+
+
+def _marked(weight: Any, counted: Rows | None, rows: Any) -> Any:
+    if counted is None:
+        return weight
+    counts = counted.take(rows)
+    shape = weight.shape + (1,) * (counts.ndim - weight.ndim)
+    return np.where(counts, weight.reshape(shape), np.float32(UNCOUNTED)).astype(np.float32, copy=False)
 
 
 def _one_or_all(arrays: dict[str, Any]) -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from gpujobs.trainer.data import classes
+from gpujobs.trainer.data.counted import without_ignored
 from gpujobs.trainer.data.raw import Arrays
 from gpujobs.trainer.data.rows import Mapped, Rows
 from gpujobs.trainer.data.samples import Samples
@@ -19,11 +21,12 @@ SPARSE = ("sparse_categorical_crossentropy",)
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """`shape`: (None, ...). `loss`: its snake-case name."""
+    """`shape`: (None, ...). `loss`: its snake-case name. `ignored`: a label that stands for none."""
 
     task: str
     shape: tuple[int | None, ...]
     loss: str
+    ignored: int | None = None
 
     @property
     def units(self) -> int:
@@ -46,7 +49,9 @@ def shaped(
             targets[output] = _classes(place, samples, rows, one)
         else:
             targets[output] = _numbers(place, samples, rows, one)
-    return replace(samples, targets=targets)
+    (*names,) = targets
+    counted = {name if len(outputs) > 1 else names[0]: rows for name, rows in samples.counted.items()}
+    return replace(samples, targets=targets, counted=counted)
 
 
 def _require_units(place: str, known: classes.Classes | None, output: Output) -> None:
@@ -76,6 +81,8 @@ def _classes(place: str, samples: Samples, rows: Rows, output: Output) -> Rows:
             f"{place}: has labels of shape {('samples', *rows.row_shape)}, and the model's output is "
             f"{('samples', *output.shape[1:])}; expected a class for each {'step' if per_step else 'sample'}{advice}"
         )
+    if output.ignored is not None:
+        rows = Mapped(rows, partial(without_ignored, ignored=output.ignored))
     count = max(output.units, 2)
     why = f"the last layer has {output.units} unit{'s' if output.units > 1 else ''} (data.classes can name others)"
     classes.require_numbers(place, samples.all_of(rows), count, why)

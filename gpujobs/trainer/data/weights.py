@@ -68,10 +68,9 @@ class Product:
 
 
 def _balanced(samples: Samples, labels: Labels, count: int) -> Any:
-    """Steps that are padding, whose weight is 0, do not count."""
     found = samples.all_of(labels)
-    if labels.row_shape and samples.weight is not None:
-        found = found[samples.all_of(samples.weight) > 0]
+    for rows in samples.counted.values():
+        found = found[samples.all_of(rows)]
     counts = np.bincount(found.reshape(-1), minlength=count)
     there = counts > 0
     table: Any = np.ones(count, np.float32)

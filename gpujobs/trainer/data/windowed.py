@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -178,6 +179,35 @@ class Windowed:
         """The first `count` windows, and the rest."""
         numbers = self.samples.at(np.arange(len(self.samples)))
         return replace(self, numbers=numbers[:count]), replace(self, numbers=numbers[count:])
+
+    def with_before(self) -> tuple[Windowed, Any]:
+        """These windows with those before them in their segments, each a stride after the last, and the places of
+        these among them."""
+        index = self.index
+        before = (index.first - self.segment_starts(index.first)) // index.stride
+        longer = WindowIndex(
+            index.first - before * index.stride, index.counts + before, index.ends, index.stride
+        )
+        numbers = self.samples.at(np.arange(len(self.samples)))
+        return replace(self, index=longer, numbers=None), numbers + before.cumsum()[index.segments(numbers)]
+
+    def segment_starts(self, rows: Any) -> Any:
+        """The first rows of the segments that these rows are in."""
+        begins = self.segments[:, 0]
+        return begins[np.searchsorted(begins, rows, side="right") - 1]
+
+    def rows_from(self, starts: Any, length: int) -> dict[str, Rows]:
+        """The inputs' rows from each of these rows on, before scaling."""
+        starts = np.asarray(starts)
+        index = WindowIndex(starts, np.ones(len(starts), np.int64), starts + length, 1)
+        numbers = None if self.raw.x_columns is None else list(self.raw.x_columns)
+        found: dict[str, Rows] = {}
+        for name, x in self.raw.inputs.items():
+            found[name] = WindowRows(two(x), index, 0, length)
+            if numbers is not None:
+                chosen: Any = partial(np.take, indices=numbers, axis=2)
+                found[name] = Mapped(found[name], chosen, (length, len(numbers)))
+        return found
 
     def x_pieces(self, name: str) -> Callable[[], Iterable[Any]]:
         spans = self._spans(0, self.span)
