@@ -32,7 +32,7 @@ def command(as_json: bool) -> None:
         output.print_json(checks)
     else:
         for check in checks:
-            click.echo(output.printable(f"{MARKS[check['ok']]:<5} {check['name']}: {check['message']}"))
+            click.echo(output.message(f"{MARKS[check['ok']]:<5} {check['name']}: {check['message']}"))
     if any(check["ok"] is False for check in checks):
         raise click.exceptions.Exit(4)
 

@@ -57,5 +57,5 @@ def _one(id: int, results: list[dict[str, Any]]) -> None:
 def _row(result: dict[str, Any]) -> tuple[object, ...]:
     final = result["metrics"].get("final") or result["metrics"]
     numbers = [f"{k}={v:.4g}" for k, v in final.items() if isinstance(v, int | float)]
-    ended = (result["ended_at"] or "")[:16].replace("T", " ")
+    ended = output.local_time(result["ended_at"])
     return result["job"], result["name"], result["user"], ended, len(result["files"]), " ".join(numbers)

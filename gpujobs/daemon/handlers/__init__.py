@@ -30,6 +30,7 @@ ROUTES = [
     ("POST", "/v1/jobs/{action:cancel|hold|release|requeue}", act.handle),
     ("POST", "/v1/jobs/prioritize", act.prioritize),
     ("GET", "/v1/queue", queue.handle),
+    ("GET", "/v1/queue/watch", queue.watch),
     ("GET", "/v1/watch", watch.handle),
     ("GET", "/v1/gpus", gpus.handle),
     ("POST", "/v1/gpus/drain", gpus.drain),
@@ -44,5 +45,5 @@ ROUTES = [
     ("GET", "/v1/doctor", doctor.handle),
 ]
 
-LASTING = frozenset({watch.handle, log.handle, data.handle, results.file, stop.handle})
+LASTING = frozenset({watch.handle, queue.watch, log.handle, data.handle, results.file, stop.handle})
 """Requests that last as long as their user likes, and cost little meanwhile."""

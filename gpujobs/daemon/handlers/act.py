@@ -43,8 +43,9 @@ async def handle(request: web.Request) -> web.Response:
     for job in named:
         _check_state(job, action)
     members = concerned(action, [job for job in chosen.jobs if job.id in chosen.members])
+    had_ended = [job.id for job in named if job.state.is_final]
     changed = await _ACTIONS[action](daemon, caller, [*named, *members])
-    return _answer(daemon, caller, changed)
+    return _answer(daemon, caller, changed, unchanged=had_ended if action == "cancel" else ())
 
 
 async def prioritize(request: web.Request) -> web.Response:
@@ -74,8 +75,12 @@ def _chosen(daemon: Daemon, caller: Caller, body: IdsBody, verb: str) -> Chosen:
     return chosen
 
 
-def _answer(daemon: Daemon, caller: Caller, jobs: Sequence[Job]) -> web.Response:
-    return web.json_response({"jobs": [daemon.board.json(job, caller) for job in jobs]})
+def _answer(
+    daemon: Daemon, caller: Caller, jobs: Sequence[Job], unchanged: Sequence[int] = ()
+) -> web.Response:
+    """`unchanged`: the ids of those for which there was nothing to do."""
+    found = [daemon.board.json(daemon.board.jobs.get(job.id, job), caller) for job in jobs]
+    return web.json_response({"jobs": found, "unchanged": list(unchanged)})
 
 
 def _check_state(job: Job, action: str) -> None:
@@ -138,7 +143,7 @@ async def _set_held(daemon: Daemon, caller: Caller, jobs: Sequence[Job], held: b
     changed = await _in_batches(
         jobs, lambda batch: [daemon.store.set_held(job.id, held, caller.user) for job in batch], daemon
     )
-    daemon.dispatcher.wake()
+    await daemon.dispatcher.decision()  # so that the answer says what has come of it
     return changed
 
 

@@ -98,6 +98,8 @@ class Protocol(socketserver.ThreadingUnixStreamServer):
         self.ranking: dict[str, Any] = {}
         self.membership: dict[str, Any] = {}
         """Of the next submitted jobs in a group."""
+        self.holds: list[dict[str, Any]] = []
+        """Reservations, of the GPU too."""
         self.truncate = False
         self.outcome: dict[str, Any] = {}
         """What the next submitted jobs are at once."""
@@ -146,7 +148,8 @@ class Handler(BaseHTTPRequestHandler):
         for members in groups.values():
             unfolded = members if "unfold" in query or "ids" in query else []
             rows += [{"group": group_of(members)}, *({"job": j} for j in unfolded)]
-        self.answer(200, {"rows": rows[: int(query.get("limit", len(rows)))], "total": len(rows)})
+        answer = {"rows": rows[: int(query.get("limit", len(rows)))], "total": len(rows)}
+        self.answer(200, json.dumps(answer).encode() + b"\n")
 
     def files(self, id: int) -> dict[str, bytes]:
         history = self.server.histories.get(id)
@@ -222,11 +225,18 @@ class Handler(BaseHTTPRequestHandler):
         parts = [unquote(id) for id in query.get("ids", "").split(",") if id]
         ids = [int(id) if id.isdigit() else id for id in parts]
         self.server.requests.append(("GET", url.path, query))
-        if url.path in ("/v1/jobs", "/v1/queue", "/v1/watch", "/v1/results", "/v1/ranking"):
+        if url.path in (
+            "/v1/jobs",
+            "/v1/queue",
+            "/v1/queue/watch",
+            "/v1/watch",
+            "/v1/results",
+            "/v1/ranking",
+        ):
             jobs = self.jobs(ids)
             if jobs is None:
                 return
-            if url.path == "/v1/queue":
+            if url.path.startswith("/v1/queue"):
                 self.queue(jobs if ids else list(self.server.jobs.values()), query)
             elif url.path == "/v1/ranking":
                 self.answer(200, {**self.server.ranking, "group": group_of(jobs)})
@@ -243,12 +253,21 @@ class Handler(BaseHTTPRequestHandler):
         elif url.path.startswith("/v1/results/"):
             _, _, _, id, name = url.path.split("/", 4)
             self.answer(200, self.files(int(id))[name])
+        elif url.path == "/v1/reservations":
+            self.answer(200, {"reservations": self.server.holds})
         elif url.path == "/v1/gpus":
-            self.answer(200, {"devices": [GPU], "nodes": [{"name": "box", "status": "ok", "message": ""}]})
+            reserved = {**GPU, "reserved": self.server.holds}
+            self.answer(
+                200, {"devices": [reserved], "nodes": [{"name": "box", "status": "ok", "message": ""}]}
+            )
         elif (jobs := self.jobs([int(url.path.rpartition("/")[2])])) is not None:
             self.answer(200, {"job": jobs[0], "spec": {"a": {"b": 1}}, "attempts": [], "events": [EVENT]})
 
 
+HOLD = {
+    "id": 1, "device": {"kind": "gpu", "index": 0, "uuid": "GPU-1"}, "user": "bob", "group": None,
+    "starts_at": "2026-11-26T15:30:00.000000Z", "ends_at": "2026-11-27T15:30:00.000000Z",
+}  # fmt: skip
 EVENT = {"at": "2026-01-01T00:00:00.000000Z", "kind": "submitted", "actor": "alice", "attempt": None}
 GPU = {
     "node": "box",
@@ -281,7 +300,7 @@ class Cli:
 
     def __call__(self, *args: object, **environ: str) -> subprocess.CompletedProcess[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("GPUJOBS", "XDG_"))}
-        given = {"PYTHONPATH": str(ROOT), "HOME": str(self.directory), **environ}
+        given = {"PYTHONPATH": str(ROOT), "HOME": str(self.directory), "COLUMNS": "80", **environ}
         given.setdefault("GPUJOBS_STATE_DIR", str(self.directory))
         return subprocess.run(
             [sys.executable, "-m", "gpujobs", *map(str, args)],
