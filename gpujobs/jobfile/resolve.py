@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePath
 from typing import Any, Literal
 
-import yaml
-
 from gpujobs.errors import JobFileError, Problem
 from gpujobs.jobfile.reader import Document, Path, ReadError, read, read_value
-from gpujobs.jobfile.settings import SettingError, parse_key, with_value
+from gpujobs.jobfile.settings import SettingError, parse_key, path_of, with_value
 from gpujobs.jobfile.sweep import Point, combinations
 from gpujobs.jobfile.validate import validate
+from gpujobs.jobfile.writing import dump
+
+__all__ = ["ResolvedJob", "dump", "expand", "load"]
 
 MAX_SHOWN = 50
 MAX_SWEEP_WORK = 2_000_000
@@ -54,10 +56,16 @@ class ResolvedJob:
     group: str | None = None
     sweep_values: Mapping[str, Any] = field(default_factory=dict)
     _line: Callable[[str], int | None] = field(default=lambda _: None, repr=False, compare=False)
+    _near: Callable[[Path], int | None] = field(default=lambda _: None, repr=False, compare=False)
 
     def line_of(self, key: str) -> int | None:
         """The line of a dotted key in the job file; None where the file does not have it."""
         return self._line(key)
+
+    def line_in(self, message: str) -> int | None:
+        """The line of what a message begins with, `model.layers[0].LSTM: ...`, or of the nearest around it."""
+        place = re.match(r"((?:data|model|training|predict)[^:\s]*): ", message)
+        return self._near(path_of(place[1])) if place else None
 
 
 def load(path_as_named: str, text: str, overrides: Mapping[str, str] = {}) -> ResolvedJob:
@@ -124,9 +132,10 @@ def _expand(
             origins[path] = option
         except (SettingError, ReadError) as error:
             problems.append((option, None, str(error)))
+    is_sweep = "sweep" in tree
     sweep = tree.pop("sweep", None)
     points: list[Point] = [()]
-    if "sweep" in document.tree:
+    if is_sweep:
         points, found = combinations(sweep)
         work = len(points) * sum(1 for path in document.lines if path[0] != "sweep")
         if work > MAX_SWEEP_WORK:
@@ -136,7 +145,7 @@ def _expand(
     jobs: list[ResolvedJob] = []
     blamed: set[Path] = set()
     for point in points or [()]:
-        number = len(jobs) if "sweep" in document.tree else None
+        number = len(jobs) if is_sweep else None
         outcome = _one(document, tree, origins, point, number, blamed)
         if isinstance(outcome, _Invalid):
             problems += outcome.problems
@@ -236,6 +245,7 @@ def _resolved_job(
         group=group,
         sweep_values=sweep_values,
         _line=lambda key: document.lines.get(tuple(key.split("."))),
+        _near=document.line,
     )
 
 
@@ -249,30 +259,3 @@ def _data_files(resolved: dict[str, Any]) -> Iterator[tuple[str, bool]]:
         for path in (entry.get("path"), *(entry.get("arrays") or {}).values()):
             if path is not None:
                 yield path, entry["in_place"]
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes no anchors for shared parts, and scalars that YAML 1.1 and 1.2 read alike."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isidentifier() else '"')
-
-
-def _represent_float(dumper: _Dumper, value: float) -> yaml.ScalarNode:
-    text = repr(value)
-    if "." not in text:  # YAML 1.1 reads 1e-07 as text
-        text = text.replace("e", ".0e")
-    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
-
-
-_Dumper.add_representer(str, _represent_text)
-_Dumper.add_representer(float, _represent_float)
-
-
-def dump(resolved: Mapping[str, Any]) -> str:
-    """A resolved job file as YAML. Reading it again gives the same job."""
-    return yaml.dump(dict(resolved), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)

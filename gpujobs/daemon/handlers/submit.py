@@ -141,7 +141,8 @@ async def _inspect(daemon: Daemon, caller: Caller, job: Prepared) -> dict[str, A
     try:
         report: dict[str, Any] = await daemon.link.call(daemon.node_name, "inspect", task="check", spec=spec)
     except UsageError as error:
-        raise JobFileError([Problem(job.file.path, None, error.message)]) from None
+        line = job.resolved.line_in(error.message)
+        raise JobFileError([Problem(job.file.path, line, error.message)]) from None
     return report
 
 
