@@ -11,7 +11,7 @@ import click
 from gpujobs import __version__
 from gpujobs.cli import clock, streams
 from gpujobs.cli.app import META, LazyGroup, shared_options
-from gpujobs.errors import GpujobsError, JobFileError
+from gpujobs.errors import GpujobsError, JobFileError, in_words
 
 INTERRUPTED = 130
 
@@ -46,12 +46,6 @@ def report(error: GpujobsError) -> None:
             click.echo(str(problem), err=True)
     else:
         click.echo(f"gpujobs: {clock.localised(error.message)}", err=True)
-
-
-def in_words(error: OSError) -> str:
-    """Without the number that Python puts first."""
-    place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-    return f"{place}{error.strerror}" if error.strerror else str(error) or type(error).__name__
 
 
 def in_one_line(error: click.ClickException) -> str:

@@ -23,6 +23,9 @@ SECTIONS = {
 }
 """The arguments that are Keras objects themselves, by the catalogue's name of their type."""
 
+WHOLE = ("steps", "boundaries")
+"""How the names of a schedule's arguments end that count steps."""
+
 MODEL = "model"
 """What Keras calls it. A job may have names that Keras refuses."""
 
@@ -214,7 +217,8 @@ def _part(section: str, entry: Any) -> Any:
     if not isinstance(found, type):
         raise TrainerError(f"Keras {keras.__version__} has no {module.__name__}.{kind}")
     types = catalogue()[section]["classes"].get(kind, {})
-    return found(**{name: _argument(types.get(name), value) for name, value in (arguments or {}).items()})
+    given = {name: _argument(types.get(name), value) for name, value in (arguments or {}).items()}
+    return found(**(_with_fractions(given) if section == "schedules" else given))
 
 
 def _argument(rule: Mapping[str, Any] | None, value: Any) -> Any:
@@ -231,3 +235,14 @@ def _is_integer(value: Any) -> bool:
 def _takes_fractions(rule: Mapping[str, Any]) -> bool:
     """Where Keras makes a tensor of a 0 that is meant as 0.0, it has the wrong type."""
     return rule.get("type") in ("rate", "learning_rate") or isinstance(rule.get("default"), float)
+
+
+def _with_fractions(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a schedule: rates and factors as such, which are not whole numbers of steps."""
+    return {name: value if name.endswith(WHOLE) else _fraction(value) for name, value in given.items()}
+
+
+def _fraction(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_fraction(one) for one in value]
+    return float(value) if _is_integer(value) else value

@@ -22,7 +22,7 @@ from gpujobs.errors import ProtocolError, UsageError
 @app.json_option
 def command(id: int, directory: str | None, as_json: bool) -> None:
     """DIR is a new directory; by default ID and the job's name, here."""
-    client = app.client()
+    client = app.reading_client()
     results = client.get("/v1/results", ids=id)["results"]
     if not results:
         raise UsageError(f"job {id} has no results that you may read; `gpujobs status {id}` says how it did.")

@@ -48,13 +48,21 @@ def show(devices: list[dict[str, Any]], nodes: list[dict[str, str]]) -> None:
         if node["status"] == NodeStatus.DRIVER_ERROR:
             continue  # is the error that the command ends with
         if node["status"] != NodeStatus.OK or not devices:
-            click.echo(output.message(f"node {node['name']}: {node['status']} {node['message']}".rstrip()))
+            click.echo(output.message(f"node {node['name']}: {_standing(node)}"))
+
+
+def _standing(node: dict[str, str]) -> str:
+    """A message says by itself that the node starts."""
+    if node["status"] in (NodeStatus.OK, NodeStatus.STARTING):
+        return node["message"] or node["status"]
+    return f"{node['status']}: {node['message']}" if node["message"] else node["status"]
 
 
 def _notes(device: dict[str, Any]) -> list[str]:
     """What its state does not say, or not why."""
     notes = [device["message"]] if device["state"] in ("drained", "lost") else []
-    if device.get("drained") is not None and device["state"] != "drained":
+    is_said = device.get("drained") and device["drained"] in device.get("message", "")
+    if device.get("drained") is not None and device["state"] != "drained" and not is_said:
         notes.append(f"drained: {device['drained']}; nothing more is started on it")
     for term in device.get("reserved", ()):
         times = f"from {output.local_time(term['starts_at'])} until {output.local_time(term['ends_at'])}"

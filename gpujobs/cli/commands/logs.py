@@ -20,7 +20,8 @@ from gpujobs.client import Client
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
 def command(id: int, follow: bool, attempt: int | None, tail: int | None) -> None:
     """What a waiting job waits for is said on the standard error."""
-    client = app.client()
+    client = app.reading_client()
+    follow = follow and not client.is_of_files
     if follow:
         _wait_for_start(client, id)
     written = False

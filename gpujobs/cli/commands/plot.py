@@ -29,7 +29,7 @@ def command(ids: tuple[int | str, ...], path: Path | None, metrics: tuple[str, .
 
     if path is not None:
         _check_output(path)
-    histories = curves.chosen(curves.read_histories(app.client(), list(dict.fromkeys(ids))), metrics)
+    histories = curves.chosen(curves.read_histories(app.reading_client(), list(dict.fromkeys(ids))), metrics)
     if path is not None:
         from gpujobs.cli.picture import png
 

@@ -19,7 +19,7 @@ from gpujobs.errors import UsageError
 def command(
     id: int | str | None, user: str | None, metric: str | None, mode: str | None, as_json: bool
 ) -> None:
-    client = app.client()
+    client = app.reading_client()
     if isinstance(id, str):
         _ranking(client.get("/v1/ranking", ids=[id], metric=metric, mode=mode), as_json)
         return

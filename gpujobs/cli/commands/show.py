@@ -14,7 +14,7 @@ from gpujobs.cli import app, output
 @app.id_argument
 @app.json_option
 def command(id: int, as_json: bool) -> None:
-    answer = app.client().get(f"/v1/jobs/{id}")
+    answer = app.reading_client().get(f"/v1/jobs/{id}")
     if as_json:
         output.print_json(answer)
         return
