@@ -223,7 +223,7 @@ class Daemon:
 
     def _on_node(self, event: Mapping[str, Any]) -> None:
         status = NodeStatus(event["status"])
-        log.info("node %s: %s %s", event["name"], status, event["message"])
+        log.info("node %s: %s", event["name"], event["message"] or status)
         if status in (NodeStatus.STARTING, NodeStatus.DOWN):
             self.nodes.report(event["name"], status, event["message"])
             self.dispatcher.wake()
