@@ -98,6 +98,10 @@ class Protocol(socketserver.ThreadingUnixStreamServer):
         self.ranking: dict[str, Any] = {}
         self.membership: dict[str, Any] = {}
         """Of the next submitted jobs in a group."""
+        self.unchanged: list[int] = []
+        self.notices: list[str] = []
+        self.changes: list[dict[str, Any]] = []
+        """What those who watch hear of each job, instead of what it is."""
         self.holds: list[dict[str, Any]] = []
         """Reservations, of the GPU too."""
         self.truncate = False
@@ -189,7 +193,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path in ("/v1/jobs", "/v1/check"):
             self.submit(body)
         elif (jobs := self.jobs(body["ids"])) is not None:
-            self.answer(200, {"jobs": jobs})
+            self.answer(200, {"jobs": jobs, "unchanged": self.server.unchanged})
 
     def submit(self, body: dict[str, Any]) -> None:
         needs = {
@@ -217,7 +221,7 @@ class Handler(BaseHTTPRequestHandler):
                 for n, f in enumerate(body["files"])
             ]
             self.server.jobs.update({j["id"]: {**j, **self.server.outcome} for j in jobs})
-            self.answer(201, {"jobs": jobs})
+            self.answer(201, {"jobs": jobs, "notices": self.server.notices})
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
@@ -245,7 +249,8 @@ class Handler(BaseHTTPRequestHandler):
                 limit = int(query.get("limit", len(chosen)))
                 self.answer(200, {"jobs": chosen[:limit], "total": len(chosen)})
             elif url.path == "/v1/watch":
-                self.answer(200, b"".join(json.dumps({"job": j}).encode() + b"\n" for j in jobs))
+                told = [{**j, **change} for change in self.server.changes or [{}] for j in jobs]
+                self.answer(200, b"".join(json.dumps({"job": j}).encode() + b"\n" for j in told))
             else:
                 self.results(jobs if ids else [*self.server.jobs.values()], ids)
         elif url.path.endswith("/log"):
