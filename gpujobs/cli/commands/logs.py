@@ -8,19 +8,21 @@ import sys
 import click
 
 from gpujobs.cli import app, output
+from gpujobs.cli.choosing import Selection, choosing
 from gpujobs.client import Client
 
 
 @app.command("logs", "gpujobs logs -f 7")
-@app.id_argument
+@choosing()
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
 @click.option(
     "--attempt", type=click.IntRange(min=1), metavar="N", help="Of this attempt; default: the last."
 )
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
-def command(id: int, follow: bool, attempt: int | None, tail: int | None) -> None:
+def command(chosen: Selection, follow: bool, attempt: int | None, tail: int | None) -> None:
     """What a waiting job waits for is said on the standard error."""
     client = app.reading_client()
+    id = chosen.one(client)
     follow = follow and not client.is_of_files
     if follow:
         _wait_for_start(client, id)

@@ -98,7 +98,7 @@ class Protocol(socketserver.ThreadingUnixStreamServer):
         self.ranking: dict[str, Any] = {}
         self.membership: dict[str, Any] = {}
         """Of the next submitted jobs in a group."""
-        self.unchanged: list[int] = []
+        self.notes: dict[str, str] = {}
         self.notices: list[str] = []
         self.changes: list[dict[str, Any]] = []
         """What those who watch hear of each job, instead of what it is."""
@@ -193,7 +193,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path in ("/v1/jobs", "/v1/check"):
             self.submit(body)
         elif (jobs := self.jobs(body["ids"])) is not None:
-            self.answer(200, {"jobs": jobs, "unchanged": self.server.unchanged})
+            self.answer(200, {"jobs": jobs, "notes": self.server.notes})
 
     def submit(self, body: dict[str, Any]) -> None:
         needs = {

@@ -34,8 +34,8 @@ def test_logs_of_a_waiting_job_say_what_it_waits_for(cli: Cli, server: Protocol)
 
 def test_cancelling_what_has_ended_says_so(cli: Cli, server: Protocol) -> None:
     server.jobs[1] = job(1, **ended("COMPLETED"))
-    server.unchanged = [1]
-    assert cli("cancel", 1).stdout == "1 job-1: had ended already, COMPLETED; there is nothing to cancel\n"
+    server.notes = {"1": "had already ended: COMPLETED"}
+    assert cli("cancel", 1).stdout == "job 1 has already ended: COMPLETED\n"
 
 
 def test_release_says_what_is_waited_for_now(cli: Cli, server: Protocol) -> None:
