@@ -16,6 +16,7 @@ from gpujobs.errors import UsageError
 SITE_STATE_DIR = Path("/var/lib/gpujobs")
 SITE_SOCKET = Path("/run/gpujobs/gpujobs.sock")
 SITE_CONFIG = Path("/etc/gpujobs/gpujobs.toml")
+SITE_UNIT = Path("/etc/systemd/system/gpujobs.service")
 SOCKET_NAME = "gpujobs.sock"
 
 KEYS: dict[str, type] = {
@@ -88,17 +89,48 @@ def resolve(
 
 def sockets(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ) -> list[Path]:
     """Where a client looks for a daemon, in order: the one that was named, or the user's, then the site's."""
-    given = _given(flags, environ)
     personal = resolve(flags, environ=environ)
-    if "socket" in given or "state_dir" in given:
+    site = site_socket(flags, environ)
+    if site is None:
         return [personal.socket]
+    return list(dict.fromkeys([personal.socket, personal.state_dir / "run" / SOCKET_NAME, site]))
+
+
+def site_socket(
+    flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ
+) -> Path | None:
+    """Where the site's daemon would answer; None where a certain daemon was named."""
+    given = _given(flags, environ)
+    if "socket" in given or "state_dir" in given:
+        return None
     site = _read_config(SITE_CONFIG)
-    found = [
-        personal.socket,
-        personal.state_dir / "run" / SOCKET_NAME,
-        _socket(site, _state_dir(site, "site", environ), "site", environ),
-    ]
-    return list(dict.fromkeys(found))
+    return _socket(site, _state_dir(site, "site", environ), "site", environ)
+
+
+def names_socket_alone(
+    flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ
+) -> bool:
+    """Whether a daemon was named of which only the socket is known."""
+    given = _given(flags, environ)
+    return "socket" in given and "state_dir" not in given
+
+
+def installed_site(
+    flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ
+) -> Path | None:
+    """What shows that this machine has a daemon for everybody, whether or not it runs; None where it has none, or
+    where a certain daemon was named."""
+    socket = site_socket(flags, environ)
+    if socket is None:
+        return None
+    return next((path for path in (SITE_UNIT, SITE_CONFIG, SITE_STATE_DIR, socket) if _exists(path)), None)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:  # there is something that is closed to us
+        return True
 
 
 def _given(flags: Mapping[str, Any] | None, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -14,9 +14,16 @@ GpujobsError                     1
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+
+def in_words(error: OSError) -> str:
+    """Without the number that Python puts first, and the file before what is wrong with it."""
+    place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    return f"{place}{error.strerror}" if error.strerror else str(error) or type(error).__name__
 
 
 class GpujobsError(Exception):

@@ -6,11 +6,15 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpujobs.client import Client, connect
+from gpujobs.errors import DaemonUnreachableError
+
+if TYPE_CHECKING:
+    from gpujobs.config import Settings
 
 COMMANDS = {
     "run": "Submit job files, follow them and print where the results are.",
@@ -120,9 +124,73 @@ def flags() -> dict[str, Any]:
 def client() -> Client:
     from gpujobs.config import sockets
 
-    found = connect(sockets(flags()))
+    found = connect(sockets(flags()), advice=_advice())
     click.get_current_context().call_on_close(found.close)
+    _say_whose(found)
     return found
+
+
+def reading_client() -> Client:
+    """A client for what only reads: where no daemon runs, of the files of one's own."""
+    try:
+        return client()
+    except DaemonUnreachableError:
+        settings = _own_files()
+        if settings is None:
+            raise
+    from gpujobs.daemon.files import answering
+
+    socket = click.get_current_context().with_resource(answering(settings))
+    click.echo(f"gpujobs: no daemon is running; from the files of {settings.state_dir}", err=True)
+    return Client(socket, is_of_files=True)
+
+
+def _own_files() -> Settings | None:
+    """Where a daemon of the caller's has left its store; None where a daemon elsewhere was named, or it is not
+    theirs."""
+    import os
+
+    from gpujobs.config import names_socket_alone, resolve
+    from gpujobs.paths import StatePaths
+
+    if names_socket_alone(flags()):
+        return None
+    settings = resolve(flags())
+    try:
+        status = StatePaths(settings.state_dir).database.stat()
+    except OSError:
+        return None
+    return settings if status.st_uid == os.getuid() else None
+
+
+def _advice() -> str:
+    """How somebody who asks here gets a daemon."""
+    import os
+
+    from gpujobs.config import installed_site
+
+    if installed_site(flags()) is None:
+        return "start one with `gpujobs serve &`, or run a job at once with `gpujobs run FILE`."
+    if os.getuid() == 0:
+        return "this machine has a daemon for everybody, which does not run: `systemctl start gpujobs` starts it."
+    return (
+        "this machine has a daemon for everybody, which does not run: ask those who look after the machine "
+        "(`systemctl status gpujobs` says more); `gpujobs serve --personal &` starts one for you alone."
+    )
+
+
+def _say_whose(found: Client) -> None:
+    """Where a daemon of one's own hides the site's."""
+    from gpujobs.client.connection import answers
+    from gpujobs.config import site_socket
+
+    site = site_socket(flags())
+    if site is not None and found.socket != site and answers(site):
+        click.echo(
+            f"gpujobs: this is the queue of your own daemon ({found.socket}); the site's, too, has one: "
+            f"`--socket {site}` shows it, `gpujobs stop` ends your own",
+            err=True,
+        )
 
 
 class JobNumber(click.IntRange):

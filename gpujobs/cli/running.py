@@ -24,15 +24,31 @@ def jobs_report(client: Client, ids: list[int]) -> object:
     return client.get("/v1/jobs", ids=ids)["jobs"]
 
 
-def run_jobs(submit: Submit, *, cpu_slots: int | None = None, report: Report | None = None) -> None:
+def run_jobs(
+    submit: Submit, *, cpu_slots: int | None = None, report: Report | None = None, is_personal: bool = False
+) -> None:
     """Shows how the jobs go on, or with `report` prints that at the end. Exits with code 1 where a job did
-    not complete."""
+    not complete. `is_personal` starts a daemon of one's own also where the machine has one for everybody."""
     try:
         client = app.client()
     except DaemonUnreachableError:
+        if not is_personal:
+            _refuse_beside_site()
         _run_embedded(submit, cpu_slots, report)
     else:
         _run_shared(client, submit, report)
+
+
+def _refuse_beside_site() -> None:
+    """A daemon of one's own knows nothing of the site's queue, limits and reservations."""
+    from gpujobs.config import installed_site
+
+    if (found := installed_site(app.flags())) is not None:
+        raise DaemonUnreachableError(
+            f"this machine has a daemon for everybody ({found}), which does not run; nothing was started beside it: "
+            "`systemctl status gpujobs` says more. `gpujobs run --personal` starts one for yourself all the same, "
+            "outside of the site's queue, limits and reservations."
+        )
 
 
 @contextmanager
@@ -41,6 +57,7 @@ def some_daemon(what: str) -> Iterator[Client]:
     try:
         client = app.client()
     except DaemonUnreachableError:
+        _refuse_beside_site()
         with _own_daemon(what, None) as client:
             yield client
     else:

@@ -22,6 +22,9 @@ WATCHED_WAITS = 100
 """Of a queue that is watched as a whole: about what fits a screen."""
 
 
+UNDECIDED = Wait(Reason.PRIORITY, "the next decision looks at it")
+
+
 class Watcher:
     """The ids of jobs that have changed since they were last taken. Never grows beyond them."""
 
@@ -58,8 +61,10 @@ class Board:
         for job in self.jobs.values():
             self._lineup.put(job)
         self._watchers: set[Watcher] = set()
-        self._told: dict[int, Reason] = {}
-        """Of the jobs that somebody watches: the reason that was told."""
+        self._told: dict[int, Wait] = {}
+        """Of the jobs that somebody watches: why they wait, as it was told."""
+        self._undecided: set[int] = set()
+        """Waiting jobs that have come, or have changed, since the policy's latest word."""
 
     @property
     def queue(self) -> Queue:
@@ -79,6 +84,7 @@ class Board:
         else:
             self.jobs[job.id] = job
             self._lineup.put(job)
+            self._undecided.add(job.id)
         self.tell(job.id)
 
     def _end(self, job: Job) -> None:
@@ -102,9 +108,10 @@ class Board:
         self.tell(job)
 
     def set_waits(self, waits: Mapping[int, Wait]) -> None:
-        """The policy's latest word. Those who watch hear of their jobs that have another reason now; of the
+        """The policy's latest word. Those who watch hear of their jobs that wait for something else now; of the
         whole queue, of the first ones: each reason is made only when it is asked for."""
         before, self.waits = self._told, waits
+        self._undecided.clear()
         if not self._watchers:
             return
         self._told = {}
@@ -112,16 +119,22 @@ class Board:
             first = [job.id for job in islice(self.queue, WATCHED_WAITS)]
             for job in first if watcher.ids is None else watcher.ids & self.jobs.keys():
                 if (wait := waits.get(job)) is not None:
-                    self._told[job] = wait.reason
-                    if before.get(job) is not wait.reason:
+                    self._told[job] = wait
+                    if before.get(job) != wait:
                         watcher.tell(job)
+
+    def wait_of(self, job: int) -> Wait | None:
+        """Why it waits. What is not decided yet is not guessed from what was decided about others."""
+        if job in self._undecided and job in self.queue and self.queue.is_ready(job):
+            return UNDECIDED
+        return self.waits.get(job)
 
     def json(self, job: Job, caller: Caller) -> dict[str, Any]:
         """As `caller` is to see it."""
         is_named = sees_names_of(caller, job)
         found = job_json(
             job,
-            self.waits.get(job.id),
+            self.wait_of(job.id),
             self.progress.get(job.id),
             self.expected(job.id) if job.state is State.PENDING else None,
             is_named=is_named,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -19,6 +20,7 @@ from gpujobs.policy.limits import check_begin, check_priority, limits_of, time_l
 from gpujobs.policy.limits import check_waiting as check_count
 from gpujobs.policy.memory import check_gpu_memory
 from gpujobs.policy.rules import Rules
+from gpujobs.policy.text import duration
 from gpujobs.store.records import NewJob
 from gpujobs.store.store import Store
 
@@ -243,3 +245,30 @@ def with_time_limits(
     if problems:
         raise JobFileError(list(dict.fromkeys(problems)))
     return limited
+
+
+def site_defaults(prepared: Sequence[Prepared], new: Sequence[NewJob]) -> list[str]:
+    """In words, what the site's configuration has added to these jobs."""
+    limits: Counter[float] = Counter()
+    shared = 0
+    for source, job in zip(prepared, new, strict=True):
+        if source.resolved.time_limit_seconds is None and job.time_limit_seconds is not None:
+            limits[job.time_limit_seconds] += 1
+        shared += source.resolved.share is None and job.share is Share.LAB
+    said = [
+        f"{_of_them(count, len(new))} no time limit: the site's default of {duration(seconds)} holds "
+        "(resources: {time_limit: ...} names another)"
+        for seconds, count in limits.items()
+    ]
+    if shared:
+        said.append(
+            f"{_of_them(shared, len(new))} no share: the site's default is lab, so that its group reads the results "
+            "(share: private keeps them to you)"
+        )
+    return said
+
+
+def _of_them(count: int, total: int) -> str:
+    if total == 1:
+        return "the job file names"
+    return "the job files name" if count == total else f"{count} of {total} jobs name"

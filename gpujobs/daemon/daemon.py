@@ -107,7 +107,7 @@ class Daemon:
             names_people=self.rules.names_people,
             are_welcome=self.rules.foreign is ForeignPolicy.IGNORE,
         )
-        self.nodes = Nodes(self.link, self.node_name, self._on_reading)
+        self.nodes = Nodes(self.link, self.node_name, self._on_reading, settings.cpu_slots)
         charges = self.rules.foreign is ForeignPolicy.CHARGE
         self.lookout = Lookout(self.board, self.nodes, always=charges)
         self.foreign = (
@@ -157,6 +157,7 @@ class Daemon:
         for task in list(self._work):
             task.cancel()
         await self.link.close()
+        await self.nodes.close()
         self.store.close()
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -222,7 +223,7 @@ class Daemon:
 
     def _on_node(self, event: Mapping[str, Any]) -> None:
         status = NodeStatus(event["status"])
-        log.info("node %s: %s %s", event["name"], status, event["message"])
+        log.info("node %s: %s", event["name"], event["message"] or status)
         if status in (NodeStatus.STARTING, NodeStatus.DOWN):
             self.nodes.report(event["name"], status, event["message"])
             self.dispatcher.wake()

@@ -20,6 +20,9 @@ after something has changed (the driver takes a moment to free what a trainer ha
 
 LOOK_AGAIN_FIRST_SECONDS = 0.1
 
+PATIENCE_SECONDS = 1.0
+"""Who has changed a job waits so long to hear what that has led to."""
+
 log = logging.getLogger(__name__)
 
 
@@ -45,6 +48,8 @@ class Dispatcher:
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._delay_seconds = LOOK_AGAIN_FIRST_SECONDS
+        self._decided: list[asyncio.Future[None]] = []
+        """Of those who wait for the next decision."""
         self.draining = False
         """While true nothing new is started."""
 
@@ -53,18 +58,32 @@ class Dispatcher:
         self._delay_seconds = LOOK_AGAIN_FIRST_SECONDS
         self._changed.set()
 
+    async def decision(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        """Waits for the next decision, but not for ever: NVML may hang."""
+        decided = asyncio.get_running_loop().create_future()
+        self._decided.append(decided)
+        self.wake()
+        await asyncio.wait([decided], timeout=patience_seconds)
+
     async def run(self) -> None:
         while True:
             await self._changed.wait()
             self._changed.clear()
             try:
                 await self._dispatch()
+                self._tell_decided()
             except StoreError as error:
                 log.error("nothing can be started: %s", error)
                 self._wake_in(self._next_look())
             except Exception:  # one decision that fails must not be the last one
                 log.exception("nothing was started; trying again in %g s", LOOK_AGAIN_SECONDS)
                 self._wake_in(LOOK_AGAIN_SECONDS)
+
+    def _tell_decided(self) -> None:
+        decided, self._decided = self._decided, []
+        for one in decided:
+            if not one.done():
+                one.set_result(None)
 
     async def _dispatch(self) -> None:
         if not len(self._board.queue):

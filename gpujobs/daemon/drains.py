@@ -66,7 +66,9 @@ def _named(devices: Sequence[Device], name: str) -> Device:
     if len(found) == 1:
         return found[0]
     if found:
-        places = ", ".join(f"{device.node}:{device.index} ({device.uuid})" for device in found)
+        places = ", ".join(
+            f"{device.node}:{device.index}" if name.isdecimal() else device.uuid for device in found
+        )
         raise UsageError(f"device {name} is not clear: {places}; name one of them")
     known = ", ".join(str(device.index) for device in devices) or "none"
     raise UsageError(f"device {name} does not exist; expected one of {known}, or a UUID; see `gpujobs gpus`")

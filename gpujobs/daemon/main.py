@@ -149,7 +149,7 @@ def _announce(ready_fd: int | None, path: Path, daemon: Daemon) -> None:
     log.info("%s", daemon.gatekeeper.describe())
     for name in daemon.gatekeeper.missing_groups():
         log.warning("the configuration names group %s, which this machine does not have", name)
-    log.info("serving %s on %s, as a %s daemon", daemon.paths.root, path, daemon.mode)
+    log.info("serving %s on %s (%s daemon)", daemon.paths.root, path, daemon.mode)
     if ready_fd is not None:
         os.write(ready_fd, b"ready\n")
         os.close(ready_fd)

@@ -10,7 +10,8 @@ from typing import Any
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.errors import GpujobsError
 from gpujobs.model import DeviceKind, Node, NodeStatus
-from gpujobs.node.probe import device_from_dict
+from gpujobs.node.devices import devices_of
+from gpujobs.node.probe import Probe, device_from_dict
 
 
 class Nodes:
@@ -21,11 +22,18 @@ class Nodes:
     """
 
     def __init__(
-        self, link: ClusterLink, own_name: str, on_reading: Callable[[Sequence[Node]], None]
+        self,
+        link: ClusterLink,
+        own_name: str,
+        on_reading: Callable[[Sequence[Node]], None],
+        cpu_slots: int | None = None,
     ) -> None:
         self._link = link
+        self._own_name = own_name
+        self._cpu_slots = cpu_slots
+        self._probe_alone = Probe()
         self._on_reading = on_reading
-        starting = Node(own_name, NodeStatus.STARTING, "the cluster is starting")
+        starting = Node(own_name, NodeStatus.STARTING, "Ray is not up yet")
         self._nodes: dict[str, Node] = {own_name: starting}
 
     def report(self, name: str, status: NodeStatus, message: str) -> None:
@@ -47,6 +55,23 @@ class Nodes:
         nodes = list(await asyncio.gather(*(self._look(node) for node in self._nodes.values())))
         self._on_reading(nodes)
         return nodes
+
+    async def seen(self) -> list[Node]:
+        """As `probe`, for people: this machine's GPUs also while its node starts, which NVML can tell alone."""
+        nodes = await self.probe()
+        return [await self._seen_alone(node) if self._is_starting(node) else node for node in nodes]
+
+    def _is_starting(self, node: Node) -> bool:
+        return node.name == self._own_name and node.status is NodeStatus.STARTING and not node.devices
+
+    async def _seen_alone(self, node: Node) -> Node:
+        found = devices_of(await self._probe_alone.read(), node.name, self._cpu_slots)
+        if found.status is not NodeStatus.OK:
+            return found
+        return replace(node, devices=found.devices)
+
+    async def close(self) -> None:
+        await self._probe_alone.close()
 
     async def _look(self, node: Node) -> Node:
         if node.status in (NodeStatus.STARTING, NodeStatus.DOWN) or _is_cpu_only(node):

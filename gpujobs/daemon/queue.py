@@ -47,8 +47,8 @@ def describe_groups(board: Board, groups: Mapping[int, Group], caller: Caller) -
         if job.group_id is None or job.group_id not in groups:
             continue
         done[job.group_id] += _share(board.progress.get(job.id))
-        if job.id in board.waits:
-            waits.setdefault(job.group_id, board.waits[job.id])
+        if job.group_id not in waits and (wait := board.wait_of(job.id)) is not None:
+            waits[job.group_id] = wait
     return {
         number: group_json(
             group,

@@ -46,7 +46,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def make_application(daemon: Daemon) -> web.Application:
-    application = web.Application(middlewares=[_errors, _identity], client_max_size=MAX_BODY_BYTES)
+    application = web.Application(middlewares=MIDDLEWARES, client_max_size=MAX_BODY_BYTES)
     application[DAEMON] = daemon
     for method, path, handler in ROUTES:
         application.router.add_route(method, path, handler)
@@ -159,3 +159,7 @@ def status_of(error: GpujobsError) -> int:
 
 def _error(status: int, error: GpujobsError) -> web.Response:
     return web.json_response(error.to_wire(), status=status)
+
+
+MIDDLEWARES = [_errors, _identity]
+"""Around every handler: who asks, and errors as the wire has them."""

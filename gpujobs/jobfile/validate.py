@@ -9,12 +9,16 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from gpujobs.backends import JAX, TENSORFLOW
 from gpujobs.jobfile.consistency import Found, cross_checks, source_checks
 from gpujobs.jobfile.data_checks import data_checks
 from gpujobs.jobfile.keras_names import MAX_HINTS, KerasCheck, nearest
 from gpujobs.jobfile.reader import Path, describe, dotted
 from gpujobs.jobfile.schema import JobFile, PredictionFile, Unreadable
 from gpujobs.jobfile.training_checks import training_checks
+
+ADAM = frozenset({"learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay", "clipnorm", "clipvalue"})
+NAME = "a name of 1 to 100 printable characters without /"
 
 
 def validate(tree: dict[str, Any]) -> tuple[dict[str, Any], Found]:
@@ -37,7 +41,9 @@ def validate(tree: dict[str, Any]) -> tuple[dict[str, Any], Found]:
                 )
     if is_prediction:
         return _checked_prediction(resolved, problems)
-    keras = KerasCheck()
+    training = tree.get("training")
+    backend = training.get("backend") if isinstance(training, dict) else None
+    keras = KerasCheck(backend=backend if backend == JAX else TENSORFLOW)
     _check_keras(keras, resolved or tree, resolved)
     problems += keras.problems
     if not problems:
@@ -150,6 +156,9 @@ def _problem(path: Path, kind: str, value: Any, with_hint: bool) -> tuple[Path, 
     if kind == "extra_forbidden":
         hint = nearest(str(path[-1]), fields(path[:-1])) if with_hint else ""
         hint = hint.replace("did you mean ", f"did you mean {dotted((*path[:-1], ''))}", 1)
+        if path[:-1] in ((), ("training",)) and str(path[-1]) in (*ADAM, "lr"):
+            name = "learning_rate" if path[-1] == "lr" else path[-1]
+            hint = f"; it belongs to the optimizer: training: {{optimizer: {{Adam: {{{name}: ...}}}}}}"
         return path, f"{dotted(path)} is not a known key{hint}"
     if kind == "missing":
         return path, f"{dotted(path)} is missing; expected {expected(path)}"
@@ -206,6 +215,10 @@ def fields(path: Path) -> list[str]:
 
 def expected(path: Path) -> str:
     """What the field at a path asks for, in words."""
+    if path[:1] == ("model",) and (
+        path[:-1] == ("model", "branches") or path[-2:-1] in (("inputs",), ("outputs",))
+    ):
+        return NAME
     if path and isinstance(path[-1], int):
         section = model_at(path)
         return (

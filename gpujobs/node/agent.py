@@ -20,7 +20,7 @@ from typing import Any
 
 from gpujobs.backends import TENSORFLOW
 from gpujobs.cluster.settings import ClusterSettings
-from gpujobs.errors import LaunchError, ProtocolError
+from gpujobs.errors import LaunchError, ProtocolError, in_words
 from gpujobs.node import attempts
 from gpujobs.node.attempts import AttemptStatus
 from gpujobs.node.devices import devices_of
@@ -93,7 +93,7 @@ class NodeAgent:
         try:
             paths = attempts.make(job, spec)
         except OSError as error:
-            raise LaunchError(f"the directory of the attempt cannot be made: {error}") from error
+            raise LaunchError(f"the directory of the attempt cannot be made: {in_words(error)}") from error
         request = {"op": "start", "attempt_dir": str(paths.root), "notify": str(self._paths.agent_socket)}
         answer = await ask(self._paths.launcher_socket(spec["backend"]), request)
         self._follow(spec["job"], spec["attempt"], answer["pid"])

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gpujobs.errors import LaunchError, from_wire
+from gpujobs.errors import LaunchError, from_wire, in_words
 from gpujobs.trainer.sockets import connect
 
 ANSWER_SECONDS = 120.0
@@ -30,7 +30,7 @@ async def ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
     except TimeoutError:
         raise LaunchError(f"the launcher did not answer within {ANSWER_SECONDS:g} s") from None
     except OSError as error:
-        raise LaunchError(f"the launcher is gone: {error}") from error
+        raise LaunchError(f"the launcher is gone: {in_words(error)}") from error
     finally:
         writer.close()
     if "error" in answer:
@@ -46,6 +46,6 @@ async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
             return await asyncio.open_unix_connection(sock=connect(path), limit=1 << 26)
         except OSError as error:
             if loop.time() > deadline:
-                raise LaunchError(f"no launcher answers on {path}: {error}") from error
+                raise LaunchError(f"no launcher answers on {path}: {in_words(error)}") from error
             # A new launcher binds the socket anew: there is nothing to be notified by.
             await asyncio.sleep(0.05)

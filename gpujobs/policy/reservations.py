@@ -72,8 +72,10 @@ def check_reservation(
     devices: Collection[str],
     now: datetime,
     rules: ReservationRules,
+    name: str | None = None,
 ) -> None:
-    """Raises UsageError, with what is allowed instead. `devices`: the UUIDs of those that exist."""
+    """Raises UsageError, with what is allowed instead. `devices`: the UUIDs of those that exist; `name`: what people
+    call the one that is meant."""
     if new.device_uuid not in devices:
         raise UsageError(f"there is no device {new.device_uuid}; `gpujobs gpus --json` shows their UUIDs.")
     if (new.user is None) == (new.group is None):
@@ -83,7 +85,7 @@ def check_reservation(
         overlaps = new.starts_at < other.ends_at and other.starts_at < new.ends_at
         if other.id != new.id and other.device_uuid == new.device_uuid and overlaps:
             raise UsageError(
-                f"{new.device_uuid} is reserved for {other.user or other.group} from {instant(other.starts_at)}"
+                f"{name or new.device_uuid} is reserved for {other.user or other.group} from {instant(other.starts_at)}"
                 f" until {instant(other.ends_at)} (reservation {other.id}); choose another time or device."
             )
 

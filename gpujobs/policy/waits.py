@@ -75,6 +75,10 @@ class Waits(Mapping[int, Wait]):
         request = self._round.request(job, account)
         return explain(request, plans, self._round.snapshot, self._given)
 
+    def _is_only(self, gpu: int) -> bool:
+        """Whether the box has this GPU alone: who asks for it waits for what all others wait for."""
+        return len(self._round.pool.plans) == len(self._round.pool.candidates(gpu))
+
     @cached_property
     def _given(self) -> dict[str, list[int]]:
         given: dict[str, list[int]] = {}
@@ -84,14 +88,17 @@ class Waits(Mapping[int, Wait]):
 
     @cached_property
     def _ahead(self) -> dict[int, int]:
-        """How many jobs are ahead of each, of those that could start: by score, then submission."""
+        """How many jobs are ahead of each, of those that wait for any device: by score, then submission. One that
+        asks for a certain GPU, or whose user may have no further device, takes none that they could get."""
         accounts, starts = self._round.accounts, self._round.starts
         scored = [
             (-accounts.score(account, job), job.id)
             for job in self._round.queue.ready()
             if job.id not in starts
+            and (job.requested_gpu is None or self._is_only(job.requested_gpu))
             and job.user in accounts
             and (account := accounts[job.user]).may_run_another
+            and account.may_hold_another_device
             and not self._round.is_group_full(job)
         ]
         return {id: ahead for ahead, (_, id) in enumerate(sorted(scored))}

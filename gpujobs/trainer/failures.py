@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gpujobs.errors import in_words
 from gpujobs.model import Reason
 
 EXHAUSTED = ("RESOURCE_EXHAUSTED", "Out of memory allocating", "Out of memory while trying to allocate")
@@ -71,5 +72,7 @@ def describe(error: BaseException) -> str:
     """One short paragraph for a person."""
     if isinstance(error, TrainerError):
         return str(error)
+    if isinstance(error, OSError):
+        return in_words(error)[:500]
     text = " ".join(str(error).split())[:500]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

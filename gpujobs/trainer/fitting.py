@@ -23,6 +23,7 @@ from gpujobs.trainer.data import Samples
 from gpujobs.trainer.ending import EarlyEnd
 from gpujobs.trainer.failures import NanLossError, Stopped, TrainerError
 from gpujobs.trainer.means import Means
+from gpujobs.trainer.pace import Pace
 from gpujobs.trainer.patience import Best, EarlyStopping, ReduceOnPlateau
 from gpujobs.trainer.spec import Spec
 from gpujobs.trainer.stateful import States, Strips
@@ -113,6 +114,8 @@ class Fit:
         self.best = _watcher(lambda settings: Best(**settings), self.training.get("best_weights"))
         self.states = None if sets.strips is None else States(model)
         self.saved = self.reported = time.monotonic()
+        self.pace = Pace()
+        self.has_validated = False
         self.save_seconds = 0.0
 
     def run(self) -> list[dict[str, float]]:
@@ -125,7 +128,6 @@ class Fit:
         if self.means is not None:
             self.means.track()
         is_over = self.resume() or (self.early_end.is_asked and self.ends_early(0.0))
-        self.started, self.first = time.monotonic(), self.done()
         while not is_over and len(self.position.rows) < self.epochs:
             began = time.monotonic()
             row = self.epoch()
@@ -179,6 +181,7 @@ class Fit:
                 self.states.reset(self.sets.strips.resets[chosen.start])
             logs = self.steps.train([self.batch(indices, at) for at in chosen])
             self.position.batch = chosen.stop
+            self.pace.stepped(number + chosen.stop / batches)
             if chosen.stop < batches:
                 self.between_batches(logs, chosen.stop / batches)
         row = {"epoch": number, **numbers(self.model.get_metrics_result()), **self.validate()}
@@ -242,7 +245,11 @@ class Fit:
             return {}
         self.model.reset_metrics()
         for batch in self.validation_batches():  # it leaves other states, which the next epoch begins anew
+            began = time.monotonic()
             self.steps.test(batch)
+            if not self.has_validated:
+                self.has_validated = True
+                self.pace.leave_out(time.monotonic() - began)
         return {f"val_{name}": value for name, value in numbers(self.model.get_metrics_result()).items()}
 
     def validation_batches(self) -> Iterator[tuple[Any, Any, Any]]:
@@ -275,17 +282,12 @@ class Fit:
             print(f"Stopped early: {self.stopper.best.monitor} no longer improves.", flush=True)
         return is_over
 
-    def done(self) -> float:
-        """Epochs, with the fraction of the one under way."""
-        return len(self.position.rows) + self.position.batch * self.batch_size / max(1, len(self.sets.train))
-
     def report(self, row: dict[str, float], share: float = 0.0) -> None:
         """`share` of the epoch under way is done; 0 after a whole one."""
         self.reported = time.monotonic()
-        done = len(self.position.rows) + share
-        pace = (self.reported - self.started) / max(done - self.first, 1e-9)
+        eta = self.pace.eta_seconds(len(self.position.rows) + share, self.epochs)
         shown = {**row, "epoch": int(row["epoch"]) + 1, "epochs": self.epochs}
-        self.messages.send(progress={**shown, "eta_seconds": round(pace * (self.epochs - done), 1)})
+        self.messages.send(progress={**shown, "eta_seconds": eta})
 
 
 def _watcher(make: Any, settings: Any) -> Any:

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from gpujobs.jobfile.writing import dump
 from gpujobs.metric_names import smaller_is_better
 from gpujobs.trainer import tensorboard
 from gpujobs.trainer.backends import active as backend
@@ -22,7 +21,7 @@ from gpujobs.trainer.spec import Spec
 def history(path: Path, rows: list[dict[str, float]]) -> None:
     """As Keras's CSVLogger writes it: `epoch` first, counted from 0, the metrics by name."""
     keys = ["epoch", *sorted(rows[0].keys() - {"epoch"})] if rows else ["epoch"]
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=keys)
         writer.writeheader()
         writer.writerows(rows)
@@ -51,7 +50,7 @@ def environment(spec: Spec) -> dict[str, Any]:
 
 
 def preprocessing(results: Path, learned: Preprocessing) -> None:
-    (results / FILE).write_text(json.dumps(learned.to_json(), indent=2) + "\n")
+    (results / FILE).write_text(json.dumps(learned.to_json(), indent=2) + "\n", encoding="utf-8")
 
 
 def peak_memory_bytes() -> int:
@@ -61,15 +60,19 @@ def peak_memory_bytes() -> int:
 
 def write_prediction(results: Path, spec: Spec, metrics: Mapping[str, Any]) -> None:
     """The figures of a job that trained nothing."""
-    (results / "job.yaml").write_text(yaml.safe_dump(dict(spec.jobfile), sort_keys=False))
-    (results / "environment.json").write_text(json.dumps(environment(spec), indent=2) + "\n")
-    (results / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    (results / "job.yaml").write_text(dump(spec.jobfile), encoding="utf-8")
+    (results / "environment.json").write_text(
+        json.dumps(environment(spec), indent=2) + "\n", encoding="utf-8"
+    )
+    (results / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
 
 
 def write(results: Path, spec: Spec, rows: list[dict[str, float]], metrics: Mapping[str, Any]) -> None:
     """All but the model and the predictions; metrics.json last: it says that the results are whole."""
     history(results / "history.csv", rows)
-    (results / "job.yaml").write_text(yaml.safe_dump(dict(spec.jobfile), sort_keys=False))
-    (results / "environment.json").write_text(json.dumps(environment(spec), indent=2) + "\n")
+    (results / "job.yaml").write_text(dump(spec.jobfile), encoding="utf-8")
+    (results / "environment.json").write_text(
+        json.dumps(environment(spec), indent=2) + "\n", encoding="utf-8"
+    )
     tensorboard.write_scalars(results / "tensorboard", rows)
-    (results / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    (results / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")

@@ -160,6 +160,7 @@ class RunningDaemon:
             "HOME": str(root / "home"),
             "GPUJOBS_STATE_DIR": str(self.state),
             "GPUJOBS_CONFIG": str(root / "gpujobs.toml"),
+            "COLUMNS": "80",
             **(environment or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None

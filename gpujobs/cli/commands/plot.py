@@ -31,7 +31,7 @@ def command(chosen: Selection, path: Path | None, metrics: tuple[str, ...], as_j
 
     if path is not None:
         _check_output(path)
-    histories = curves.chosen(curves.read_histories(app.client(), chosen), metrics)
+    histories = curves.chosen(curves.read_histories(app.reading_client(), chosen), metrics)
     if path is not None:
         from gpujobs.cli.picture import png
 

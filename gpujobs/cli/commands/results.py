@@ -18,7 +18,7 @@ from gpujobs.errors import UsageError
 @app.json_option
 def command(chosen: Selection, metric: str | None, mode: str | None, as_json: bool) -> None:
     """Those of one group are ranked; of several jobs each is a line."""
-    client = app.client()
+    client = app.reading_client()
     if len(chosen.ids) == 1 and chosen.number is None and not is_range(chosen.ids[0]):
         _ranking(client.get("/v1/ranking", **chosen.query, metric=metric, mode=mode), as_json)
         return
@@ -63,7 +63,7 @@ def _row(result: dict[str, Any]) -> tuple[object, ...]:
         *numbers,
         *_unit(result["metrics"].get("units")),
     ]
-    ended = (result["ended_at"] or "")[:16].replace("T", " ")
+    ended = output.local_time(result["ended_at"])
     return result["job"], result["name"], result["user"], ended, len(result["files"]), " ".join(numbers)
 
 

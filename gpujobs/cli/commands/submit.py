@@ -87,7 +87,10 @@ def submit(
     if given.get("begin_at") is not None:
         given["begin_at"] = given["begin_at"].isoformat()
     body = {"request_key": os.urandom(16).hex(), "set": overrides(sets), "options": given}
-    jobs: list[dict[str, Any]] = read_job_files(files).send(client, "/v1/jobs", body)["jobs"]
+    answer = read_job_files(files).send(client, "/v1/jobs", body)
+    for notice in answer.get("notices", ()):
+        click.echo(f"gpujobs: {output.message(notice)}", err=True)
+    jobs: list[dict[str, Any]] = answer["jobs"]
     return jobs
 
 

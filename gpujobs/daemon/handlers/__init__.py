@@ -29,6 +29,7 @@ ROUTES = [
     ("GET", "/v1/jobs/{id:[0-9]{1,18}}/log", log.handle),
     ("POST", f"/v1/jobs/{{action:{'|'.join(act.ACTIONS)}}}", act.handle),
     ("GET", "/v1/queue", queue.handle),
+    ("GET", "/v1/queue/watch", queue.watch),
     ("GET", "/v1/watch", watch.handle),
     ("GET", "/v1/gpus", gpus.handle),
     ("POST", "/v1/gpus/drain", gpus.drain),
@@ -43,5 +44,5 @@ ROUTES = [
     ("GET", "/v1/doctor", doctor.handle),
 ]
 
-LASTING = frozenset({watch.handle, log.handle, data.handle, results.file, stop.handle})
+LASTING = frozenset({watch.handle, queue.watch, log.handle, data.handle, results.file, stop.handle})
 """Requests that last as long as their user likes, and cost little meanwhile."""

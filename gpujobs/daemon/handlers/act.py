@@ -183,9 +183,10 @@ async def _set_held(daemon: Daemon, caller: Caller, jobs: Sequence[Job], held: b
     changed = await _in_batches(
         jobs, lambda batch: [daemon.store.set_held(job.id, held, caller.user) for job in batch], daemon
     )
-    daemon.dispatcher.wake()
+    await daemon.dispatcher.decision()  # so that the answer says what has come of it
     was = "was held already" if held else "was not held"
-    return Outcome(changed, {job.id: was for job in jobs if job.held is held})
+    latest = [daemon.board.jobs.get(job.id, job) for job in changed]
+    return Outcome(latest, {job.id: was for job in jobs if job.held is held})
 
 
 async def _requeue(daemon: Daemon, caller: Caller, jobs: Sequence[Job], body: RequeueBody) -> Outcome:

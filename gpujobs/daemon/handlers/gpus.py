@@ -26,7 +26,7 @@ class DevicesBody(BaseModel):
 async def handle(request: web.Request) -> web.Response:
     """`?device=` gives one alone, with its history."""
     daemon, caller, name = daemon_of(request), caller_of(request), request.query.get("device")
-    nodes = [_as_seen_by(caller, node) for node in await daemon.nodes.probe()]
+    nodes = [_as_seen_by(caller, node) for node in await daemon.nodes.seen()]
     views = _views(daemon, nodes)
     if name is None:
         return _answer(caller, views, nodes)
@@ -38,7 +38,7 @@ async def handle(request: web.Request) -> web.Response:
 
 async def drain(request: web.Request) -> web.Response:
     daemon, caller, body = await _change(request, "drain")
-    nodes = await daemon.nodes.probe()
+    nodes = await daemon.nodes.seen()
     reason = body.reason or f"by {caller.user}"
     daemon.drains.drain(named(_devices(nodes), body.devices), reason, caller.user)
     daemon.dispatcher.wake()
@@ -47,7 +47,7 @@ async def drain(request: web.Request) -> web.Response:
 
 async def resume(request: web.Request) -> web.Response:
     daemon, caller, body = await _change(request, "resume")
-    nodes = await daemon.nodes.probe()
+    nodes = await daemon.nodes.seen()
     daemon.drains.resume(named(_devices(nodes), body.devices), caller.user)
     daemon.dispatcher.wake()
     return _answer(caller, _views(daemon, nodes), nodes)

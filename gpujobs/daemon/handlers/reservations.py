@@ -18,6 +18,7 @@ from gpujobs.daemon.wire import term_json
 from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Device, utc_now
 from gpujobs.policy import Reservation
+from gpujobs.policy.occupancy import label
 from gpujobs.policy.reservations import check_reservation
 
 
@@ -46,8 +47,9 @@ async def make(request: web.Request) -> web.Response:
     now = utc_now()
     wanted = [_reservation(daemon, body, device, now) for device in devices]
     existing = daemon.store.reservations.current()
-    for one in wanted:
-        check_reservation(one, existing, [d.uuid for d in devices], now, daemon.rules.reservations)
+    known = [device.uuid for device in devices]
+    for one, device in zip(wanted, devices, strict=True):
+        check_reservation(one, existing, known, now, daemon.rules.reservations, label(device))
     with daemon.store.together():
         made = [daemon.store.reservations.add(one, caller.user) for one in wanted]
     daemon.dispatcher.wake()

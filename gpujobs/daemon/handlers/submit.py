@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
@@ -51,11 +52,12 @@ async def handle(request: web.Request) -> web.Response:
     prepared = await _prepare(daemon, caller, body)
     if isinstance(prepared, Needs):
         return web.json_response(prepared.to_wire())
-    jobs = daemon.store.submit(caller, key, _new_jobs(daemon, caller, body, prepared))
+    new = _new_jobs(daemon, caller, body, prepared)
+    jobs = daemon.store.submit(caller, key, new)
     daemon.submitted(jobs)
     if len(jobs) <= MAX_FORECAST:
         await daemon.forecast.fresh()
-    return _created(daemon, caller, jobs)
+    return _created(daemon, caller, jobs, checks.site_defaults(prepared, new))
 
 
 def _new_jobs(daemon: Daemon, caller: Caller, body: SubmissionBody, prepared: list[Prepared]) -> list[NewJob]:
@@ -160,11 +162,14 @@ async def _inspect(daemon: Daemon, caller: Caller, job: Prepared) -> dict[str, A
     try:
         report: dict[str, Any] = await daemon.link.call(daemon.node_name, "inspect", task="check", spec=spec)
     except UsageError as error:
-        raise JobFileError(
-            [Problem(job.file.path, None, one) for one in error.message.splitlines()]
-        ) from None
+        problems = [
+            Problem(job.file.path, job.resolved.line_in(one), one) for one in error.message.splitlines()
+        ]
+        raise JobFileError(problems) from None
     return report
 
 
-def _created(daemon: Daemon, caller: Caller, jobs: list[Job]) -> web.Response:
-    return web.json_response({"jobs": [daemon.board.json(job, caller) for job in jobs]}, status=201)
+def _created(daemon: Daemon, caller: Caller, jobs: list[Job], notices: Sequence[str] = ()) -> web.Response:
+    """`notices`: what the submitter should know of what was added to the files."""
+    found = [daemon.board.json(job, caller) for job in jobs]
+    return web.json_response({"jobs": found, "notices": list(notices)}, status=201)

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from gpujobs.errors import in_words
 from gpujobs.trainer.data import partial
 from gpujobs.trainer.data.memory import LOOK, available_bytes, gib
 from gpujobs.trainer.failures import DataError
@@ -128,7 +129,9 @@ def map_npy(name: str, path: Path) -> Any:
     npy_header(name, path)
     try:
         return _decoded(name, np.lib.format.open_memmap(path, mode="r"))
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read: {in_words(error)}") from error
+    except ValueError as error:
         raise DataError(f"{name}: cannot be read: {error}") from error
 
 

@@ -136,4 +136,4 @@ def test_a_step_is_traced_once(built: Any, case: str, metric: str) -> None:
 
 def test_a_layer_that_does_not_fit_is_named(built: Any) -> None:
     error = built["a layer that does not fit"]
-    assert error.startswith("model.layers: LSTM: ") and "expected ndim=3, found ndim=2" in error
+    assert error.startswith("model.layers[2].LSTM: ") and "expected ndim=3, found ndim=2" in error

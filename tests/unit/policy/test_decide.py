@@ -169,3 +169,19 @@ def test_a_job_that_comes_after_the_decision_is_looked_at_by_the_next() -> None:
     queue.add(WaitingJob(2, 0, user="b"))
     assert decision.waits[2].reason is Reason.PRIORITY
     assert set(dict(decision.waits)) == {1, 2}
+
+
+def test_only_those_are_ahead_that_wait_for_the_same_devices() -> None:
+    held = [Allocation(90 + i, "n", f"GPU-{i}", None, user=f"u{i}") for i in range(2)]
+    jobs = [WaitingJob(i, 5, requested_gpu=1) for i in (1, 2, 3)]
+    jobs += [WaitingJob(4, 0, user="a"), WaitingJob(5, 0, user="b")]
+    decision = run(jobs, [node(gpu(0), gpu(1))], allocations=held)
+    assert decision.waits[4].reason is Reason.RESOURCES
+    assert decision.waits[5].message == "1 job is ahead"
+
+
+def test_on_a_box_with_one_gpu_who_asks_for_it_by_number_is_ahead_too() -> None:
+    held = [Allocation(90, "n", "GPU-0", None, user="u")]
+    jobs = [WaitingJob(1, 5, requested_gpu=0), WaitingJob(2, 0)]
+    decision = run(jobs, [node(gpu(0))], allocations=held)
+    assert decision.waits[2].message == "1 job is ahead"
