@@ -296,6 +296,8 @@ class Job:
     preemptible: bool = False
     continues: int | None = None
     """The job whose checkpoint it begins from."""
+    begins_anew: bool = False
+    """Its next attempt leaves the checkpoints that are there."""
     group: str | None = None
     """The name of the sweep that this job is a member of."""
     group_id: int | None = None

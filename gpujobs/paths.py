@@ -87,6 +87,15 @@ class StatePaths:
         return self.root / "gpujobs.db"
 
     @property
+    def numbers(self) -> Path:
+        """Which numbers of jobs were given: a mark beside the store, which is no part of its copies."""
+        return self.root / "numbers.json"
+
+    @property
+    def numbers_copy(self) -> Path:
+        return self.results / ".numbers.json"
+
+    @property
     def lock(self) -> Path:
         """Held with flock by the one daemon of this state directory."""
         return self.root / "daemon.lock"

@@ -38,6 +38,8 @@ COMMANDS = {
     "plot": "Draw learning curves, as a picture or in the terminal; several jobs are compared.",
     "simulate": "Replay a trace of submissions through the scheduling policy.",
     "doctor": "Check the installation.",
+    "backup": "Copy the store of the running daemon to a directory.",
+    "restore": "Put such a copy back, where no daemon runs.",
     "schema": "Print the JSON Schema of a job file.",
 }
 META = "gpujobs.flags"

@@ -39,6 +39,7 @@ from gpujobs.paths import StatePaths
 from gpujobs.policy import Snapshot, occupancies
 from gpujobs.policy.memory import outgrown
 from gpujobs.policy.rules import ForeignPolicy
+from gpujobs.store.opening import open_store
 from gpujobs.store.store import Store
 from gpujobs.store.usage import Use
 
@@ -74,7 +75,7 @@ class Daemon:
         self.node_name = socket.gethostname()
         self.site = siteconfig.read(settings.config)
         self.gatekeeper = Gatekeeper(mode is Mode.SITE, self.site.access)
-        self.store = Store(self.paths.database)
+        self.store, self.notices = open_store(self.paths)
         self.board = Board(self.store.unfinished())
         self.link = ClusterLink(
             self.paths,
@@ -142,6 +143,8 @@ class Daemon:
         self._work: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
+        for notice in self.notices:
+            log.warning("%s", notice)
         self.uploads.remove_partial()
         await self.membership.learn(job.user for job in self.board.jobs.values())
         await self.link.start()

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import resource
 import signal
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
+from gpujobs import statelock
 from gpujobs.config import Settings
 from gpujobs.daemon.daemon import Daemon, Mode, StopMode
 from gpujobs.daemon.server import listen, serving
 from gpujobs.errors import MachineError, UsageError
 from gpujobs.paths import StatePaths
 from gpujobs.store.store import DAEMON
-
-LOCK_WAIT_SECONDS = 15.0
-"""A daemon that is closing (Ray takes a second or two) holds the lock until its end."""
 
 MAX_DESCRIPTORS = 65536
 
@@ -37,7 +33,7 @@ def serve(settings: Settings, *, ready_fd: int | None = None, lifeline_fd: int |
     mode = Mode(settings.mode)
     prepare_state(paths, mode)
     try:
-        lock = lock_state(paths.lock)
+        lock = statelock.take(paths.lock)
     except UsageError as error:
         if mode is not Mode.EMBEDDED or ready_fd is None:
             raise
@@ -66,7 +62,7 @@ async def _run(settings: Settings, lock: int, ready_fd: int | None, lifeline_fd:
         _announce(ready_fd, settings.socket, daemon)
         await daemon.ended.wait()
         log.info("closing")
-        note_in_lock(lock, "closing")
+        statelock.note(lock, "closing")
         notify_systemd("STOPPING=1")
         settings.socket.unlink(missing_ok=True)
     await daemon.close()
@@ -114,35 +110,6 @@ def allow_descriptors() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = MAX_DESCRIPTORS if most == resource.RLIM_INFINITY else min(MAX_DESCRIPTORS, most)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
-
-
-def lock_state(path: Path) -> int:
-    """One daemon for each state directory. One that is closing (Ray takes a second or two) is waited
-    for. Raises UsageError that names the one that runs."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + LOCK_WAIT_SECONDS
-    while not _try_lock(descriptor):
-        holder = os.pread(descriptor, 40, 0).decode()
-        if not holder.startswith("closing") or time.monotonic() > deadline:
-            os.close(descriptor)
-            pid = holder.partition(" ")[2].strip() or "unknown"
-            raise UsageError(f"a daemon (pid {pid}) already serves {path.parent}; `gpujobs stop` ends it")
-        time.sleep(0.05)
-    note_in_lock(descriptor, "serving")
-    return descriptor
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def note_in_lock(descriptor: int, word: str) -> None:
-    """`serving PID` or `closing PID`, for whoever finds the lock taken."""
-    os.pwrite(descriptor, f"{word} {os.getpid():<12}\n".encode(), 0)
 
 
 def _announce(ready_fd: int | None, path: Path, daemon: Daemon) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from gpujobs.errors import StoreError, UsageError
 from gpujobs.model import Attempt, Event, Group, Job, State
 from gpujobs.store import groups
+from gpujobs.store.database import HOW_TO_RESTORE
 from gpujobs.store.records import DataReference, StoredSpec
 from gpujobs.store.rows import SELECT_JOBS, UNFINISHED, attempt_of, event_of, job_of
 
@@ -82,9 +83,14 @@ class Reader:
         try:
             rows = self._connection.execute(f"{SELECT_JOBS} WHERE {where}{tail}", values).fetchall()
             waits_for = self._dependencies(rows[0]["id"] if len(rows) == 1 else None) if rows else {}
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise StoreError(f"the store cannot be read: {error}") from error
-        return [job_of(row, *waits_for.get(row["id"], ((), ()))) for row in rows]
+        try:
+            return [job_of(row, *waits_for.get(row["id"], ((), ()))) for row in rows]
+        except (ValueError, TypeError) as error:  # a word that none of the enums has, a date that is none
+            raise StoreError(
+                f"the store is damaged, though SQLite reads it: {error}; {HOW_TO_RESTORE}"
+            ) from error
 
     def _dependencies(self, job: int | None) -> dict[int, tuple[tuple[int, ...], tuple[int, ...]]]:
         """Of `job`, or of all that have not ended (after that they no longer matter): the jobs that must

@@ -87,6 +87,7 @@ class Supervision:
         self.status: int | None = None
         self.oom_before = process.oom_kills()
         self.message_buffer = b""
+        self.warnings_left = messages.MAX_WARNINGS
         self.log_left = self.spec.log_limit_bytes
         self.cgroup: cgroup.Cgroup | None = None
         self.timers: dict[str, tuple[float, Callable[[], None]]] = {}
@@ -300,6 +301,9 @@ class Supervision:
                 "note", PROGRESS_NOTE_SECONDS, lambda: self._note("progress", progress=self.progress)
             )
             self._throttled("file", PROGRESS_FILE_SECONDS, self._write_progress)
+        elif (warning := messages.warning_of(message)) is not None and self.warnings_left > 0:
+            self.warnings_left -= 1
+            self._note("warning", message=warning)
 
     def _write_progress(self) -> None:
         self._attempt_write(lambda: process.write_json(self.paths.progress, self.progress))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gpujobs.daemon.handlers import (
     act,
+    backup,
     data,
     doctor,
     gpus,
@@ -42,7 +43,8 @@ ROUTES = [
     ("GET", "/v1/results/{id:[0-9]{1,18}}/{file:.+}", results.file),
     ("POST", "/v1/stop", stop.handle),
     ("GET", "/v1/doctor", doctor.handle),
+    ("GET", "/v1/backup", backup.handle),
 ]
 
-LASTING = frozenset({watch.handle, log.handle, data.handle, results.file, stop.handle})
+LASTING = frozenset({watch.handle, log.handle, data.handle, results.file, stop.handle, backup.handle})
 """Requests that last as long as their user likes, and cost little meanwhile."""

@@ -30,6 +30,11 @@ class IdsBody(BaseModel):
     ids: list[Reference] = Field(max_length=MAX_IDS)
 
 
+class ActBody(IdsBody):
+    fresh: bool = False
+    """Of `requeue`: to begin anew, without a checkpoint."""
+
+
 class PriorityBody(IdsBody):
     priority: int = Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)
 
@@ -38,12 +43,19 @@ async def handle(request: web.Request) -> web.Response:
     """All jobs are looked at before any is changed. Of a group, those are changed that can be."""
     daemon, caller = daemon_of(request), caller_of(request)
     action = request.match_info["action"]
-    chosen = _chosen(daemon, caller, await body_of(request, IdsBody), action)
+    body = await body_of(request, ActBody)
+    if body.fresh and action != "requeue":
+        raise UsageError(f"fresh is for requeue; it means nothing to {action}")
+    chosen = _chosen(daemon, caller, body, action)
     named = [job for job in chosen.jobs if job.id not in chosen.members]
     for job in named:
         _check_state(job, action)
     members = concerned(action, [job for job in chosen.jobs if job.id in chosen.members])
-    changed = await _ACTIONS[action](daemon, caller, [*named, *members])
+    jobs = [*named, *members]
+    if body.fresh:
+        changed = await _requeue(daemon, caller, jobs, fresh=True)
+    else:
+        changed = await _ACTIONS[action](daemon, caller, jobs)
     return _answer(daemon, caller, changed)
 
 
@@ -142,7 +154,7 @@ async def _set_held(daemon: Daemon, caller: Caller, jobs: Sequence[Job], held: b
     return changed
 
 
-async def _requeue(daemon: Daemon, caller: Caller, jobs: Sequence[Job]) -> list[Job]:
+async def _requeue(daemon: Daemon, caller: Caller, jobs: Sequence[Job], *, fresh: bool = False) -> list[Job]:
     """An ended job stays as it is, and a new one is made; a running one goes back to the queue. In batches, for
     the same reasons as other changes."""
     new = sum(job.state.is_final for job in jobs)
@@ -154,26 +166,29 @@ async def _requeue(daemon: Daemon, caller: Caller, jobs: Sequence[Job]) -> list[
     for start in range(0, len(jobs), BATCH):
         some = jobs[start : start + BATCH]
         with daemon.store.together():
-            copies = {job.id: _submit_again(daemon, caller, job) for job in some if job.state.is_final}
+            copies = {job.id: _submit_again(daemon, caller, job, fresh) for job in some if job.state.is_final}
         daemon.submitted(list(copies.values()))
-        requeued += [copies.get(job.id) or await _send_back(daemon, caller, job) for job in some]
+        requeued += [copies.get(job.id) or await _send_back(daemon, caller, job, fresh) for job in some]
         await asyncio.sleep(0)
     return requeued
 
 
-def _submit_again(daemon: Daemon, caller: Caller, job: Job) -> Job:
+def _submit_again(daemon: Daemon, caller: Caller, job: Job, fresh: bool) -> Job:
     """As a new job of the same user with the same file and data: results are never overwritten. It goes on from
-    the checkpoint of one that did not complete."""
+    the checkpoint of one that did not complete, unless it is to begin anew."""
     (copy,) = daemon.store.submit(
         replace(caller, uid=job.uid, user=job.user, gid=daemon.store.gid(job.id)),
         f"requeue-{job.id}-{uuid.uuid4()}",
-        [_copy(daemon, caller, job)],
+        [_copy(daemon, caller, job, fresh)],
         actor=caller.user,
     )
     return copy
 
 
-async def _send_back(daemon: Daemon, caller: Caller, job: Job) -> Job:
+async def _send_back(daemon: Daemon, caller: Caller, job: Job, fresh: bool) -> Job:
+    if fresh:
+        job = daemon.store.begin_anew(job.id, caller.user)
+        daemon.board.put(job)
     if job.state is State.PENDING:
         return job
     job = daemon.store.note_requeue(job.id, caller.user)
@@ -182,7 +197,7 @@ async def _send_back(daemon: Daemon, caller: Caller, job: Job) -> Job:
     return daemon.store.job(job.id)
 
 
-def _copy(daemon: Daemon, caller: Caller, job: Job) -> NewJob:
+def _copy(daemon: Daemon, caller: Caller, job: Job, fresh: bool) -> NewJob:
     spec, data = daemon.store.spec(job.id), daemon.store.data(job.id)
     for one in data:
         if one.in_place is None and not daemon.store.uploads.has(job.uid, one.sha256):
@@ -210,7 +225,7 @@ def _copy(daemon: Daemon, caller: Caller, job: Job) -> NewJob:
         estimate_bytes=job.estimate_bytes,
         family=job.family,
         preemptible=job.preemptible,
-        continues=None if job.state is State.COMPLETED else job.id,
+        continues=None if fresh or job.state is State.COMPLETED else job.id,
     )
 
 

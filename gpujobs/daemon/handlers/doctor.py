@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import stat
 from typing import Any
 
@@ -14,8 +15,10 @@ from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.keys import daemon_of
 from gpujobs.errors import GpujobsError
 from gpujobs.model import NodeStatus
+from gpujobs.store.database import HOW_TO_RESTORE
 
 LOW_DISK_BYTES = 5 << 30
+MENDED_SQLITE, MENDED_SERIES = (3, 51, 3), ("3.44.6", "3.50.7")
 
 
 async def handle(request: web.Request) -> web.Response:
@@ -25,6 +28,8 @@ async def handle(request: web.Request) -> web.Response:
         _groups(daemon),
         _private(daemon),
         _disk(daemon),
+        *_store(daemon),
+        _sqlite(),
         await _jax(daemon),
         *await _nodes(daemon),
     ]
@@ -65,6 +70,28 @@ def _disk(daemon: Daemon) -> dict[str, Any]:
     free = shutil.disk_usage(daemon.paths.root).free
     message = f"{free / 2**30:.1f} GiB free for {daemon.paths.root}"
     return _check("disk", free > LOW_DISK_BYTES, message)
+
+
+def _store(daemon: Daemon) -> list[dict[str, Any]]:
+    """Reads all of it: a damaged page is better found here than by the job that needs it."""
+    if problems := daemon.store.problems():
+        found = _check("store", False, f"{daemon.paths.database}: {'; '.join(problems)}; {HOW_TO_RESTORE}")
+    else:
+        message = (
+            f"{daemon.paths.database} is whole; numbers up to {daemon.store.highest_number()} were given"
+        )
+        found = _check("store", True, message)
+    return [found, *(_check("store", None, notice) for notice in daemon.notices)]
+
+
+def _sqlite() -> dict[str, Any]:
+    """Up to 3.51.2, but for 3.44.6 and 3.50.7, a commit can be lost when another connection checkpoints at the same
+    moment (sqlite.org/wal.html). There is no other here."""
+    version = sqlite3.sqlite_version
+    if sqlite3.sqlite_version_info >= MENDED_SQLITE or version in MENDED_SERIES:
+        return _check("sqlite", True, version)
+    message = "its bug of checkpoints beside commits cannot show here, as one connection makes both"
+    return _check("sqlite", True, f"{version}; {message}; let nothing else write to the store")
 
 
 async def _jax(daemon: Daemon) -> dict[str, Any]:
