@@ -22,6 +22,7 @@ from gpujobs.daemon.drains import Drains
 from gpujobs.daemon.forecast import Forecast
 from gpujobs.daemon.foreign import ForeignCharge
 from gpujobs.daemon.gate import Turns
+from gpujobs.daemon.lacking import Lacking
 from gpujobs.daemon.ledger import Ledger
 from gpujobs.daemon.lookout import Lookout
 from gpujobs.daemon.membership import Membership
@@ -119,6 +120,7 @@ class Daemon:
         site = mode is Mode.SITE
         self.turns = Turns()
         self.uploads = Uploads(self.store, self.paths, self.site.quotas if site else None)
+        self.lacking = Lacking(self.store, self.board, self.uploads)
         self.specs = Specs(
             self.store, self.paths, self.site, changes_identity=site, require_gpu=settings.require_gpu
         )
@@ -135,7 +137,13 @@ class Daemon:
             on_end=self._attempt_ended,
         )
         self.dispatcher = Dispatcher(
-            self.store, self.board, self.nodes, self.view, launch=self._launch, stop=self._stop_attempt
+            self.store,
+            self.board,
+            self.nodes,
+            self.view,
+            launch=self._launch,
+            stop=self._stop_attempt,
+            may_start=self.lacking.may_start,
         )
         self.ended = asyncio.Event()
         """Set when the daemon is to close."""
@@ -146,6 +154,7 @@ class Daemon:
         for notice in self.notices:
             log.warning("%s", notice)
         self.uploads.remove_partial()
+        self.lacking.look(self.board.jobs.values())
         await self.membership.learn(job.user for job in self.board.jobs.values())
         await self.link.start()
         self.attempts.cancel_blocked()
@@ -256,6 +265,10 @@ class Daemon:
         return list(reading.devices)
 
     # What people ask for
+
+    def data_arrived(self, uid: int, sha256: str) -> None:
+        self.lacking.arrived(uid, sha256)
+        self.dispatcher.wake()
 
     def submitted(self, jobs: list[Job]) -> None:
         for job in jobs:

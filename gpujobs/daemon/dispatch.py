@@ -35,13 +35,17 @@ class Dispatcher:
         *,
         launch: Callable[[Job], None],
         stop: Callable[[Job, StopReason, str], None],
+        may_start: Callable[[int], bool] = lambda _: True,
     ) -> None:
+        """`may_start`: the last look at a job before it starts; one that may not is out of the queue when it is
+        answered."""
         self._store = store
         self._board = board
         self._nodes = nodes
         self._view = view
         self._launch = launch
         self._stop = stop
+        self._may_start = may_start
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._delay_seconds = LOOK_AGAIN_FIRST_SECONDS
@@ -83,6 +87,9 @@ class Dispatcher:
     def _apply(self, decision: Decision, nodes: Sequence[Node]) -> None:
         devices = {(node.name, device.uuid): device for node in nodes for device in node.devices}
         for start in decision.starts:
+            if not self._may_start(start.job):
+                self._changed.set()  # its device is for another
+                continue
             try:
                 device = devices[start.node, start.device_uuid]
                 job = self._store.start_attempt(start.job, device, start.gpu_memory_bytes)

@@ -200,7 +200,7 @@ async def _send_back(daemon: Daemon, caller: Caller, job: Job, fresh: bool) -> J
 def _copy(daemon: Daemon, caller: Caller, job: Job, fresh: bool) -> NewJob:
     spec, data = daemon.store.spec(job.id), daemon.store.data(job.id)
     for one in data:
-        if one.in_place is None and not daemon.store.uploads.has(job.uid, one.sha256):
+        if one.in_place is None and not daemon.uploads.is_here(job.uid, one.sha256):
             raise UsageError(
                 f"job {job.id}: its data file {one.path} is no longer kept; submit the job again"
             )

@@ -104,6 +104,7 @@ async def _prepare(
         checks.check_backends(resolved, on_gpu=on_gpu)
     asks_for_gpu = any(job.requested_gpu is not None for _, job in resolved)
     devices = await daemon.devices() if asks_for_gpu else []
+    await daemon.uploads.look(caller.uid, {d.sha256 for f in body.files for d in f.data.values() if d.sha256})
     prepared = prepare(daemon.store, caller, resolved, is_check=is_check)
     if not isinstance(prepared, Needs) and not is_check:
         await _estimate(daemon, caller, prepared)
