@@ -147,7 +147,7 @@ class Daemon:
         )
         self.ended = asyncio.Event()
         """Set when the daemon is to close."""
-        self._stop_when_idle = False
+        self._stop_when_idle = self._was_told_to_end = False
         self._work: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
@@ -185,7 +185,7 @@ class Daemon:
 
     def _changed(self) -> None:
         self.dispatcher.wake()
-        if self._stop_when_idle and not self._is_busy():
+        if self._stop_when_idle and not self.is_busy():
             self.ended.set()
 
     def _launch(self, job: Job) -> None:
@@ -313,7 +313,17 @@ class Daemon:
         self._changed()
         return [job.id for job in running]
 
-    def _is_busy(self) -> bool:
+    def end(self) -> None:
+        """At once, as a signal asks for."""
+        self._was_told_to_end = True
+        self.ended.set()
+
+    @property
+    def ends_by_itself(self) -> bool:
+        """It ends because nobody needs it any more, not since somebody wants it to."""
+        return self.mode is Mode.EMBEDDED and not self._was_told_to_end and not self.dispatcher.draining
+
+    def is_busy(self) -> bool:
         """Whether a stop that waits must wait on."""
         states = {job.state for job in self.board.jobs.values() if not job.held}
         if self.dispatcher.draining:

@@ -8,18 +8,24 @@ import os
 import resource
 import signal
 import socket
+import time
 from pathlib import Path
 from typing import Any
+
+from aiohttp import web
 
 from gpujobs import statelock
 from gpujobs.config import Settings
 from gpujobs.daemon.daemon import Daemon, Mode, StopMode
-from gpujobs.daemon.server import listen, serving
+from gpujobs.daemon.server import door_of, serving
 from gpujobs.errors import MachineError, UsageError
 from gpujobs.paths import StatePaths
 from gpujobs.store.store import DAEMON
 
 MAX_DESCRIPTORS = 65536
+
+VISITOR_SECONDS = 10.0
+"""That an embedded daemon stays for those who are connected to it, at most."""
 
 log = logging.getLogger(__name__)
 
@@ -54,18 +60,33 @@ def serve(settings: Settings, *, ready_fd: int | None = None, lifeline_fd: int |
 
 async def _run(settings: Settings, lock: int, ready_fd: int | None, lifeline_fd: int | None) -> None:
     daemon = Daemon(settings)
+    door = door_of(daemon)
+    door.require_free()  # before Ray and the launcher are started for nothing
     await daemon.start()
-    async with serving(daemon, listen(settings.socket, daemon.mode)):
+    async with serving(daemon, door) as server:
         _listen_to_signals(daemon)
         if lifeline_fd is not None:
             _follow_lifeline(daemon, lifeline_fd)
         _announce(ready_fd, settings.socket, daemon)
-        await daemon.ended.wait()
+        await _end(daemon, server)
         log.info("closing")
         statelock.note(lock, "closing")
         notify_systemd("STOPPING=1")
-        settings.socket.unlink(missing_ok=True)
+        door.close()
     await daemon.close()
+
+
+async def _end(daemon: Daemon, server: web.Server[Any]) -> None:
+    """Returns when the daemon is to close. One that ends because nobody needs it any more lets those who still ask
+    have their answers: their jobs have ended, and what became of them is the next thing that they want to know."""
+    while True:
+        await daemon.ended.wait()
+        deadline = time.monotonic() + VISITOR_SECONDS
+        while daemon.ends_by_itself and server.connections and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        if not (daemon.ends_by_itself and daemon.is_busy()):
+            return
+        daemon.ended.clear()  # somebody has submitted meanwhile
 
 
 def _log_target(paths: StatePaths, mode: Mode) -> dict[str, Any]:
@@ -139,7 +160,7 @@ def notify_systemd(state: str) -> None:
 def _listen_to_signals(daemon: Daemon) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.ended.set)
+        loop.add_signal_handler(number, daemon.end)
 
 
 def _follow_lifeline(daemon: Daemon, descriptor: int) -> None:

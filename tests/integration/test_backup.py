@@ -20,7 +20,7 @@ from gpujobs.cli.main import cli
 from gpujobs.config import Settings, resolve
 from gpujobs.daemon.daemon import Daemon, Mode, cancelled_by
 from gpujobs.daemon.main import prepare_state
-from gpujobs.daemon.server import listen, serving
+from gpujobs.daemon.server import door_of, serving
 from gpujobs.paths import StatePaths
 from gpujobs.store.opening import open_store
 from gpujobs.store.store import Store
@@ -56,7 +56,7 @@ def while_served(settings: Settings, work: Callable[[Daemon], Any], jobs: int) -
     async def serve() -> Any:
         daemon = Daemon(settings)
         daemon.store.submit(A, "key", [new_job(f"j{n}") for n in range(jobs)])
-        async with serving(daemon, listen(settings.socket, Mode.PERSONAL)):
+        async with serving(daemon, door_of(daemon)):
             done = await asyncio.to_thread(work, daemon)
         daemon.store.close()
         settings.socket.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from gpujobs.config import Settings, resolve
 from gpujobs.daemon.daemon import Daemon, Mode
 from gpujobs.daemon.handlers import data
 from gpujobs.daemon.main import prepare_state
-from gpujobs.daemon.server import listen, serving
+from gpujobs.daemon.server import door_of, serving
 from gpujobs.model import Caller, Reason, State
 from gpujobs.paths import StatePaths
 from tests.acceptance.harness import short_directory, write_job
@@ -49,7 +49,7 @@ def while_served(settings: Settings, work: Callable[[Client, Daemon], Any]) -> A
     async def serve() -> Any:
         daemon = Daemon(settings)
         daemon.lacking.look(daemon.board.jobs.values())
-        async with serving(daemon, listen(settings.socket, Mode.PERSONAL)):
+        async with serving(daemon, door_of(daemon)):
 
             def ask() -> Any:
                 client = connect([settings.socket])
