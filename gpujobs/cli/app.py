@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from gpujobs.client import Client, connect
+from gpujobs.errors import DaemonUnreachableError
 
 COMMANDS = {
     "run": "Submit job files, follow them and print where the results are.",
@@ -120,7 +121,13 @@ def flags() -> dict[str, Any]:
 def client() -> Client:
     from gpujobs.config import sockets
 
-    found = connect(sockets(flags()))
+    places = sockets(flags())
+    try:
+        found = connect(places)
+    except DaemonUnreachableError as error:
+        from gpujobs.cli.unreachable import connect_when_up
+
+        found = connect_when_up(flags(), places, error)
     click.get_current_context().call_on_close(found.close)
     return found
 

@@ -28,6 +28,7 @@ from gpujobs.daemon.lookout import Lookout
 from gpujobs.daemon.membership import Membership
 from gpujobs.daemon.memory import Measurements
 from gpujobs.daemon.nodes import Nodes
+from gpujobs.daemon.requests import Requests
 from gpujobs.daemon.specs import Specs
 from gpujobs.daemon.strangers import Strangers
 from gpujobs.daemon.uploads import Uploads
@@ -119,6 +120,7 @@ class Daemon:
         )
         site = mode is Mode.SITE
         self.turns = Turns()
+        self.requests = Requests()
         self.uploads = Uploads(self.store, self.paths, self.site.quotas if site else None)
         self.lacking = Lacking(self.store, self.board, self.uploads)
         self.specs = Specs(

@@ -75,6 +75,10 @@ class SubmissionBody(_Body):
     options: OptionsBody = OptionsBody()
 
 
+class WithdrawBody(_Body):
+    request_key: str = Field(min_length=1, max_length=200)
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What the client must describe, or upload, before it asks again."""

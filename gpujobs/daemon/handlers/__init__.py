@@ -23,6 +23,7 @@ from gpujobs.daemon.handlers import (
 ROUTES = [
     ("GET", "/v1/info", info.handle),
     ("POST", "/v1/jobs", submit.handle),
+    ("POST", "/v1/requests/withdraw", submit.withdraw),
     ("POST", "/v1/check", submit.check),
     ("PUT", "/v1/data/{sha256}", data.handle),
     ("GET", "/v1/jobs", jobs.list_jobs),

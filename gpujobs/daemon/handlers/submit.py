@@ -16,6 +16,7 @@ from gpujobs.daemon.submissions import (
     Needs,
     Prepared,
     SubmissionBody,
+    WithdrawBody,
     new_jobs,
     prepare,
     require_request_key,
@@ -42,6 +43,11 @@ async def handle(request: web.Request) -> web.Response:
     daemon, caller = daemon_of(request), caller_of(request)
     body = await body_of(request, SubmissionBody)
     key = require_request_key(body)
+    async with daemon.requests.work(caller.uid, key):
+        return await _submit(daemon, caller, body, key)
+
+
+async def _submit(daemon: Daemon, caller: Caller, body: SubmissionBody, key: str) -> web.Response:
     if earlier := daemon.store.of_request(caller.uid, key):
         return _created(daemon, caller, earlier)
     await daemon.membership.learn([caller.user])
@@ -53,6 +59,18 @@ async def handle(request: web.Request) -> web.Response:
     if len(jobs) <= MAX_FORECAST:
         await daemon.forecast.fresh()
     return _created(daemon, caller, jobs)
+
+
+async def withdraw(request: web.Request) -> web.Response:
+    """`POST /v1/requests/withdraw`: what a submission has become whose user did not wait for the answer. If it was
+    nothing, it stays so."""
+    daemon, caller = daemon_of(request), caller_of(request)
+    key = (await body_of(request, WithdrawBody)).request_key
+    await daemon.requests.settled(caller.uid, key)
+    jobs = daemon.store.of_request(caller.uid, key)
+    if not jobs:
+        daemon.requests.withdraw(caller.uid, key)
+    return web.json_response({"jobs": [daemon.board.json(job, caller) for job in jobs]})
 
 
 def _new_jobs(daemon: Daemon, caller: Caller, body: SubmissionBody, prepared: list[Prepared]) -> list[NewJob]:
