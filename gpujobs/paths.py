@@ -136,6 +136,11 @@ class StatePaths:
         return self.root / "ray"
 
     @property
+    def ray_temp(self) -> Path:
+        """Names the directory that the head has made for Ray elsewhere, where this one does not suit it."""
+        return self.run / "ray-temp"
+
+    @property
     def spool(self) -> Path:
         return self.root / "spool"
 

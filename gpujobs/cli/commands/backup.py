@@ -15,7 +15,7 @@ from gpujobs.client.api import Stream
 from gpujobs.errors import MachineError, ProtocolError, UsageError
 
 
-@app.command("backup", "gpujobs backup /backup/gpujobs-$(date +%F)")
+@app.command("backup", "gpujobs backup /backup/2026-11-26")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @app.json_option
 def command(directory: Path, as_json: bool) -> None:

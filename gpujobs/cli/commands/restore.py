@@ -13,7 +13,7 @@ from gpujobs.cli import app
 from gpujobs.errors import UsageError
 
 
-@app.command("restore", "gpujobs restore /backup/gpujobs-2026-11-26")
+@app.command("restore", "gpujobs restore /backup/2026-11-26")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what is newer than the copy, and change nothing.")
