@@ -21,6 +21,9 @@ TEMP, TEMP_PREFIX = Path("/tmp"), "gpujobs-ray-"
 
 SHARED_MEMORY = Path("/dev/shm")
 
+OBJECT_STORE_BYTES = 128 << 20
+"""Results pass through it in chunks; nothing stays."""
+
 SESSION_SOCKET_LENGTH = 62
 """`/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store`, which Ray appends."""
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from gpujobs.cluster.collecting import write_chunks
 from gpujobs.cluster.environment import (
+    OBJECT_STORE_BYTES,
     make_temp_parent,
     make_token,
     object_store_directory,
@@ -35,9 +36,6 @@ from gpujobs.model import DeviceKind, NodeStatus
 from gpujobs.node.devices import devices_of
 from gpujobs.node.probe import read_once
 from gpujobs.paths import StatePaths
-
-OBJECT_STORE_BYTES = 128 << 20
-"""Results pass through it in chunks; nothing stays."""
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from gpujobs.backends import JAX, missing
+from gpujobs.cluster.environment import OBJECT_STORE_BYTES, SHARED_MEMORY, object_store_directory
 from gpujobs.daemon.checks import has_gpu
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.keys import daemon_of
@@ -30,6 +31,7 @@ async def handle(request: web.Request) -> web.Response:
         _disk(daemon),
         *_store(daemon),
         _sqlite(),
+        _shared_memory(daemon),
         await _jax(daemon),
         *await _nodes(daemon),
     ]
@@ -92,6 +94,16 @@ def _sqlite() -> dict[str, Any]:
         return _check("sqlite", True, version)
     message = "its bug of checkpoints beside commits cannot show here, as one connection makes both"
     return _check("sqlite", True, f"{version}; {message}; let nothing else write to the store")
+
+
+def _shared_memory(daemon: Daemon) -> dict[str, Any]:
+    if object_store_directory(OBJECT_STORE_BYTES, daemon.paths.ray) is None:
+        return _check("shared memory", True, f"{SHARED_MEMORY} has room for Ray's object store")
+    message = (
+        f"{SHARED_MEMORY} is missing, closed or full; results pass through a directory on a disk instead. In a "
+        "container, --shm-size makes it larger"
+    )
+    return _check("shared memory", None, message)
 
 
 async def _jax(daemon: Daemon) -> dict[str, Any]:
