@@ -20,6 +20,9 @@ after something has changed (the driver takes a moment to free what a trainer ha
 
 LOOK_AGAIN_FIRST_SECONDS = 0.1
 
+CLOCK_SECONDS = 30.0
+"""Until it is looked again whether an instant has come: a clock that is set is noticed so soon."""
+
 log = logging.getLogger(__name__)
 
 
@@ -105,7 +108,8 @@ class Dispatcher:
     def _next_wake(self, decision: Decision, nodes: Sequence[Node]) -> float | None:
         """Seconds until the decision should be made again though nothing was heard."""
         at = decision.next_change_at
-        seconds = [] if at is None else [max(0.0, (at - utc_now()).total_seconds())]
+        # Of the clock on the wall, which may be set; the timer is of another one, which is not.
+        seconds = [] if at is None else [min(CLOCK_SECONDS, max(0.0, (at - utc_now()).total_seconds()))]
         if self._board.queue.has_ready and _asks_nvml(nodes):
             seconds.append(self._next_look())
         return min(seconds, default=None)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from gpujobs.daemon.inotify import Watch
 from gpujobs.errors import GpujobsError, MachineError, UsageError
+from gpujobs.failpoints import reach
 
 BACKLOG = 1024
 
@@ -112,6 +113,7 @@ class Door:
                 _require_safe(path.parent, os.fstat(directory), 0o022 if self._is_open_to_all else 0o002)
                 _require_free(path)
                 path.unlink(missing_ok=True)
+                reach("door.bind")
                 # Through the open directory, since a socket's path may have 107 bytes only.
                 listener.bind(f"/proc/self/fd/{directory}/{path.name}")
                 listener.listen(BACKLOG)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gpujobs.errors import MachineError, StoreError, UsageError
+from gpujobs.failpoints import reach
 from gpujobs.model import utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.store import opening
@@ -206,7 +207,9 @@ def restore(paths: StatePaths, backup: Backup, newer: Newer) -> Path | None:
         incoming.chmod(0o600)
         with incoming.open("rb") as file:
             os.fsync(file.fileno())
+        reach("restore.aside")
         old = _move_aside(paths, aside(paths, backup))
+        reach("restore.rename")
         incoming.replace(paths.database)
         fsync_directory(paths.root)
     except OSError as error:

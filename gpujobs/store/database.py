@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from gpujobs.errors import StoreError
+from gpujobs.failpoints import reach
 
 FSYNC_FAILED = ("SQLITE_IOERR_FSYNC", "SQLITE_IOERR_DIR_FSYNC")
 
@@ -104,6 +105,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     try:
         connection.execute("BEGIN IMMEDIATE")
         yield connection
+        reach("store.commit")
         connection.execute("COMMIT")
     except BaseException as error:
         if connection.in_transaction:  # a full disk makes SQLite roll back by itself

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gpujobs.errors import StoreError
+from gpujobs.failpoints import reach
 
 BLOCK = 100
 
@@ -112,6 +113,7 @@ def _overwrite(path: Path, content: bytes, *, is_durable: bool) -> None:
     is_new = not path.exists()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
+        reach("store.numbers.write")
         os.pwrite(descriptor, content, 0)
         if is_durable or is_new:
             os.fsync(descriptor)

@@ -19,6 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from gpujobs.failpoints import reach
 from gpujobs.trainer.backends.states import states_of
 from gpujobs.trainer.failures import NanLossError
 
@@ -82,6 +83,7 @@ def inherit(directory: Path, origins: Sequence[Path]) -> None:
             shutil.copyfile(origin / name, temporary)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
+            reach("checkpoint.inherit")
             temporary.replace(directory / name)
     _fsync_directory(directory)
 
@@ -103,10 +105,13 @@ def save(directory: Path, model: keras.Model, position: Position) -> None:
     _remove_other(temporary)
     try:
         with temporary.open("wb") as file:
+            reach("checkpoint.write")
             np.savez(file, state=np.array(state), **arrays)
             file.flush()
             os.fsync(file.fileno())
+        reach("checkpoint.older")
         _keep_older(directory)
+        reach("checkpoint.rename")
         temporary.replace(directory / FILE)
     except OSError:
         temporary.unlink(missing_ok=True)  # what it takes of a full disk others need

@@ -16,6 +16,7 @@ from gpujobs import __version__
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.errors import MachineError, NotPermittedError
+from gpujobs.failpoints import reach
 from gpujobs.model import iso, utc_now
 from gpujobs.store.backups import FORMAT
 
@@ -53,6 +54,7 @@ def _copy(daemon: Daemon) -> BinaryIO:
     path = Path(name)
     try:
         os.close(descriptor)
+        reach("backup.copy")
         daemon.store.copy_to(path)
         return path.open("rb")
     except OSError as error:

@@ -16,6 +16,7 @@ from gpujobs.daemon.daemon import Daemon, Mode
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.daemon.uploads import PARTIAL
 from gpujobs.errors import MachineError, ProtocolError
+from gpujobs.failpoints import reach
 from gpujobs.model import Caller
 from gpujobs.store.numbers import fsync_directory
 
@@ -35,6 +36,7 @@ async def handle(request: web.Request) -> web.Response:
             target = daemon.paths.data(caller.uid, sha256)
             _make_user_directory(target.parent)
             await _receive(request, target, sha256, daemon, caller)
+            reach("data.commit")
             daemon.store.uploads.add(caller.uid, sha256, size)
             daemon.data_arrived(caller.uid, sha256)
     except OSError as error:
@@ -62,6 +64,7 @@ async def _receive(request: web.Request, target: Path, sha256: str, daemon: Daem
             if daemon.mode is Mode.SITE:
                 os.fchown(file.fileno(), caller.uid, caller.gid)
             os.fchmod(file.fileno(), 0o400)
+        reach("data.rename")
         partial.rename(target)
         # Its name too is on disk before the store says that it is here.
         await asyncio.to_thread(fsync_directory, target.parent)

@@ -23,6 +23,7 @@ from gpujobs.daemon.submissions import (
     resolve,
 )
 from gpujobs.errors import JobFileError, MachineError, Problem, UsageError
+from gpujobs.failpoints import reach
 from gpujobs.model import Caller, Job, utc_now
 from gpujobs.store.records import NewJob
 
@@ -54,7 +55,9 @@ async def _submit(daemon: Daemon, caller: Caller, body: SubmissionBody, key: str
     prepared = await _prepare(daemon, caller, body)
     if isinstance(prepared, Needs):
         return web.json_response(prepared.to_wire())
+    reach("submit.commit")
     jobs = daemon.store.submit(caller, key, _new_jobs(daemon, caller, body, prepared))
+    reach("submit.answer")
     daemon.submitted(jobs)
     if len(jobs) <= MAX_FORECAST:
         await daemon.forecast.fresh()
