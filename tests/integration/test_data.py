@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gpujobs import failpoints
 from gpujobs.cli.commands.submit import submit
 from gpujobs.client import Client, connect
 from gpujobs.config import Settings, resolve
@@ -20,6 +21,7 @@ from gpujobs.daemon.daemon import Daemon, Mode
 from gpujobs.daemon.handlers import data
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.server import door_of, serving
+from gpujobs.errors import MachineError
 from gpujobs.model import Caller, Reason, State
 from gpujobs.paths import StatePaths
 from tests.acceptance.harness import short_directory, write_job
@@ -185,3 +187,19 @@ def test_the_name_of_what_was_uploaded_is_on_disk_before_it_is_acknowledged(
     monkeypatch.setattr(data, "fsync_directory", lambda path: (synced.append(path.name), whole(path))[1])
     while_served(settings, lambda client, _: queue(client, root, "first"))
     assert synced == ["data", str(ME.uid)]
+
+
+def test_an_upload_that_cannot_be_kept_is_refused_and_leaves_nothing(settings: Settings, root: Path) -> None:
+    def work(client: Client, daemon: Daemon) -> list[int]:
+        for fault in ("data.rename=error:ENOSPC", "data.commit=error:EIO", "store.commit=full*1"):
+            failpoints.arm(fault)
+            with pytest.raises(MachineError, match=r"cannot be (stored|written)"):
+                queue(client, root, "refused")
+            failpoints.arm("")
+        return queue(client, root, "kept")
+
+    try:
+        assert while_served(settings, work) == [1]
+    finally:
+        failpoints.arm("")
+    assert [path.name for path in stored(settings).parent.iterdir()] == [stored(settings).name]

@@ -243,3 +243,19 @@ def test_a_job_that_is_to_begin_anew_does(launcher: Launched) -> None:
     again = launcher.start({**cut, "attempt": 2, "begins_anew": True})
     assert ended(again)["state"] == "COMPLETED"
     assert "Resuming after" not in again.log.read_text()
+
+
+@pytest.mark.parametrize("point", ["write", "older", "rename"])
+def test_wherever_a_write_ends_the_last_good_one_is_found(tmp_path: Path, point: str) -> None:
+    from gpujobs import failpoints
+    from gpujobs.trainer import checkpoint
+
+    model = saved(tmp_path, 1.0, 2.0)
+    failpoints.arm(f"checkpoint.{point}=error:EIO")
+    try:
+        with pytest.raises(OSError, match="Input/output error"):
+            checkpoint.save(tmp_path, model, checkpoint.Position())
+    finally:
+        failpoints.arm("")
+    assert restored(tmp_path) == (2.0, [])
+    assert not list(tmp_path.glob("*.tmp"))
