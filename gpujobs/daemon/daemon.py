@@ -156,7 +156,7 @@ class Daemon:
         for notice in self.notices:
             log.warning("%s", notice)
         self.uploads.remove_partial()
-        self.lacking.look(self.board.jobs.values())
+        self.lacking.look()
         await self.membership.learn(job.user for job in self.board.jobs.values())
         await self.link.start()
         self.attempts.cancel_blocked()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 
 from gpujobs.daemon.board import Board
 from gpujobs.daemon.uploads import Uploads
@@ -19,9 +18,11 @@ class Lacking:
         self._board = board
         self._uploads = uploads
 
-    def look(self, jobs: Iterable[Job]) -> None:
-        """Holds those that wait for nothing that could come by itself."""
-        for job in list(jobs):
+    def look(self) -> None:
+        """Holds the jobs that wait and whose data is gone. What many share is looked at once."""
+        if all(self._uploads.is_here(*one) for one in self._store.uploads.awaited()):
+            return
+        for job in list(self._board.jobs.values()):
             if job.state is State.PENDING:
                 self.may_start(job.id)
 

@@ -24,6 +24,8 @@ BLOCK = 100
 MARK_BYTES = 256
 """In one sector of a disk, so that it is replaced whole or not at all."""
 
+NUMBERED = re.compile(r"(\d{1,15})(\..*)?")
+
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -61,12 +63,13 @@ def newest(places: Iterable[Path]) -> Mark | None:
 
 
 def highest_name(directory: Path) -> int:
-    """The highest number that the name of an entry begins with; 0 where there is none."""
+    """The highest number that an entry has as its name, or before a dot as what was set aside; 0 where there is
+    none."""
     try:
         names = os.listdir(directory)  # noqa: PTH208 - a hundred thousand names need no paths
     except FileNotFoundError:
         return 0
-    return max((int(found[0]) for name in names if (found := re.match(r"\d{1,18}", name))), default=0)
+    return max((int(found[1]) for name in names if (found := NUMBERED.fullmatch(name))), default=0)
 
 
 def highest_attempt(job: Path) -> int:

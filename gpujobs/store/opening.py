@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpujobs.errors import StoreError
 from gpujobs.model import State
 from gpujobs.paths import StatePaths
 from gpujobs.store import numbers
@@ -48,7 +49,10 @@ def open_store(paths: StatePaths) -> tuple[Store, list[str]]:
     notices = notices_of(known, store.identity, found, paths)
     store.go_on_above(max(known, found.highest))
     store.numbers = Numbers(places(paths), store.identity, max(known, found.highest))
-    store.numbers.close()  # from here on the mark is this store's
+    try:
+        store.numbers.close()  # from here on the mark is this store's
+    except StoreError as error:  # the daemon is of use without it: only nothing can be queued
+        notices.append(error.message)
     store.attempts_found = {
         job.id: numbers.highest_attempt(paths.job(job.id).root) for job in store.unfinished()
     }

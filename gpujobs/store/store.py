@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,8 @@ class Store(Reader):
     def close(self) -> None:
         self._connection.close()
         if self.numbers is not None:
-            self.numbers.close()
+            with suppress(StoreError):  # on a disk that is full: numbers then go on above the block
+                self.numbers.close()
 
     @property
     def identity(self) -> str:

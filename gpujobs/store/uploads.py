@@ -50,6 +50,14 @@ class Uploads:
         row = self._connection.execute(query, (uid, sha256)).fetchone()
         return None if row is None else int(row[0])
 
+    def awaited(self) -> list[tuple[int, str, int]]:
+        """(uid, hash, bytes) of what PENDING jobs need, each once."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT j.uid, d.sha256, d.bytes FROM jobs j JOIN job_data d ON d.job = j.id"
+            " WHERE j.state = 'PENDING' AND d.in_place IS NULL"
+        )
+        return [(row["uid"], row["sha256"], row["bytes"]) for row in rows]
+
     def is_suspect(self, uid: int, sha256: str) -> bool:
         """Whether a job that uses it has ended with an error of its data since it was found to be whole."""
         query = (

@@ -50,7 +50,7 @@ def while_served(settings: Settings, work: Callable[[Client, Daemon], Any]) -> A
 
     async def serve() -> Any:
         daemon = Daemon(settings)
-        daemon.lacking.look(daemon.board.jobs.values())
+        daemon.lacking.look()
         async with serving(daemon, door_of(daemon)):
 
             def ask() -> Any:

@@ -216,3 +216,29 @@ def one_identity(directory: Path) -> str:
         (identity,) = connection.execute("SELECT id FROM identity").fetchone()
     connection.close()
     return str(identity)
+
+
+def test_a_disk_that_is_full_keeps_the_daemon_from_queueing_and_not_from_starting(
+    paths: StatePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = open_store(paths)
+    submit(store, "a")
+    store.close()
+
+    def full(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(numbers.os, "pwrite", full)
+        again, (said,) = open_store(paths)
+        assert "No space left on device" in said and again.job(1).id == 1
+        with pytest.raises(StoreError):
+            submit(again, "b")
+    assert submit(again, "b") == [2]
+    again.close()
+
+
+def test_names_that_only_begin_like_a_number_are_no_jobs(paths: StatePaths) -> None:
+    for name in ("2024-old", "20261126T1200", "7.other", ".staging-9-1", "3"):
+        (paths.results / name).mkdir()
+    assert numbers.highest_name(paths.results) == 7
