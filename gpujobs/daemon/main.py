@@ -76,7 +76,7 @@ async def _run(settings: Settings, lock: int, ready_fd: int | None, lifeline_fd:
     await daemon.close()
 
 
-async def _end(daemon: Daemon, server: web.Server[Any]) -> None:
+async def _end(daemon: Daemon, server: web.Server) -> None:
     """Returns when the daemon is to close. One that ends because nobody needs it any more lets those who still ask
     have their answers: their jobs have ended, and what became of them is the next thing that they want to know."""
     while True:

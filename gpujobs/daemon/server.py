@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 from aiohttp import web
 
@@ -51,7 +50,7 @@ def make_application(daemon: Daemon) -> web.Application:
 
 
 @asynccontextmanager
-async def serving(daemon: Daemon, door: Door) -> AsyncIterator[web.Server[Any]]:
+async def serving(daemon: Daemon, door: Door) -> AsyncIterator[web.Server]:
     """Answers on the socket meanwhile, and where it listens again when its name was removed."""
     runner = web.AppRunner(
         make_application(daemon),

@@ -19,7 +19,9 @@ from gpujobs.errors import UsageError
 @click.option("--dry-run", is_flag=True, help="Say what is newer than the copy, and change nothing.")
 def command(directory: Path, yes: bool, dry_run: bool) -> None:
     """Where no daemon runs. DIR is what `gpujobs backup` has made. Says what is newer than the copy, and asks; the
-    store that is there is kept. Results and checkpoints stay as they are, and no number is given twice."""
+    store that is there is kept. Results and checkpoints stay as they are, and no number is given twice.
+
+    For root it is the site's store, unless --state-dir names another."""
     from gpujobs.config import resolve
     from gpujobs.paths import StatePaths
     from gpujobs.store import backups

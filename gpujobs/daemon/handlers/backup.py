@@ -7,8 +7,9 @@ import hashlib
 import json
 import os
 import tempfile
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from aiohttp import web
 
@@ -48,7 +49,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def _copy(daemon: Daemon) -> BinaryIO:
+def _copy(daemon: Daemon) -> BufferedReader:
     """Open, and without a name, so that nothing is left of it whatever happens."""
     descriptor, name = tempfile.mkstemp(prefix="backup-", suffix=".db", dir=daemon.paths.run)
     path = Path(name)
