@@ -49,6 +49,10 @@ class Request:
 
     key: str
     at: float
+    ticks: int
+    """When the process began that has made it (the pid is in the name of the file): as long as that lives the request
+    is its own, and the same command beside it means more."""
+
     is_told: bool = False
     data: tuple[tuple[str, int, int], ...] = ()
 
@@ -68,8 +72,9 @@ def deliver(
     """The jobs that these files have become. `command` is what the user has typed: the same one takes up what was
     interrupted. `say` is told what is not as usual. Raises Interrupted."""
     path = _place(client.socket, submission, command)
-    earlier = _read(path)
-    request = earlier or Request(os.urandom(16).hex(), time.time())
+    earlier = _take_up(path)
+    now = Request(os.urandom(16).hex(), time.time(), _ticks(os.getpid()))
+    request = replace(earlier, ticks=now.ticks) if earlier else now
     _keep(path, request)
     try:
         jobs = _send(client, submission, {**body, "request_key": request.key}, say)
@@ -135,7 +140,33 @@ def _withdraw(
 def _place(socket: Path, submission: Submission, command: Sequence[str]) -> Path:
     texts = [(file["path"], file["text"]) for file in submission.files]
     same = json.dumps([str(socket), str(Path.cwd()), list(command), texts])
-    return personal_state() / "requests" / f"{hashlib.sha256(same.encode()).hexdigest()[:32]}.json"
+    name = f"{hashlib.sha256(same.encode()).hexdigest()[:32]}.{os.getpid()}.json"
+    return personal_state() / "requests" / name
+
+
+def _take_up(own: Path) -> Request | None:
+    """A request that the same command has left behind. Of several that look at once, one gets it."""
+    for path in own.parent.glob(f"{own.name.partition('.')[0]}.*.json"):
+        request = _read(path)
+        if request is None or (path != own and _ticks(_pid_of(path)) == request.ticks):
+            continue
+        with contextlib.suppress(OSError):
+            path.rename(own)
+            return request
+    return None
+
+
+def _pid_of(path: Path) -> int:
+    text = path.name.split(".")[1]
+    return int(text) if text.isdecimal() else 0
+
+
+def _ticks(pid: int) -> int:
+    """When a process began, in clock ticks since the machine's start; -1 where there is none."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return -1
 
 
 def _read(path: Path) -> Request | None:
@@ -153,7 +184,7 @@ def _keep(path: Path, request: Request) -> None:
     """A home directory that cannot be written must not keep anybody from submitting."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(asdict(request)))
         temporary.replace(path)
         _tidy(path.parent)

@@ -4,7 +4,9 @@ and the client are real; Ray is not started."""
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,26 @@ def test_ctrl_c_says_what_was_queued_and_the_same_command_queues_nothing_more(
         "these were queued by the same command, which was interrupted; nothing was queued again"
     ]
     assert third == ([2], []) and in_all == 2, "it was answered: the next one means more"
+
+
+def test_the_same_command_beside_one_that_is_on_its_way_queues_its_own(
+    settings: Settings, root: Path, home: Path
+) -> None:
+    """A loop in a shell starts ten at once, and means ten. What a process leaves that has ended is taken up once."""
+
+    def work(client: Client, _: Daemon) -> Any:
+        cut(client, root, Cut)
+        (left,) = home.iterdir()
+        with subprocess.Popen(["sleep", "1000"]) as other:
+            theirs = left.with_name(f"{left.name.split('.')[0]}.{other.pid}.json")
+            record = json.loads(left.read_text())
+            left.unlink()
+            theirs.write_text(json.dumps({**record, "ticks": delivery._ticks(other.pid)}))
+            beside = queue(client, root)
+            other.kill()
+        return beside, queue(client, root)[0], queue(client, root)[0]
+
+    assert while_served(settings, work) == (([2], []), [1], [3])
 
 
 def test_a_minute_later_or_with_other_words_or_data_it_is_another_submission(
