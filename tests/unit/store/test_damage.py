@@ -62,6 +62,22 @@ def test_a_word_that_no_job_can_have_is_said_too(tmp_path: Path) -> None:
     again.close()
 
 
+@pytest.mark.parametrize("change", ["at = '2026m11-26'", "to_state = 'PANDING'", "reason = x'ff'"])
+def test_a_row_of_a_history_that_is_damaged_is_said(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "s.db"
+    store = Store(path)
+    (job,) = store.submit(A, "k", [new_job()])
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TRIGGER events_are_append_only_update")
+        connection.execute(f"UPDATE events SET {change}")
+    connection.close()
+    again = Store(path)
+    with pytest.raises(StoreError, match="the store is damaged, though SQLite reads it"):
+        again.events(job.id)
+    again.close()
+
+
 def test_after_an_fsync_that_failed_nothing_more_is_written(tmp_path: Path) -> None:
     """Trying again would be told that all is well, by a kernel that has dropped the pages."""
     store = Store(tmp_path / "s.db")
