@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from gpujobs.client import Client, connect
+from gpujobs.errors import DaemonUnreachableError
 
 COMMANDS = {
     "run": "Submit job files, follow them and print where the results are.",
@@ -40,6 +41,8 @@ COMMANDS = {
     "plot": "Draw learning curves, as a picture or in the terminal; several jobs are compared.",
     "simulate": "Replay a trace of submissions through the scheduling policy.",
     "doctor": "Check the installation.",
+    "backup": "Copy the store of the running daemon to a directory.",
+    "restore": "Put such a copy back, where no daemon runs.",
     "schema": "Print the JSON Schema of a job file.",
 }
 META = "gpujobs.flags"
@@ -120,7 +123,13 @@ def flags() -> dict[str, Any]:
 def client() -> Client:
     from gpujobs.config import sockets
 
-    found = connect(sockets(flags()))
+    places = sockets(flags())
+    try:
+        found = connect(places)
+    except DaemonUnreachableError as error:
+        from gpujobs.cli.unreachable import connect_when_up
+
+        found = connect_when_up(flags(), places, error)
     click.get_current_context().call_on_close(found.close)
     return found
 
