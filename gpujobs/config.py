@@ -133,6 +133,11 @@ def _exists(path: Path) -> bool:
         return True
 
 
+def personal_state(environ: Mapping[str, str] = os.environ) -> Path:
+    """The user's own directory for what programs keep between two runs."""
+    return _xdg(environ, "XDG_STATE_HOME", ".local/state")
+
+
 def _given(flags: Mapping[str, Any] | None, environ: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key in ("state_dir", "socket", "config"):

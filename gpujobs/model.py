@@ -307,6 +307,8 @@ class Job:
     """So many jobs of its group may run at once."""
     finish: bool = False
     """Its training is to end after the epoch under way, as if that had been the last."""
+    begins_anew: bool = False
+    """Its next attempt leaves the checkpoints that are there."""
     group: str | None = None
     """The name of the sweep that this job is a member of."""
     group_id: int | None = None

@@ -92,6 +92,15 @@ class StatePaths:
         return self.root / "gpujobs.db"
 
     @property
+    def numbers(self) -> Path:
+        """Which numbers of jobs were given: a mark beside the store, which is no part of its copies."""
+        return self.root / "numbers.json"
+
+    @property
+    def numbers_copy(self) -> Path:
+        return self.results / ".numbers.json"
+
+    @property
     def lock(self) -> Path:
         """Held with flock by the one daemon of this state directory."""
         return self.root / "daemon.lock"
@@ -130,6 +139,11 @@ class StatePaths:
     def ray(self) -> Path:
         """Mode 0700, because Ray makes its session directories inside it 0777."""
         return self.root / "ray"
+
+    @property
+    def ray_temp(self) -> Path:
+        """Names the directory that the head has made for Ray elsewhere, where this one does not suit it."""
+        return self.run / "ray-temp"
 
     @property
     def spool(self) -> Path:

@@ -44,6 +44,8 @@ COMMANDS = {
     "plot": "Draw learning curves, as a picture or in the terminal; several jobs are compared.",
     "simulate": "Replay a trace of submissions through the scheduling policy.",
     "doctor": "Check the installation.",
+    "backup": "Copy the store of the running daemon to a directory.",
+    "restore": "Put such a copy back, where no daemon runs.",
     "schema": "Print the JSON Schema of a job file.",
 }
 META = "gpujobs.flags"
@@ -124,7 +126,13 @@ def flags() -> dict[str, Any]:
 def client() -> Client:
     from gpujobs.config import sockets
 
-    found = connect(sockets(flags()), advice=_advice())
+    places = sockets(flags())
+    try:
+        found = connect(places, advice=_advice())
+    except DaemonUnreachableError as error:
+        from gpujobs.cli.unreachable import connect_when_up
+
+        found = connect_when_up(flags(), places, error)
     click.get_current_context().call_on_close(found.close)
     _say_whose(found)
     return found
@@ -135,8 +143,10 @@ def reading_client() -> Client:
     try:
         return client()
     except DaemonUnreachableError:
+        from gpujobs.cli.unreachable import locked
+
         settings = _own_files()
-        if settings is None:
+        if settings is None or locked(flags()):
             raise
     from gpujobs.daemon.files import answering
 

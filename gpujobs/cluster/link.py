@@ -15,6 +15,7 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from gpujobs.backends import TENSORFLOW
@@ -29,6 +30,9 @@ from gpujobs.model import NodeStatus
 from gpujobs.paths import StatePaths
 
 log = logging.getLogger(__name__)
+
+START_SECONDS = 120.0
+"""Ray takes two to ten on a machine that is not overloaded."""
 
 Callback = Callable[[Mapping[str, Any]], None]
 
@@ -47,6 +51,8 @@ class ClusterLink:
         self._is_up = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._head: asyncio.subprocess.Process | None = None
+        self._failure = ""
+        """Why the head did not start, as it has said itself."""
         self.launchers = Launchers(paths)
 
     async def start(self) -> None:
@@ -111,6 +117,8 @@ class ClusterLink:
                 start_new_session=True,
             )
         reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 26)
+        self._failure = ""
+        slow = asyncio.get_running_loop().call_later(START_SECONDS, self._give_up, process)
         try:
             await write_line(writer, asdict(self._settings))
             async for message in read_lines(reader):
@@ -118,16 +126,30 @@ class ClusterLink:
         except (ConnectionError, json.JSONDecodeError) as error:
             log.warning("the head's connection: %s", error)
         finally:
+            slow.cancel()
             self._writer = None
             self._is_up.clear()
             writer.close()
             self._fail_pending()
         status = await process.wait()
         end_session(process.pid)
-        return f"exit status {status}; {self._paths.run / 'head.log'} says more"
+        why = self._failure or last_words(self._paths.run / "head.log") or f"exit status {status}"
+        return f"{why} ({self._paths.run / 'head.log'} says more)"
+
+    def _give_up(self, process: asyncio.subprocess.Process) -> None:
+        """A Ray that hangs is ended, and the next one is tried."""
+        if not self._is_up.is_set():
+            words = last_words(self._paths.run / "head.log")
+            self._failure = f"Ray has not started within {START_SECONDS:.0f} s" + (
+                f": {words}" if words else ""
+            )
+            end_session(process.pid)
 
     def _take(self, message: Mapping[str, Any], writer: asyncio.StreamWriter) -> None:
         event = message.get("event")
+        if event == "failed":
+            self._failure = str(message["message"])
+            return
         if event == "node":
             self._writer = writer
             self._is_up.set()
@@ -147,3 +169,14 @@ class ClusterLink:
         for future in self._pending.values():
             if not future.done():
                 future.set_exception(MachineError("the cluster ended before it answered"))
+
+
+def last_words(path: Path) -> str:
+    """The last line of a log that says something."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip()[:500] for line in reversed(lines) if line.strip()), "")

@@ -22,11 +22,13 @@ from gpujobs.daemon.drains import Drains
 from gpujobs.daemon.forecast import Forecast
 from gpujobs.daemon.foreign import ForeignCharge
 from gpujobs.daemon.gate import Turns
+from gpujobs.daemon.lacking import Lacking
 from gpujobs.daemon.ledger import Ledger
 from gpujobs.daemon.lookout import Lookout
 from gpujobs.daemon.membership import Membership
 from gpujobs.daemon.memory import Measurements
 from gpujobs.daemon.nodes import Nodes
+from gpujobs.daemon.requests import Requests
 from gpujobs.daemon.specs import Specs
 from gpujobs.daemon.strangers import Strangers
 from gpujobs.daemon.uploads import Uploads
@@ -39,6 +41,7 @@ from gpujobs.paths import StatePaths
 from gpujobs.policy import Snapshot, occupancies
 from gpujobs.policy.memory import outgrown
 from gpujobs.policy.rules import ForeignPolicy
+from gpujobs.store.opening import open_store
 from gpujobs.store.store import Store
 from gpujobs.store.usage import Use
 
@@ -74,7 +77,7 @@ class Daemon:
         self.node_name = socket.gethostname()
         self.site = siteconfig.read(settings.config)
         self.gatekeeper = Gatekeeper(mode is Mode.SITE, self.site.access)
-        self.store = Store(self.paths.database)
+        self.store, self.notices = open_store(self.paths)
         self.board = Board(self.store.unfinished())
         self.link = ClusterLink(
             self.paths,
@@ -117,7 +120,9 @@ class Daemon:
         )
         site = mode is Mode.SITE
         self.turns = Turns()
+        self.requests = Requests()
         self.uploads = Uploads(self.store, self.paths, self.site.quotas if site else None)
+        self.lacking = Lacking(self.store, self.board, self.uploads)
         self.specs = Specs(
             self.store, self.paths, self.site, changes_identity=site, require_gpu=settings.require_gpu
         )
@@ -134,15 +139,24 @@ class Daemon:
             on_end=self._attempt_ended,
         )
         self.dispatcher = Dispatcher(
-            self.store, self.board, self.nodes, self.view, launch=self._launch, stop=self._stop_attempt
+            self.store,
+            self.board,
+            self.nodes,
+            self.view,
+            launch=self._launch,
+            stop=self._stop_attempt,
+            may_start=self.lacking.may_start,
         )
         self.ended = asyncio.Event()
         """Set when the daemon is to close."""
-        self._stop_when_idle = False
+        self._stop_when_idle = self._was_told_to_end = False
         self._work: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
+        for notice in self.notices:
+            log.warning("%s", notice)
         self.uploads.remove_partial()
+        self.lacking.look()
         await self.membership.learn(job.user for job in self.board.jobs.values())
         await self.link.start()
         self.attempts.cancel_blocked()
@@ -174,7 +188,7 @@ class Daemon:
 
     def _changed(self) -> None:
         self.dispatcher.wake()
-        if self._stop_when_idle and not self._is_busy():
+        if self._stop_when_idle and not self.is_busy():
             self.ended.set()
 
     def _launch(self, job: Job) -> None:
@@ -255,6 +269,10 @@ class Daemon:
 
     # What people ask for
 
+    def data_arrived(self, uid: int, sha256: str) -> None:
+        self.lacking.arrived(uid, sha256)
+        self.dispatcher.wake()
+
     def submitted(self, jobs: list[Job]) -> None:
         for job in jobs:
             if not job.state.is_final and job.id not in self.board.jobs:
@@ -299,7 +317,17 @@ class Daemon:
         self._changed()
         return [job.id for job in running]
 
-    def _is_busy(self) -> bool:
+    def end(self) -> None:
+        """At once, as a signal asks for."""
+        self._was_told_to_end = True
+        self.ended.set()
+
+    @property
+    def ends_by_itself(self) -> bool:
+        """It ends because nobody needs it any more, not since somebody wants it to."""
+        return self.mode is Mode.EMBEDDED and not self._was_told_to_end and not self.dispatcher.draining
+
+    def is_busy(self) -> bool:
         """Whether a stop that waits must wait on."""
         states = {job.state for job in self.board.jobs.values() if not job.held}
         if self.dispatcher.draining:

@@ -31,6 +31,8 @@ class Changes:
     """They end at the epoch of their checkpoint, as if it had been the last."""
     no_after: bool = False
     """They wait for nothing."""
+    fresh: bool = False
+    """They begin anew, without a checkpoint."""
     limit_seconds: float | None = None
 
 
@@ -72,7 +74,7 @@ async def requeue(
                 roots[job.root] = copies[job.id].id
         daemon.submitted([copies[job.id] for job in ended[start : start + BATCH]])
         await asyncio.sleep(0)
-    requeued = [copies.get(job.id) or await _send_back(daemon, caller, job) for job in jobs]
+    requeued = [copies.get(job.id) or await _send_back(daemon, caller, job, changes.fresh) for job in jobs]
     notes = {copies[job.id].id: "; ".join(_notes(job, awaited[job.id], changes)) for job in ended}
     return Requeued(requeued, {job: note for job, note in notes.items() if note})
 
@@ -85,6 +87,10 @@ async def _check(daemon: Daemon, caller: Caller, ended: Sequence[Job], changes: 
         check_waiting(waiting, len(ended), caller.user, groups, daemon.rules)
     if changes.limit_seconds is not None:
         check_limit(changes.limit_seconds, caller, groups, daemon.rules)
+    if changes.finish and changes.fresh:
+        raise UsageError(
+            "finish ends at the epoch of the checkpoint, and fresh leaves the checkpoint; give one of them"
+        )
     for job in ended:
         if changes.finish and (
             job.state is State.COMPLETED or "training" not in daemon.store.spec(job.id).resolved
@@ -146,7 +152,10 @@ def _submit(daemon: Daemon, caller: Caller, job: Job, new: NewJob) -> Job:
     return copy
 
 
-async def _send_back(daemon: Daemon, caller: Caller, job: Job) -> Job:
+async def _send_back(daemon: Daemon, caller: Caller, job: Job, fresh: bool) -> Job:
+    if fresh:
+        job = daemon.store.begin_anew(job.id, caller.user)
+        daemon.board.put(job)
     if job.state is State.PENDING:
         return job
     job = daemon.store.note_requeue(job.id, caller.user)
@@ -158,10 +167,11 @@ async def _send_back(daemon: Daemon, caller: Caller, job: Job) -> Job:
 def _copy(
     daemon: Daemon, caller: Caller, job: Job, changes: Changes, awaited: _Awaited, roots: Mapping[int, int]
 ) -> NewJob:
-    """`roots`: the copies that were made so far. It goes on from the checkpoint of one that did not complete."""
+    """`roots`: the copies that were made so far. It goes on from the checkpoint of one that did
+    not complete, unless it is to begin anew."""
     spec, data = daemon.store.spec(job.id), daemon.store.data(job.id)
     for one in data:
-        if one.in_place is None and not daemon.store.uploads.has(job.uid, one.sha256):
+        if one.in_place is None and not daemon.uploads.is_here(job.uid, one.sha256):
             raise UsageError(
                 f"job {job.id}: its data file {one.path} is no longer kept; submit the job again"
             )
@@ -194,7 +204,7 @@ def _copy(
         estimate_bytes=job.estimate_bytes,
         family=job.family,
         preemptible=job.preemptible,
-        continues=None if job.state is State.COMPLETED else job.id,
+        continues=None if changes.fresh or job.state is State.COMPLETED else job.id,
         origin=job.root,
         at_most=job.at_most,
         finish=changes.finish,

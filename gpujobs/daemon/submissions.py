@@ -80,6 +80,10 @@ class SubmissionBody(_Body):
     options: OptionsBody = OptionsBody()
 
 
+class WithdrawBody(_Body):
+    request_key: str = Field(min_length=1, max_length=200)
+
+
 @dataclass(frozen=True, slots=True)
 class Dependencies:
     """What jobs wait for, by number. `groups`: by which group a job was named."""

@@ -86,6 +86,7 @@ def job_of(row: sqlite3.Row, waits_for: WaitsFor) -> Job:
         origin=row["origin"],
         at_most=row["at_most"],
         finish=bool(row["finish"]),
+        begins_anew=bool(row["begins_anew"]),
         group=row["sweep"],
         group_id=row["group_id"],
         sweep_values=_json(row["sweep_values"]),

@@ -117,6 +117,7 @@ class Fit:
         self.pace = Pace()
         self.has_validated = False
         self.save_seconds = 0.0
+        self.is_unsaved = False
 
     def run(self) -> list[dict[str, float]]:
         """The history: a row for each epoch. Raises Stopped, after a checkpoint, and NanLossError."""
@@ -155,11 +156,13 @@ class Fit:
         return True
 
     def resume(self) -> bool:
-        """Takes up the last checkpoint, where there is one. True where nothing is left to do."""
-        if not checkpoint.exists(self.directory):
+        """Takes up the last checkpoint, where there is one. True where nothing is left to do. Raises DamagedError
+        where that is of another model; it is found no more when a new model is fitted."""
+        saved = checkpoint.load(self.directory, self.model, self.warn)
+        if saved is None:
             return False
         self.steps.train([self.batch(self.order(0), 0)] * self._executed())  # creates all variables
-        self.position = checkpoint.restore(self.directory, self.model)
+        self.position = checkpoint.put_back(saved, self.model)
         done = len(self.position.rows)
         within = f", batch {self.position.batch} of the next" if self.position.batch else ""
         print(f"Resuming after epoch {done} of {self.epochs}{within}.", flush=True)
@@ -218,14 +221,28 @@ class Fit:
         pause = max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self.save_seconds)
         if not self.stop.is_set and now - self.saved <= pause:
             return
-        checkpoint.save(self.directory, self.model, self.position)
-        if self.position.rows and self.results.is_dir():
-            outputs.history(self.results / "history.csv", self.position.rows)
+        self.save()
         if self.stop.is_set:
             self.leave_model()
         self.saved = time.monotonic()
         self.save_seconds = self.saved - now
         self.stop.check()
+
+    def save(self) -> None:
+        """What cannot be written is said, once until it can be again: a full disk must not end the training."""
+        try:
+            checkpoint.save(self.directory, self.model, self.position)
+            if self.position.rows and self.results.is_dir():
+                outputs.history(self.results / "history.csv", self.position.rows)
+        except OSError as error:
+            if not self.is_unsaved:
+                self.warn(
+                    f"the checkpoint could not be written: {error.strerror or error}; the training goes on, and the "
+                    "last good checkpoint is kept"
+                )
+            self.is_unsaved = True
+        else:
+            self.is_unsaved = False
 
     def leave_model(self) -> None:
         """The model of the checkpoint, for whoever wants it although the job did not complete."""
@@ -236,8 +253,16 @@ class Fit:
         if self.position.best is not None:
             self.model.set_weights(self.position.best)
         unfinished = self.results / ".model.keras"  # a SIGKILL may come in the middle
-        self.model.save(unfinished)
-        unfinished.rename(self.results / "model.keras")
+        try:
+            self.model.save(unfinished)
+            unfinished.rename(self.results / "model.keras")
+        except OSError as error:
+            self.warn(f"the model could not be written: {error.strerror or error}")
+
+    def warn(self, text: str) -> None:
+        """For the log, and for the history of the job."""
+        print(f"gpujobs: {text}", flush=True)
+        self.messages.send(warning=text)
 
     def validate(self) -> dict[str, float]:
         """The loss and the metrics of the validation part, `val_` before their names."""

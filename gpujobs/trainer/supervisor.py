@@ -93,6 +93,7 @@ class Supervision:
         self.time_limit_seconds = self.spec.time_limit_seconds
         self.wishes: dict[str, Any] = {}
         self.began = time.monotonic()
+        self.warnings_left = messages.MAX_WARNINGS
         self.log_left = self.spec.log_limit_bytes
         self.cgroup: cgroup.Cgroup | None = None
         self.timers: dict[str, tuple[float, Callable[[], None]]] = {}
@@ -345,6 +346,9 @@ class Supervision:
                 "note", PROGRESS_NOTE_SECONDS, lambda: self._note("progress", progress=self.progress)
             )
             self._throttled("file", PROGRESS_FILE_SECONDS, self._write_progress)
+        elif (warning := messages.warning_of(message)) is not None and self.warnings_left > 0:
+            self.warnings_left -= 1
+            self._note("warning", message=warning)
 
     def _write_progress(self) -> None:
         self._attempt_write(lambda: process.write_json(self.paths.progress, self.progress))

@@ -28,8 +28,11 @@ def command(as_json: bool) -> None:
         client = app.client()
         info, answers = client.get("/v1/info"), client.get("/v1/doctor")["checks"]
     except GpujobsError as error:
+        from gpujobs.cli.unreachable import locked
+
         checks += [_check(*found) for found in _places()]
-        checks.append(_check("daemon", None, error.message))
+        # One that runs and does not answer is a fault; that none runs is not.
+        checks.append(_check("daemon", False if locked(app.flags()) else None, error.message))
     else:
         checks += answers
         if info["mode"] == "site" and os.getuid() != 0:

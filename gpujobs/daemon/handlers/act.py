@@ -49,6 +49,8 @@ class RequeueBody(IdsBody):
     hold: bool = False
     finish: bool = False
     no_after: bool = False
+    fresh: bool = False
+    """To begin anew, without a checkpoint."""
     limit_seconds: float | None = Field(default=None, ge=1, le=MAX_TIME_LIMIT_SECONDS)
 
 
@@ -190,7 +192,7 @@ async def _set_held(daemon: Daemon, caller: Caller, jobs: Sequence[Job], held: b
 
 
 async def _requeue(daemon: Daemon, caller: Caller, jobs: Sequence[Job], body: RequeueBody) -> Outcome:
-    changes = Changes(body.hold, body.finish, body.no_after, body.limit_seconds)
+    changes = Changes(body.hold, body.finish, body.no_after, body.fresh, body.limit_seconds)
     requeued = await requeue(daemon, caller, jobs, changes)
     copied = zip(requeued.jobs, jobs, strict=True)
     notes = {copy.id: f"is job {job.id} once more" for copy, job in copied if copy.id != job.id}

@@ -65,7 +65,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
         (Choice(since=PAST, name="l*"), [1, 2]),
         (Choice(), []),
     ],
-    ids=repr,
 )
 def test_what_a_choice_means_for_a_change(store: Store, choice: Choice, ids: list[int]) -> None:
     assert sorted(choose(store, A, choice, own=True).ids) == ids
