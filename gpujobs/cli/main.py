@@ -10,7 +10,7 @@ import click
 
 from gpujobs import __version__
 from gpujobs.cli.app import META, LazyGroup, shared_options
-from gpujobs.errors import GpujobsError, JobFileError
+from gpujobs.errors import ConfigError, GpujobsError, JobFileError
 
 INTERRUPTED = 130
 
@@ -40,7 +40,7 @@ class Gpujobs(LazyGroup):
 
 
 def report(error: GpujobsError) -> None:
-    if isinstance(error, JobFileError):
+    if isinstance(error, JobFileError | ConfigError):
         for problem in error.problems:
             click.echo(str(problem), err=True)
     else:

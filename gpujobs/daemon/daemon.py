@@ -22,6 +22,7 @@ from gpujobs.daemon.drains import Drains
 from gpujobs.daemon.forecast import Forecast
 from gpujobs.daemon.foreign import ForeignCharge
 from gpujobs.daemon.gate import Turns
+from gpujobs.daemon.journal import Journal
 from gpujobs.daemon.ledger import Ledger
 from gpujobs.daemon.lookout import Lookout
 from gpujobs.daemon.membership import Membership
@@ -39,6 +40,7 @@ from gpujobs.paths import StatePaths
 from gpujobs.policy import Snapshot, occupancies
 from gpujobs.policy.memory import outgrown
 from gpujobs.policy.rules import ForeignPolicy
+from gpujobs.siteconfig import SiteConfig
 from gpujobs.store.store import Store
 from gpujobs.store.usage import Use
 
@@ -75,14 +77,15 @@ class Daemon:
         self.site = siteconfig.read(settings.config)
         self.gatekeeper = Gatekeeper(mode is Mode.SITE, self.site.access)
         self.store = Store(self.paths.database)
-        self.board = Board(self.store.unfinished())
+        self.journal = Journal(self.store.history, self._device_name)
+        self.board = Board(self.store.unfinished(), self.journal.wake)
         self.link = ClusterLink(
             self.paths,
             ClusterSettings(self.node_name, str(settings.state_dir), settings.cpu_slots),
             on_node=self._on_node,
             on_attempt=self._on_attempt,
         )
-        self.drains = Drains(self.store.devices)
+        self.drains = Drains(self.store.devices, self.journal.wake)
         self.rules = self.site.rules()
         self.measurements = Measurements(self.board, self.store.usage, self.rules.packing.settle_seconds)
         self.estimates: dict[str, int] = {}
@@ -106,6 +109,7 @@ class Daemon:
             self._stop_attempt,
             names_people=self.rules.names_people,
             are_welcome=self.rules.foreign is ForeignPolicy.IGNORE,
+            on_note=self.journal.wake,
         )
         self.nodes = Nodes(self.link, self.node_name, self._on_reading)
         charges = self.rules.foreign is ForeignPolicy.CHARGE
@@ -138,8 +142,23 @@ class Daemon:
         )
         self.ended = asyncio.Event()
         """Set when the daemon is to close."""
+        self.file_values: dict[str, Any] = {}
+        """Of the configuration that was read: the keys of its top, to tell what has changed."""
         self._stop_when_idle = False
         self._work: set[asyncio.Task[Any]] = set()
+
+    def configure(self, site: SiteConfig) -> None:
+        """Takes over rules that may change while it runs (`daemon/reload.py`)."""
+        self.site, self.rules = site, site.rules()
+        is_site = self.mode is Mode.SITE
+        self.gatekeeper = Gatekeeper(is_site, site.access)
+        self.view.rules = self.rules
+        self.measurements.settle_seconds = self.rules.packing.settle_seconds
+        self.strangers.names_people = self.rules.names_people
+        self.uploads.quotas = site.quotas if is_site else None
+        self.specs.site = site
+        self.attempts.configure(self.gatekeeper, site.quotas)
+        self.dispatcher.wake()
 
     async def start(self) -> None:
         self.uploads.remove_partial()
@@ -157,6 +176,7 @@ class Daemon:
         for task in list(self._work):
             task.cancel()
         await self.link.close()
+        self.journal.write()
         self.store.close()
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -219,6 +239,8 @@ class Daemon:
 
     def _on_attempt(self, event: Mapping[str, Any]) -> None:
         self.attempts.on_event(event)
+        if event["what"] == "warning":  # noted, and changes no job
+            self.journal.wake()
 
     def _on_node(self, event: Mapping[str, Any]) -> None:
         status = NodeStatus(event["status"])
@@ -251,6 +273,12 @@ class Daemon:
             return known
         reading = await asyncio.to_thread(read_once)
         return list(reading.devices)
+
+    def _device_name(self, uuid: str) -> str:
+        """With the number by which people know it, where it is known."""
+        devices = (device for node in self.nodes.known for device in node.devices)
+        found = next((device for device in devices if device.uuid == uuid), None)
+        return uuid if found is None else f"{found.kind} {found.index} ({uuid})"
 
     # What people ask for
 
