@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from gpujobs.cli import completion
 from gpujobs.client import Client, connect
 
 COMMANDS = {
@@ -78,12 +79,15 @@ def _remember(ctx: click.Context, parameter: click.Parameter, value: Any) -> Non
 
 def shared_options() -> list[click.Parameter]:
     common: dict[str, Any] = {"expose_value": False, "callback": _remember}
-    return [
+    options = [
         click.Option(["--socket"], metavar="PATH", help="The daemon's socket.", **common),
         click.Option(["--state-dir"], metavar="DIR", help="Where the daemon keeps its state.", **common),
         click.Option(["--config"], metavar="FILE", help="The configuration, gpujobs.toml.", **common),
         click.Option(["-v", "--verbose"], is_flag=True, help="Show tracebacks of errors.", **common),
     ]
+    for option in options:
+        completion.teach(option)
+    return list(options)
 
 
 class Command(click.Command):
@@ -92,6 +96,8 @@ class Command(click.Command):
     def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params = [*self.params, *shared_options()]
+        for parameter in self.params:
+            completion.teach(parameter)
         self.epilog = f"\b\nExample:\n  {example}"
 
 
@@ -144,6 +150,11 @@ class JobNumber(click.IntRange):
                 ctx,
             )
         return super().convert(value, param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[completion.CompletionItem]:
+        return completion.jobs(ctx, incomplete, groups=isinstance(self, Reference))
 
 
 class Reference(JobNumber):
