@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from gpujobs.cli import completion
 from gpujobs.client import Client, connect
@@ -38,6 +39,7 @@ COMMANDS = {
     "predict": "Apply a trained model to new data.",
     "plot": "Draw learning curves, as a picture or in the terminal; several jobs are compared.",
     "simulate": "Replay a trace of submissions through the scheduling policy.",
+    "prune": "Remove what ended jobs have left: results, checkpoints, logs, data.",
     "doctor": "Check the installation.",
     "schema": "Print the JSON Schema of a job file.",
 }
@@ -153,7 +155,7 @@ class JobNumber(click.IntRange):
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[completion.CompletionItem]:
+    ) -> list[CompletionItem]:
         return completion.jobs(ctx, incomplete, groups=isinstance(self, Reference))
 
 

@@ -28,6 +28,7 @@ from gpujobs.daemon.lookout import Lookout
 from gpujobs.daemon.membership import Membership
 from gpujobs.daemon.memory import Measurements
 from gpujobs.daemon.nodes import Nodes
+from gpujobs.daemon.retention import Retention
 from gpujobs.daemon.specs import Specs
 from gpujobs.daemon.strangers import Strangers
 from gpujobs.daemon.uploads import Uploads
@@ -122,6 +123,7 @@ class Daemon:
         site = mode is Mode.SITE
         self.turns = Turns()
         self.uploads = Uploads(self.store, self.paths, self.site.quotas if site else None)
+        self.retention = Retention(self.store, self.paths, lambda: self.site.retention, self.journal.wake)
         self.specs = Specs(
             self.store, self.paths, self.site, changes_identity=site, require_gpu=settings.require_gpu
         )
@@ -165,6 +167,7 @@ class Daemon:
         await self.membership.learn(job.user for job in self.board.jobs.values())
         await self.link.start()
         self.attempts.cancel_blocked()
+        self._spawn(self.retention.run())
         self._spawn(self.dispatcher.run())
         self.dispatcher.wake()
 

@@ -76,6 +76,8 @@ def job_of(row: sqlite3.Row, after: tuple[int, ...] = (), after_any: tuple[int, 
         sweep_values=_json(row["sweep_values"]),
         progress=_json(row["progress"]),
         results=row["results"],
+        results_removed_at=from_iso(row["results_removed_at"]),
+        results_removed_by=row["results_removed_by"],
         share=Share(row["share"]),
         current=current,
     )

@@ -21,6 +21,7 @@ from gpujobs.store.batch import Batch
 from gpujobs.store.database import connect, transaction
 from gpujobs.store.devices import Devices
 from gpujobs.store.history import History
+from gpujobs.store.pruning import Pruning
 from gpujobs.store.reader import Reader
 from gpujobs.store.records import NewJob
 from gpujobs.store.reservations import Reservations
@@ -45,6 +46,7 @@ class Store(Reader):
         self.uploads = Uploads(self._connection)
         self.usage = UsageTable(self._connection)
         self.history = History(self._connection)
+        self.pruning = Pruning(self._connection)
 
     def close(self) -> None:
         self._connection.close()

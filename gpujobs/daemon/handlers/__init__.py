@@ -10,6 +10,7 @@ from gpujobs.daemon.handlers import (
     info,
     jobs,
     log,
+    prune,
     queue,
     ranking,
     reservations,
@@ -40,6 +41,7 @@ ROUTES = [
     ("GET", "/v1/results", results.catalogue),
     ("GET", "/v1/ranking", ranking.handle),
     ("GET", "/v1/results/{id:[0-9]{1,18}}/{file:.+}", results.file),
+    ("POST", "/v1/prune", prune.handle),
     ("POST", "/v1/stop", stop.handle),
     ("GET", "/v1/doctor", doctor.handle),
 ]
