@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.metadata
 import json
 import os
 import re
@@ -113,6 +114,10 @@ def test_environment_names_versions_device_and_data(results: Path) -> None:
 
     digest = hashlib.sha256((ROOT / "jobs/data/tutorial.npz").read_bytes()).hexdigest()
     assert digest in text and '"tensorflow"' in text and '"seed"' in text
+    found = json.loads(text)
+    assert found["gpujobs"] == importlib.metadata.version("gpujobs") and found["host"] == os.uname().nodename
+    assert found["kernel"] == f"Linux {os.uname().release}" and found["cpu"]
+    assert (found["nvidia_driver"] is None) == (not Path("/proc/driver/nvidia/version").exists())
 
 
 def test_the_log_names_tensorflow_and_the_devices(results: Path) -> None:

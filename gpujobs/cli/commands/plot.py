@@ -13,6 +13,7 @@ from gpujobs.errors import UsageError
 
 if TYPE_CHECKING:
     from gpujobs.cli.curves import JobHistory, Panel
+    from gpujobs.client import Client
 
 
 @app.command("plot", "gpujobs plot 7 8 --metric loss --output curves.png")
@@ -40,6 +41,14 @@ def command(ids: tuple[int | str, ...], path: Path | None, metrics: tuple[str, .
         click.echo(f"{output.printable(path)}: {_of(histories)}")
     else:
         click.echo("\n".join(_drawing(histories, curves.panels(histories))))
+
+
+def draw(client: Client, ids: Sequence[int]) -> None:
+    """The curves of these jobs, here."""
+    from gpujobs.cli import curves
+
+    histories = curves.chosen(curves.read_histories(client, list(ids)), ())
+    click.echo("\n".join(_drawing(histories, curves.panels(histories))))
 
 
 def _of(histories: Sequence[JobHistory]) -> str:
