@@ -131,3 +131,9 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
     plain = config.resolve(mode="site", environ={"HOME": str(tmp_path), "GPUJOBS_CONFIG": "/dev/null"})
     for name in ("state_dir", "socket", "require_gpu", "max_retries"):
         assert getattr(settings, name) == getattr(plain, name)
+
+
+def test_every_rule_of_retention_is_documented() -> None:
+    page = (ROOT / "docs/admin.md").read_text(encoding="utf-8").partition("## Retention")[2]
+    for key in siteconfig.Retention.model_fields:
+        assert f"`{key}`" in page, key
