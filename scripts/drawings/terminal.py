@@ -21,7 +21,7 @@ TARGET = ROOT / "docs/images/terminal.svg"
 WIDTH = 96
 COMMAND = [sys.executable, "-P", "-m", "gpujobs"]
 SHOWN = (("status",), ("gpus",), ("plot", "1", "--metric", "loss"))
-TRAINED_SECONDS = 180.0
+TRAINED_SECONDS = 400.0
 
 
 def main(target: Path) -> None:
@@ -58,7 +58,7 @@ def _train(environment: dict[str, str]) -> None:
     while _run(tutorial, environment).returncode != 0:  # until the daemon serves
         _require(time.monotonic() < deadline, "no daemon")
         time.sleep(0.2)
-    _run(["submit", "jobs/optimizer-sweep.yaml", "--set", "training.epochs=400"], environment)
+    _run(["submit", "jobs/optimizer-sweep.yaml", "--set", "training.epochs=40"], environment)
     _run(["submit", "jobs/forecast-load.yaml", "--hold"], environment)
     _run(["wait", "1"], environment)
     while "completed" not in _run(["status"], environment).stdout:
@@ -86,7 +86,7 @@ def _shown(words: tuple[str, ...], environment: dict[str, str]) -> str:
 
 
 def _draw(text: str, target: Path) -> None:
-    with open(os.devnull, "w") as nowhere:
+    with Path(os.devnull).open("w") as nowhere:
         console = Console(
             record=True, width=WIDTH, file=nowhere, force_terminal=True, color_system="truecolor"
         )
