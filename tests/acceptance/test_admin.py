@@ -1,9 +1,12 @@
-"""The admin's day with a site daemon: its journal, a reload, completion, retention."""
+"""The admin's day with a site daemon that has the rights which the unit leaves it, and no others: users' jobs, its
+journal, a reload, completion, retention."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -12,15 +15,26 @@ from pathlib import Path
 import pytest
 
 from .conftest import running
-from .harness import COMMAND, RunningDaemon, eventually, write_job
-from .people import Person, cli_as, request_as, submit_as
+from .harness import COMMAND, ENDLESS, ROOT, RunningDaemon, eventually, write_job
+from .people import Person, cli_as, request_as, status_of, submit_as
 
 CONFIG = "[limits]\nmax_running = 4\n"
 
 
+def rights_of_the_service() -> list[str]:
+    """A program that keeps no more of root's rights than the unit does, and becomes another."""
+    unit = (ROOT / "scripts/gpujobs.service").read_text()
+    kept = re.findall(r"^CapabilityBoundingSet=(.*)$", unit, re.MULTILINE)
+    names = [name.removeprefix("CAP_").lower() for line in kept for name in line.split()]
+    assert "setuid" in names
+    return ["setpriv", "--no-new-privs", f"--bounding-set=-all,{','.join(f'+{name}' for name in names)}"]
+
+
 @pytest.fixture(scope="module")
 def daemon(as_root: None) -> Iterator[RunningDaemon]:
-    with running(site=True, config=CONFIG) as daemon:
+    if shutil.which("setpriv") is None:
+        pytest.skip("no setpriv here")
+    with running(site=True, config=CONFIG, within=rights_of_the_service()) as daemon:
         daemon.root.chmod(0o711)
         yield daemon
 
@@ -46,6 +60,20 @@ def log_has(daemon: RunningDaemon, *texts: str) -> None:
         eventually(
             lambda text=text: text in daemon.log.read_text(), 10, lambda: daemon.log.read_text()[-3000:]
         )
+
+
+def test_it_has_only_the_rights_of_the_unit_and_trainers_have_none(
+    daemon: RunningDaemon, alice: Person
+) -> None:
+    job = submit_as(alice, daemon, "long", epochs=ENDLESS)
+    pid = daemon.until_epoch(job, 1)["pid"]
+    own, theirs = status_of(daemon.pid), status_of(pid)
+    assert own["CapEff"] == own["CapBnd"] and int(own["CapEff"], 16).bit_count() == 9
+    assert int(theirs["CapEff"], 16) == int(theirs["CapPrm"], 16) == 0 and theirs["Uid"].split()[0] == str(
+        alice.uid
+    )
+    daemon.cli("cancel", job, code=0)
+    daemon.until(job, "CANCELLED")
 
 
 def test_the_journal_tells_who_did_what(daemon: RunningDaemon, done: int, hers: int, alice: Person) -> None:
