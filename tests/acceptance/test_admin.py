@@ -68,7 +68,7 @@ def test_it_has_only_the_rights_of_the_unit_and_trainers_have_none(
     job = submit_as(alice, daemon, "long", epochs=ENDLESS)
     pid = daemon.until_epoch(job, 1)["pid"]
     own, theirs = status_of(daemon.pid), status_of(pid)
-    assert own["CapEff"] == own["CapBnd"] and int(own["CapEff"], 16).bit_count() == 9
+    assert own["CapEff"] == own["CapBnd"] and int(own["CapEff"], 16).bit_count() <= 9
     assert int(theirs["CapEff"], 16) == int(theirs["CapPrm"], 16) == 0 and theirs["Uid"].split()[0] == str(
         alice.uid
     )
