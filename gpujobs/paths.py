@@ -38,6 +38,11 @@ class AttemptPaths:
         return self.root / "stop.json"
 
     @property
+    def wishes(self) -> Path:
+        """What else is asked of a running attempt: to finish, and its time limit. Told as a stop is."""
+        return self.root / "wishes.json"
+
+    @property
     def progress(self) -> Path:
         return self.root / "progress.json"
 

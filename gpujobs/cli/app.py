@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -30,6 +30,8 @@ COMMANDS = {
     "logs": "Print the log of a job.",
     "wait": "Wait until jobs have ended.",
     "cancel": "Cancel jobs, or all jobs of a group.",
+    "finish": "End trainings after their epoch, as if it had been the last.",
+    "limit": "Change the time limit of jobs.",
     "hold": "Keep waiting jobs from starting.",
     "release": "Let held jobs start.",
     "requeue": "Queue ended jobs once more; running ones go back to the queue.",
@@ -131,13 +133,6 @@ def client() -> Client:
     return found
 
 
-def numbers(client: Client, references: Sequence[int | str]) -> list[int]:
-    """The ids of jobs and of the jobs of groups, each once."""
-    if all(isinstance(one, int) for one in references):
-        return list(dict.fromkeys(int(one) for one in references))
-    return [job["id"] for job in client.get("/v1/jobs", ids=references)["jobs"]]
-
-
 class JobNumber(click.IntRange):
     """The id of one job."""
 
@@ -145,9 +140,9 @@ class JobNumber(click.IntRange):
         super().__init__(min=1)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, str) and re.fullmatch("g[0-9]+", value):
+        if isinstance(value, str) and re.fullmatch("g[0-9]+|[0-9]+-[0-9]+", value):
             self.fail(
-                f"{value} is a group of jobs; expected the number of one; `gpujobs status {value}` lists them.",
+                f"{value} names several jobs; expected the number of one; `gpujobs status {value}` lists them.",
                 param,
                 ctx,
             )
@@ -160,7 +155,7 @@ class JobNumber(click.IntRange):
 
 
 class Reference(JobNumber):
-    """A job by its id (7), or a group by its id (g7) or its name: int or str."""
+    """A job by its id (7), several by a range (60-65), or a group by its id (g7) or its name: int or str."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if re.fullmatch("[0-9]+", str(value)):
@@ -171,5 +166,4 @@ class Reference(JobNumber):
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
-ids_argument = click.argument("ids", nargs=-1, required=True, type=Reference(), metavar="ID|GROUP...")
 id_argument = click.argument("id", type=JobNumber(), metavar="ID")

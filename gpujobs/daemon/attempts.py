@@ -105,6 +105,17 @@ class Attempts:
             self._board.stopping.discard(job.id)
             log.warning("job %d: the stop was not acknowledged: %s", job.id, error)
 
+    async def adjust(self, job: Job) -> None:
+        """Tells the supervisor of a running job whether its training is to finish, and what its time limit is. One
+        that does not hear it is told with its next attempt."""
+        if job.current is None or not job.state.holds_device:
+            return
+        wishes = {"finish": job.finish, "time_limit_seconds": job.time_limit_seconds}
+        try:
+            await self._link.call(job.current.node, "adjust", job=job.id, attempt=job.attempt, wishes=wishes)
+        except GpujobsError as error:
+            log.warning("job %d: its supervisor was not told: %s", job.id, error)
+
     # Following
 
     def on_event(self, event: Mapping[str, Any]) -> None:
@@ -171,10 +182,9 @@ class Attempts:
             except GpujobsError as error:
                 step = Finish(State.FAILED, Reason.RESULTS_FAILED, str(error))
         self._board.put(self._store.finish(job.id, step, results))
+        self.cancel_blocked()
         if step.state is State.COMPLETED:
             await self._forget(job)
-        else:
-            self.cancel_blocked()
 
     async def _collect(self, job: Job) -> Path:
         """Moves the results into the central store: whole, or not at all."""
@@ -207,10 +217,11 @@ class Attempts:
             log.warning("job %d: its directory is left behind: %s", job.id, error)
 
     def cancel_blocked(self) -> None:
-        """Ends the jobs that wait for one that has failed, and those that wait for these."""
-        while blocked := {job: (after, state) for job, after, state in self._store.blocked_for_good()}:
-            for job, (after, state) in blocked.items():
-                step = Finish(State.CANCELLED, Reason.DEPENDENCY_FAILED, f"job {after} ended {state}")
+        """Ends the jobs that wait for one that has failed, or for the failure of one that has completed, and
+        those that wait for these."""
+        while blocked := self._store.blocked_for_good():
+            for job, why in blocked.items():
+                step = Finish(State.CANCELLED, Reason.DEPENDENCY_FAILED, why)
                 self._board.put(self._store.cancel_pending(job, DAEMON, step))
 
     # Finding them again

@@ -291,23 +291,24 @@ class Daemon:
                 self.board.put(job)
         self.dispatcher.wake()
 
-    async def cancel(self, job: Job, actor: str) -> Job:
+    async def cancel(self, job: Job, actor: str, why: str = "") -> Job:
         """Cancelling what has ended changes nothing."""
         job = self.board.jobs.get(job.id) or self.store.job(job.id)  # it may have started since it was read
         if job.state is State.PENDING:
-            (job,) = self.cancel_waiting([job], actor)
+            (job,) = self.cancel_waiting([job], actor, why)
         elif not job.state.is_final and not job.cancel_requested:
-            job = self.store.request_cancel(job.id, actor)
+            job = self.store.request_cancel(job.id, actor, cancelled_by(actor, why).message)
             self.board.put(job)
             if job.state.holds_device:
                 await self.attempts.stop(job)
         self._changed()
         return job
 
-    def cancel_waiting(self, jobs: Sequence[Job], actor: str) -> list[Job]:
+    def cancel_waiting(self, jobs: Sequence[Job], actor: str, why: str = "") -> list[Job]:
         """These PENDING jobs, all at once."""
+        step = cancelled_by(actor, why)
         with self.store.together():
-            cancelled = [self.store.cancel_pending(job.id, actor, cancelled_by(actor)) for job in jobs]
+            cancelled = [self.store.cancel_pending(job.id, actor, step) for job in jobs]
         for job in cancelled:
             self.board.put(job)
         self.attempts.cancel_blocked()
@@ -342,5 +343,6 @@ def _ledger(store: Store, half_life_seconds: float) -> Ledger:
     return Ledger(store.usage.since(begin), store.usage.foreign(), half_life_seconds)
 
 
-def cancelled_by(actor: str) -> Finish:
-    return Finish(State.CANCELLED, Reason.CANCELLED_BY_USER, f"cancelled by {actor}")
+def cancelled_by(actor: str, why: str = "") -> Finish:
+    said = f"cancelled by {actor}{f': {why}' if why else ''}"
+    return Finish(State.CANCELLED, Reason.CANCELLED_BY_USER, said)

@@ -60,6 +60,7 @@ class Specs:
             "cpu_threads": threads_per_device(devices),
             "time_limit_seconds": job.time_limit_seconds,
             "grace_seconds": GRACE_SECONDS,
+            "finish": job.finish,
             "log_limit_bytes": self.site.quotas.log,
             "is_named": not self.site.access.hide_names,
             "job_dir": str(self._paths.job(job.id).root),
@@ -88,7 +89,10 @@ class Specs:
         self, uid: int, gid: int, resolved: dict[str, Any], data: Sequence[DataReference]
     ) -> dict[str, Any]:
         """For a task that looks at a job file and its data without being a job."""
+        trained_by = resolved["model"].get("job")
+        results = None if trained_by is None else self._store.job(int(trained_by)).results
         return {
+            **({} if results is None else {"model_results": results}),
             "identity": identity(uid, gid) if self._changes_identity else None,
             "jobfile": resolved,
             "data": self.data(uid, data),

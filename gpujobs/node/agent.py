@@ -27,6 +27,7 @@ from gpujobs.node.devices import devices_of
 from gpujobs.node.launcher_client import ask
 from gpujobs.node.probe import Probe
 from gpujobs.paths import AttemptPaths, StatePaths
+from gpujobs.results.catalogue import list_files, open_file
 from gpujobs.results.collect import Limits, chunks
 from gpujobs.trainer.process import write_json
 from gpujobs.trainer.sockets import short_path
@@ -47,6 +48,9 @@ class NodeAgent:
             "probe": self.probe,
             "start": self.start,
             "stop": self.stop,
+            "adjust": self.adjust,
+            "list_results": self.list_results,
+            "read_result": self.read_result,
             "reconcile": self.reconcile,
             "read_log": self.read_log,
             "inspect": self.inspect,
@@ -101,7 +105,20 @@ class NodeAgent:
         if not paths.root.exists() or paths.exit.exists():
             return {"found": False}
         write_json(paths.stop, {"reason": reason, "message": message}, durable=True)
+        return self._signal(await self._wait_for_record(paths) or {})
+
+    async def adjust(self, job: int, attempt: int, wishes: dict[str, Any]) -> dict[str, Any]:
+        """Writes what is asked of a running attempt, as `stop` does. A supervisor of an older gpujobs would take
+        the signal for a stop, so it is not told."""
+        paths = self._paths.job(job).attempt(attempt)
+        if not paths.root.exists() or paths.exit.exists():
+            return {"found": False}
+        write_json(paths.wishes, wishes, durable=True)
         record = await self._wait_for_record(paths) or {}
+        return self._signal(record) if record.get("hears_wishes") else {"found": False}
+
+    def _signal(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Has the supervisor look at what was written for it."""
         supervisor = record.get("supervisor")
         try:
             descriptor = os.pidfd_open(supervisor["pid"]) if supervisor else -1
@@ -208,6 +225,31 @@ class NodeAgent:
         except FileNotFoundError:
             return {"text": "", "offset": offset, "size": 0}
         return {"text": base64.b64encode(text).decode(), "offset": offset + len(text), "size": size}
+
+    async def list_results(self, job: int, attempt: int) -> list[tuple[str, int]]:
+        """(name, bytes) of what a job has left that did not complete, or has written so far."""
+        paths = self._paths.job(job)
+        found = await asyncio.to_thread(list_files, str(paths.results))
+        logs = [("log.txt", paths.attempt(attempt).log)]
+        return found + [(name, log.stat().st_size) for name, log in logs if log.exists()]
+
+    async def read_result(self, job: int, attempt: int, file: str, offset: int, limit: int) -> dict[str, Any]:
+        """As `read_log`, of one of these files. Raises UsageError where there is none of that name."""
+        if file == "log.txt":
+            return await self.read_log(job, attempt, offset, limit)
+        text, size = await asyncio.to_thread(self._read_result, job, attempt, file, offset, limit)
+        return {"text": base64.b64encode(text).decode(), "offset": offset + len(text), "size": size}
+
+    def _read_result(self, job: int, attempt: int, name: str, offset: int, limit: int) -> tuple[bytes, int]:
+        paths = self._paths.job(job)
+        with open_file(str(paths.results), name, self._owner(paths.attempt(attempt))) as file:
+            size = file.seek(0, 2)
+            file.seek(offset)
+            return file.read(limit), size
+
+    def _owner(self, paths: AttemptPaths) -> int:
+        spec = attempts.read(paths.spec) or {}
+        return int((spec.get("identity") or {}).get("uid", os.geteuid()))
 
     def collect(self, job: int, attempt: int, limit_bytes: int) -> Iterator[tuple[str, bytes]]:
         """(name, chunk) of every result, and of the logs of all attempts: `log.txt` is the last one's.

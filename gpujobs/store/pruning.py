@@ -155,11 +155,14 @@ _DELETE = (
     "DELETE FROM pruned_specs",
     f"INSERT INTO pruned_specs SELECT DISTINCT spec FROM jobs WHERE id IN {_IDS}",
     f"UPDATE jobs SET continues = NULL WHERE continues IN {_IDS}",
+    # What was queued again and stays: the first of those counts as the first.
+    "UPDATE jobs SET origin = nullif(line.first, jobs.id) FROM (SELECT origin AS gone, min(id) AS first FROM jobs"
+    f" WHERE origin IN {_IDS} AND id NOT IN {_IDS} GROUP BY origin) AS line WHERE jobs.origin = line.gone",
     f"DELETE FROM jobs WHERE id IN {_IDS}",
     f"DELETE FROM events WHERE job IN {_IDS}",
     f"DELETE FROM attempts WHERE job IN {_IDS}",
     f"DELETE FROM job_data WHERE job IN {_IDS}",
-    f"DELETE FROM dependencies WHERE job IN {_IDS} OR after IN {_IDS}",
+    f"DELETE FROM dependencies WHERE job IN {_IDS} OR after IN {_IDS} OR of_group IN {_IDS}",
     # The text of a file is stored with the first of its jobs, and may be needed by others that stay.
     "DELETE FROM pruned_specs WHERE id IN (SELECT spec FROM jobs)",
     "DELETE FROM specs WHERE id IN pruned_specs AND source_of IS NOT NULL",

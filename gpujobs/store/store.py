@@ -141,12 +141,14 @@ class Store(Reader):
                 ),
             )
             progress = record.get("progress") or current.progress
+            # Who has cancelled it, and why, outlasts what the trainer says at its end.
+            message = current.message if current.cancel_requested else str(record.get("message") or "")
             self._move(
                 current,
                 State.COMPLETING,
                 now,
                 Reason(record.get("reason") or ""),
-                str(record.get("message") or ""),
+                message,
                 progress=None if progress is None else json.dumps(dict(progress)),
             )
         return self.job(job)
@@ -192,11 +194,23 @@ class Store(Reader):
             self._move(current, step.state, now, step.reason, step.message, actor=actor, ended_at=iso(now))
         return self.job(job)
 
-    def request_cancel(self, job: int, actor: str) -> Job:
-        """Remembers that a job which has started is to end; the supervisor is told after the commit."""
-        return self._note(
-            job, "cancel_requested", actor, "cancel_requested = 1, message = ?", f"cancelled by {actor}"
+    def request_cancel(self, job: int, actor: str, message: str) -> Job:
+        """Remembers that a job which has started is to end, and why; the supervisor is told after the commit."""
+        assignment = "cancel_requested = 1, message = ?"
+        return self._note(job, "cancel_requested", actor, assignment, message, message)
+
+    def request_finish(self, job: int, actor: str) -> Job:
+        """Remembers that a training is to end after its epoch; the supervisor is told after the commit."""
+        said = "the training ends after its epoch, as if that had been the last"
+        return self._note(job, "finish_requested", actor, "finish = ?", 1, said)
+
+    def set_time_limit(self, job: int, seconds: float | None, actor: str) -> Job:
+        before, after = (
+            "none" if limit is None else f"{limit:g} s"
+            for limit in (self.job(job).time_limit_seconds, seconds)
         )
+        said = f"time limit from {before} to {after}"
+        return self._note(job, "limited", actor, "time_limit_seconds = ?", seconds, said)
 
     def set_reservation(self, job: int, gpu_memory_bytes: int | None) -> Job:
         """What the job's next attempt reserves of a shared device; None gives it a whole one."""
@@ -239,7 +253,7 @@ class Store(Reader):
         return self._note(job, "requeue_requested", actor, "message = ?", f"requeued by {actor}")
 
     def _note(
-        self, job: int, kind: str, actor: str, assignment: str, value: str | int, message: str = ""
+        self, job: int, kind: str, actor: str, assignment: str, value: str | float | None, message: str = ""
     ) -> Job:
         """A change that is no change of state, with its event."""
         with transaction(self._connection):

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from gpujobs.trainer import building, checkpoint
+from gpujobs.model import StopReason
+from gpujobs.trainer import building, checkpoint, outputs
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.checkpoint import Position
 from gpujobs.trainer.data import Samples
+from gpujobs.trainer.ending import EarlyEnd
 from gpujobs.trainer.failures import NanLossError, Stopped, TrainerError
 from gpujobs.trainer.patience import Best, EarlyStopping, ReduceOnPlateau
 from gpujobs.trainer.spec import Spec
@@ -27,6 +30,9 @@ CHECKPOINT_SECONDS = 2.0
 CHECKPOINT_SHARE = 20
 """A checkpoint that takes a second to write is followed by at least 20 seconds of training."""
 PROGRESS_SECONDS = 1.0
+ORDERS_BYTES = 65536
+KEEPING_REASONS = (StopReason.CANCEL, StopReason.TIME_LIMIT)
+"""A training that ends for one of these leaves its model: it will not go on by itself."""
 
 
 class Messages:
@@ -37,6 +43,15 @@ class Messages:
 
     def send(self, **message: Any) -> None:
         os.write(self._descriptor, json.dumps(message).encode() + b"\n")
+
+    def received(self) -> list[dict[str, Any]]:
+        """What the supervisor has asked for since: the descriptor is one end of a socket pair."""
+        try:
+            with socket.socket(fileno=os.dup(self._descriptor)) as end:
+                lines = end.recv(ORDERS_BYTES, socket.MSG_DONTWAIT).splitlines()
+        except OSError:  # nothing has come, or nobody is there
+            return []
+        return [json.loads(line) for line in lines]
 
 
 class StopFlag:
@@ -83,7 +98,8 @@ class Fit:
         self, spec: Spec, model: keras.Model, sets: Sets, messages: Messages, stop: StopFlag
     ) -> None:
         self.jobfile, self.training = spec.jobfile, spec.jobfile["training"]
-        self.directory = spec.paths.checkpoint
+        self.directory, self.results = spec.paths.checkpoint, spec.paths.results
+        self.early_end = EarlyEnd(spec)
         self.model, self.sets, self.messages, self.stop = model, sets, messages, stop
         self.epochs, self.batch_size = int(self.training["epochs"]), int(self.training["batch_size"])
         self.steps = backend.steps(model)
@@ -99,9 +115,10 @@ class Fit:
         """The history: a row for each epoch. Raises Stopped, after a checkpoint, and NanLossError."""
         first = np.arange(min(self.batch_size, len(self.sets.train)))
         building.make_metrics(self.model, self.jobfile, self.sets.train.batch(first))
-        is_over = self.resume()
+        is_over = self.resume() or (self.early_end.is_asked and self.ends_early(0.0))
         self.started, self.first = time.monotonic(), self.done()
         while not is_over and len(self.position.rows) < self.epochs:
+            began = time.monotonic()
             row = self.epoch()
             is_over = self.watch(row)
             if self.best_now:
@@ -109,10 +126,22 @@ class Fit:
             self.report(row)
             print(describe(row, self.epochs), flush=True)
             if not is_over and len(self.position.rows) < self.epochs:
-                self.save_when_due()
+                is_over = self.ends_early(time.monotonic() - began)
+                if not is_over:
+                    self.save_when_due()
         if self.position.best is not None:
             self.model.set_weights(self.position.best)
         return self.position.rows
+
+    def ends_early(self, epoch_seconds: float) -> bool:
+        """Whether the training is to end here; not before it has done an epoch."""
+        self.early_end.obey(self.messages.received())
+        if not self.position.rows or not self.early_end.is_due(epoch_seconds):
+            return False
+        self.messages.send(event="finishing")
+        done, why = len(self.position.rows), self.early_end.why
+        print(f"Finished after epoch {done} of {self.epochs}: {why}.", flush=True)
+        return True
 
     def resume(self) -> bool:
         """Takes up the last checkpoint, where there is one. True where nothing is left to do."""
@@ -178,9 +207,25 @@ class Fit:
         if not self.stop.is_set and now - self.saved <= pause:
             return
         checkpoint.save(self.directory, self.model, self.position)
+        if self.position.rows and self.results.is_dir():
+            outputs.history(self.results / "history.csv", self.position.rows)
+        if self.stop.is_set:
+            self.leave_model()
         self.saved = time.monotonic()
         self.save_seconds = self.saved - now
         self.stop.check()
+
+    def leave_model(self) -> None:
+        """The model of the checkpoint, for whoever wants it although the job did not complete."""
+        self.early_end.obey(self.messages.received())
+        reason = self.early_end.stop_reason
+        if reason not in KEEPING_REASONS or not self.position.rows or not self.results.is_dir():
+            return
+        if self.position.best is not None:
+            self.model.set_weights(self.position.best)
+        unfinished = self.results / ".model.keras"  # a SIGKILL may come in the middle
+        self.model.save(unfinished)
+        unfinished.rename(self.results / "model.keras")
 
     def validate(self) -> dict[str, float]:
         """The loss and the metrics of the validation part, `val_` before their names."""

@@ -57,9 +57,11 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
     sets = sets_of(spec, prepared, model)
     stop.check()
     start = time.monotonic()
-    rows = Fit(spec, model, sets, messages, stop).run()
+    fit = Fit(spec, model, sets, messages, stop)
+    rows = fit.run()
     seconds = {"start_seconds": start - began, "train_seconds": time.monotonic() - start}
-    finish(Trained(spec, model, prepared.preprocessing, prepared.parts), rows, seconds)
+    more = {**seconds, **fit.early_end.figures(len(rows), fit.epochs)}
+    finish(Trained(spec, model, prepared.preprocessing, prepared.parts), rows, more)
 
 
 def look_at_predictions(spec: Spec, learned: Preprocessing) -> None:
@@ -186,7 +188,7 @@ class Trained:
         return twin
 
 
-def finish(trained: Trained, rows: list[dict[str, float]], seconds: Mapping[str, float]) -> None:
+def finish(trained: Trained, rows: list[dict[str, float]], more: Mapping[str, Any]) -> None:
     """Predictions, the model and the figures, into the results directory."""
     spec, model = trained.spec, trained.model
     results = spec.paths.results
@@ -200,7 +202,7 @@ def finish(trained: Trained, rows: list[dict[str, float]], seconds: Mapping[str,
         "samples": {name: len(part.samples) for name, part in trained.parts.items()},
         "parameters": model.count_params(),
         "queue_seconds": queue_seconds(spec),
-        **seconds,
+        **more,
         "peak_memory_bytes": outputs.peak_memory_bytes(),
         "device_peak_memory_bytes": backend.device_peak_bytes(spec),
         "predictions": summaries,

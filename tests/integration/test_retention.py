@@ -229,6 +229,17 @@ def test_a_group_goes_as_a_whole_and_a_text_stays_while_somebody_needs_it(place:
     assert place.sql("SELECT count(*) FROM specs")[0][0] == 0
 
 
+def test_what_was_queued_again_still_belongs_together(place: Place) -> None:
+    first = place.ended()
+    second, third = place.submit()[0], place.submit()[0]
+    place.sql("UPDATE jobs SET origin = ? WHERE id IN (?, ?)", first, second, third)
+    assert ("jobs", first) in place.prune()
+    assert [tuple(row) for row in place.sql("SELECT id, origin FROM jobs ORDER BY id")] == [
+        (second, None),
+        (third, second),
+    ]
+
+
 def test_a_job_whose_results_stay_keeps_its_record_and_its_history(place: Place) -> None:
     job = place.ended()
     assert place.prune(Rules({Kind.JOBS: AT_ONCE})) == set()

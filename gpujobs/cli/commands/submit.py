@@ -33,16 +33,23 @@ def submission_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--after",
                 multiple=True,
-                type=click.IntRange(min=1),
-                metavar="ID",
-                help="Start when ID has completed; repeatable.",
+                type=app.Reference(),
+                metavar="ID|GROUP",
+                help="Start when it, or every job of it, has completed; repeatable.",
             ),
             click.option(
                 "--after-any",
                 multiple=True,
-                type=click.IntRange(min=1),
-                metavar="ID",
-                help="Start when ID has ended, however; repeatable.",
+                type=app.Reference(),
+                metavar="ID|GROUP",
+                help="Start when it has ended, however; repeatable.",
+            ),
+            click.option(
+                "--after-failed",
+                multiple=True,
+                type=app.Reference(),
+                metavar="ID|GROUP",
+                help="Start when it has ended, and it (or a job of it) did not complete; repeatable.",
             ),
             click.option(
                 "--begin",
@@ -87,16 +94,25 @@ def submit(
 @app.command("submit", "gpujobs submit --set training.epochs=50 --name long jobs/tutorial.yaml")
 @submission_options
 @click.option("--follow", is_flag=True, help="Show the progress until the jobs have ended.")
+@click.option("--wait", is_flag=True, help="Wait for the end; print state, exit code and the last lines.")
 @app.json_option
-def command(files: tuple[str, ...], follow: bool, as_json: bool, **options: Any) -> None:
+def command(files: tuple[str, ...], follow: bool, wait: bool, as_json: bool, **options: Any) -> None:
+    """With --follow or --wait, the exit code is 1 where a job did not complete."""
+    if follow and wait:
+        raise click.UsageError("expected --follow or --wait, not both.")
     overrides(options["sets"])
     read_job_files(files)
     client = app.client()
     jobs = submit(client, files, **options)
-    if as_json:
+    if as_json and not wait:
         output.print_json(jobs)
     else:
-        click.echo("\n".join(_queued(jobs)))
+        click.echo("\n".join(_queued(jobs)), err=as_json)
+    if wait:
+        from gpujobs.cli.waiting import wait_for
+
+        if not wait_for(client, [job["id"] for job in jobs], as_json=as_json):
+            raise click.exceptions.Exit(1)
     if follow:
         from gpujobs.cli.follow import follow_jobs
 

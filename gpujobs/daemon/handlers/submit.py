@@ -28,6 +28,9 @@ from gpujobs.store.records import NewJob
 MAX_ESTIMATES = 20
 """Families of one submission; each takes the time of a `check`."""
 
+MAX_LOOKED_AT_BYTES = 256 << 20
+"""Data of a prediction; more would keep its user waiting for an answer."""
+
 MAX_CHECKED = 50
 """Jobs of one `check`; each takes a tenth of a second or more."""
 
@@ -59,12 +62,12 @@ def _new_jobs(daemon: Daemon, caller: Caller, body: SubmissionBody, prepared: li
     """Raises where the site does not allow them."""
     options, rules = body.options, daemon.rules
     groups = daemon.membership.groups.get(caller.user, ())
-    checks.check_after(daemon.store, options)
+    awaited = checks.dependencies(daemon.store, caller, options)
     checks.check_times(options, utc_now())
     checks.check_rules(prepared, options, caller, rules, daemon.nodes.known)
     waiting = daemon.board.waiting_of(caller.uid)
     checks.check_waiting(waiting, len(prepared), caller.user, groups, rules)
-    new = new_jobs(prepared, options, daemon.gatekeeper.default_share, daemon.estimates)
+    new = new_jobs(prepared, options, daemon.gatekeeper.default_share, daemon.estimates, awaited)
     return checks.with_time_limits(new, prepared, caller.user, groups, rules)
 
 
@@ -107,6 +110,7 @@ async def _prepare(
     prepared = prepare(daemon.store, caller, resolved, is_check=is_check)
     if not isinstance(prepared, Needs) and not is_check:
         await _estimate(daemon, caller, prepared)
+        await _look_at_predictions(daemon, caller, prepared)
     # Nothing is awaited from here to the commit, so that the data which is here cannot make way for other.
     prepared = prepare(daemon.store, caller, resolved, is_check=is_check)
     if not isinstance(prepared, Needs):
@@ -133,6 +137,21 @@ async def _estimate(daemon: Daemon, caller: Caller, prepared: list[Prepared]) ->
         except MachineError:
             return  # the cluster is still starting
         daemon.estimates[family] = int(report["memory_estimate_bytes"])
+
+
+async def _look_at_predictions(daemon: Daemon, caller: Caller, prepared: list[Prepared]) -> None:
+    """Refuses data that a trained model cannot be applied to, before it is queued, as far as that is seen soon.
+    Raises JobFileError."""
+    applying = [job for job in prepared if job.resolved.trained_by is not None]
+    small = [job for job in applying if sum(one.bytes for one in job.data) <= MAX_LOOKED_AT_BYTES]
+    if not small:
+        return
+    try:
+        await daemon.link.wait_until_up(CLUSTER_SECONDS)
+        for job in small[:MAX_ESTIMATES]:
+            await _inspect(daemon, caller, job)
+    except MachineError:
+        return  # the job will say it
 
 
 async def _inspect(daemon: Daemon, caller: Caller, job: Prepared) -> dict[str, Any]:

@@ -151,9 +151,9 @@ def test_dependencies_of_a_failed_job_are_found(store: Store) -> None:
     (first,) = store.submit(A, "k1", [new_job()])
     (second,) = store.submit(A, "k2", [new_job(after=(first.id,))])
     assert store.job(second.id).after == (first.id,)
-    assert store.blocked_for_good() == []
+    assert store.blocked_for_good() == {}
     complete(store, first.id, Finish(State.FAILED, Reason.SIGNAL, ""))
-    assert store.blocked_for_good() == [(second.id, first.id, State.FAILED)]
+    assert store.blocked_for_good() == {second.id: f"job {first.id} ended FAILED"}
 
 
 def test_unknown_ids_are_named(store: Store) -> None:
@@ -301,3 +301,40 @@ def test_a_submission_that_unfolds_too_far_stores_nothing(store: Store) -> None:
     with pytest.raises(UsageError, match="more than 64 MiB in the store"):
         store.submit(A, "k", [large] * 100)
     assert store.unfinished() == []
+
+
+@pytest.mark.parametrize(
+    ("ends", "of_group", "blocked"),
+    [
+        ((State.COMPLETED,), False, True),
+        ((State.FAILED,), False, False),
+        ((State.COMPLETED, State.FAILED), True, False),
+        ((State.COMPLETED, State.FAILED), False, True),
+        ((State.COMPLETED, State.COMPLETED), True, True),
+        ((State.COMPLETED, None), True, False),
+    ],
+)
+def test_what_waits_for_a_failure(
+    store: Store, ends: tuple[State | None, ...], of_group: bool, blocked: bool
+) -> None:
+    """Each that is named must fail; of a group one must."""
+    jobs = store.submit(A, "k", [new_job() for _ in ends])
+    numbers = tuple(job.id for job in jobs)
+    groups = dict.fromkeys(numbers, 1) if of_group else {}
+    new = replace(new_job(), after_failed=numbers, after_groups=groups)
+    (waiting,) = store.submit(A, "w", [new])
+    assert (waiting.after_failed, waiting.after_groups) == (numbers, groups)
+    for job, state in zip(jobs, ends, strict=True):
+        if state is not None:
+            complete(store, job.id, replace(DONE, state=state))
+    assert (waiting.id in store.blocked_for_good()) is blocked
+
+
+def test_who_cancelled_and_why_outlasts_what_the_trainer_says(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    store.start_attempt(job.id, DEVICE)
+    store.mark_running(job.id, 1, 99, utc_now())
+    store.request_cancel(job.id, "root", "cancelled by root: a lecture")
+    ended = store.mark_completing(job.id, 1, {"state": "CANCELLED", "message": "cancelled"})
+    assert ended.message == "cancelled by root: a lecture"
+    assert store.events(job.id)[-2].message == "cancelled by root: a lecture"
