@@ -49,7 +49,7 @@ def draw(client: Client, ids: Sequence[int]) -> None:
     """The curves of these jobs, here."""
     from gpujobs.cli import curves
 
-    histories = curves.chosen(curves.read_histories(client, list(ids)), ())
+    histories = curves.chosen(curves.read_histories(client, Selection(tuple(ids))), ())
     click.echo("\n".join(_drawing(histories, curves.panels(histories))))
 
 
