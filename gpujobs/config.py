@@ -27,6 +27,8 @@ KEYS: dict[str, type] = {
     "max_retries": int,
 }
 
+KIND_NAMES = {str: "text", int: "a whole number", bool: "true or false"}
+
 TABLES = (
     "access",
     "quotas",
@@ -37,6 +39,7 @@ TABLES = (
     "foreign",
     "devices",
     "reservations",
+    "retention",
 )
 """What `gpujobs.siteconfig` reads: the daemon's alone."""
 
@@ -85,6 +88,13 @@ def resolve(
         require_gpu=values.get("require_gpu", True),
         max_retries=values.get("max_retries", 10),
     )
+
+
+def config_path(
+    flags: Mapping[str, Any] | None = None, *, mode: str, environ: Mapping[str, str] = os.environ
+) -> Path | None:
+    """The configuration that a daemon of this mode reads; None where there is none."""
+    return _config_path(_given(flags, environ), mode, environ)
 
 
 def sockets(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ) -> list[Path]:
@@ -181,15 +191,23 @@ def _read_config(path: Path | None) -> dict[str, Any]:
 
 
 def _check_key(path: Path, key: str, value: object) -> None:
+    if problem := key_problem(key, value):
+        raise UsageError(f"{path}: {problem}")
+
+
+def key_problem(key: str, value: object) -> str | None:
+    """What is wrong with a key of the file's top; tables are looked into by `gpujobs.siteconfig`."""
     if key in TABLES:
-        return
+        return None
     kind = KEYS.get(key)
     if kind is None:
-        raise UsageError(f"{path}: unknown key {key}{nearest_key(key, [*KEYS, *TABLES])}")
+        return f"unknown key {key}{nearest_key(key, [*KEYS, *TABLES])}"
     if type(value) is not kind:
-        raise UsageError(f"{path}: {key} is {value!r}; expected {kind.__name__}.")
-    if type(value) is int and value < (1 if key == "cpu_slots" else 0):
-        raise UsageError(f"{path}: {key} is {value}; expected at least {1 if key == 'cpu_slots' else 0}.")
+        return f"{key} is {value!r}; expected {KIND_NAMES[kind]}."
+    least = 1 if key == "cpu_slots" else 0
+    if type(value) is int and value < least:
+        return f"{key} is {value}; expected at least {least}."
+    return None
 
 
 def nearest_key(key: str, known: Sequence[str]) -> str:

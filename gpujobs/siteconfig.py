@@ -6,15 +6,14 @@ rest, for the daemon and for `simulate`. Every table has a default, so that an e
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from gpujobs import units
-from gpujobs.config import TABLES, nearest_key
-from gpujobs.errors import UsageError
+from gpujobs import configfile, units
+from gpujobs.config import TABLES, key_problem, nearest_key
+from gpujobs.errors import ConfigError, Problem
 from gpujobs.policy.rules import (
     ForeignPolicy,
     Limits,
@@ -29,6 +28,8 @@ from gpujobs.policy.rules import (
 PRIORITY = PriorityRules()
 PACKING = PackingRules()
 RESERVATIONS = ReservationRules()
+DAY = 86400
+NEEDS_GROUP = "share_by_default needs a share_group"
 
 
 def _duration(value: object) -> int:
@@ -54,6 +55,7 @@ def _policy(value: object) -> ForeignPolicy:
 Duration = Annotated[int, BeforeValidator(_duration), Field(ge=0)]
 PositiveDuration = Annotated[int, BeforeValidator(_duration), Field(ge=1)]
 Size = Annotated[int, BeforeValidator(_size), Field(ge=0, lt=1 << 62)]
+PositiveSize = Annotated[int, BeforeValidator(_size), Field(ge=1, lt=1 << 62)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 Uuid = Annotated[str, Field(pattern=r"^(GPU|MIG|CPU)-")]
@@ -81,7 +83,7 @@ class Access(Table):
     @model_validator(mode="after")
     def _has_a_group_to_share_with(self) -> Access:
         if self.share_by_default and self.share_group is None:
-            raise ValueError("share_by_default needs a share_group")
+            raise ValueError(NEEDS_GROUP)
         return self
 
 
@@ -171,6 +173,35 @@ class Reservations(Table):
     max_ahead: PositiveDuration = int(RESERVATIONS.max_ahead_seconds)
 
 
+class Retention(Table):
+    """What is removed, and when. Ages count from the end of a job; None keeps for ever. Nothing goes that a job
+    which has not ended needs."""
+
+    results: PositiveDuration | None = None
+    """Of completed jobs."""
+
+    checkpoints: PositiveDuration | None = 30 * DAY
+    """And whatever else failed and cancelled jobs have left on their node, but their logs."""
+
+    logs: PositiveDuration | None = None
+    """Of jobs that did not complete; those of completed ones are among the results."""
+
+    data: PositiveDuration | None = 30 * DAY
+    """Uploaded data, from the end of the last job that used it."""
+
+    jobs: PositiveDuration | None = None
+    """Ended jobs with their history, when nothing else of them is left. What they used still counts for fair share."""
+
+    results_size: PositiveSize | None = None
+    """Of one user: the oldest go while all of them take more; so for the following two."""
+
+    checkpoints_size: PositiveSize | None = None
+    data_size: PositiveSize | None = None
+
+    daemon_logs: PositiveSize = 16 << 20
+    """One log of the daemon's own processes; one older copy of each is kept."""
+
+
 class SiteConfig(Table):
     access: Access = Access()
     quotas: Quotas = Quotas()
@@ -181,6 +212,7 @@ class SiteConfig(Table):
     foreign: Foreign = Foreign()
     devices: Devices = Devices()
     reservations: Reservations = Reservations()
+    retention: Retention = Retention()
 
     def rules(self) -> Rules:
         """What the policy goes by."""
@@ -202,15 +234,38 @@ class SiteConfig(Table):
 
 
 def read(path: Path | None) -> SiteConfig:
-    """Raises UsageError, naming the file and the key, where a value makes no sense."""
+    """Raises ConfigError with every mistake of the file, each with its line."""
     if path is None or not path.exists():
         return SiteConfig()
-    tables = {key: value for key, value in tomllib.loads(path.read_text("utf-8")).items() if key in TABLES}
+    text = configfile.read(path)
+    site, problems = checked(text)
+    if site is None or problems:
+        raise ConfigError(problems)
+    return site
+
+
+def checked(text: configfile.ConfigText) -> tuple[SiteConfig | None, list[Problem]]:
+    """The tables, None where they make no sense, and all that is wrong with the file, by line."""
+    problems = list(text.problems)
+    for key, value in text.values.items():
+        if message := key_problem(key, value):
+            problems.append(text.problem((key,), message))
+    site = None
     try:
-        return SiteConfig.model_validate(tables)
+        site = SiteConfig.model_validate({k: v for k, v in text.values.items() if k in TABLES})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise UsageError(f"{path}: {_describe(first)}") from None
+        problems += [text.problem(one["loc"], _describe(one)) for one in error.errors(include_url=False)]
+        problems += _unshared(text, problems)
+    return site, sorted(problems, key=lambda problem: problem.line or 0)
+
+
+def _unshared(text: configfile.ConfigText, known: list[Problem]) -> list[Problem]:
+    """What concerns two keys of a table is not looked at by pydantic where one of its keys is wrong."""
+    access = text.values.get("access")
+    if not isinstance(access, dict) or access.get("share_by_default") is not True or "share_group" in access:
+        return []
+    message = f"access: {NEEDS_GROUP}"
+    return [] if any(NEEDS_GROUP in one.message for one in known) else [text.problem(("access",), message)]
 
 
 def _describe(error: Any) -> str:
@@ -220,8 +275,35 @@ def _describe(error: Any) -> str:
         return f"{place}{value}: {error['ctx']['error']}"
     if error["type"] == "extra_forbidden":
         return f"unknown key {place}{nearest_key(str(error['loc'][-1]), _fields(error['loc'][:-1]))}"
+    return f"{place} is {_shown(error['input'])}: {_expected(error)}"
+
+
+_EXPECTED = {
+    "string_type": "text in quotes",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "list_type": "a list in brackets",
+    "dict_type": "a table of names and values",
+    "model_type": "a table, whose keys stand below a heading in brackets",
+    "string_pattern_mismatch": "a UUID that begins with GPU-, MIG- or CPU-, as `gpujobs gpus --json` shows them",
+    "greater_than_equal": "at least {ge}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+}
+"""What pydantic's kinds of errors mean to a person."""
+
+
+def _expected(error: Any) -> str:
+    if text := _EXPECTED.get(error["type"]):
+        return "expected " + text.format(**error.get("ctx", {}))
     message = error["msg"].removeprefix("Value error, ")
-    return f"{place} is {error['input']!r}: {message[0].lower()}{message[1:]}"
+    return f"{message[0].lower()}{message[1:]}"
+
+
+def _shown(value: object) -> str:
+    return "a table" if isinstance(value, dict) else repr(value)
 
 
 def _fields(location: tuple[int | str, ...]) -> list[str]:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from gpujobs.cli import completion
 from gpujobs.client import Client, connect
 from gpujobs.errors import DaemonUnreachableError
 
@@ -43,6 +45,7 @@ COMMANDS = {
     "predict": "Apply a trained model to new data.",
     "plot": "Draw learning curves, as a picture or in the terminal; several jobs are compared.",
     "simulate": "Replay a trace of submissions through the scheduling policy.",
+    "prune": "Remove what ended jobs have left: results, checkpoints, logs, data.",
     "doctor": "Check the installation.",
     "backup": "Copy the store of the running daemon to a directory.",
     "restore": "Put such a copy back, where no daemon runs.",
@@ -86,12 +89,15 @@ def _remember(ctx: click.Context, parameter: click.Parameter, value: Any) -> Non
 
 def shared_options() -> list[click.Parameter]:
     common: dict[str, Any] = {"expose_value": False, "callback": _remember}
-    return [
+    options = [
         click.Option(["--socket"], metavar="PATH", help="The daemon's socket.", **common),
         click.Option(["--state-dir"], metavar="DIR", help="Where the daemon keeps its state.", **common),
         click.Option(["--config"], metavar="FILE", help="The configuration, gpujobs.toml.", **common),
         click.Option(["-v", "--verbose"], is_flag=True, help="Show tracebacks of errors.", **common),
     ]
+    for option in options:
+        completion.teach(option)
+    return list(options)
 
 
 class Command(click.Command):
@@ -100,6 +106,8 @@ class Command(click.Command):
     def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params = [*self.params, *shared_options()]
+        for parameter in self.params:
+            completion.teach(parameter)
         self.epilog = f"\b\nExample:\n  {example}"
 
 
@@ -217,6 +225,11 @@ class JobNumber(click.IntRange):
                 ctx,
             )
         return super().convert(value, param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return completion.jobs(ctx, incomplete, groups=isinstance(self, Reference))
 
 
 class Reference(JobNumber):

@@ -58,6 +58,10 @@ class Attempts:
         self._tasks: set[asyncio.Task[None]] = set()
         self._concluding: set[int] = set()
 
+    def configure(self, gatekeeper: Gatekeeper, quotas: Quotas) -> None:
+        """Counts for what ends from now on."""
+        self._gatekeeper, self._quotas = gatekeeper, quotas
+
     # Starting and stopping
 
     def launch(self, job: Job) -> None:

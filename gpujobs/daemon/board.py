@@ -46,7 +46,8 @@ class Watcher:
 
 
 class Board:
-    def __init__(self, unfinished: Iterable[Job]) -> None:
+    def __init__(self, unfinished: Iterable[Job], on_commit: Callable[[], None] = lambda: None) -> None:
+        self._on_commit = on_commit
         self.jobs: dict[int, Job] = {job.id: job for job in unfinished}
         self.waits: Mapping[int, Wait] = {}
         self.progress: dict[int, Mapping[str, Any]] = {}
@@ -74,6 +75,7 @@ class Board:
 
     def put(self, job: Job) -> None:
         """Takes over what the store has just committed."""
+        self._on_commit()
         if job.state.holds_device:
             self._active.add(job.id)
         else:

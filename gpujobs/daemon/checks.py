@@ -11,6 +11,7 @@ from typing import Any
 from gpujobs.backends import backend_of, missing
 from gpujobs.daemon.access import Gatekeeper, may_read, require
 from gpujobs.daemon.references import Reference, choose, is_range
+from gpujobs.daemon.retention import removed_note
 from gpujobs.daemon.submissions import Dependencies, FileBody, OptionsBody, Prepared
 from gpujobs.errors import JobFileError, Problem, UsageError
 from gpujobs.jobfile import ResolvedJob
@@ -79,6 +80,8 @@ def check_model(store: Store, caller: Caller, file: FileBody, job: ResolvedJob, 
     except UsageError as error:
         raise JobFileError([Problem(*where, f"{error.message}.")]) from None
     require(may_read, caller, trained, "use the model of")
+    if note := removed_note(trained):
+        raise JobFileError([Problem(*where, f"{note}.")])
     if trained.results is None or trained.state is not State.COMPLETED:
         raise JobFileError([Problem(*where, f"job {trained.id} is {trained.state} and has no model.")])
     if unknown := _unknown_states(job, store.spec(trained.id).resolved):

@@ -22,6 +22,7 @@ from gpujobs.daemon.drains import Drains
 from gpujobs.daemon.forecast import Forecast
 from gpujobs.daemon.foreign import ForeignCharge
 from gpujobs.daemon.gate import Turns
+from gpujobs.daemon.journal import Journal
 from gpujobs.daemon.lacking import Lacking
 from gpujobs.daemon.ledger import Ledger
 from gpujobs.daemon.lookout import Lookout
@@ -29,6 +30,7 @@ from gpujobs.daemon.membership import Membership
 from gpujobs.daemon.memory import Measurements
 from gpujobs.daemon.nodes import Nodes
 from gpujobs.daemon.requests import Requests
+from gpujobs.daemon.retention import Retention
 from gpujobs.daemon.specs import Specs
 from gpujobs.daemon.strangers import Strangers
 from gpujobs.daemon.uploads import Uploads
@@ -41,6 +43,7 @@ from gpujobs.paths import StatePaths
 from gpujobs.policy import Snapshot, occupancies
 from gpujobs.policy.memory import outgrown
 from gpujobs.policy.rules import ForeignPolicy
+from gpujobs.siteconfig import SiteConfig
 from gpujobs.store.opening import open_store
 from gpujobs.store.store import Store
 from gpujobs.store.usage import Use
@@ -78,14 +81,15 @@ class Daemon:
         self.site = siteconfig.read(settings.config)
         self.gatekeeper = Gatekeeper(mode is Mode.SITE, self.site.access)
         self.store, self.notices = open_store(self.paths)
-        self.board = Board(self.store.unfinished())
+        self.journal = Journal(self.store.history, self._device_name)
+        self.board = Board(self.store.unfinished(), self.journal.wake)
         self.link = ClusterLink(
             self.paths,
             ClusterSettings(self.node_name, str(settings.state_dir), settings.cpu_slots),
             on_node=self._on_node,
             on_attempt=self._on_attempt,
         )
-        self.drains = Drains(self.store.devices)
+        self.drains = Drains(self.store.devices, self.journal.wake)
         self.rules = self.site.rules()
         self.measurements = Measurements(self.board, self.store.usage, self.rules.packing.settle_seconds)
         self.estimates: dict[str, int] = {}
@@ -109,6 +113,7 @@ class Daemon:
             self._stop_attempt,
             names_people=self.rules.names_people,
             are_welcome=self.rules.foreign is ForeignPolicy.IGNORE,
+            on_note=self.journal.wake,
         )
         self.nodes = Nodes(self.link, self.node_name, self._on_reading, settings.cpu_slots)
         charges = self.rules.foreign is ForeignPolicy.CHARGE
@@ -123,6 +128,7 @@ class Daemon:
         self.requests = Requests()
         self.uploads = Uploads(self.store, self.paths, self.site.quotas if site else None)
         self.lacking = Lacking(self.store, self.board, self.uploads)
+        self.retention = Retention(self.store, self.paths, lambda: self.site.retention, self.journal.wake)
         self.specs = Specs(
             self.store, self.paths, self.site, changes_identity=site, require_gpu=settings.require_gpu
         )
@@ -150,7 +156,22 @@ class Daemon:
         self.ended = asyncio.Event()
         """Set when the daemon is to close."""
         self._stop_when_idle = self._was_told_to_end = False
+        self.file_values: dict[str, Any] = {}
+        """Of the configuration that was read: the keys of its top, to tell what has changed."""
         self._work: set[asyncio.Task[Any]] = set()
+
+    def configure(self, site: SiteConfig) -> None:
+        """Takes over rules that may change while it runs (`daemon/reload.py`)."""
+        self.site, self.rules = site, site.rules()
+        is_site = self.mode is Mode.SITE
+        self.gatekeeper = Gatekeeper(is_site, site.access)
+        self.view.rules = self.rules
+        self.measurements.settle_seconds = self.rules.packing.settle_seconds
+        self.strangers.names_people = self.rules.names_people
+        self.uploads.quotas = site.quotas if is_site else None
+        self.specs.site = site
+        self.attempts.configure(self.gatekeeper, site.quotas)
+        self.dispatcher.wake()
 
     async def start(self) -> None:
         for notice in self.notices:
@@ -160,6 +181,7 @@ class Daemon:
         await self.membership.learn(job.user for job in self.board.jobs.values())
         await self.link.start()
         self.attempts.cancel_blocked()
+        self._spawn(self.retention.run())
         self._spawn(self.dispatcher.run())
         self.dispatcher.wake()
 
@@ -172,6 +194,7 @@ class Daemon:
             task.cancel()
         await self.link.close()
         await self.nodes.close()
+        self.journal.write()
         self.store.close()
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -234,6 +257,8 @@ class Daemon:
 
     def _on_attempt(self, event: Mapping[str, Any]) -> None:
         self.attempts.on_event(event)
+        if event["what"] == "warning":  # noted, and changes no job
+            self.journal.wake()
 
     def _on_node(self, event: Mapping[str, Any]) -> None:
         status = NodeStatus(event["status"])
@@ -266,6 +291,12 @@ class Daemon:
             return known
         reading = await asyncio.to_thread(read_once)
         return list(reading.devices)
+
+    def _device_name(self, uuid: str) -> str:
+        """With the number by which people know it, where it is known."""
+        devices = (device for node in self.nodes.known for device in node.devices)
+        found = next((device for device in devices if device.uuid == uuid), None)
+        return uuid if found is None else f"{found.kind} {found.index} ({uuid})"
 
     # What people ask for
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gpujobs.errors import UsageError
 from gpujobs.model import Device, Node
 from gpujobs.store.devices import Devices
 from gpujobs.store.store import DAEMON
 
-log = logging.getLogger(__name__)
-
 
 class Drains:
     """A cache of the store's drained devices. `look` sees every reading of the devices."""
 
-    def __init__(self, devices: Devices) -> None:
+    def __init__(self, devices: Devices, on_commit: Callable[[], None] = lambda: None) -> None:
+        self._on_commit = on_commit
         self._store = devices
         self._records = devices.all()
 
@@ -38,19 +36,20 @@ class Drains:
         news = [error for error in device.hardware_errors if error not in known]
         if not news or (record is not None and record.drained):
             return
-        log.error("device %s is drained: %s", device.uuid, "; ".join(news))
         self.drain([device], "; ".join(news), DAEMON)
 
     def drain(self, devices: Sequence[Device], reason: str, actor: str) -> None:
         for device in devices:
             self._store.drain(device.uuid, reason, actor)
         self._records = self._store.all()
+        self._on_commit()
 
     def resume(self, devices: Sequence[Device], actor: str) -> None:
         """The errors that a device reports now are acknowledged; new ones drain it again."""
         for device in devices:
             self._store.resume(device.uuid, actor, device.hardware_errors)
         self._records = self._store.all()
+        self._on_commit()
 
 
 def named(devices: Sequence[Device], names: Sequence[str]) -> list[Device]:

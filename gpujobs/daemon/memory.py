@@ -18,7 +18,7 @@ class Measurements:
     def __init__(self, board: Board, usage: UsageTable, settle_seconds: float = 60.0) -> None:
         self._board = board
         self._usage = usage
-        self._settle_seconds = settle_seconds
+        self.settle_seconds = settle_seconds
         self.peaks = usage.peaks()
         self._now: dict[int, int] = {}
         self._most: dict[tuple[int, int], int] = {}
@@ -56,7 +56,7 @@ class Measurements:
 
     def _is_settled(self, job: Job, at: datetime) -> bool:
         current = job.current
-        return current is not None and (at - current.started_at).total_seconds() >= self._settle_seconds
+        return current is not None and (at - current.started_at).total_seconds() >= self.settle_seconds
 
     def _learn(self, job: Job, peak: int) -> None:
         if job.family is not None:

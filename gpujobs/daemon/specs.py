@@ -31,7 +31,7 @@ class Specs:
     ) -> None:
         self._store = store
         self._paths = paths
-        self._site = site
+        self.site = site
         self._changes_identity = changes_identity
         self._require_gpu = require_gpu
 
@@ -65,8 +65,8 @@ class Specs:
             "time_limit_seconds": job.time_limit_seconds,
             "grace_seconds": GRACE_SECONDS,
             "finish": job.finish,
-            "log_limit_bytes": self._site.quotas.log,
-            "is_named": not self._site.access.hide_names,
+            "log_limit_bytes": self.site.quotas.log,
+            "is_named": not self.site.access.hide_names,
             "job_dir": str(self._paths.job(job.id).root),
             "jobfile": resolved,
             "data": self.data(job.uid, self._store.data(job.id)),

@@ -26,12 +26,20 @@ class Strangers:
     `are_welcome`: jobs are started beside them, so that none goes back to the queue for them."""
 
     def __init__(
-        self, store: Store, board: Board, stop: Stop, *, names_people: bool = True, are_welcome: bool = False
+        self,
+        store: Store,
+        board: Board,
+        stop: Stop,
+        *,
+        names_people: bool = True,
+        are_welcome: bool = False,
+        on_note: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_note = on_note
         self._store = store
         self._board = board
         self._stop = stop
-        self._names_people = names_people
+        self.names_people = names_people
         self._are_welcome = are_welcome
         self._reported: dict[tuple[int, int], set[int]] = {}
         """By job and attempt: the pids that it has been told of."""
@@ -78,7 +86,7 @@ class Strangers:
 
     def _remember(self, device: Device, jobs: list[Job], strangers: list[Process]) -> None:
         users = ", ".join(
-            f"job {job.id} of {job.user}" if self._names_people else f"job {job.id}" for job in jobs
+            f"job {job.id} of {job.user}" if self.names_people else f"job {job.id}" for job in jobs
         )
         for process in strangers:
             self._present.setdefault(process.user or "", []).append(
@@ -94,11 +102,12 @@ class Strangers:
         what = self._describe(device, stranger)
         self._store.note(job.id, "stranger", what)
         self._store.devices.note(device.uuid, "stranger", DAEMON, f"{what}, as job {job.id} is")
+        self._on_note()
         if not self._are_welcome and _has_just_begun(job, utc_now()) and not job.cancel_requested:
             self._stop(job, StopReason.STRANGER, f"it met {what}")
 
     def _describe(self, device: Device, process: Process) -> str:
-        owner = f" of {process.user}" if process.user and self._names_people else ""
+        owner = f" of {process.user}" if process.user and self.names_people else ""
         return f"pid {process.pid}{owner} on {label(device)}"
 
 

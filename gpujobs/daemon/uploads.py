@@ -35,16 +35,16 @@ class Uploads:
     def __init__(self, store: Store, paths: StatePaths, quotas: Quotas | None) -> None:
         self._store = store
         self._paths = paths
-        self._quotas = quotas
+        self.quotas = quotas
         self._arriving: Counter[int] = Counter()
 
     @contextlib.contextmanager
     def room(self, uid: int, size_bytes: int) -> Iterator[None]:
         """Sets room for an upload aside. Raises UsageError where it is above the user's quota, also when all
         that is not in use has made way; MachineError where the disk is nearly full."""
-        if self._quotas is not None:
-            self._require_disk(size_bytes, self._quotas.free_disk)
-            self._make_way(uid, size_bytes, self._quotas.data)
+        if self.quotas is not None:
+            self._require_disk(size_bytes, self.quotas.free_disk)
+            self._make_way(uid, size_bytes, self.quotas.data)
         self._arriving[uid] += size_bytes
         try:
             yield

@@ -54,6 +54,7 @@ def job_json(
         "expected_start": iso(expected_start),
         "exit": exit_json(shown) if shown else None,
         "results": job.results,
+        "results_removed_at": iso(job.results_removed_at),
         "group": job.group,
         "group_id": job.group_id,
         "sweep": job.sweep_values if shows_sweep else None,

@@ -23,6 +23,10 @@ MARKS = {True: "ok", False: "FAIL", None: "-"}
 @app.command("doctor", "gpujobs doctor")
 @app.json_option
 def command(as_json: bool) -> None:
+    """With --config FILE it is a dry run of that configuration: every mistake with its line, and what it would mean."""
+    if (config := app.flags().get("config")) is not None:
+        _dry_run(Path(config), as_json)
+        return
     checks = [_check(*found) for found in (*_program(), _driver())]
     try:
         client = app.client()
@@ -37,13 +41,28 @@ def command(as_json: bool) -> None:
         checks += answers
         if info["mode"] == "site" and os.getuid() != 0:
             checks = [_for_an_admin(check) for check in checks]
+    _show(checks, as_json)
+    if any(check["ok"] is False for check in checks):
+        raise click.exceptions.Exit(4)
+
+
+def _show(checks: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         output.print_json(checks)
     else:
         for check in checks:
             click.echo(output.message(f"{MARKS[check['ok']]:<5} {check['name']}: {check['message']}"))
+
+
+def _dry_run(config: Path, as_json: bool) -> None:
+    """Ends with 2 where no daemon would take the file, with 4 where it names what this machine does not have."""
+    from gpujobs.cli.dry_run import findings
+
+    found, is_valid = findings(config)
+    checks = [_check(*one) for one in found]
+    _show(checks, as_json)
     if any(check["ok"] is False for check in checks):
-        raise click.exceptions.Exit(4)
+        raise click.exceptions.Exit(4 if is_valid else 2)
 
 
 def _check(name: str, ok: bool | None, message: str) -> dict[str, Any]:

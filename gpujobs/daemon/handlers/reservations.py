@@ -53,6 +53,7 @@ async def make(request: web.Request) -> web.Response:
     with daemon.store.together():
         made = [daemon.store.reservations.add(one, caller.user) for one in wanted]
     daemon.dispatcher.wake()
+    daemon.journal.wake()
     return _answer(daemon, caller, made, status=201)
 
 
@@ -61,6 +62,7 @@ async def cancel(request: web.Request) -> web.Response:
     require_admin(caller, "cancel reservations")
     daemon.store.reservations.cancel(int(request.match_info["id"]), caller.user)
     daemon.dispatcher.wake()
+    daemon.journal.wake()
     return _answer(daemon, caller, daemon.store.reservations.current())
 
 

@@ -13,6 +13,7 @@ from gpujobs.daemon.access import may_read, require
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import chosen_of, flag_of
 from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.retention import removed_note
 from gpujobs.errors import UsageError
 from gpujobs.model import Job, State, iso
 from gpujobs.results.catalogue import list_files, open_file, read_metrics
@@ -53,6 +54,8 @@ def _has_some(job: Job, partial: bool) -> bool:
 
 
 def _require_results(job: Job) -> str:
+    if note := removed_note(job):
+        raise UsageError(note)
     if job.results is None:
         raise UsageError(
             f"job {job.id} is {job.state} and has no results"
