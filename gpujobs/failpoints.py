@@ -53,6 +53,7 @@ class _Point:
 
 
 _points: dict[str, _Point] = {}
+_directory = os.environ.get(COUNTS)
 
 
 def reach(name: str) -> None:
@@ -86,10 +87,9 @@ def inherited(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def _count_together(name: str) -> int:
-    directory = os.environ.get(COUNTS)
-    if not directory:
+    if not _directory:
         return 0
-    with Path(directory, name).open("ab") as file:
+    with Path(_directory, name).open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(b".")
         file.flush()

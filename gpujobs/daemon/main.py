@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from gpujobs import failpoints
 from gpujobs.config import Settings
 from gpujobs.daemon.daemon import Daemon, Mode, StopMode
 from gpujobs.daemon.server import listen, serving
@@ -35,6 +36,8 @@ def serve(settings: Settings, *, ready_fd: int | None = None, lifeline_fd: int |
     An embedded daemon that finds another gives way: the line is then what it has found."""
     paths = StatePaths(settings.state_dir)
     mode = Mode(settings.mode)
+    if mode is Mode.SITE:
+        failpoints.disarm()
     prepare_state(paths, mode)
     try:
         lock = lock_state(paths.lock)
@@ -57,6 +60,8 @@ def serve(settings: Settings, *, ready_fd: int | None = None, lifeline_fd: int |
 
 
 async def _run(settings: Settings, lock: int, ready_fd: int | None, lifeline_fd: int | None) -> None:
+    if failpoints.armed():
+        log.warning("faults are armed at %s", ", ".join(failpoints.armed()))
     daemon = Daemon(settings)
     await daemon.start()
     async with serving(daemon, listen(settings.socket, daemon.mode)):

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from gpujobs.errors import StoreError
 
+BUSY_MILLISECONDS = 250
+"""The event loop stands still while SQLite waits for somebody else's lock; what fails is tried again later."""
+
 
 def connect(path: Path) -> sqlite3.Connection:
     """Opens or creates the database, mode 0600, and brings its schema up to date.
@@ -25,6 +28,7 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         migrate(connection)
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}; expected a gpujobs database that can be written") from error
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from gpujobs import durable
 from gpujobs.trainer.backends.states import states_of
 from gpujobs.trainer.failures import NanLossError
 
@@ -49,9 +49,7 @@ def inherit(directory: Path, origin: Path) -> None:
     if exists(directory) or not exists(origin):
         return
     directory.mkdir(mode=0o700, exist_ok=True)
-    temporary = directory / f"{FILE}.tmp"
-    shutil.copyfile(origin / FILE, temporary)
-    temporary.replace(directory / FILE)
+    durable.copy(origin / FILE, directory / FILE)
 
 
 def save(directory: Path, model: keras.Model, position: Position) -> None:

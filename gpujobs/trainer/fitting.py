@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from gpujobs.failpoints import reach
 from gpujobs.trainer import building, checkpoint
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.checkpoint import Position
@@ -177,7 +178,16 @@ class Fit:
         pause = max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self.save_seconds)
         if not self.stop.is_set and now - self.saved <= pause:
             return
-        checkpoint.save(self.directory, self.model, self.position)
+        try:
+            reach("checkpoint.save")
+            checkpoint.save(self.directory, self.model, self.position)
+        except (
+            OSError
+        ) as error:  # a full disk, say: what is lost by going on without is less than the training
+            why = error.strerror or str(error)
+            print(
+                f"gpujobs: the checkpoint could not be written, and is tried again later: {why}", flush=True
+            )
         self.saved = time.monotonic()
         self.save_seconds = self.saved - now
         self.stop.check()

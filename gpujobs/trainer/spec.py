@@ -29,7 +29,7 @@ class Spec:
     attempt: int = 0
     nonce: str = ""
     """The attempt's random id; what it writes carries it."""
-    state: str = ""
+    state_id: str = ""
     """The id of the state directory that the attempt belongs to."""
 
     name: str = ""

@@ -12,10 +12,12 @@ from typing import IO
 
 from aiohttp import web
 
+from gpujobs import durable
 from gpujobs.daemon.daemon import Daemon, Mode
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.daemon.uploads import PARTIAL
 from gpujobs.errors import MachineError, ProtocolError
+from gpujobs.failpoints import reach
 from gpujobs.model import Caller
 
 
@@ -41,7 +43,9 @@ async def handle(request: web.Request) -> web.Response:
 
 def _make_user_directory(path: Path) -> None:
     """Its user's trainers pass it; nobody lists it, since a hash says what somebody works with."""
-    path.mkdir(exist_ok=True)
+    if not path.is_dir():
+        path.mkdir(parents=True, exist_ok=True)
+        durable.sync_directory(path.parent)
     path.chmod(0o711)
 
 
@@ -57,7 +61,8 @@ async def _receive(request: web.Request, target: Path, sha256: str, daemon: Daem
             if daemon.mode is Mode.SITE:
                 os.fchown(file.fileno(), caller.uid, caller.gid)
             os.fchmod(file.fileno(), 0o400)
-        partial.rename(target)
+        reach("upload.rename")
+        await asyncio.to_thread(durable.rename, partial, target)
     finally:
         partial.unlink(missing_ok=True)
 
