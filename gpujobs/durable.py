@@ -157,9 +157,10 @@ def read(path: Path, limit: int = MAX_BYTES) -> bytes | None:
         return None
     except OSError as error:
         raise _judged(path, error) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DamagedError(path, "is not a regular file")
     with os.fdopen(descriptor, "rb", buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise DamagedError(path, "is not a regular file")
         try:
             content = b"".join(_chunks(file, limit))
         except OSError as error:

@@ -95,11 +95,14 @@ class Attempts:
             # Whether it started is not known: the node is asked, now or when it is back.
             log.warning("job %d: the start was not acknowledged: %s", job.id, error)
             self._inquiries.begin(job, 1.0)
+        except (sqlite3.Error, OSError) as error:
+            self.holds.failed(job.current.node, str(error))
+            await self._launch_failed(job, Requeue(Reason.RETRY, f"it could not be started: {error}", False))
         except Exception as error:  # nobody else would ever end this attempt
             log.exception("job %d: the start failed", job.id)
-            why = Requeue(Reason.RETRY, f"it could not be started: {error!r}", False)
-            self.holds.failed(job.current.node, repr(error))
-            await self._launch_failed(job, why)
+            await self._launch_failed(
+                job, _ended(Reason.LAUNCH_FAILED, f"it could not be started: {error!r}")
+            )
         else:
             self.holds.worked(job.current.node)
             latest = self._board.jobs.get(job.id)

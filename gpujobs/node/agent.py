@@ -121,10 +121,10 @@ class NodeAgent:
     ) -> dict[str, Any]:
         """Writes why, then signals the supervisor. Where none is found, ask what became of the attempt."""
         asked = self._attempt(job, attempt, nonce)
-        if not asked.paths.spec.exists() or asked.exit is not None:
+        if asked.exit is not None or not (asked.is_locked or asked.paths.spec.exists()):
             return {"found": False}
         record = await self._wait_for_record(asked)
-        if record is None or not attempts.is_alive(record["supervisor"], record["boot_id"]):
+        if record is None or not asked.is_ours(record):
             return {"found": False}
         # Why is worth less than the stop: a full disk must not keep a job running.
         with contextlib.suppress(OSError):

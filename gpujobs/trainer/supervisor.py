@@ -35,7 +35,7 @@ WARNING_SHARE = 0.1
 """A job is warned so long before its time limit, or so large a share of it, whichever is less."""
 LEFTOVER_SECONDS = 10.0
 
-EXIT_RETRY_SECONDS = 5.0
+EXIT_RETRY_SECONDS = 2.0
 """Where the exit record cannot be written, as on a full disk."""
 
 

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gpujobs.backends import JAX, missing
 from gpujobs.daemon.checks import has_gpu
-from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.daemon import Daemon, describe_stray
 from gpujobs.daemon.keys import daemon_of
 from gpujobs.errors import GpujobsError
 from gpujobs.model import NodeStatus
@@ -27,6 +27,7 @@ async def handle(request: web.Request) -> web.Response:
         _disk(daemon),
         await _jax(daemon),
         *await _nodes(daemon),
+        *await _strays(daemon),
     ]
     return web.json_response({"checks": checks})
 
@@ -82,6 +83,14 @@ async def _nodes(daemon: Daemon) -> list[dict[str, Any]]:
         if node.status is NodeStatus.OK:
             checks.append(await _launcher(daemon, node.name))
     return checks
+
+
+async def _strays(daemon: Daemon) -> list[dict[str, Any]]:
+    """Trainers that go on though no job knows them, and how each is ended."""
+    await daemon.look_for_strays(daemon.node_name)
+    return [
+        _check(f"unknown trainer on {stray['node']}", False, describe_stray(stray)) for stray in daemon.strays
+    ]
 
 
 async def _launcher(daemon: Daemon, node: str) -> dict[str, Any]:
