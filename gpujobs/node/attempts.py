@@ -97,8 +97,9 @@ class Attempt:
         return durable.is_locked(self.paths.lock)
 
     def is_ours(self, record: dict[str, Any]) -> bool:
-        """Whether its processes may be signalled. They are another daemon's where this directory is a copy."""
-        return bool(record.get("state_id", "") == self.state_id)
+        """Whether its processes may be signalled. They are another daemon's where this directory is a copy: then
+        nobody holds the lock in it, and the id is the original's."""
+        return self.is_locked or bool(record["state_id"] == self.state_id)
 
 
 # Making
