@@ -264,6 +264,8 @@ class Supervision:
 
     def _on_signal(self, descriptor: int) -> None:
         os.read(descriptor, 4096)
+        if self.stop_reason is not None:
+            return  # the first request is the one that counts
         try:
             request = json.loads(self.paths.stop.read_text())
             self.stop_message = str(request.get("message", ""))
