@@ -103,18 +103,26 @@ def _details(data: Mapping[str, Any]) -> Iterator[str]:
         yield f"features: {', '.join(data['features'])}; target: {', '.join(data['target'])}"
     if "window" in data:
         window = data["window"]
-        yield (
-            f"{data['series']:,} series with {data['gaps']:,} gaps; windows of {window['length']} rows, "
-            f"{window['horizon']} ahead, {window['stride']} apart"
-        )
+        yield (f"{data['series']:,} series with {data['gaps']:,} gaps{_apart(data)}; {_window(window)}")
     if "lengths" in data:
         lengths = data["lengths"]
         yield (
             f"{data['sequences']:,} sequences of {lengths['least']} to {lengths['most']} steps "
             f"(median {lengths['median']:g})"
         )
-    if data.get("left_out"):
-        yield f"{data['left_out']:,} samples have missing values and are left out"
+
+
+def _apart(data: Mapping[str, Any]) -> str:
+    steps = data.get("steps")
+    return f", rows {' or '.join(steps)} apart" if steps and steps != ["no step"] else ""
+
+
+def _window(window: Mapping[str, Any]) -> str:
+    every, gap = window.get("sampling_rate", 1), window.get("gap", 0)
+    return (
+        f"windows of {window['length']} rows{f', every {every}th row' if every > 1 else ''}, "
+        f"{window['horizon']} ahead{f' after a gap of {gap}' if gap else ''}, {window['stride']} apart"
+    )
 
 
 def _classes(found: Sequence[Mapping[str, Any]]) -> str:

@@ -15,7 +15,7 @@ from gpujobs.client import Client
 from gpujobs.errors import DaemonUnreachableError, DriverError
 from gpujobs.model import NodeStatus, Reason
 
-RESULT_FILES = ("model.keras", "predictions.npz", "history.csv", "log.txt")
+RESULT_FILES = ("model.keras", "predictions.npz", "predictions.csv", "history.csv", "log.txt")
 LOG_TAIL_LINES = 20
 PREDICTIONS_SHOWN = 20
 DRIVER_TRIES = 3

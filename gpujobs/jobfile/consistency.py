@@ -203,6 +203,11 @@ def _stateful(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
             "training.steps_per_execution must be 1 for a stateful model",
         )
     window = job["data"]["window"]
+    if window and window["sampling_rate"] != 1:
+        yield (
+            ("data", "window", "sampling_rate"),
+            f"data.window.sampling_rate is {window['sampling_rate']}; a stateful model reads each row once: expected 1",
+        )
     if window and window["stride"] != window["length"]:
         yield (
             ("data", "window", "stride"),

@@ -26,6 +26,7 @@ def data_checks(job: dict[str, Any]) -> Found:
         _names_twice,
         _split,
         _season,
+        _step,
         _answer,
         _missing,
     )
@@ -130,6 +131,27 @@ def _season(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
         yield (
             ("data", "season"),
             "data.season is for a forecast of windows; expected data.window, or no season",
+        )
+
+
+def _step(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    data = job["data"]
+    for key in ("step", "timezone"):
+        if data[key] is None:
+            continue
+        if not data["time"]:
+            yield (
+                ("data", key),
+                f"data.{key} is about data.time, which is not given; expected both, or no {key}",
+            )
+        elif not data["window"]:
+            yield ("data", key), f"data.{key} is for windows of a series; expected data.window, or no {key}"
+    window, task = data["window"] or {}, job["task"] or implied_task(job)
+    if window.get("gap") and (window["horizon"] == 0 or task == "labelling"):
+        yield (
+            ("data", "window", "gap"),
+            f"data.window.gap is {window['gap']}, and the target is at the rows that are shown; expected a horizon of "
+            "at least 1, or no gap",
         )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from gpujobs import units
+from gpujobs import steps, units
 from gpujobs.model import MAX_PRIORITY
 
 MAX_TIME_LIMIT_SECONDS = 366 * 86400
@@ -79,12 +79,29 @@ Columns = Annotated[list[Column], Field(min_length=1, max_length=10_000), TextOr
 SOURCE = "the path of a data file, or {path: ..., in_place: true}"
 
 
+def _step(value: Any) -> Any:
+    """As steps.read takes it, which raises ValueError."""
+    steps.read(value)
+    return value
+
+
+Step = Annotated[str | int | float, AfterValidator(_step)]
+STEP = (
+    "a step such as 15min, 1h, 1d, business day, 1mo or 1q, a number above 0 where time is numbers, or none"
+)
+
+
 class Window(Section):
-    """Cuts a series into samples of `length` steps; the target is the `horizon` steps that follow."""
+    """Cuts a series into samples of `length` rows, `sampling_rate` apart; the target is the `horizon` rows that follow
+    after a `gap`."""
 
     length: int = _field(..., "an integer of at least 1", ge=1, le=10_000_000)
     horizon: int = _field(1, "an integer of at least 0 (0: the target at the last step)", ge=0, le=1_000_000)
     stride: int = _field(1, "an integer of at least 1", ge=1, le=10_000_000)
+    sampling_rate: int = _field(1, "an integer of at least 1 (2: every second row)", ge=1, le=1_000_000)
+    gap: int = _field(
+        0, "an integer of at least 0: rows between the window and its target", ge=0, le=10_000_000
+    )
 
 
 class Sequence(Section):
@@ -136,6 +153,10 @@ class Data(Section):
     scaling: Scaling = _field(Scaling(), "standard, minmax, robust, none, or {x: ..., y: ...}")
     missing: Literal["error", "drop", "fill"] = _field("error", "error, drop or fill")
     classes: list[str | int] | None = _field(None, "a list of class names", min_length=2, max_length=100_000)
+    step: Step | None = _field(None, STEP)
+    timezone: str | None = _field(
+        None, "the name of a zone, such as Europe/Berlin", min_length=1, max_length=100
+    )
     season: int | None = _field(None, "an integer of at least 1: the steps of a season", ge=1, le=10_000_000)
 
 

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from gpujobs.trainer import applying, fitting, process, title, train
 from gpujobs.trainer.backends import active as backend
+from gpujobs.trainer.data import notices
 from gpujobs.trainer.failures import Stopped, TrainerError, describe, reason_of
 from gpujobs.trainer.spec import Identity, Spec
 
@@ -50,7 +51,8 @@ def train_job(spec: Spec) -> int:
     try:
         backend.take_device(spec)
         sender.send(event="started")
-        (train if "training" in spec.jobfile else applying).run(spec, sender, stop)
+        with notices.once():
+            (train if "training" in spec.jobfile else applying).run(spec, sender, stop)
     except Stopped:
         print("Stopped on request.", flush=True)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -100,21 +100,21 @@ def _mean(samples: Samples, rows: Rows) -> Any:
 def series_forecasts(windowed: Windowed, target: str, season: int | None) -> dict[str, Any]:
     """The last value seen, and the one a season before, for each step ahead: shape (samples, horizon, columns).
 
-    Where the series does not go back a season, the last value stands for it; NaN where that is missing."""
+    Where the series has no row just a season before, the last value stands for it; NaN where that is missing."""
     first, end = windowed.target
     if first == 0:
         return {}
     y, columns = _series(windowed, target)
     samples = windowed.samples
     starts = windowed.index.starts(samples.at(np.arange(len(samples))))
-    last = starts[:, None] + np.full(end - first, first - 1)
+    shown = min(first, windowed.span) - 1
+    last = starts[:, None] + np.full(end - first, shown)
     found = {"last value": y[last][..., columns]}
     if season:
-        steps = np.arange(end - first)
-        rows = starts[:, None] + first + steps - season * (1 + steps // season)
-        begin = windowed.series[:, 0]
-        begin = begin[np.searchsorted(begin, starts, side="right") - 1][:, None]
-        found["a season before"] = y[np.where(rows < begin, last, rows)][..., columns]
+        ahead: Any = first - shown + np.arange(end - first)
+        rows = starts[:, None] + shown + ahead
+        before = windowed.before(rows, season * (1 + (ahead - 1) // season))
+        found["a season before"] = y[np.where(before < 0, last, before)][..., columns]
     return found
 
 

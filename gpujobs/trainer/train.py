@@ -17,10 +17,19 @@ import numpy as np
 
 from gpujobs.jobfile.consistency import is_stateful, outputs_of, task_of_output
 from gpujobs.model import utc_now
-from gpujobs.trainer import building, checkpoint, evaluation, files, outputs, prediction, stateful
+from gpujobs.trainer import (
+    building,
+    checkpoint,
+    evaluation,
+    files,
+    outputs,
+    prediction,
+    prediction_table,
+    stateful,
+)
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.backends import configure
-from gpujobs.trainer.data import Part, Prepared, Preprocessing, prepare
+from gpujobs.trainer.data import Part, Prepared, Preprocessing, notices, prepare
 from gpujobs.trainer.data.prepare import to_predict
 from gpujobs.trainer.data.rows import RaggedRows
 from gpujobs.trainer.data.targets import Output, shaped
@@ -55,7 +64,7 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
 
 def look_at_predictions(spec: Spec, learned: Preprocessing) -> None:
     """Raises DataError before the training for what could not be predicted after it, which would lose the model."""
-    with contextlib.redirect_stdout(io.StringIO()):  # it is said when it is predicted
+    with contextlib.redirect_stdout(io.StringIO()), notices.once():  # it is said when it is predicted
         for entry in spec.jobfile.get("predict") or []:
             if not entry.get("source"):
                 to_predict(spec, entry, learned)
@@ -201,7 +210,7 @@ def finish(trained: Trained, rows: list[dict[str, float]], seconds: Mapping[str,
 
 
 def predict_all(trained: Trained) -> dict[str, Any]:
-    """predictions.npz of the first entry under `predict`, predictions-NAME.npz of the others."""
+    """predictions.npz and .csv of the first entry under `predict`, predictions-NAME.npz and .csv of the others."""
     summaries = {}
     for number, entry in enumerate(trained.spec.jobfile.get("predict") or []):
         name = entry["name"]
@@ -210,10 +219,15 @@ def predict_all(trained: Trained) -> dict[str, Any]:
         arrays = dict(trained.predicted_part(source) if source else trained.predicted(part))
         states = trained.states(part, entry.get("states") or ())
         file = "predictions.npz" if number == 0 else f"predictions-{name}.npz"
-        np.savez(trained.spec.paths.results / file, **arrays, **states)
+        path = trained.spec.paths.results / file
+        np.savez(path, **arrays, **states)
+        table = path.with_suffix(".csv")
+        names = list(outputs_by_name(trained.spec, trained.model))
+        has_table = prediction_table.write(table, arrays, part, trained.learned.target_names, names)
         summaries[name] = {
             **prediction.summary(arrays),
             "file": file,
+            "table": table.name if has_table else None,
             "states": {key: list(values.shape) for key, values in states.items()},
         }
         if "y_class" in arrays:

@@ -15,11 +15,13 @@ from gpujobs.trainer.counting import Shape
 from gpujobs.trainer.data import Part, Prepared, Samples, missing, partial, prepare
 from gpujobs.trainer.data.heads import Head, heads
 from gpujobs.trainer.data.memory import looking_at
+from gpujobs.trainer.data.notices import Account, once
 from gpujobs.trainer.data.plain import Plain
 from gpujobs.trainer.data.prepare import read_training, to_predict
 from gpujobs.trainer.data.ragged import Ragged
 from gpujobs.trainer.data.raw import Arrays, place
 from gpujobs.trainer.data.rows import RaggedRows, Rows
+from gpujobs.trainer.data.timeline import Timeline
 from gpujobs.trainer.data.windowed import Windowed
 from gpujobs.trainer.spec import Spec
 
@@ -31,24 +33,32 @@ SHOWN_CLASSES = 20
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """`notices`: what a training would have said of the data in its log. `arrays`: a row of the report for each."""
+    """`notices`: what a training would have said of the data in its log. `arrays`: a row of the report for each.
+    `accounts`: of each file."""
 
     prepared: Prepared
     arrays: list[dict[str, Any]]
     notices: list[str]
+    accounts: tuple[Account, ...]
+
+    @property
+    def left_out(self) -> list[dict[str, Any]]:
+        return [{"file": one.file, **left.to_json()} for one in self.accounts for left in one.left_out]
 
 
 def look(spec: Spec) -> Looked:
     """Raises DataError, as a training would, for the files of training, validation, test and prediction."""
     said = io.StringIO()
-    with looking_at(LOOK_BYTES), contextlib.redirect_stdout(said):
+    accounts = []
+    with looking_at(LOOK_BYTES), contextlib.redirect_stdout(said), once():
         raw = read_training(spec)
         arrays = rows(spec, raw)  # before missing values are filled
         prepared = prepare(spec, raw)
         for entry in spec.jobfile.get("predict") or []:
             if not entry.get("source"):
-                to_predict(spec, entry, prepared.preprocessing)
-    return Looked(prepared, arrays, said.getvalue().splitlines())
+                accounts.append(to_predict(spec, entry, prepared.preprocessing).assembled.account)
+    notices = list(dict.fromkeys(said.getvalue().splitlines()))
+    return Looked(prepared, arrays, notices, (*prepared.accounts, *accounts))
 
 
 def rows(spec: Spec, raw: Arrays) -> list[dict[str, Any]]:
@@ -104,8 +114,10 @@ def _of_kind(train: Part) -> Iterator[tuple[str, Any]]:
     assembled = train.assembled
     if isinstance(assembled, Windowed):
         yield "series", len(assembled.series)
-        yield "gaps", len(assembled.segments) - len(assembled.series)
+        yield "gaps", _gaps(assembled)
         yield "window", dict(assembled.window)
+        if assembled.timeline is not None:
+            yield from _of_time(assembled.timeline)
     elif isinstance(assembled, Ragged):
         lengths = np.asarray(assembled.raw.lengths)
         yield "sequences", len(lengths)
@@ -113,6 +125,20 @@ def _of_kind(train: Part) -> Iterator[tuple[str, Any]]:
         yield "lengths", {"least": int(lengths.min()), "median": median, "most": int(lengths.max())}
     elif isinstance(assembled, Plain):
         yield "left_out", assembled.samples.count - _kept(assembled)
+
+
+def _gaps(assembled: Windowed) -> int:
+    """Of all series but those of which nothing is left."""
+    firsts = assembled.series[:, 0]
+    there = np.unique(np.searchsorted(firsts, assembled.segments[:, 0], side="right"))
+    return len(assembled.segments) - len(there)
+
+
+def _of_time(line: Timeline) -> Iterator[tuple[str, Any]]:
+    yield "steps", line.step_names
+    yield "absent_rows", int(line.broken.absent[line.broken.absent > 0].sum())
+    yield "doubled_times", line.doubles
+    yield "timezone", line.clock.zone
 
 
 def _kept(assembled: Plain) -> int:

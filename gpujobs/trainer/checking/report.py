@@ -92,6 +92,7 @@ def _report(spec: Spec, *, values: bool) -> dict[str, Any]:
         "batch_size": batch_size,
         "steps_per_epoch": _steps(sets, batch_size),
         "epochs": int(training["epochs"]),
+        "left_out": looked.left_out,
         "notices": looked.notices,
     }  # fmt: skip
 

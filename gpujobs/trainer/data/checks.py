@@ -9,6 +9,7 @@ import numpy as np
 
 from gpujobs.trainer.data.heads import Head
 from gpujobs.trainer.data.memory import pieces, row_bytes
+from gpujobs.trainer.data.notices import say
 from gpujobs.trainer.data.raw import Arrays
 from gpujobs.trainer.data.rows import RaggedRows
 from gpujobs.trainer.data.samples import Samples
@@ -46,10 +47,11 @@ def check_inputs(raw: Arrays, samples: Samples, heads: Mapping[str, Head]) -> No
         if head.is_masked:
             _check_padding(raw.place(name), rows, is_ids=head.ids is not None)
         elif rows.lengths.min() < rows.lengths.max():
-            print(
+            note = (
                 f"{raw.place(name)}: sequences differ in length, and no layer masks their padding, which counts as "
                 "steps: put Masking first, or mask_zero: true into Embedding."
             )
+            say([note])
 
 
 def _check_ids(place: str, values: Any, count: int) -> None:

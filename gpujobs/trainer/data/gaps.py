@@ -13,9 +13,12 @@ from gpujobs.trainer.data import missing
 from gpujobs.trainer.data.memory import allocate, pieces, row_bytes
 from gpujobs.trainer.data.raw import Arrays
 
+NO_ROWS: Any = np.zeros(0, np.int64)
 
-def without_missing(raw: Arrays, segments: Any, handling: str, scratch: Path) -> tuple[Arrays, Any, Any]:
-    """The arrays, the (first, end) rows without a gap, and whether a row's target is missing (None: of none).
+
+def without_missing(raw: Arrays, segments: Any, handling: str, scratch: Path) -> tuple[Arrays, Any, Any, Any]:
+    """The arrays, the (first, end) rows without a gap, whether a row's target is missing (None: of none), and the
+    numbers of the rows that are left out.
 
     `drop` ends a segment where a value is missing: no window contains one. `fill` puts the last value seen
     into inputs; a target is never made up. Raises DataError for what is missing with `error`, and for
@@ -25,16 +28,18 @@ def without_missing(raw: Arrays, segments: Any, handling: str, scratch: Path) ->
         refuse = missing.refuse if handling == "error" else missing.refuse_infinite
         refuse(lambda name=name, values=values: _place(raw, name, values), values)  # type: ignore[misc]
     if handling == "error":
-        return raw, segments, None
+        return raw, segments, None, NO_ROWS
     of_inputs = {name: missing.rows_with(x) for name, x in raw.inputs.items()}
     holes = _holes(raw)
     if handling == "drop":
-        return raw, _without_rows(raw, segments, np.logical_or.reduce([holes, *of_inputs.values()])), None
+        wrong = np.logical_or.reduce([holes, *of_inputs.values()])
+        rows = np.flatnonzero(wrong)
+        return raw, cut(segments, wrong) if len(rows) else segments, None, rows
     inputs = dict(raw.inputs)
     for name, gaps in of_inputs.items():
         if gaps.any():
             inputs[name] = _filled(raw.inputs[name], segments, scratch)
-    return replace(raw, inputs=inputs), segments, holes if holes.any() else None
+    return replace(raw, inputs=inputs), segments, holes if holes.any() else None, NO_ROWS
 
 
 def _holes(raw: Arrays) -> Any:
@@ -48,13 +53,13 @@ def _holes(raw: Arrays) -> Any:
     return found
 
 
-def _without_rows(raw: Arrays, segments: Any, wrong: Any) -> Any:
-    if not wrong.any():
-        return segments
-    print(
-        f"{raw.file}: {int(wrong.sum())} of {len(wrong)} rows have missing values; no window contains them."
-    )
-    return cut(segments, wrong)
+def cut_at(segments: Any, rows: Any) -> Any:
+    """The (first, end) rows of what lies between these rows, each of which begins anew. `rows`: sorted."""
+    firsts = np.concatenate([segments[:, 0], rows])
+    firsts.sort()
+    place = np.searchsorted(segments[:, 0], firsts, side="right") - 1
+    ends = np.minimum(np.append(firsts[1:], segments[-1:, 1]), segments[place, 1])
+    return np.stack([firsts, ends], axis=1)
 
 
 def cut(segments: Any, wrong: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpujobs.trainer.data import missing
+from gpujobs.trainer.data import accounts, missing
 from gpujobs.trainer.data.memory import allocate, pieces, row_bytes
 from gpujobs.trainer.data.raw import Arrays
 from gpujobs.trainer.data.rows import ArrayRows, Mapped, Rows
@@ -43,10 +43,6 @@ def assemble(raw: Arrays, handling: str, tokens: Iterable[str], scratch: Path) -
             keep &= ~gaps
     for name, y in raw.targets.items():
         keep &= ~_gaps(raw, name, y, handling)
-    if not keep.all():
-        print(
-            f"{raw.file}: {int((~keep).sum())} of {len(keep)} samples have missing values and are left out."
-        )
     samples = Samples(
         {name: ArrayRows(x, np.int32 if name in tokens else np.float32) for name, x in inputs.items()},
         {name: ArrayRows(y, y.dtype) for name, y in raw.targets.items()},
@@ -56,7 +52,7 @@ def assemble(raw: Arrays, handling: str, tokens: Iterable[str], scratch: Path) -
         _labels(raw),
         None if raw.group is None else ArrayRows(raw.group.codes, raw.group.codes.dtype),
     )
-    return Plain(raw, samples)
+    return Plain(raw, samples, accounts.of_samples(raw, keep, "samples"))
 
 
 def _gaps(raw: Arrays, name: str, values: Any, handling: str) -> Any:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from gpujobs.jobfile.consistency import implied_task, task_of_output
-from gpujobs.trainer.data import classes, plain, ragged, scaling, sources, splits, windowed
+from gpujobs.trainer.data import accounts, classes, plain, ragged, scaling, sources, splits, windowed
 from gpujobs.trainer.data.checks import check_inputs, check_shapes
 from gpujobs.trainer.data.heads import heads, names_of
+from gpujobs.trainer.data.notices import Account, say
 from gpujobs.trainer.data.plain import Plain
 from gpujobs.trainer.data.preprocessing import Preprocessing
 from gpujobs.trainer.data.ragged import Ragged
@@ -42,10 +43,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`parts`: by name: train, and validation and test where there are some."""
+    """`parts`: by name: train, and validation and test where there are some. `accounts`: of each file of these."""
 
     parts: dict[str, Part]
     preprocessing: Preprocessing
+    accounts: tuple[Account, ...] = ()
 
     @property
     def train(self) -> Part:
@@ -60,8 +62,16 @@ def prepare(spec: Spec, raw: Arrays | None = None) -> Prepared:
     assembled = {"train": _assemble(spec, raw, task, named)}
     for part in ("validation", "test"):
         if data.get(part):
-            assembled[part] = _read(spec, data[part], task, named, raw.features, needs_y=True)
-    assembled |= _split(spec, assembled)
+            usual = _step(assembled["train"])
+            assembled[part] = _read(spec, data[part], task, named, raw.features, needs_y=True, usual=usual)
+    accounts_of = {part: one.account for part, one in assembled.items()}
+    parts_of_train = _split(spec, assembled)
+    if parts_of_train:
+        accounts_of["train"] = accounts.between_parts(
+            accounts_of["train"], assembled["train"], parts_of_train
+        )
+    _say(accounts_of.values())
+    assembled |= parts_of_train
     train = assembled["train"]
     learned = Preprocessing(
         task=task,
@@ -71,10 +81,24 @@ def prepare(spec: Spec, raw: Arrays | None = None) -> Prepared:
         features=raw.features,
         target_names=raw.target_names,
         shapes={name: rows.row_shape for name, rows in train.samples.inputs.items()},
+        step=_step(train),
     )
     parts = {part: apply(spec, one, learned) for part, one in assembled.items()}
     _require_several(spec, parts["train"])
-    return Prepared(parts, learned)
+    return Prepared(parts, learned, tuple(accounts_of.values()))
+
+
+def _say(found: Iterable[Account]) -> None:
+    """What is left out, and of series always how many windows they make."""
+    for one in found:
+        if one.is_worth_saying:
+            say(one.lines())
+
+
+def _step(assembled: Assembled) -> str | None:
+    """What the rows of most series are apart."""
+    line = assembled.timeline if isinstance(assembled, Windowed) else None
+    return line.steps[0].name if line is not None and line.steps[0] is not None else None
 
 
 def read_training(spec: Spec) -> Arrays:
@@ -99,7 +123,8 @@ def read_assembled(
     spec: Spec, source: Mapping[str, Any], learned: Preprocessing, *, needs_y: bool
 ) -> Assembled:
     """The samples of another file than the job was trained with."""
-    return _read(spec, source, learned.task, learned.classes, learned.features, needs_y=needs_y)
+    named, features = learned.classes, learned.features
+    return _read(spec, source, learned.task, named, features, needs_y=needs_y, usual=learned.step)
 
 
 def _read(
@@ -110,19 +135,22 @@ def _read(
     features: tuple[str, ...],
     *,
     needs_y: bool,
+    usual: str | None = None,
 ) -> Assembled:
     known = Known(any(one.are_text for one in named.values()), features)
     raw = sources.read(spec, source, task, needs_y=needs_y, known=known)
-    return _assemble(spec, raw, task, named, is_open=not needs_y)
+    return _assemble(spec, raw, task, named, is_open=not needs_y, usual=usual)
 
 
-def _assemble(spec: Spec, raw: Arrays, task: str, named: Named, *, is_open: bool = False) -> Assembled:
+def _assemble(
+    spec: Spec, raw: Arrays, task: str, named: Named, *, is_open: bool = False, usual: str | None = None
+) -> Assembled:
     data, scratch = spec.jobfile["data"], spec.paths.work
     handling = data.get("missing", "error")
     if task != "multilabel":
         raw = replace(raw, targets={name: _encoded(raw, name, y, named) for name, y in raw.targets.items()})
     if data.get("window"):
-        return windowed.assemble(raw, data["window"], task, handling, scratch, is_open=is_open)
+        return windowed.assemble(raw, data, task, scratch, is_open=is_open, usual=usual)
     if raw.lengths is not None:
         each = (data.get("sequence") or {}).get("label") == "each"
         return ragged.assemble(raw, task, handling, heads(spec.jobfile), label_each=each)
@@ -213,7 +241,9 @@ def apply(spec: Spec, assembled: Assembled, learned: Preprocessing) -> Part:
 def to_predict(spec: Spec, entry: Mapping[str, Any], learned: Preprocessing) -> Part:
     """What an entry under `predict` gives, where it is no part of the data. Raises DataError."""
     if entry.get("values") is None:
-        return apply(spec, read_assembled(spec, entry, learned, needs_y=False), learned)
+        assembled = read_assembled(spec, entry, learned, needs_y=False)
+        _say([assembled.account])
+        return apply(spec, assembled, learned)
     (name, *others) = names_of(spec.jobfile["data"].get("x", "x"))
     raw = Arrays("values", {name: _samples(entry["values"], learned.shapes.get(name, ()), others)}, {})
     return apply(spec, plain.assemble(raw, "error", _ids(spec.jobfile), spec.paths.work), learned)

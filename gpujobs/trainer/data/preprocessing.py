@@ -25,6 +25,8 @@ class Preprocessing:
     features: tuple[str, ...] = ()
     target_names: tuple[str, ...] = ()
     shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
+    step: str | None = None
+    """Of the rows of a series, by its name, where they have one."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -35,6 +37,7 @@ class Preprocessing:
             "features": list(self.features),
             "target": list(self.target_names),
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
+            "step": self.step,
         }
 
 
@@ -47,4 +50,5 @@ def from_json(value: Mapping[str, Any]) -> Preprocessing:
         tuple(value["features"]),
         tuple(value["target"]),
         {name: tuple(shape) for name, shape in value["shapes"].items()},
+        value.get("step"),
     )

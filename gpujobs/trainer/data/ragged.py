@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpujobs.trainer.data import missing
+from gpujobs.trainer.data import accounts, missing
 from gpujobs.trainer.data.heads import Head
 from gpujobs.trainer.data.memory import pieces, row_bytes
 from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, Coded
@@ -60,13 +60,12 @@ def assemble(raw: Arrays, task: str, handling: str, heads: Mapping[str, Head], *
             _each(raw, name, y, begins, lengths) if each else _one(raw, name, y, begins, lengths, task)
         )
         keep &= ~_without_target(raw, name, targets[name], handling)
-    if not keep.all():
-        print(
-            f"{raw.file}: {int((~keep).sum())} of {len(keep)} sequences have missing values and are left out."
-        )
     numbers = None if keep.all() else np.flatnonzero(keep)
     weight = _weights(raw, begins, lengths, is_per_step=each and bool(targets))
-    return Ragged(raw, Samples(inputs, targets, len(lengths), numbers, weight, _labels(raw, begins)), begins)
+    names = None if raw.sequence is None else raw.sequence.decode(_first(raw.sequence.codes, begins))
+    account = accounts.of_samples(raw, keep, "sequences", names=names)
+    samples = Samples(inputs, targets, len(lengths), numbers, weight, _labels(raw, begins))
+    return Ragged(raw, samples, account, begins)
 
 
 def _input(

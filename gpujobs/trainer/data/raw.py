@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,8 @@ class Arrays:
     `lengths`: of the sequences, which are then concatenated in `inputs`, or padded to one length.
     `words`: of the targets that are text, what each of their numbers is called.
     `group`, `time`: of each row; the rows of one series stand together, in time order.
-    `sequence`: what each sequence of a table is called.
+    `sequence`: what each sequence of a table is called. `zone`: where the file says one, its times are UTC.
+    `rows`: the place of each row in the file, from 0; None: as they stand.
     """
 
     file: str
@@ -60,6 +61,8 @@ class Arrays:
     group: Coded | None = None
     time: Any = None
     sequence: Coded | None = None
+    zone: str | None = None
+    rows: Any = None
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     called: Mapping[str, str] = field(default_factory=dict)
     """What the file calls an input or a target, such as `array x2` or `column load`."""
@@ -75,6 +78,10 @@ class Arrays:
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values()))) if self.lengths is None else len(self.lengths)
+
+    def row_number(self, row: int) -> int:
+        """What a row is called, for messages: its place in the file, from 1."""
+        return int(row if self.rows is None else self.rows[row]) + 1
 
     def place(self, name: str) -> str:
         """An input or a target, for messages."""
@@ -108,19 +115,31 @@ def begins(codes: Any) -> Any:
     return np.concatenate([[0], np.flatnonzero(codes[1:] != codes[:-1]) + 1])
 
 
-def require_order(place: str, time: Any, codes: Any) -> None:
-    """Raises DataError where time does not go forward within a series. `codes` tell series apart, or None."""
+def require_times(place: str, time: Any) -> None:
+    """Raises DataError where a row has none."""
     if time.dtype.kind in "mMf" and (time != time).any():
         raise DataError(f"{place}: has no time in {int((time != time).sum())} rows; expected one in each")
-    back = time[1:] <= time[:-1]
-    if codes is not None:
-        back &= codes[1:] == codes[:-1]
+
+
+def require_order(
+    place: str,
+    time: Any,
+    firsts: Any,
+    row_number: Callable[[int], int],
+    *,
+    shown: Any = None,
+    is_strict: bool = True,
+) -> None:
+    """Raises DataError where time goes back within a series, or, `is_strict`, stands. `firsts`: the first row of each.
+    `row_number`: what a row is called; `shown`: the times as the file has them."""
+    back = time[1:] <= time[:-1] if is_strict else time[1:] < time[:-1]
+    back[np.asarray(firsts)[1:] - 1] = False
     wrong = np.flatnonzero(back)
     if len(wrong):
-        row = int(wrong[0]) + 1
+        shown, row = time if shown is None else shown, int(wrong[0]) + 1
         more = f", and {len(wrong) - 1} more do so" if len(wrong) > 1 else ""
         raise DataError(
-            f"{place}: its times are out of order: row {row + 1} has {time[row]}, the row before it "
-            f"{time[row - 1]}{more}; expected each later than the one before: sort the file, and name the column "
+            f"{place}: its times are out of order: row {row_number(row)} has {shown[row]}, the row before it "
+            f"{shown[row - 1]}{more}; expected each later than the one before: sort the file, and name the column "
             "that tells series apart in data.group"
         )

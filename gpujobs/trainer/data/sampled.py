@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from gpujobs.trainer.data import splits
+from gpujobs.trainer.data.notices import Account
 from gpujobs.trainer.data.raw import Arrays
 from gpujobs.trainer.data.samples import Samples
 
@@ -20,6 +21,7 @@ class Sampled(ABC):
 
     raw: Arrays
     samples: Samples
+    account: Account
 
     def split(self, settings: Mapping[str, Any], labels: Any) -> dict[str, Self]:
         chosen = self.samples.at(np.arange(len(self.samples)))

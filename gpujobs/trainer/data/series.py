@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gpujobs.trainer.data import missing, tables
-from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, Coded, Known, begins, place, require_order
+from gpujobs.trainer.data.raw import (
+    CLASS_TASKS,
+    Arrays,
+    Coded,
+    Known,
+    begins,
+    place,
+    require_order,
+    require_times,
+)
 from gpujobs.trainer.failures import DataError
 from gpujobs.trainer.spec import Spec
 
@@ -31,7 +41,13 @@ def read_table(spec: Spec, path: str, task: str, *, needs_y: bool, known: Known)
     table = tables.read(path, file, wanted, spec.paths.work)
     for column in apart:
         _require_words(path, table, column)
-    return _arrays(path, data, _series_together(data, table), features, target, task)
+    table, rows = _series_together(data, table)
+    found = replace(_arrays(path, data, table, features, target, task), zone=table.zone, rows=rows)
+    if found.time is not None and found.sequence is not None:  # of windows, the timeline sees to it
+        require_times(found.place("time"), found.time)
+        firsts = np.cumsum(found.lengths) - found.lengths
+        require_order(found.place("time"), found.time, firsts, found.row_number)
+    return found
 
 
 def _sequence_column(data: Mapping[str, Any]) -> str | None:
@@ -75,19 +91,21 @@ def _require_words(path: str, table: tables.Table, column: str) -> None:
         raise DataError(f"{path}: column {column}: has no value in {absent} rows; expected one in each")
 
 
-def _series_together(data: Mapping[str, Any], table: tables.Table) -> tables.Table:
-    """With the rows of each series next to each other, in the order that they have in the file."""
+def _series_together(data: Mapping[str, Any], table: tables.Table) -> tuple[tables.Table, Any]:
+    """With the rows of each series next to each other, in the order that they have in the file, and their places
+    there; None: as they stand."""
     by = _sequence_column(data) or data.get("group")
     if by is None:
-        return table
+        return table, None
     codes, names = table.words[by].codes, table.words[by].names
     if len(begins(codes)) == len(names):
-        return table
+        return table, None
     order = np.argsort(codes, kind="stable")
     for column in range(table.values.shape[1]):  # one at a time: a table may fill the memory
         table.values[:, column] = table.values[order, column]
     words = {column: one.only(order) for column, one in table.words.items()}
-    return tables.Table(table.values, table.columns, words, None if table.time is None else table.time[order])
+    time = None if table.time is None else table.time[order]
+    return replace(table, words=words, time=time), order.astype(np.min_scalar_type(len(order)))
 
 
 def _arrays(
@@ -100,9 +118,6 @@ def _arrays(
 ) -> Arrays:
     at = {column: number for number, column in enumerate(table.columns)}
     sequence, group = (_words(table, column) for column in (_sequence_column(data), data.get("group")))
-    by = sequence or group
-    if table.time is not None:
-        require_order(f"{path}: column {data['time']}", table.time, None if by is None else by.codes)
     targets, words = _targets(path, table, at, target, task)
     first = None if sequence is None else begins(sequence.codes)
     return Arrays(
@@ -115,7 +130,7 @@ def _arrays(
         time=table.time,
         sequence=None if sequence is None else sequence.only(first),
         words=words,
-        called={"y": f"column {', '.join(target)}"},
+        called={"y": f"column {', '.join(target)}", "time": f"column {data.get('time')}"},
         features=tuple(features),
         x_columns=_columns(at, features),
         y_columns=tuple(at[column] for column in target) if target and not targets else None,
@@ -155,6 +170,10 @@ def _weight(path: str, data: Mapping[str, Any], table: tables.Table, at: Mapping
         return None
     weight = table.values[:, at[column]]
     missing.refuse(lambda: f"{path}: column {column}", weight)
+    if not weight.any():
+        raise DataError(
+            f"{path}: column {column}: holds zeros only; expected weights of at least 0, and some above"
+        )
     if weight.min() < 0:
         raise DataError(f"{path}: column {column}: holds {weight.min():g}; expected weights of at least 0")
     return weight

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpujobs.trainer.data import missing
-from gpujobs.trainer.data.raw import Arrays, begins, require_order
+from gpujobs.trainer.data.raw import Arrays, begins
 from gpujobs.trainer.failures import DataError
 
 
@@ -23,9 +23,6 @@ def require(found: Arrays, named: Mapping[str, str], *, is_series: bool) -> None
         _require_weights(f"{found.file}: array {named['sample_weight']}", found.weight)
     if is_series and found.group is not None:
         _require_together(f"{found.file}: array {named['group']}", found.group.codes)
-    if is_series and found.time is not None:
-        codes = None if found.group is None else found.group.codes
-        require_order(f"{found.file}: array {named['time']}", found.time, codes)
 
 
 def _require_input(place: str, x: Any, found: Arrays, *, is_series: bool) -> None:

@@ -65,7 +65,9 @@ def _arrays(spec: Spec, source: Mapping[str, Any], task: str, *, needs_y: bool) 
         weight=held[apart["sample_weight"]] if "sample_weight" in apart else None,
         group=group,
         time=held[apart["time"]] if "time" in apart else None,
-        called={name: f"array {array}" for name, array in (inputs | targets).items()},
+        called={
+            name: f"array {array}" for name, array in (inputs | targets | {"time": data.get("time")}).items()
+        },
     )
     shapes.require(found, {**inputs, **targets, **apart}, is_series=is_series)
     found = _with_words(found, spec.jobfile)

@@ -51,6 +51,8 @@ class Table:
     columns: tuple[str, ...]
     words: dict[str, Coded]
     time: Any
+    zone: str | None = None
+    """Of the time column, where the file says one; `time` is UTC then."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -167,6 +169,7 @@ class _Reading:
         self._codes = {column: self._array((rows,), np.int32) for column in wanted.words}
         self._names: dict[str, dict[str, int]] = {column: {} for column in wanted.words}
         self._time: Any = None
+        self._zone: str | None = None
 
     def _array(self, shape: tuple[int, ...], dtype: Any) -> Any:
         try:
@@ -184,6 +187,7 @@ class _Reading:
             self._codes[column][rows] = _codes(piece.column(column), names)
         if self._wanted.time:
             time = _time(self._name, self._wanted.time, piece.column(self._wanted.time))
+            self._zone = getattr(piece.column(self._wanted.time).type, "tz", None)
             if self._time is None:
                 self._time = self._array((self._rows,), time.dtype)
             self._time[rows] = time
@@ -196,7 +200,7 @@ class _Reading:
             column: _sorted(codes[: self._at], self._names[column]) for column, codes in self._codes.items()
         }
         time = None if self._time is None else self._time[: self._at]
-        return Table(self._values[: self._at], self._wanted.numbers, words, time)
+        return Table(self._values[: self._at], self._wanted.numbers, words, time, self._zone)
 
 
 def _pieces(name: str, path: Path, wanted: Wanted, known: pa.Schema) -> Iterator[pa.RecordBatch]:

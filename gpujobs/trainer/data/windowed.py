@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from gpujobs.trainer.data import scaling, splits
-from gpujobs.trainer.data.gaps import cut, without_missing
+from gpujobs.trainer.data import accounts, scaling, splits, timeline
+from gpujobs.trainer.data.gaps import cut, cut_at, without_missing
 from gpujobs.trainer.data.memory import pieces
+from gpujobs.trainer.data.notices import NOTHING, Account, say
 from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, begins
 from gpujobs.trainer.data.rows import Mapped, Rows
 from gpujobs.trainer.data.samples import Samples
+from gpujobs.trainer.data.timeline import Timeline
 from gpujobs.trainer.data.windows import (
     FutureRows,
     SegmentRows,
@@ -34,7 +36,7 @@ class Windowed:
     `series`: the (first, end) rows of each, shape (n, 2); `segments`: those of them that have no gap, within
     which windows lie. `fitted`: the (first, end) rows that scaling may see. `numbers`: the windows of `index`
     that belong here; None: all. `holes`: whether a row's target is missing, where some are. `is_open`: the last
-    targets of a segment may lie beyond its end.
+    targets of a segment may lie beyond its end. `timeline`: None where nothing says when rows are.
     """
 
     raw: Arrays
@@ -47,6 +49,8 @@ class Windowed:
     numbers: Any = None
     holes: Any = None
     is_open: bool = False
+    timeline: Timeline | None = None
+    account: Account = NOTHING
 
     @property
     def samples(self) -> Samples:
@@ -56,17 +60,51 @@ class Windowed:
         }
         labels: dict[str, Rows] = {}
         if raw.time is not None:
-            labels["time"] = TimeRows(raw.time, index, first)
+            is_last = self.task in CLASS_TASKS and self.task != "labelling"
+            labels["time"] = self._times(self.target[1] - 1 if is_last else first)
         if raw.group is not None:
             labels["group"] = Mapped(StepRows(raw.group.codes, index, 0), raw.group.decode)
         series = SegmentRows(index)
         return Samples(inputs, self._targets(), len(index), self.numbers, self._weight(), labels, series)
 
+    def _times(self, first: int, length: int | None = None, every: int = 1) -> TimeRows:
+        assert self.timeline is not None
+        return TimeRows(self.raw.time, self.index, first, self.timeline.beyond, length, every)
+
+    @property
+    def times(self) -> Rows | None:
+        """Of each row of the target, shape (windows, rows)."""
+        if self.raw.time is None:
+            return None
+        first, end = self.target
+        every = self.every if self.task == "labelling" else 1
+        return self._times(first, -(-(end - first) // every), every)
+
+    @property
+    def every(self) -> int:
+        """How many rows lie from one that is shown to the next."""
+        return every(self.window)
+
+    @property
+    def span(self) -> int:
+        """From the first row that is shown to the end of the last."""
+        return span(self.window)
+
+    def before(self, rows: Any, steps: Any) -> Any:
+        """The rows that are so many steps before these, in the same series; -1 where there is none."""
+        if self.timeline is None:
+            begin = self.series[np.searchsorted(self.series[:, 0], rows, side="right") - 1, 0]
+            return np.where(rows - steps < begin, -1, rows - steps)
+        ticks = self.timeline.ticks()
+        wanted = ticks[rows] - steps
+        found = np.searchsorted(ticks, wanted)
+        return np.where(ticks[np.minimum(found, len(ticks) - 1)] == wanted, found, -1)
+
     def _weight(self) -> Rows | None:
         if self.raw.weight is None:
             return None
         if self.task == "labelling":
-            return _steps(WindowRows(two(self.raw.weight), self.index, 0, self.window["length"]))
+            return _steps(self._shown(two(self.raw.weight)))
         return StepRows(self.raw.weight, self.index, self.target[0])
 
     @property
@@ -78,12 +116,15 @@ class Windowed:
         """Columns that lie apart are chosen from each batch, not from the series: that would copy it."""
         apart = numbers is not None and not is_contiguous(numbers)
         table = two(values) if apart else columns(two(values), numbers)
-        rows: Rows = WindowRows(table, self.index, first, length)
+        rows: Rows = self._shown(table) if first == 0 else WindowRows(table, self.index, first, length)
         if self.is_open and first > 0:
             rows = FutureRows(table, self.index, first, length, self.holes)
         if not apart:
             return rows
         return Mapped(rows, lambda taken: taken[:, :, list(numbers)], (length, len(numbers)))
+
+    def _shown(self, table: Any, dtype: Any = np.float32) -> WindowRows:
+        return WindowRows(table, self.index, 0, self.window["length"], dtype, self.every)
 
     def _targets(self) -> dict[str, Rows]:
         first, end = self.target
@@ -93,7 +134,7 @@ class Windowed:
         found: dict[str, Rows] = {}
         for name, y in self.raw.targets.items():
             if self.task == "labelling":
-                found[name] = _steps(WindowRows(two(y), self.index, first, end - first, y.dtype))
+                found[name] = _steps(self._shown(two(y), y.dtype))
             elif self.task in CLASS_TASKS:
                 found[name] = StepRows(y, self.index, end - 1)
             else:
@@ -107,8 +148,8 @@ class Windowed:
         groups = self._groups() if settings["method"] == "group" else None
         parts = splits.split(settings, len(samples), labels=labels, groups=groups, times=None)
         if self.window["stride"] < self.target[1] and settings["method"] != "group":
-            print("Windows overlap: with this split, training sees rows that validation and test have too; "
-                  "method: chronological keeps them apart.")  # fmt: skip
+            say(["Windows overlap: with this split, training sees rows that validation and test have too; "
+                 "method: chronological keeps them apart."])  # fmt: skip
         return {name: replace(self, numbers=samples.at(positions)) for name, positions in parts.items()}
 
     def _groups(self) -> Any:
@@ -121,7 +162,7 @@ class Windowed:
         fitted = splits.some(spans["train"])
         parts = {}
         for name, span in spans.items():
-            index = splits.windows(span, self.window["length"], self.target[1], self.window["stride"])
+            index = splits.windows(span, self.span, self.target[1], self.window["stride"])
             parts[name] = replace(self, index=index, fitted=fitted, numbers=self._known(index))
         return parts
 
@@ -139,7 +180,7 @@ class Windowed:
         return replace(self, numbers=numbers[:count]), replace(self, numbers=numbers[count:])
 
     def x_pieces(self, name: str) -> Callable[[], Iterable[Any]]:
-        spans = self._spans(0, self.window["length"])
+        spans = self._spans(0, self.span)
         return scaling.rows_in_pieces(two(self.raw.inputs[name]), self.raw.x_columns, spans)
 
     def y_pieces(self, name: str) -> Callable[[], Iterable[Any]]:
@@ -162,33 +203,68 @@ class Windowed:
 
 
 def assemble(
-    raw: Arrays, window: Mapping[str, int], task: str, handling: str, scratch: Any, *, is_open: bool = False
+    raw: Arrays,
+    data: Mapping[str, Any],
+    task: str,
+    scratch: Any,
+    *,
+    is_open: bool = False,
+    usual: str | None = None,
 ) -> Windowed:
-    """`is_open`: windows may end where the series does, with targets that nobody knows yet.
+    """`data`: of the job file. `is_open`: windows may end where the series does, with targets that nobody knows yet.
+    `usual`: the step of the training file's rows, where this is another.
 
-    Raises DataError for values that are missing, and for series shorter than a window.
+    Raises DataError for values that are missing, for times out of order, and for series shorter than a window.
     """
+    window, handling = data["window"], data.get("missing", "error")
     starts = begins(raw.group.codes) if raw.group is not None else np.zeros(1, np.int64)
     series = np.stack([starts, np.append(starts[1:], len(raw))], axis=1)
-    raw, segments, holes = without_missing(raw, series, handling, scratch)
-    length, reach = window["length"], max(window["length"], _target(window, task)[1])
+    line = timeline.of(raw, series, data, usual)
+    whole = series if line is None else cut_at(series, line.cuts)
+    raw, segments, holes, missing = without_missing(raw, whole, handling, scratch)
     is_open = is_open and (task not in CLASS_TASKS or not raw.targets)
-    index = splits.windows(segments, length, length if is_open else reach, window["stride"])
+    shown, reach = span(window), max(span(window), _target(window, task)[1])
+    index = splits.windows(segments, shown, shown if is_open else reach, window["stride"])
     if len(index) == 0:
-        longest = int((segments[:, 1] - segments[:, 0]).max(initial=0))
-        raise DataError(
-            f"{raw.file}: the longest series without a gap has {longest} rows; expected at least "
-            f"{length if is_open else reach}, as data.window has length {length}, horizon {window['horizon']}"
+        raise DataError(_too_short(raw, segments, window, shown if is_open else reach, line))
+    windowed = Windowed(raw, window, task, series, segments, index, segments, None, holes, is_open, line)
+    windowed = windowed if is_open else replace(windowed, numbers=windowed._known(index))
+    reach = shown if is_open else reach
+    return replace(windowed, account=accounts.of_windows(windowed, whole, missing, shown, reach))
+
+
+def _too_short(
+    raw: Arrays, segments: Any, window: Mapping[str, int], least: int, line: Timeline | None
+) -> str:
+    longest = int((segments[:, 1] - segments[:, 0]).max(initial=0))
+    said = ", ".join(f"{key} {window[key]}" for key in ("length", "horizon", "sampling_rate", "gap")
+                     if key in ("length", "horizon") or window.get(key, 0) > (key == "sampling_rate"))  # fmt: skip
+    text = (
+        f"{raw.file}: the longest series without a gap has {longest} rows; expected at least {least}, as data.window "
+        f"has {said}"
+    )
+    if line is not None and len(line.cuts):
+        text += (
+            f". Its rows are {', '.join(line.step_names)} apart, and {len(line.cuts):,} do not follow the one before "
+            "by that: data.step: none lets windows cross them"
         )
-    windowed = Windowed(raw, window, task, series, segments, index, segments, None, holes, is_open)
-    return windowed if is_open else replace(windowed, numbers=windowed._known(index))
+    return text
+
+
+def every(window: Mapping[str, int]) -> int:
+    return int(window.get("sampling_rate") or 1)
+
+
+def span(window: Mapping[str, int]) -> int:
+    return (window["length"] - 1) * every(window) + 1
 
 
 def _target(window: Mapping[str, int], task: str) -> tuple[int, int]:
-    length, horizon = window["length"], window["horizon"]
+    shown, horizon = span(window), window["horizon"]
     if task == "labelling":
-        return 0, length
-    return (length, length + horizon) if horizon else (length - 1, length)
+        return 0, shown
+    first = shown + int(window.get("gap") or 0)
+    return (first, first + horizon) if horizon else (shown - 1, shown)
 
 
 def two(values: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,20 +42,23 @@ class WindowIndex:
 
 @dataclass(frozen=True, slots=True)
 class WindowRows:
-    """`length` rows of a series, shape (series rows, columns), from `offset` after each window's start."""
+    """`length` rows of a series, shape (series rows, columns), from `offset` after each window's start, `every` rows
+    apart."""
 
     series: Any
     index: WindowIndex
     offset: int
     length: int
     dtype: Any = np.float32
+    every: int = 1
 
     @property
     def row_shape(self) -> tuple[int | None, ...]:
         return (self.length, *self.series.shape[1:])
 
     def take(self, numbers: Any) -> Any:
-        view = np.moveaxis(sliding_window_view(self.series, self.length, axis=0), -1, 1)
+        span = (self.length - 1) * self.every + 1
+        view = np.moveaxis(sliding_window_view(self.series, span, axis=0)[..., :: self.every], -1, 1)
         return view[self.index.starts(numbers) + self.offset].astype(self.dtype, copy=False)
 
 
@@ -102,23 +105,29 @@ class StepRows:
 
 @dataclass(frozen=True, slots=True)
 class TimeRows:
-    """As StepRows for times. Beyond the end of a segment they go on as its last two did."""
+    """As StepRows for times; with a `length`, for so many rows, shape (windows, length). Beyond the end of a segment
+    they are what `beyond` says of its last row and of how many steps come after it."""
 
     times: Any
     index: WindowIndex
     offset: int
+    beyond: Callable[[Any, Any], Any]
+    length: int | None = None
+    every: int = 1
 
     @property
     def row_shape(self) -> tuple[int | None, ...]:
-        return ()
+        return () if self.length is None else (self.length,)
 
     def take(self, numbers: Any) -> Any:
         rows = self.index.starts(numbers) + self.offset
-        segments = self.index.segments(numbers)
-        last = self.index.ends[segments] - 1
-        before = np.maximum(last - 1, self.index.first[segments])
+        last = self.index.ends[self.index.segments(numbers)] - 1
+        if self.length is not None:
+            rows, last = rows[:, None] + np.arange(self.length) * self.every, last[:, None]
         beyond = np.maximum(rows - last, 0)
-        return self.times[rows - beyond] + beyond * (self.times[last] - self.times[before])
+        if not beyond.any():
+            return self.times[rows]
+        return self.beyond((rows - beyond).reshape(-1), beyond.reshape(-1)).reshape(rows.shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,12 @@ def test_windows_of_a_table_with_gaps(launcher: Launched) -> None:
     assert of["arrays"] == [
         {"array": "1 columns", "shape": [40, 1], "dtype": "float32", "nan": 1, "infinite": 0, "looked_at": "all"}
     ]  # fmt: skip
-    assert found["notices"] == ["d.parquet: 1 of 40 rows have missing values; no window contains them."]
+    assert found["notices"] == [
+        "d.parquet: 40 rows in 1 series, 1 apart, make 29 windows; left out: 1 row with missing values (row 18: 17), "
+        "6 windows that would have missing values."
+    ]
+    assert [(one["what"], one["count"]) for one in found["left_out"]] == [("rows", 1), ("windows", 6)]
+    assert of["steps"] == ["1"] and of["absent_rows"] == of["doubled_times"] == 0
 
 
 def test_sequences_of_different_length(launcher: Launched) -> None:

@@ -169,7 +169,7 @@ SHAPES = {
         "array g: the rows of 1 of 3 series stand in several places; expected those of a series together: sort the arrays by it"),
     "times out of order in arrays": Case(
         "{train: t.npz, time: t, window: {length: 1}}", {"x": X[:, 0], "y": Y, "t": np.array([1, 2, 3, 3, 5, 4])},
-        "array t: its times are out of order: row 4 has 3, the row before it 3, and 1 more do so; expected each later than the one before: sort the file, "
+        "array t: its times are out of order: row 6 has 4, the row before it 5; expected each later than the one before: sort the file, "
         "and name the column that tells series apart in data.group"),
 }  # fmt: skip
 
@@ -255,7 +255,7 @@ TABLES = {
         "column w holds text; expected numbers, as the task is forecasting: classes need a crossentropy loss"),
     "times out of order": Case(
         WINDOWS % "", csv(SERIES | {"t": [0, 1, 2, 2, 4, 5, 7, 6]}),
-        "column t: its times are out of order: row 4 has 2, the row before it 2, and 1 more do so; expected each later than the one before: sort the file, "
+        "column t: its times are out of order: row 8 has 6, the row before it 7; expected each later than the one before: sort the file, "
         "and name the column that tells series apart in data.group"),
     "times that are missing": Case(WINDOWS % "", csv(SERIES | {"t": ["0", "", *"234567"]}), "column t: has no time in 1 rows; expected one in each"),
     "times that are words": Case(

@@ -222,5 +222,8 @@ def test_future_rows_and_times_of_several_series() -> None:
     found = FutureRows(series, index, 2, 1).take(np.arange(len(index)))[:, 0, 0]
     np.testing.assert_array_equal(found, [2, 3, np.nan, 6, 7, 8, np.nan])
     times = np.array("2026-01-01", "datetime64[s]") + np.array([0, 1, 2, 3, 0, 10, 20, 30, 40])
-    shown = TimeRows(times, index, 2).take(np.array([2, 6]))
+    size = np.array([1] * 4 + [10] * 5)
+    shown = TimeRows(times, index, 2, lambda rows, count: times[rows] + size[rows] * count).take(
+        np.array([2, 6])
+    )
     assert shown.tolist() == (times[[3, 8]] + np.array([1, 10])).tolist()

@@ -1,0 +1,105 @@
+"""What the clock of a series' times is: instants, or the time that a clock on the wall shows, in a zone or in none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gpujobs.trainer.failures import DataError
+
+LIKELY_ZONES = (
+    "Europe/Berlin",
+    "Europe/London",
+    "Europe/Athens",
+    "America/New_York",
+    "America/Chicago",
+    "America/Denver",
+    "America/Los_Angeles",
+    "America/Halifax",
+    "America/St_Johns",
+    "America/Santiago",
+    "America/Sao_Paulo",
+    "Australia/Sydney",
+    "Australia/Lord_Howe",
+    "Pacific/Auckland",
+    "Asia/Jerusalem",
+    "Asia/Tehran",
+    "Asia/Beirut",
+    "Africa/Cairo",
+    "Africa/Casablanca",
+    "America/Havana",
+    "America/Asuncion",
+    "Europe/Istanbul",
+    "Europe/Moscow",
+)
+"""One for each rule of summer time that times without a zone may follow. The first that fits stands for the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """`is_wall`: the file's times are those of a clock on the wall of `zone`; else they are instants (in UTC), which
+    people of the zone read on their wall. Without a zone both are the same."""
+
+    zone: str | None = None
+    is_wall: bool = True
+
+    def instants(self, times: Any, series: Any = None) -> Any:
+        """`series`: the first rows of each, within which an hour may come twice."""
+        if self.zone is None or not self.is_wall:
+            return times
+        early, late = (_assumed(times, self.zone, which) for which in ("earliest", "latest"))
+        return _twice(times, early, late, series)
+
+    def wall(self, times: Any) -> Any:
+        if self.zone is None or self.is_wall:
+            return times
+        aware = pa.array(times).cast(pa.timestamp(_unit(times), self.zone))
+        return pc.local_timestamp(aware).to_numpy(zero_copy_only=False)
+
+    def of_wall(self, times: Any) -> Any:
+        """As the file has them, from those on the wall; of an hour that comes twice the first."""
+        if self.zone is None or self.is_wall:
+            return times
+        return _assumed(times, self.zone, "earliest")
+
+    def of_instants(self, times: Any) -> Any:
+        """As the file has them."""
+        if self.zone is None or not self.is_wall:
+            return times
+        return Clock(self.zone, is_wall=False).wall(times)
+
+
+def require_zone(name: str) -> None:
+    """Raises DataError for a zone that is not known here."""
+    try:
+        _assumed(np.array(["2000-01-01"], "M8[s]"), name, "earliest")
+    except pa.ArrowException as error:
+        raise DataError(
+            f"data.timezone: {name} is no zone that is known here; expected one such as Europe/Berlin"
+        ) from error
+
+
+def _assumed(times: Any, zone: str, ambiguous: str) -> Any:
+    """Instants. A time that the zone leaves out, between 02:00 and 03:00 in spring, is the end of that hour."""
+    aware = pc.assume_timezone(pa.array(times), zone, ambiguous=ambiguous, nonexistent="latest")
+    return aware.to_numpy(zero_copy_only=False).astype(times.dtype)
+
+
+def _unit(times: Any) -> str:
+    return str(np.datetime_data(times.dtype)[0])
+
+
+def _twice(times: Any, early: Any, late: Any, series: Any) -> Any:
+    """The hour that comes twice in autumn: the first time until the clock goes back or stands, then the second."""
+    found = early.copy()
+    firsts = set() if series is None else set(np.asarray(series).tolist())
+    for row in np.flatnonzero(early != late).tolist():
+        if row == 0 or row in firsts:
+            continue
+        if times[row] <= times[row - 1] or found[row - 1] >= late[row - 1] != early[row - 1]:
+            found[row] = late[row]
+    return found
