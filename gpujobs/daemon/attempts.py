@@ -146,7 +146,7 @@ class Attempts:
         self._board.stopping.add(job.id)
         asked = {"job": job.id, "attempt": job.attempt, "reason": reason, "message": message}
         try:
-            answer = await self._link.call(job.current.node, "stop", **asked, nonce=job.current.nonce)
+            answer = await self._link.call(self._node_of(job), "stop", **asked, nonce=job.current.nonce)
         except GpujobsError as error:
             # It runs on, and may be asked again: nobody is to count on its device until then.
             self._board.stopping.discard(job.id)
@@ -292,7 +292,7 @@ class Attempts:
         results = None
         if step.state is State.COMPLETED:
             try:
-                results = str(await self._collector.collect(job))
+                results = str(await self._collector.collect(job, self._node_of(job)))
             except (StoreError, sqlite3.Error):
                 raise
             except (MachineError, OSError) as error:
@@ -316,7 +316,7 @@ class Attempts:
     async def _forget(self, job: Job) -> None:
         assert job.current is not None
         try:
-            await self._link.call(job.current.node, "forget", job=job.id)
+            await self._link.call(self._node_of(job), "forget", job=job.id)
         except GpujobsError as error:
             log.warning("job %d: its directory is left behind: %s", job.id, error)
 
@@ -331,11 +331,17 @@ class Attempts:
 
     async def recover(self, node: str) -> None:
         """Asks a node that is back what has become of the attempts that the store believes on it."""
-        mine = [job for job in self._board.jobs.values() if job.current and job.current.node == node]
+        mine = [job for job in self._board.jobs.values() if job.current and self._node_of(job) == node]
         self._take_reports(await self._reconcile([job for job in mine if job.state.holds_device]))
         for job in mine:
             if job.state is State.COMPLETING:
                 self._spawn(self._complete(job.id))
+
+    def _node_of(self, job: Job) -> str:
+        """Where its attempt is asked for. A machine may have another name since: then it is ours."""
+        members = [node.name for node in self._nodes.known]
+        name = job.current.node if job.current is not None else ""
+        return name if name in members or not members else members[0]
 
     async def _reconcile(self, jobs: list[Job]) -> list[dict[str, Any]]:
         """Of one node."""
@@ -343,7 +349,9 @@ class Attempts:
             return []
         current = [job.current for job in jobs if job.current is not None]
         attempts = [[attempt.job, attempt.number, attempt.nonce] for attempt in current]
-        reports: list[dict[str, Any]] = await self._link.call(current[0].node, "reconcile", attempts=attempts)
+        reports: list[dict[str, Any]] = await self._link.call(
+            self._node_of(jobs[0]), "reconcile", attempts=attempts
+        )
         return reports
 
     async def _inquire(self, job: int, attempt: int) -> bool:

@@ -33,8 +33,8 @@ class Collector:
         self._gatekeeper = gatekeeper
         self._quotas = quotas
 
-    async def collect(self, job: Job) -> Path:
-        """The directory of the job's results. May be repeated: what was collected before a restart that came
+    async def collect(self, job: Job, node: str) -> Path:
+        """The directory of the job's results, which `node` has. May be repeated: what was collected before a restart that came
         ahead of the commit is found by the random id in it, which no other attempt has."""
         assert job.current is not None
         target = self._paths.result(job.id)
@@ -50,7 +50,7 @@ class Collector:
         await asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True)
         reach("collect.begin")
         await self._link.call(
-            job.current.node,
+            node,
             "collect",
             job=job.id,
             attempt=job.attempt,

@@ -328,3 +328,18 @@ def begin_again(daemon: Daemon) -> str:
     except attempts.OccupiedError as error:
         return str(error)
     return ""
+
+
+def test_attempts_of_a_machine_that_has_another_name_since_are_asked_for(daemon: Daemon) -> None:
+    job = begin(daemon)
+    leave_as_killed(daemon, job)
+    with sqlite3.connect(daemon.paths.database) as other:
+        other.execute("UPDATE attempts SET node = 'old-name'")
+    other.close()
+    daemon.board.put(daemon.store.job(job.id))
+
+    async def work() -> None:
+        await daemon.cancel(daemon.store.job(job.id), "a")
+        await settled(daemon, job.id, State.CANCELLED)
+
+    run(daemon, work)
