@@ -34,8 +34,8 @@ class Collector:
         self._quotas = quotas
 
     async def collect(self, job: Job, node: str) -> Path:
-        """The directory of the job's results, which `node` has. May be repeated: what was collected before a restart that came
-        ahead of the commit is found by the random id in it, which no other attempt has."""
+        """The directory of the job's results, which `node` has. May be repeated: what was collected before a
+        restart that came ahead of the commit is found by the random id in it, which no other attempt has."""
         assert job.current is not None
         target = self._paths.result(job.id)
         if os.path.lexists(target):
