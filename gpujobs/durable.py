@@ -125,6 +125,12 @@ def set_aside(path: Path, ending: str = "damaged") -> Path:
     return target
 
 
+def make_way(path: Path) -> None:
+    """A directory, or a link, where a file or a socket of ours belongs is kept aside."""
+    if path.is_symlink() or path.is_dir():
+        set_aside(path)
+
+
 def _write_new(path: Path, content: bytes, durable: bool) -> None:
     try:
         with os.fdopen(os.open(path, _NEW, 0o600), "wb") as file:

@@ -38,6 +38,8 @@ def state_id(path: Path) -> str:
 def _make(path: Path) -> str:
     """The place of a file is known when it is there, and stays when it is renamed."""
     fresh, made = path.with_name(f"{path.name}.new"), secrets.token_hex(16)
+    durable.make_way(path)
+    durable.make_way(fresh)
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         device, inode = _place(fresh)

@@ -7,6 +7,7 @@ import logging
 import os
 from functools import partial
 
+from gpujobs import durable
 from gpujobs.backends import TENSORFLOW
 from gpujobs.cluster.environment import PYTHON, without_ray
 from gpujobs.cluster.keeping import end, keep
@@ -99,6 +100,7 @@ class Launchers:
 
     async def _run(self, backend: str) -> str:
         reach("spawn.launcher")
+        durable.make_way(self._paths.launcher_log(backend))
         with self._paths.launcher_log(backend).open("ab") as output:
             process = self._processes[backend] = await asyncio.create_subprocess_exec(
                 *PYTHON,

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from gpujobs import durable
+
 TAKE_OVER_SECONDS = 20.0
 """A head whose daemon has gone needs a second or two to stop Ray."""
 
@@ -28,6 +30,7 @@ def become_only_head(path: Path, seconds: float = TAKE_OVER_SECONDS) -> None:
     """Locks `path` until this process ends. The head of a daemon that was killed may still be stopping
     its Ray, and would at its end remove the directory that ours has begun to use: so it is waited for,
     and killed when `seconds` have passed."""
+    durable.make_way(path)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + seconds
     while not _is_locked_by_us(descriptor):

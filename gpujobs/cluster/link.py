@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
+from gpujobs import durable
 from gpujobs.backends import TENSORFLOW
 from gpujobs.cluster.environment import PYTHON, without_ray
 from gpujobs.cluster.keeping import end, keep
@@ -178,6 +179,7 @@ class ClusterLink:
         self._announce(NodeStatus.STARTING, "Ray is starting")
         self._killed_for = ""
         reach("spawn.head")
+        durable.make_way(self._paths.run / "head.log")
         ours, theirs = socket.socketpair()
         with theirs, (self._paths.run / "head.log").open("ab") as output:
             process = self._head = await asyncio.create_subprocess_exec(

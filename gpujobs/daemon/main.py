@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gpujobs import failpoints
+from gpujobs import durable, failpoints
 from gpujobs.config import Settings
 from gpujobs.daemon.daemon import Daemon, Mode, StopMode
 from gpujobs.daemon.server import listen, serving
@@ -96,9 +96,12 @@ def prepare_state(paths: StatePaths, mode: Mode) -> None:
             (paths.spool / "jobs", passable),
             (paths.results, passable),
         ):
+            if path != paths.root and os.path.lexists(path) and not path.is_dir():
+                log.warning("%s is no directory; it is kept as %s", path, durable.set_aside(path).name)
             path.mkdir(parents=True, exist_ok=True, mode=bits)
             _require_own(path)
             path.chmod(bits)
+        durable.make_way(paths.lock)
     except OSError as error:
         raise MachineError(
             f"{error.filename}: {error.strerror}; the state directory must be writable"

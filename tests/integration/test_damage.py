@@ -11,9 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from gpujobs.cluster.environment import make_token
+from gpujobs.cluster.keeping import keep
+from gpujobs.cluster.leftovers import become_only_head
+from gpujobs.cluster.settings import ClusterSettings
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.model import Job, Reason, State
-from gpujobs.paths import AttemptPaths
+from gpujobs.node.agent import NodeAgent
+from gpujobs.paths import AttemptPaths, StatePaths
 from tests.integration.node import begin, files_of, leave_as_killed, new_daemon, settled
 
 
@@ -213,3 +218,45 @@ def test_what_another_attempt_of_this_number_has_left_is_not_believed(daemon: Da
     found = recover(daemon, job, State.PENDING)
     assert found.message == "the start was interrupted"
     assert paths.root.with_name("attempt-1.other").is_dir()
+
+
+def test_a_daemon_starts_whatever_is_in_the_place_of_its_own_files(tmp_path: Path) -> None:
+    state = StatePaths(tmp_path / "s")
+    state.run.mkdir(parents=True)
+    for path in (state.lock, state.agent_socket, state.head_lock, state.ray_token, state.identity):
+        into_directory(path)
+    for path in (state.spool, state.results, state.ray):
+        path.write_text("")
+    made = new_daemon(state.root)
+    make_token(state.ray_token)
+    become_only_head(state.head_lock)
+
+    async def run() -> None:
+        agent = NodeAgent(ClusterSettings("n", str(state.root)))
+        await agent.open()
+        asyncio.get_running_loop().remove_reader(agent._socket)
+        agent._socket.close()
+
+    asyncio.run(run())
+    made.store.close()
+    assert (state.spool / "jobs").is_dir() and state.identity.is_file()
+    assert state.spool.with_name("spool.damaged").is_file()
+
+
+def test_a_process_that_cannot_be_started_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """As on a full disk, where its log cannot be opened."""
+    tries: list[int] = []
+
+    async def run() -> str:
+        tries.append(1)
+        raise OSError(28, "No space left on device")
+
+    async def life() -> None:
+        keeper = asyncio.create_task(keep("launcher", run))
+        async with asyncio.timeout(20):
+            while len(tries) < 2:
+                await asyncio.sleep(0.01)
+        keeper.cancel()
+
+    asyncio.run(life())
+    assert "it cannot be started: [Errno 28] No space left on device" in caplog.text
