@@ -286,9 +286,12 @@ class NodeAgent:
             )
         return spec
 
-    async def inspect(self, task: str, spec: dict[str, Any]) -> Any:
+    async def inspect(
+        self, task: str, spec: dict[str, Any], answer_seconds: float = FIRST_ANSWER_SECONDS
+    ) -> Any:
         request = {"op": "inspect", "task": task, "spec": spec}
-        return (await ask(self._paths.launcher_socket(TENSORFLOW), request))["result"]
+        answer = await ask(self._paths.launcher_socket(TENSORFLOW), request, answer_seconds)
+        return answer["result"]
 
     async def launcher(self, answer_seconds: float = FIRST_ANSWER_SECONDS) -> dict[str, Any]:
         return await ask(self._paths.launcher_socket(TENSORFLOW), {"op": "ping"}, answer_seconds)

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gpujobs.backends import JAX, missing
+from gpujobs.backends import JAX, TENSORFLOW, missing
 from gpujobs.daemon.checks import has_gpu
 from gpujobs.daemon.daemon import Daemon, describe_stray
 from gpujobs.daemon.keys import daemon_of
@@ -95,7 +95,8 @@ async def _strays(daemon: Daemon) -> list[dict[str, Any]]:
 
 async def _launcher(daemon: Daemon, node: str) -> dict[str, Any]:
     try:
-        answer = await daemon.link.call(node, "launcher")
+        seconds = daemon.link.launchers.answer_seconds(TENSORFLOW)
+        answer = await daemon.link.call(node, "launcher", answer_seconds=seconds)
     except GpujobsError as error:
         return _check(f"launcher {node}", False, str(error))
     versions = f"TensorFlow {answer['tensorflow']}, Keras {answer['keras']}, pid {answer['pid']}"

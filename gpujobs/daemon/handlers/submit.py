@@ -139,7 +139,11 @@ async def _inspect(daemon: Daemon, caller: Caller, job: Prepared) -> dict[str, A
     """Raises JobFileError where the job could not be trained."""
     spec = daemon.specs.inspection(caller.uid, caller.gid, dict(job.resolved.resolved), job.data)
     try:
-        report: dict[str, Any] = await daemon.link.call(daemon.node_name, "inspect", task="check", spec=spec)
+        # The check itself has a minute.
+        seconds = 60.0 + daemon.link.launchers.answer_seconds(TENSORFLOW)
+        report: dict[str, Any] = await daemon.link.call(
+            daemon.node_name, "inspect", task="check", spec=spec, answer_seconds=seconds
+        )
     except UsageError as error:
         raise JobFileError([Problem(job.file.path, None, error.message)]) from None
     return report
