@@ -16,7 +16,7 @@ from gpujobs.client import Client, connect
 from gpujobs.errors import DaemonUnreachableError
 
 if TYPE_CHECKING:
-    from gpujobs.config import Settings
+    from gpujobs.config.settings import Settings
 
 COMMANDS = {
     "run": "Submit job files, follow them and print where the results are.",
@@ -132,7 +132,7 @@ def flags() -> dict[str, Any]:
 
 
 def client() -> Client:
-    from gpujobs.config import sockets
+    from gpujobs.config.settings import sockets
 
     places = sockets(flags())
     try:
@@ -168,7 +168,7 @@ def _own_files() -> Settings | None:
     theirs."""
     import os
 
-    from gpujobs.config import names_socket_alone, resolve
+    from gpujobs.config.settings import names_socket_alone, resolve
     from gpujobs.paths import StatePaths
 
     if names_socket_alone(flags()):
@@ -185,7 +185,7 @@ def _advice() -> str:
     """How somebody who asks here gets a daemon."""
     import os
 
-    from gpujobs.config import installed_site
+    from gpujobs.config.settings import installed_site
 
     if installed_site(flags()) is None:
         return "start one with `gpujobs serve &`, or run a job at once with `gpujobs run FILE`."
@@ -200,7 +200,7 @@ def _advice() -> str:
 def _say_whose(found: Client) -> None:
     """Where a daemon of one's own hides the site's."""
     from gpujobs.client.connection import answers
-    from gpujobs.config import site_socket
+    from gpujobs.config.settings import site_socket
 
     site = site_socket(flags())
     if site is not None and found.socket != site and answers(site):

@@ -128,7 +128,7 @@ def _ask(ctx: click.Context, path: str, **query: object) -> dict[str, Any]:
     import socket
 
     from gpujobs.client import connect
-    from gpujobs.config import sockets
+    from gpujobs.config.settings import sockets
     from gpujobs.errors import GpujobsError
 
     socket.setdefaulttimeout(DEADLINE_SECONDS)  # of this process, which has nothing else to do

@@ -8,10 +8,10 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from gpujobs import configfile
 from gpujobs.cli.output import duration, size
-from gpujobs.config import KEYS, resolve
-from gpujobs.siteconfig import LimitTable, LimitTables, Retention, SiteConfig, checked
+from gpujobs.config import file
+from gpujobs.config.settings import KEYS, resolve
+from gpujobs.config.site import LimitTable, LimitTables, Retention, SiteConfig, checked
 
 Finding = tuple[str, bool | None, str]
 """Name, whether it is well (None: to know), message."""
@@ -19,7 +19,7 @@ Finding = tuple[str, bool | None, str]
 
 def findings(path: Path) -> tuple[list[Finding], bool]:
     """What there is to say, and whether a daemon would take the file."""
-    text = configfile.read(path)
+    text = file.read(path)
     site, problems = checked(text)
     if site is None or problems:
         return [("configuration", False, str(problem)) for problem in problems], False

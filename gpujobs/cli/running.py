@@ -51,7 +51,7 @@ def run_jobs(
 
 def _refuse_beside_site() -> None:
     """A daemon of one's own knows nothing of the site's queue, limits and reservations."""
-    from gpujobs.config import installed_site
+    from gpujobs.config.settings import installed_site
 
     if (found := installed_site(app.flags())) is not None:
         raise DaemonUnreachableError(
@@ -77,7 +77,7 @@ def some_daemon(what: str) -> Iterator[Client]:
 @contextmanager
 def _own_daemon(what: str, cpu_slots: int | None) -> Iterator[Client]:
     from gpujobs.cli.embedded import embedded_daemon
-    from gpujobs.config import resolve
+    from gpujobs.config.settings import resolve
 
     flags = {**app.flags(), "cpu_slots": cpu_slots}
     settings = resolve(flags, mode="embedded")

@@ -19,7 +19,7 @@ from typing import Any
 
 from gpujobs.client.api import Client
 from gpujobs.client.submission import Submission
-from gpujobs.config import personal_state
+from gpujobs.config.settings import personal_state
 from gpujobs.errors import DaemonUnreachableError
 
 SAME_COMMAND_SECONDS = 60.0

@@ -10,47 +10,47 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from gpujobs import siteconfig
 from gpujobs.cluster.link import ClusterLink
-from gpujobs.cluster.settings import ClusterSettings
-from gpujobs.config import Settings
-from gpujobs.daemon.access import Gatekeeper
-from gpujobs.daemon.again import pauses
-from gpujobs.daemon.attempts import Attempts
-from gpujobs.daemon.board import Board
-from gpujobs.daemon.collecting import Collector
+from gpujobs.config import site as siteconfig
+from gpujobs.config.settings import Settings
+from gpujobs.config.site import SiteConfig
+from gpujobs.daemon.access.connections import RequestLimiter
+from gpujobs.daemon.access.policy import AccessPolicy
+from gpujobs.daemon.devices.drains import Drains
+from gpujobs.daemon.devices.foreign_charges import ForeignCharge
+from gpujobs.daemon.devices.foreign_monitor import ForeignProcessMonitor
+from gpujobs.daemon.devices.ledger import Ledger
+from gpujobs.daemon.devices.membership import Membership
+from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
+from gpujobs.daemon.devices.nodes import Nodes
+from gpujobs.daemon.devices.poller import DevicePoller
 from gpujobs.daemon.dispatch import Dispatcher
-from gpujobs.daemon.drains import Drains
 from gpujobs.daemon.forecast import Forecast
-from gpujobs.daemon.foreign import ForeignCharge
-from gpujobs.daemon.gate import Turns
+from gpujobs.daemon.jobs.again import pauses
+from gpujobs.daemon.jobs.attempts import Attempts
+from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.jobs.collecting import Collector
+from gpujobs.daemon.jobs.lacking import Lacking
+from gpujobs.daemon.jobs.requests import Requests
+from gpujobs.daemon.jobs.specs import Specs
+from gpujobs.daemon.jobs.uploads import Uploads
 from gpujobs.daemon.journal import Journal
-from gpujobs.daemon.lacking import Lacking
-from gpujobs.daemon.ledger import Ledger
-from gpujobs.daemon.lookout import Lookout
-from gpujobs.daemon.membership import Membership
-from gpujobs.daemon.memory import Measurements
-from gpujobs.daemon.nodes import Nodes
-from gpujobs.daemon.requests import Requests
-from gpujobs.daemon.retention import Retention
-from gpujobs.daemon.specs import Specs
-from gpujobs.daemon.strangers import Strangers
-from gpujobs.daemon.uploads import Uploads
-from gpujobs.daemon.view import View
+from gpujobs.daemon.keeping.retention import Retention
+from gpujobs.daemon.snapshot_builder import SnapshotBuilder
 from gpujobs.errors import GpujobsError
 from gpujobs.failpoints import reach
 from gpujobs.lifecycle import Finish
+from gpujobs.linux.stateid import state_id
 from gpujobs.model import Device, Job, Node, NodeStatus, Reason, State, StopReason, utc_now
 from gpujobs.node.probe import read_once
 from gpujobs.paths import StatePaths
 from gpujobs.policy import Snapshot, occupancies
-from gpujobs.policy.memory import outgrown
-from gpujobs.policy.rules import ForeignPolicy
-from gpujobs.siteconfig import SiteConfig
-from gpujobs.stateid import state_id
+from gpujobs.policy.devices.memory import outgrown
+from gpujobs.policy.inputs.rules import ForeignPolicy
+from gpujobs.protocol.settings import ClusterSettings
 from gpujobs.store.opening import open_store
 from gpujobs.store.store import Store
-from gpujobs.store.usage import Use
+from gpujobs.store.usage import EndedUsage
 
 RETRY_ADMITTING_SECONDS = 10.0
 """The longest pause between two tries, where the store cannot be written, say."""
@@ -83,10 +83,10 @@ class Daemon:
         self.paths = StatePaths(settings.state_dir)
         self.node_name = socket.gethostname()
         self.site = siteconfig.read(settings.config)
-        self.gatekeeper = Gatekeeper(mode is Mode.SITE, self.site.access)
+        self.gatekeeper = AccessPolicy(mode is Mode.SITE, self.site.access)
         self.store, self.notices = open_store(self.paths)
         self.journal = Journal(self.store.history, self._device_name)
-        self.board = Board(self.store.unfinished(), self.journal.wake)
+        self.board = JobCache(self.store.unfinished(), self.journal.wake)
         self.link = ClusterLink(
             self.paths,
             ClusterSettings(
@@ -100,12 +100,12 @@ class Daemon:
         )
         self.drains = Drains(self.store.devices, self.journal.wake)
         self.rules = self.site.rules()
-        self.measurements = Measurements(self.board, self.store.usage, self.rules.packing.settle_seconds)
+        self.measurements = MemoryMonitor(self.board, self.store.usage, self.rules.packing.settle_seconds)
         self.estimates: dict[str, int] = {}
         """Bytes of device memory by family, for jobs of which nothing was measured yet."""
         self.membership = Membership()
         self.ledger = _ledger(self.store, self.rules.priority.half_life_seconds)
-        self.view = View(
+        self.view = SnapshotBuilder(
             self.board,
             self.drains,
             self.ledger,
@@ -116,7 +116,7 @@ class Daemon:
         )
         self.forecast = Forecast(lambda: self.view.snapshot(self.nodes.known))
         self.board.expected = lambda job: self.forecast.expected.get(job)
-        self.strangers = Strangers(
+        self.strangers = ForeignProcessMonitor(
             self.store,
             self.board,
             self._stop_attempt,
@@ -126,14 +126,14 @@ class Daemon:
         )
         self.nodes = Nodes(self.link, self.node_name, self._on_reading, settings.cpu_slots)
         charges = self.rules.foreign is ForeignPolicy.CHARGE
-        self.lookout = Lookout(self.board, self.nodes, always=charges)
+        self.lookout = DevicePoller(self.board, self.nodes, always=charges)
         self.foreign = (
             ForeignCharge(self.ledger, self.store.usage, self.rules.priority.half_life_seconds)
             if charges
             else None
         )
         site = mode is Mode.SITE
-        self.turns = Turns()
+        self.turns = RequestLimiter()
         self.requests = Requests()
         self.uploads = Uploads(self.store, self.paths, self.site.quotas if site else None)
         self.lacking = Lacking(self.store, self.board, self.uploads)
@@ -178,7 +178,7 @@ class Daemon:
         """Takes over rules that may change while it runs (`daemon/reload.py`)."""
         self.site, self.rules = site, site.rules()
         is_site = self.mode is Mode.SITE
-        self.gatekeeper = Gatekeeper(is_site, site.access)
+        self.gatekeeper = AccessPolicy(is_site, site.access)
         self.view.rules = self.rules
         self.measurements.settle_seconds = self.rules.packing.settle_seconds
         self.strangers.names_people = self.rules.names_people
@@ -257,7 +257,7 @@ class Daemon:
         assert current is not None and current.ended_at is not None
         self.measurements.ended(job)
         self.ledger.add(
-            Use(
+            EndedUsage(
                 job.user,
                 current.started_at,
                 current.ended_at,

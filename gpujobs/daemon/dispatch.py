@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from gpujobs.daemon.board import Board
-from gpujobs.daemon.nodes import Nodes
-from gpujobs.daemon.view import View
+from gpujobs.daemon.devices.nodes import Nodes
+from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.snapshot_builder import SnapshotBuilder
 from gpujobs.errors import StoreError
 from gpujobs.model import DeviceKind, Job, Node, NodeStatus, StopReason, utc_now
 from gpujobs.policy import Decision, decide
@@ -36,9 +36,9 @@ class Dispatcher:
     def __init__(
         self,
         store: Store,
-        board: Board,
+        board: JobCache,
         nodes: Nodes,
-        view: View,
+        view: SnapshotBuilder,
         *,
         launch: Callable[[Job], None],
         stop: Callable[[Job, StopReason, str], None],

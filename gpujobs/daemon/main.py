@@ -13,13 +13,14 @@ from typing import Any
 
 from aiohttp import web
 
-from gpujobs import durable, failpoints, statelock
-from gpujobs.config import Settings
+from gpujobs import failpoints
+from gpujobs.config.settings import Settings
 from gpujobs.daemon import reload, watchdog
 from gpujobs.daemon.daemon import Daemon, Mode, StopMode
 from gpujobs.daemon.server import door_of, serving
 from gpujobs.daemon.watchdog import notify_systemd
 from gpujobs.errors import MachineError, UsageError
+from gpujobs.linux import durable, statelock
 from gpujobs.paths import StatePaths
 from gpujobs.store.store import DAEMON
 

@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gpujobs import configfile, siteconfig
-from gpujobs.config import KEYS, config_path
+from gpujobs.config import file as configfile
+from gpujobs.config import site as siteconfig
+from gpujobs.config.settings import KEYS, config_path
+from gpujobs.config.site import SiteConfig
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.errors import ConfigError
-from gpujobs.siteconfig import SiteConfig
 
 FIXED = ("state_dir", "socket", "cpu_slots", "require_gpu")
 """Keys of the file's top that a daemon begins with."""

@@ -20,20 +20,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gpujobs import durable
 from gpujobs.backends import TENSORFLOW
-from gpujobs.cluster.settings import ClusterSettings
 from gpujobs.errors import LauncherError, LaunchError, MachineError, ProtocolError, in_words
 from gpujobs.failpoints import reach
+from gpujobs.linux import durable
+from gpujobs.linux.sockets import short_path
 from gpujobs.node import attempts, records
 from gpujobs.node.attempts import Attempt, AttemptStatus
 from gpujobs.node.devices import devices_of
 from gpujobs.node.launcher_client import ANSWER_SECONDS, FIRST_ANSWER_SECONDS, ask
 from gpujobs.node.probe import Probe
 from gpujobs.paths import AttemptPaths, JobPaths, StatePaths
+from gpujobs.protocol.settings import ClusterSettings
 from gpujobs.results.catalogue import list_files, open_file
 from gpujobs.results.collect import Limits, RefusedResultError, chunks
-from gpujobs.trainer.sockets import short_path
 
 RECORD_SECONDS = 10.0
 """A supervisor that holds its lock writes record.json within milliseconds."""

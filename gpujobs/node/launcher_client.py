@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gpujobs.errors import LauncherError, from_wire, in_words
-from gpujobs.trainer.sockets import connect
+from gpujobs.linux.sockets import connect
 
 FIRST_ANSWER_SECONDS = 120.0
 """The first answer waits for the import of the backend, which a cold disk makes slow."""

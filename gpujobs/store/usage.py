@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gpujobs.model import iso
-from gpujobs.policy.snapshot import Usage
+from gpujobs.policy.inputs.snapshot import Usage
 from gpujobs.store.database import transaction
 from gpujobs.store.devices import instant_of
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class EndedUsage:
     """An attempt that has ended, as far as fair share cares."""
 
     user: str
@@ -30,7 +30,7 @@ class UsageTable:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def since(self, begin: datetime) -> list[Use]:
+    def since(self, begin: datetime) -> list[EndedUsage]:
         """Attempts that ended after `begin`, in the order of their ends; also those of jobs that were removed."""
         rows = self._connection.execute(
             "SELECT j.user, a.started_at, a.ended_at, a.gpu_memory_bytes, a.device_memory_bytes"
@@ -40,7 +40,7 @@ class UsageTable:
             (iso(begin), iso(begin)),
         )
         return [
-            Use(
+            EndedUsage(
                 row["user"],
                 instant_of(row["started_at"]),
                 instant_of(row["ended_at"]),

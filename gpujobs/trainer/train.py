@@ -18,6 +18,7 @@ import numpy as np
 from gpujobs.jobfile import losses as jobfile_losses
 from gpujobs.jobfile.consistency import is_stateful, scaling_of_targets, task_of_output
 from gpujobs.model import utc_now
+from gpujobs.protocol.spec import Spec
 from gpujobs.trainer import (
     building,
     checkpoint,
@@ -33,15 +34,14 @@ from gpujobs.trainer import (
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.backends import configure
 from gpujobs.trainer.data import Part, Prepared, Preprocessing, notices, prepare
+from gpujobs.trainer.data.fitting.targets import Output, shaped
+from gpujobs.trainer.data.fitting.weights import class_weights
 from gpujobs.trainer.data.prepare import all_of, to_predict
-from gpujobs.trainer.data.raw import CLASS_TASKS
-from gpujobs.trainer.data.targets import Output, shaped
-from gpujobs.trainer.data.weights import class_weights
-from gpujobs.trainer.data.windowed import Windowed
+from gpujobs.trainer.data.reading.loaded import CLASS_TASKS
+from gpujobs.trainer.data.samples.windowed import Windowed
+from gpujobs.trainer.early_stopping import kept_epoch
 from gpujobs.trainer.failures import DataError
-from gpujobs.trainer.fitting import Fit, Messages, Sets, StopFlag
-from gpujobs.trainer.patience import kept_epoch
-from gpujobs.trainer.spec import Spec
+from gpujobs.trainer.training_loop import Messages, Sets, StopFlag, TrainingLoop
 
 OF_WHOLE_BATCHES = ("dice", "tversky")
 
@@ -64,7 +64,7 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
 
 def fitted(
     spec: Spec, prepared: Prepared, messages: Messages, stop: StopFlag
-) -> tuple[Fit, list[dict[str, float]], float]:
+) -> tuple[TrainingLoop, list[dict[str, float]], float]:
     """The training that has ended, its history, and when (`time.monotonic`) it began. From the start with a new model,
     as if there had been none, where the checkpoint turns out to be another model's only after a step was run."""
     while True:
@@ -74,7 +74,7 @@ def fitted(
         sets = sets_of(spec, prepared, model)
         stop.check()
         start = time.monotonic()
-        fit = Fit(spec, model, sets, messages, stop)
+        fit = TrainingLoop(spec, model, sets, messages, stop)
         try:
             return fit, fit.run(), start
         except checkpoint.DamagedError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gpujobs.config import resolve
+from gpujobs.config.settings import resolve
 from gpujobs.daemon import reload
 from gpujobs.daemon.daemon import Daemon, Mode
 from gpujobs.daemon.main import prepare_state

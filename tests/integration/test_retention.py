@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from gpujobs.daemon.removal import Kind, Rules
-from gpujobs.daemon.retention import Retention, removed_note
+from gpujobs.config.site import Retention as Table
+from gpujobs.daemon.keeping.removal import Kind, Rules
+from gpujobs.daemon.keeping.retention import Retention, removed_note
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Caller, Device, DeviceKind, Reason, State, utc_now
 from gpujobs.paths import StatePaths
-from gpujobs.siteconfig import Retention as Table
 from gpujobs.store.records import DataReference, NewJob
 from gpujobs.store.store import Store
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gpujobs import config, siteconfig
+from gpujobs.config import settings, site
 from gpujobs.errors import UsageError
-from gpujobs.policy.rules import (
+from gpujobs.policy.inputs.rules import (
     DAY,
     HOUR,
     ForeignPolicy,
@@ -64,13 +64,13 @@ max_ahead = "30d"
 def rules_of(path: Path, text: str) -> Rules:
     file = path / "gpujobs.toml"
     file.write_text(text)
-    config.resolve({"config": str(file)}, environ={})
-    return siteconfig.read(file).rules()
+    settings.resolve({"config": str(file)}, environ={})
+    return site.read(file).rules()
 
 
 def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
-    assert rules_of(tmp_path, "") == Rules() == siteconfig.read(None).rules()
-    assert siteconfig.read(tmp_path / "missing.toml") == siteconfig.SiteConfig()
+    assert rules_of(tmp_path, "") == Rules() == site.read(None).rules()
+    assert site.read(tmp_path / "missing.toml") == site.SiteConfig()
 
 
 def test_every_key_arrives(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
 
 def test_every_key_of_the_policy_is_documented() -> None:
     page = (Path(__file__).parents[2] / "docs/scheduling.md").read_text(encoding="utf-8")
-    for name, field in siteconfig.SiteConfig.model_fields.items():
+    for name, field in site.SiteConfig.model_fields.items():
         if name not in ("access", "quotas", "retention"):  # docs/security.md and docs/admin.md have these
             assert f"[{name}]" in page, name
             for key in field.annotation.model_fields:  # type: ignore[union-attr]
@@ -105,7 +105,7 @@ def test_the_example_of_the_documentation(tmp_path: Path) -> None:
 
 
 def test_every_table_is_known_to_both_readers() -> None:
-    assert set(config.TABLES) == set(siteconfig.SiteConfig.model_fields)
+    assert set(settings.TABLES) == set(site.SiteConfig.model_fields)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gpujobs import config, siteconfig
+from gpujobs.config import settings as config
+from gpujobs.config import site
+from gpujobs.config.site import SiteConfig
 from gpujobs.errors import ConfigError, UsageError
-from gpujobs.siteconfig import SiteConfig
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "scripts/gpujobs.toml"
@@ -39,7 +40,7 @@ def written(tmp_path: Path, text: str) -> Path:
 def test_a_value_that_makes_no_sense_is_named_with_its_file(tmp_path: Path, text: str, message: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(UsageError) as caught:
-        siteconfig.read(path)
+        site.read(path)
     line = 1 if message.startswith("access: ") else 2
     assert str(caught.value) == f"{path}:{line}: {message}"
 
@@ -65,7 +66,7 @@ exclude = ["0"]
 def test_every_mistake_is_named_at_once_with_its_line(tmp_path: Path) -> None:
     """Also after those that make the file no TOML; what stands below a broken heading counts for nothing."""
     with pytest.raises(ConfigError) as caught:
-        siteconfig.read(written(tmp_path, MANY))
+        site.read(written(tmp_path, MANY))
     assert [(problem.line, problem.message.partition(";")[0]) for problem in caught.value.problems] == [
         (1, "cpu_slots is 'two'"),
         (2, "unknown key stat_dir"),
@@ -92,16 +93,16 @@ def test_what_is_no_configuration_at_all_is_said(tmp_path: Path, content: bytes,
     path = tmp_path / "gpujobs.toml"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=message):
-        siteconfig.read(path)
+        site.read(path)
 
 
 def test_sizes_are_bytes_or_have_a_unit(tmp_path: Path) -> None:
-    read = siteconfig.read(written(tmp_path, "[quotas]\ndata = '5GiB'\nlog = 100\nresults = '3 KiB'"))
+    read = site.read(written(tmp_path, "[quotas]\ndata = '5GiB'\nlog = 100\nresults = '3 KiB'"))
     assert (read.quotas.data, read.quotas.log, read.quotas.results) == (5 << 30, 100, 3 << 10)
 
 
 def test_no_file_and_an_empty_one_are_the_defaults(tmp_path: Path) -> None:
-    assert siteconfig.read(None) == siteconfig.read(written(tmp_path, "")) == SiteConfig()
+    assert site.read(None) == site.read(written(tmp_path, "")) == SiteConfig()
 
 
 def uncommented(text: str) -> str:
@@ -120,7 +121,7 @@ def test_the_shipped_file_is_all_comments_and_names_every_key() -> None:
 def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
     """All but the groups and the limits, which have none."""
     path = written(tmp_path, uncommented(SHIPPED.read_text()))
-    read, defaults = siteconfig.read(path), SiteConfig()
+    read, defaults = site.read(path), SiteConfig()
     groups = {"admin_group": None, "share_group": None}
     assert read.access.model_copy(update=groups) == defaults.access
     for table in ("quotas", "priority", "shares", "packing", "foreign", "devices", "reservations"):
@@ -135,5 +136,5 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
 
 def test_every_rule_of_retention_is_documented() -> None:
     page = (ROOT / "docs/admin.md").read_text(encoding="utf-8").partition("## Retention")[2]
-    for key in siteconfig.Retention.model_fields:
+    for key in site.Retention.model_fields:
         assert f"`{key}`" in page, key

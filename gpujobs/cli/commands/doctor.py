@@ -84,7 +84,7 @@ def _program() -> Iterator[tuple[str, bool | None, str]]:
 
 def _places() -> Iterator[tuple[str, bool | None, str]]:
     """Of the caller's own daemon, where none runs to say it."""
-    from gpujobs.config import resolve
+    from gpujobs.config.settings import resolve
 
     state_dir = resolve(app.flags()).state_dir
     yield _state_dir(state_dir)

@@ -10,18 +10,18 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from gpujobs.daemon.access import may_change, require
+from gpujobs.daemon.access.policy import may_change, require
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import ConditionsBody, body_of
+from gpujobs.daemon.jobs.limits import change_limit
+from gpujobs.daemon.jobs.references import Choice, Chosen, Reference, choose
+from gpujobs.daemon.jobs.requeues import Changes, requeue
 from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.limits import change_limit
-from gpujobs.daemon.references import Choice, Chosen, Reference, choose
-from gpujobs.daemon.requeues import Changes, requeue
 from gpujobs.errors import UsageError
 from gpujobs.jobfile.schema import MAX_TIME_LIMIT_SECONDS
 from gpujobs.model import MAX_PRIORITY, Caller, Job, State
-from gpujobs.policy.limits import check_priority
-from gpujobs.policy.text import duration
+from gpujobs.policy.inputs.text import duration
+from gpujobs.policy.users.limits import check_priority
 
 MAX_IDS = 100_000
 BATCH = 200

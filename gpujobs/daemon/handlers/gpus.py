@@ -9,12 +9,12 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from gpujobs.daemon.access import require_admin
+from gpujobs.daemon.access.policy import require_admin
+from gpujobs.daemon.api_json import device_event_json, nodes_json, occupancy_json
 from gpujobs.daemon.daemon import Daemon, describe_stray
-from gpujobs.daemon.drains import named
+from gpujobs.daemon.devices.drains import named
 from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.wire import device_event_json, nodes_json, occupancy_json
 from gpujobs.model import Caller, Device, Node, Process
 from gpujobs.policy import Occupancy, occupancies
 

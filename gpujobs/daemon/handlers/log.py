@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gpujobs.daemon.access import may_read, require
+from gpujobs.daemon.access.policy import may_read, require
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import flag_of, number_of
+from gpujobs.daemon.keeping.retention import removed_note
 from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.retention import removed_note
 from gpujobs.errors import UsageError
 from gpujobs.model import Attempt, Job, State
 from gpujobs.results.catalogue import open_file

@@ -10,8 +10,8 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from gpujobs.daemon.handlers.query import body_of
+from gpujobs.daemon.keeping.removal import Kind, Left, Rules
 from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.removal import Kind, Left, Rules
 from gpujobs.errors import NotPermittedError
 from gpujobs.model import iso
 

@@ -9,17 +9,17 @@ from typing import Any
 from aiohttp import web
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from gpujobs.daemon.access import group_id, require_admin
+from gpujobs.daemon.access.policy import group_id, require_admin
+from gpujobs.daemon.api_json import term_json
 from gpujobs.daemon.daemon import Daemon
-from gpujobs.daemon.drains import named
+from gpujobs.daemon.devices.drains import named
 from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.wire import term_json
 from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Device, utc_now
 from gpujobs.policy import Reservation
-from gpujobs.policy.occupancy import label
-from gpujobs.policy.reservations import check_reservation
+from gpujobs.policy.devices.occupancy import label
+from gpujobs.policy.devices.reservations import check_reservation
 
 
 class ReservationBody(BaseModel):

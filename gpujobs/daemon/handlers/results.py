@@ -8,12 +8,12 @@ from typing import Any
 
 from aiohttp import web
 
-from gpujobs.daemon import leftovers
-from gpujobs.daemon.access import may_read, require
+from gpujobs.daemon.access.policy import may_read, require
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import chosen_of, flag_of
+from gpujobs.daemon.jobs import leftovers
+from gpujobs.daemon.keeping.retention import removed_note
 from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.retention import removed_note
 from gpujobs.errors import UsageError
 from gpujobs.model import Job, State, iso
 from gpujobs.results.catalogue import list_files, open_file, read_metrics

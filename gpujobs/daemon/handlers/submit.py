@@ -9,12 +9,10 @@ from typing import Any
 from aiohttp import web
 
 from gpujobs.backends import TENSORFLOW, backend_of
-from gpujobs.daemon import checks
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import body_of
-from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.patience import while_locked
-from gpujobs.daemon.submissions import (
+from gpujobs.daemon.jobs import checks
+from gpujobs.daemon.jobs.submissions import (
     Needs,
     Prepared,
     SubmissionBody,
@@ -24,6 +22,8 @@ from gpujobs.daemon.submissions import (
     require_request_key,
     resolve,
 )
+from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.patience import while_locked
 from gpujobs.errors import JobFileError, MachineError, Problem, UsageError
 from gpujobs.failpoints import reach
 from gpujobs.model import Caller, Job, utc_now

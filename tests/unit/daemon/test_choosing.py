@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from gpujobs.daemon.access import may_change, require
-from gpujobs.daemon.checks import dependencies
+from gpujobs.daemon.access.policy import may_change, require
 from gpujobs.daemon.handlers.act import ACTIONS, _sorted_out
-from gpujobs.daemon.references import Choice, choose
-from gpujobs.daemon.submissions import OptionsBody
+from gpujobs.daemon.jobs.checks import dependencies
+from gpujobs.daemon.jobs.references import Choice, choose
+from gpujobs.daemon.jobs.submissions import OptionsBody
 from gpujobs.errors import NotPermittedError, UsageError
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Reason, State
