@@ -39,7 +39,8 @@ class _Sentence:
 
 
 class Journal:
-    """`wake` after something was committed; the lines are written when the caller has come to its end."""
+    """`wake` after something was committed; the lines are written when the caller has come to its end, and at once
+    where no event loop runs."""
 
     def __init__(self, history: History, device_name: Callable[[str], str] = str) -> None:
         self._history = history
@@ -48,9 +49,15 @@ class Journal:
         self._is_due = False
 
     def wake(self) -> None:
-        if not self._is_due:
+        if self._is_due:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.write()
+        else:
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self.write)
+            loop.call_soon(self.write)
 
     def write(self) -> None:
         self._is_due = False
