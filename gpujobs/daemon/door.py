@@ -45,6 +45,7 @@ class Door:
     def require_free(self) -> None:
         """Raises UsageError where a daemon answers, MachineError where something else is in the way."""
         _require_free(self._places[0])
+        _require_writable(self._places[0].parent)
 
     def open(self) -> socket.socket:
         """At the first place, or not at all: raises as `require_free`, and where the place is not safe."""
@@ -158,6 +159,14 @@ def _require_free(path: Path) -> None:
         raise UsageError(
             f"a daemon (pid {pid or 'unknown'}) answers at {path} already; `gpujobs --socket {path} stop` ends it, "
             "or choose another place with --socket"
+        )
+
+
+def _require_writable(directory: Path) -> None:
+    if os.access(directory, os.F_OK) and not os.access(directory, os.W_OK | os.X_OK):
+        raise MachineError(
+            f"{directory} cannot be written, and the socket is made there; choose another place with --socket "
+            "or GPUJOBS_SOCKET"
         )
 
 

@@ -69,19 +69,23 @@ async def _run(settings: Settings, lock: int, ready_fd: int | None, lifeline_fd:
     door = door_of(daemon)
     door.require_free()  # before Ray and the launcher are started for nothing
     daemon.file_values = reload.file_values(settings.config)
-    await daemon.start()
-    async with serving(daemon, door) as server:
-        _listen_to_signals(daemon)
-        if lifeline_fd is not None:
-            _follow_lifeline(daemon, lifeline_fd)
-        _announce(ready_fd, settings.socket, daemon)
-        async with watchdog.fed():
-            await _end(daemon, server)
-        log.info("closing")
-        statelock.note(lock, "closing")
-        notify_systemd("STOPPING=1")
-        door.close()
-    await daemon.close()
+    try:
+        await daemon.start()
+        async with serving(daemon, door) as server:
+            _listen_to_signals(daemon)
+            if lifeline_fd is not None:
+                _follow_lifeline(daemon, lifeline_fd)
+            _announce(ready_fd, settings.socket, daemon)
+            async with watchdog.fed():
+                await _end(daemon, server)
+            log.info("closing")
+            statelock.note(lock, "closing")
+            notify_systemd("STOPPING=1")
+            door.close()
+    finally:
+        await (
+            daemon.close()
+        )  # also where it could not serve: what waits for Ray would keep this process for ever
 
 
 async def _end(daemon: Daemon, server: web.Server) -> None:

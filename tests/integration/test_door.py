@@ -59,6 +59,23 @@ def test_a_socket_that_nobody_answers_is_replaced(root: Path) -> None:
         assert is_reached(root / "runtime/gpujobs/s.sock")
 
 
+def test_a_directory_that_cannot_be_written_is_named_before_anything_is_started(root: Path) -> None:
+    place = root / "closed"
+    root.chmod(0o755)
+    place.mkdir(mode=0o755)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.setresuid(65534, 65534, 65534)
+            Door([place / "s.sock"], is_open_to_all=False).require_free()
+        except MachineError as error:
+            code = 0 if f"{place} cannot be written" in error.message else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_what_is_no_socket_is_not_removed(root: Path) -> None:
     path = root / "runtime/gpujobs/s.sock"
     path.write_text("precious")
