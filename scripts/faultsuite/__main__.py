@@ -8,7 +8,7 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
-from . import chaos, damage, planted, points, processes, real, storecases, surroundings
+from . import chaos, damage, planted, points, processes, real, storecases, strangers, surroundings
 from .box import ROOT
 from .case import Case
 from .running import Outcome, Runner
@@ -34,7 +34,7 @@ SMOKE = (
 
 
 def every_case() -> list[Case]:
-    parts = (points, processes, damage, surroundings, storecases, real)
+    parts = (points, processes, damage, surroundings, strangers, storecases, real)
     return [case for part in parts for case in part.cases()]
 
 
@@ -55,16 +55,31 @@ def chosen(arguments: argparse.Namespace) -> list[Case]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/faults", description=__doc__)
     parser.add_argument("--all", action="store_true", help="every case (about an hour on two cores)")
-    parser.add_argument("--only", metavar="PATTERN", help="cases whose `group: name` has this in it (* and ? match)")
-    parser.add_argument("--skip", metavar="PATTERN", help="leave out cases whose `group: name` has this in it")
-    parser.add_argument("--small", action="store_true", help="leave out the cases that need Ray and TensorFlow")
+    parser.add_argument(
+        "--only", metavar="PATTERN", help="cases whose `group: name` has this in it (* and ? match)"
+    )
+    parser.add_argument(
+        "--skip", metavar="PATTERN", help="leave out cases whose `group: name` has this in it"
+    )
+    parser.add_argument(
+        "--small", action="store_true", help="leave out the cases that need Ray and TensorFlow"
+    )
     parser.add_argument("--list", action="store_true", help="say which cases there are, and do nothing")
     parser.add_argument("--prove", action="store_true", help="plant ten bugs, and say whether they are found")
     parser.add_argument("--chaos", metavar="MINUTES", type=float, help="random kills over a stream of jobs")
     parser.add_argument("--jobs", type=int, default=200, help="of --chaos (default 200)")
-    parser.add_argument("--seed", type=int, default=0, help="of the order of cases, and of random kills (default 0)")
-    parser.add_argument("--boxes", type=int, default=3, help="cases at once (default 3); those that wait run four times as many")
-    parser.add_argument("--minutes", type=float, help="begin no new case after so long; what was not run is said")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the order of cases, and of random kills (default 0)"
+    )
+    parser.add_argument(
+        "--boxes",
+        type=int,
+        default=3,
+        help="cases at once (default 3); those that wait run four times as many",
+    )
+    parser.add_argument(
+        "--minutes", type=float, help="begin no new case after so long; what was not run is said"
+    )
     parser.add_argument("--tree", type=Path, default=ROOT, help=argparse.SUPPRESS)
     parser.add_argument("--write", action="store_true", help="put the table into docs/faults.md")
     arguments = parser.parse_args()

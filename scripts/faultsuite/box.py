@@ -58,7 +58,9 @@ class _Connection(http.client.HTTPConnection):
 class Box:
     """`tree`: the program that is tried. `is_small`: without Ray and Keras (standin/), else with both."""
 
-    def __init__(self, tree: Path = ROOT, *, is_small: bool = True, slots: int = 2, root: Path | None = None) -> None:
+    def __init__(
+        self, tree: Path = ROOT, *, is_small: bool = True, slots: int = 2, root: Path | None = None
+    ) -> None:
         self.root = root or Path(tempfile.mkdtemp(prefix="gf-"))
         self.tree, self.is_small, self.slots = tree, is_small, slots
         self.state = self.root / "s"
@@ -76,11 +78,17 @@ class Box:
         self.daemon: subprocess.Popen[bytes] | None = None
         self.is_to_run = False
         self.numbers = 0
+        self.twins: dict[int, Any] = {}
+        """By the number of epochs, the results of an undisturbed job (with Keras)."""
 
     @property
     def environment(self) -> dict[str, str]:
         path = [str(STANDIN)] * self.is_small + [str(self.tree)]
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("GPUJOBS_", "XDG_", "PYTHON"))}
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("GPUJOBS_", "XDG_", "PYTHON"))
+        }
         return {
             **kept,
             "PYTHONPATH": os.pathsep.join(path),
@@ -96,7 +104,16 @@ class Box:
         points = {"GPUJOBS_FAILPOINTS": f"@{self.points}", "GPUJOBS_FAILPOINTS_DIR": str(self.counts)}
         with self.log.open("ab") as output:
             self.daemon = subprocess.Popen(
-                [sys.executable, "-P", "-m", "gpujobs", "serve", "--personal", "--cpu-slots", str(self.slots)],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "gpujobs",
+                    "serve",
+                    "--personal",
+                    "--cpu-slots",
+                    str(self.slots),
+                ],
                 env={**self.environment, **points},
                 cwd=self.root,
                 stdin=subprocess.DEVNULL,
@@ -211,11 +228,13 @@ class Box:
         )
         return path
 
-    def submit(self, kind: str = "plain", epochs: int = 5, *options: str, expect: tuple[str, ...] = ("COMPLETED",)) -> int:
+    def submit(
+        self, kind: str = "plain", epochs: int = 5, *options: str, expect: tuple[str, ...] = ("COMPLETED",)
+    ) -> int:
         """The job's number; 0 where it was not acknowledged."""
         self.numbers += 1
         seed = self.numbers
-        path = self.write_job(f"{kind}-{seed}", epochs, seed)
+        path = self.write_job(f"{kind}-{seed}", epochs, seed if self.is_small else 1)
         done = self.cli("submit", path, *options, "--json")
         if done.returncode != 0:
             return 0
@@ -250,7 +269,11 @@ class Box:
         jobs = self.jobs()
         return [
             *(job for job in self.acknowledged if job not in jobs),
-            *((job["id"], job["state"], job["message"]) for job in jobs.values() if job["state"] not in FINAL),
+            *(
+                (job["id"], job["state"], job["message"])
+                for job in jobs.values()
+                if job["state"] not in FINAL
+            ),
         ]
 
     def settle(self, seconds: float | None = None) -> None:
@@ -269,9 +292,15 @@ def processes_of(*directories: Path) -> dict[int, str]:
     """pid and command line of each process that has to do with a directory."""
     found = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid() and _has_to_do(entry, [str(d) for d in directories]):
+        if (
+            entry.name.isdigit()
+            and int(entry.name) != os.getpid()
+            and _has_to_do(entry, [str(d) for d in directories])
+        ):
             with contextlib.suppress(OSError):
-                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                found[int(entry.name)] = (
+                    (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                )
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -36,9 +37,13 @@ def long_job(box: Box, *options: str, seconds: float = 1.5, **more: object) -> i
 
 
 def trainer_of(box: Box, job: int) -> int:
-    """The pid of the newest trainer of a job, as it has noted it."""
+    """The pid of the newest trainer of a job, as it has noted it; with Keras, as its supervisor has."""
 
     def found() -> int:
+        if not box.is_small:
+            attempt = box.jobs()[job]["attempt"]
+            record = box.state / f"spool/jobs/{job}/attempt-{attempt}/record.json"
+            return int(json.loads(record.read_text())["trainer"]["pid"]) if record.exists() else 0
         path = box.evidence / "starts"
         lines = path.read_text().splitlines() if path.exists() else []
         pids = [int(line.split()[3]) for line in lines if line.split()[0] == str(job)]

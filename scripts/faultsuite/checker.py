@@ -12,6 +12,7 @@ import sqlite3
 import sys
 from collections import defaultdict
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ import numpy as np
 from .box import FINAL, STANDIN, Box, Failure, until
 
 sys.path.insert(0, str(STANDIN))
-import small_training  # noqa: E402
+import small_training
+
+CLOCK_SECONDS = 0.05
 
 STEPS = {
     (None, "PENDING"),
@@ -55,8 +58,12 @@ def check(box: Box) -> None:
 def read(database: Path) -> dict[str, Any]:
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=20)) as store:
         store.row_factory = sqlite3.Row
-        jobs = {row["id"]: dict(row) for row in store.execute(
-            "SELECT jobs.*, specs.resolved FROM jobs JOIN specs ON specs.id = jobs.spec")}
+        jobs = {
+            row["id"]: dict(row)
+            for row in store.execute(
+                "SELECT jobs.*, specs.resolved FROM jobs JOIN specs ON specs.id = jobs.spec"
+            )
+        }
         attempts: dict[int, list[dict[str, Any]]] = defaultdict(list)
         for row in store.execute("SELECT * FROM attempts ORDER BY job, number"):
             attempts[row["job"]].append(dict(row))
@@ -75,7 +82,9 @@ def check_history(job: dict[str, Any], events: list[dict[str, Any]]) -> None:
     before = None
     for source, target in steps:
         if source != before or (source, target) not in STEPS:
-            raise Failure("wrong", f"job {job['id']} made the step {source} -> {target} after {before}: {steps}")
+            raise Failure(
+                "wrong", f"job {job['id']} made the step {source} -> {target} after {before}: {steps}"
+            )
         before = target
     if before != job["state"]:
         raise Failure("wrong", f"job {job['id']} is {job['state']}, and its last step led to {before}")
@@ -87,12 +96,16 @@ def check_history(job: dict[str, Any], events: list[dict[str, Any]]) -> None:
 def check_attempts(job: dict[str, Any], attempts: list[dict[str, Any]]) -> None:
     """Numbered from 1, one after the other, each ended, each with an id of its own, retries counted."""
     if [one["number"] for one in attempts] != list(range(1, job["attempt"] + 1)):
-        raise Failure("wrong", f"job {job['id']}: attempts {[one['number'] for one in attempts]}, {job['attempt']} made")
+        raise Failure(
+            "wrong", f"job {job['id']}: attempts {[one['number'] for one in attempts]}, {job['attempt']} made"
+        )
     if any(one["ended_at"] is None for one in attempts):
         raise Failure("lost", f"job {job['id']} has ended, and an attempt of it has not")
     for first, second in itertools.pairwise(attempts):
         if first["ended_at"] > second["started_at"]:
-            raise Failure("doubled", f"job {job['id']}: attempt {second['number']} began before the one before it ended")
+            raise Failure(
+                "doubled", f"job {job['id']}: attempt {second['number']} began before the one before it ended"
+            )
     if len({one["nonce"] for one in attempts}) != len(attempts) or any(not one["nonce"] for one in attempts):
         raise Failure("doubled", f"job {job['id']}: attempts share an id")
     crashes = sum(one["exit_signal"] is not None and one["reason"] == "TrainerCrashed" for one in attempts)
@@ -103,7 +116,9 @@ def check_attempts(job: dict[str, Any], attempts: list[dict[str, Any]]) -> None:
 def check_end(box: Box, number: int, job: dict[str, Any]) -> None:
     known = box.acknowledged.get(number)
     if known is not None and job["state"] not in known["expect"]:
-        raise Failure("lost", f"job {number} ended {job['state']} ({job['message']}), expected {known['expect']}")
+        raise Failure(
+            "lost", f"job {number} ended {job['state']} ({job['message']}), expected {known['expect']}"
+        )
 
 
 def check_results(box: Box, number: int, job: dict[str, Any], attempts: list[dict[str, Any]]) -> None:
@@ -119,7 +134,8 @@ def check_results(box: Box, number: int, job: dict[str, Any], attempts: list[dic
     if not mark.is_file() or mark.read_text() != attempts[-1]["nonce"]:
         raise Failure("wrong", f"the results of job {number} are of another attempt")
     if not box.is_small:
-        return  # compared with those of a twin by real.py
+        check_twin(box, number, directory)
+        return
     of = json.loads((directory / "attempt.json").read_text())
     if of != {"job": number, "attempt": job["attempt"], "nonce": attempts[-1]["nonce"]}:
         raise Failure("wrong", f"the results of job {number} were written by {of}")
@@ -131,6 +147,22 @@ def check_results(box: Box, number: int, job: dict[str, Any], attempts: list[dic
             raise Failure("wrong", f"the predictions of job {number} are not its twin's")
     if (directory / "history.csv").read_text().splitlines() != lines:
         raise Failure("wrong", f"the history of job {number} is not its twin's")
+
+
+def check_twin(box: Box, number: int, directory: Path) -> None:
+    """All jobs of a box with Keras that have the same number of epochs are twins: the first was undisturbed."""
+    known = box.acknowledged.get(number)
+    if known is None:
+        return
+    with np.load(directory / "predictions.npz") as found:
+        results = ({name: found[name] for name in found.files}, (directory / "history.csv").read_text())
+    arrays, history = box.twins.setdefault(known["epochs"], results)
+    if history != results[1]:
+        raise Failure("wrong", f"the history of job {number} is not its twin's")
+    if set(arrays) != set(results[0]) or any(
+        not np.array_equal(arrays[name], results[0][name]) for name in arrays
+    ):
+        raise Failure("wrong", f"the predictions of job {number} are not its twin's")
 
 
 def check_devices(attempts: list[dict[str, Any]]) -> None:
@@ -152,9 +184,14 @@ def check_evidence(box: Box, store: dict[str, Any]) -> None:
         raise Failure("doubled", f"two trainers at once: {doubled.read_text()}")
     starts = box.evidence / "starts"
     ids: dict[tuple[int, int], set[str]] = defaultdict(set)
+    ends = {one["nonce"]: one["ended_at"] for all_ in store["attempts"].values() for one in all_}
     for line in starts.read_text().splitlines() if starts.exists() else ():
-        job, attempt, nonce, _ = line.split()
+        job, attempt, nonce, _, at = line.split()
         ids[int(job), int(attempt)].add(nonce)
+        if nonce in ends and float(at) > datetime.fromisoformat(ends[nonce]).timestamp() + CLOCK_SECONDS:
+            raise Failure(
+                "doubled", f"{job}.{attempt} began to train after the store had it ended at {ends[nonce]}"
+            )
     known = {(one["job"], one["number"]): one["nonce"] for all_ in store["attempts"].values() for one in all_}
     for key, nonces in ids.items():
         if len(nonces) > 1:
@@ -165,4 +202,8 @@ def check_evidence(box: Box, store: dict[str, Any]) -> None:
 
 def leftovers(box: Box) -> dict[int, str]:
     """Trainers and supervisors, when all jobs have ended."""
-    return {pid: name for pid, name in box.processes().items() if "supervisor: job" in name or "trainer: job" in name}
+    return {
+        pid: name
+        for pid, name in box.processes().items()
+        if "supervisor: job" in name or "trainer: job" in name
+    }

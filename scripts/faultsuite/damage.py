@@ -47,9 +47,27 @@ def link(path: Path) -> None:
 
 DAMAGES: tuple[Callable[[Path], None], ...] = (gone, empty, halved, zeros, directory, link)
 
-OF_ATTEMPT = ("spec.json", "claim", "supervisor.lock", "record.json", "progress.json", "log.txt", "exit.json", "stop.json")
+OF_ATTEMPT = (
+    "spec.json",
+    "claim",
+    "supervisor.lock",
+    "record.json",
+    "progress.json",
+    "log.txt",
+    "exit.json",
+    "stop.json",
+)
 OF_JOB = ("attempt-1", "work", "work/checkpoint", "work/checkpoint/small.json")
-OF_STATE = ("identity.json", "daemon.lock", "daemon.log", "run", "run/ray-token", "run/head.lock", "run/agent.sock", "ray")
+OF_STATE = (
+    "identity.json",
+    "daemon.lock",
+    "daemon.log",
+    "run",
+    "run/ray-token",
+    "run/head.lock",
+    "run/agent.sock",
+    "ray",
+)
 
 
 def cases() -> Iterator[Case]:
@@ -60,7 +78,9 @@ def cases() -> Iterator[Case]:
     for name in OF_JOB:
         for damage in (gone, empty, directory):
             yield Case(
-                "damaged files of attempts", f"{name} {damage.__name__}", partial(damaged, path=name, damage=damage)
+                "damaged files of attempts",
+                f"{name} {damage.__name__}",
+                partial(damaged, path=name, damage=damage),
             )
     for name in ("attempt-1/exit.json", "attempt-1/spec.json"):
         for damage in DAMAGES:

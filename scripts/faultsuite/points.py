@@ -78,7 +78,8 @@ def backup(box: Box, arm: Arm) -> None:
 
 
 SCENARIOS: tuple[tuple[str, tuple[Callable[[Box, Arm], None], ...]], ...] = (
-    (r"attempts\.(launch|make|started|finish|exited)", (fresh, cancel, crash, restart)),
+    (r"attempts\.(launch|make|started)", (fresh, crash)),
+    (r"attempts\.(finish|exited)", (fresh, cancel, crash, restart)),
     (r"attempts\.requeue", (crash,)),
     (r"collect\.", (fresh, crash, restart)),
     (r"durable\.stop", (cancel,)),
@@ -141,4 +142,6 @@ def at_point(box: Box, *, point: str, fault: str, scenario: Callable[[Box, Arm],
         pause(1.5)
         box.disarm()
     if fault.startswith("stop"):
-        until(lambda: (box.keep_up(), not box.unfinished())[1], 75, f"{box.unfinished()}, after a stop of 30 s")
+        until(
+            lambda: (box.keep_up(), not box.unfinished())[1], 75, f"{box.unfinished()}, after a stop of 30 s"
+        )

@@ -31,7 +31,9 @@ class Outcome:
 
 
 class Runner:
-    def __init__(self, tree: Path, boxes: int, minutes: float | None = None, *, is_quiet: bool = False) -> None:
+    def __init__(
+        self, tree: Path, boxes: int, minutes: float | None = None, *, is_quiet: bool = False
+    ) -> None:
         self._tree, self._boxes, self._is_quiet = tree, boxes, is_quiet
         self._end = time.monotonic() + minutes * 60 if minutes else float("inf")
         self._outcomes: list[Outcome] = []
@@ -48,7 +50,9 @@ class Runner:
         waiting: queue.SimpleQueue[Case] = queue.SimpleQueue()
         for case in cases:
             waiting.put(case)
-        threads = [threading.Thread(target=self._work, args=(waiting,)) for _ in range(min(boxes, len(cases)))]
+        threads = [
+            threading.Thread(target=self._work, args=(waiting,)) for _ in range(min(boxes, len(cases)))
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -63,7 +67,9 @@ class Runner:
                 if time.monotonic() > self._end:
                     self._put(Outcome(case, "not run", "out of time", 0.0))
                     continue
-                if box is not None and (case.is_fresh or box.is_small != case.is_small or used >= CASES_OF_A_BOX):
+                if box is not None and (
+                    case.is_fresh or box.is_small != case.is_small or used >= CASES_OF_A_BOX
+                ):
                     box.close()
                     box = None
                 if box is None:
@@ -85,7 +91,10 @@ class Runner:
             self._outcomes.append(outcome)
             if not self._is_quiet and outcome.kind != "not run":
                 said = f"  {outcome.message}" if outcome.kind else ""
-                print(f"{outcome.kind or 'ok':12}{outcome.seconds:6.1f} s  {outcome.case.title}{said}", flush=True)
+                print(
+                    f"{outcome.kind or 'ok':12}{outcome.seconds:6.1f} s  {outcome.case.title}{said}",
+                    flush=True,
+                )
 
 
 def attempt(case: Case, box: Box) -> Outcome:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from .box import Box, Failure, kill, processes_of, until
-from .case import Case, cancelled, completing, long_job, pause, trainer_of
+from .case import Case, cancelled, long_job, pause, trainer_of
 from .processes import STATES
 
 MEGABYTES = 48
@@ -36,7 +36,12 @@ def cases() -> Iterator[Case]:
         yield Case("full disk", "at the start", full_disk_at_start, is_fresh=True)
         yield Case("read-only state", "at the start", read_only_at_start, is_fresh=True)
     for name in ("spool", "spool/jobs", "results", "spool/data"):
-        yield Case("directories gone", f"{name}, not mounted at the start", partial(not_mounted, name=name), is_fresh=True)
+        yield Case(
+            "directories gone",
+            f"{name}, not mounted at the start",
+            partial(not_mounted, name=name),
+            is_fresh=True,
+        )
     for state in ("RUNNING", "COMPLETING", "being cancelled"):
         yield Case("directories gone", f"that of the job, {state}", partial(job_gone, state=state))
     yield Case("two daemons", "of one state directory", two_daemons)
@@ -49,9 +54,17 @@ def cases() -> Iterator[Case]:
     for name, client in CLIENTS.items():
         yield Case("clients", name, partial(clients, client=client))
     for number in range(12):
-        yield Case("requests at every moment", f"cancel {number * 60} ms after a submission", partial(cancel_at, wait=number * 0.06))
+        yield Case(
+            "requests at every moment",
+            f"cancel {number * 60} ms after a submission",
+            partial(cancel_at, wait=number * 0.06),
+        )
     for number in range(8):
-        yield Case("requests at every moment", f"requeue {number * 80} ms after a submission", partial(requeue_at, wait=number * 0.08))
+        yield Case(
+            "requests at every moment",
+            f"requeue {number * 80} ms after a submission",
+            partial(requeue_at, wait=number * 0.08),
+        )
     yield Case("retries", "a job that always crashes", always_crashes)
     yield Case("retries", "kill -9 of each of its supervisors", supervisors_killed)
 
@@ -71,7 +84,9 @@ def _mounts() -> bool:
         import tempfile
 
         with tempfile.TemporaryDirectory() as name:
-            done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", name], capture_output=True)
+            done = subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", "size=1m", "none", name], capture_output=True
+            )
             _answers.append(done.returncode == 0)
             if done.returncode == 0:
                 subprocess.run(["umount", name], check=True)
@@ -157,9 +172,8 @@ def unwritable(box: Box) -> Iterator[None]:
 
 
 def read_only(box: Box, *, state: str) -> None:
-    with small_disk(box), STATES[state](box):
-        with unwritable(box):
-            pause(3.0)
+    with small_disk(box), STATES[state](box), unwritable(box):
+        pause(3.0)
 
 
 def read_only_at_start(box: Box) -> None:
@@ -349,7 +363,9 @@ def gone_at_once(connection: socket.socket) -> None:
 
 
 def half_an_upload(connection: socket.socket) -> None:
-    connection.sendall(b"PUT /v1/data/" + b"0" * 64 + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\nabc")
+    connection.sendall(
+        b"PUT /v1/data/" + b"0" * 64 + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\nabc"
+    )
 
 
 CLIENTS: dict[str, Callable[[socket.socket], None]] = {
@@ -400,7 +416,9 @@ def always_crashes(box: Box) -> None:
     job = box.must_submit("dies", 8, expect=("FAILED",))
     box.until_state(job, "FAILED")
     if box.jobs()[job]["attempt"] != 2:
-        raise Failure("wrong", f"a job that may be retried once has had {box.jobs()[job]['attempt']} attempts")
+        raise Failure(
+            "wrong", f"a job that may be retried once has had {box.jobs()[job]['attempt']} attempts"
+        )
 
 
 def supervisors_killed(box: Box) -> None:

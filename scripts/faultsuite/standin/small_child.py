@@ -30,7 +30,12 @@ class Stopped(Exception):
 def run_trainer(spec: Any, output: int, messages: int) -> NoReturn:
     code, supervisor = 1, os.getppid()
     try:
-        for source, target in ((os.open(os.devnull, os.O_RDONLY), 0), (output, 1), (output, 2), (messages, 3)):
+        for source, target in (
+            (os.open(os.devnull, os.O_RDONLY), 0),
+            (output, 1),
+            (output, 2),
+            (messages, 3),
+        ):
             os.dup2(source, target)
         os.closerange(4, 256)
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -64,7 +69,7 @@ def _tell(**message: Any) -> None:
 def _note_what_runs(spec: Any) -> None:
     evidence = Path(spec.job_dir).parents[2].parent / "evidence"
     evidence.mkdir(exist_ok=True)
-    _line(evidence / "starts", f"{spec.job} {spec.attempt} {spec.nonce} {os.getpid()}")
+    _line(evidence / "starts", f"{spec.job} {spec.attempt} {spec.nonce} {os.getpid()} {time.time()}")
     for what in (f"job-{spec.job}", f"device-{spec.device['index']}"):
         lock = os.open(evidence / what, os.O_RDWR | os.O_CREAT)  # is held until this process ends
         deadline = time.monotonic() + 1.0  # one that was killed may not have come to its end yet

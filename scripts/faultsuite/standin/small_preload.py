@@ -5,5 +5,4 @@ from __future__ import annotations
 
 def load() -> None:
     import numpy  # noqa: F401
-
     import small_child  # noqa: F401

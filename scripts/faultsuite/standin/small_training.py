@@ -14,7 +14,11 @@ Rows = list[dict[str, float]]
 
 
 def train(
-    seed: int, epochs: int, weights: Any = None, rows: Rows | None = None, after: Callable[[Any, Rows], None] | None = None
+    seed: int,
+    epochs: int,
+    weights: Any = None,
+    rows: Rows | None = None,
+    after: Callable[[Any, Rows], None] | None = None,
 ) -> tuple[Any, Rows]:
     """(predictions, rows of the history). `weights` and `rows` are those of a checkpoint; `after` is called with
     both after each epoch."""
