@@ -1,4 +1,4 @@
-"""What a case is: something that fails while jobs are under way. The proof after it is the same for all (checker.py)."""
+"""What a case is: something that fails while jobs are under way. The proof after it is the same for all."""
 
 from __future__ import annotations
 

@@ -38,6 +38,8 @@ class Runner:
         self._end = time.monotonic() + minutes * 60 if minutes else float("inf")
         self._outcomes: list[Outcome] = []
         self._lock = threading.Lock()
+        self._open: set[Box] = set()
+        """Whose processes an interruption must end."""
 
     def run(self, cases: list[Case]) -> list[Outcome]:
         small = [case for case in cases if case.is_small]
@@ -70,21 +72,24 @@ class Runner:
                 if box is not None and (
                     case.is_fresh or box.is_small != case.is_small or used >= CASES_OF_A_BOX
                 ):
-                    box.close()
-                    box = None
+                    box = self._closed(box)
                 if box is None:
                     box, used = Box(self._tree, is_small=case.is_small), 0
+                    self._open.add(box)
                 outcome = attempt(case, box)
                 used += 1
                 self._put(outcome)
                 if outcome.kind or case.is_fresh:
-                    box.close()
-                    box = None
+                    box = self._closed(box)
         except queue.Empty:
             return
         finally:
             if box is not None:
-                box.close()
+                self._closed(box)
+
+    def _closed(self, box: Box) -> None:
+        box.close()
+        self._open.discard(box)
 
     def _put(self, outcome: Outcome) -> None:
         with self._lock:

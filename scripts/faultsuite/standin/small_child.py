@@ -51,7 +51,7 @@ def run_trainer(spec: Any, output: int, messages: int) -> NoReturn:
     except Stopped:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - it must never return into the supervisor's code
         os.write(1, f"{error!r}\n".encode())
         _tell(error={"reason": "TrainerCrashed", "message": repr(error)})
     finally:
