@@ -13,8 +13,9 @@ Each process counts for itself, unless GPUJOBS_FAILPOINTS_DIR names a directory:
 together, one byte of the file with the point's name for each time that the point was reached.
 
 The variable is read once, when this module is imported; where it is `@FILE`, that file has the points, and is
-looked at each time that a point is reached, so that they can be changed while the process runs. A daemon that serves a site disarms itself and what
-it starts (`disarm`), so that nothing of it can be switched on there; trainers get an environment without it.
+looked at each time that a point is reached, so that they can be changed while the process runs. A daemon that
+serves a site disarms itself and what it starts (`disarm`), so that nothing of it can be switched on there;
+trainers get an environment without it.
 Standard library only.
 """
 
