@@ -7,7 +7,8 @@ GpujobsError                     1
 ├── MachineError                 4   the machine lacks something
 │   ├── DriverError              4   NVML is there and fails
 │   ├── StoreError               4   the store cannot be opened or written
-│   └── LaunchError              4   a launcher or a trainer could not be started
+│   └── LaunchError              4   a trainer could not be started
+│       └── LauncherError        4   since the launcher, or the node, failed: no job is to blame
 ├── NotPermittedError            5
 └── ProtocolError                1   an answer that makes no sense
 """
@@ -85,6 +86,10 @@ class LaunchError(MachineError):
     code = "launch"
 
 
+class LauncherError(LaunchError):
+    code = "launcher"
+
+
 class NotPermittedError(GpujobsError):
     code = "not_permitted"
     exit_code = 5
@@ -104,6 +109,7 @@ _BY_CODE: dict[str, type[GpujobsError]] = {
         DriverError,
         StoreError,
         LaunchError,
+        LauncherError,
         NotPermittedError,
         ProtocolError,
     )

@@ -257,6 +257,8 @@ class Attempt:
     gpu_memory_bytes: int | None = None
     """What it has reserved of a shared device; None holds the device whole."""
     device_memory_bytes: int | None = None
+    nonce: str = ""
+    """A random id, in its spec, its records and its results: what carries another is not of this attempt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+RESULT_MARK = ".attempt"
+"""Is shown to nobody."""
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptPaths:
     """The files of one attempt: `spool/jobs/<job>/attempt-<number>/`, the daemon's own, mode 0700."""
 
     root: Path
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """The numbers of the job and of the attempt."""
+        return int(self.root.parent.name), int(self.root.name.removeprefix("attempt-"))
 
     @property
     def spec(self) -> Path:
@@ -106,6 +114,11 @@ class StatePaths:
         return self.root / "daemon.lock"
 
     @property
+    def identity(self) -> Path:
+        """The id of this state directory, and the place of the file itself (`gpujobs/stateid.py`)."""
+        return self.root / "identity.json"
+
+    @property
     def log(self) -> Path:
         return self.root / "daemon.log"
 
@@ -162,3 +175,7 @@ class StatePaths:
 
     def result(self, job: int) -> Path:
         return self.results / str(job)
+
+    def result_mark(self, directory: Path) -> Path:
+        """In a directory of results: the random id of the attempt that they are of."""
+        return directory / RESULT_MARK

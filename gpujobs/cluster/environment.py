@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from gpujobs import durable
 from gpujobs.paths import StatePaths
 
 PYTHON = (sys.executable, "-P", "-m")
@@ -33,6 +34,7 @@ MAX_SOCKET_LENGTH = 107
 
 def make_token(path: Path) -> None:
     """A fresh secret, mode 0600, made exclusively: Ray's own would follow the umask."""
+    durable.make_way(path)
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as file:

@@ -166,7 +166,7 @@ class Head:
         if agent is None:
             raise MachineError(f"{node} is no member of the cluster")
         if name == "collect":
-            chunks = agent.collect.remote(args["job"], args["attempt"], args["limit_bytes"])
+            chunks = agent.collect.remote(args["job"], args["attempt"], args["limit_bytes"], args["nonce"])
             return {"files": await write_chunks(chunks, Path(args["destination"]))}
         answer = await agent.call.remote(name, dict(args))
         if "error" in answer:

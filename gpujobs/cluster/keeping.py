@@ -23,7 +23,11 @@ async def keep(
     backoff = 0.5
     while True:
         began = time.monotonic()
-        message = await run()
+        try:
+            message = await run()
+        except Exception as error:  # one start that fails, on a full disk say, is not the last one
+            log.exception("the %s cannot be started", name)
+            message = f"it cannot be started: {error}"
         backoff = 0.5 if time.monotonic() - began > LASTING_SECONDS else min(backoff * 2, MAX_BACKOFF_SECONDS)
         log.warning("the %s ended (%s); starting another in %.1f s", name, message, backoff)
         if on_end is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from gpujobs import durable
 from gpujobs.errors import MachineError
 
 TAKE_OVER_SECONDS = 20.0
@@ -35,6 +36,7 @@ def become_only_head(path: Path, seconds: float = TAKE_OVER_SECONDS) -> None:
     its Ray, and would at its end remove the directory that ours has begun to use: so it is waited for,
     and killed when `seconds` have passed. Raises MachineError where it is locked by somebody else, whom we
     must not kill."""
+    durable.make_way(path)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     began = time.monotonic()
     while not _is_locked_by_us(descriptor):

@@ -13,3 +13,5 @@ class ClusterSettings:
     state_dir: str
     cpu_slots: int | None = None
     probe_deadline_seconds: float = 5.0
+    state_id: str = ""
+    """Of the state directory (`gpujobs/stateid.py`)."""

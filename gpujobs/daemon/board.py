@@ -53,6 +53,10 @@ class Board:
         """Of waiting jobs: which of their data is gone."""
         self.expected: Callable[[int], datetime | None] = lambda _: None
         """When a waiting job will probably start."""
+        self.troubles: dict[int, str] = {}
+        """What keeps a job's next step from being recorded, or from being known."""
+        self.released: set[int] = set()
+        """Jobs whose attempt has ended, which could not be recorded yet: they hold no device any more."""
         self.stopping: set[int] = set()
         """Jobs whose attempt has been asked to end."""
         self._active = {job.id for job in self.jobs.values() if job.state.holds_device}
@@ -73,6 +77,8 @@ class Board:
             self._active.add(job.id)
         else:
             self._active.discard(job.id)
+            self.released.discard(job.id)
+            self.troubles.pop(job.id, None)
             self.stopping.discard(job.id)
             self.notices.pop(job.id, None)
             self.progress.pop(job.id, None)  # the store has the last of an attempt that has ended
@@ -94,6 +100,22 @@ class Board:
     def set_progress(self, job: int, progress: Mapping[str, Any]) -> None:
         if job in self._active:
             self.progress[job] = progress
+            self.tell(job)
+
+    def set_trouble(self, job: int, trouble: str | None) -> None:
+        if job not in self.jobs or self.troubles.get(job) == trouble:
+            return
+        if trouble is None:
+            del self.troubles[job]
+        else:
+            self.troubles[job] = trouble
+        self.tell(job)
+
+    def release(self, job: int, attempt: int) -> None:
+        """Its trainer has ended: the device is free, though the store does not know yet."""
+        current = self.jobs.get(job)
+        if current is not None and current.attempt == attempt and current.state.holds_device:
+            self.released.add(job)
             self.tell(job)
 
     def set_notice(self, job: int, notice: str | None) -> None:
@@ -133,7 +155,11 @@ class Board:
         )
         if is_named and job.held and job.id in self.lacking:
             found["message"] = self.lacking[job.id]
-        return {**found, "notice": self.notices.get(job.id) if is_named else None}
+        return {
+            **found,
+            "notice": self.notices.get(job.id) if is_named else None,
+            "trouble": self.troubles.get(job.id) if is_named else None,
+        }
 
     def waiting_of(self, uid: int) -> int:
         return sum(job.uid == uid and job.state is State.PENDING for job in self.jobs.values())

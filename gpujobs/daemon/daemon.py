@@ -15,8 +15,10 @@ from gpujobs.cluster.link import ClusterLink
 from gpujobs.cluster.settings import ClusterSettings
 from gpujobs.config import Settings
 from gpujobs.daemon.access import Gatekeeper
+from gpujobs.daemon.again import pauses
 from gpujobs.daemon.attempts import Attempts
 from gpujobs.daemon.board import Board
+from gpujobs.daemon.collecting import Collector
 from gpujobs.daemon.dispatch import Dispatcher
 from gpujobs.daemon.drains import Drains
 from gpujobs.daemon.forecast import Forecast
@@ -33,7 +35,8 @@ from gpujobs.daemon.specs import Specs
 from gpujobs.daemon.strangers import Strangers
 from gpujobs.daemon.uploads import Uploads
 from gpujobs.daemon.view import View
-from gpujobs.errors import GpujobsError, StoreError
+from gpujobs.errors import GpujobsError
+from gpujobs.failpoints import reach
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Device, Job, Node, NodeStatus, Reason, State, StopReason, utc_now
 from gpujobs.node.probe import read_once
@@ -41,12 +44,13 @@ from gpujobs.paths import StatePaths
 from gpujobs.policy import Snapshot, occupancies
 from gpujobs.policy.memory import outgrown
 from gpujobs.policy.rules import ForeignPolicy
+from gpujobs.stateid import state_id
 from gpujobs.store.opening import open_store
 from gpujobs.store.store import Store
 from gpujobs.store.usage import Use
 
 RETRY_ADMITTING_SECONDS = 10.0
-"""Where the store cannot be written, as on a full disk."""
+"""The longest pause between two tries, where the store cannot be written, say."""
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +85,12 @@ class Daemon:
         self.board = Board(self.store.unfinished())
         self.link = ClusterLink(
             self.paths,
-            ClusterSettings(self.node_name, str(settings.state_dir), settings.cpu_slots),
+            ClusterSettings(
+                self.node_name,
+                str(settings.state_dir),
+                settings.cpu_slots,
+                state_id=state_id(self.paths.identity),
+            ),
             on_node=self._on_node,
             on_attempt=self._on_attempt,
         )
@@ -132,9 +141,7 @@ class Daemon:
             self.nodes,
             self.link,
             self.specs,
-            self.paths,
-            gatekeeper=self.gatekeeper,
-            quotas=self.site.quotas,
+            Collector(self.store, self.link, self.paths, self.gatekeeper, self.site.quotas),
             on_change=self._changed,
             on_end=self._attempt_ended,
         )
@@ -146,11 +153,17 @@ class Daemon:
             launch=self._launch,
             stop=self._stop_attempt,
             may_start=self.lacking.may_start,
+            holds=self.attempts.holds.applied,
         )
         self.ended = asyncio.Event()
         """Set when the daemon is to close."""
         self._stop_when_idle = self._was_told_to_end = False
         self._work: set[asyncio.Task[Any]] = set()
+        self._admissions: dict[str, int] = {}
+        """How often each node was announced: what an earlier announcement still does is void."""
+
+        self.strays: list[dict[str, Any]] = []
+        """Attempts that live on a node and that no job knows, as of the last look."""
 
     async def start(self) -> None:
         for notice in self.notices:
@@ -166,6 +179,7 @@ class Daemon:
     async def close(self) -> None:
         """Running trainers go on; their supervisors need nobody."""
         self.lookout.end()
+        self.attempts.close()
         if self.foreign is not None:
             self.foreign.save()
         for task in list(self._work):
@@ -238,25 +252,64 @@ class Daemon:
         status = NodeStatus(event["status"])
         log.info("node %s: %s %s", event["name"], status, event["message"])
         if status in (NodeStatus.STARTING, NodeStatus.DOWN):
+            self._announced(event["name"])
             self.nodes.report(event["name"], status, event["message"])
             self.dispatcher.wake()
         else:
-            self._spawn(self._admit(event["name"]))
+            self._spawn(self._admit(event["name"], self._announced(event["name"])))
 
-    async def _admit(self, name: str) -> None:
-        """First what runs there already, then new jobs."""
-        try:
-            await self.attempts.recover(name)
-            node = await self.nodes.admit(name)
-            self.lookout.begin()
-        except GpujobsError as error:
-            self.nodes.report(name, NodeStatus.DOWN, str(error))
-            if isinstance(error, StoreError):  # of the others we hear again, with the node's next start
-                again = asyncio.get_running_loop().call_later
-                again(RETRY_ADMITTING_SECONDS, lambda: self._spawn(self._admit(name)))
-        else:
-            log.info("node %s has %d devices. %s", name, len(node.devices), node.message)
+    def _announced(self, name: str) -> int:
+        self._admissions[name] = self._admissions.get(name, 0) + 1
+        return self._admissions[name]
+
+    async def _admit(self, name: str, announcement: int) -> None:
+        """First what runs there already, then new jobs. Tried again, whatever it is that fails."""
+        for pause in pauses(1.0, RETRY_ADMITTING_SECONDS):
+            if self._admissions[name] != announcement:
+                return
+            try:
+                await self._take_in(name)
+                return
+            except Exception as error:
+                log.log(
+                    logging.ERROR,
+                    "node %s is not admitted yet: %s",
+                    name,
+                    error,
+                    exc_info=None if isinstance(error, GpujobsError) else error,
+                )
+                if self._admissions[name] == announcement:
+                    why = str(error) or repr(error)
+                    message = f"it cannot be used yet: {why}; another try in {pause:g} s"
+                    self.nodes.report(name, NodeStatus.DOWN, message)
+                    self.dispatcher.wake()
+            await asyncio.sleep(pause)
+
+    async def _take_in(self, name: str) -> None:
+        reach("node.admit")
+        await self.attempts.recover(name)
+        node = await self.nodes.admit(name)
+        self.lookout.begin()
+        log.info("node %s has %d devices. %s", name, len(node.devices), node.message)
         self.dispatcher.wake()
+        await self.look_for_strays(name)
+
+    async def look_for_strays(self, name: str) -> None:
+        """Trainers that go on though no job knows them: of a store that was lost, or restored from a copy."""
+        known = [
+            [job.id, job.attempt, job.current.nonce]
+            for job in self.board.jobs.values()
+            if job.current is not None
+        ]
+        try:
+            found = await self.link.call(name, "strays", known=known)
+        except GpujobsError as error:
+            log.warning("node %s: it was not looked for trainers that no job knows: %s", name, error)
+            return
+        for stray in found:
+            if stray not in self.strays:
+                log.warning("node %s: %s", name, describe_stray(stray))
+        self.strays = [{"node": name, **stray} for stray in found]
 
     async def devices(self) -> list[Device]:
         """Those of the members; of this machine alone while the cluster is still starting."""
@@ -283,11 +336,14 @@ class Daemon:
         job = self.board.jobs.get(job.id) or self.store.job(job.id)  # it may have started since it was read
         if job.state is State.PENDING:
             (job,) = self.cancel_waiting([job], actor, why)
-        elif not job.state.is_final and not job.cancel_requested:
-            job = self.store.request_cancel(job.id, actor, cancelled_by(actor, why).message)
-            self.board.put(job)
+        elif not job.state.is_final:
+            if not job.cancel_requested:
+                job = self.store.request_cancel(job.id, actor, cancelled_by(actor, why).message)
+                self.board.put(job)
             if job.state.holds_device:
                 await self.attempts.stop(job)
+            else:
+                self.attempts.complete_now(job.id)
         self._changed()
         return job
 
@@ -308,8 +364,9 @@ class Daemon:
         self.dispatcher.draining = mode is not StopMode.NOW
         running = self.board.active()
         if mode is StopMode.CANCEL:
-            for job in running:
-                self._spawn(self.cancel(job, actor))
+            for job in list(self.board.jobs.values()):
+                if job.state is not State.PENDING:
+                    self._spawn(self.cancel(job, actor))
         elif mode is StopMode.NOW and self.mode is not Mode.EMBEDDED:
             self.ended.set()
         self._stop_when_idle = True
@@ -343,3 +400,18 @@ def _ledger(store: Store, half_life_seconds: float) -> Ledger:
 def cancelled_by(actor: str, why: str = "") -> Finish:
     said = f"cancelled by {actor}{f': {why}' if why else ''}"
     return Finish(State.CANCELLED, Reason.CANCELLED_BY_USER, said)
+
+
+def describe_stray(stray: Mapping[str, Any]) -> str:
+    """What it is, and how it is ended: its supervisor lets it write a checkpoint first."""
+    owner = f" of {stray['user']}" if stray.get("user") else ""
+    begun = f", begun {stray['started_at']}" if stray.get("started_at") else ""
+    end = (
+        f"`kill {stray['supervisor']}` ends it"
+        if stray.get("supervisor")
+        else "`fuser -k` on its supervisor.lock ends it"
+    )
+    return (
+        f"a trainer (pid {stray.get('trainer') or 'unknown'}) runs that no job knows: job {stray['job']}, attempt "
+        f"{stray['attempt']}{owner}{begun}; {end}"
+    )

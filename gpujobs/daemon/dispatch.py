@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 
 class Dispatcher:
-    """Snapshot, decide, apply; then wait for the next change, or for the instant that the policy names."""
+    """Snapshot, decide, apply; then wait for the next change, or for the instant that the policy names.
+    `holds` shows the nodes as the policy is to see them: without those on which nothing is to be started now."""
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Dispatcher:
         launch: Callable[[Job], None],
         stop: Callable[[Job, StopReason, str], None],
         may_start: Callable[[int], bool] = lambda _: True,
+        holds: Callable[[Sequence[Node]], Sequence[Node]] = lambda nodes: nodes,
     ) -> None:
         """`may_start`: the last look at a job before it starts; one that may not is out of the queue when it is
         answered."""
@@ -49,6 +51,7 @@ class Dispatcher:
         self._launch = launch
         self._stop = stop
         self._may_start = may_start
+        self._holds = holds
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._delay_seconds = LOOK_AGAIN_FIRST_SECONDS
@@ -78,7 +81,7 @@ class Dispatcher:
             self._board.set_waits({})
             return
         self._board.queue.advance(utc_now())  # a job whose time has come starts on a fresh reading too
-        nodes = await self._nodes.probe() if self._board.queue.has_ready else self._nodes.known
+        nodes = self._holds(await self._nodes.probe() if self._board.queue.has_ready else self._nodes.known)
         # Probing took time, and the board may have changed: the snapshot is made after it, and
         # nothing is awaited between the snapshot and the commit of the starts.
         decision = decide(self._view.snapshot(nodes))

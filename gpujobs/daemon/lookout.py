@@ -41,6 +41,8 @@ class Lookout:
                 await self._nodes.probe()
             except StoreError as error:  # what was seen could not be recorded; the disk may have room again
                 log.error("the devices were looked at in vain: %s", error)
+            except Exception:  # one look that fails is not the last one
+                log.exception("the devices were looked at in vain")
             await asyncio.sleep(LOOK_SECONDS if busy else IDLE_LOOK_SECONDS)
 
     def _has_gpu_jobs(self) -> bool:

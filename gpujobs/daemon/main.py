@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gpujobs import statelock
+from gpujobs import durable, failpoints, statelock
 from gpujobs.config import Settings
 from gpujobs.daemon.daemon import Daemon, Mode, StopMode
 from gpujobs.daemon.server import door_of, serving
@@ -37,6 +37,8 @@ def serve(settings: Settings, *, ready_fd: int | None = None, lifeline_fd: int |
     An embedded daemon that finds another gives way: the line is then what it has found."""
     paths = StatePaths(settings.state_dir)
     mode = Mode(settings.mode)
+    if mode is Mode.SITE:
+        failpoints.disarm()
     prepare_state(paths, mode)
     try:
         lock = statelock.take(paths.lock)
@@ -59,6 +61,8 @@ def serve(settings: Settings, *, ready_fd: int | None = None, lifeline_fd: int |
 
 
 async def _run(settings: Settings, lock: int, ready_fd: int | None, lifeline_fd: int | None) -> None:
+    if failpoints.armed():
+        log.warning("faults are armed at %s", ", ".join(failpoints.armed()))
     daemon = Daemon(settings)
     door = door_of(daemon)
     door.require_free()  # before Ray and the launcher are started for nothing
@@ -108,9 +112,12 @@ def prepare_state(paths: StatePaths, mode: Mode) -> None:
             (paths.spool / "jobs", passable),
             (paths.results, passable),
         ):
+            if path != paths.root and os.path.lexists(path) and not path.is_dir():
+                log.warning("%s is no directory; it is kept as %s", path, durable.set_aside(path).name)
             path.mkdir(parents=True, exist_ok=True, mode=bits)
             _require_own(path)
             path.chmod(bits)
+        durable.make_way(paths.lock)
     except OSError as error:
         raise MachineError(
             f"{error.filename}: {error.strerror}; the state directory must be writable"

@@ -46,6 +46,7 @@ class Specs:
             "backend": backend_of(resolved),
             "job": job.id,
             "attempt": current.number,
+            "nonce": current.nonce,
             "name": job.name,
             "user": job.user,
             "submitted_at": iso(job.submitted_at),

@@ -90,10 +90,11 @@ class Strangers:
         known = self._reported[job.id, job.attempt]
         if stranger.pid in known:
             return
-        known.add(stranger.pid)
         what = self._describe(device, stranger)
-        self._store.note(job.id, "stranger", what)
-        self._store.devices.note(device.uuid, "stranger", DAEMON, f"{what}, as job {job.id} is")
+        with self._store.together():
+            self._store.note(job.id, "stranger", what)
+            self._store.devices.note(device.uuid, "stranger", DAEMON, f"{what}, as job {job.id} is")
+        known.add(stranger.pid)
         if not self._are_welcome and _has_just_begun(job, utc_now()) and not job.cancel_requested:
             self._stop(job, StopReason.STRANGER, f"it met {what}")
 

@@ -51,7 +51,7 @@ class View:
         )
 
     def allocations(self) -> list[Allocation]:
-        return [self._allocation(job) for job in self._board.active()]
+        return [self._allocation(job) for job in self._board.active() if job.id not in self._board.released]
 
     def _allocation(self, job: Job) -> Allocation:
         current = job.current

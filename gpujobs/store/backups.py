@@ -14,13 +14,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from gpujobs import durable
 from gpujobs.errors import MachineError, StoreError, UsageError
 from gpujobs.failpoints import reach
 from gpujobs.model import utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.store import opening
 from gpujobs.store.database import check
-from gpujobs.store.numbers import fsync_directory
 
 FORMAT = 1
 DATABASE = "gpujobs.db"
@@ -54,7 +54,7 @@ def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
         json.dump(manifest, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
-    fsync_directory(directory)
+    durable.sync_directory(directory)
 
 
 def read_backup(directory: Path) -> Backup:
@@ -211,7 +211,7 @@ def restore(paths: StatePaths, backup: Backup, newer: Newer) -> Path | None:
         old = _move_aside(paths, aside(paths, backup))
         reach("restore.rename")
         incoming.replace(paths.database)
-        fsync_directory(paths.root)
+        durable.sync_directory(paths.root)
     except OSError as error:
         raise MachineError(f"{error.filename}: {error.strerror}; the copy was not put in place") from error
     store, _ = opening.open_store(paths)
@@ -231,5 +231,5 @@ def _move_aside(paths: StatePaths, target: Path) -> Path | None:
     target.mkdir(mode=0o700)
     for path in there:
         path.replace(target / path.name)
-    fsync_directory(target)
+    durable.sync_directory(target)
     return target

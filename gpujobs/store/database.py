@@ -29,6 +29,10 @@ class Connection(sqlite3.Connection):
     unsynced = ""
 
 
+BUSY_MILLISECONDS = 250
+"""The event loop stands still while SQLite waits for somebody else's lock; what fails is tried again later."""
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Opens or creates the database, mode 0600, and brings its schema up to date.
 
@@ -43,6 +47,7 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA foreign_keys = ON")
         require_whole(connection, path)
         migrate(connection)
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
     except sqlite3.DatabaseError as error:
         if not isinstance(error, sqlite3.OperationalError):  # "malformed", "is not a database"
             raise StoreError(f"{path} is damaged: {error}; {HOW_TO_RESTORE}") from error
@@ -114,6 +119,12 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
             _note_failed_sync(connection, error)
             raise StoreError(f"the store cannot be written: {error}") from error
         raise
+
+
+def is_locked(error: StoreError) -> bool:
+    """Whether somebody else held the store's lock: nothing is wrong, and a later try may succeed."""
+    cause = error.__cause__
+    return isinstance(cause, sqlite3.OperationalError) and "is locked" in str(cause)
 
 
 def _note_failed_sync(connection: sqlite3.Connection, error: sqlite3.DatabaseError) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from gpujobs import durable
 from gpujobs.errors import StoreError
 from gpujobs.failpoints import reach
 
@@ -123,13 +124,4 @@ def _overwrite(path: Path, content: bytes, *, is_durable: bool) -> None:
     finally:
         os.close(descriptor)
     if is_new:
-        fsync_directory(path.parent)
-
-
-def fsync_directory(path: Path) -> None:
-    """A name that was made or changed in it is on disk when this returns."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        durable.sync_directory(path.parent)

@@ -26,6 +26,7 @@ ATTEMPT_COLUMNS = (
     "exit_record",
     "gpu_memory_bytes",
     "device_memory_bytes",
+    "nonce",
 )
 
 UNFINISHED = "('PENDING', 'STARTING', 'RUNNING', 'COMPLETING')"
@@ -150,6 +151,7 @@ def _attempt(row: sqlite3.Row, job: int, number: int, prefix: str) -> Attempt:
         exit_record=_json(row[prefix + "exit_record"]),
         gpu_memory_bytes=row[prefix + "gpu_memory_bytes"],
         device_memory_bytes=row[prefix + "device_memory_bytes"],
+        nonce=row[prefix + "nonce"],
     )
 
 

@@ -7,6 +7,7 @@ A change of state is an update guarded by the expected state and attempt, with i
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -121,7 +122,8 @@ class Store(Reader):
             number = max(current.attempt, self.attempts_found.get(job, 0)) + 1
             self._connection.execute(
                 "INSERT INTO attempts (job, number, node, device_uuid, device_kind, device_index, device_name,"
-                " started_at, gpu_memory_bytes, device_memory_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " started_at, gpu_memory_bytes, device_memory_bytes, nonce)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     job,
                     number,
@@ -133,6 +135,7 @@ class Store(Reader):
                     iso(now),
                     gpu_memory_bytes,
                     device.memory_total_bytes,
+                    secrets.token_hex(16),
                 ),
             )
             self._move(

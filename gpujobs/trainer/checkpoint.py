@@ -19,6 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from gpujobs import durable
 from gpujobs.failpoints import reach
 from gpujobs.trainer.backends.states import states_of
 from gpujobs.trainer.failures import NanLossError
@@ -66,7 +67,7 @@ def clear(directory: Path) -> None:
     for path in (directory / FILE, directory / OLDER):
         _remove(path)
     if directory.is_dir():
-        _fsync_directory(directory)
+        durable.sync_directory(directory)
 
 
 def inherit(directory: Path, origins: Sequence[Path]) -> None:
@@ -79,13 +80,8 @@ def inherit(directory: Path, origins: Sequence[Path]) -> None:
     # The newest last: a job that is killed in between has the older one at least.
     for name in (OLDER, FILE):
         if (origin / name).is_file():
-            temporary = directory / f"{name}.tmp"
-            shutil.copyfile(origin / name, temporary)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
             reach("checkpoint.inherit")
-            temporary.replace(directory / name)
-    _fsync_directory(directory)
+            durable.copy(origin / name, directory / name)
 
 
 def save(directory: Path, model: keras.Model, position: Position) -> None:
@@ -116,7 +112,7 @@ def save(directory: Path, model: keras.Model, position: Position) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)  # what it takes of a full disk others need
         raise
-    _fsync_directory(directory)
+    durable.sync_directory(directory)
 
 
 def _keep_older(directory: Path) -> None:
@@ -217,7 +213,7 @@ def _make(directory: Path) -> None:
     if not directory.is_dir():
         _remove(directory)
         directory.mkdir(mode=0o700)
-        _fsync_directory(directory.parent)
+        durable.sync_directory(directory.parent)
 
 
 def _remove_other(path: Path) -> None:
@@ -231,11 +227,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _fsync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

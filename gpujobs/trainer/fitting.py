@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from gpujobs.failpoints import reach
 from gpujobs.model import StopReason
 from gpujobs.trainer import building, checkpoint, outputs
 from gpujobs.trainer.backends import active as backend
@@ -219,6 +220,7 @@ class Fit:
     def save(self) -> None:
         """What cannot be written is said, once until it can be again: a full disk must not end the training."""
         try:
+            reach("checkpoint.save")
             checkpoint.save(self.directory, self.model, self.position)
             if self.position.rows and self.results.is_dir():
                 outputs.history(self.results / "history.csv", self.position.rows)

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from gpujobs import failpoints
 from gpujobs.backends import JAX, TENSORFLOW
 from gpujobs.trainer import sockets
 
@@ -33,7 +34,7 @@ def execute_with_room(backend: str) -> None:
     if ROOM in os.environ:
         return
     kept = {key: os.environ[key] for key in KEPT if key in os.environ}
-    environment = {**kept, **OWN, "KERAS_BACKEND": backend, ROOM: "." * 8192}
+    environment = {**kept, **failpoints.inherited(), **OWN, "KERAS_BACKEND": backend, ROOM: "." * 8192}
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
@@ -169,6 +170,7 @@ def start(attempt_dir: str, notify: str | None) -> int:
 
     def intermediate() -> None:
         os.setsid()
+        failpoints.reach("launcher.fork")
         os.write(writer, str(fork(supervise)).encode())
 
     between = fork(intermediate)

@@ -1,17 +1,15 @@
-"""What Linux tells about processes, and small durable files. Standard library only."""
+"""What Linux tells about processes. Standard library only."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import errno
-import json
 import os
 import platform
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -138,20 +136,3 @@ def _memory_events() -> list[Path]:
         return []
     groups = [line[4:].strip("/") for line in text.splitlines() if line.startswith("0::/")]
     return [Path("/sys/fs/cgroup") / group / "memory.events" for group in groups]
-
-
-def write_json(path: Path, value: Any, *, durable: bool = False) -> None:
-    """Replaces `path` atomically; `durable` also waits for the disk."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w") as file:
-        json.dump(value, file)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    temporary.replace(path)
-    if durable:
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)

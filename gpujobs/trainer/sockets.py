@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gpujobs import durable
+
 
 @contextmanager
 def short_path(path: Path) -> Iterator[str]:
@@ -23,6 +25,8 @@ def listen(path: Path) -> socket.socket:
     """A stream socket at `path`, mode 0600; a stale one is replaced. Whoever sees it is not refused: it gets its
     name when it listens already."""
     fresh = path.with_name(f"{path.name}.new")
+    durable.make_way(path)
+    durable.make_way(fresh)
     fresh.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     old = os.umask(0o177)

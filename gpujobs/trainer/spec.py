@@ -27,6 +27,11 @@ class Spec:
     device: Mapping[str, Any]
     job: int = 0
     attempt: int = 0
+    nonce: str = ""
+    """The attempt's random id; what it writes carries it."""
+    state_id: str = ""
+    """The id of the state directory that the attempt belongs to."""
+
     name: str = ""
     user: str = ""
     identity: Identity | None = None

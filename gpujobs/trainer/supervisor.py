@@ -7,7 +7,6 @@ process behind, and writes how it ended. See docs/protocol.md, section 3.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import selectors
@@ -19,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from gpujobs import durable
+from gpujobs.failpoints import reach
 from gpujobs.model import Reason, State, StopReason, iso, utc_now
 from gpujobs.paths import AttemptPaths
 from gpujobs.trainer import cgroup, messages, process, title
@@ -35,21 +36,22 @@ WARNING_SHARE = 0.1
 """A job is warned so long before its time limit, or so large a share of it, whichever is less."""
 LEFTOVER_SECONDS = 10.0
 
+EXIT_RETRY_SECONDS = 2.0
+"""Where the exit record cannot be written, as on a full disk."""
 
-def claim(paths: AttemptPaths) -> bool:
-    """Locks the attempt, then claims it; False where recovery has revoked it.
+
+def claim(paths: AttemptPaths) -> int | None:
+    """Locks the attempt, then claims it; None where recovery has revoked it, else the descriptor of the lock.
 
     The lock comes first: whoever finds the claim and no holder of the lock may conclude that we died.
     """
-    lock = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = durable.lock(paths.lock)
+    reach("supervisor.claim")
     try:
-        descriptor = os.open(paths.claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        durable.create(paths.claim, b"supervisor")
     except FileExistsError:
-        return False
-    os.write(descriptor, b"supervisor")
-    os.close(descriptor)
-    return True
+        return None
+    return lock
 
 
 def supervise(
@@ -57,11 +59,12 @@ def supervise(
 ) -> None:
     """The whole life of a supervisor, in a process just forked for it, with SIGTERM blocked."""
     paths = AttemptPaths(Path(attempt_dir))
-    if not claim(paths):
+    lock = claim(paths)
+    if lock is None:
         return
     raw = json.loads(paths.spec.read_text())
     title.set_title(f"gpujobs supervisor: job {raw.get('job')}.{raw.get('attempt')}")
-    supervision = Supervision(paths, raw, Notifier(notify))
+    supervision = Supervision(paths, raw, Notifier(notify), lock)
     try:
         supervision.start(run_trainer)
         verdict = supervision.watch()
@@ -74,11 +77,12 @@ def supervise(
 class Supervision:
     """The state of one running attempt. Instants of its timers are `time.monotonic` seconds."""
 
-    def __init__(self, paths: AttemptPaths, raw: dict[str, Any], notifier: Notifier) -> None:
-        self.paths, self.raw, self.notifier = paths, raw, notifier
+    def __init__(self, paths: AttemptPaths, raw: dict[str, Any], notifier: Notifier, lock: int) -> None:
+        self.paths, self.raw, self.notifier, self.lock = paths, raw, notifier, lock
         self.spec = parse(raw)
         self.selector = selectors.DefaultSelector()
         self.started_at = iso(utc_now())
+        self.record: dict[str, Any] = {}
         self.running_at: str | None = None
         self.error: dict[str, Any] | None = None
         self.progress: dict[str, Any] | None = None
@@ -106,6 +110,7 @@ class Supervision:
         messages, messages_in = (end.detach() for end in socket.socketpair())
         self.orders = messages
         self.cgroup = cgroup.make("gpujobs-{pid}-{start_ticks}".format(**process.identify(os.getpid())))
+        reach("spawn.trainer")
         self.trainer = os.fork()
         if self.trainer == 0:
             run_trainer(self.spec, output_in, messages_in)
@@ -113,7 +118,7 @@ class Supervision:
             self.cgroup.add(self.trainer)
         os.close(output_in)
         os.close(messages_in)
-        process.write_json(self.paths.record, self._record())
+        self._write_record()
         self._watch_signals()
         os.set_blocking(output, False)
         os.set_blocking(messages, False)
@@ -157,10 +162,38 @@ class Supervision:
         if self.spec.identity is not None:
             self._attempt_write(lambda: self.spec.job_dir.chmod(0o700))
         if self.progress is not None:
-            self._attempt_write(lambda: process.write_json(self.paths.progress, self.progress))
+            self._write_progress()
         record = self._exit_record(verdict)
-        process.write_json(self.paths.exit, record, durable=True)
+        self._note_in_lock(has_ended=True)
+        while not self._write_exit(record):
+            self._note("exited", exit=record)  # who can keep it elsewhere need not wait for this disk
+            time.sleep(EXIT_RETRY_SECONDS)
         self._note("exited", exit=record)
+
+    def _write_exit(self, record: dict[str, Any]) -> bool:
+        """False where it is worth another try: the lock says meanwhile that nobody else is to conclude."""
+        try:
+            reach("supervisor.exit")
+            durable.write_json(self.paths.exit, record)
+        except (FileNotFoundError, NotADirectoryError):
+            return True  # the job was forgotten
+        except OSError:
+            return False
+        return True
+
+    def _note_in_lock(self, **more: bool) -> None:
+        with contextlib.suppress(OSError):
+            durable.note_holder(self.lock, {**self.record, **more})
+
+    def _write_record(self) -> None:
+        """The trainer does not depend on it: it is in the lock, too, and a full disk may have room again."""
+        self.record = self._record()
+        self._note_in_lock()
+        try:
+            reach("supervisor.record")
+            durable.write_json(self.paths.record, self.record)
+        except OSError:
+            self._at(EXIT_RETRY_SECONDS, "record", self._write_record)
 
     def _exit_record(self, verdict: Verdict) -> dict[str, Any]:
         code = None if self.status is None else os.waitstatus_to_exitcode(self.status)
@@ -169,6 +202,8 @@ class Supervision:
         record = {
             "job": self.spec.job,
             "attempt": self.spec.attempt,
+            "nonce": self.spec.nonce,
+            "state_id": self.spec.state_id,
             "state": verdict.state.value,
             "reason": verdict.reason.value,
             "message": "; ".join(part for part in (verdict.message, lost, left) if part),
@@ -188,6 +223,8 @@ class Supervision:
     def _record(self) -> dict[str, Any]:
         return {
             "boot_id": process.boot_id(),
+            "nonce": self.spec.nonce,
+            "state_id": self.spec.state_id,
             "supervisor": process.identify(os.getpid()),
             "trainer": process.identify(self.trainer),
             "cgroup": str(self.cgroup.path) if self.cgroup is not None else None,
@@ -249,6 +286,8 @@ class Supervision:
 
     def _on_signal(self, descriptor: int) -> None:
         os.read(descriptor, 4096)
+        if self.stop_reason is not None:
+            return  # the first request is the one that counts
         if not self.paths.stop.exists() and self._hear_wishes():
             return
         try:
@@ -351,7 +390,7 @@ class Supervision:
             self._note("warning", message=warning)
 
     def _write_progress(self) -> None:
-        self._attempt_write(lambda: process.write_json(self.paths.progress, self.progress))
+        self._attempt_write(lambda: durable.write_json(self.paths.progress, self.progress, durable=False))
 
     def _attempt_write(self, write: Callable[[], None]) -> None:
         try:
@@ -368,4 +407,5 @@ class Supervision:
 
     def _note(self, what: str, **fields: Any) -> None:
         head = {"event": "attempt", "job": self.spec.job, "attempt": self.spec.attempt, "what": what}
+        head |= {"nonce": self.spec.nonce}
         self.notifier.send(json.dumps({**head, **fields}).encode())

@@ -7,18 +7,18 @@ import asyncio
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gpujobs import failpoints
+from gpujobs import durable, failpoints
 from gpujobs.cli.commands.submit import submit
 from gpujobs.client import Client, connect
 from gpujobs.config import Settings, resolve
 from gpujobs.daemon.daemon import Daemon, Mode
-from gpujobs.daemon.handlers import data
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.server import door_of, serving
 from gpujobs.errors import MachineError
@@ -183,10 +183,10 @@ def test_the_name_of_what_was_uploaded_is_on_disk_before_it_is_acknowledged(
     settings: Settings, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[str] = []
-    whole = data.fsync_directory
-    monkeypatch.setattr(data, "fsync_directory", lambda path: (synced.append(path.name), whole(path))[1])
+    whole = durable.sync_directory
+    monkeypatch.setattr(durable, "sync_directory", lambda path: (synced.append(path.name), whole(path))[1])
     while_served(settings, lambda client, _: queue(client, root, "first"))
-    assert synced == ["data", str(ME.uid)]
+    assert [name for name in synced if name in ("data", str(ME.uid))] == ["data", str(ME.uid)]
 
 
 def test_an_upload_that_cannot_be_kept_is_refused_and_leaves_nothing(settings: Settings, root: Path) -> None:
@@ -203,3 +203,23 @@ def test_an_upload_that_cannot_be_kept_is_refused_and_leaves_nothing(settings: S
     finally:
         failpoints.arm("")
     assert [path.name for path in stored(settings).parent.iterdir()] == [stored(settings).name]
+
+
+@pytest.mark.parametrize("first", ["data", "jobs"])
+def test_a_submission_waits_for_a_store_that_another_program_has_locked(
+    settings: Settings, root: Path, first: str
+) -> None:
+    """Its data is stored as soon as the store can be written, and so are its jobs."""
+
+    def work(client: Client, daemon: Daemon) -> list[int]:
+        if first == "jobs":
+            queue(client, root, "before")
+        other = sqlite3.connect(daemon.paths.database, isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(1.0, lambda: (other.execute("ROLLBACK"), other.close()))
+        timer.start()
+        queued = queue(client, root, "waits")
+        timer.join()
+        return queued
+
+    assert len(while_served(settings, work)) == 1

@@ -98,7 +98,9 @@ def stranger(lock: Path, says: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-@pytest.mark.parametrize("says", ["", "garbage", "1", str(os.getpid())])
+@pytest.mark.parametrize(
+    "says", ["", "garbage", "1", str(os.getpid())], ids=["nothing", "garbage", "init", "a live process"]
+)
 def test_a_lock_that_a_stranger_holds_is_named_by_the_node_and_nobody_is_killed(
     tmp_path: Path, says: str
 ) -> None:

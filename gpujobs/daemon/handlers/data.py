@@ -12,13 +12,14 @@ from typing import IO
 
 from aiohttp import web
 
+from gpujobs import durable
 from gpujobs.daemon.daemon import Daemon, Mode
 from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.patience import while_locked
 from gpujobs.daemon.uploads import PARTIAL
 from gpujobs.errors import MachineError, ProtocolError
 from gpujobs.failpoints import reach
 from gpujobs.model import Caller
-from gpujobs.store.numbers import fsync_directory
 
 
 async def handle(request: web.Request) -> web.Response:
@@ -36,19 +37,23 @@ async def handle(request: web.Request) -> web.Response:
             target = daemon.paths.data(caller.uid, sha256)
             _make_user_directory(target.parent)
             await _receive(request, target, sha256, daemon, caller)
-            reach("data.commit")
-            daemon.store.uploads.add(caller.uid, sha256, size)
+            await while_locked(lambda: _commit(daemon, caller, sha256, size))
             daemon.data_arrived(caller.uid, sha256)
     except OSError as error:
         raise MachineError(f"the data cannot be stored: {error.strerror}") from error
     return web.Response(status=201)
 
 
+async def _commit(daemon: Daemon, caller: Caller, sha256: str, size: int) -> None:
+    reach("data.commit")
+    daemon.store.uploads.add(caller.uid, sha256, size)
+
+
 def _make_user_directory(path: Path) -> None:
     """Its user's trainers pass it; nobody lists it, since a hash says what somebody works with."""
     if not path.is_dir():
         path.mkdir(exist_ok=True)
-        fsync_directory(path.parent)
+        durable.sync_directory(path.parent)
     path.chmod(0o711)
 
 
@@ -65,9 +70,8 @@ async def _receive(request: web.Request, target: Path, sha256: str, daemon: Daem
                 os.fchown(file.fileno(), caller.uid, caller.gid)
             os.fchmod(file.fileno(), 0o400)
         reach("data.rename")
-        partial.rename(target)
         # Its name too is on disk before the store says that it is here.
-        await asyncio.to_thread(fsync_directory, target.parent)
+        await asyncio.to_thread(durable.rename, partial, target)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from aiohttp import web
 
-from gpujobs.backends import JAX, missing
+from gpujobs.backends import JAX, TENSORFLOW, missing
 from gpujobs.cluster.environment import OBJECT_STORE_BYTES, SHARED_MEMORY, object_store_directory
 from gpujobs.daemon.checks import has_gpu
-from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.daemon import Daemon, describe_stray
 from gpujobs.daemon.keys import daemon_of
 from gpujobs.errors import GpujobsError
 from gpujobs.model import NodeStatus
@@ -34,6 +34,7 @@ async def handle(request: web.Request) -> web.Response:
         _shared_memory(daemon),
         await _jax(daemon),
         *await _nodes(daemon),
+        *await _strays(daemon),
     ]
     return web.json_response({"checks": checks})
 
@@ -123,9 +124,18 @@ async def _nodes(daemon: Daemon) -> list[dict[str, Any]]:
     return checks
 
 
+async def _strays(daemon: Daemon) -> list[dict[str, Any]]:
+    """Trainers that go on though no job knows them, and how each is ended."""
+    await daemon.look_for_strays(daemon.node_name)
+    return [
+        _check(f"unknown trainer on {stray['node']}", False, describe_stray(stray)) for stray in daemon.strays
+    ]
+
+
 async def _launcher(daemon: Daemon, node: str) -> dict[str, Any]:
     try:
-        answer = await daemon.link.call(node, "launcher")
+        seconds = daemon.link.launchers.answer_seconds(TENSORFLOW)
+        answer = await daemon.link.call(node, "launcher", answer_seconds=seconds)
     except GpujobsError as error:
         return _check(f"launcher {node}", False, str(error))
     versions = f"TensorFlow {answer['tensorflow']}, Keras {answer['keras']}, pid {answer['pid']}"

@@ -12,6 +12,7 @@ from gpujobs.daemon import checks
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.patience import while_locked
 from gpujobs.daemon.submissions import (
     Needs,
     Prepared,
@@ -48,7 +49,7 @@ async def handle(request: web.Request) -> web.Response:
     body = await body_of(request, SubmissionBody)
     key = require_request_key(body)
     async with daemon.requests.work(caller.uid, key):
-        return await _submit(daemon, caller, body, key)
+        return await while_locked(lambda: _submit(daemon, caller, body, key))
 
 
 async def _submit(daemon: Daemon, caller: Caller, body: SubmissionBody, key: str) -> web.Response:
@@ -180,7 +181,11 @@ async def _inspect(daemon: Daemon, caller: Caller, job: Prepared) -> dict[str, A
     """Raises JobFileError where the job could not be trained."""
     spec = daemon.specs.inspection(caller.uid, caller.gid, dict(job.resolved.resolved), job.data)
     try:
-        report: dict[str, Any] = await daemon.link.call(daemon.node_name, "inspect", task="check", spec=spec)
+        # The check itself has a minute.
+        seconds = 60.0 + daemon.link.launchers.answer_seconds(TENSORFLOW)
+        report: dict[str, Any] = await daemon.link.call(
+            daemon.node_name, "inspect", task="check", spec=spec, answer_seconds=seconds
+        )
     except UsageError as error:
         raise JobFileError([Problem(job.file.path, None, error.message)]) from None
     return report

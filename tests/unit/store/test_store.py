@@ -387,3 +387,15 @@ def test_a_held_job_says_that_it_is_held_and_a_released_one_does_not(store: Stor
     (job,) = store.submit(A, "k", [new_job()])
     assert store.set_held(job.id, True, "a").reason is Reason.HELD
     assert store.set_held(job.id, False, "a").reason is Reason.NONE
+
+
+def test_each_attempt_has_a_random_id_that_it_keeps(store: Store) -> None:
+    one, two = store.submit(A, "k", [new_job("1"), new_job("2")])
+    first = store.start_attempt(one.id, DEVICE).current
+    other = store.start_attempt(two.id, DEVICE).current
+    store.requeue(one.id, 1, Requeue(Reason.RETRY, "", False))
+    second = store.start_attempt(one.id, DEVICE).current
+    assert first and second and other
+    assert len({len(attempt.nonce) for attempt in (first, second, other)} - {32}) == 0
+    assert len({first.nonce, second.nonce, other.nonce}) == 3
+    assert [attempt.nonce for attempt in store.attempts(one.id)] == [first.nonce, second.nonce]
