@@ -101,6 +101,11 @@ def sockets(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] =
     return list(dict.fromkeys(found))
 
 
+def personal_state(environ: Mapping[str, str] = os.environ) -> Path:
+    """The user's own directory for what programs keep between two runs."""
+    return _xdg(environ, "XDG_STATE_HOME", ".local/state")
+
+
 def _given(flags: Mapping[str, Any] | None, environ: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key in ("state_dir", "socket", "config"):

@@ -64,6 +64,7 @@ class Reason(StrEnum):
     DEPENDENCY = "Dependency"
     BEGIN_TIME = "BeginTime"
     USER_LIMIT = "UserLimit"
+    GROUP_LIMIT = "GroupLimit"
     RESERVED = "Reserved"
     PREEMPTING = "Preempting"
     RETRY = "Retry"
@@ -286,6 +287,10 @@ class Job:
     time_limit_seconds: float | None = None
     after_any: tuple[int, ...] = ()
     """Jobs that it waits for however they end; `after` are those that must complete."""
+    after_failed: tuple[int, ...] = ()
+    """Jobs that must end without success; of a group that was named, one of its jobs must."""
+    after_groups: Mapping[int, int] = field(default_factory=dict)
+    """Of these jobs, those that are waited for since their group was named: its id."""
     begin_at: datetime | None = None
     gpu_memory: int | Literal["auto"] | None = None
     """Bytes of a device that it agrees to share; None asks for a whole one."""
@@ -298,6 +303,14 @@ class Job:
     preemptible: bool = False
     continues: int | None = None
     """The job whose checkpoint it begins from."""
+    origin: int | None = None
+    """The first of the jobs that were queued again as this one."""
+    at_most: int | None = None
+    """So many jobs of its group may run at once."""
+    finish: bool = False
+    """Its training is to end after the epoch under way, as if that had been the last."""
+    begins_anew: bool = False
+    """Its next attempt leaves the checkpoints that are there."""
     group: str | None = None
     """The name of the sweep that this job is a member of."""
     group_id: int | None = None
@@ -309,6 +322,11 @@ class Job:
     share: Share = Share.PRIVATE
     current: Attempt | None = None
     """The latest attempt, running or ended."""
+
+    @property
+    def root(self) -> int:
+        """The same for a job and what it was queued again as."""
+        return self.origin or self.id
 
 
 GROUP_STATES = (
@@ -327,7 +345,7 @@ GROUP_STATES = (
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The jobs of a sweep, counted. `id` is that of the first one."""
+    """The jobs of a sweep, counted: of one that was queued again, the newest copy. `id` is that of the first."""
 
     id: int
     name: str

@@ -46,6 +46,11 @@ class AttemptPaths:
         return self.root / "stop.json"
 
     @property
+    def wishes(self) -> Path:
+        """What else is asked of a running attempt: to finish, and its time limit. Told as a stop is."""
+        return self.root / "wishes.json"
+
+    @property
     def progress(self) -> Path:
         return self.root / "progress.json"
 
@@ -95,6 +100,15 @@ class StatePaths:
         return self.root / "gpujobs.db"
 
     @property
+    def numbers(self) -> Path:
+        """Which numbers of jobs were given: a mark beside the store, which is no part of its copies."""
+        return self.root / "numbers.json"
+
+    @property
+    def numbers_copy(self) -> Path:
+        return self.results / ".numbers.json"
+
+    @property
     def lock(self) -> Path:
         """Held with flock by the one daemon of this state directory."""
         return self.root / "daemon.lock"
@@ -138,6 +152,11 @@ class StatePaths:
     def ray(self) -> Path:
         """Mode 0700, because Ray makes its session directories inside it 0777."""
         return self.root / "ray"
+
+    @property
+    def ray_temp(self) -> Path:
+        """Names the directory that the head has made for Ray elsewhere, where this one does not suit it."""
+        return self.run / "ray-temp"
 
     @property
     def spool(self) -> Path:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from gpujobs.client import Client, connect
+from gpujobs.errors import DaemonUnreachableError
 
 COMMANDS = {
     "run": "Submit job files, follow them and print where the results are.",
@@ -28,6 +29,8 @@ COMMANDS = {
     "logs": "Print the log of a job.",
     "wait": "Wait until jobs have ended.",
     "cancel": "Cancel jobs, or all jobs of a group.",
+    "finish": "End trainings after their epoch, as if it had been the last.",
+    "limit": "Change the time limit of jobs.",
     "hold": "Keep waiting jobs from starting.",
     "release": "Let held jobs start.",
     "requeue": "Queue ended jobs once more; running ones go back to the queue.",
@@ -38,6 +41,8 @@ COMMANDS = {
     "plot": "Draw learning curves, as a picture or in the terminal; several jobs are compared.",
     "simulate": "Replay a trace of submissions through the scheduling policy.",
     "doctor": "Check the installation.",
+    "backup": "Copy the store of the running daemon to a directory.",
+    "restore": "Put such a copy back, where no daemon runs.",
     "schema": "Print the JSON Schema of a job file.",
 }
 META = "gpujobs.flags"
@@ -118,16 +123,15 @@ def flags() -> dict[str, Any]:
 def client() -> Client:
     from gpujobs.config import sockets
 
-    found = connect(sockets(flags()))
+    places = sockets(flags())
+    try:
+        found = connect(places)
+    except DaemonUnreachableError as error:
+        from gpujobs.cli.unreachable import connect_when_up
+
+        found = connect_when_up(flags(), places, error)
     click.get_current_context().call_on_close(found.close)
     return found
-
-
-def numbers(client: Client, references: Sequence[int | str]) -> list[int]:
-    """The ids of jobs and of the jobs of groups, each once."""
-    if all(isinstance(one, int) for one in references):
-        return list(dict.fromkeys(int(one) for one in references))
-    return [job["id"] for job in client.get("/v1/jobs", ids=references)["jobs"]]
 
 
 class JobNumber(click.IntRange):
@@ -137,9 +141,9 @@ class JobNumber(click.IntRange):
         super().__init__(min=1)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, str) and re.fullmatch("g[0-9]+", value):
+        if isinstance(value, str) and re.fullmatch("g[0-9]+|[0-9]+-[0-9]+", value):
             self.fail(
-                f"{value} is a group of jobs; expected the number of one; `gpujobs status {value}` lists them.",
+                f"{value} names several jobs; expected the number of one; `gpujobs status {value}` lists them.",
                 param,
                 ctx,
             )
@@ -147,7 +151,7 @@ class JobNumber(click.IntRange):
 
 
 class Reference(JobNumber):
-    """A job by its id (7), or a group by its id (g7) or its name: int or str."""
+    """A job by its id (7), several by a range (60-65), or a group by its id (g7) or its name: int or str."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if re.fullmatch("[0-9]+", str(value)):
@@ -158,5 +162,4 @@ class Reference(JobNumber):
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
-ids_argument = click.argument("ids", nargs=-1, required=True, type=Reference(), metavar="ID|GROUP...")
 id_argument = click.argument("id", type=JobNumber(), metavar="ID")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from gpujobs.cli.choosing import Selection
 from gpujobs.client import Client
 from gpujobs.errors import UsageError
 
@@ -69,20 +70,19 @@ class Panel:
         return self.metric if kinds == {False} else f"{self.metric} (dashed: {VALIDATION}{self.metric})"
 
 
-def read_histories(client: Client, ids: Sequence[int | str]) -> list[JobHistory]:
-    """Of jobs, and of those jobs of groups that have one. Raises UsageError for a job that has none."""
-    found = client.get("/v1/results", ids=list(ids))["results"]
+def read_histories(client: Client, chosen: Selection) -> list[JobHistory]:
+    """Of jobs, and of those jobs of groups and the like that have one. Raises UsageError for a job that has none."""
+    found = client.get("/v1/results", own=True, partial=True, **chosen.query)["results"]
     with_curves = [one for one in found if any(file["name"] == FILE for file in one["files"])]
     having = {one["job"] for one in with_curves}
-    for id in ids:
+    for id in chosen.ids:
         if isinstance(id, int) and id not in having:
             raise UsageError(
-                f"job {id} has no {FILE} that you may read; `gpujobs results {id}` lists its files"
+                f"job {id} has no {FILE} yet: it comes with the first checkpoint after an epoch; `gpujobs status {id}` "
+                "says how it does"
             )
     if not with_curves:
-        raise UsageError(
-            f"no job of {' '.join(map(str, ids))} has a {FILE} yet; `gpujobs status` shows how they do"
-        )
+        raise UsageError(f"no job of {chosen} has a {FILE} yet; `gpujobs status` shows how they do")
     return [_read(client, one) for one in with_curves]
 
 

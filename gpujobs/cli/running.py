@@ -11,6 +11,7 @@ import click
 from gpujobs.cli import app
 from gpujobs.cli.follow import follow_jobs
 from gpujobs.client import Client
+from gpujobs.client.delivery import Interrupted
 from gpujobs.errors import DaemonUnreachableError, DriverError
 
 Submit = Callable[[Client], list[dict[str, Any]]]
@@ -77,6 +78,11 @@ def _run_shared(client: Client, submit: Submit, report: Report | None) -> None:
     ids: list[int] = []
     try:
         _run(client, submit, report, ids)
+    except Interrupted as error:
+        from gpujobs.cli.commands.submit import interrupted
+
+        interrupted(error)
+        raise click.exceptions.Exit(130) from None
     except KeyboardInterrupt:
         numbers = " ".join(str(id) for id in ids)
         if ids:
@@ -96,7 +102,9 @@ def _run_embedded(submit: Submit, cpu_slots: int | None, report: Report | None) 
         except DriverError:
             _cancel(client, ids)
             raise
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            if isinstance(error, Interrupted):
+                ids = [job["id"] for job in error.jobs or ()]
             _cancel(client, ids)
             click.echo("\ngpujobs: interrupted; its jobs were cancelled and the daemon stops", err=True)
             raise click.exceptions.Exit(130) from None

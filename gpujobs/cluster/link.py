@@ -15,6 +15,7 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from gpujobs import durable
@@ -56,7 +57,9 @@ missed because we ourselves were stopped."""
 START_SECONDS = 180.0
 """Ray takes seconds, on a machine that is very busy a minute."""
 
-WITHOUT_RAY = frozenset({"stop", "reconcile", "read_log", "forget", "strays"})
+WITHOUT_RAY = frozenset(
+    {"stop", "adjust", "reconcile", "read_log", "list_results", "read_result", "forget", "strays"}
+)
 """What can be done on this machine though Ray is away: nothing is to wait for it that wants to end."""
 
 Callback = Callable[[Mapping[str, Any]], None]
@@ -76,8 +79,10 @@ class ClusterLink:
         self._is_up = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._head: asyncio.subprocess.Process | None = None
+        self._failure = ""
+        """Why the head did not start, as it has said itself, or why it was killed."""
+
         self._own_agent = NodeAgent(settings, follows=False)
-        self._killed_for = ""
         self.launchers = Launchers(paths)
 
     async def start(self) -> None:
@@ -150,7 +155,10 @@ class ClusterLink:
         try:
             await asyncio.wait_for(self._is_up.wait(), START_SECONDS)
         except TimeoutError:
-            self._kill(process, f"Ray was not up within {START_SECONDS:g} s")
+            words = last_words(self._paths.run / "head.log")
+            self._kill(
+                process, f"Ray has not started within {START_SECONDS:g} s" + (f": {words}" if words else "")
+            )
             return
         missed = 0
         while missed < MISSED_BEATS:
@@ -170,14 +178,14 @@ class ClusterLink:
 
     def _kill(self, process: asyncio.subprocess.Process, why: str) -> None:
         log.error("the cluster hangs: %s; it is killed, and started again", why)
-        self._killed_for = why
+        self._failure = why
         end_session(process.pid)
         with suppress(ProcessLookupError):
             process.kill()
 
     async def _run_head(self) -> str:
         self._announce(NodeStatus.STARTING, "Ray is starting")
-        self._killed_for = ""
+        self._failure = ""
         reach("spawn.head")
         durable.make_way(self._paths.run / "head.log")
         ours, theirs = socket.socketpair()
@@ -210,12 +218,14 @@ class ClusterLink:
             self._fail_pending()
         status = await process.wait()
         end_session(process.pid)
-        if self._killed_for:
-            return self._killed_for
-        return f"exit status {status}; {self._paths.run / 'head.log'} says more"
+        why = self._failure or last_words(self._paths.run / "head.log") or f"exit status {status}"
+        return f"{why} ({self._paths.run / 'head.log'} says more)"
 
     def _take(self, message: Mapping[str, Any], writer: asyncio.StreamWriter) -> None:
         event = message.get("event")
+        if event == "failed":
+            self._failure = str(message["message"])
+            return
         if event == "node":
             self._writer = writer
             self._is_up.set()
@@ -235,6 +245,17 @@ class ClusterLink:
         for future in self._pending.values():
             if not future.done():
                 future.set_exception(MachineError("the cluster ended before it answered"))
+
+
+def last_words(path: Path) -> str:
+    """The last line of a log that says something."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip()[:500] for line in reversed(lines) if line.strip()), "")
 
 
 def _seconds(name: str, args: Mapping[str, Any]) -> float:

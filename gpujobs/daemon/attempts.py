@@ -173,6 +173,18 @@ class Attempts:
             self._board.set_trouble(job.id, None)
             await self.stop(latest, reason, message)
 
+    async def adjust(self, job: Job) -> None:
+        """Tells the supervisor of a running job whether its training is to finish, and what its time limit is. One
+        that does not hear it is told with its next attempt."""
+        if job.current is None or not job.state.holds_device:
+            return
+        wishes = {"finish": job.finish, "time_limit_seconds": job.time_limit_seconds}
+        try:
+            told = {"job": job.id, "attempt": job.attempt, "nonce": job.current.nonce, "wishes": wishes}
+            await self._link.call(self._node_of(job), "adjust", **told)
+        except GpujobsError as error:
+            log.warning("job %d: its supervisor was not told: %s", job.id, error)
+
     # Following
 
     def on_event(self, event: Mapping[str, Any]) -> None:
@@ -308,10 +320,9 @@ class Attempts:
                 step = Finish(State.FAILED, Reason.RESULTS_FAILED, f"they cannot be collected: {error!r}")
         reach("attempts.finish.commit")
         self._board.put(self._store.finish(job.id, step, results))
+        self._again.do(job.id, "what its end means for others", self.cancel_blocked)
         if step.state is State.COMPLETED:
             await self._forget(job)
-        else:
-            self._again.do(job.id, "what its end means for others", self.cancel_blocked)
 
     async def _forget(self, job: Job) -> None:
         assert job.current is not None
@@ -321,10 +332,11 @@ class Attempts:
             log.warning("job %d: its directory is left behind: %s", job.id, error)
 
     def cancel_blocked(self) -> None:
-        """Ends the jobs that wait for one that has failed, and those that wait for these."""
-        while blocked := {job: (after, state) for job, after, state in self._store.blocked_for_good()}:
-            for job, (after, state) in blocked.items():
-                step = Finish(State.CANCELLED, Reason.DEPENDENCY_FAILED, f"job {after} ended {state}")
+        """Ends the jobs that wait for one that has failed, or for the failure of one that has completed, and
+        those that wait for these."""
+        while blocked := self._store.blocked_for_good():
+            for job, why in blocked.items():
+                step = Finish(State.CANCELLED, Reason.DEPENDENCY_FAILED, why)
                 self._board.put(self._store.cancel_pending(job, DAEMON, step))
 
     # Finding them again

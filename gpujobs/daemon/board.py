@@ -49,6 +49,8 @@ class Board:
         self.progress: dict[int, Mapping[str, Any]] = {}
         self.notices: dict[int, str] = {}
         """Of running jobs: what their owners should know, though nothing is wrong with the job."""
+        self.lacking: dict[int, str] = {}
+        """Of waiting jobs: which of their data is gone."""
         self.expected: Callable[[int], datetime | None] = lambda _: None
         """When a waiting job will probably start."""
         self.troubles: dict[int, str] = {}
@@ -80,6 +82,8 @@ class Board:
             self.stopping.discard(job.id)
             self.notices.pop(job.id, None)
             self.progress.pop(job.id, None)  # the store has the last of an attempt that has ended
+        if job.state is not State.PENDING:
+            self.lacking.pop(job.id, None)
         if job.state.is_final:
             self._end(job)
         else:
@@ -149,6 +153,8 @@ class Board:
             is_named=is_named,
             shows_sweep=may_look_into(caller, job),
         )
+        if is_named and job.held and job.id in self.lacking:
+            found["message"] = self.lacking[job.id]
         return {
             **found,
             "notice": self.notices.get(job.id) if is_named else None,

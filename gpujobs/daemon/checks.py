@@ -9,11 +9,12 @@ from typing import Any
 
 from gpujobs.backends import backend_of, missing
 from gpujobs.daemon.access import Gatekeeper, may_read, require
-from gpujobs.daemon.submissions import FileBody, OptionsBody, Prepared
+from gpujobs.daemon.references import Reference, choose, is_range
+from gpujobs.daemon.submissions import Dependencies, FileBody, OptionsBody, Prepared
 from gpujobs.errors import JobFileError, Problem, UsageError
 from gpujobs.jobfile import ResolvedJob
 from gpujobs.jobfile.consistency import recurrent_names
-from gpujobs.model import Caller, Device, DeviceKind, Node, Share, State
+from gpujobs.model import Caller, Device, DeviceKind, Job, Node, Share, State
 from gpujobs.policy.limits import check_begin, check_priority, limits_of, time_limit_of
 from gpujobs.policy.limits import check_waiting as check_count
 from gpujobs.policy.memory import check_gpu_memory
@@ -134,16 +135,60 @@ def check_retries(prepared: Sequence[Prepared], options: OptionsBody, most: int)
         raise JobFileError(list(dict.fromkeys(problems)))
 
 
-def check_dependencies(store: Store, after: Sequence[int]) -> None:
-    """A dependency must exist and be able to succeed. Raises UsageError."""
-    for job in store.jobs(after):
-        if job.state.is_final and job.state != "COMPLETED":
+def dependencies(store: Store, caller: Caller, options: OptionsBody) -> Dependencies:
+    """What the jobs of a submission wait for, by number; a group stands for all of its jobs as they are now. Raises
+    UsageError for what does not exist, or cannot come out as it must."""
+    groups: dict[int, int] = {}
+    after, after_any, after_failed = (
+        _jobs_of(store, caller, references, groups)
+        for references in (options.after, options.after_any, options.after_failed)
+    )
+    for job in after:
+        if job.state.is_final and job.state is not State.COMPLETED:
             raise UsageError(f"--after {job.id}: job {job.id} has ended {job.state} and will not complete")
+    _check_failures(after_failed, groups)
+    stricter = {job.id for job in after}
+    if both := stricter & {job.id for job in after_failed}:
+        raise UsageError(f"job {min(both)} cannot both complete and fail: --after and --after-failed name it")
+    stricter |= {job.id for job in after_failed}
+    return Dependencies(
+        tuple(job.id for job in after),
+        tuple(job.id for job in after_any if job.id not in stricter),
+        tuple(job.id for job in after_failed),
+        groups,
+    )
 
 
-def check_after(store: Store, options: OptionsBody) -> None:
-    check_dependencies(store, options.after)
-    store.jobs(options.after_any)  # raises for one that does not exist
+def _jobs_of(
+    store: Store, caller: Caller, references: Sequence[Reference], groups: dict[int, int]
+) -> list[Job]:
+    """Each once. `groups` gets the group of those that are meant since it was named."""
+    found: dict[int, Job] = {}
+    for reference in references:
+        chosen = choose(store, caller, [reference])
+        for job in chosen.jobs:
+            if job.id not in chosen.members:
+                groups.pop(job.id, None)
+            elif job.id not in found and job.group_id is not None and not is_range(reference):
+                groups[job.id] = job.group_id
+            found[job.id] = job
+    return list(found.values())
+
+
+def _check_failures(jobs: Sequence[Job], groups: Mapping[int, int]) -> None:
+    by_name: dict[str, list[Job]] = {}
+    for job in jobs:
+        name = f"g{groups[job.id]}" if job.id in groups else str(job.id)
+        by_name.setdefault(name, []).append(job)
+    for name, meant in by_name.items():
+        if all(job.state is State.COMPLETED for job in meant):
+            raise UsageError(f"--after-failed {name}: it has completed, and nothing of it will fail")
+
+
+def check_limit(seconds: float, caller: Caller, groups: Sequence[str], rules: Rules) -> None:
+    """A time limit that somebody gives a job of theirs; admins may give any. Raises UsageError."""
+    if not caller.is_admin:
+        time_limit_of(seconds, limits_of(caller.user, groups, rules.limits))
 
 
 def check_times(options: OptionsBody, now: datetime) -> None:

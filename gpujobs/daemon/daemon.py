@@ -24,11 +24,13 @@ from gpujobs.daemon.drains import Drains
 from gpujobs.daemon.forecast import Forecast
 from gpujobs.daemon.foreign import ForeignCharge
 from gpujobs.daemon.gate import Turns
+from gpujobs.daemon.lacking import Lacking
 from gpujobs.daemon.ledger import Ledger
 from gpujobs.daemon.lookout import Lookout
 from gpujobs.daemon.membership import Membership
 from gpujobs.daemon.memory import Measurements
 from gpujobs.daemon.nodes import Nodes
+from gpujobs.daemon.requests import Requests
 from gpujobs.daemon.specs import Specs
 from gpujobs.daemon.strangers import Strangers
 from gpujobs.daemon.uploads import Uploads
@@ -43,6 +45,7 @@ from gpujobs.policy import Snapshot, occupancies
 from gpujobs.policy.memory import outgrown
 from gpujobs.policy.rules import ForeignPolicy
 from gpujobs.stateid import state_id
+from gpujobs.store.opening import open_store
 from gpujobs.store.store import Store
 from gpujobs.store.usage import Use
 
@@ -78,7 +81,7 @@ class Daemon:
         self.node_name = socket.gethostname()
         self.site = siteconfig.read(settings.config)
         self.gatekeeper = Gatekeeper(mode is Mode.SITE, self.site.access)
-        self.store = Store(self.paths.database)
+        self.store, self.notices = open_store(self.paths)
         self.board = Board(self.store.unfinished())
         self.link = ClusterLink(
             self.paths,
@@ -126,7 +129,9 @@ class Daemon:
         )
         site = mode is Mode.SITE
         self.turns = Turns()
+        self.requests = Requests()
         self.uploads = Uploads(self.store, self.paths, self.site.quotas if site else None)
+        self.lacking = Lacking(self.store, self.board, self.uploads)
         self.specs = Specs(
             self.store, self.paths, self.site, changes_identity=site, require_gpu=settings.require_gpu
         )
@@ -147,11 +152,12 @@ class Daemon:
             self.view,
             launch=self._launch,
             stop=self._stop_attempt,
+            may_start=self.lacking.may_start,
             holds=self.attempts.holds.applied,
         )
         self.ended = asyncio.Event()
         """Set when the daemon is to close."""
-        self._stop_when_idle = False
+        self._stop_when_idle = self._was_told_to_end = False
         self._work: set[asyncio.Task[Any]] = set()
         self._admissions: dict[str, int] = {}
         """How often each node was announced: what an earlier announcement still does is void."""
@@ -160,7 +166,10 @@ class Daemon:
         """Attempts that live on a node and that no job knows, as of the last look."""
 
     async def start(self) -> None:
+        for notice in self.notices:
+            log.warning("%s", notice)
         self.uploads.remove_partial()
+        self.lacking.look()
         await self.membership.learn(job.user for job in self.board.jobs.values())
         await self.link.start()
         self.attempts.cancel_blocked()
@@ -192,7 +201,7 @@ class Daemon:
 
     def _changed(self) -> None:
         self.dispatcher.wake()
-        if self._stop_when_idle and not self._is_busy():
+        if self._stop_when_idle and not self.is_busy():
             self.ended.set()
 
     def _launch(self, job: Job) -> None:
@@ -312,20 +321,24 @@ class Daemon:
 
     # What people ask for
 
+    def data_arrived(self, uid: int, sha256: str) -> None:
+        self.lacking.arrived(uid, sha256)
+        self.dispatcher.wake()
+
     def submitted(self, jobs: list[Job]) -> None:
         for job in jobs:
             if not job.state.is_final and job.id not in self.board.jobs:
                 self.board.put(job)
         self.dispatcher.wake()
 
-    async def cancel(self, job: Job, actor: str) -> Job:
+    async def cancel(self, job: Job, actor: str, why: str = "") -> Job:
         """Cancelling what has ended changes nothing."""
         job = self.board.jobs.get(job.id) or self.store.job(job.id)  # it may have started since it was read
         if job.state is State.PENDING:
-            (job,) = self.cancel_waiting([job], actor)
+            (job,) = self.cancel_waiting([job], actor, why)
         elif not job.state.is_final:
             if not job.cancel_requested:
-                job = self.store.request_cancel(job.id, actor)
+                job = self.store.request_cancel(job.id, actor, cancelled_by(actor, why).message)
                 self.board.put(job)
             if job.state.holds_device:
                 await self.attempts.stop(job)
@@ -334,10 +347,11 @@ class Daemon:
         self._changed()
         return job
 
-    def cancel_waiting(self, jobs: Sequence[Job], actor: str) -> list[Job]:
+    def cancel_waiting(self, jobs: Sequence[Job], actor: str, why: str = "") -> list[Job]:
         """These PENDING jobs, all at once."""
+        step = cancelled_by(actor, why)
         with self.store.together():
-            cancelled = [self.store.cancel_pending(job.id, actor, cancelled_by(actor)) for job in jobs]
+            cancelled = [self.store.cancel_pending(job.id, actor, step) for job in jobs]
         for job in cancelled:
             self.board.put(job)
         self.attempts.cancel_blocked()
@@ -359,7 +373,17 @@ class Daemon:
         self._changed()
         return [job.id for job in running]
 
-    def _is_busy(self) -> bool:
+    def end(self) -> None:
+        """At once, as a signal asks for."""
+        self._was_told_to_end = True
+        self.ended.set()
+
+    @property
+    def ends_by_itself(self) -> bool:
+        """It ends because nobody needs it any more, not since somebody wants it to."""
+        return self.mode is Mode.EMBEDDED and not self._was_told_to_end and not self.dispatcher.draining
+
+    def is_busy(self) -> bool:
         """Whether a stop that waits must wait on."""
         states = {job.state for job in self.board.jobs.values() if not job.held}
         if self.dispatcher.draining:
@@ -373,8 +397,9 @@ def _ledger(store: Store, half_life_seconds: float) -> Ledger:
     return Ledger(store.usage.since(begin), store.usage.foreign(), half_life_seconds)
 
 
-def cancelled_by(actor: str) -> Finish:
-    return Finish(State.CANCELLED, Reason.CANCELLED_BY_USER, f"cancelled by {actor}")
+def cancelled_by(actor: str, why: str = "") -> Finish:
+    said = f"cancelled by {actor}{f': {why}' if why else ''}"
+    return Finish(State.CANCELLED, Reason.CANCELLED_BY_USER, said)
 
 
 def describe_stray(stray: Mapping[str, Any]) -> str:

@@ -20,6 +20,9 @@ after something has changed (the driver takes a moment to free what a trainer ha
 
 LOOK_AGAIN_FIRST_SECONDS = 0.1
 
+CLOCK_SECONDS = 30.0
+"""Until it is looked again whether an instant has come: a clock that is set is noticed so soon."""
+
 log = logging.getLogger(__name__)
 
 
@@ -36,14 +39,18 @@ class Dispatcher:
         *,
         launch: Callable[[Job], None],
         stop: Callable[[Job, StopReason, str], None],
+        may_start: Callable[[int], bool] = lambda _: True,
         holds: Callable[[Sequence[Node]], Sequence[Node]] = lambda nodes: nodes,
     ) -> None:
+        """`may_start`: the last look at a job before it starts; one that may not is out of the queue when it is
+        answered."""
         self._store = store
         self._board = board
         self._nodes = nodes
         self._view = view
         self._launch = launch
         self._stop = stop
+        self._may_start = may_start
         self._holds = holds
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -86,6 +93,9 @@ class Dispatcher:
     def _apply(self, decision: Decision, nodes: Sequence[Node]) -> None:
         devices = {(node.name, device.uuid): device for node in nodes for device in node.devices}
         for start in decision.starts:
+            if not self._may_start(start.job):
+                self._changed.set()  # its device is for another
+                continue
             try:
                 device = devices[start.node, start.device_uuid]
                 job = self._store.start_attempt(start.job, device, start.gpu_memory_bytes)
@@ -101,7 +111,8 @@ class Dispatcher:
     def _next_wake(self, decision: Decision, nodes: Sequence[Node]) -> float | None:
         """Seconds until the decision should be made again though nothing was heard."""
         at = decision.next_change_at
-        seconds = [] if at is None else [max(0.0, (at - utc_now()).total_seconds())]
+        # Of the clock on the wall, which may be set; the timer is of another one, which is not.
+        seconds = [] if at is None else [min(CLOCK_SECONDS, max(0.0, (at - utc_now()).total_seconds()))]
         if self._board.queue.has_ready and _asks_nvml(nodes):
             seconds.append(self._next_look())
         return min(seconds, default=None)

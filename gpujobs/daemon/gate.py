@@ -30,25 +30,40 @@ log = logging.getLogger(__name__)
 class Gate:
     """`protocol` makes the handler of a connection. `per_user` None: everybody is the daemon's own user."""
 
-    def __init__(
-        self, listener: socket.socket, protocol: Callable[[], asyncio.BaseProtocol], per_user: int | None
-    ) -> None:
-        self._listener = listener
+    def __init__(self, protocol: Callable[[], asyncio.BaseProtocol], per_user: int | None) -> None:
         self._protocol = protocol
         self._per_user = per_user
         self._open: dict[int, list[socket.socket]] = {}
+        self._listener: socket.socket | None = None
+        self._task: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
+    async def admit(self, listener: socket.socket) -> None:
+        """Accepts what comes here from now on, and closes the listener before it; its connections stay."""
+        await self.close()
+        self._listener = listener
+        self._task = asyncio.create_task(self._run(listener))
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._listener is not None:
+            self._listener.close()
+
+    async def _run(self, listener: socket.socket) -> None:
         while True:
-            try:
-                await self._accept()
-            except Exception as error:  # noqa: BLE001 - one connection must not close the door to the others
-                log.warning("a connection could not be accepted: %r", error)
-                await asyncio.sleep(RETRY_ACCEPT_SECONDS)
+            await self._accept_or_wait(listener)
 
-    async def _accept(self) -> None:
+    async def _accept_or_wait(self, listener: socket.socket) -> None:
+        try:
+            await self._accept(listener)
+        except Exception as error:  # noqa: BLE001 - one connection must not close the door to the others
+            log.warning("a connection could not be accepted: %r", error)
+            await asyncio.sleep(RETRY_ACCEPT_SECONDS)
+
+    async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        connection, _ = await loop.sock_accept(self._listener)
+        connection, _ = await loop.sock_accept(listener)
         try:
             if self._has_room(connection):
                 await loop.connect_accepted_socket(self._protocol, connection)

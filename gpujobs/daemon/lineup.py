@@ -33,7 +33,9 @@ class Lineup:
         return self._dependents.get(job, set())
 
     def _waiting(self, job: Job) -> WaitingJob:
-        waits_for = tuple(one for one in (*job.after, *job.after_any) if one in self._unfinished)
+        waits_for = tuple(
+            one for one in (*job.after, *job.after_any, *job.after_failed) if one in self._unfinished
+        )
         for one in waits_for:
             self._dependents.setdefault(one, set()).add(job.id)
         return WaitingJob(
@@ -42,6 +44,9 @@ class Lineup:
             requested_gpu=job.requested_gpu,
             held=job.held,
             waits_for=waits_for,
+            waits_for_failure=tuple(one for one in job.after_failed if one in self._unfinished),
+            group=job.group_id if job.at_most is not None else None,
+            at_most=job.at_most,
             user=job.user,
             submitted_at=job.submitted_at,
             gpu_memory_bytes=GpuMemory.AUTO if job.gpu_memory == "auto" else job.gpu_memory,

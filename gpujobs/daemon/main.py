@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import resource
@@ -13,18 +12,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gpujobs import durable, failpoints
+from aiohttp import web
+
+from gpujobs import durable, failpoints, statelock
 from gpujobs.config import Settings
 from gpujobs.daemon.daemon import Daemon, Mode, StopMode
-from gpujobs.daemon.server import listen, serving
+from gpujobs.daemon.server import door_of, serving
 from gpujobs.errors import MachineError, UsageError
 from gpujobs.paths import StatePaths
 from gpujobs.store.store import DAEMON
 
-LOCK_WAIT_SECONDS = 15.0
-"""A daemon that is closing (Ray takes a second or two) holds the lock until its end."""
-
 MAX_DESCRIPTORS = 65536
+
+VISITOR_SECONDS = 10.0
+"""That an embedded daemon stays for those who are connected to it, at most."""
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def serve(settings: Settings, *, ready_fd: int | None = None, lifeline_fd: int |
         failpoints.disarm()
     prepare_state(paths, mode)
     try:
-        lock = lock_state(paths.lock)
+        lock = statelock.take(paths.lock)
     except UsageError as error:
         if mode is not Mode.EMBEDDED or ready_fd is None:
             raise
@@ -63,18 +64,33 @@ async def _run(settings: Settings, lock: int, ready_fd: int | None, lifeline_fd:
     if failpoints.armed():
         log.warning("faults are armed at %s", ", ".join(failpoints.armed()))
     daemon = Daemon(settings)
+    door = door_of(daemon)
+    door.require_free()  # before Ray and the launcher are started for nothing
     await daemon.start()
-    async with serving(daemon, listen(settings.socket, daemon.mode)):
+    async with serving(daemon, door) as server:
         _listen_to_signals(daemon)
         if lifeline_fd is not None:
             _follow_lifeline(daemon, lifeline_fd)
         _announce(ready_fd, settings.socket, daemon)
-        await daemon.ended.wait()
+        await _end(daemon, server)
         log.info("closing")
-        note_in_lock(lock, "closing")
+        statelock.note(lock, "closing")
         notify_systemd("STOPPING=1")
-        settings.socket.unlink(missing_ok=True)
+        door.close()
     await daemon.close()
+
+
+async def _end(daemon: Daemon, server: web.Server) -> None:
+    """Returns when the daemon is to close. One that ends because nobody needs it any more lets those who still ask
+    have their answers: their jobs have ended, and what became of them is the next thing that they want to know."""
+    while True:
+        await daemon.ended.wait()
+        deadline = time.monotonic() + VISITOR_SECONDS
+        while daemon.ends_by_itself and server.connections and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        if not (daemon.ends_by_itself and daemon.is_busy()):
+            return
+        daemon.ended.clear()  # somebody has submitted meanwhile
 
 
 def _log_target(paths: StatePaths, mode: Mode) -> dict[str, Any]:
@@ -124,35 +140,6 @@ def allow_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
 
 
-def lock_state(path: Path) -> int:
-    """One daemon for each state directory. One that is closing (Ray takes a second or two) is waited
-    for. Raises UsageError that names the one that runs."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + LOCK_WAIT_SECONDS
-    while not _try_lock(descriptor):
-        holder = os.pread(descriptor, 40, 0).decode()
-        if not holder.startswith("closing") or time.monotonic() > deadline:
-            os.close(descriptor)
-            pid = holder.partition(" ")[2].strip() or "unknown"
-            raise UsageError(f"a daemon (pid {pid}) already serves {path.parent}; `gpujobs stop` ends it")
-        time.sleep(0.05)
-    note_in_lock(descriptor, "serving")
-    return descriptor
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def note_in_lock(descriptor: int, word: str) -> None:
-    """`serving PID` or `closing PID`, for whoever finds the lock taken."""
-    os.pwrite(descriptor, f"{word} {os.getpid():<12}\n".encode(), 0)
-
-
 def _announce(ready_fd: int | None, path: Path, daemon: Daemon) -> None:
     log.info("%s", daemon.gatekeeper.describe())
     for name in daemon.gatekeeper.missing_groups():
@@ -180,7 +167,7 @@ def notify_systemd(state: str) -> None:
 def _listen_to_signals(daemon: Daemon) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.ended.set)
+        loop.add_signal_handler(number, daemon.end)
 
 
 def _follow_lifeline(daemon: Daemon, descriptor: int) -> None:

@@ -19,6 +19,10 @@ GRACE_SECONDS = 10.0
 """Between SIGTERM and SIGKILL: time to write a checkpoint."""
 
 
+MAX_ORIGINS = 100
+"""Jobs that were queued again one after the other, whose checkpoints are looked for."""
+
+
 class Specs:
     """`changes_identity` is true for a site daemon, whose trainers run as the submitting user."""
 
@@ -61,6 +65,7 @@ class Specs:
             "cpu_threads": threads_per_device(devices),
             "time_limit_seconds": job.time_limit_seconds,
             "grace_seconds": GRACE_SECONDS,
+            "finish": job.finish,
             "log_limit_bytes": self._site.quotas.log,
             "is_named": not self._site.access.hide_names,
             "job_dir": str(self._paths.job(job.id).root),
@@ -68,11 +73,16 @@ class Specs:
             "data": self.data(job.uid, self._store.data(job.id)),
         }
 
-    def _checkpoint(self, job: Job) -> dict[str, str]:
-        """Where the checkpoint to go on from is; it is of the same user's."""
-        if job.continues is None:
-            return {}
-        return {"checkpoint_from": str(self._paths.job(job.continues).checkpoint)}
+    def _checkpoint(self, job: Job) -> dict[str, Any]:
+        """Where the checkpoint to go on from is: of the job that it was queued again of, or, where that has none,
+        of the one that that was queued again of. They are all of the same user's."""
+        origins: list[int] = []
+        origin = job.continues
+        while origin is not None and origin not in origins and len(origins) < MAX_ORIGINS:
+            origins.append(origin)
+            origin = self._store.job(origin).continues
+        found = [str(self._paths.job(number).checkpoint) for number in origins]
+        return {"checkpoint_from": found, "begins_anew": job.begins_anew}
 
     def _model(self, job: Job, resolved: Mapping[str, Any]) -> dict[str, str]:
         """Where the results with the model to apply are. They are their user's: the trainer opens them with the
@@ -89,7 +99,10 @@ class Specs:
         self, uid: int, gid: int, resolved: dict[str, Any], data: Sequence[DataReference]
     ) -> dict[str, Any]:
         """For a task that looks at a job file and its data without being a job."""
+        trained_by = resolved["model"].get("job")
+        results = None if trained_by is None else self._store.job(int(trained_by)).results
         return {
+            **({} if results is None else {"model_results": results}),
             "identity": identity(uid, gid) if self._changes_identity else None,
             "jobfile": resolved,
             "data": self.data(uid, data),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from gpujobs.daemon.family import family_of
+from gpujobs.daemon.references import Reference
 from gpujobs.errors import GpujobsError, JobFileError, Problem, UsageError
 from gpujobs.jobfile import ResolvedJob, expand
 from gpujobs.jobfile.schema import Name
@@ -60,8 +61,9 @@ class OptionsBody(_Body):
     name: str | None = None
     priority: int | None = Field(default=None, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     hold: bool = False
-    after: list[int] = Field(default=[], max_length=1000)
-    after_any: list[int] = Field(default=[], max_length=1000)
+    after: list[Reference] = Field(default=[], max_length=1000)
+    after_any: list[Reference] = Field(default=[], max_length=1000)
+    after_failed: list[Reference] = Field(default=[], max_length=1000)
     begin_at: AwareInstant | None = None
     retries: int | None = Field(default=None, ge=0, le=100)
 
@@ -73,6 +75,20 @@ class SubmissionBody(_Body):
     files: list[FileBody] = Field(min_length=1, max_length=10_000)
     set: dict[str, str] = Field(default={}, max_length=1000)
     options: OptionsBody = OptionsBody()
+
+
+class WithdrawBody(_Body):
+    request_key: str = Field(min_length=1, max_length=200)
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What jobs wait for, by number. `groups`: by which group a job was named."""
+
+    after: tuple[int, ...] = ()
+    after_any: tuple[int, ...] = ()
+    after_failed: tuple[int, ...] = ()
+    groups: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +184,16 @@ def new_jobs(
     options: OptionsBody,
     default_share: Share,
     estimates: Mapping[str, int],
+    awaited: Dependencies = Dependencies(),
 ) -> list[NewJob]:
     """`estimates`: bytes of device memory by family."""
     if options.name is not None and len(prepared) > 1:
         raise UsageError(f"--name is for one job; these files make {len(prepared)}")
     _require_name(options.name)
     jobs = [
-        replace(_new_job(job, options, default_share), estimate_bytes=estimates.get(job.family or ""))
+        replace(
+            _new_job(job, options, default_share, awaited), estimate_bytes=estimates.get(job.family or "")
+        )
         for job in prepared
     ]
     starts: dict[int, int] = {}
@@ -192,7 +211,7 @@ def _require_name(name: str | None) -> None:
         ) from None
 
 
-def _new_job(prepared: Prepared, options: OptionsBody, default_share: Share) -> NewJob:
+def _new_job(prepared: Prepared, options: OptionsBody, default_share: Share, awaited: Dependencies) -> NewJob:
     resolved = prepared.resolved
     share = Share(resolved.share or default_share)
     job = NewJob(
@@ -207,8 +226,11 @@ def _new_job(prepared: Prepared, options: OptionsBody, default_share: Share) -> 
         time_limit_seconds=resolved.time_limit_seconds,
         group=resolved.group,
         sweep_values=resolved.sweep_values if resolved.group is not None else None,
-        after=tuple(dict.fromkeys(options.after)),
-        after_any=tuple(dict.fromkeys(options.after_any)),
+        at_most=resolved.at_most,
+        after=awaited.after,
+        after_any=awaited.after_any,
+        after_failed=awaited.after_failed,
+        after_groups=awaited.groups,
         begin_at=options.begin_at,
         gpu_memory=resolved.gpu_memory,
         family=prepared.family,

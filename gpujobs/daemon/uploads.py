@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import hashlib
+import logging
 import shutil
+import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 from gpujobs.errors import MachineError, UsageError
 from gpujobs.model import utc_now
@@ -19,6 +24,9 @@ PARTIAL = ".upload-"
 
 FRESH = timedelta(hours=1)
 """What was uploaded so lately may belong to a submission that is still on its way."""
+
+
+log = logging.getLogger(__name__)
 
 
 class Uploads:
@@ -69,12 +77,59 @@ class Uploads:
 
     def _forget(self, uid: int, sha256: str) -> None:
         self._store.uploads.forget(uid, sha256)
-        self._paths.data(uid, sha256).unlink(missing_ok=True)
+        path = self._paths.data(uid, sha256)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    def is_here(self, uid: int, sha256: str, size_bytes: int | None = None) -> bool:
+        """Whether this user has uploaded it and it is still there, as a file of its size."""
+        known = self._store.uploads.size(uid, sha256)
+        expected = known if size_bytes is None else size_bytes
+        return known is not None and _size(self._paths.data(uid, sha256)) == expected
+
+    async def look(self, uid: int, hashes: Iterable[str]) -> None:
+        """Forgets what is not what was uploaded, so that it is asked for again: by its size, and where a job has
+        ended with an error of its data since, by its hash."""
+        for sha256 in hashes:
+            if self._store.uploads.has(uid, sha256) and not await self._is_whole(uid, sha256):
+                log.warning(
+                    "data %s of uid %d is gone or damaged in the spool; it is asked for again", sha256, uid
+                )
+                self._forget(uid, sha256)
+
+    async def _is_whole(self, uid: int, sha256: str) -> bool:
+        if not self.is_here(uid, sha256):
+            return False
+        if not self._store.uploads.is_suspect(uid, sha256):
+            return True
+        found = await asyncio.to_thread(_hash, self._paths.data(uid, sha256))
+        if found == sha256:
+            self._store.uploads.add(uid, sha256, _size(self._paths.data(uid, sha256)) or 0)
+        return found == sha256
 
     def remove_partial(self) -> None:
         """What a daemon that was killed has left of uploads."""
         for path in (self._paths.spool / "data").glob(f"*/{PARTIAL}*"):
             path.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int | None:
+    """None where there is no regular file."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _hash(path: Path) -> str | None:
+    try:
+        with path.open("rb", buffering=0) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def _gib(size_bytes: int) -> str:

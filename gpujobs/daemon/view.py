@@ -67,6 +67,7 @@ class View:
             measured_bytes=self._measurements.current.get(job.id),
             preemptible=job.preemptible,
             priority=job.priority,
+            group=job.group_id if job.at_most is not None else None,
             expected_end=expected_end(job, self._board.progress.get(job.id)),
             stopping=job.id in self._board.stopping or job.cancel_requested,
         )

@@ -10,6 +10,7 @@ from gpujobs.jobfile.schema import JobFile
 from gpujobs.jobfile.sweep import MAX_JOBS, MAX_SEED
 
 _TEXT = {"type": "string"}
+_AT_MOST = {"type": "integer", "minimum": 1, "maximum": MAX_JOBS}
 
 
 def json_schema() -> dict[str, Any]:
@@ -30,6 +31,7 @@ def json_schema() -> dict[str, Any]:
     training["optimizer"] |= _named("optimizers")
     training["metrics"]["items"] = {"anyOf": [_named("metrics"), _TEXT]}
     schema["properties"]["sweep"] = _sweep()
+    schema["properties"]["at_most"] = _AT_MOST
     schema["required"] = [name for name in schema["required"] if name != "name"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
@@ -41,6 +43,7 @@ def _sweep() -> dict[str, Any]:
         "minProperties": 1,
         "additionalProperties": False,
         "properties": {
+            "at_most": _AT_MOST,
             "grid": {**settings, "additionalProperties": {"type": "array", "minItems": 1}},
             "list": {"type": "array", "minItems": 1, "items": settings},
             "random": {

@@ -13,7 +13,7 @@ import yaml
 from gpujobs.errors import JobFileError, Problem
 from gpujobs.jobfile.reader import Document, Path, ReadError, read, read_value
 from gpujobs.jobfile.settings import SettingError, parse_key, with_value
-from gpujobs.jobfile.sweep import Point, combinations
+from gpujobs.jobfile.sweep import Point, at_most, combinations
 from gpujobs.jobfile.validate import validate
 
 MAX_SHOWN = 50
@@ -53,6 +53,9 @@ class ResolvedJob:
 
     group: str | None = None
     sweep_values: Mapping[str, Any] = field(default_factory=dict)
+    at_most: int | None = None
+    """So many jobs of its sweep may run at once."""
+
     _line: Callable[[str], int | None] = field(default=lambda _: None, repr=False, compare=False)
 
     def line_of(self, key: str) -> int | None:
@@ -125,6 +128,9 @@ def _expand(
         except (SettingError, ReadError) as error:
             problems.append((option, None, str(error)))
     sweep = tree.pop("sweep", None)
+    sweep = dict(sweep) if isinstance(sweep, dict) else sweep
+    most, found = at_most(tree, sweep)
+    problems += [_placed(document, origins, path, what) for path, what in found]
     points: list[Point] = [()]
     if "sweep" in document.tree:
         points, found = combinations(sweep)
@@ -137,7 +143,7 @@ def _expand(
     blamed: set[Path] = set()
     for point in points or [()]:
         number = len(jobs) if "sweep" in document.tree else None
-        outcome = _one(document, tree, origins, point, number, blamed)
+        outcome = _one(document, tree, origins, point, number, blamed, most)
         if isinstance(outcome, _Invalid):
             problems += outcome.problems
             if len(problems) > 100:
@@ -176,6 +182,7 @@ def _one(
     point: Point,
     number: int | None,
     blamed: set[Path],
+    most: int | None,
 ) -> ResolvedJob | _Invalid:
     """`blamed`: the distributions that have drawn a wrong value before; each is reported once."""
     origins = dict(origins)
@@ -194,16 +201,23 @@ def _one(
     group = resolved["name"] if number is not None else None
     if number is not None:
         resolved["name"] = f"{group[:90]}-{number + 1}" if group else str(number)
-    return _resolved_job(resolved, group, {one.key: one.value for one in point}, document)
+    return _resolved_job(resolved, group, {one.key: one.value for one in point}, most, document)
 
 
 def _invalid(document: Document, placed: list[tuple[str | Path, str]]) -> _Invalid:
     unreadable = {line for line, _ in document.problems}  # already reported, by the reader
-    located = [
-        (origin, None, what) if isinstance(origin, str) else (None, document.line(origin), what)
-        for origin, what in placed
-    ]
+    located = [_located(document, origin, what) for origin, what in placed]
     return _Invalid(tuple(one for one in located if one[0] or one[1] not in unreadable))
+
+
+def _placed(
+    document: Document, origins: Origins, path: Path, what: str
+) -> tuple[str | None, int | None, str]:
+    return _located(document, _origin(document, origins, path), what)
+
+
+def _located(document: Document, origin: str | Path, what: str) -> tuple[str | None, int | None, str]:
+    return (origin, None, what) if isinstance(origin, str) else (None, document.line(origin), what)
 
 
 def _origin(document: Document, origins: Origins, path: Path) -> str | Path:
@@ -217,7 +231,11 @@ def _origin(document: Document, origins: Origins, path: Path) -> str | Path:
 
 
 def _resolved_job(
-    resolved: dict[str, Any], group: str | None, sweep_values: dict[str, Any], document: Document
+    resolved: dict[str, Any],
+    group: str | None,
+    sweep_values: dict[str, Any],
+    most: int | None,
+    document: Document,
 ) -> ResolvedJob:
     files = list(_data_files(resolved))
     return ResolvedJob(
@@ -235,6 +253,7 @@ def _resolved_job(
         share=resolved.get("share"),
         group=group,
         sweep_values=sweep_values,
+        at_most=most,
         _line=lambda key: document.lines.get(tuple(key.split("."))),
     )
 

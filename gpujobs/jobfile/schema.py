@@ -296,6 +296,9 @@ class Resources(Section):
     time_limit: Annotated[int, Field()] | None = _field(
         None, "a duration such as 90m, 1h30m, 1:30:00 or seconds"
     )
+    at_limit: Literal["stop", "finish"] = _field(
+        "stop", "stop, or finish: end the training before the time limit, with its model and predictions"
+    )
 
     @model_validator(mode="before")
     @classmethod

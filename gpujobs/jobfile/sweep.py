@@ -91,6 +91,26 @@ def combinations(sweep: Any) -> tuple[list[Point], Found]:
     return [(*entry, *point, *draw) for entry in entries for point in grid for draw in draws], []
 
 
+def at_most(tree: dict[str, Any], sweep: Any) -> tuple[int | None, Found]:
+    """How many jobs of the sweep may run at once, and what is wrong with that; taken out of both, for it stands
+    beside `sweep` or in it."""
+    places: list[tuple[Path, Any]] = [(("at_most",), tree.pop("at_most", None))]
+    if isinstance(sweep, dict):
+        places.append((("sweep", "at_most"), sweep.pop("at_most", None)))
+    given = [(at, value) for at, value in places if value is not None]
+    if not given:
+        return None, []
+    (at, value), *more = given
+    if more:
+        return None, [(at, "at_most stands beside sweep and in it; expected one of them")]
+    if sweep is None:
+        return None, [(at, "at_most is for the jobs of a sweep, and this file has none")]
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_JOBS:
+        expected = f"expected a whole number from 1 to {MAX_JOBS}: so many of the sweep's jobs at once"
+        return None, [(at, f"{dotted(at)} is {describe(value)}; {expected}")]
+    return value, []
+
+
 def _sizes(entries: list[Point], axes: list[list[Setting]], drawn: _Random) -> Found:
     count = len(entries) * math.prod(map(len, axes)) * drawn.count
     keys = max(map(len, entries), default=0) + len(axes) + len(drawn.fields)
@@ -200,7 +220,7 @@ def _keys(given: Any, where: Path, expected: str, problems: Found) -> Iterator[t
 
 
 def _path(key: str, at: Path, problems: Found) -> Path:
-    if key == "name" or key.startswith("sweep"):
+    if key in ("name", "at_most") or key.startswith("sweep"):
         problems.append((at, f"{dotted(at)}: a sweep cannot set {key}"))
         return ()
     try:

@@ -31,6 +31,7 @@ from gpujobs.node.devices import devices_of
 from gpujobs.node.launcher_client import ANSWER_SECONDS, FIRST_ANSWER_SECONDS, ask
 from gpujobs.node.probe import Probe
 from gpujobs.paths import AttemptPaths, JobPaths, StatePaths
+from gpujobs.results.catalogue import list_files, open_file
 from gpujobs.results.collect import Limits, RefusedResultError, chunks
 from gpujobs.trainer.sockets import short_path
 
@@ -53,6 +54,9 @@ class NodeAgent:
             "probe": self.probe,
             "start": self.start,
             "stop": self.stop,
+            "adjust": self.adjust,
+            "list_results": self.list_results,
+            "read_result": self.read_result,
             "reconcile": self.reconcile,
             "read_log": self.read_log,
             "inspect": self.inspect,
@@ -122,15 +126,33 @@ class NodeAgent:
     ) -> dict[str, Any]:
         """Writes why, then signals the supervisor. Where none is found, ask what became of the attempt."""
         asked = self._attempt(job, attempt, nonce)
-        if asked.exit is not None or not (asked.is_locked or asked.paths.spec.exists()):
-            return {"found": False}
-        record = await self._wait_for_record(asked)
-        if record is None or not asked.is_ours(record):
+        record = await self._living(asked)
+        if record is None:
             return {"found": False}
         # Why is worth less than the stop: a full disk must not keep a job running.
         with contextlib.suppress(OSError):
             durable.write_json(asked.paths.stop, {"reason": reason, "message": message})
         return {"found": attempts.send_signal(record["supervisor"], record["boot_id"], signal.SIGTERM)}
+
+    async def adjust(self, job: int, attempt: int, wishes: dict[str, Any], nonce: str = "") -> dict[str, Any]:
+        """Writes what is asked of a running attempt, as `stop` does. A supervisor of an older gpujobs would take
+        the signal for a stop, so it is not told."""
+        asked = self._attempt(job, attempt, nonce)
+        record = await self._living(asked)
+        if record is None or not record["hears_wishes"]:
+            return {"found": False}
+        try:
+            durable.write_json(asked.paths.wishes, wishes)
+        except OSError as error:
+            raise MachineError(f"what is asked of it cannot be written: {error}") from error
+        return {"found": attempts.send_signal(record["supervisor"], record["boot_id"], signal.SIGTERM)}
+
+    async def _living(self, asked: Attempt) -> dict[str, Any] | None:
+        """The record of an attempt whose supervisor may be signalled."""
+        if asked.exit is not None or not (asked.is_locked or asked.paths.spec.exists()):
+            return None
+        record = await self._wait_for_record(asked)
+        return record if record is not None and asked.is_ours(record) else None
 
     async def reconcile(self, attempts: list[list[Any]]) -> list[dict[str, Any]]:
         """A report of each (job, number, nonce), at once: one may have to wait for its record."""
@@ -256,6 +278,31 @@ class NodeAgent:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return {"text": "", "offset": offset, "size": 0}
         return {"text": base64.b64encode(text).decode(), "offset": offset + len(text), "size": size}
+
+    async def list_results(self, job: int, attempt: int) -> list[tuple[str, int]]:
+        """(name, bytes) of what a job has left that did not complete, or has written so far."""
+        paths = self._paths.job(job)
+        found = await asyncio.to_thread(list_files, str(paths.results))
+        logs = [("log.txt", paths.attempt(attempt).log)]
+        return found + [(name, log.stat().st_size) for name, log in logs if log.exists()]
+
+    async def read_result(self, job: int, attempt: int, file: str, offset: int, limit: int) -> dict[str, Any]:
+        """As `read_log`, of one of these files. Raises UsageError where there is none of that name."""
+        if file == "log.txt":
+            return await self.read_log(job, attempt, offset, limit)
+        text, size = await asyncio.to_thread(self._read_result, job, attempt, file, offset, limit)
+        return {"text": base64.b64encode(text).decode(), "offset": offset + len(text), "size": size}
+
+    def _read_result(self, job: int, attempt: int, name: str, offset: int, limit: int) -> tuple[bytes, int]:
+        paths = self._paths.job(job)
+        with open_file(str(paths.results), name, self._owner(Attempt(paths.attempt(attempt)))) as file:
+            size = file.seek(0, 2)
+            file.seek(offset)
+            return file.read(limit), size
+
+    def _owner(self, attempt: Attempt) -> int:
+        spec = attempt.read(attempt.paths.spec, records.spec) or {}
+        return int((spec.get("identity") or {}).get("uid", os.geteuid()))
 
     def collect(
         self, job: int, attempt: int, limit_bytes: int, nonce: str = ""

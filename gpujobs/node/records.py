@@ -35,6 +35,7 @@ def record(value: Mapping[str, Any]) -> dict[str, Any]:
         "trainer": process(value.get("trainer"), "trainer"),
         "cgroup": group,
         "started_at": _instant(value, "started_at"),
+        "hears_wishes": value.get("hears_wishes") is True,
     }
 
 

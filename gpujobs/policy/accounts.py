@@ -76,7 +76,7 @@ class Accounts:
 
     def score(self, account: Account, job: WaitingJob) -> float:
         age = 0.0
-        since = job.begin_at or job.submitted_at
+        since = max((at for at in (job.begin_at, job.submitted_at) if at is not None), default=None)
         if since is not None:
             waited = (self._snapshot.now - since).total_seconds()
             age = min(max(waited, 0.0) / self._rules.max_age_seconds, 1.0)

@@ -134,7 +134,9 @@ class Engine:
     def _release_dependents(self, id: int) -> None:
         for dependent in self._dependents.pop(id, ()):
             job = self.queue[dependent]
-            self.queue.replace(replace(job, waits_for=tuple(one for one in job.waits_for if one != id)))
+            left = tuple(one for one in job.waits_for if one != id)
+            failure = tuple(one for one in job.waits_for_failure if one != id)
+            self.queue.replace(replace(job, waits_for=left, waits_for_failure=failure))
 
     def _charge(self, allocation: Allocation, at: datetime) -> None:
         share = device_share(allocation.gpu_memory_bytes, self._memory.get(allocation.device_uuid))
@@ -162,6 +164,7 @@ class Engine:
                 gpu_memory_bytes=start.gpu_memory_bytes,
                 preemptible=job.preemptible,
                 priority=job.priority,
+                group=job.group,
                 expected_end=None if seconds is None else at + timedelta(seconds=seconds),
             )
         )

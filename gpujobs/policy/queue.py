@@ -14,8 +14,9 @@ from gpujobs.policy.waiting import GpuMemory, WaitingJob
 Line = list[tuple[int, int]]
 """(-priority, id) of jobs of one user, sorted: the order in which they start."""
 
-Signature = tuple[int | None, tuple[str | None, int | None] | int | None, float | None]
-"""All in a job that matters for where it may start: the GPU asked for, the memory, the time limit."""
+Signature = tuple[int | None, tuple[str | None, int | None] | int | None, float | None, int | None]
+"""All in a job that matters for where it may start: the GPU asked for, the memory, the time limit, and its group
+where that may have only so many running at once."""
 
 
 @dataclass(slots=True)
@@ -159,4 +160,4 @@ def signature(job: WaitingJob) -> Signature:
         memory = (job.family, job.estimate_bytes)
     else:
         memory = job.gpu_memory_bytes
-    return job.requested_gpu, memory, job.time_limit_seconds
+    return job.requested_gpu, memory, job.time_limit_seconds, job.group

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 
 from gpujobs.policy.accounts import Account, Accounts
@@ -57,15 +58,26 @@ class Round:
             job, account = turn
             if not account.may_run_another:
                 turns.leave()
+            elif self.is_group_full(job):
+                turns.refused()
             elif self._serve(self.request(job, account), account):
                 turns.served()
             else:
                 turns.refused()
 
+    def is_group_full(self, job: WaitingJob) -> bool:
+        """Whether as many of its group run, or are given a device now, as may at once."""
+        return job.at_most is not None and job.group is not None and self._running[job.group] >= job.at_most
+
+    @cached_property
+    def _running(self) -> Counter[int]:
+        """Jobs by group, where that is limited."""
+        return Counter(one.group for one in self.snapshot.allocations if one.group is not None)
+
     def _is_hopeless(self, kind: Signature) -> bool:
         """Whether no device at all has room for this now. The first of each GPU number is not asked about,
         since it is to get a shadow."""
-        gpu, memory, _ = kind
+        gpu, memory, *_ = kind
         if gpu not in self._refusals.numbers or self._preemption.lowest_class is not None:
             return False
         if memory is None:
@@ -127,6 +139,7 @@ class Round:
         device = plan.view.device
         self.starts[request.job] = Start(request.job, device.node, device.uuid, memory)
         self.accounts.give(account, device.uuid, device_share(memory, device.memory_total_bytes))
+        self._count(request)
 
     def _await(self, request: Request, account: Account, way: Way) -> None:
         self.preemptions += [Preempt(victim.job, request.job) for victim in way.victims]
@@ -134,3 +147,9 @@ class Round:
         device = way.plan.view.device
         share = device_share(request.need_bytes, device.memory_total_bytes)
         self.accounts.give(account, device.uuid, share)
+        self._count(request)
+
+    def _count(self, request: Request) -> None:
+        group = request.signature[3]
+        if group is not None:
+            self._running[group] += 1

@@ -29,6 +29,8 @@ class Allocation:
     """What NVML says that its process uses, where it says so."""
     preemptible: bool = False
     priority: int = 0
+    group: int | None = None
+    """Of a job whose group may have only so many running at once."""
     expected_end: datetime | None = None
     """From its progress or its time limit."""
     stopping: bool = False

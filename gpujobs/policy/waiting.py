@@ -22,6 +22,11 @@ class WaitingJob:
     held: bool = False
     waits_for: tuple[int, ...] = ()
     """Jobs that must end first, of those that have not ended."""
+    waits_for_failure: tuple[int, ...] = ()
+    """Those of `waits_for` that must end without success."""
+    group: int | None = None
+    """Of a job whose group may have only `at_most` running at once."""
+    at_most: int | None = None
     user: str = ""
     submitted_at: datetime | None = None
     gpu_memory_bytes: int | GpuMemory | None = None

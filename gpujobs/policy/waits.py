@@ -44,6 +44,10 @@ class Waits(Mapping[int, Wait]):
             return Wait(
                 Reason.USER_LIMIT, f"{job.user} has {account.running} jobs running, of {most} allowed"
             )
+        if job.id not in self._round.awaited and self._round.is_group_full(job):
+            return Wait(
+                Reason.GROUP_LIMIT, f"at most {job.at_most} of g{job.group} may run at once (at_most)"
+            )
         if job.id in self._round.awaited:
             return self._preempting(job, self._round.awaited[job.id])
         if not account.may_hold_another_device:
@@ -88,6 +92,7 @@ class Waits(Mapping[int, Wait]):
             if job.id not in starts
             and job.user in accounts
             and (account := accounts[job.user]).may_run_another
+            and not self._round.is_group_full(job)
         ]
         return {id: ahead for ahead, (_, id) in enumerate(sorted(scored))}
 
@@ -97,6 +102,15 @@ def _own_wait(job: WaitingJob) -> Wait:
     if job.held:
         return Wait(Reason.HELD, f"held; `gpujobs release {job.id}` lets it go")
     if job.waits_for:
-        noun = "job" if len(job.waits_for) == 1 else "jobs"
-        return Wait(Reason.DEPENDENCY, f"waits for the end of {noun} {listing(job.waits_for)}")
+        return Wait(Reason.DEPENDENCY, _dependency(job))
     return Wait(Reason.BEGIN_TIME, f"begins at {instant(job.begin_at)}" if job.begin_at else "")
+
+
+def _dependency(job: WaitingJob) -> str:
+    noun = "job" if len(job.waits_for) == 1 else "jobs"
+    text = f"waits for the end of {noun} {listing(job.waits_for)}"
+    if not job.waits_for_failure:
+        return text
+    if job.waits_for_failure == job.waits_for:
+        return f"{text}, and starts only after a failure"
+    return f"{text}, and starts only if {listing(job.waits_for_failure)} has failed"

@@ -37,8 +37,8 @@ class Batch:
         row = execute(
             "INSERT INTO jobs (uid, gid, user, request_key, request_index, name, sweep, spec, reason, priority,"
             " held, retries, requested_gpu, time_limit_seconds, share, submitted_at, begin_at, gpu_memory,"
-            " estimate_bytes, family, preemptible, continues)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " estimate_bytes, family, preemptible, continues, origin, at_most, finish)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 self.caller.uid,
                 self.caller.gid,
@@ -62,13 +62,20 @@ class Batch:
                 job.family,
                 job.preemptible,
                 job.continues,
+                job.origin,
+                job.at_most,
+                job.finish,
             ),
         )
         number = row.lastrowid
         assert number is not None
         self.connection.executemany(
-            "INSERT INTO dependencies (job, after, any_end) VALUES (?, ?, ?)",
-            [(number, after, 0) for after in job.after] + [(number, after, 1) for after in job.after_any],
+            "INSERT INTO dependencies (job, after, any_end, of_group) VALUES (?, ?, ?, ?)",
+            [
+                (number, after, kind, job.after_groups.get(after))
+                for kind, jobs in enumerate((job.after, job.after_any, job.after_failed))
+                for after in jobs
+            ],
         )
         self.connection.executemany(
             "INSERT INTO job_data (job, path, sha256, bytes, in_place) VALUES (?, ?, ?, ?, ?)",

@@ -10,10 +10,13 @@ from gpujobs.errors import UsageError
 from gpujobs.model import Group, State, from_iso
 from gpujobs.store.records import NewJob
 
-_COUNTED = """
+REPLACED = "EXISTS (SELECT 1 FROM jobs c WHERE c.origin = coalesce(jobs.origin, jobs.id) AND c.id > jobs.id)"
+"""Whether a row of `jobs` was queued again: of its line there is a newer job, which counts in its place."""
+
+_COUNTED = f"""
     SELECT group_id, sweep, uid, user, state, count(*) AS jobs, min(submitted_at) AS submitted_at,
         min(started_at) AS started_at, max(ended_at) AS ended_at
-    FROM jobs WHERE group_id IN (SELECT value FROM json_each(?)) GROUP BY group_id, state
+    FROM jobs WHERE group_id IN (SELECT value FROM json_each(?)) AND NOT {REPLACED} GROUP BY group_id, state
 """
 
 
@@ -59,4 +62,12 @@ def newest(connection: sqlite3.Connection, uid: int, name: str) -> int:
     (found,) = connection.execute(query, (uid, name)).fetchone()
     if found is None:
         raise UsageError(f"a group {name!r} of yours does not exist; a job is named by its number")
+    return int(found)
+
+
+def newest_of(connection: sqlite3.Connection, user: str, name: str) -> int:
+    query = "SELECT max(group_id) FROM jobs WHERE user = ? AND sweep = ?"
+    (found,) = connection.execute(query, (user, name)).fetchone()
+    if found is None:
+        raise UsageError(f"a group {name!r} of {user}'s does not exist; a job is named by its number")
     return int(found)

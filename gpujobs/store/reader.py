@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from gpujobs.errors import StoreError, UsageError
-from gpujobs.model import Attempt, Event, Group, Job, State
+from gpujobs.model import Attempt, Event, Group, Job, State, iso
 from gpujobs.store import groups
-from gpujobs.store.records import DataReference, StoredSpec
-from gpujobs.store.rows import SELECT_JOBS, UNFINISHED, attempt_of, event_of, job_of
+from gpujobs.store.database import HOW_TO_RESTORE
+from gpujobs.store.records import DataReference, StoredSpec, Wanted
+from gpujobs.store.rows import SELECT_JOBS, UNFINISHED, WaitsFor, attempt_of, event_of, job_of
 
 MAX_ID = (1 << 63) - 1
 """Of SQLite's integers."""
@@ -54,9 +56,44 @@ class Reader:
             raise UsageError(f"group g{group} does not exist")
         return found
 
+    def line_of(self, job: int) -> list[Job]:
+        """The job, what it was queued again as and what it was that of, the oldest first. Raises UsageError
+        where there is no such job."""
+        root = self.job(job).root
+        return self._select("jobs.id = ? OR jobs.origin = ?", (root, root))
+
+    def replaced(self, ids: Collection[int]) -> set[int]:
+        """Those of `ids` that were queued again: a newer job stands in their place."""
+        rows = self._connection.execute(
+            f"SELECT jobs.id FROM jobs WHERE id IN (SELECT value FROM json_each(?)) AND {groups.REPLACED}",
+            (json.dumps(sorted(ids)),),
+        )
+        return {row["id"] for row in rows}
+
+    def matching(self, wanted: Wanted) -> list[Job]:
+        """In the order of their ids."""
+        where, values = ["true"], list[object]()
+        states = json.dumps(sorted(wanted.states)) if wanted.states else None
+        for condition, value in (
+            ("jobs.uid = ?", wanted.uid),
+            ("jobs.user = ?", wanted.user),
+            ("jobs.id >= ?", wanted.first),
+            ("jobs.id <= ?", wanted.last),
+            ("jobs.state IN (SELECT value FROM json_each(?))", states),
+            ("coalesce(jobs.ended_at, jobs.submitted_at) >= ?", iso(wanted.since)),
+        ):
+            if value is not None:
+                where.append(condition)
+                values.append(value)
+        return self._select(" AND ".join(where), values)
+
     def newest_group(self, uid: int, name: str) -> int:
         """The id. Raises UsageError where this user has no group of that name."""
         return groups.newest(self._connection, uid, name)
+
+    def newest_group_of(self, user: str, name: str) -> int:
+        """As `newest_group`, of a user by name."""
+        return groups.newest_of(self._connection, user, name)
 
     def unfinished(self) -> list[Job]:
         return self._select(f"jobs.state IN {UNFINISHED}", ())
@@ -79,44 +116,56 @@ class Reader:
         return self._select(" AND ".join(where), values, tail)[::-1]
 
     def _select(self, where: str, values: Sequence[object], tail: str = " ORDER BY jobs.id") -> list[Job]:
-        try:
+        with _readable():
             rows = self._connection.execute(f"{SELECT_JOBS} WHERE {where}{tail}", values).fetchall()
             waits_for = self._dependencies(rows[0]["id"] if len(rows) == 1 else None) if rows else {}
-        except sqlite3.OperationalError as error:
-            raise StoreError(f"the store cannot be read: {error}") from error
-        return [job_of(row, *waits_for.get(row["id"], ((), ()))) for row in rows]
+            return [job_of(row, waits_for.get(row["id"]) or WaitsFor()) for row in rows]
 
-    def _dependencies(self, job: int | None) -> dict[int, tuple[tuple[int, ...], tuple[int, ...]]]:
-        """Of `job`, or of all that have not ended (after that they no longer matter): the jobs that must
-        complete, and those that must end."""
+    def _dependencies(self, job: int | None) -> dict[int, WaitsFor]:
+        """Of `job`, or of all that have not ended (after that they no longer matter)."""
         chosen = f"(SELECT id FROM jobs WHERE state IN {UNFINISHED})" if job is None else f"({int(job)})"
-        found: dict[int, tuple[list[int], list[int]]] = {}
+        found: dict[int, WaitsFor] = {}
         for row in self._connection.execute(
-            f"SELECT job, after, any_end FROM dependencies WHERE job IN {chosen}"
+            f"SELECT job, after, any_end, of_group FROM dependencies WHERE job IN {chosen}"
         ):
-            found.setdefault(row["job"], ([], []))[row["any_end"]].append(row["after"])
-        return {number: (tuple(after), tuple(after_any)) for number, (after, after_any) in found.items()}
+            of = found.setdefault(row["job"], WaitsFor())
+            of.kinds[row["any_end"]].append(row["after"])
+            if row["of_group"] is not None:
+                of.groups[row["after"]] = row["of_group"]
+        return found
 
-    def blocked_for_good(self) -> list[tuple[int, int, State]]:
-        """(job, dependency, its state) of PENDING jobs whose dependency has ended without success."""
-        rows = self._connection.execute(
+    def blocked_for_good(self) -> dict[int, str]:
+        """Why PENDING jobs can never start, by job: what was to complete has not, or what was to fail has
+        completed."""
+        failed = self._connection.execute(
             "SELECT d.job, d.after, a.state FROM dependencies d"
             " JOIN jobs j ON j.id = d.job AND j.state = 'PENDING' JOIN jobs a ON a.id = d.after"
-            f" WHERE NOT d.any_end AND a.state NOT IN {UNFINISHED} AND a.state <> 'COMPLETED'"
+            f" WHERE d.any_end = 0 AND a.state NOT IN {UNFINISHED} AND a.state <> 'COMPLETED'"
         )
-        return [(row["job"], row["after"], State(row["state"])) for row in rows]
+        found = {row["job"]: f"job {row['after']} ended {row['state']}" for row in failed}
+        completed = self._connection.execute(
+            "SELECT d.job, d.after, d.of_group FROM dependencies d"
+            " JOIN jobs j ON j.id = d.job AND j.state = 'PENDING' JOIN jobs a ON a.id = d.after"
+            " WHERE d.any_end = 2 GROUP BY d.job, coalesce(d.of_group, -d.after)"
+            " HAVING count(*) = sum(a.state = 'COMPLETED')"
+        )
+        for row in completed:
+            what = f"job {row['after']}" if row["of_group"] is None else f"every job of g{row['of_group']}"
+            found[row["job"]] = f"{what} has completed, and it was to start only after a failure"
+        return found
 
     def counts(self) -> dict[str, int]:
         rows = self._connection.execute("SELECT state, count(*) AS n FROM jobs GROUP BY state")
         return {row["state"]: row["n"] for row in rows}
 
     def spec(self, job: int) -> StoredSpec:
-        row = self._connection.execute(
-            "SELECT s.path, coalesce(f.source, s.source) AS source, s.resolved FROM specs s"
-            " LEFT JOIN specs f ON f.id = s.source_of WHERE s.id = (SELECT spec FROM jobs WHERE id = ?)",
-            (job,),
-        ).fetchone()
-        return StoredSpec(row["path"], row["source"], json.loads(row["resolved"]))
+        with _readable():
+            row = self._connection.execute(
+                "SELECT s.path, coalesce(f.source, s.source) AS source, s.resolved FROM specs s"
+                " LEFT JOIN specs f ON f.id = s.source_of WHERE s.id = (SELECT spec FROM jobs WHERE id = ?)",
+                (job,),
+            ).fetchone()
+            return StoredSpec(row["path"], row["source"], json.loads(row["resolved"]))
 
     def gid(self, job: int) -> int:
         (gid,) = self._connection.execute("SELECT gid FROM jobs WHERE id = ?", (job,)).fetchone()
@@ -129,9 +178,25 @@ class Reader:
         return [DataReference(**dict(row)) for row in rows]
 
     def attempts(self, job: int) -> list[Attempt]:
-        rows = self._connection.execute("SELECT * FROM attempts WHERE job = ? ORDER BY number", (job,))
-        return [attempt_of(row) for row in rows]
+        with _readable():
+            rows = self._connection.execute("SELECT * FROM attempts WHERE job = ? ORDER BY number", (job,))
+            return [attempt_of(row) for row in rows]
 
     def events(self, job: int) -> list[Event]:
-        rows = self._connection.execute("SELECT * FROM events WHERE job = ? ORDER BY id", (job,))
-        return [event_of(row) for row in rows]
+        with _readable():
+            rows = self._connection.execute("SELECT * FROM events WHERE job = ? ORDER BY id", (job,))
+            return [event_of(row) for row in rows]
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Raises StoreError for what SQLite cannot read, and for what it reads and no store of ours can hold: a word that
+    is in none of the enums, a date that is none."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"the store cannot be read: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise StoreError(
+            f"the store is damaged, though SQLite reads it: {error}; {HOW_TO_RESTORE}"
+        ) from error

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from gpujobs.model import Share
+from gpujobs.model import Share, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,19 @@ class NewJob:
     sweep_values: Mapping[str, Any] | None = None
     share: Share = Share.PRIVATE
     after_any: tuple[int, ...] = ()
+    after_failed: tuple[int, ...] = ()
+    after_groups: Mapping[int, int] = field(default_factory=dict)
+    """The group by which a job that is waited for was named, by job."""
     begin_at: datetime | None = None
     gpu_memory: int | str | None = None
     estimate_bytes: int | None = None
     family: str | None = None
     preemptible: bool = False
     continues: int | None = None
+    origin: int | None = None
+    """Of a job that is queued again: the first of its line."""
+    at_most: int | None = None
+    finish: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +66,15 @@ class StoredSpec:
     path: str
     source: str
     resolved: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What jobs are chosen by; None leaves a field out. `since`: submitted since then, or ended."""
+
+    uid: int | None = None
+    user: str | None = None
+    first: int | None = None
+    last: int | None = None
+    states: frozenset[State] = frozenset()
+    since: datetime | None = None

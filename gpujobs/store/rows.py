@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gpujobs.model import Attempt, DeviceKind, Event, Job, Reason, Share, State, from_iso, iso
@@ -38,9 +39,18 @@ SELECT_JOBS = (
 )
 
 
-def job_of(row: sqlite3.Row, after: tuple[int, ...] = (), after_any: tuple[int, ...] = ()) -> Job:
-    """A row of SELECT_JOBS as a Job. `after` are the jobs that must complete first, `after_any` those that
-    must end."""
+@dataclass(slots=True)
+class WaitsFor:
+    """The jobs that one waits for: those that must complete, end, end without success; and the group by which
+    each was named, where it was one."""
+
+    kinds: tuple[list[int], list[int], list[int]] = field(default_factory=lambda: ([], [], []))
+    groups: dict[int, int] = field(default_factory=dict)
+
+
+def job_of(row: sqlite3.Row, waits_for: WaitsFor) -> Job:
+    """A row of SELECT_JOBS as a Job."""
+    after, after_any, after_failed = map(tuple, waits_for.kinds)
     current = None
     if row["a_node"] is not None:
         current = _attempt(row, row["id"], row["attempt"], "a_")
@@ -65,6 +75,8 @@ def job_of(row: sqlite3.Row, after: tuple[int, ...] = (), after_any: tuple[int, 
         requested_gpu=row["requested_gpu"],
         time_limit_seconds=row["time_limit_seconds"],
         after_any=after_any,
+        after_failed=after_failed,
+        after_groups=waits_for.groups,
         begin_at=from_iso(row["begin_at"]),
         gpu_memory=_gpu_memory(row["gpu_memory"]),
         estimate_bytes=row["estimate_bytes"],
@@ -72,6 +84,10 @@ def job_of(row: sqlite3.Row, after: tuple[int, ...] = (), after_any: tuple[int, 
         exclusive=bool(row["exclusive"]),
         preemptible=bool(row["preemptible"]),
         continues=row["continues"],
+        origin=row["origin"],
+        at_most=row["at_most"],
+        finish=bool(row["finish"]),
+        begins_anew=bool(row["begins_anew"]),
         group=row["sweep"],
         group_id=row["group_id"],
         sweep_values=_json(row["sweep_values"]),

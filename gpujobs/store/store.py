@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import json
 import secrets
+import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gpujobs.errors import UsageError
+from gpujobs.errors import StoreError, UsageError
 from gpujobs.lifecycle import Finish, Requeue, check_transition
 from gpujobs.model import Caller, Device, Event, Job, Reason, State, iso, utc_now
 from gpujobs.store import events, groups
 from gpujobs.store.batch import Batch
-from gpujobs.store.database import connect, transaction
+from gpujobs.store.database import check, connect, transaction
 from gpujobs.store.devices import Devices
+from gpujobs.store.numbers import Numbers
 from gpujobs.store.reader import Reader
 from gpujobs.store.records import NewJob
 from gpujobs.store.reservations import Reservations
@@ -40,6 +42,11 @@ class Store(Reader):
 
     def __init__(self, path: Path) -> None:
         super().__init__(connect(path))
+        self.path = path
+        self.numbers: Numbers | None = None
+        """The mark beside it; None for a store that is only looked at."""
+        self.attempts_found: Mapping[int, int] = {}
+        """By job, the highest attempt whose directory was found: this store may be an older copy."""
         self.devices = Devices(self._connection)
         self.reservations = Reservations(self._connection, self.devices)
         self.uploads = Uploads(self._connection)
@@ -47,6 +54,40 @@ class Store(Reader):
 
     def close(self) -> None:
         self._connection.close()
+        if self.numbers is not None:
+            with suppress(StoreError):  # on a disk that is full: numbers then go on above the block
+                self.numbers.close()
+
+    @property
+    def identity(self) -> str:
+        return str(self._connection.execute("SELECT id FROM identity").fetchone()[0])
+
+    def highest_number(self) -> int:
+        """Of all jobs that this store has ever had; 0 where it had none."""
+        row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()
+        return 0 if row is None else int(row[0])
+
+    def go_on_above(self, number: int) -> None:
+        """The next job gets a higher number than this."""
+        if number <= self.highest_number():
+            return
+        with transaction(self._connection):
+            self._connection.execute("DELETE FROM sqlite_sequence WHERE name = 'jobs'")
+            self._connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('jobs', ?)", (number,))
+
+    def problems(self) -> list[str]:
+        """What is damaged in the file; nothing where all is well."""
+        return check(self._connection)
+
+    def copy_to(self, path: Path) -> None:
+        """A copy as of this moment (SQLite's online backup), through the connection that writes. `path` is new."""
+        copy = sqlite3.connect(path)
+        try:
+            self._connection.backup(copy)
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: the store cannot be copied: {error}") from error
+        finally:
+            copy.close()
 
     def together(self) -> AbstractContextManager[object]:
         """Makes one transaction of all the changes inside, which is durable when it is left: a disk takes one
@@ -66,6 +107,8 @@ class Store(Reader):
                 return known
             batch = Batch(self._connection, caller, request_key, utc_now(), actor or caller.user)
             ids = [batch.insert(index, job) for index, job in enumerate(jobs)]
+            if ids and self.numbers is not None:
+                self.numbers.give(ids[-1])
             groups.enrol(self._connection, ids, jobs)
             return self._select("jobs.id BETWEEN ? AND ?", (ids[0], ids[-1])) if ids else []
 
@@ -76,7 +119,7 @@ class Store(Reader):
         now = utc_now()
         with transaction(self._connection):
             current = self._expect(job, State.PENDING)
-            number = current.attempt + 1
+            number = max(current.attempt, self.attempts_found.get(job, 0)) + 1
             self._connection.execute(
                 "INSERT INTO attempts (job, number, node, device_uuid, device_kind, device_index, device_name,"
                 " started_at, gpu_memory_bytes, device_memory_bytes, nonce)"
@@ -114,7 +157,8 @@ class Store(Reader):
                 "UPDATE attempts SET pid = ?, running_at = ? WHERE job = ? AND number = ?",
                 (pid, iso(at), job, attempt),
             )
-            self._move(current, State.RUNNING, utc_now(), Reason.NONE, f"trainer is pid {pid}")
+            message = f"trainer is pid {pid}"
+            self._move(current, State.RUNNING, utc_now(), Reason.NONE, message, begins_anew=0)
         return self.job(job)
 
     def mark_completing(self, job: int, attempt: int, record: Mapping[str, Any]) -> Job:
@@ -140,12 +184,14 @@ class Store(Reader):
                 ),
             )
             progress = record.get("progress") or current.progress
+            # Who has cancelled it, and why, outlasts what the trainer says at its end.
+            message = current.message if current.cancel_requested else str(record.get("message") or "")
             self._move(
                 current,
                 State.COMPLETING,
                 now,
                 Reason(record.get("reason") or ""),
-                str(record.get("message") or ""),
+                message,
                 progress=None if progress is None else json.dumps(dict(progress)),
             )
         return self.job(job)
@@ -191,11 +237,23 @@ class Store(Reader):
             self._move(current, step.state, now, step.reason, step.message, actor=actor, ended_at=iso(now))
         return self.job(job)
 
-    def request_cancel(self, job: int, actor: str) -> Job:
-        """Remembers that a job which has started is to end; the supervisor is told after the commit."""
-        return self._note(
-            job, "cancel_requested", actor, "cancel_requested = 1, message = ?", f"cancelled by {actor}"
+    def request_cancel(self, job: int, actor: str, message: str) -> Job:
+        """Remembers that a job which has started is to end, and why; the supervisor is told after the commit."""
+        assignment = "cancel_requested = 1, message = ?"
+        return self._note(job, "cancel_requested", actor, assignment, message, message)
+
+    def request_finish(self, job: int, actor: str) -> Job:
+        """Remembers that a training is to end after its epoch; the supervisor is told after the commit."""
+        said = "the training ends after its epoch, as if that had been the last"
+        return self._note(job, "finish_requested", actor, "finish = ?", 1, said)
+
+    def set_time_limit(self, job: int, seconds: float | None, actor: str) -> Job:
+        before, after = (
+            "none" if limit is None else f"{limit:g} s"
+            for limit in (self.job(job).time_limit_seconds, seconds)
         )
+        said = f"time limit from {before} to {after}"
+        return self._note(job, "limited", actor, "time_limit_seconds = ?", seconds, said)
 
     def set_reservation(self, job: int, gpu_memory_bytes: int | None) -> Job:
         """What the job's next attempt reserves of a shared device; None gives it a whole one."""
@@ -226,6 +284,11 @@ class Store(Reader):
             event = Event(job, utc_now(), kind, actor, current.attempt or None, message=message)
             events.record(self._connection, [event])
 
+    def begin_anew(self, job: int, actor: str) -> Job:
+        """Its next attempt leaves the checkpoints that are there."""
+        message = "it begins anew, without its checkpoint"
+        return self._note(job, "begins_anew", actor, "begins_anew = ?, continues = NULL", 1, message)
+
     def set_priority(self, job: int, priority: int, actor: str) -> Job:
         current = self.job(job)
         if current.state.is_final:
@@ -238,7 +301,7 @@ class Store(Reader):
         return self._note(job, "requeue_requested", actor, "message = ?", f"requeued by {actor}")
 
     def _note(
-        self, job: int, kind: str, actor: str, assignment: str, value: str | int, message: str = ""
+        self, job: int, kind: str, actor: str, assignment: str, value: str | float | None, message: str = ""
     ) -> Job:
         """A change that is no change of state, with its event."""
         with transaction(self._connection):

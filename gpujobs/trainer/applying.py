@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ import yaml
 from gpujobs.trainer import files, outputs, plain_model, train
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.backends import configure
-from gpujobs.trainer.data import preprocessing
+from gpujobs.trainer.data import Preprocessing, preprocessing
+from gpujobs.trainer.data.prepare import to_predict
 from gpujobs.trainer.failures import TrainerError
 from gpujobs.trainer.fitting import Messages, StopFlag
 from gpujobs.trainer.spec import Spec
@@ -48,16 +51,35 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
 
 def read(spec: Spec) -> train.Trained:
     """The model, with the job file that it was trained by and what was learned about its data."""
-    source = Path(spec.extra["model_results"])
-    number = spec.jobfile["model"]["job"]
-    try:
-        job = yaml.safe_load((source / "job.yaml").read_text())
-        learned = preprocessing.from_json(json.loads((source / preprocessing.FILE).read_text()))
+    with _readable(spec) as source:
+        whole, learned = _described(spec, source)
         model_file = plain_model.copy(source / "model.keras", spec.paths.work / "tmp")
         model = keras.saving.load_model(model_file, compile=False, safe_mode=True)
+    configure(whole.jobfile["training"])
+    return train.Trained(whole, model, learned, {})
+
+
+def look(spec: Spec) -> None:
+    """Without the model: raises DataError where its data cannot be what the model was trained with."""
+    with _readable(spec) as source:
+        whole, learned = _described(spec, source)
+    for entry in whole.jobfile["predict"]:
+        to_predict(whole, entry, learned)
+
+
+@contextlib.contextmanager
+def _readable(spec: Spec) -> Iterator[Path]:
+    """The results with the model. Raises TrainerError for what is wrong with them."""
+    source = Path(spec.extra["model_results"])
+    try:
+        yield source
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        what = " ".join(str(error).split())[:300]
+        what, number = " ".join(str(error).split())[:300], spec.jobfile["model"]["job"]
         raise TrainerError(f"the model of job {number} cannot be read from {source}: {what}") from error
-    configure(job["training"])
-    jobfile = {**job, "predict": spec.jobfile["predict"]}
-    return train.Trained(replace(spec, jobfile=jobfile), model, learned, {})
+
+
+def _described(spec: Spec, source: Path) -> tuple[Spec, Preprocessing]:
+    """With the job file that the model was trained by, and what was learned about its data."""
+    job = yaml.safe_load((source / "job.yaml").read_text())
+    learned = preprocessing.from_json(json.loads((source / preprocessing.FILE).read_text()))
+    return replace(spec, jobfile={**job, "predict": spec.jobfile["predict"]}), learned

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ import keras
 import numpy as np
 
 from gpujobs.failpoints import reach
-from gpujobs.trainer import building, checkpoint
+from gpujobs.model import StopReason
+from gpujobs.trainer import building, checkpoint, outputs
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.checkpoint import Position
 from gpujobs.trainer.data import Samples
+from gpujobs.trainer.ending import EarlyEnd
 from gpujobs.trainer.failures import NanLossError, Stopped, TrainerError
 from gpujobs.trainer.patience import Best, EarlyStopping, ReduceOnPlateau
 from gpujobs.trainer.spec import Spec
@@ -28,6 +31,9 @@ CHECKPOINT_SECONDS = 2.0
 CHECKPOINT_SHARE = 20
 """A checkpoint that takes a second to write is followed by at least 20 seconds of training."""
 PROGRESS_SECONDS = 1.0
+ORDERS_BYTES = 65536
+KEEPING_REASONS = (StopReason.CANCEL, StopReason.TIME_LIMIT)
+"""A training that ends for one of these leaves its model: it will not go on by itself."""
 
 
 class Messages:
@@ -38,6 +44,15 @@ class Messages:
 
     def send(self, **message: Any) -> None:
         os.write(self._descriptor, json.dumps(message).encode() + b"\n")
+
+    def received(self) -> list[dict[str, Any]]:
+        """What the supervisor has asked for since: the descriptor is one end of a socket pair."""
+        try:
+            with socket.socket(fileno=os.dup(self._descriptor)) as end:
+                lines = end.recv(ORDERS_BYTES, socket.MSG_DONTWAIT).splitlines()
+        except OSError:  # nothing has come, or nobody is there
+            return []
+        return [json.loads(line) for line in lines]
 
 
 class StopFlag:
@@ -84,7 +99,8 @@ class Fit:
         self, spec: Spec, model: keras.Model, sets: Sets, messages: Messages, stop: StopFlag
     ) -> None:
         self.jobfile, self.training = spec.jobfile, spec.jobfile["training"]
-        self.directory = spec.paths.checkpoint
+        self.directory, self.results = spec.paths.checkpoint, spec.paths.results
+        self.early_end = EarlyEnd(spec)
         self.model, self.sets, self.messages, self.stop = model, sets, messages, stop
         self.epochs, self.batch_size = int(self.training["epochs"]), int(self.training["batch_size"])
         self.steps = backend.steps(model)
@@ -95,14 +111,16 @@ class Fit:
         self.states = None if sets.strips is None else States(model)
         self.saved = self.reported = time.monotonic()
         self.save_seconds = 0.0
+        self.is_unsaved = False
 
     def run(self) -> list[dict[str, float]]:
         """The history: a row for each epoch. Raises Stopped, after a checkpoint, and NanLossError."""
         first = np.arange(min(self.batch_size, len(self.sets.train)))
         building.make_metrics(self.model, self.jobfile, self.sets.train.batch(first))
-        is_over = self.resume()
+        is_over = self.resume() or (self.early_end.is_asked and self.ends_early(0.0))
         self.started, self.first = time.monotonic(), self.done()
         while not is_over and len(self.position.rows) < self.epochs:
+            began = time.monotonic()
             row = self.epoch()
             is_over = self.watch(row)
             if self.best_now:
@@ -110,17 +128,31 @@ class Fit:
             self.report(row)
             print(describe(row, self.epochs), flush=True)
             if not is_over and len(self.position.rows) < self.epochs:
-                self.save_when_due()
+                is_over = self.ends_early(time.monotonic() - began)
+                if not is_over:
+                    self.save_when_due()
         if self.position.best is not None:
             self.model.set_weights(self.position.best)
         return self.position.rows
 
+    def ends_early(self, epoch_seconds: float) -> bool:
+        """Whether the training is to end here; not before it has done an epoch."""
+        self.early_end.obey(self.messages.received())
+        if not self.position.rows or not self.early_end.is_due(epoch_seconds):
+            return False
+        self.messages.send(event="finishing")
+        done, why = len(self.position.rows), self.early_end.why
+        print(f"Finished after epoch {done} of {self.epochs}: {why}.", flush=True)
+        return True
+
     def resume(self) -> bool:
-        """Takes up the last checkpoint, where there is one. True where nothing is left to do."""
-        if not checkpoint.exists(self.directory):
+        """Takes up the last checkpoint, where there is one. True where nothing is left to do. Raises DamagedError
+        where that is of another model; it is found no more when a new model is fitted."""
+        saved = checkpoint.load(self.directory, self.model, self.warn)
+        if saved is None:
             return False
         self.steps.train([self.batch(self.order(0), 0)] * self._executed())  # creates all variables
-        self.position = checkpoint.restore(self.directory, self.model)
+        self.position = checkpoint.put_back(saved, self.model)
         done = len(self.position.rows)
         within = f", batch {self.position.batch} of the next" if self.position.batch else ""
         print(f"Resuming after epoch {done} of {self.epochs}{within}.", flush=True)
@@ -178,19 +210,49 @@ class Fit:
         pause = max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self.save_seconds)
         if not self.stop.is_set and now - self.saved <= pause:
             return
-        try:
-            reach("checkpoint.save")
-            checkpoint.save(self.directory, self.model, self.position)
-        except (
-            OSError
-        ) as error:  # a full disk, say: what is lost by going on without is less than the training
-            why = error.strerror or str(error)
-            print(
-                f"gpujobs: the checkpoint could not be written, and is tried again later: {why}", flush=True
-            )
+        self.save()
+        if self.stop.is_set:
+            self.leave_model()
         self.saved = time.monotonic()
         self.save_seconds = self.saved - now
         self.stop.check()
+
+    def save(self) -> None:
+        """What cannot be written is said, once until it can be again: a full disk must not end the training."""
+        try:
+            reach("checkpoint.save")
+            checkpoint.save(self.directory, self.model, self.position)
+            if self.position.rows and self.results.is_dir():
+                outputs.history(self.results / "history.csv", self.position.rows)
+        except OSError as error:
+            if not self.is_unsaved:
+                self.warn(
+                    f"the checkpoint could not be written: {error.strerror or error}; the training goes on, and the "
+                    "last good checkpoint is kept"
+                )
+            self.is_unsaved = True
+        else:
+            self.is_unsaved = False
+
+    def leave_model(self) -> None:
+        """The model of the checkpoint, for whoever wants it although the job did not complete."""
+        self.early_end.obey(self.messages.received())
+        reason = self.early_end.stop_reason
+        if reason not in KEEPING_REASONS or not self.position.rows or not self.results.is_dir():
+            return
+        if self.position.best is not None:
+            self.model.set_weights(self.position.best)
+        unfinished = self.results / ".model.keras"  # a SIGKILL may come in the middle
+        try:
+            self.model.save(unfinished)
+            unfinished.rename(self.results / "model.keras")
+        except OSError as error:
+            self.warn(f"the model could not be written: {error.strerror or error}")
+
+    def warn(self, text: str) -> None:
+        """For the log, and for the history of the job."""
+        print(f"gpujobs: {text}", flush=True)
+        self.messages.send(warning=text)
 
     def validate(self) -> dict[str, float]:
         """The loss and the metrics of the validation part, `val_` before their names."""

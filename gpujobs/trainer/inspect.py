@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import select
 import signal
 import socket
+import tempfile
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from gpujobs.errors import LaunchError, UsageError
-from gpujobs.trainer import checking, child, process, title
+from gpujobs.trainer import applying, checking, child, process, title
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.failures import describe
-from gpujobs.trainer.spec import parse
+from gpujobs.trainer.spec import Spec, parse
 
 DEADLINE_SECONDS = 60.0
 TOO_LATE = f"the check did not end within {DEADLINE_SECONDS:g} seconds, or crashed"
@@ -65,12 +70,25 @@ def answer_as_user(request: dict[str, Any], writer: int) -> None:
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
         title.set_environment({**backend.device_environment(spec), "CUDA_VISIBLE_DEVICES": "-1"})
         title.set_title("gpujobs check")
-        reply = json.dumps({"result": checking.report(spec, values=False)}).encode()
+        found = (
+            checking.report(spec, values=False) if "training" in spec.jobfile else look_at_predictions(spec)
+        )
+        reply = json.dumps({"result": found}).encode()
     except BaseException as error:  # noqa: BLE001 - this process must never return into the launcher's code
         reply = _error(UsageError.code, describe(error))
     while reply:
         reply = reply[os.write(writer, reply) :]
     os._exit(0)
+
+
+def look_at_predictions(spec: Spec) -> dict[str, Any]:
+    """Of a job that applies a trained model: whether its data fits. What is written on the way goes away."""
+    with tempfile.TemporaryDirectory() as directory:
+        placed = replace(spec, job_dir=Path(directory))
+        placed.paths.work.mkdir()
+        with contextlib.redirect_stdout(io.StringIO()):  # it is said when it is predicted
+            applying.look(placed)
+    return {}
 
 
 def _error(code: str, message: str) -> bytes:

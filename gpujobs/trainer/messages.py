@@ -15,6 +15,8 @@ MAX_LINE_BYTES = 65536
 MAX_METRICS = 200
 MAX_NAME_LENGTH = 200
 MAX_TEXT_LENGTH = 2000
+MAX_WARNINGS = 20
+"""Of one attempt: each becomes a row of the store."""
 
 
 def parse(line: bytes) -> Mapping[str, Any]:
@@ -47,6 +49,12 @@ def error_of(message: Mapping[str, Any]) -> dict[str, str] | None:
     if not isinstance(error, dict):
         return None
     return {key: _text(error.get(key, "")) for key in ("reason", "message")}
+
+
+def warning_of(message: Mapping[str, Any]) -> str | None:
+    """`warning`: printable text for the job's history."""
+    warning = message.get("warning")
+    return _text(warning) if isinstance(warning, str) else None
 
 
 def _text(value: Any) -> str:

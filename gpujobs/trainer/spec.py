@@ -40,6 +40,9 @@ class Spec:
     cpu_threads: int = 1
     time_limit_seconds: float | None = None
     grace_seconds: float = 10.0
+    finish: bool = False
+    """Whether the training is to end with its next epoch, or at once where it has done some."""
+
     log_limit_bytes: int = 256 << 20
     is_named: bool = True
     """Whether `ps` may show the job's name to everybody."""

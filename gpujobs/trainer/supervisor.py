@@ -11,6 +11,7 @@ import json
 import os
 import selectors
 import signal
+import socket
 import stat
 import time
 from collections.abc import Callable
@@ -92,6 +93,11 @@ class Supervision:
         self.status: int | None = None
         self.oom_before = process.oom_kills()
         self.message_buffer = b""
+        self.orders = -1
+        self.time_limit_seconds = self.spec.time_limit_seconds
+        self.wishes: dict[str, Any] = {}
+        self.began = time.monotonic()
+        self.warnings_left = messages.MAX_WARNINGS
         self.log_left = self.spec.log_limit_bytes
         self.cgroup: cgroup.Cgroup | None = None
         self.timers: dict[str, tuple[float, Callable[[], None]]] = {}
@@ -101,7 +107,8 @@ class Supervision:
         process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
         self.log = os.open(self.paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         output, output_in = os.pipe()
-        messages, messages_in = os.pipe()
+        messages, messages_in = (end.detach() for end in socket.socketpair())
+        self.orders = messages
         self.cgroup = cgroup.make("gpujobs-{pid}-{start_ticks}".format(**process.identify(os.getpid())))
         reach("spawn.trainer")
         self.trainer = os.fork()
@@ -118,8 +125,8 @@ class Supervision:
         self.selector.register(output, selectors.EVENT_READ, self._on_output)
         self.selector.register(messages, selectors.EVENT_READ, self._on_messages)
         self.selector.register(os.pidfd_open(self.trainer), selectors.EVENT_READ, self._on_exit)
-        if self.spec.time_limit_seconds:
-            self._limit(self.spec.time_limit_seconds)
+        self.began = time.monotonic()
+        self._limit(self.time_limit_seconds)
 
     def watch(self) -> Verdict:
         """Until the trainer has ended, its descendants too, and its pipes are drained."""
@@ -136,7 +143,7 @@ class Supervision:
                 error=self.error,
                 stop_reason=self.stop_reason,
                 stop_message=self.stop_message,
-                time_limit_seconds=self.spec.time_limit_seconds,
+                time_limit_seconds=self.time_limit_seconds,
                 oom_killed=process.oom_kills() > self.oom_before,
             )
         )
@@ -222,6 +229,7 @@ class Supervision:
             "trainer": process.identify(self.trainer),
             "cgroup": str(self.cgroup.path) if self.cgroup is not None else None,
             "started_at": self.started_at,
+            "hears_wishes": True,
         }
 
     def _watch_signals(self) -> None:
@@ -252,10 +260,24 @@ class Supervision:
 
         self._at(self.last.get(name, 0.0) + seconds - time.monotonic(), name, act)
 
-    def _limit(self, seconds: float) -> None:
+    def _limit(self, seconds: float | None) -> None:
+        """Counted from the start of the trainer; None: without a limit. In place of an earlier one."""
+        self.time_limit_seconds = seconds
+        for name in ("warning", "limit"):
+            self.timers.pop(name, None)
+        self._order(deadline=None if not seconds else self.began + seconds)
+        if not seconds:
+            return
         left = min(WARNING_SECONDS, WARNING_SHARE * seconds)
-        self._at(seconds - left, "warning", lambda: self._warn(left))
-        self._at(seconds, "limit", lambda: self._stop(StopReason.TIME_LIMIT))
+        passed = time.monotonic() - self.began
+        if passed < seconds - left:
+            self._at(seconds - left - passed, "warning", lambda: self._warn(left))
+        self._at(seconds - passed, "limit", lambda: self._stop(StopReason.TIME_LIMIT))
+
+    def _order(self, **order: Any) -> None:
+        """Asks something of the training, which looks for it after each epoch."""
+        with contextlib.suppress(OSError):  # it has ended, or hears nothing
+            os.write(self.orders, json.dumps(order).encode() + b"\n")
 
     def _warn(self, left: float) -> None:
         message = f"the time limit is reached in {left:g} seconds; then the job is stopped at a checkpoint"
@@ -266,6 +288,8 @@ class Supervision:
         os.read(descriptor, 4096)
         if self.stop_reason is not None:
             return  # the first request is the one that counts
+        if not self.paths.stop.exists() and self._hear_wishes():
+            return
         try:
             request = json.loads(self.paths.stop.read_text())
             self.stop_message = str(request.get("message", ""))
@@ -274,10 +298,26 @@ class Supervision:
             reason = StopReason.SHUTDOWN  # nobody asked for this job's end: it may be started again
         self._stop(reason)
 
+    def _hear_wishes(self) -> bool:
+        """Whether somebody has asked for something else than a stop since the last time."""
+        try:
+            wishes = json.loads(self.paths.wishes.read_text())
+        except (OSError, ValueError):
+            return False
+        if wishes == self.wishes:
+            return False
+        self.wishes = wishes
+        if wishes["finish"]:
+            self._order(finish=True)
+        if wishes["time_limit_seconds"] != self.time_limit_seconds:
+            self._limit(wishes["time_limit_seconds"])
+        return True
+
     def _stop(self, reason: StopReason) -> None:
         if self.stop_reason is not None or self.status is not None:
             return
         self.stop_reason = reason
+        self._order(stop=reason)
         os.kill(self.trainer, signal.SIGTERM)
         self._at(self.spec.grace_seconds, "kill", lambda: os.kill(self.trainer, signal.SIGKILL))
 
@@ -321,6 +361,8 @@ class Supervision:
                 chunk = os.read(descriptor, READ_BYTES)
             except BlockingIOError:
                 break
+            except ConnectionResetError:  # it has ended with orders unread
+                chunk = b""
             if not chunk:
                 self.selector.unregister(descriptor)
                 break
@@ -334,12 +376,18 @@ class Supervision:
         elif message.get("event") == "started" and self.running_at is None:
             self.running_at = iso(utc_now())
             self._note("started", pid=self.trainer, at=self.running_at)
+        elif message.get("event") == "finishing" and "finishing" not in self.last:
+            self.last["finishing"] = time.monotonic()
+            self._note("warning", message="the training finishes before its last epoch")
         elif (progress := messages.progress_of(message)) is not None:
             self.progress = progress
             self._throttled(
                 "note", PROGRESS_NOTE_SECONDS, lambda: self._note("progress", progress=self.progress)
             )
             self._throttled("file", PROGRESS_FILE_SECONDS, self._write_progress)
+        elif (warning := messages.warning_of(message)) is not None and self.warnings_left > 0:
+            self.warnings_left -= 1
+            self._note("warning", message=warning)
 
     def _write_progress(self) -> None:
         self._attempt_write(lambda: durable.write_json(self.paths.progress, self.progress, durable=False))

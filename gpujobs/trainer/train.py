@@ -46,20 +46,41 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
     shutil.rmtree(spec.paths.results, ignore_errors=True)
     spec.paths.results.mkdir(parents=True)
     print_devices(spec)
-    if "checkpoint_from" in spec.extra:
-        checkpoint.inherit(spec.paths.checkpoint, Path(spec.extra["checkpoint_from"]))
+    begin_from(spec)
     spec = files.pin(spec)
-    training = spec.jobfile["training"]
     prepared = prepare(spec)
     look_at_predictions(spec, prepared.preprocessing)
-    configure(training)
-    model = building.build(spec.jobfile, shapes(prepared.train), masked=is_masked(prepared))
-    sets = sets_of(spec, prepared, model)
-    stop.check()
-    start = time.monotonic()
-    rows = Fit(spec, model, sets, messages, stop).run()
+    fit, rows, start = fitted(spec, prepared, messages, stop)
     seconds = {"start_seconds": start - began, "train_seconds": time.monotonic() - start}
-    finish(Trained(spec, model, prepared.preprocessing, prepared.parts), rows, seconds)
+    more = {**seconds, **fit.early_end.figures(len(rows), fit.epochs)}
+    finish(Trained(spec, fit.model, prepared.preprocessing, prepared.parts), rows, more)
+
+
+def fitted(
+    spec: Spec, prepared: Prepared, messages: Messages, stop: StopFlag
+) -> tuple[Fit, list[dict[str, float]], float]:
+    """The training that has ended, its history, and when (`time.monotonic`) it began. From the start with a new model,
+    as if there had been none, where the checkpoint turns out to be another model's only after a step was run."""
+    while True:
+        configure(spec.jobfile["training"])
+        model = building.build(spec.jobfile, shapes(prepared.train), masked=is_masked(prepared))
+        sets = sets_of(spec, prepared, model)
+        stop.check()
+        start = time.monotonic()
+        fit = Fit(spec, model, sets, messages, stop)
+        try:
+            return fit, fit.run(), start
+        except checkpoint.DamagedError as error:
+            fit.warn(f"the checkpoint cannot be used: {error}; it is set aside")
+            keras.utils.clear_session()
+
+
+def begin_from(spec: Spec) -> None:
+    """Takes an earlier job's checkpoint over, or, where somebody asked to begin anew, leaves none."""
+    if spec.extra.get("begins_anew"):
+        checkpoint.clear(spec.paths.checkpoint)
+    origins = spec.extra.get("checkpoint_from") or []
+    checkpoint.inherit(spec.paths.checkpoint, [Path(one) for one in origins])
 
 
 def look_at_predictions(spec: Spec, learned: Preprocessing) -> None:
@@ -186,7 +207,7 @@ class Trained:
         return twin
 
 
-def finish(trained: Trained, rows: list[dict[str, float]], seconds: Mapping[str, float]) -> None:
+def finish(trained: Trained, rows: list[dict[str, float]], more: Mapping[str, Any]) -> None:
     """Predictions, the model and the figures, into the results directory."""
     spec, model = trained.spec, trained.model
     results = spec.paths.results
@@ -200,7 +221,7 @@ def finish(trained: Trained, rows: list[dict[str, float]], seconds: Mapping[str,
         "samples": {name: len(part.samples) for name, part in trained.parts.items()},
         "parameters": model.count_params(),
         "queue_seconds": queue_seconds(spec),
-        **seconds,
+        **more,
         "peak_memory_bytes": outputs.peak_memory_bytes(),
         "device_peak_memory_bytes": backend.device_peak_bytes(spec),
         "predictions": summaries,

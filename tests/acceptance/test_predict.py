@@ -97,9 +97,34 @@ def test_wrong_use_is_one_line_and_queues_nothing(
 
 
 def test_values_of_another_shape_say_what_is_expected(daemon: RunningDaemon, trained: int) -> None:
-    done = daemon.cli("predict", trained, "--values", "[[0,1],[0,1]]", code=1)
-    assert "expected one sample of shape (6, 1), or several of them" in done.stdout
-    assert "Traceback" not in done.stdout
+    before = len(daemon.everything())
+    done = daemon.cli("predict", trained, "--values", "[[0,1],[0,1]]", code=2)
+    assert "expected one sample of shape (6, 1), or several of them" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert len(daemon.everything()) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"x": np.zeros((2, 6, 3))},
+            "array x: has shape (6, 3) for each sample; expected shape (6, 1)",
+        ),
+        ({"x": np.array([["a"], ["b"]])}, "x"),
+        ({"z": np.zeros((2, 6, 1))}, "has no array x"),
+    ],
+    ids=["shape", "text", "array"],
+)
+def test_data_that_does_not_fit_is_refused_once_and_queues_nothing(
+    daemon: RunningDaemon, trained: int, content: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "new.npz", **content)
+    before = len(daemon.everything())
+    done = daemon.cli("predict", trained, tmp_path / "new.npz", code=2)
+    assert message.format(job=trained) in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert len(daemon.everything()) == before
 
 
 def test_a_job_without_a_model(daemon: RunningDaemon) -> None:

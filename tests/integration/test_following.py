@@ -88,7 +88,7 @@ def test_results_of_another_attempt_are_not_the_jobs_and_are_kept(daemon: Daemon
 def test_a_job_that_was_cancelled_while_nobody_could_be_asked_is_stopped_later(daemon: Daemon) -> None:
     job = begin(daemon)
     supervisor = supervise(daemon, job)
-    daemon.board.put(daemon.store.request_cancel(job.id, "a"))
+    daemon.board.put(daemon.store.request_cancel(job.id, "a", "cancelled by a"))
 
     async def work() -> None:
         await daemon.attempts.recover(daemon.node_name)

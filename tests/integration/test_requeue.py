@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gpujobs.config import resolve
 from gpujobs.daemon.daemon import Daemon, Mode, cancelled_by
-from gpujobs.daemon.handlers.act import _requeue
+from gpujobs.daemon.limits import change_limit
 from gpujobs.daemon.main import prepare_state
+from gpujobs.daemon.requeues import Changes, requeue
 from gpujobs.errors import UsageError
-from gpujobs.model import Job, State
+from gpujobs.model import Caller, Job, Share, State, utc_now
 from gpujobs.paths import StatePaths
-from tests.unit.store.test_store import A, new_job
+from gpujobs.policy import Queue, Rules, Snapshot, WaitingJob
+from gpujobs.policy.accounts import Accounts
+from gpujobs.policy.rules import PriorityRules
+from tests.unit.store.test_store import DEVICE, A, new_job
 
 JOBS = 250
 """More than one batch."""
 
-LIMITS = f"[limits]\nmax_waiting = {JOBS}\n[priority]\nmax_priority = 3\n"
+LIMITS = f"[limits]\nmax_waiting = {JOBS}\nmax_time_limit = '2h'\n[priority]\nmax_priority = 3\n"
 ADMIN = replace(A, uid=0, user="root", is_admin=True)
 
 
@@ -44,9 +52,13 @@ def cancelled(daemon: Daemon) -> list[Job]:
         return [daemon.store.cancel_pending(job.id, "a", cancelled_by("a")) for job in jobs]
 
 
+def queued_again(daemon: Daemon, caller: Caller, jobs: Sequence[Job], **changes: Any) -> list[Job]:
+    return asyncio.run(requeue(daemon, caller, jobs, Changes(**changes))).jobs
+
+
 def test_many_jobs_in_the_order_in_which_they_were_named(daemon: Daemon) -> None:
     jobs = cancelled(daemon)
-    copies = asyncio.run(_requeue(daemon, A, jobs))
+    copies = queued_again(daemon, A, jobs)
     assert [copy.continues for copy in copies] == [job.id for job in jobs]
     assert {copy.state for copy in copies} == {State.PENDING}
     assert len(daemon.board.queue) == JOBS
@@ -54,15 +66,150 @@ def test_many_jobs_in_the_order_in_which_they_were_named(daemon: Daemon) -> None
 
 def test_nobody_gets_more_into_the_queue_than_by_submitting(daemon: Daemon) -> None:
     jobs = cancelled(daemon)
-    asyncio.run(_requeue(daemon, A, jobs[:1]))
+    queued_again(daemon, A, jobs[:1])
     with pytest.raises(UsageError, match="at most 250 may wait at once"):
-        asyncio.run(_requeue(daemon, A, jobs))
+        queued_again(daemon, A, jobs)
     assert len(daemon.board.queue) == 1
-    assert len(asyncio.run(_requeue(daemon, ADMIN, jobs))) == JOBS
+    assert len(queued_again(daemon, ADMIN, jobs)) == JOBS
+
+
+def test_a_job_that_was_queued_again_and_cancelled_while_it_waited_hands_the_first_checkpoint_on(
+    daemon: Daemon,
+) -> None:
+    first = cancelled(daemon)[0]
+    (second,) = queued_again(daemon, A, [first])
+    second = daemon.store.cancel_pending(second.id, "a", cancelled_by("a"))
+    (third,) = queued_again(daemon, A, [second])
+    origins = [str(daemon.paths.job(job.id).checkpoint) for job in (second, first)]
+    assert daemon.specs._checkpoint(third) == {"checkpoint_from": origins, "begins_anew": False}
+
+
+def test_a_job_can_begin_anew(daemon: Daemon) -> None:
+    """Of an ended one as a copy that continues nothing; of one that waits, with its next attempt."""
+    first = cancelled(daemon)[0]
+    (copy,) = queued_again(daemon, A, [first], fresh=True)
+    assert daemon.specs._checkpoint(copy) == {"checkpoint_from": [], "begins_anew": False}
+    (waiting,) = queued_again(daemon, A, [first])
+    (again,) = queued_again(daemon, A, [waiting], fresh=True)
+    assert again.id == waiting.id
+    assert daemon.specs._checkpoint(again) == {"checkpoint_from": [], "begins_anew": True}
+    attempt = daemon.store.start_attempt(again.id, DEVICE).attempt
+    assert daemon.store.job(again.id).begins_anew, "an attempt that does not come to it changes nothing"
+    daemon.store.mark_running(again.id, attempt, 1, utc_now())
+    assert not daemon.store.job(again.id).begins_anew, "the attempts after it go on from its own checkpoint"
 
 
 def test_a_class_that_an_admin_has_given_is_not_kept(daemon: Daemon) -> None:
     (job, *_) = cancelled(daemon)
-    (own,) = asyncio.run(_requeue(daemon, A, [job]))
-    (theirs,) = asyncio.run(_requeue(daemon, ADMIN, [job]))
+    (own,) = queued_again(daemon, A, [job])
+    (theirs,) = queued_again(daemon, ADMIN, [job])
     assert (own.priority, theirs.priority) == (3, 9)
+
+
+BEGIN = datetime(2036, 7, 1, 6, tzinfo=UTC)
+
+
+def submitted(daemon: Daemon, **said: Any) -> Job:
+    (job,) = daemon.store.submit(A, str(uuid.uuid4()), [replace(new_job(), data=(), **said)])
+    daemon.submitted([job])
+    return job
+
+
+def ended(daemon: Daemon, job: Job) -> Job:
+    daemon.cancel_waiting([job], "a")
+    return daemon.store.job(job.id)
+
+
+def test_all_that_was_said_at_the_submission_is_kept(daemon: Daemon) -> None:
+    others = [submitted(daemon) for _ in range(3)]
+    said: dict[str, Any] = {
+        "name": "n", "priority": 2, "retries": 5, "requested_gpu": 1, "time_limit_seconds": 60.0, "begin_at": BEGIN,
+        "share": Share.LAB, "gpu_memory": 1 << 30, "estimate_bytes": 7, "family": "f", "preemptible": True,
+        "after": (others[0].id,), "after_any": (others[1].id,), "after_failed": (others[2].id,), "at_most": 3,
+    }  # fmt: skip
+    job = submitted(daemon, **said)
+    (copy,) = queued_again(daemon, A, [ended(daemon, job)])
+    whole = daemon.store.job(copy.id)
+    assert {key: getattr(whole, key) for key in said} == said
+    assert (whole.origin, whole.held) == (job.id, False)
+    (held,) = queued_again(
+        daemon, A, [daemon.store.job(job.id)], hold=True, no_after=True, limit_seconds=30.0
+    )
+    assert (held.held, held.after, held.after_any, held.after_failed) == (True, (), (), ())
+    assert held.time_limit_seconds == 30.0
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+def test_what_is_queued_again_together_waits_for_the_copies(daemon: Daemon, order: tuple[int, ...]) -> None:
+    first = submitted(daemon)
+    second = submitted(daemon, after=(first.id,))
+    third = submitted(daemon, after=(second.id,), after_any=(first.id,))
+    jobs = [first, second, third]
+    ended(daemon, first)
+    assert [daemon.store.job(job.id).state for job in jobs] == [State.CANCELLED] * 3
+    copies = queued_again(daemon, A, [daemon.store.job(jobs[place].id) for place in order])
+    by_origin = {copy.origin: copy for copy in copies}
+    one, two, three = (by_origin[job.id] for job in jobs)
+    assert [copy.origin for copy in copies] == [jobs[place].id for place in order]
+    assert (one.after, two.after) == ((), (one.id,))
+    assert (three.after, three.after_any) == ((two.id,), (one.id,))
+    assert {id for id in daemon.board.jobs if daemon.board.queue.is_ready(id)} == {one.id}
+
+
+def test_what_was_queued_again_earlier_is_waited_for_and_said(daemon: Daemon) -> None:
+    first = submitted(daemon)
+    second = submitted(daemon, after=(first.id,))
+    ended(daemon, first)
+    (copy,) = queued_again(daemon, A, [daemon.store.job(first.id)])
+    requeued = asyncio.run(requeue(daemon, A, [daemon.store.job(second.id)]))
+    (again,) = requeued.jobs
+    assert daemon.store.job(again.id).after == (copy.id,)
+    said = f"waits for job {copy.id}, as which job {first.id} was queued again"
+    assert requeued.notes == {again.id: said}
+
+
+def test_what_could_never_start_is_refused_with_the_way_out(daemon: Daemon) -> None:
+    first = submitted(daemon)
+    second = submitted(daemon, after=(first.id,))
+    ended(daemon, first)
+    count = len(daemon.store.ended()) + len(daemon.board.jobs)
+    with pytest.raises(UsageError, match=f"requeue {first.id} {second.id}.*--no-after"):
+        queued_again(daemon, A, [daemon.store.job(second.id)])
+    assert len(daemon.store.ended()) + len(daemon.board.jobs) == count
+
+
+def test_the_copy_of_a_copy_is_of_the_same_line(daemon: Daemon) -> None:
+    first = submitted(daemon)
+    waiting = submitted(daemon, after_any=(first.id,))
+    (copy,) = queued_again(daemon, A, [ended(daemon, first)])
+    (again,) = queued_again(daemon, A, [ended(daemon, copy)])
+    assert again.origin == first.id
+    (last,) = queued_again(daemon, A, [ended(daemon, waiting)])
+    assert daemon.store.job(last.id).after_any == (again.id,)
+
+
+def test_a_begin_that_is_over_makes_nobody_older(daemon: Daemon) -> None:
+    """What is queued again is as young as what is submitted now."""
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    rules = Rules(PriorityRules(weight_age=1000.0))
+    old = WaitingJob(1, 0, user="a", submitted_at=now, begin_at=now - timedelta(days=5))
+    new = WaitingJob(2, 0, user="a", submitted_at=now)
+    accounts = Accounts(Snapshot(now, [old, new], [], rules=rules), Queue([old, new]), [])
+    assert accounts.score(accounts["a"], old) == accounts.score(accounts["a"], new)
+
+
+def test_a_time_limit_is_changed_within_what_the_site_allows(daemon: Daemon) -> None:
+    job = submitted(daemon, time_limit_seconds=600.0)
+
+    def limited(caller: Caller, seconds: float | None) -> float | None:
+        (changed,) = asyncio.run(change_limit(daemon, caller, [daemon.store.job(job.id)], seconds))
+        assert daemon.board.jobs[job.id].time_limit_seconds == changed.time_limit_seconds
+        return changed.time_limit_seconds
+
+    assert [limited(A, seconds) for seconds in (60.0, 7200.0, 30.0)] == [60.0, 7200.0, 30.0]
+    with pytest.raises(UsageError, match="at most 2 h are allowed"):
+        limited(A, 7201.0)
+    with pytest.raises(UsageError, match="at most 2 h are"):
+        limited(A, None)
+    assert [limited(ADMIN, seconds) for seconds in (90_000.0, None)] == [90_000.0, None]
+    assert [event.kind for event in daemon.store.events(job.id)][1:] == ["limited"] * 5

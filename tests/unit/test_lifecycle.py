@@ -137,6 +137,7 @@ def test_every_reason_to_end_has_a_final_state() -> None:
         Reason.DEPENDENCY,
         Reason.BEGIN_TIME,
         Reason.USER_LIMIT,
+        Reason.GROUP_LIMIT,
         Reason.RESERVED,
         Reason.PREEMPTING,
         Reason.RETRY,

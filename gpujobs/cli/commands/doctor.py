@@ -27,7 +27,10 @@ def command(as_json: bool) -> None:
     try:
         checks += app.client().get("/v1/doctor")["checks"]
     except GpujobsError as error:
-        checks.append(_check("daemon", None, error.message))
+        from gpujobs.cli.unreachable import locked
+
+        # One that runs and does not answer is a fault; that none runs is not.
+        checks.append(_check("daemon", False if locked(app.flags()) else None, error.message))
     if as_json:
         output.print_json(checks)
     else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpujobs.cli import app, output
+from gpujobs.cli.choosing import Selection, choosing
 from gpujobs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,20 +17,21 @@ if TYPE_CHECKING:
 
 
 @app.command("plot", "gpujobs plot 7 8 --metric loss --output curves.png")
-@app.ids_argument
+@choosing()
 @click.option(
     "-o", "--output", "path", type=click.Path(path_type=Path), metavar="FILE.png", help="Write a picture."
 )
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this one; repeatable.")
 @app.json_option
-def command(ids: tuple[int | str, ...], path: Path | None, metrics: tuple[str, ...], as_json: bool) -> None:
+def command(chosen: Selection, path: Path | None, metrics: tuple[str, ...], as_json: bool) -> None:
     """Several jobs are compared. GROUP is a group's id, such as g12, or its name: those jobs of a sweep that
-    have a curve. Without --output it draws here; validation is dashed."""
+    have a curve. Of a job that runs, or did not complete, the curve is what there is. Without --output it draws here;
+    validation is dashed."""
     from gpujobs.cli import curves
 
     if path is not None:
         _check_output(path)
-    histories = curves.chosen(curves.read_histories(app.client(), list(dict.fromkeys(ids))), metrics)
+    histories = curves.chosen(curves.read_histories(app.client(), chosen), metrics)
     if path is not None:
         from gpujobs.cli.picture import png
 

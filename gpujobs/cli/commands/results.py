@@ -7,29 +7,28 @@ from typing import Any
 import click
 
 from gpujobs.cli import app, output
+from gpujobs.cli.choosing import Selection, choosing, is_range
 from gpujobs.errors import UsageError
 
 
 @app.command("results", "gpujobs results optimizer-sweep --metric val_mae")
-@click.argument("id", required=False, type=app.Reference(), metavar="[ID|GROUP]")
-@click.option("--user", help="Only this user's.")
+@choosing(required=False)
 @click.option("--metric", help="What ranks the jobs of a group; by default, what they watch.")
 @click.option("--mode", type=click.Choice(["min", "max"]), help="Which end of the metric is the better one.")
 @app.json_option
-def command(
-    id: int | str | None, user: str | None, metric: str | None, mode: str | None, as_json: bool
-) -> None:
+def command(chosen: Selection, metric: str | None, mode: str | None, as_json: bool) -> None:
+    """Those of one group are ranked; of several jobs each is a line."""
     client = app.client()
-    if isinstance(id, str):
-        _ranking(client.get("/v1/ranking", ids=[id], metric=metric, mode=mode), as_json)
+    if len(chosen.ids) == 1 and chosen.number is None and not is_range(chosen.ids[0]):
+        _ranking(client.get("/v1/ranking", **chosen.query, metric=metric, mode=mode), as_json)
         return
     if metric or mode:
         raise click.UsageError("--metric and --mode rank the jobs of a group; expected its id or name too.")
-    results = client.get("/v1/results", ids=id, user=user)["results"]
+    results = client.get("/v1/results", own=bool(chosen), **chosen.query)["results"]
     if as_json:
         output.print_json(results)
-    elif id is not None:
-        _one(id, results)
+    elif chosen.number is not None:
+        _one(chosen.number, results)
     elif results:
         head = ("JOB", "NAME", "USER", "ENDED", "FILES", "METRICS")
         click.echo("\n".join(output.table(head, [_row(result) for result in results], flexible=5)))

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from gpujobs.cli import app, output
+from gpujobs.cli.choosing import Selection, choosing
+from gpujobs.errors import UsageError
 
 
 @app.command("show", "gpujobs show 7")
-@app.id_argument
+@choosing()
 @app.json_option
-def command(id: int, as_json: bool) -> None:
-    answer = app.client().get(f"/v1/jobs/{id}")
+def command(chosen: Selection, as_json: bool) -> None:
+    """Several are shown one after the other; with --json they are an array."""
+    client = app.client()
+    numbers = [chosen.number] if chosen.number is not None else chosen.numbers(client)
+    if not numbers:
+        raise UsageError(f"no job is as asked for ({chosen}); `gpujobs status --all` lists what there is")
+    answers = [client.get(f"/v1/jobs/{number}") for number in numbers]
     if as_json:
-        output.print_json(answer)
+        output.print_json(answers if chosen.number is None else answers[0])
         return
+    for number, answer in enumerate(answers):
+        if number:
+            click.echo()
+        _show(answer)
+
+
+def _show(answer: dict[str, Any]) -> None:
     job = answer["job"]
-    click.echo(f"job {id} {output.printable(job['name'])} of {job['user']}: {job['state']}")
+    click.echo(f"job {job['id']} {output.printable(job['name'])} of {job['user']}: {job['state']}")
     for label, value in _facts(answer):
         if value:
             click.echo(output.indented(value, label, hanging=18))
@@ -42,9 +57,15 @@ def _facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
         (why, output.progress(job)),
         ("expected start", output.local_time(job.get("expected_start"))),
         ("not before", output.local_time(answer.get("begin_at"))),
+        ("after", _numbers(answer.get("after"))),
+        ("after any end", _numbers(answer.get("after_any"))),
+        ("after failure", _numbers(answer.get("after_failed"))),
+        ("queued again of", answer.get("origin")),
         ("group", f"g{job['group_id']} {job['group']}" if job.get("group_id") else None),
+        ("at most at once", f"{answer['at_most']} of its group" if answer.get("at_most") else None),
         ("the sweep sets", _sweep(job.get("sweep"))),
         ("time limit", output.duration(answer.get("time_limit_seconds"))),
+        ("finishes", "after its epoch" if answer.get("finish") else None),
         ("GPU memory", _memory(answer.get("gpu_memory"))),
         ("preemptible", "yes" if answer.get("preemptible") else None),
         ("priority", job["priority"]),
@@ -57,6 +78,17 @@ def _facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
         ("exit", _exit(job["exit"])),
         ("results", job["results"]),
     ]
+
+
+def _numbers(ids: Sequence[int] | None) -> str:
+    """`7, 60-65`"""
+    runs: list[list[int]] = []
+    for number in sorted(ids or ()):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
 def _sweep(values: dict[str, Any] | None) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from gpujobs.cli import app, output
+from gpujobs.cli.choosing import Selection, choosing
 
 
 def show(rows: list[dict[str, Any]], total: int) -> None:
@@ -33,32 +34,21 @@ def watch(query: dict[str, Any], limit: int) -> None:
 
 
 @app.command("status", "gpujobs status --mine --state PENDING,RUNNING")
-@click.argument("ids", nargs=-1, type=app.Reference(), metavar="[ID|GROUP...]")
-@click.option("--mine", is_flag=True, help="Only your jobs.")
-@click.option("--user", help="Only this user's jobs.")
-@click.option("--state", help="Only these states, separated by commas.")
+@choosing(required=False)
 @click.option("--all", "everything", is_flag=True, help="Ended jobs too.")
 @click.option("--unfold", is_flag=True, help="The jobs of groups too, below their line.")
 @click.option("--limit", type=click.IntRange(min=0), default=100, show_default=True, help="Rows; 0: all.")
 @click.option("--watch", "is_watched", is_flag=True, help="Show changes until Ctrl-C.")
 @app.json_option
 def command(
-    ids: tuple[int | str, ...],
-    mine: bool,
-    user: str | None,
-    state: str | None,
+    chosen: Selection,
     everything: bool,
     unfold: bool,
     limit: int,
     is_watched: bool,
     as_json: bool,
 ) -> None:
-    if mine:
-        import os
-        import pwd
-
-        user = pwd.getpwuid(os.getuid()).pw_name
-    query: dict[str, Any] = {"ids": ids, "user": user, "state": _states(state), "all": everything}
+    query: dict[str, Any] = {**chosen.query, "all": everything}
     if as_json:
         output.print_json(app.client().get("/v1/jobs", **query)["jobs"])
         return
@@ -70,15 +60,3 @@ def command(
     show(answer["rows"], answer["total"])
     for notice in answer.get("notices", ()):
         click.echo(f"gpujobs: {output.printable(notice)}", err=True)
-
-
-def _states(text: str | None) -> str | None:
-    from gpujobs.model import State
-
-    if text is None:
-        return None
-    names = [name.strip().upper() for name in text.split(",") if name.strip()]
-    for name in names:
-        if name not in State.__members__:
-            raise click.BadParameter(f"{name!r}; expected any of {', '.join(State)}.", param_hint="--state")
-    return ",".join(names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +11,7 @@ import click
 from gpujobs.cli import app, output
 from gpujobs.cli.times import INSTANT
 from gpujobs.client import Client
+from gpujobs.client.delivery import Interrupted, deliver
 from gpujobs.client.submission import read_job_files
 
 SHOWN = 20
@@ -33,16 +34,23 @@ def submission_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--after",
                 multiple=True,
-                type=click.IntRange(min=1),
-                metavar="ID",
-                help="Start when ID has completed; repeatable.",
+                type=app.Reference(),
+                metavar="ID|GROUP",
+                help="Start when it, or every job of it, has completed; repeatable.",
             ),
             click.option(
                 "--after-any",
                 multiple=True,
-                type=click.IntRange(min=1),
-                metavar="ID",
-                help="Start when ID has ended, however; repeatable.",
+                type=app.Reference(),
+                metavar="ID|GROUP",
+                help="Start when it has ended, however; repeatable.",
+            ),
+            click.option(
+                "--after-failed",
+                multiple=True,
+                type=app.Reference(),
+                metavar="ID|GROUP",
+                help="Start when it has ended, and it (or a job of it) did not complete; repeatable.",
             ),
             click.option(
                 "--begin",
@@ -79,24 +87,54 @@ def submit(
     given = {key: value for key, value in options.items() if value not in (None, False, ())}
     if given.get("begin_at") is not None:
         given["begin_at"] = given["begin_at"].isoformat()
-    body = {"request_key": os.urandom(16).hex(), "set": overrides(sets), "options": given}
-    jobs: list[dict[str, Any]] = read_job_files(files).send(client, "/v1/jobs", body)["jobs"]
-    return jobs
+    body = {"set": overrides(sets), "options": given}
+    return deliver(client, read_job_files(files), body, sys.argv[1:], _say)
+
+
+def _say(text: str) -> None:
+    click.echo(f"gpujobs: {text}", err=True)
+
+
+def interrupted(error: Interrupted) -> None:
+    """What was queued before Ctrl-C, where that is known."""
+    if error.jobs is None:
+        _say(
+            "interrupted; whether the jobs were queued is not known: see `gpujobs status`, or give the same command, "
+            "which takes up the same request"
+        )
+    elif not error.jobs:
+        _say("interrupted; nothing was queued")
+    else:
+        _say("interrupted, but these were queued; the same command within a minute queues nothing more:")
+        click.echo("\n".join(_queued(error.jobs)), err=True)
 
 
 @app.command("submit", "gpujobs submit --set training.epochs=50 --name long jobs/tutorial.yaml")
 @submission_options
 @click.option("--follow", is_flag=True, help="Show the progress until the jobs have ended.")
+@click.option("--wait", is_flag=True, help="Wait for the end; print state, exit code and the last lines.")
 @app.json_option
-def command(files: tuple[str, ...], follow: bool, as_json: bool, **options: Any) -> None:
+def command(files: tuple[str, ...], follow: bool, wait: bool, as_json: bool, **options: Any) -> None:
+    """With --follow or --wait, the exit code is 1 where a job did not complete."""
+    if follow and wait:
+        raise click.UsageError("expected --follow or --wait, not both.")
     overrides(options["sets"])
     read_job_files(files)
     client = app.client()
-    jobs = submit(client, files, **options)
-    if as_json:
+    try:
+        jobs = submit(client, files, **options)
+    except Interrupted as error:
+        interrupted(error)
+        raise click.exceptions.Exit(130) from None
+    if as_json and not wait:
         output.print_json(jobs)
     else:
-        click.echo("\n".join(_queued(jobs)))
+        click.echo("\n".join(_queued(jobs)), err=as_json)
+    if wait:
+        from gpujobs.cli.waiting import wait_for
+
+        if not wait_for(client, [job["id"] for job in jobs], as_json=as_json):
+            raise click.exceptions.Exit(1)
     if follow:
         from gpujobs.cli.follow import follow_jobs
 

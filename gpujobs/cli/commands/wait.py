@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from gpujobs.cli import app, output
-from gpujobs.errors import DaemonUnreachableError, GpujobsError
+from gpujobs.cli.choosing import Selection, choosing
+from gpujobs.errors import DaemonUnreachableError, GpujobsError, UsageError
 
 SHOWN = 20
 """Jobs that a message names."""
@@ -19,7 +20,7 @@ class WaitTimeout(GpujobsError):
 
 
 @app.command("wait", "gpujobs wait 7 8 --timeout 3600")
-@app.ids_argument
+@choosing()
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
@@ -27,10 +28,12 @@ class WaitTimeout(GpujobsError):
     help="Give up after so long; the jobs go on.",
 )
 @app.json_option
-def command(ids: tuple[int | str, ...], timeout: float | None, as_json: bool) -> None:
+def command(chosen: Selection, timeout: float | None, as_json: bool) -> None:
     """The exit code is 1 where a job did not complete, or not in time."""
     client = app.client()
-    unique = app.numbers(client, ids)
+    unique = chosen.numbers(client)
+    if not unique:
+        raise UsageError(f"no job is as asked for ({chosen}); `gpujobs status --all` lists what there is")
     jobs: dict[int, dict[str, Any]] = {}
 
     def give_up(_signal: int, _frame: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gpujobs.daemon.handlers import (
     act,
+    backup,
     data,
     doctor,
     gpus,
@@ -22,13 +23,13 @@ from gpujobs.daemon.handlers import (
 ROUTES = [
     ("GET", "/v1/info", info.handle),
     ("POST", "/v1/jobs", submit.handle),
+    ("POST", "/v1/requests/withdraw", submit.withdraw),
     ("POST", "/v1/check", submit.check),
     ("PUT", "/v1/data/{sha256}", data.handle),
     ("GET", "/v1/jobs", jobs.list_jobs),
     ("GET", "/v1/jobs/{id:[0-9]{1,18}}", jobs.show),
     ("GET", "/v1/jobs/{id:[0-9]{1,18}}/log", log.handle),
-    ("POST", "/v1/jobs/{action:cancel|hold|release|requeue}", act.handle),
-    ("POST", "/v1/jobs/prioritize", act.prioritize),
+    ("POST", f"/v1/jobs/{{action:{'|'.join(act.ACTIONS)}}}", act.handle),
     ("GET", "/v1/queue", queue.handle),
     ("GET", "/v1/watch", watch.handle),
     ("GET", "/v1/gpus", gpus.handle),
@@ -42,7 +43,8 @@ ROUTES = [
     ("GET", "/v1/results/{id:[0-9]{1,18}}/{file:.+}", results.file),
     ("POST", "/v1/stop", stop.handle),
     ("GET", "/v1/doctor", doctor.handle),
+    ("GET", "/v1/backup", backup.handle),
 ]
 
-LASTING = frozenset({watch.handle, log.handle, data.handle, results.file, stop.handle})
+LASTING = frozenset({watch.handle, log.handle, data.handle, results.file, stop.handle, backup.handle})
 """Requests that last as long as their user likes, and cost little meanwhile."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import stat
 from typing import Any
 
 from aiohttp import web
 
 from gpujobs.backends import JAX, TENSORFLOW, missing
+from gpujobs.cluster.environment import OBJECT_STORE_BYTES, SHARED_MEMORY, object_store_directory
 from gpujobs.daemon.checks import has_gpu
 from gpujobs.daemon.daemon import Daemon, describe_stray
 from gpujobs.daemon.keys import daemon_of
 from gpujobs.errors import GpujobsError
 from gpujobs.model import NodeStatus
+from gpujobs.store.database import HOW_TO_RESTORE
 
 LOW_DISK_BYTES = 5 << 30
+MENDED_SQLITE, MENDED_SERIES = (3, 51, 3), ("3.44.6", "3.50.7")
 
 
 async def handle(request: web.Request) -> web.Response:
@@ -25,6 +29,9 @@ async def handle(request: web.Request) -> web.Response:
         _groups(daemon),
         _private(daemon),
         _disk(daemon),
+        *_store(daemon),
+        _sqlite(),
+        _shared_memory(daemon),
         await _jax(daemon),
         *await _nodes(daemon),
         *await _strays(daemon),
@@ -66,6 +73,38 @@ def _disk(daemon: Daemon) -> dict[str, Any]:
     free = shutil.disk_usage(daemon.paths.root).free
     message = f"{free / 2**30:.1f} GiB free for {daemon.paths.root}"
     return _check("disk", free > LOW_DISK_BYTES, message)
+
+
+def _store(daemon: Daemon) -> list[dict[str, Any]]:
+    """Reads all of it: a damaged page is better found here than by the job that needs it."""
+    if problems := daemon.store.problems():
+        found = _check("store", False, f"{daemon.paths.database}: {'; '.join(problems)}; {HOW_TO_RESTORE}")
+    else:
+        message = (
+            f"{daemon.paths.database} is whole; numbers up to {daemon.store.highest_number()} were given"
+        )
+        found = _check("store", True, message)
+    return [found, *(_check("store", None, notice) for notice in daemon.notices)]
+
+
+def _sqlite() -> dict[str, Any]:
+    """Up to 3.51.2, but for 3.44.6 and 3.50.7, a commit can be lost when another connection checkpoints at the same
+    moment (sqlite.org/wal.html). There is no other here."""
+    version = sqlite3.sqlite_version
+    if sqlite3.sqlite_version_info >= MENDED_SQLITE or version in MENDED_SERIES:
+        return _check("sqlite", True, version)
+    message = "its bug of checkpoints beside commits cannot show here, as one connection makes both"
+    return _check("sqlite", True, f"{version}; {message}; let nothing else write to the store")
+
+
+def _shared_memory(daemon: Daemon) -> dict[str, Any]:
+    if object_store_directory(OBJECT_STORE_BYTES, daemon.paths.ray) is None:
+        return _check("shared memory", True, f"{SHARED_MEMORY} has room for Ray's object store")
+    message = (
+        f"{SHARED_MEMORY} is missing, closed or full; results pass through a directory on a disk instead. In a "
+        "container, --shm-size makes it larger"
+    )
+    return _check("shared memory", None, message)
 
 
 async def _jax(daemon: Daemon) -> dict[str, Any]:

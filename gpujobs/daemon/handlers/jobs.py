@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 from aiohttp import web
 
-from gpujobs.daemon.access import may_look_into, require, sees_names_of
+from gpujobs.daemon.access import may_look_into, require
 from gpujobs.daemon.daemon import Daemon
-from gpujobs.daemon.handlers.query import chosen_of, flag_of, number_of
+from gpujobs.daemon.handlers.query import choice_of, chosen_of, flag_of, number_of
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.daemon.pauses import Pauses
 from gpujobs.daemon.references import Chosen
 from gpujobs.daemon.wire import attempt_json, event_json
-from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Job, State, iso
 
 DISPLAY_ORDER = {State.RUNNING: 0, State.STARTING: 0, State.COMPLETING: 0, State.PENDING: 1}
@@ -27,7 +27,7 @@ BATCH = 200
 
 async def list_jobs(request: web.Request) -> web.StreamResponse:
     daemon, caller = daemon_of(request), caller_of(request)
-    jobs = selected(daemon, caller, request, chosen_of(request))
+    jobs = selected(daemon, caller, request, chosen_of(request, own=flag_of(request, "own")))
     limit = number_of(request, "limit", 0) or len(jobs)
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
@@ -48,30 +48,20 @@ def _parts(daemon: Daemon, caller: Caller, shown: list[Job], total: int) -> Iter
 
 
 def selected(daemon: Daemon, caller: Caller, request: web.Request, chosen: Chosen | None) -> list[Job]:
-    """Those of `chosen`, or of the queue, that `user`, `state` and `all` ask for."""
-    user, states = request.query.get("user"), _states(request)
-
-    def matches(job: Job) -> bool:
-        is_theirs = user is None or (job.user == user and sees_names_of(caller, job))
-        return is_theirs and (not states or job.state in states)
-
+    """Those of `chosen`, or of the queue, that the conditions and `all` ask for. With `since`, what has ended
+    since then too."""
     if chosen is not None:
-        return [job for job in chosen.jobs if matches(job)]
-    unfinished = [job for job in daemon.board.jobs.values() if matches(job)]
+        return chosen.jobs
+    choice = choice_of(request)
+    # A job that still waits or runs belongs to the picture, however long ago it was submitted.
+    now = replace(choice, since=None)
+    unfinished = [job for job in daemon.board.jobs.values() if now.matches(caller, job)]
     unfinished.sort(key=lambda job: (DISPLAY_ORDER[job.state], -job.priority, job.id))
-    if not flag_of(request, "all") and not any(state.is_final for state in states):
+    has_ended = flag_of(request, "all") or choice.since or any(state.is_final for state in choice.states)
+    if not has_ended:
         return unfinished
-    return [job for job in daemon.store.ended(user=user, states=states) if matches(job)] + unfinished
-
-
-def _states(request: web.Request) -> frozenset[State]:
-    text = request.query.get("state")
-    if not text:
-        return frozenset()
-    try:
-        return frozenset(State(name.strip().upper()) for name in text.split(","))
-    except ValueError:
-        raise UsageError(f"--state {text}: expected states out of {', '.join(State)}") from None
+    ended = daemon.store.ended(user=choice.user, states=choice.states)
+    return [job for job in ended if choice.matches(caller, job)] + unfinished
 
 
 async def show(request: web.Request) -> web.Response:
@@ -89,6 +79,11 @@ async def show(request: web.Request) -> web.Response:
             "begin_at": iso(job.begin_at),
             "after": list(job.after),
             "after_any": list(job.after_any),
+            "after_failed": list(job.after_failed),
+            "after_groups": sorted(set(job.after_groups.values())),
+            "origin": job.origin,
+            "at_most": job.at_most,
+            "finish": job.finish,
             "gpu_memory": job.gpu_memory,
             "preemptible": job.preemptible,
             "retries": job.retries,

@@ -2,29 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.references import Chosen, choose
+from gpujobs.daemon.references import Choice, Chosen, Reference, choose
 from gpujobs.errors import ProtocolError, UsageError
+from gpujobs.model import State
 
 MAX_DIGITS = 18
 """Of numbers below 2**63, as the store's are."""
 
+MAX_GLOB = 200
+
 Body = TypeVar("Body", bound=BaseModel)
 
 
-def chosen_of(request: web.Request) -> Chosen | None:
-    """The jobs of `?ids=7,g12,NAME`, where names are percent-encoded once more for their commas; None where
-    there is no such parameter. Raises UsageError for one that does not exist."""
+class ConditionsBody(BaseModel):
+    """What jobs are chosen by, besides their ids."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    user: str | None = None
+    mine: bool = False
+    name: str | None = Field(default=None, max_length=MAX_GLOB)
+    state: str | None = None
+    since: Annotated[AwareDatetime, Field(strict=False)] | None = None
+
+    def choice(self, references: Sequence[Reference] = ()) -> Choice:
+        return Choice(references, self.user, self.mine, self.name, states_of(self.state), self.since)
+
+
+def choice_of(request: web.Request) -> Choice:
+    """`?ids=7,60-65,g12,NAME&user=&mine=1&name=GLOB&state=A,B&since=INSTANT`; the names of groups are
+    percent-encoded once more for their commas."""
     text = request.query.get("ids")
-    if text is None:
+    given = {key: request.query[key] for key in ("user", "name", "state", "since") if key in request.query}
+    conditions = validated(ConditionsBody, {**given, "mine": flag_of(request, "mine")}, request.path)
+    return conditions.choice(() if text is None else [unquote(one) for one in text.split(",")])
+
+
+def chosen_of(request: web.Request, *, own: bool = False) -> Chosen | None:
+    """The jobs that `ids` names, as far as the conditions beside it let them; None where there is no `ids`. `own`:
+    also those that the conditions alone choose; see `choose`. Raises UsageError for one that does not exist."""
+    choice = choice_of(request)
+    if not choice.references and not (own and choice.has_conditions):
         return None
-    return choose(daemon_of(request).store, caller_of(request), map(unquote, text.split(",")))
+    return choose(daemon_of(request).store, caller_of(request), choice, own=own)
+
+
+def states_of(text: str | None) -> frozenset[State]:
+    """Raises UsageError."""
+    if not text:
+        return frozenset()
+    try:
+        return frozenset(State(name.strip().upper()) for name in text.split(","))
+    except ValueError:
+        raise UsageError(f"--state {text}: expected states out of {', '.join(State)}") from None
 
 
 def number_of(request: web.Request, name: str, default: int | None = None) -> int | None:
@@ -48,9 +85,13 @@ async def json_of(request: web.Request) -> Any:
 
 
 async def body_of(request: web.Request, kind: type[Body]) -> Body:
+    return validated(kind, await json_of(request), request.path)
+
+
+def validated(kind: type[Body], value: Any, path: str) -> Body:
     try:
-        return kind.model_validate(await json_of(request))
+        return kind.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise ProtocolError(f"the body of {request.path}: {place}: {first['msg']}") from None
+        raise ProtocolError(f"the body of {path}: {place}: {first['msg']}") from None

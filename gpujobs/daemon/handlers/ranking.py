@@ -66,13 +66,7 @@ def _group_of(request: web.Request) -> tuple[int, list[Job]]:
         raise UsageError("expected one group, by its id such as g12 or by its name")
     (group,) = groups
     assert group is not None
-    return group, _without_replaced(named.jobs)
-
-
-def _without_replaced(jobs: Sequence[Job]) -> list[Job]:
-    """Without those that came to nothing and have been queued again: a copy has the name of its original."""
-    latest = {job.name: job.id for job in jobs}
-    return [job for job in jobs if job.results is not None or latest[job.name] == job.id]
+    return group, named.jobs
 
 
 def _metrics(jobs: Sequence[Job]) -> dict[int, dict[str, Any]]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
 
+from gpujobs.daemon import leftovers
 from gpujobs.daemon.access import may_read, require
-from gpujobs.daemon.handlers.query import chosen_of
+from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.handlers.query import chosen_of, flag_of
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.errors import UsageError
 from gpujobs.model import Job, State, iso
@@ -16,20 +19,36 @@ from gpujobs.results.catalogue import list_files, open_file, read_metrics
 
 
 async def catalogue(request: web.Request) -> web.Response:
+    """With `partial`, also of jobs that have no results what they have written so far."""
     daemon, caller = daemon_of(request), caller_of(request)
-    chosen = chosen_of(request)
+    chosen, partial = chosen_of(request, own=flag_of(request, "own")), flag_of(request, "partial")
     if chosen is not None:
-        jobs = [job for job in chosen.jobs if job.results is not None or job.id not in chosen.members]
+        readable = [job for job in chosen.jobs if job.id in chosen.members and may_read(caller, job)]
         for job in chosen.jobs:
-            require(may_read, caller, job, "read the results of")
+            if job.id not in chosen.members or not readable:
+                require(may_read, caller, job, "read the results of")
+        may = {job.id for job in readable} | (set(chosen.ids) - chosen.members)
+        jobs = [job for job in chosen.jobs if job.id in may]
+        jobs = [job for job in jobs if _has_some(job, partial) or job.id not in chosen.members]
         for job in jobs:
-            _require_results(job)
+            if not _has_some(job, partial):
+                _require_results(job)
     else:
         ended = daemon.store.ended(user=request.query.get("user"), states={State.COMPLETED})
         jobs = [job for job in ended if may_read(caller, job)]
     # Their owners may have made them large, or put them on a disk that does not answer.
-    entries = await asyncio.to_thread(lambda: [_entry(job) for job in jobs])
-    return web.json_response({"results": entries})
+    whole = [job for job in jobs if job.results is not None]
+    entries = {
+        entry["job"]: entry for entry in await asyncio.to_thread(lambda: [_entry(job) for job in whole])
+    }
+    for job in jobs:
+        if job.results is None:
+            entries[job.id] = _described(job, {}, await leftovers.listing(daemon, job))
+    return web.json_response({"results": [entries[job.id] for job in jobs]})
+
+
+def _has_some(job: Job, partial: bool) -> bool:
+    return job.results is not None or (partial and job.current is not None)
 
 
 def _require_results(job: Job) -> str:
@@ -43,15 +62,20 @@ def _require_results(job: Job) -> str:
 
 def _entry(job: Job) -> dict[str, Any]:
     directory = _require_results(job)
+    return _described(job, read_metrics(directory, job.uid), list_files(directory))
+
+
+def _described(job: Job, metrics: dict[str, Any], files: Sequence[tuple[str, int]]) -> dict[str, Any]:
     return {
         "job": job.id,
         "name": job.name,
         "user": job.user,
         "group": job.group,
+        "state": job.state,
         "ended_at": iso(job.ended_at),
-        "directory": directory,
-        "metrics": read_metrics(directory, job.uid),
-        "files": [{"name": name, "bytes": size} for name, size in list_files(directory)],
+        "directory": job.results,
+        "metrics": metrics,
+        "files": [{"name": name, "bytes": size} for name, size in files],
     }
 
 
@@ -59,11 +83,23 @@ async def file(request: web.Request) -> web.StreamResponse:
     daemon = daemon_of(request)
     job = daemon.store.job(int(request.match_info["id"]))
     require(may_read, caller_of(request), job, "read the results of")
-    with open_file(_require_results(job), request.match_info["file"], job.uid) as source:
+    if job.results is None:
+        return await _left(request, daemon, job)
+    with open_file(job.results, request.match_info["file"], job.uid) as source:
         response = web.StreamResponse()
         response.content_length = source.seek(0, 2)
         source.seek(0)
         await response.prepare(request)
         while chunk := source.read(1 << 20):
             await response.write(chunk)
+    return response
+
+
+async def _left(request: web.Request, daemon: Daemon, job: Job) -> web.StreamResponse:
+    name = request.match_info["file"]
+    response = web.StreamResponse()
+    response.content_length = size = await leftovers.size_of(daemon, job, name)
+    await response.prepare(request)
+    async for chunk in leftovers.content(daemon, job, name, size):
+        await response.write(chunk)
     return response

@@ -12,21 +12,27 @@ from gpujobs.daemon import checks
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.patience import while_locked
 from gpujobs.daemon.submissions import (
     Needs,
     Prepared,
     SubmissionBody,
+    WithdrawBody,
     new_jobs,
     prepare,
     require_request_key,
     resolve,
 )
 from gpujobs.errors import JobFileError, MachineError, Problem, UsageError
+from gpujobs.failpoints import reach
 from gpujobs.model import Caller, Job, utc_now
 from gpujobs.store.records import NewJob
 
 MAX_ESTIMATES = 20
 """Families of one submission; each takes the time of a `check`."""
+
+MAX_LOOKED_AT_BYTES = 256 << 20
+"""Data of a prediction; more would keep its user waiting for an answer."""
 
 MAX_CHECKED = 50
 """Jobs of one `check`; each takes a tenth of a second or more."""
@@ -42,29 +48,48 @@ async def handle(request: web.Request) -> web.Response:
     daemon, caller = daemon_of(request), caller_of(request)
     body = await body_of(request, SubmissionBody)
     key = require_request_key(body)
+    async with daemon.requests.work(caller.uid, key):
+        return await while_locked(lambda: _submit(daemon, caller, body, key))
+
+
+async def _submit(daemon: Daemon, caller: Caller, body: SubmissionBody, key: str) -> web.Response:
     if earlier := daemon.store.of_request(caller.uid, key):
         return _created(daemon, caller, earlier)
     await daemon.membership.learn([caller.user])
     prepared = await _prepare(daemon, caller, body)
     if isinstance(prepared, Needs):
         return web.json_response(prepared.to_wire())
+    reach("submit.commit")
     jobs = daemon.store.submit(caller, key, _new_jobs(daemon, caller, body, prepared))
+    reach("submit.answer")
     daemon.submitted(jobs)
     if len(jobs) <= MAX_FORECAST:
         await daemon.forecast.fresh()
     return _created(daemon, caller, jobs)
 
 
+async def withdraw(request: web.Request) -> web.Response:
+    """`POST /v1/requests/withdraw`: what a submission has become whose user did not wait for the answer. If it was
+    nothing, it stays so."""
+    daemon, caller = daemon_of(request), caller_of(request)
+    key = (await body_of(request, WithdrawBody)).request_key
+    await daemon.requests.settled(caller.uid, key)
+    jobs = daemon.store.of_request(caller.uid, key)
+    if not jobs:
+        daemon.requests.withdraw(caller.uid, key)
+    return web.json_response({"jobs": [daemon.board.json(job, caller) for job in jobs]})
+
+
 def _new_jobs(daemon: Daemon, caller: Caller, body: SubmissionBody, prepared: list[Prepared]) -> list[NewJob]:
     """Raises where the site does not allow them."""
     options, rules = body.options, daemon.rules
     groups = daemon.membership.groups.get(caller.user, ())
-    checks.check_after(daemon.store, options)
+    awaited = checks.dependencies(daemon.store, caller, options)
     checks.check_times(options, utc_now())
     checks.check_rules(prepared, options, caller, rules, daemon.nodes.known)
     waiting = daemon.board.waiting_of(caller.uid)
     checks.check_waiting(waiting, len(prepared), caller.user, groups, rules)
-    new = new_jobs(prepared, options, daemon.gatekeeper.default_share, daemon.estimates)
+    new = new_jobs(prepared, options, daemon.gatekeeper.default_share, daemon.estimates, awaited)
     return checks.with_time_limits(new, prepared, caller.user, groups, rules)
 
 
@@ -104,9 +129,11 @@ async def _prepare(
         checks.check_backends(resolved, on_gpu=on_gpu)
     asks_for_gpu = any(job.requested_gpu is not None for _, job in resolved)
     devices = await daemon.devices() if asks_for_gpu else []
+    await daemon.uploads.look(caller.uid, {d.sha256 for f in body.files for d in f.data.values() if d.sha256})
     prepared = prepare(daemon.store, caller, resolved, is_check=is_check)
     if not isinstance(prepared, Needs) and not is_check:
         await _estimate(daemon, caller, prepared)
+        await _look_at_predictions(daemon, caller, prepared)
     # Nothing is awaited from here to the commit, so that the data which is here cannot make way for other.
     prepared = prepare(daemon.store, caller, resolved, is_check=is_check)
     if not isinstance(prepared, Needs):
@@ -133,6 +160,21 @@ async def _estimate(daemon: Daemon, caller: Caller, prepared: list[Prepared]) ->
         except MachineError:
             return  # the cluster is still starting
         daemon.estimates[family] = int(report["memory_estimate_bytes"])
+
+
+async def _look_at_predictions(daemon: Daemon, caller: Caller, prepared: list[Prepared]) -> None:
+    """Refuses data that a trained model cannot be applied to, before it is queued, as far as that is seen soon.
+    Raises JobFileError."""
+    applying = [job for job in prepared if job.resolved.trained_by is not None]
+    small = [job for job in applying if sum(one.bytes for one in job.data) <= MAX_LOOKED_AT_BYTES]
+    if not small:
+        return
+    try:
+        await daemon.link.wait_until_up(CLUSTER_SECONDS)
+        for job in small[:MAX_ESTIMATES]:
+            await _inspect(daemon, caller, job)
+    except MachineError:
+        return  # the job will say it
 
 
 async def _inspect(daemon: Daemon, caller: Caller, job: Prepared) -> dict[str, Any]:

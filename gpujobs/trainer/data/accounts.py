@@ -51,7 +51,7 @@ def place(raw: Arrays, row: int) -> str:
 def _short(made: Windowed, reach: int) -> Iterator[LeftOut]:
     """Series without a window, and what lies between gaps and has none."""
     rows = made.series[:, 1] - made.series[:, 0]
-    of = np.searchsorted(made.series[:, 0], made.segments[:, 0], side="right") - 1
+    of: Any = np.searchsorted(made.series[:, 0], made.segments[:, 0], side="right") - 1
     length = made.segments[:, 1] - made.segments[:, 0]
     has_some = np.bincount(of[length >= reach], minlength=len(rows)) > 0
     what = "series" if made.raw.group is None else "groups"

@@ -420,7 +420,7 @@ def _rounded(nanoseconds: float) -> int:
     if abs(nearest - nanoseconds) <= nanoseconds / 20:
         return nearest
     unit = 10 ** max(0, math.floor(math.log10(nanoseconds)) - 1)
-    return round(nanoseconds / unit) * unit
+    return int(round(nanoseconds / unit) * unit)
 
 
 def _broken(line: Timeline) -> Timeline:

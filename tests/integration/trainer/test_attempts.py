@@ -32,8 +32,8 @@ def test_a_job_completes_with_all_its_files(any_launcher: Launched) -> None:
     )
     results = JobPaths(Path(spec["job_dir"])).results
     assert {path.name for path in results.iterdir()} == {
-        "model.keras", "predictions.npz", "history.csv", "metrics.json", "job.yaml", "environment.json",
-        "preprocessing.json",
+        "model.keras", "predictions.npz", "predictions.csv", "history.csv", "metrics.json", "job.yaml",
+        "environment.json", "preprocessing.json",
         "tensorboard",
     }  # fmt: skip
     rows = list(csv.DictReader((results / "history.csv").read_text().splitlines()))

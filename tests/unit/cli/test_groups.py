@@ -87,11 +87,12 @@ def test_show_says_what_the_sweep_sets(cli: Cli, server: Protocol) -> None:
 
 
 def test_what_is_for_one_job_says_how_to_find_it(cli: Cli, server: Protocol) -> None:
-    for command in ("show", "logs", "fetch"):
-        done = cli(command, "g12")
-        assert done.returncode == 2
-        assert "g12 is a group of jobs; expected the number of one; `gpujobs status g12`" in done.stderr
-    assert server.requests == []
+    sweep(server, "RUNNING", "PENDING")
+    done = cli("logs", "g1")
+    assert (done.returncode, done.stderr) == (2, "gpujobs: g1 are 2 jobs (1, 2); expected one of them\n")
+    done = cli("predict", "g1", "x.npz")
+    assert done.returncode == 2
+    assert "g1 names several jobs; expected the number of one; `gpujobs status g1`" in done.stderr
 
 
 def test_a_group_that_does_not_exist(cli: Cli, server: Protocol) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpujobs.daemon.board import Board
-from gpujobs.daemon.handlers.act import concerned
+from gpujobs.daemon.handlers.act import ACTIONS, _sorted_out
 from gpujobs.daemon.queue import describe_groups, rows
 from gpujobs.daemon.references import choose
 from gpujobs.errors import UsageError
@@ -138,13 +138,14 @@ def test_a_change_of_a_group_is_for_the_jobs_that_it_fits(store: Store) -> None:
     store.set_held(first + 3, True, "a")
 
     def those(action: str) -> list[int]:
-        return [one.id - first for one in concerned(action, store.members(first))]
+        jobs, _ = _sorted_out(choose(store, A, [f"g{first}"]), ACTIONS[action])
+        return [one.id - first for one in jobs]
 
     assert those("cancel") == [2, 3, 4]
     assert those("hold") == [4]
     assert those("release") == [3]
     assert those("requeue") == [1]
-    (copy,) = store.submit(A, "again", [replace(sweep("many", 2)[1], joins=first)])
+    (copy,) = store.submit(A, "again", [replace(sweep("many", 2)[1], joins=first, origin=first + 1)])
     assert those("requeue") == []
     complete(store, copy.id, FAILED)
     assert those("requeue") == [copy.id - first]

@@ -112,6 +112,6 @@ def test_a_trainer_that_has_just_ended_is_no_stranger_to_the_next_job(box: Box) 
 
 def test_a_job_that_is_being_cancelled_is_not_requeued(box: Box) -> None:
     job = box.start(running_for=timedelta(0))
-    box.board.put(box.store.request_cancel(job.id, "a"))
+    box.board.put(box.store.request_cancel(job.id, "a", "cancelled by a"))
     box.look(TRAINER, STRANGER)
     assert box.stops == []

@@ -10,10 +10,11 @@ import pytest
 from pydantic import BaseModel
 
 from gpujobs.daemon.handlers import ROUTES
-from gpujobs.daemon.handlers.act import IdsBody, PriorityBody
+from gpujobs.daemon.handlers.act import IdsBody, LimitBody, PriorityBody, RequeueBody
 from gpujobs.daemon.handlers.gpus import DevicesBody
+from gpujobs.daemon.handlers.query import ConditionsBody
 from gpujobs.daemon.handlers.reservations import ReservationBody
-from gpujobs.daemon.submissions import DataBody, FileBody, OptionsBody, SubmissionBody
+from gpujobs.daemon.submissions import DataBody, FileBody, OptionsBody, SubmissionBody, WithdrawBody
 from gpujobs.daemon.wire import job_json
 from gpujobs.model import DeviceState
 from tests.unit.daemon.test_queue import job
@@ -57,7 +58,11 @@ def test_requests_are_those_of_the_daemon() -> None:
     [
         *(("POST /v1/jobs", body) for body in (SubmissionBody, FileBody, DataBody, OptionsBody)),
         ("POST /v1/jobs/cancel", IdsBody),
+        ("POST /v1/jobs/cancel", ConditionsBody),
+        ("POST /v1/jobs/requeue", RequeueBody),
+        ("POST /v1/requests/withdraw", WithdrawBody),
         ("POST /v1/jobs/prioritize", PriorityBody),
+        ("POST /v1/jobs/limit", LimitBody),
         ("POST /v1/gpus/drain", DevicesBody),
         ("POST /v1/reservations", ReservationBody),
     ],
@@ -65,7 +70,7 @@ def test_requests_are_those_of_the_daemon() -> None:
 def test_bodies_have_the_fields_of_the_page(request_: str, body: type[BaseModel]) -> None:
     written = set(re.findall(r'"(\w+)"', body_of(request_)))
     assert body.model_fields.keys() <= written
-    if body in (IdsBody, PriorityBody, DevicesBody, ReservationBody):
+    if body in (DevicesBody, ReservationBody, WithdrawBody):
         assert written == body.model_fields.keys()
 
 

@@ -197,3 +197,43 @@ def test_hostile_sweeps_do_not_hold_up_the_daemon(sweep: dict[str, Any]) -> None
     with pytest.raises(JobFileError) as caught:
         jobs_of(**sweep)
     assert len(caught.value.problems) <= 51
+
+
+SWEPT = """
+data: {train: d.npz}
+model: {layers: [Flatten: {}, Dense: {units: 2}]}
+training: {loss: mse}
+sweep: {grid: {training.seed: [0, 1]}IN}
+BESIDE
+"""
+
+
+def with_at_most(inside: str = "", beside: str = "", **sets: str) -> list[int | None]:
+    text = SWEPT.replace("IN", inside).replace("BESIDE", beside)
+    return [job.at_most for job in expand("s.yaml", text, sets)]
+
+
+def test_at_most_stands_beside_the_sweep_or_in_it() -> None:
+    assert with_at_most() == [None, None]
+    assert with_at_most(beside="at_most: 2") == with_at_most(", at_most: 2") == [2, 2]
+    assert with_at_most(beside="at_most: 2", at_most="1") == with_at_most(at_most="1") == [1, 1]
+    (job, _) = expand("s.yaml", SWEPT.replace("IN", "").replace("BESIDE", "at_most: 2"))
+    assert "at_most" not in job.resolved
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "two", "true", "10001", "[1]"])
+def test_a_wrong_at_most_has_its_line(value: str) -> None:
+    with pytest.raises(JobFileError) as caught:
+        with_at_most(beside=f"at_most: {value}")
+    assert "s.yaml:6: at_most is " in str(caught.value)
+    assert "expected a whole number from 1 to 10000" in str(caught.value)
+
+
+def test_at_most_needs_a_sweep_and_is_said_once() -> None:
+    with pytest.raises(JobFileError, match="this file has none"):
+        expand(
+            "s.yaml",
+            SWEPT.replace("sweep: {grid: {training.seed: [0, 1]}IN}", "").replace("BESIDE", "at_most: 2"),
+        )
+    with pytest.raises(JobFileError, match="beside sweep and in it"):
+        with_at_most(", at_most: 2", "at_most: 2")

@@ -164,3 +164,28 @@ def _schema(path: Path) -> str:
         return json.dumps([connection.execute("PRAGMA user_version").fetchone(), *rows])
     finally:
         connection.close()
+
+
+def test_of_what_was_queued_again_the_newest_counts(store: Store) -> None:
+    store.submit(A, "k", sweep("a", 2))
+    for number in (1, 2):
+        store.cancel_pending(number, "a", Finish(State.CANCELLED, Reason.CANCELLED_BY_USER, ""))
+    first, second = sweep("a", 2)
+    store.submit(A, "again", [replace(first, joins=1, origin=1), replace(second, joins=1, origin=2)])
+    assert (store.groups([1])[1].counts, store.groups([1])[1].ended_at) == ({State.PENDING: 2}, None)
+    complete(store, 3)
+    complete(store, 4, Finish(State.FAILED, Reason.SIGNAL, ""))
+    store.submit(A, "once more", [replace(second, joins=1, origin=2)])
+    complete(store, 5)
+    group = store.groups([1])[1]
+    assert (group.state, group.size, group.counts) == (State.COMPLETED, 2, {State.COMPLETED: 2})
+    assert store.replaced([1, 2, 3, 4, 5]) == {1, 2, 4}
+    assert [job.id for job in store.line_of(4)] == [2, 4, 5]
+
+
+def test_copies_of_an_older_database_know_their_originals(version_1: Path) -> None:
+    store = Store(version_1)
+    try:
+        assert {job.id: job.origin for job in store.unfinished() if job.origin} == {6: 2, 7: 2, 8: 3}
+    finally:
+        store.close()

@@ -151,9 +151,9 @@ def test_dependencies_of_a_failed_job_are_found(store: Store) -> None:
     (first,) = store.submit(A, "k1", [new_job()])
     (second,) = store.submit(A, "k2", [new_job(after=(first.id,))])
     assert store.job(second.id).after == (first.id,)
-    assert store.blocked_for_good() == []
+    assert store.blocked_for_good() == {}
     complete(store, first.id, Finish(State.FAILED, Reason.SIGNAL, ""))
-    assert store.blocked_for_good() == [(second.id, first.id, State.FAILED)]
+    assert store.blocked_for_good() == {second.id: f"job {first.id} ended FAILED"}
 
 
 def test_unknown_ids_are_named(store: Store) -> None:
@@ -301,6 +301,92 @@ def test_a_submission_that_unfolds_too_far_stores_nothing(store: Store) -> None:
     with pytest.raises(UsageError, match="more than 64 MiB in the store"):
         store.submit(A, "k", [large] * 100)
     assert store.unfinished() == []
+
+
+@pytest.mark.parametrize(
+    ("ends", "of_group", "blocked"),
+    [
+        ((State.COMPLETED,), False, True),
+        ((State.FAILED,), False, False),
+        ((State.COMPLETED, State.FAILED), True, False),
+        ((State.COMPLETED, State.FAILED), False, True),
+        ((State.COMPLETED, State.COMPLETED), True, True),
+        ((State.COMPLETED, None), True, False),
+    ],
+)
+def test_what_waits_for_a_failure(
+    store: Store, ends: tuple[State | None, ...], of_group: bool, blocked: bool
+) -> None:
+    """Each that is named must fail; of a group one must."""
+    jobs = store.submit(A, "k", [new_job() for _ in ends])
+    numbers = tuple(job.id for job in jobs)
+    groups = dict.fromkeys(numbers, 1) if of_group else {}
+    new = replace(new_job(), after_failed=numbers, after_groups=groups)
+    (waiting,) = store.submit(A, "w", [new])
+    assert (waiting.after_failed, waiting.after_groups) == (numbers, groups)
+    for job, state in zip(jobs, ends, strict=True):
+        if state is not None:
+            complete(store, job.id, replace(DONE, state=state))
+    assert (waiting.id in store.blocked_for_good()) is blocked
+
+
+def test_who_cancelled_and_why_outlasts_what_the_trainer_says(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    store.start_attempt(job.id, DEVICE)
+    store.mark_running(job.id, 1, 99, utc_now())
+    store.request_cancel(job.id, "root", "cancelled by root: a lecture")
+    ended = store.mark_completing(job.id, 1, {"state": "CANCELLED", "message": "cancelled"})
+    assert ended.message == "cancelled by root: a lecture"
+    assert store.events(job.id)[-2].message == "cancelled by root: a lecture"
+
+
+def test_a_job_has_started_when_its_first_attempt_did(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    first = store.start_attempt(job.id, DEVICE)
+    store.requeue(job.id, 1, Requeue(Reason.RETRY, "", True))
+    second = store.start_attempt(job.id, DEVICE)
+    assert first.started_at is not None and second.started_at == first.started_at
+    assert second.current is not None and second.current.started_at > first.started_at
+
+
+def test_what_a_job_reserves_after_it_has_outgrown_a_share(store: Store) -> None:
+    """So many bytes, or a whole device; and a whole one stays so whatever sends it back to the queue."""
+    (job,) = store.submit(A, "k", [replace(new_job(), gpu_memory=100)])
+    more = store.set_reservation(job.id, 300)
+    assert (more.gpu_memory, more.exclusive) == (300, False)
+    whole = store.set_reservation(job.id, None)
+    assert (whole.gpu_memory, whole.exclusive) == (300, True)
+    store.start_attempt(job.id, DEVICE)
+    again = store.requeue(job.id, 1, Requeue(Reason.RETRY, "", False))
+    assert again.exclusive
+    said = [event.message for event in store.events(job.id) if event.kind == "reservation"]
+    assert said == ["it gets 300 bytes next time", "it gets a whole device next time"]
+
+
+def test_after_running_out_of_memory_beside_others_each_next_attempt_gets_a_whole_device(
+    store: Store,
+) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    store.start_attempt(job.id, DEVICE, 10)
+    assert store.requeue(job.id, 1, Requeue(Reason.RETRY, "", True, exclusive=True)).exclusive
+    store.start_attempt(job.id, DEVICE)
+    assert store.requeue(job.id, 2, Requeue(Reason.RETRY, "", True)).exclusive
+
+
+def test_progress_is_that_of_the_last_attempt_that_had_any(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    record = {"state": "FAILED", "exit": {"code": 1, "signal": None}}
+    for number, progress in ((1, {"epoch": 3}), (2, None)):
+        store.start_attempt(job.id, DEVICE)
+        ended = store.mark_completing(job.id, number, {**record, "progress": progress})
+        store.requeue(job.id, number, Requeue(Reason.RETRY, "", True))
+    assert ended.progress == {"epoch": 3}
+
+
+def test_a_held_job_says_that_it_is_held_and_a_released_one_does_not(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    assert store.set_held(job.id, True, "a").reason is Reason.HELD
+    assert store.set_held(job.id, False, "a").reason is Reason.NONE
 
 
 def test_each_attempt_has_a_random_id_that_it_keeps(store: Store) -> None:
