@@ -27,7 +27,7 @@ SMOKE = (
     "record.json empty",
     "claim gone",
     "cancel 120 ms after a submission",
-    "half a request",
+    "never reading",
     "of one state directory",
     "a job that always crashes",
 )

@@ -34,7 +34,7 @@ def fresh(box: Box, arm: Arm) -> None:
 
 
 def cancel(box: Box, arm: Arm) -> None:
-    job = long_job(box)
+    job = long_job(box, seconds=6)
     arm()
     cancelled(box, job)
 

@@ -76,11 +76,26 @@ def strike(box: Box, *, name: str, number: signal.Signals) -> None:
 
 def at_point(box: Box, *, point: str, fault: str) -> None:
     undisturbed(box)
-    box.arm(f"{point}={fault}")
-    box.must_submit("long", EPOCHS, "--retries", "3")
+    if point == "checkpoint.inherit":
+        continued(box, f"{point}={fault}")
+    else:
+        box.arm(f"{point}={fault}")
+        box.must_submit("long", EPOCHS, "--retries", "3")
     until(lambda: box.reached(point) or not box.unfinished(), 60)
     if "*" not in fault:
         pause(3.0)
+
+
+def continued(box: Box, faults: str) -> None:
+    """A cancelled job is queued again, as a new one that goes on from its checkpoint."""
+    job = training(box)
+    cancelled(box, job)
+    box.settle()
+    box.arm(faults)
+    before = set(box.jobs())
+    box.cli("requeue", job)
+    for new in set(box.jobs()) - before:
+        box.acknowledged[new] = {**box.acknowledged[job], "expect": ("COMPLETED",)}
 
 
 def damaged(box: Box, *, damage: Callable[[Path], None]) -> None:
