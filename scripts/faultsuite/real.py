@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from .box import Box, kill, until
-from .case import Case, pause, trainer_of
+from .case import Case, cancelled, pause, trainer_of
 from .damage import DAMAGES
 from .points import FAULTS, found
 
