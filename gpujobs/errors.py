@@ -3,6 +3,7 @@
 GpujobsError                     1
 ├── JobFileError                 2   an invalid job file: one or many Problems
 ├── UsageError                   2   an id, option or value that makes no sense
+│   └── ConfigError              2   an invalid gpujobs.toml: one or many Problems
 ├── DaemonUnreachableError       3   no daemon answers on the socket
 ├── MachineError                 4   the machine lacks something
 │   ├── DriverError              4   NVML is there and fails
@@ -15,9 +16,16 @@ GpujobsError                     1
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+
+def in_words(error: OSError) -> str:
+    """Without the number that Python puts first, and the file before what is wrong with it."""
+    place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    return f"{place}{error.strerror}" if error.strerror else str(error) or type(error).__name__
 
 
 class GpujobsError(Exception):
@@ -36,7 +44,7 @@ class GpujobsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in a job file. `line` counts from 1, None where there is no line."""
+    """One thing wrong in a job file, or in gpujobs.toml. `line` counts from 1, None where there is no line."""
 
     file: str
     line: int | None
@@ -62,6 +70,12 @@ class JobFileError(GpujobsError):
 class UsageError(GpujobsError):
     code = "usage"
     exit_code = 2
+
+
+class ConfigError(UsageError):
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 class DaemonUnreachableError(GpujobsError):

@@ -319,6 +319,9 @@ class Job:
     """What the sweep sets for this job, by dotted key."""
     progress: Mapping[str, Any] | None = None
     results: str | None = None
+    results_removed_at: datetime | None = None
+    """When retention, or somebody by `prune`, has removed them."""
+    results_removed_by: str | None = None
     share: Share = Share.PRIVATE
     current: Attempt | None = None
     """The latest attempt, running or ended."""

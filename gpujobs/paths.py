@@ -115,7 +115,7 @@ class StatePaths:
 
     @property
     def identity(self) -> Path:
-        """The id of this state directory, and the place of the file itself (`gpujobs/stateid.py`)."""
+        """The id of this state directory, and the place of the file itself (`gpujobs/linux/stateid.py`)."""
         return self.root / "identity.json"
 
     @property

@@ -6,12 +6,17 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from gpujobs.cli import completion
 from gpujobs.client import Client, connect
 from gpujobs.errors import DaemonUnreachableError
+
+if TYPE_CHECKING:
+    from gpujobs.config.settings import Settings
 
 COMMANDS = {
     "run": "Submit job files, follow them and print where the results are.",
@@ -40,6 +45,7 @@ COMMANDS = {
     "predict": "Apply a trained model to new data.",
     "plot": "Draw learning curves, as a picture or in the terminal; several jobs are compared.",
     "simulate": "Replay a trace of submissions through the scheduling policy.",
+    "prune": "Remove what ended jobs have left: results, checkpoints, logs, data.",
     "doctor": "Check the installation.",
     "backup": "Copy the store of the running daemon to a directory.",
     "restore": "Put such a copy back, where no daemon runs.",
@@ -83,12 +89,15 @@ def _remember(ctx: click.Context, parameter: click.Parameter, value: Any) -> Non
 
 def shared_options() -> list[click.Parameter]:
     common: dict[str, Any] = {"expose_value": False, "callback": _remember}
-    return [
+    options = [
         click.Option(["--socket"], metavar="PATH", help="The daemon's socket.", **common),
         click.Option(["--state-dir"], metavar="DIR", help="Where the daemon keeps its state.", **common),
         click.Option(["--config"], metavar="FILE", help="The configuration, gpujobs.toml.", **common),
         click.Option(["-v", "--verbose"], is_flag=True, help="Show tracebacks of errors.", **common),
     ]
+    for option in options:
+        completion.teach(option)
+    return list(options)
 
 
 class Command(click.Command):
@@ -97,6 +106,8 @@ class Command(click.Command):
     def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params = [*self.params, *shared_options()]
+        for parameter in self.params:
+            completion.teach(parameter)
         self.epilog = f"\b\nExample:\n  {example}"
 
 
@@ -121,17 +132,83 @@ def flags() -> dict[str, Any]:
 
 
 def client() -> Client:
-    from gpujobs.config import sockets
+    from gpujobs.config.settings import sockets
 
     places = sockets(flags())
     try:
-        found = connect(places)
+        found = connect(places, advice=_advice())
     except DaemonUnreachableError as error:
         from gpujobs.cli.unreachable import connect_when_up
 
         found = connect_when_up(flags(), places, error)
     click.get_current_context().call_on_close(found.close)
+    _say_whose(found)
     return found
+
+
+def reading_client() -> Client:
+    """A client for what only reads: where no daemon runs, of the files of one's own."""
+    try:
+        return client()
+    except DaemonUnreachableError:
+        from gpujobs.cli.unreachable import locked
+
+        settings = _own_files()
+        if settings is None or locked(flags()):
+            raise
+    from gpujobs.daemon.files import answering
+
+    socket = click.get_current_context().with_resource(answering(settings))
+    click.echo(f"gpujobs: no daemon is running; from the files of {settings.state_dir}", err=True)
+    return Client(socket, is_of_files=True)
+
+
+def _own_files() -> Settings | None:
+    """Where a daemon of the caller's has left its store; None where a daemon elsewhere was named, or it is not
+    theirs."""
+    import os
+
+    from gpujobs.config.settings import names_socket_alone, resolve
+    from gpujobs.paths import StatePaths
+
+    if names_socket_alone(flags()):
+        return None
+    settings = resolve(flags())
+    try:
+        status = StatePaths(settings.state_dir).database.stat()
+    except OSError:
+        return None
+    return settings if status.st_uid == os.getuid() else None
+
+
+def _advice() -> str:
+    """How somebody who asks here gets a daemon."""
+    import os
+
+    from gpujobs.config.settings import installed_site
+
+    if installed_site(flags()) is None:
+        return "start one with `gpujobs serve &`, or run a job at once with `gpujobs run FILE`."
+    if os.getuid() == 0:
+        return "this machine has a daemon for everybody, which does not run: `systemctl start gpujobs` starts it."
+    return (
+        "this machine has a daemon for everybody, which does not run: ask those who look after the machine "
+        "(`systemctl status gpujobs` says more); `gpujobs serve --personal &` starts one for you alone."
+    )
+
+
+def _say_whose(found: Client) -> None:
+    """Where a daemon of one's own hides the site's."""
+    from gpujobs.client.connection import answers
+    from gpujobs.config.settings import site_socket
+
+    site = site_socket(flags())
+    if site is not None and found.socket != site and answers(site):
+        click.echo(
+            f"gpujobs: this is the queue of your own daemon ({found.socket}); the site's, too, has one: "
+            f"`--socket {site}` shows it, `gpujobs stop` ends your own",
+            err=True,
+        )
 
 
 class JobNumber(click.IntRange):
@@ -148,6 +225,11 @@ class JobNumber(click.IntRange):
                 ctx,
             )
         return super().convert(value, param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return completion.jobs(ctx, incomplete, groups=isinstance(self, Reference))
 
 
 class Reference(JobNumber):

@@ -34,7 +34,7 @@ def change_jobs(verb: str, chosen: Selection, as_json: bool, yes: bool = False, 
     if as_json:
         output.print_json(answer["jobs"])
         return
-    lines = [_line(job, answer.get("notes") or {}) for job in answer["jobs"]]
+    lines = [_line(verb, job, answer.get("notes") or {}) for job in answer["jobs"]]
     lines += [output.printable(one["why"]) for one in answer.get("passed_over") or ()]
     for line in lines[:SHOWN]:
         click.echo(line)
@@ -65,11 +65,25 @@ def _confirmed(client: Client, verb: str, body: dict[str, Any]) -> list[int] | N
     return [job["id"] for job in jobs]
 
 
-def _line(job: dict[str, Any], notes: dict[str, str]) -> str:
+def _line(verb: str, job: dict[str, Any], notes: dict[str, str]) -> str:
     """The job as it is now, and what happened to it."""
     note = notes.get(str(job["id"]))
     if note and note.startswith("had already ended"):
         return f"job {job['id']} has already ended: {job['state']}"
-    why = note or job["reason"] if job["state"] == State.PENDING else note or job["message"] or job["reason"]
+    if verb == "release" and note is None:
+        return output.printable(f"{job['id']} {job['name'] or '-'}: {_released(job)}")
+    why = (
+        note or output.progress(job)
+        if job["state"] == State.PENDING
+        else note or job["message"] or job["reason"]
+    )
     said = f" ({output.printable(why)})" if why else ""
     return f"{job['id']} {output.printable(job['name'])}: {job['state']}{said}"
+
+
+def _released(job: dict[str, Any]) -> str:
+    """What has come of it."""
+    if job["state"] != State.PENDING:
+        return f"released; {job['state']}"
+    why = output.progress(job)
+    return f"released; waits for its turn ({why})" if why else "released; waits for its turn"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
 from gpujobs.cli.choosing import Selection
 from gpujobs.client import Client
 from gpujobs.errors import UsageError
+from gpujobs.metric_names import smaller_is_better
 
 FILE = "history.csv"
 MAX_FILE_BYTES = 64 << 20
@@ -28,6 +29,8 @@ class JobHistory:
     id: int
     name: str
     columns: History
+    unit: str = ""
+    """Of the losses and errors, where that is not the data's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class Curve:
 class Panel:
     metric: str
     curves: list[Curve]
+    unit: str = ""
 
     def finite(self) -> list[float]:
         return [value for curve in self.curves for value in curve.values if not math.isnan(value)]
@@ -65,9 +69,10 @@ class Panel:
 
     def title(self) -> str:
         kinds = {curve.is_validation for curve in self.curves}
+        unit = f", of {self.unit}" if self.unit and smaller_is_better(self.metric) else ""
         if kinds == {True}:
-            return VALIDATION + self.metric
-        return self.metric if kinds == {False} else f"{self.metric} (dashed: {VALIDATION}{self.metric})"
+            return VALIDATION + self.metric + unit
+        return self.metric + unit + ("" if kinds == {False} else f" (dashed: {VALIDATION}{self.metric})")
 
 
 def read_histories(client: Client, chosen: Selection) -> list[JobHistory]:
@@ -94,9 +99,16 @@ def _read(client: Client, result: dict[str, Any]) -> JobHistory:
     if len(content) > MAX_FILE_BYTES:
         raise UsageError(f"{FILE} of job {id} is larger than {MAX_FILE_BYTES >> 20} MiB")
     try:
-        return JobHistory(id, str(result["name"]), parsed(content.decode()))
+        return JobHistory(id, str(result["name"]), parsed(content.decode()), _unit(result["metrics"]))
     except (ValueError, csv.Error) as error:
         raise UsageError(f"{FILE} of job {id} {error}; expected it as Keras's CSVLogger writes it") from None
+
+
+def _unit(metrics: dict[str, Any]) -> str:
+    """As metrics.json has it; its user may have written anything."""
+    units = metrics.get("units")
+    unit = units.get("history") if isinstance(units, dict) else None
+    return unit[:80] if isinstance(unit, str) and "scaled" in unit else ""
 
 
 def parsed(text: str) -> History:
@@ -134,7 +146,7 @@ def chosen(histories: Sequence[JobHistory], metrics: Collection[str]) -> list[Jo
         if not {name, VALIDATION + name} & known:
             raise UsageError(f"there is no metric {name}; expected one of {', '.join(sorted(known))}")
     reduced = [
-        JobHistory(one.id, one.name, {name: column for name, column in one.columns.items() if name in wanted})
+        replace(one, columns={name: column for name, column in one.columns.items() if name in wanted})
         for one in histories
     ]
     return [one for one in reduced if len(one.columns) > 1]
@@ -150,7 +162,9 @@ def panels(histories: Sequence[JobHistory]) -> list[Panel]:
                 values = [value if math.isfinite(value) else math.nan for value in column]
                 curve = Curve(job, name.startswith(VALIDATION), epochs, values)
                 by_metric.setdefault(name.removeprefix(VALIDATION), []).append(curve)
-    return [Panel(metric, curves) for metric, curves in by_metric.items() if curves]
+    unit = " or ".join(sorted({one.unit or "the data's own" for one in histories}))
+    unit = unit if any(one.unit for one in histories) else ""
+    return [Panel(metric, curves, unit) for metric, curves in by_metric.items() if curves]
 
 
 def json_of(one: JobHistory) -> dict[str, Any]:
@@ -160,4 +174,4 @@ def json_of(one: JobHistory) -> dict[str, Any]:
         for name, column in one.columns.items()
     }
     history["epoch"] = [int(epoch) if epoch.is_integer() else epoch for epoch in one.columns["epoch"]]
-    return {"id": one.id, "name": one.name, "history": history}
+    return {"id": one.id, "name": one.name, **({"unit": one.unit} if one.unit else {}), "history": history}

@@ -6,11 +6,11 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-from gpujobs.cli import output
+from gpujobs.cli import output, streams
 from gpujobs.client import Client
 from gpujobs.errors import DaemonUnreachableError, DriverError
 from gpujobs.model import NodeStatus, Reason
@@ -18,6 +18,7 @@ from gpujobs.model import NodeStatus, Reason
 RESULT_FILES = ("model.keras", "predictions.npz", "predictions.csv", "history.csv", "log.txt")
 LOG_TAIL_LINES = 20
 PREDICTIONS_SHOWN = 20
+FEW = 10
 DRIVER_TRIES = 3
 
 
@@ -27,7 +28,7 @@ def follow_jobs(client: Client, ids: Sequence[int], *, err: bool = False, needs_
     With `needs_driver`, raises DriverError where nothing can start because NVML fails.
     """
     stream = sys.stderr if err else sys.stdout
-    draw = _live if stream.isatty() else _plain
+    draw = _live if streams.is_live(stream) else _plain
     changes = client.watch(ids)
     jobs = draw(_while_driver_works(client, changes) if needs_driver else changes, err)
     missing = [id for id in ids if id not in jobs or not output.has_ended(jobs[id])]
@@ -47,7 +48,7 @@ def _while_driver_works(client: Client, changes: Iterator[dict[str, Any]]) -> It
         yield job
         started = started or job["attempt"] > 0
         if job["reason"] == Reason.DRIVER_ERROR and not started and _driver_fails(client):
-            raise DriverError(output.printable(job["message"]))
+            raise DriverError(output.message(job["message"]))
 
 
 def _driver_fails(client: Client) -> bool:
@@ -67,14 +68,15 @@ def _line(job: dict[str, Any]) -> str:
 
 
 def _plain(changes: Iterator[dict[str, Any]], err: bool) -> dict[int, dict[str, Any]]:
-    """A line for each change of state, and for each tenth of the epochs."""
+    """A line for each change of state, for each tenth of the epochs, and of few jobs for what they wait for."""
     jobs: dict[int, dict[str, Any]] = {}
     said: dict[int, tuple[object, ...]] = {}
     for job in changes:
         jobs[job["id"]] = job
         done = job["progress"] or {}
         tenth = 10 * done["epoch"] // done["epochs"] if done.get("epoch") and done.get("epochs") else 0
-        news = (job["state"], job["reason"], tenth if job["state"] == "RUNNING" else 0)
+        why = job["message"] if job["state"] == "PENDING" and len(jobs) <= FEW else None
+        news = (job["state"], job["reason"], why, tenth if job["state"] == "RUNNING" else 0)
         if said.get(job["id"]) != news:
             said[job["id"]] = news
             click.echo(_line(job), err=err)
@@ -86,8 +88,10 @@ def _live(changes: Iterator[dict[str, Any]], err: bool) -> dict[int, dict[str, A
     from rich.progress import BarColumn, Progress, TextColumn
 
     jobs: dict[int, dict[str, Any]] = {}
+    stream = sys.stderr if err else sys.stdout
+    system: Literal["auto"] | None = "auto" if streams.has_colour(stream) else None
     columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=20))
-    with Progress(*columns, console=Console(stderr=err)) as display:
+    with Progress(*columns, console=Console(file=stream, color_system=system)) as display:
         tasks = {}
         for job in changes:
             jobs[job["id"]] = job
@@ -108,7 +112,7 @@ def _outcome(client: Client, job: dict[str, Any], err: bool) -> None:
     (found,) = client.get("/v1/results", ids=[job["id"]])["results"]
     for name, prediction in (found["metrics"].get("predictions") or {}).items():
         _prediction(name, prediction, err)
-    for line in _evaluation(found["metrics"].get("evaluation") or {}):
+    for line in found.get("evaluation") or []:
         click.echo(f"  {output.printable(line)}", err=err)
     names = {file["name"] for file in found["files"]}
     for name in RESULT_FILES:
@@ -150,21 +154,6 @@ def _shown(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _evaluation(evaluated: dict[str, Any]) -> list[str]:
-    """How good the model is beside the best naive forecast, a line for each output."""
-    lines = []
-    for name, one in (evaluated.get("outputs") or {"": evaluated}).items():
-        if "metric" not in one:
-            continue
-        key, best = one["metric"], one["best_baseline"]
-        verdict = "better than" if one["better_than_baseline"] else "NOT better than"
-        lines.append(
-            f"{name + ': ' if name else ''}{key} {one['model'][key]:.4g} on the {evaluated['part']} part, {verdict} "
-            f"{best}: {one['baselines'][best][key]:.4g}"
-        )
-    return lines
 
 
 def shorter(path: Path) -> str:

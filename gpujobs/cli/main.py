@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 import click
 
 from gpujobs import __version__
+from gpujobs.cli import clock, streams
 from gpujobs.cli.app import META, LazyGroup, shared_options
-from gpujobs.errors import GpujobsError, JobFileError
+from gpujobs.errors import ConfigError, GpujobsError, JobFileError, in_words
 
 INTERRUPTED = 130
 
@@ -35,16 +36,16 @@ class Gpujobs(LazyGroup):
         except OSError as error:
             if ctx.meta.get(META, {}).get("verbose"):
                 raise
-            click.echo(f"gpujobs: {error} (-v shows where)", err=True)
+            click.echo(f"gpujobs: {in_words(error)} (-v shows where)", err=True)
             raise click.exceptions.Exit(4) from None
 
 
 def report(error: GpujobsError) -> None:
-    if isinstance(error, JobFileError):
+    if isinstance(error, JobFileError | ConfigError):
         for problem in error.problems:
             click.echo(str(problem), err=True)
     else:
-        click.echo(f"gpujobs: {error.message}", err=True)
+        click.echo(f"gpujobs: {clock.localised(error.message)}", err=True)
 
 
 def in_one_line(error: click.ClickException) -> str:
@@ -69,6 +70,7 @@ click.version_option(__version__, prog_name="gpujobs")(cli)
 
 def main() -> NoReturn:
     code = 0
+    streams.prepare()
     try:
         result = cli.main(prog_name="gpujobs", standalone_mode=False)
         code = result if isinstance(result, int) else 0

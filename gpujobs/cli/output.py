@@ -14,9 +14,18 @@ from typing import Any
 
 import click
 
+from gpujobs.cli import cells, clock, streams
 from gpujobs.model import FINAL_STATES, GROUP_STATES, State
 
 PIPE_WIDTH = 80
+"""Of drawings. Tables and paragraphs are not cut where no terminal shows them."""
+
+UNCUT = 1 << 20
+UNSEEN = {ord("\n"): " ", 0x200C: None, 0x200D: None}
+"""A line break, and what joins or parts characters: of joined ones each terminal has another width."""
+
+NAMES = frozenset({"NAME", "JOB", "USER", "FOR", "ARRAY"})
+"""Columns of names, which differ at their ends: they are shortened in the middle."""
 COLOURS = {
     "RUNNING": "green",
     "STARTING": "green",
@@ -37,13 +46,16 @@ def print_json(value: object) -> None:
 
 
 def has_colour() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return streams.has_colour(sys.stdout)
 
 
-def width() -> int:
+def width(pipe: int = PIPE_WIDTH) -> int:
+    """Columns of the terminal, or what COLUMNS says; `pipe` where standard output is no terminal."""
     import shutil
 
-    return shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if sys.stdout.isatty() else PIPE_WIDTH
+    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
+        return shutil.get_terminal_size((PIPE_WIDTH, 24)).columns
+    return pipe
 
 
 def printable(text: object) -> str:
@@ -51,28 +63,39 @@ def printable(text: object) -> str:
     the site hides."""
     if text is None:
         return "-"
-    return "".join(c if c.isprintable() else "?" for c in str(text).replace("\n", " "))
+    text = str(text).translate(UNSEEN)
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def indented(text: object, label: str = "", hanging: int = 2) -> str:
     """A paragraph below a line of a table, within the width; `label` stands before it, and its further lines
     begin in column `hanging`."""
-    import textwrap
-
     first = f"  {label}".ljust(hanging)
-    return textwrap.fill(printable(text), width(), initial_indent=first, subsequent_indent=" " * hanging,
-                         break_long_words=False, break_on_hyphens=False)  # fmt: skip
+    return cells.wrapped(printable(text), width(), first, " " * hanging)
+
+
+def message(text: object) -> str:
+    """As `printable`, of a sentence of the daemon: its instants in the reader's time zone."""
+    return clock.localised(printable(text))
 
 
 def table(
     head: Sequence[str], rows: Sequence[Sequence[object]], *, flexible: int, indent: int = 0
 ) -> list[str]:
-    """Aligned lines, cut to the width, of which the caller takes `indent` columns."""
-    cells = [[printable(cell) for cell in row] for row in (head, *rows)]
-    sizes = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    _fit(sizes, flexible, width() - indent - 2 * (len(sizes) - 1))
+    """Aligned lines, cut to the terminal's width, of which the caller takes `indent` columns."""
+    texts = [[printable(cell) for cell in row] for row in (head, *rows)]
+    sizes = [max(cells.width(row[column]) for row in texts) for column in range(len(head))]
+    _fit(sizes, flexible, width(UNCUT) - indent - 2 * (len(sizes) - 1))
     colour = has_colour()
-    return [_line(row, sizes, colour and number > 0) for number, row in enumerate(cells)]
+    shorten = [cells.shortened if title in NAMES else cells.cut for title in head]
+    return [
+        _line(
+            [cut(cell, size) for cut, cell, size in zip(shorten, row, sizes, strict=True)],
+            sizes,
+            colour and at > 0,
+        )
+        for at, row in enumerate(texts)
+    ]
 
 
 def _fit(sizes: list[int], flexible: int, space: int) -> None:
@@ -89,7 +112,7 @@ def _fit(sizes: list[int], flexible: int, space: int) -> None:
 def _line(row: Sequence[str], sizes: Sequence[int], colour: bool) -> str:
     parts = []
     for cell, size in zip(row, sizes, strict=True):
-        text = (cell if len(cell) <= size else cell[: size - 1] + "…").ljust(size)
+        text = cells.padded(cell, size)
         parts.append(click.style(text, fg=COLOURS[cell]) if colour and cell in COLOURS else text)
     return "  ".join(parts).rstrip()
 
@@ -118,11 +141,8 @@ def duration(seconds: float | None) -> str:
 
 
 def local_time(text: str | None, unit: str = "minutes") -> str:
-    """An instant of the JSON as `2026-12-24 18:30`, in the local time zone; `unit` may be `seconds`."""
-    if text is None:
-        return ""
-    local = datetime.fromisoformat(text).astimezone().replace(tzinfo=None)
-    return local.isoformat(sep=" ", timespec=unit)
+    """An instant of the JSON as `2026-12-24 18:30`, as `clock` shows it; `unit` may be `seconds`."""
+    return clock.from_json(text, unit)
 
 
 def is_near(text: str, seconds: float = 10.0) -> bool:
@@ -159,9 +179,9 @@ def progress(job: dict[str, Any]) -> str:
         text += f" eta {duration(done['eta_seconds'])}" if done.get("eta_seconds") else ""
         if done.get("loss") is not None:
             text += f" loss {done['loss']:.4g}"
-        return text + (f"; {job['notice']} too" if job.get("notice") else "")
-    reason, message = job.get("reason") or "", job.get("message") or ""
-    return f"{reason}: {message}" if reason and message else reason or message
+        return text + (f"; {clock.localised(job['notice'])} too" if job.get("notice") else "")
+    reason, said = job.get("reason") or "", clock.localised(job.get("message") or "")
+    return f"{reason}: {said}" if reason and said else reason or said
 
 
 def has_ended(job: dict[str, Any]) -> bool:
@@ -187,7 +207,18 @@ def queue_table(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def _job_cells(j: dict[str, Any], indent: str) -> tuple[object, ...]:
     where, time = device(j["device"]), duration(elapsed(j))
-    return f"{indent}{j['id']}", j["name"], j["user"], j["state"], where, progress(j), time
+    name = settings(j["sweep"]) if j.get("sweep") else j["name"]
+    if j.get("sweep") and not indent:
+        name = f"{j['name']} {name}"
+    return f"{indent}{j['id']}", name, j["user"], j["state"], where, progress(j), time
+
+
+def settings(sweep: dict[str, Any]) -> str:
+    """What a sweep sets for a job, which tells it from the others: `units=64 learning_rate=0.01`."""
+    from gpujobs.cli.ranking import setting, short_names
+
+    names = short_names(list(sweep))
+    return " ".join(f"{names[key]}={setting(value)}" for key, value in sweep.items())
 
 
 def _group_cells(g: dict[str, Any]) -> tuple[object, ...]:

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpujobs import statelock
 from gpujobs.client import Client, connect
-from gpujobs.config import resolve
+from gpujobs.config.settings import resolve
 from gpujobs.errors import DaemonUnreachableError
+from gpujobs.linux import statelock
+from gpujobs.linux.statelock import Holder
 from gpujobs.paths import StatePaths
-from gpujobs.statelock import Holder
 
 ANSWER_SECONDS = 3.0
 """A daemon that is starting has its lock a second before its socket, and one whose socket was removed makes it

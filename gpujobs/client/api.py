@@ -16,7 +16,10 @@ from gpujobs.errors import DaemonUnreachableError, GpujobsError, NotPermittedErr
 CHUNK_BYTES = 1 << 20
 
 
-def connect(sockets: Sequence[Path]) -> Client:
+ADVICE = "start one with `gpujobs serve &`, or run a job at once with `gpujobs run FILE`."
+
+
+def connect(sockets: Sequence[Path], *, advice: str = ADVICE) -> Client:
     """A client of the first of these sockets that answers.
 
     Raises DaemonUnreachableError with every place that was tried, NotPermittedError for a server of
@@ -38,17 +41,18 @@ def connect(sockets: Sequence[Path]) -> Client:
             tried.append(f"{path} ({error.strerror or error})")
         else:
             return Client(path, connection)
-    raise DaemonUnreachableError(
-        f"no daemon answers at {', '.join(tried)}; "
-        "start one with `gpujobs serve &`, or run a job at once with `gpujobs run FILE`."
-    )
+    raise DaemonUnreachableError(f"no daemon answers at {', '.join(tried)}; {advice}")
 
 
 class Client:
     """One daemon, one connection that is kept; streams have a connection of their own."""
 
-    def __init__(self, socket: Path, connection: UnixConnection | None = None) -> None:
+    def __init__(
+        self, socket: Path, connection: UnixConnection | None = None, *, is_of_files: bool = False
+    ) -> None:
         self.socket = socket
+        self.is_of_files = is_of_files
+        """Of the files that a daemon has left, which nobody changes."""
         self._connection = connection or UnixConnection(socket)
 
     def close(self) -> None:

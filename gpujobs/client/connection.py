@@ -35,6 +35,15 @@ def connected_socket(path: Path) -> socket.socket:
     return sock
 
 
+def answers(path: Path) -> bool:
+    """Whether a daemon that the caller may talk to listens there."""
+    try:
+        connected_socket(path).close()
+    except (OSError, NotPermittedError):
+        return False
+    return True
+
+
 def _connect(sock: socket.socket, path: Path) -> None:
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
         sock.connect(str(path))

@@ -19,7 +19,7 @@ from typing import Any
 
 from gpujobs.client.api import Client
 from gpujobs.client.submission import Submission
-from gpujobs.config import personal_state
+from gpujobs.config.settings import personal_state
 from gpujobs.errors import DaemonUnreachableError
 
 SAME_COMMAND_SECONDS = 60.0
@@ -98,7 +98,10 @@ def _send(
     deadline: float | None = None
     while True:
         try:
-            jobs: list[dict[str, Any]] = submission.send(client, "/v1/jobs", body)["jobs"]
+            answer = submission.send(client, "/v1/jobs", body)
+            for notice in answer.get("notices", ()):
+                say(notice)
+            jobs: list[dict[str, Any]] = answer["jobs"]
             return jobs
         except DaemonUnreachableError as error:
             client.close()  # what comes next makes a new connection

@@ -12,6 +12,7 @@ from typing import IO, Any
 from gpujobs import formats
 from gpujobs.client.api import CHUNK_BYTES, Client
 from gpujobs.errors import JobFileError, Problem, ProtocolError
+from gpujobs.formats import is_pattern
 
 MAX_JOB_FILE_BYTES = 1 << 20
 MAX_ROUNDS = 8
@@ -54,6 +55,9 @@ class Submission:
             for written in needs.get(file["path"], ()):
                 source = _data_source(file["path"], written)
                 try:
+                    if is_pattern(written) and not os.path.lexists(source):
+                        file.setdefault("patterns", {})[written] = _matches(file["path"], written, source)
+                        continue
                     if source not in self._described:
                         self._described[source] = _seen(source) if self.is_look else _describe(source)
                     stays = self.is_look or written in in_place.get(file["path"], ())
@@ -126,6 +130,22 @@ def _read(path: str) -> tuple[str, str | None]:
 
 def _data_source(job_file: str, written: str) -> str:
     return os.path.normpath(Path(job_file).parent / Path(written).expanduser())
+
+
+def _matches(job_file: str, written: str, source: str) -> list[str]:
+    """The files of a pattern in the order of their names, written as the pattern is. Raises ValueError for none."""
+    import glob
+
+    found = sorted(path for path in glob.iglob(source, recursive=True) if Path(path).is_file())  # noqa: PTH207 - absolute ones too
+    if not found:
+        raise ValueError(
+            f"no file matches; looked at {source}; patterns are relative to the job file's directory"
+        )
+    if len(found) > formats.MAX_FILES:
+        raise ValueError(f"{len(found):,} files match; expected at most {formats.MAX_FILES:,}")
+    if Path(written).expanduser().is_absolute():
+        return found
+    return [os.path.relpath(path, Path(job_file).parent) for path in found]
 
 
 def _describe(source: str) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from gpujobs.cluster.settings import ClusterSettings
 from gpujobs.errors import GpujobsError, MachineError
 from gpujobs.node.agent import NodeAgent
+from gpujobs.protocol.settings import ClusterSettings
 
 
 class AgentActor:

@@ -9,9 +9,9 @@ import shutil
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gpujobs import durable
 from gpujobs.errors import MachineError, from_wire
 from gpujobs.failpoints import reach
+from gpujobs.linux import durable
 
 
 async def write_chunks(chunks: Any, destination: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from gpujobs import durable
+from gpujobs.linux import durable
 from gpujobs.paths import StatePaths
 
 PYTHON = (sys.executable, "-P", "-m")

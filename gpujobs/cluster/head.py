@@ -28,14 +28,14 @@ from gpujobs.cluster.environment import (
     ray_environment,
     remove_temp_parent,
 )
-from gpujobs.cluster.leftovers import become_only_head
-from gpujobs.cluster.lines import read_lines, write_line
-from gpujobs.cluster.settings import ClusterSettings
+from gpujobs.cluster.jsonlines import read_lines, write_line
+from gpujobs.cluster.orphans import become_only_head
 from gpujobs.errors import GpujobsError, MachineError
 from gpujobs.model import DeviceKind, NodeStatus
 from gpujobs.node.devices import devices_of
 from gpujobs.node.probe import read_once
 from gpujobs.paths import StatePaths
+from gpujobs.protocol.settings import ClusterSettings
 
 
 def main() -> None:
@@ -95,9 +95,9 @@ def start_ray(paths: StatePaths, temp_parent: Path, settings: ClusterSettings) -
     os.environ.update(ray_environment(paths))
     node = devices_of(read_once(settings.probe_deadline_seconds), settings.node_name, settings.cpu_slots)
     gpus = sum(device.kind is DeviceKind.GPU for device in node.devices)
-    from gpujobs.cluster import lean
+    from gpujobs.cluster import ray_init
 
-    lean.init(
+    ray_init.init(
         address="local",
         num_gpus=gpus,
         resources={"gpujobs_node": 1},

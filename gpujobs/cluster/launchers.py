@@ -7,12 +7,12 @@ import logging
 import os
 from functools import partial
 
-from gpujobs import durable
 from gpujobs.backends import TENSORFLOW
 from gpujobs.cluster.environment import PYTHON, without_ray
-from gpujobs.cluster.keeping import end, keep
+from gpujobs.cluster.restart import end, keep
 from gpujobs.errors import LauncherError
 from gpujobs.failpoints import reach
+from gpujobs.linux import durable
 from gpujobs.node.launcher_client import ANSWER_SECONDS, FIRST_ANSWER_SECONDS, ask
 from gpujobs.paths import StatePaths
 
@@ -104,7 +104,7 @@ class Launchers:
         with self._paths.launcher_log(backend).open("ab") as output:
             process = self._processes[backend] = await asyncio.create_subprocess_exec(
                 *PYTHON,
-                "gpujobs.trainer.launcher",
+                "gpujobs.supervise.launcher",
                 "--socket",
                 str(self._paths.launcher_socket(backend)),
                 "--backend",

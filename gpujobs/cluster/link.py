@@ -18,19 +18,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gpujobs import durable
 from gpujobs.backends import TENSORFLOW
 from gpujobs.cluster.environment import PYTHON, without_ray
-from gpujobs.cluster.keeping import end, keep
+from gpujobs.cluster.jsonlines import read_lines, write_line
 from gpujobs.cluster.launchers import Launchers
-from gpujobs.cluster.leftovers import end_session
-from gpujobs.cluster.lines import read_lines, write_line
-from gpujobs.cluster.settings import ClusterSettings
+from gpujobs.cluster.orphans import end_session
+from gpujobs.cluster.restart import end, keep
 from gpujobs.errors import LauncherError, MachineError, from_wire
 from gpujobs.failpoints import reach
+from gpujobs.linux import durable
 from gpujobs.model import NodeStatus
 from gpujobs.node.agent import NodeAgent
 from gpujobs.paths import StatePaths
+from gpujobs.protocol.settings import ClusterSettings
 
 log = logging.getLogger(__name__)
 

@@ -10,44 +10,47 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from gpujobs import siteconfig
 from gpujobs.cluster.link import ClusterLink
-from gpujobs.cluster.settings import ClusterSettings
-from gpujobs.config import Settings
-from gpujobs.daemon.access import Gatekeeper
-from gpujobs.daemon.again import pauses
-from gpujobs.daemon.attempts import Attempts
-from gpujobs.daemon.board import Board
-from gpujobs.daemon.collecting import Collector
+from gpujobs.config import site as siteconfig
+from gpujobs.config.settings import Settings
+from gpujobs.config.site import SiteConfig
+from gpujobs.daemon.access.connections import RequestLimiter
+from gpujobs.daemon.access.policy import AccessPolicy
+from gpujobs.daemon.devices.drains import Drains
+from gpujobs.daemon.devices.foreign_charges import ForeignCharge
+from gpujobs.daemon.devices.foreign_monitor import ForeignProcessMonitor
+from gpujobs.daemon.devices.ledger import Ledger
+from gpujobs.daemon.devices.membership import Membership
+from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
+from gpujobs.daemon.devices.nodes import Nodes
+from gpujobs.daemon.devices.poller import DevicePoller
 from gpujobs.daemon.dispatch import Dispatcher
-from gpujobs.daemon.drains import Drains
 from gpujobs.daemon.forecast import Forecast
-from gpujobs.daemon.foreign import ForeignCharge
-from gpujobs.daemon.gate import Turns
-from gpujobs.daemon.lacking import Lacking
-from gpujobs.daemon.ledger import Ledger
-from gpujobs.daemon.lookout import Lookout
-from gpujobs.daemon.membership import Membership
-from gpujobs.daemon.memory import Measurements
-from gpujobs.daemon.nodes import Nodes
-from gpujobs.daemon.requests import Requests
-from gpujobs.daemon.specs import Specs
-from gpujobs.daemon.strangers import Strangers
-from gpujobs.daemon.uploads import Uploads
-from gpujobs.daemon.view import View
+from gpujobs.daemon.jobs.again import pauses
+from gpujobs.daemon.jobs.attempts import Attempts
+from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.jobs.collecting import Collector
+from gpujobs.daemon.jobs.lacking import Lacking
+from gpujobs.daemon.jobs.requests import Requests
+from gpujobs.daemon.jobs.specs import Specs
+from gpujobs.daemon.jobs.uploads import Uploads
+from gpujobs.daemon.journal import Journal
+from gpujobs.daemon.keeping.retention import Retention
+from gpujobs.daemon.snapshot_builder import SnapshotBuilder
 from gpujobs.errors import GpujobsError
 from gpujobs.failpoints import reach
 from gpujobs.lifecycle import Finish
+from gpujobs.linux.stateid import state_id
 from gpujobs.model import Device, Job, Node, NodeStatus, Reason, State, StopReason, utc_now
 from gpujobs.node.probe import read_once
 from gpujobs.paths import StatePaths
 from gpujobs.policy import Snapshot, occupancies
-from gpujobs.policy.memory import outgrown
-from gpujobs.policy.rules import ForeignPolicy
-from gpujobs.stateid import state_id
+from gpujobs.policy.devices.memory import outgrown
+from gpujobs.policy.inputs.rules import ForeignPolicy
+from gpujobs.protocol.settings import ClusterSettings
 from gpujobs.store.opening import open_store
 from gpujobs.store.store import Store
-from gpujobs.store.usage import Use
+from gpujobs.store.usage import EndedUsage
 
 RETRY_ADMITTING_SECONDS = 10.0
 """The longest pause between two tries, where the store cannot be written, say."""
@@ -80,9 +83,10 @@ class Daemon:
         self.paths = StatePaths(settings.state_dir)
         self.node_name = socket.gethostname()
         self.site = siteconfig.read(settings.config)
-        self.gatekeeper = Gatekeeper(mode is Mode.SITE, self.site.access)
+        self.gatekeeper = AccessPolicy(mode is Mode.SITE, self.site.access)
         self.store, self.notices = open_store(self.paths)
-        self.board = Board(self.store.unfinished())
+        self.journal = Journal(self.store.history, self._device_name)
+        self.board = JobCache(self.store.unfinished(), self.journal.wake)
         self.link = ClusterLink(
             self.paths,
             ClusterSettings(
@@ -94,14 +98,14 @@ class Daemon:
             on_node=self._on_node,
             on_attempt=self._on_attempt,
         )
-        self.drains = Drains(self.store.devices)
+        self.drains = Drains(self.store.devices, self.journal.wake)
         self.rules = self.site.rules()
-        self.measurements = Measurements(self.board, self.store.usage, self.rules.packing.settle_seconds)
+        self.measurements = MemoryMonitor(self.board, self.store.usage, self.rules.packing.settle_seconds)
         self.estimates: dict[str, int] = {}
         """Bytes of device memory by family, for jobs of which nothing was measured yet."""
         self.membership = Membership()
         self.ledger = _ledger(self.store, self.rules.priority.half_life_seconds)
-        self.view = View(
+        self.view = SnapshotBuilder(
             self.board,
             self.drains,
             self.ledger,
@@ -112,36 +116,39 @@ class Daemon:
         )
         self.forecast = Forecast(lambda: self.view.snapshot(self.nodes.known))
         self.board.expected = lambda job: self.forecast.expected.get(job)
-        self.strangers = Strangers(
+        self.strangers = ForeignProcessMonitor(
             self.store,
             self.board,
             self._stop_attempt,
             names_people=self.rules.names_people,
             are_welcome=self.rules.foreign is ForeignPolicy.IGNORE,
+            on_note=self.journal.wake,
         )
-        self.nodes = Nodes(self.link, self.node_name, self._on_reading)
+        self.nodes = Nodes(self.link, self.node_name, self._on_reading, settings.cpu_slots)
         charges = self.rules.foreign is ForeignPolicy.CHARGE
-        self.lookout = Lookout(self.board, self.nodes, always=charges)
+        self.lookout = DevicePoller(self.board, self.nodes, always=charges)
         self.foreign = (
             ForeignCharge(self.ledger, self.store.usage, self.rules.priority.half_life_seconds)
             if charges
             else None
         )
         site = mode is Mode.SITE
-        self.turns = Turns()
+        self.turns = RequestLimiter()
         self.requests = Requests()
         self.uploads = Uploads(self.store, self.paths, self.site.quotas if site else None)
         self.lacking = Lacking(self.store, self.board, self.uploads)
+        self.retention = Retention(self.store, self.paths, lambda: self.site.retention, self.journal.wake)
         self.specs = Specs(
             self.store, self.paths, self.site, changes_identity=site, require_gpu=settings.require_gpu
         )
+        self.collector = Collector(self.store, self.link, self.paths, self.gatekeeper, self.site.quotas)
         self.attempts = Attempts(
             self.store,
             self.board,
             self.nodes,
             self.link,
             self.specs,
-            Collector(self.store, self.link, self.paths, self.gatekeeper, self.site.quotas),
+            self.collector,
             on_change=self._changed,
             on_end=self._attempt_ended,
         )
@@ -158,12 +165,27 @@ class Daemon:
         self.ended = asyncio.Event()
         """Set when the daemon is to close."""
         self._stop_when_idle = self._was_told_to_end = False
+        self.file_values: dict[str, Any] = {}
+        """Of the configuration that was read: the keys of its top, to tell what has changed."""
         self._work: set[asyncio.Task[Any]] = set()
         self._admissions: dict[str, int] = {}
         """How often each node was announced: what an earlier announcement still does is void."""
 
         self.strays: list[dict[str, Any]] = []
         """Attempts that live on a node and that no job knows, as of the last look."""
+
+    def configure(self, site: SiteConfig) -> None:
+        """Takes over rules that may change while it runs (`daemon/reload.py`)."""
+        self.site, self.rules = site, site.rules()
+        is_site = self.mode is Mode.SITE
+        self.gatekeeper = AccessPolicy(is_site, site.access)
+        self.view.rules = self.rules
+        self.measurements.settle_seconds = self.rules.packing.settle_seconds
+        self.strangers.names_people = self.rules.names_people
+        self.uploads.quotas = site.quotas if is_site else None
+        self.specs.site = site
+        self.collector.configure(self.gatekeeper, site.quotas)
+        self.dispatcher.wake()
 
     async def start(self) -> None:
         for notice in self.notices:
@@ -173,6 +195,7 @@ class Daemon:
         await self.membership.learn(job.user for job in self.board.jobs.values())
         await self.link.start()
         self.attempts.cancel_blocked()
+        self._spawn(self.retention.run())
         self._spawn(self.dispatcher.run())
         self.dispatcher.wake()
 
@@ -185,6 +208,8 @@ class Daemon:
         for task in list(self._work):
             task.cancel()
         await self.link.close()
+        await self.nodes.close()
+        self.journal.write()
         self.store.close()
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -232,7 +257,7 @@ class Daemon:
         assert current is not None and current.ended_at is not None
         self.measurements.ended(job)
         self.ledger.add(
-            Use(
+            EndedUsage(
                 job.user,
                 current.started_at,
                 current.ended_at,
@@ -247,10 +272,12 @@ class Daemon:
 
     def _on_attempt(self, event: Mapping[str, Any]) -> None:
         self.attempts.on_event(event)
+        if event["what"] == "warning":  # noted, and changes no job
+            self.journal.wake()
 
     def _on_node(self, event: Mapping[str, Any]) -> None:
         status = NodeStatus(event["status"])
-        log.info("node %s: %s %s", event["name"], status, event["message"])
+        log.info("node %s: %s", event["name"], event["message"] or status)
         if status in (NodeStatus.STARTING, NodeStatus.DOWN):
             self._announced(event["name"])
             self.nodes.report(event["name"], status, event["message"])
@@ -318,6 +345,12 @@ class Daemon:
             return known
         reading = await asyncio.to_thread(read_once)
         return list(reading.devices)
+
+    def _device_name(self, uuid: str) -> str:
+        """With the number by which people know it, where it is known."""
+        devices = (device for node in self.nodes.known for device in node.devices)
+        found = next((device for device in devices if device.uuid == uuid), None)
+        return uuid if found is None else f"{found.kind} {found.index} ({uuid})"
 
     # What people ask for
 

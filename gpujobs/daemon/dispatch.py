@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from gpujobs.daemon.board import Board
-from gpujobs.daemon.nodes import Nodes
-from gpujobs.daemon.view import View
+from gpujobs.daemon.devices.nodes import Nodes
+from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.snapshot_builder import SnapshotBuilder
 from gpujobs.errors import StoreError
 from gpujobs.model import DeviceKind, Job, Node, NodeStatus, StopReason, utc_now
 from gpujobs.policy import Decision, decide
@@ -19,6 +19,9 @@ LOOK_AGAIN_SECONDS = 2.0
 after something has changed (the driver takes a moment to free what a trainer had), then less often."""
 
 LOOK_AGAIN_FIRST_SECONDS = 0.1
+
+PATIENCE_SECONDS = 1.0
+"""Who has changed a job waits so long to hear what that has led to."""
 
 CLOCK_SECONDS = 30.0
 """Until it is looked again whether an instant has come: a clock that is set is noticed so soon."""
@@ -33,9 +36,9 @@ class Dispatcher:
     def __init__(
         self,
         store: Store,
-        board: Board,
+        board: JobCache,
         nodes: Nodes,
-        view: View,
+        view: SnapshotBuilder,
         *,
         launch: Callable[[Job], None],
         stop: Callable[[Job, StopReason, str], None],
@@ -55,6 +58,8 @@ class Dispatcher:
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._delay_seconds = LOOK_AGAIN_FIRST_SECONDS
+        self._decided: list[asyncio.Future[None]] = []
+        """Of those who wait for the next decision."""
         self.draining = False
         """While true nothing new is started."""
 
@@ -63,18 +68,32 @@ class Dispatcher:
         self._delay_seconds = LOOK_AGAIN_FIRST_SECONDS
         self._changed.set()
 
+    async def decision(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        """Waits for the next decision, but not for ever: NVML may hang."""
+        decided = asyncio.get_running_loop().create_future()
+        self._decided.append(decided)
+        self.wake()
+        await asyncio.wait([decided], timeout=patience_seconds)
+
     async def run(self) -> None:
         while True:
             await self._changed.wait()
             self._changed.clear()
             try:
                 await self._dispatch()
+                self._tell_decided()
             except StoreError as error:
                 log.error("nothing can be started: %s", error)
                 self._wake_in(self._next_look())
             except Exception:  # one decision that fails must not be the last one
                 log.exception("nothing was started; trying again in %g s", LOOK_AGAIN_SECONDS)
                 self._wake_in(LOOK_AGAIN_SECONDS)
+
+    def _tell_decided(self) -> None:
+        decided, self._decided = self._decided, []
+        for one in decided:
+            if not one.done():
+                one.set_result(None)
 
     async def _dispatch(self) -> None:
         if not len(self._board.queue):

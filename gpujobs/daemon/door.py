@@ -15,9 +15,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
-from gpujobs.daemon.inotify import Watch
 from gpujobs.errors import GpujobsError, MachineError, UsageError
 from gpujobs.failpoints import reach
+from gpujobs.linux.inotify import Watch
 
 BACKLOG = 1024
 

@@ -7,18 +7,20 @@ import logging
 import os
 import resource
 import signal
-import socket
 import time
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from gpujobs import durable, failpoints, statelock
-from gpujobs.config import Settings
+from gpujobs import failpoints
+from gpujobs.config.settings import Settings
+from gpujobs.daemon import reload, watchdog
 from gpujobs.daemon.daemon import Daemon, Mode, StopMode
 from gpujobs.daemon.server import door_of, serving
+from gpujobs.daemon.watchdog import notify_systemd
 from gpujobs.errors import MachineError, UsageError
+from gpujobs.linux import durable, statelock
 from gpujobs.paths import StatePaths
 from gpujobs.store.store import DAEMON
 
@@ -66,13 +68,15 @@ async def _run(settings: Settings, lock: int, ready_fd: int | None, lifeline_fd:
     daemon = Daemon(settings)
     door = door_of(daemon)
     door.require_free()  # before Ray and the launcher are started for nothing
+    daemon.file_values = reload.file_values(settings.config)
     await daemon.start()
     async with serving(daemon, door) as server:
         _listen_to_signals(daemon)
         if lifeline_fd is not None:
             _follow_lifeline(daemon, lifeline_fd)
         _announce(ready_fd, settings.socket, daemon)
-        await _end(daemon, server)
+        async with watchdog.fed():
+            await _end(daemon, server)
         log.info("closing")
         statelock.note(lock, "closing")
         notify_systemd("STOPPING=1")
@@ -144,30 +148,25 @@ def _announce(ready_fd: int | None, path: Path, daemon: Daemon) -> None:
     log.info("%s", daemon.gatekeeper.describe())
     for name in daemon.gatekeeper.missing_groups():
         log.warning("the configuration names group %s, which this machine does not have", name)
-    log.info("serving %s on %s, as a %s daemon", daemon.paths.root, path, daemon.mode)
+    log.info("serving %s on %s (%s daemon)", daemon.paths.root, path, daemon.mode)
     if ready_fd is not None:
         os.write(ready_fd, b"ready\n")
         os.close(ready_fd)
     notify_systemd(f"READY=1\nSTATUS={daemon.mode} daemon on {path}")
 
 
-def notify_systemd(state: str) -> None:
-    """sd_notify(3). Nothing where systemd did not start us; a supervisor that is gone is no error either."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        try:
-            notify.connect("\0" + address[1:] if address.startswith("@") else address)
-            notify.send(state.encode())
-        except OSError as error:
-            log.warning("systemd was not told %s: %s", state.partition("\n")[0], error)
-
-
 def _listen_to_signals(daemon: Daemon) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.end)
+    if daemon.mode is Mode.SITE:  # a personal one ends with its terminal, as other programs do
+        loop.add_signal_handler(signal.SIGHUP, _reload, daemon)
+
+
+def _reload(daemon: Daemon) -> None:
+    notify_systemd(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+    said = reload.reload(daemon)
+    notify_systemd(f"READY=1\nSTATUS={said}")
 
 
 def _follow_lifeline(daemon: Daemon, descriptor: int) -> None:

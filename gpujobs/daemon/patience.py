@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from gpujobs.daemon.again import pauses
+from gpujobs.daemon.jobs.again import pauses
 from gpujobs.errors import StoreError
 from gpujobs.store.database import is_locked
 

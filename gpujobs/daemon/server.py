@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from gpujobs.config import SOCKET_NAME
+from gpujobs.config.settings import SOCKET_NAME
+from gpujobs.daemon.access.connections import ConnectionLimit
+from gpujobs.daemon.access.identity import peer_of
 from gpujobs.daemon.daemon import Daemon, Mode
 from gpujobs.daemon.door import Door
-from gpujobs.daemon.gate import Gate
 from gpujobs.daemon.handlers import LASTING, ROUTES
-from gpujobs.daemon.identity import peer_of
 from gpujobs.daemon.keys import CALLER, DAEMON
 from gpujobs.errors import (
     GpujobsError,
@@ -45,7 +45,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def make_application(daemon: Daemon) -> web.Application:
-    application = web.Application(middlewares=[_errors, _identity], client_max_size=MAX_BODY_BYTES)
+    application = web.Application(middlewares=MIDDLEWARES, client_max_size=MAX_BODY_BYTES)
     application[DAEMON] = daemon
     for method, path, handler in ROUTES:
         application.router.add_route(method, path, handler)
@@ -65,7 +65,7 @@ async def serving(daemon: Daemon, door: Door) -> AsyncIterator[web.Server]:
     await runner.setup()
     assert runner.server is not None
     per_user = daemon.site.quotas.connections if daemon.mode is Mode.SITE else None
-    gate = Gate(runner.server, per_user)
+    gate = ConnectionLimit(runner.server, per_user)
     await gate.admit(door.open())
     keeper = asyncio.create_task(door.keep(gate.admit))
     try:
@@ -140,3 +140,7 @@ def status_of(error: GpujobsError) -> int:
 
 def _error(status: int, error: GpujobsError) -> web.Response:
     return web.json_response(error.to_wire(), status=status)
+
+
+MIDDLEWARES = [_errors, _identity]
+"""Around every handler: who asks, and errors as the wire has them."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import PurePath
 from typing import Any
 
+from gpujobs import formats
 from gpujobs.jobfile.keras_names import nearest
+from gpujobs.jobfile.losses import is_for_classes
 from gpujobs.jobfile.reader import Path
 
 Found = list[tuple[Path, str]]
-TABLES = (".csv", ".parquet")
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional")
+ENDING_STEPS = ("Flatten", "Reshape", "RepeatVector", "GlobalMaxPooling1D", "GlobalAveragePooling1D")
 WRAPPERS = ("Bidirectional", "TimeDistributed")
 CLASS_METRICS = ("accuracy", "acc", "auc", "precision", "recall", "f1_score", "fbeta", "crossentropy", "iou",
                  "sensitivity", "specificity")  # fmt: skip
@@ -62,12 +63,18 @@ def recurrent_names(job: Mapping[str, Any]) -> list[str]:
 def _sources(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     for part in ("train", "validation", "test"):
         source = job["data"][part]
-        if source is not None and (source["path"] is None) == (source["arrays"] is None):
-            yield ("data", part), f"data.{part} needs either path or arrays"
+        if source is not None and sum(source[key] is not None for key in ("path", "files", "arrays")) != 1:
+            yield ("data", part), f"data.{part} needs either path, files or arrays"
 
 
 def _is_table(source: dict[str, Any]) -> bool:
-    return source["path"] is not None and PurePath(source["path"]).suffix.lower() in TABLES
+    return formats.is_table((source["files"] or [source["path"] or ""])[0])
+
+
+def times_of(data: Mapping[str, Any]) -> list[str]:
+    """The columns that say when: none, one, or a date and a time."""
+    time = data.get("time")
+    return [] if time is None else time if isinstance(time, list) else [time]
 
 
 def _shape_of_data(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
@@ -93,7 +100,7 @@ def _shape_of_data(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
         )
     if not data["target"]:
         yield ("data", "target"), "data.target is missing; expected the column to predict"
-    both = sorted(set(data["features"] or ()) & {data["time"], data["group"]} - {None})
+    both = sorted(set(data["features"] or ()) & {*times_of(data), data["group"]} - {None})
     if both:
         yield ("data", "features"), f"data.features has {both[0]}, which is the time or group column"
 
@@ -177,6 +184,32 @@ def _losses(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
         yield ("training", "loss"), f"training.loss must map the outputs {', '.join(outputs)} to losses"
 
 
+def keeps_steps(job: Mapping[str, Any], output: str) -> bool:
+    """Whether an output (the only one need not be called so) has a value for each step of what goes in."""
+    branches = job["model"].get("branches")
+    if not branches:
+        return _keep_steps(job["model"]["layers"], has_steps=True)
+    names = outputs_of(job)
+    known: dict[str, bool] = {}
+    for name, branch in branches.items():
+        has_steps = any(known.get(one, True) for one in branch["inputs"])
+        known[name] = _keep_steps(branch["layers"], has_steps=has_steps)
+    return known[output if output in names else names[0]]
+
+
+def _keep_steps(layers: Iterable[Any], *, has_steps: bool) -> bool:
+    for layer in layers:
+        ((kind, arguments),) = layer.items()
+        arguments = arguments or {}
+        if kind == "Bidirectional":
+            ((kind, arguments),) = arguments["layer"].items()
+        if kind in RECURRENT:
+            has_steps = has_steps and bool((arguments or {}).get("return_sequences"))
+        elif kind in ENDING_STEPS:
+            has_steps = False
+    return has_steps
+
+
 def is_stateful(job: Mapping[str, Any]) -> bool:
     return any(arguments.get("stateful") for _, _, arguments in layers_of(job))
 
@@ -255,10 +288,11 @@ def implied_task(job: Mapping[str, Any]) -> str | None:
     windows are cut). None: several outputs."""
     if outputs_of(job)[1:]:
         return None
+    data = job.get("data") or {}
     if is_for_classes(job["training"]["loss"]):
-        each = (job["data"].get("sequence") or {}).get("label") == "each"
+        each = (data.get("sequence") or {}).get("label") == "each"
         return "labelling" if each else "classification"
-    return "forecasting" if job["data"].get("window") else "regression"
+    return "forecasting" if data.get("window") else "regression"
 
 
 def task_of_output(job: Mapping[str, Any], output: str) -> str:
@@ -269,10 +303,20 @@ def task_of_output(job: Mapping[str, Any], output: str) -> str:
     return "classification" if is_for_classes(job["training"]["loss"][output]) else "regression"
 
 
-def is_for_classes(loss: Any) -> bool:
-    """`loss`: a name, or {Name: {arguments}}."""
-    name = loss if isinstance(loss, str) else next(iter(loss))
-    return any(word in name.lower() for word in ("crossentropy", "hinge", "dice", "tversky", "circle"))
+def scaling_of_targets(job: Mapping[str, Any]) -> str | None:
+    """How the numbers that a loss compares were scaled; None where they are the data's own, or classes."""
+    task = job.get("task") or implied_task(job)
+    if task in ("classification", "multilabel", "labelling"):
+        return None
+    names = outputs_of(job)
+    if len(names) > 1 and all(is_for_classes(job["training"]["loss"][name]) for name in names):
+        return None
+    return _y_method(job["data"].get("scaling"))
+
+
+def _y_method(scaling: Any) -> str | None:
+    method = scaling.get("y") if isinstance(scaling, Mapping) else scaling
+    return None if method in (None, "none") else str(method)
 
 
 def _metric_names(metrics: Iterable[Any]) -> list[str]:
@@ -305,7 +349,10 @@ def source_checks(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
                 ("predict", index),
                 f'predict[{index}] is named "{entry["name"]}" as predict[{first}] is; give it another name',
             )
-        if sum(entry[key] is not None for key in ("source", "path", "values")) != 1:
+        if sum(entry[key] is not None for key in ("source", "path", "files", "values")) != 1:
             yield ("predict", index), f"predict[{index}] needs either source, path or values"
         elif "training" not in job and entry["source"] is not None:
             yield ("predict", index), f"predict[{index}] has a source; a trained model takes path or values"
+        elif "training" not in job:
+            paths = [entry["path"]] if entry["path"] else entry["files"] or []
+            yield from ((("predict", index), wrong) for path in paths if (wrong := formats.unknown(path)))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
 
-from gpujobs.jobfile.consistency import Found, implied_task, is_stateful
+from gpujobs import formats
+from gpujobs.jobfile.consistency import Found, implied_task, is_stateful, times_of
 from gpujobs.jobfile.reader import Path
 
 PARTS = ("train", "validation", "test")
-ARCHIVES = (".npz", ".npy")
-TABLES = (".csv", ".parquet")
-FORMATS = ".npz, .npy, .csv or .parquet"
 
 
 def data_checks(job: dict[str, Any]) -> Found:
@@ -24,6 +23,8 @@ def data_checks(job: dict[str, Any]) -> Found:
         _keys_of_tables,
         _keys_of_arrays,
         _names_twice,
+        _csv,
+        _dates,
         _split,
         _season,
         _step,
@@ -39,11 +40,15 @@ def paths_of(job: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
         source = job["data"][part] or {}
         if source.get("path"):
             yield ("data", part), source["path"]
+        for number, path in enumerate(source.get("files") or ()):
+            yield ("data", part, "files", number), path
         for name, path in (source.get("arrays") or {}).items():
             yield ("data", part, "arrays", name), path
     for index, entry in enumerate(job["predict"]):
         if entry["path"]:
             yield ("predict", index), entry["path"]
+        for number, path in enumerate(entry["files"] or ()):
+            yield ("predict", index, "files", number), path
 
 
 @lru_cache(maxsize=1024)
@@ -55,28 +60,41 @@ def _formats(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     for where, path in paths_of(job):
         if "arrays" in where and _suffix(path) != ".npy":
             yield where, f'{".".join(map(str, where))} is "{path}"; expected the path of an .npy file'
-        elif _suffix(path) not in (*ARCHIVES, *TABLES):
-            yield where, f'the data file "{path}" has no format that is known; expected {FORMATS}'
+        elif wrong := formats.unknown(path):
+            yield where, wrong
+        elif "files" in where and not formats.is_table(path):
+            yield where, f'"{path}" holds arrays; expected a table, as only tables can be put together'
 
 
 def _kinds(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     """All files are tables, or none is."""
-    kinds = {path: _suffix(path) in TABLES for _, path in paths_of(job)}
+    kinds = {path: formats.is_table(path) for _, path in paths_of(job) if formats.unknown(path) is None}
     first = next(iter(kinds), None)
     for where, path in paths_of(job):
-        if first is not None and kinds[path] != kinds[first]:
+        if "files" not in where and first is not None and kinds.get(path, kinds[first]) != kinds[first]:
             found, expected = ("a table", "arrays") if kinds[path] else ("arrays", "a table")
             yield where, f'"{path}" holds {found}; expected {expected}, as "{first}" does'
 
 
+def _is_known(job: Mapping[str, Any]) -> bool:
+    train = job["data"]["train"]
+    path = train["path"] or (train["files"] or [None])[0]
+    return path is None or formats.unknown(path) is None
+
+
 def _is_table(job: Mapping[str, Any]) -> bool:
-    path = job["data"]["train"]["path"]
-    return path is not None and _suffix(path) in TABLES
+    train = job["data"]["train"]
+    return formats.is_table((train["files"] or [train["path"] or ""])[0])
 
 
 def _keys_of_tables(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
-    if _is_table(job):
+    if _is_table(job) or not _is_known(job):
         return
+    if isinstance(job["data"]["time"], list):
+        yield (
+            ("data", "time"),
+            "data.time names two columns of a table, and data.train has arrays; expected one",
+        )
     for key in ("features", "target"):
         if job["data"][key] is not None:
             yield (
@@ -104,16 +122,64 @@ def _keys_of_arrays(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
 
 def _names_twice(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     data = job["data"]
-    for key in ("features", "target", "classes"):
-        for name, count in Counter(data[key] or ()).items():
+    times = times_of(data)
+    named: dict[Path, Any] = {("data", key): data[key] for key in ("features", "target", "classes")}
+    named |= {("data", "csv", "names"): (data["csv"] or {}).get("names"), ("data", "time"): times}
+    for where, names in named.items():
+        for name, count in Counter(names or ()).items():
             if count > 1:
-                yield ("data", key), f"data.{key} has {name} {count} times; expected each name once"
-    apart = {data[key] for key in ("time", "group", "sample_weight")} | {(data["sequence"] or {}).get("by")}
+                yield where, f"{'.'.join(map(str, where))} has {name} {count} times; expected each name once"
+    apart = {data[key] for key in ("group", "sample_weight")} | {(data["sequence"] or {}).get("by"), *times}
     for name in sorted(set(data["target"] or ()) & (apart - {None})):
         yield (
             ("data", "target"),
             f"data.target has {name}, which is the time, group, sequence or weight column",
         )
+
+
+def _csv(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Signs that exclude each other."""
+    csv = job["data"]["csv"]
+    if csv is None:
+        return
+    if not any(formats.is_text(path) for _, path in paths_of(job)):
+        yield ("data", "csv"), "data.csv says how csv files are written, and the job has none; leave it out"
+    signs = [(key, csv[key]) for key in ("separator", "decimal", "thousands", "comment") if csv[key]]
+    for number, (key, sign) in enumerate(signs):
+        for other, same in signs[:number]:
+            if sign == same:
+                yield (
+                    ("data", "csv", key),
+                    f'data.csv.{key} is "{sign}" as data.csv.{other} is; expected another',
+                )
+    missing = csv["missing"] or ()
+    for index, text in enumerate(missing):
+        if text in missing[:index]:
+            yield ("data", "csv", "missing"), f'data.csv.missing has "{text}" twice; expected each once'
+
+
+DIRECTIVES = "YmdHMSyjbBIpfzT"
+
+
+def _dates(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    data = job["data"]
+    dates = (data["csv"] or {}).get("dates") or ()
+    if dates and data["time"] is None:
+        yield (
+            ("data", "csv", "dates"),
+            "data.csv.dates says how times are written; expected data.time to name them",
+        )
+    for text in dates:
+        found = re.findall(r"%(.?)", text)
+        wrong = next((one for one in found if one not in DIRECTIVES), None)
+        if wrong is not None:
+            known = ", ".join(f"%{one}" for one in DIRECTIVES)
+            yield ("data", "csv", "dates"), f'data.csv.dates has "%{wrong}"; expected any of {known}'
+        elif not {"Y", "y"} & set(found):
+            yield (
+                ("data", "csv", "dates"),
+                f'data.csv.dates is "{text}", which has no year; expected a format such as "%d.%m.%Y %H:%M"',
+            )
 
 
 def _split(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:

@@ -17,7 +17,16 @@ def json_schema() -> dict[str, Any]:
     """Draft 2020-12, with the short forms that the models take before validation, and Keras's names."""
     schema = JobFile.model_json_schema()
     parts = schema["$defs"]
-    parts["DataSource"] = {"anyOf": [_TEXT, parts["DataSource"]]}
+    texts = {"type": "array", "items": _TEXT, "minItems": 1}
+    parts["DataSource"] = {"anyOf": [_TEXT, texts, parts["DataSource"]]}
+    column = {"type": ["string", "integer"], "minLength": 1, "maxLength": 500}
+    columns = {"anyOf": [column, {"type": "array", "items": column, "minItems": 1}, {"type": "null"}]}
+    for key in ("features", "target"):
+        parts["Data"]["properties"][key] |= columns
+    for key in ("names", "missing", "dates", "units"):
+        parts["Csv"]["properties"][key] |= {
+            "anyOf": [{"type": ["string", "number"]}, {"type": "array"}, {"type": "null"}]
+        }
     prediction = parts["Prediction"]
     prediction["required"] = []
     parts["Prediction"] = {"anyOf": [_TEXT, prediction]}

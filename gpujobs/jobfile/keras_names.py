@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -13,6 +15,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
+from gpujobs.backends import TENSORFLOW
 from gpujobs.jobfile.reader import Path, describe, dotted
 
 MAX_HINTS = 20
@@ -46,6 +49,11 @@ _SECTION_OF = {
 }
 
 
+SCOPES = {"layers": "[A-Za-z0-9_.>-]*", "optimizers": "([A-Za-z0-9.][A-Za-z0-9_.>-]*)?"}
+SCOPES |= {"losses": SCOPES["layers"], "schedules": SCOPES["layers"]}
+"""What TensorFlow takes for the `name` of what has a scope of its own in its graph; an optimizer's is outermost."""
+
+
 @lru_cache(maxsize=1)
 def catalogue() -> dict[str, Any]:
     text = files("gpujobs.jobfile").joinpath("catalogue.json").read_text(encoding="utf-8")
@@ -60,6 +68,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     by_lower = {one.lower(): one for one in known}
     found = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f"; did you mean {by_lower[found[0]]}?" if found else ""
+
+
+def _plain_name(name: str) -> str:
+    """One like it that every backend takes."""
+    letters = unicodedata.normalize("NFKD", name.replace("ß", "ss"))
+    ascii_only = "".join(c for c in letters if not unicodedata.combining(c))
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", ascii_only).strip("_-") or "another_name"
 
 
 def _is_number(value: Any) -> bool:
@@ -90,6 +105,8 @@ class KerasCheck:
     """One pass over what a job file says in Keras's words. Problems gather in `problems`, by path."""
 
     problems: list[tuple[Path, str]] = field(default_factory=list)
+    backend: str = TENSORFLOW
+    """Keras's own rule is that a name has no slash; TensorFlow has more."""
 
     def layers(self, value: list[Any], path: Path) -> list[dict[str, Any]]:
         """Every layer as {Name: {arguments}}. Names that are given twice are a problem, as in Keras."""
@@ -140,7 +157,9 @@ class KerasCheck:
             else:
                 self._unknown(section, written, (*path, written))
             return value
-        return {name: self._arguments(signature, arguments, (*path, written))}
+        checked = self._arguments(signature, arguments, (*path, written))
+        self._check_name(section, checked.get("name"), (*path, written, "name"))
+        return {name: checked}
 
     def _bare_name(self, section: str, written: str, path: Path) -> Any:
         known = catalogue()[section]
@@ -175,7 +194,9 @@ class KerasCheck:
         if arguments is None:
             arguments = {}
         if not isinstance(arguments, dict):
-            self._report(path, f"is {describe(arguments)}; expected a mapping of arguments")
+            first = next((name for name, one in signature.items() if one.get("required")), None)
+            hint = f"; write {path[-1]}: {{{first}: {arguments}}}" if first and _is_number(arguments) else ""
+            self._report(path, f"is {describe(arguments)}; expected a mapping of arguments{hint}")
             return {}
         checked = {}
         for name, value in arguments.items():
@@ -187,6 +208,18 @@ class KerasCheck:
         if missing:
             self._report(path, f"needs {missing}")
         return checked
+
+    def _check_name(self, section: str, name: Any, path: Path) -> None:
+        if section not in SCOPES or not isinstance(name, str):
+            return
+        allowed = SCOPES[section] if self.backend == TENSORFLOW else "[^/]*"
+        if re.fullmatch(allowed, name):
+            return
+        expected = "a name without /"
+        if self.backend == TENSORFLOW:
+            expected = "letters from a to z, digits, '_', '-' and '.'"
+            expected += ", the first a letter, digit or '.'" if section == "optimizers" else ""
+        self._report(path, f'is "{name}"; expected {expected}; write {_plain_name(name)}')
 
     @staticmethod
     def _missing(signature: dict[str, Any], given: Iterable[str]) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import PurePath
 from typing import Any, Literal
 
-import yaml
-
+from gpujobs import formats
 from gpujobs.errors import JobFileError, Problem
 from gpujobs.jobfile.reader import Document, Path, ReadError, read, read_value
-from gpujobs.jobfile.settings import SettingError, parse_key, with_value
+from gpujobs.jobfile.settings import SettingError, parse_key, path_of, with_value
 from gpujobs.jobfile.sweep import Point, at_most, combinations
 from gpujobs.jobfile.validate import validate
+from gpujobs.jobfile.writing import dump
+
+__all__ = ["ResolvedJob", "dump", "expand", "load"]
 
 MAX_SHOWN = 50
 MAX_SWEEP_WORK = 2_000_000
@@ -57,10 +60,16 @@ class ResolvedJob:
     """So many jobs of its sweep may run at once."""
 
     _line: Callable[[str], int | None] = field(default=lambda _: None, repr=False, compare=False)
+    _near: Callable[[Path], int | None] = field(default=lambda _: None, repr=False, compare=False)
 
     def line_of(self, key: str) -> int | None:
         """The line of a dotted key in the job file; None where the file does not have it."""
         return self._line(key)
+
+    def line_in(self, message: str) -> int | None:
+        """The line of what a message begins with, `model.layers[0].LSTM: ...`, or of the nearest around it."""
+        place = re.match(r"((?:data|model|training|predict)[^:\s]*): ", message)
+        return self._near(path_of(place[1])) if place else None
 
 
 def load(path_as_named: str, text: str, overrides: Mapping[str, str] = {}) -> ResolvedJob:
@@ -127,12 +136,13 @@ def _expand(
             origins[path] = option
         except (SettingError, ReadError) as error:
             problems.append((option, None, str(error)))
+    is_sweep = "sweep" in tree
     sweep = tree.pop("sweep", None)
     sweep = dict(sweep) if isinstance(sweep, dict) else sweep
     most, found = at_most(tree, sweep)
     problems += [_placed(document, origins, path, what) for path, what in found]
     points: list[Point] = [()]
-    if "sweep" in document.tree:
+    if is_sweep:
         points, found = combinations(sweep)
         work = len(points) * sum(1 for path in document.lines if path[0] != "sweep")
         if work > MAX_SWEEP_WORK:
@@ -142,7 +152,7 @@ def _expand(
     jobs: list[ResolvedJob] = []
     blamed: set[Path] = set()
     for point in points or [()]:
-        number = len(jobs) if "sweep" in document.tree else None
+        number = len(jobs) if is_sweep else None
         outcome = _one(document, tree, origins, point, number, blamed, most)
         if isinstance(outcome, _Invalid):
             problems += outcome.problems
@@ -255,6 +265,7 @@ def _resolved_job(
         sweep_values=sweep_values,
         at_most=most,
         _line=lambda key: document.lines.get(tuple(key.split("."))),
+        _near=document.line,
     )
 
 
@@ -265,33 +276,49 @@ def _data_files(resolved: dict[str, Any]) -> Iterator[tuple[str, bool]]:
     for entry in (*parts, *resolved["predict"]):
         if entry is None:
             continue
-        for path in (entry.get("path"), *(entry.get("arrays") or {}).values()):
+        several = (*(entry.get("files") or ()), *(entry.get("arrays") or {}).values())
+        for path in (entry.get("path"), *several):
             if path is not None:
                 yield path, entry["in_place"]
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes no anchors for shared parts, and scalars that YAML 1.1 and 1.2 read alike."""
+def with_files(path_as_named: str, job: ResolvedJob, patterns: Mapping[str, Sequence[str]]) -> ResolvedJob:
+    """The job with the files that its patterns stand for. Raises JobFileError for those that are no tables."""
+    used = [path for path in job.data_paths if path in patterns]
+    if not used:
+        return job
+    for pattern in used:
+        wrong = next((path for path in patterns[pattern] if not formats.is_table(path)), None)
+        if wrong is not None or not patterns[pattern]:
+            what = (
+                f'"{pattern}" matches {wrong or "nothing"}; expected tables only (.csv, .tsv, .txt, .parquet)'
+            )
+            raise JobFileError([Problem(path_as_named, job.line_of("data.train"), what)])
+    resolved = dict(job.resolved)
+    if "data" in resolved:
+        data = resolved["data"]
+        parts = {
+            part: _with_files(data[part], patterns)
+            for part in ("train", "validation", "test")
+            if data.get(part)
+        }
+        resolved["data"] = {**data, **parts}
+    resolved["predict"] = [_with_files(entry, patterns) for entry in resolved["predict"]]
+    files = list(_data_files(resolved))
+    return replace(
+        job,
+        resolved=resolved,
+        data_paths=tuple(dict.fromkeys(path for path, _ in files)),
+        in_place_paths=tuple(dict.fromkeys(path for path, in_place in files if in_place)),
+    )
 
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
 
-
-def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isidentifier() else '"')
-
-
-def _represent_float(dumper: _Dumper, value: float) -> yaml.ScalarNode:
-    text = repr(value)
-    if "." not in text:  # YAML 1.1 reads 1e-07 as text
-        text = text.replace("e", ".0e")
-    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
-
-
-_Dumper.add_representer(str, _represent_text)
-_Dumper.add_representer(float, _represent_float)
-
-
-def dump(resolved: Mapping[str, Any]) -> str:
-    """A resolved job file as YAML. Reading it again gives the same job."""
-    return yaml.dump(dict(resolved), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+def _with_files(entry: dict[str, Any], patterns: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    if entry.get("files"):
+        found = [one for path in entry["files"] for one in patterns.get(path, [path])]
+        return {**entry, "files": list(dict.fromkeys(found))}
+    if entry.get("path") not in patterns:
+        return entry
+    return {key: value for key, value in entry.items() if key != "path"} | {
+        "files": list(patterns[entry["path"]])
+    }

@@ -6,11 +6,12 @@ Each field says in `expected` what an error message asks for. Nothing is convert
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from gpujobs import steps, units
+from gpujobs import formats, steps, units
 from gpujobs.model import MAX_PRIORITY
 
 MAX_TIME_LIMIT_SECONDS = 366 * 86400
@@ -50,12 +51,16 @@ class Section(BaseModel):
 
 
 class DataSource(Section):
-    """A data file, relative to the job file's directory. A text alone is short for `{path: ...}`.
+    """A data file, relative to the job file's directory. A text alone is short for `{path: ...}`, which may be a
+    pattern such as `data/*.csv`; a list is short for `{files: ...}`: tables, one below the other.
 
     `arrays` instead names one npy file for each array.
     """
 
-    path: DataPath | None = _field(None, "the path of a data file (.npz, .npy, .csv or .parquet)")
+    path: DataPath | None = _field(None, f"the path of a data file ({formats.KNOWN})")
+    files: list[DataPath] | None = _field(
+        None, "a list of paths of tables", min_length=1, max_length=formats.MAX_FILES
+    )
     arrays: dict[str, DataPath] | None = _field(
         None, "a mapping of array names to .npy files", max_length=100
     )
@@ -64,19 +69,87 @@ class DataSource(Section):
     @model_validator(mode="before")
     @classmethod
     def _from_path(cls, value: Any) -> Any:
-        return {"path": value} if isinstance(value, str) else value
+        if isinstance(value, str):
+            return {"path": value}
+        return {"files": value} if isinstance(value, list) else value
 
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _as_columns(value: Any) -> Any:
+    return [value] if isinstance(value, (str, int)) and not isinstance(value, bool) else value
+
+
 TextOrList = BeforeValidator(_as_list)
 """Lets a text stand for a list of one."""
 
+
+def _as_name(value: Any) -> Any:
+    """A column without a name goes by its number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 Column = Annotated[str, Field(min_length=1, max_length=500)]
-Columns = Annotated[list[Column], Field(min_length=1, max_length=10_000), TextOrList]
+TableColumn = Annotated[Column, BeforeValidator(_as_name)]
+Columns = Annotated[list[TableColumn], Field(min_length=1, max_length=10_000), BeforeValidator(_as_columns)]
 SOURCE = "the path of a data file, or {path: ..., in_place: true}"
+
+SEPARATORS = {
+    "comma": ",",
+    "semicolon": ";",
+    "tab": "\t",
+    "\\t": "\t",
+    "pipe": "|",
+    "space": " ",
+    "\\s+": "whitespace",
+}
+
+
+def _separator(value: Any) -> Any:
+    return SEPARATORS.get(value, value) if isinstance(value, str) else value
+
+
+def _as_texts(value: Any) -> Any:
+    """Numbers as they are written, since what stands in a csv file is text."""
+    values = value if isinstance(value, list) else [value]
+    return [
+        str(one) if isinstance(one, (int, float)) and not isinstance(one, bool) else one for one in values
+    ]
+
+
+Sign = Annotated[str, Field(pattern=r"^[^\w\s\"]$|^[ _]$")]
+CellText = Annotated[str, Field(min_length=1, max_length=100)]
+CellTexts = Annotated[list[CellText], Field(min_length=1, max_length=1000), BeforeValidator(_as_texts)]
+Encoding = Annotated[Literal[formats.ENCODINGS], BeforeValidator(formats.encoding)]  # type: ignore[valid-type]
+
+
+class Csv(Section):
+    """How the csv files of a job are written, where looking at them does not tell, or tells something else."""
+
+    separator: (
+        Annotated[str, Field(pattern=r"^([^\w\"\r\n.]|whitespace)$"), BeforeValidator(_separator)] | None
+    ) = _field(None, 'one character such as ";", tab, or whitespace (any number of blanks and tabs)')
+    decimal: Literal[".", ","] | None = _field(None, '"." or ","')
+    thousands: Sign | None = _field(None, 'the character between thousands, such as "," or "."')
+    header: Literal["first", "none"] | None = _field(
+        None, "first (the first row has the names of the columns) or none (it has values)"
+    )
+    names: Columns | None = _field(None, "a list of column names, one for each column")
+    encoding: Encoding | None = _field(None, f"one of {', '.join(formats.ENCODINGS)}")
+    skip: int | None = _field(
+        None, "an integer of at least 0: the lines before the column names", ge=0, le=100_000
+    )
+    comment: Annotated[str, Field(max_length=10, pattern=r"^[^\w\s\"]*$")] | None = _field(
+        None, 'what a line that is left out begins with, such as "#" ("" for none)'
+    )
+    missing: CellTexts | None = _field(None, 'a list of what stands for no value, such as ["?", -999]')
+    dates: CellTexts | None = _field(None, 'how times are written, such as "%d.%m.%Y %H:%M"')
+    units: CellTexts | None = _field(None, 'a list of what stands beside numbers, such as ["%", "kWh"]')
+
+
+Times = Annotated[list[TableColumn], Field(min_length=2, max_length=2)]
 
 
 def _step(value: Any) -> Any:
@@ -107,7 +180,7 @@ class Window(Section):
 class Sequence(Section):
     """Rows of a table with the same value in the column `by` are one sequence."""
 
-    by: Column = _field(..., "the name of a column")
+    by: TableColumn = _field(..., "the name of a column, or file (each file is a sequence)")
     label: Literal["last", "each"] = _field("last", "last (one label for a sequence) or each (one per step)")
 
 
@@ -142,9 +215,11 @@ class Data(Section):
     x: str | dict[str, Column] = _field("x", "the name of an array, or a mapping of inputs to arrays")
     y: str | dict[str, Column] = _field("y", "the name of an array, or a mapping of outputs to arrays")
     lengths: Column | None = _field(None, "the name of an array with the length of each sequence")
-    sample_weight: Column | None = _field(None, "the name of an array or column")
-    group: Column | None = _field(None, "the name of the array or column that tells series apart")
-    time: Column | None = _field(None, "the name of the column or array that says when")
+    sample_weight: TableColumn | None = _field(None, "the name of an array or column")
+    group: TableColumn | None = _field(None, "the name of the array or column that tells series apart")
+    time: TableColumn | Times | None = _field(
+        None, "the name of the column or array that says when, or of two columns: [date, time]"
+    )
     features: Columns | None = _field(None, "a list of column names")
     target: Columns | None = _field(None, "a list of column names")
     window: Window | None = _field(None, "a mapping such as {length: 24, horizon: 1}")
@@ -152,6 +227,7 @@ class Data(Section):
     split: Split | None = _field(None, "a mapping such as {method: random, validation: 0.2}")
     scaling: Scaling = _field(Scaling(), "standard, minmax, robust, none, or {x: ..., y: ...}")
     missing: Literal["error", "drop", "fill"] = _field("error", "error, drop or fill")
+    csv: Csv | None = _field(None, 'a mapping such as {separator: ";", decimal: ","}')
     classes: list[str | int] | None = _field(None, "a list of class names", min_length=2, max_length=100_000)
     step: Step | None = _field(None, STEP)
     timezone: str | None = _field(
@@ -248,6 +324,9 @@ class Prediction(Section):
     name: FileName = _field(..., "a name of letters, digits, '.', '_' and '-'; it becomes a file's name")
     source: Literal["train", "validation", "test"] | None = _field(None, "train, validation or test")
     path: DataPath | None = _field(None, "the path of a data file")
+    files: list[DataPath] | None = _field(
+        None, "a list of paths of tables", min_length=1, max_length=formats.MAX_FILES
+    )
     values: list[Any] | None = _field(
         None, "one sample, such as [[0], [0], [1]], or a list of them", min_length=1
     )
@@ -270,8 +349,53 @@ def _default_name(entry: dict[str, Any]) -> str:
     text = entry.get("source") or entry.get("path")
     if not isinstance(text, str):
         return "data"
-    stem = text.rstrip("/").rpartition("/")[2].rsplit(".", 1)[0]
-    return re.sub(r"[^A-Za-z0-9._-]", "_", stem).lstrip(".-")[:100] or "data"
+    return _file_name(_stem(text).rpartition("/")[2])
+
+
+def _stem(path: str) -> str:
+    """Without the suffixes that say the format."""
+    path = path.rstrip("/")
+    suffix, packed = formats.form(path)
+    path = path[: -len(packed)] if packed else path
+    return path[: -len(suffix)] if suffix else path
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text).strip(".-")[:100].strip("_") or "data"
+
+
+def _with_names(entries: Any) -> Any:
+    """Files of one name in different directories are told apart by as much of their paths as it takes."""
+    if not isinstance(entries, list):
+        return entries
+    paths = [_path_of(entry) for entry in entries]
+    taken = Counter(_default_name({"path": path}) for path in dict.fromkeys(filter(None, paths)))
+    return [
+        entry
+        if path is None or taken[_default_name({"path": path})] < 2
+        else {**(entry if isinstance(entry, dict) else {"path": entry}), "name": _longer_name(path, paths)}
+        for entry, path in zip(entries, paths, strict=True)
+    ]
+
+
+def _path_of(entry: Any) -> str | None:
+    """Of an entry without a name of its own."""
+    if isinstance(entry, str):
+        return None if entry in ("train", "validation", "test") else entry
+    path = entry.get("path") if isinstance(entry, dict) and "name" not in entry else None
+    return path if isinstance(path, str) else None
+
+
+def _longer_name(path: str, paths: list[str | None]) -> str:
+    parts = _stem(path).strip("/").split("/")
+    others = [_stem(one).strip("/").split("/") for one in paths if one is not None and one != path]
+    for count in range(2, len(parts) + 1):
+        if all(one[-count:] != parts[-count:] for one in others):
+            return _file_name("_".join(parts[-count:]))
+    return _file_name("_".join(parts) + path[len(_stem(path)) :].replace(".", "_"))
+
+
+Predictions = BeforeValidator(_with_names)
 
 
 MIN_GPU_MEMORY_BYTES = 64 << 20
@@ -333,7 +457,7 @@ class JobFile(Section):
     data: Data = _field(..., "a mapping with the key train")
     model: Model = _field(..., "a mapping with the key layers")
     training: Training = _field(..., "a mapping with the key loss")
-    predict: list[Prediction] = _field([], "a list such as [train]", max_length=1000)
+    predict: Annotated[list[Prediction], Predictions] = _field([], "a list such as [train]", max_length=1000)
     resources: Resources = _field(Resources(), "a mapping such as {time_limit: 1h}")
     retries: int = _field(1, "an integer from 0 to 100", ge=0, le=100)
     priority: int = _field(0, "an integer from -1000000 to 1000000", ge=-MAX_PRIORITY, le=MAX_PRIORITY)
@@ -350,7 +474,7 @@ class PredictionFile(Section):
 
     name: Name = _field(..., "a name of 1 to 100 printable characters without /")
     model: TrainedModel = _field(..., "a mapping such as {job: 7}")
-    predict: list[Prediction] = _field(
+    predict: Annotated[list[Prediction], Predictions] = _field(
         ..., "a list of data files, or of {values: ...}", min_length=1, max_length=1000
     )
     resources: Resources = _field(Resources(), "a mapping such as {time_limit: 1h}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from gpujobs.jobfile.keras_names import nearest
+from gpujobs.jobfile.keras_names import catalogue, nearest
 from gpujobs.jobfile.reader import Path
 from gpujobs.jobfile.validate import fields, model_at
 
@@ -30,19 +30,26 @@ FREE_FORM: tuple[Path, ...] = (
 
 def parse_key(key: str) -> Path:
     """`model.layers.0.LSTM.units` or `model.layers[0].LSTM.units`. Raises SettingError for an unknown key."""
+    if found := re.fullmatch(r"sweep\.(grid|random\.distributions)\.(.+)", key):
+        parse_key(found[2])  # the key of a sweep is one key, however many dots it has
+        return ("sweep", *found[1].split("."), found[2])
+    path = path_of(key)
+    _refuse_unknown(path)
+    return path
+
+
+def path_of(key: str) -> Path:
     parts: list[str | int] = []
     for part in re.sub(r"\[(\d{1,6})\]", r".\1", key).split("."):
         parts.append(int(part) if re.fullmatch(r"\d{1,6}", part, re.ASCII) else part)
-    path: Path = tuple(parts)
-    _refuse_unknown(path)
-    return path
+    return tuple(parts)
 
 
 def _refuse_unknown(path: Path) -> None:
     if path == ("at_most",):  # stands beside the fields of a job, as the sweep does
         return
     for length, part in enumerate(path):
-        if path[:length] in FREE_FORM:
+        if path[:length] in FREE_FORM or path[0] == "sweep":
             return
         if isinstance(part, int):
             continue
@@ -53,12 +60,31 @@ def _refuse_unknown(path: Path) -> None:
 
 
 def _nearest_key(prefix: str, part: str, known: list[str]) -> str:
+    if path := place_of_argument(part) if prefix in ("", "training.") else None:
+        return f"; did you mean {path}?"
     hint = nearest(part, known)
     if hint:
         return hint.replace("did you mean ", f"did you mean {prefix}", 1)
     everywhere = {f"{top}.{name}" for top in fields(()) if model_at((top,)) for name in fields((top,))}
     inside = [key for key in everywhere if key.endswith(f".{part}")]
     return f"; did you mean {inside[0]}?" if inside else ""
+
+
+def place_of_argument(name: str) -> str | None:
+    """Where an argument of optimizers belongs that somebody gives to the training: Keras's own place for it."""
+    name = "learning_rate" if name in ("lr", "learning-rate") else name
+    return f"training.optimizer.Adam.{name}" if name in catalogue()["optimizers"]["classes"]["Adam"] else None
+
+
+def canonical(name: str) -> str | None:
+    """Keras's own name of a layer, a loss, an optimizer or a metric, whichever way it is written."""
+    for section in ("optimizers", "losses", "layers", "metrics"):
+        known = catalogue()[section]
+        if name in known["classes"]:
+            return name
+        if name in known["ids"]:
+            return str(known["ids"][name])
+    return None
 
 
 def with_value(tree: Any, path: Path, value: Any) -> Any:
@@ -76,4 +102,10 @@ def with_value(tree: Any, path: Path, value: Any) -> Any:
     if isinstance(tree, str):  # the short form: a data path, or a name without arguments
         tree = {"path": tree} if head in ("path", "in_place") else {tree: {}}
     base = tree if isinstance(tree, dict) else {}
+    if head not in base and len(base) == 1 and rest and (known := canonical(head)) is not None:
+        (written,) = base
+        if (own := canonical(written)) == known:
+            head = written
+        elif own is not None:
+            raise SettingError(f"the file has {written} there, not {head}")
     return {**base, head: with_value(base.get(head), rest, value)}

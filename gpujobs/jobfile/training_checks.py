@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gpujobs.jobfile.consistency import Found, implied_task, is_for_classes, outputs_of
+from gpujobs.jobfile.consistency import Found, implied_task, outputs_of
 from gpujobs.jobfile.keras_names import catalogue, nearest
+from gpujobs.jobfile.losses import is_for_classes, kind
 from gpujobs.jobfile.reader import Path, dotted
 from gpujobs.metric_names import snake_case
 
@@ -23,8 +24,16 @@ AVERAGING = {"F1Score": "average", "FBetaScore": "average", "R2Score": "class_ag
 """What makes one number of the classes' own: where it is None, such a metric has one for each class."""
 
 
+UNUSABLE = {
+    "ctc": "which compares sequences of labels that are shorter than the steps, and job files cannot say such ones; "
+    "expected sparse_categorical_crossentropy with a label for each step (task: labelling)",
+    "circle": "which makes embeddings and tells no class; expected sparse_categorical_crossentropy",
+}
+"""By the kind of the loss: why a job file cannot use it, and what it can."""
+
+
 def training_checks(job: dict[str, Any]) -> Found:
-    checks = (_sequences, _units, _task, _metrics, _monitors, _class_weight, _schedule)
+    checks = (_sequences, _usable, _units, _task, _metrics, _monitors, _class_weight, _schedule)
     return [problem for check in checks for problem in check(job)]
 
 
@@ -73,6 +82,16 @@ def _last_units(job: Mapping[str, Any]) -> tuple[Path, int] | None:
 
 def _task_of(job: Mapping[str, Any]) -> str | None:
     return job["task"] or implied_task(job)
+
+
+def _usable(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Losses that Keras has, and that nothing here can give what they compare."""
+    loss, outputs = job["training"]["loss"], outputs_of(job)
+    for name, one in ((name, loss.get(name)) for name in outputs) if outputs[1:] else (("", loss),):
+        why = UNUSABLE.get(kind(one)) if one is not None else None
+        if why is not None:
+            where: Path = ("training", "loss", *([name] if name else []))
+            yield where, f"{dotted(where)} is {one if isinstance(one, str) else next(iter(one))}, {why}"
 
 
 def _units(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:

@@ -9,12 +9,16 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from gpujobs.backends import JAX, TENSORFLOW
 from gpujobs.jobfile.consistency import Found, cross_checks, source_checks
 from gpujobs.jobfile.data_checks import data_checks
 from gpujobs.jobfile.keras_names import MAX_HINTS, KerasCheck, nearest
 from gpujobs.jobfile.reader import Path, describe, dotted
 from gpujobs.jobfile.schema import JobFile, PredictionFile, Unreadable
 from gpujobs.jobfile.training_checks import training_checks
+
+ADAM = frozenset({"learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay", "clipnorm", "clipvalue"})
+NAME = "a name of 1 to 100 printable characters without /"
 
 
 def validate(tree: dict[str, Any]) -> tuple[dict[str, Any], Found]:
@@ -30,10 +34,16 @@ def validate(tree: dict[str, Any]) -> tuple[dict[str, Any], Found]:
             path = _path_in(tree, one["loc"], one["type"])
             if path not in reported:  # each choice of a union reports for itself
                 reported.add(path)
-                problems.append(_problem(path, one["type"], one["input"], len(problems) < MAX_HINTS))
+                problems.append(
+                    _of_a_training(path)
+                    if is_prediction and one["type"] == "extra_forbidden" and path[0] in JobFile.model_fields
+                    else _problem(path, one["type"], one["input"], len(problems) < MAX_HINTS)
+                )
     if is_prediction:
         return _checked_prediction(resolved, problems)
-    keras = KerasCheck()
+    training = tree.get("training")
+    backend = training.get("backend") if isinstance(training, dict) else None
+    keras = KerasCheck(backend=backend if backend == JAX else TENSORFLOW)
     _check_keras(keras, resolved or tree, resolved)
     problems += keras.problems
     if not problems:
@@ -65,6 +75,8 @@ def _tidied(resolved: dict[str, Any]) -> dict[str, Any]:
         if part in tidy["data"]:
             source = tidy["data"][part]
             tidy["data"][part] = {key: value for key, value in source.items() if value is not None}
+    if "csv" in tidy["data"]:
+        tidy["data"]["csv"] = {key: value for key, value in tidy["data"]["csv"].items() if value is not None}
     tidy["predict"] = [_prediction(entry) for entry in resolved["predict"]]
     return tidy
 
@@ -115,7 +127,12 @@ def _is_by_output(tree: dict[str, Any]) -> bool:
 
 
 def _prediction(entry: dict[str, Any]) -> dict[str, Any]:
-    own = {"source": ("source",), "path": ("path", "in_place"), "values": ("values",)}
+    own = {
+        "source": ("source",),
+        "path": ("path", "in_place"),
+        "files": ("files", "in_place"),
+        "values": ("values",),
+    }
     kept = next(keys for key, keys in own.items() if entry[key] is not None)
     return {key: entry[key] for key in ("name", *kept, "states") if entry[key] != []}
 
@@ -139,10 +156,21 @@ def _problem(path: Path, kind: str, value: Any, with_hint: bool) -> tuple[Path, 
     if kind == "extra_forbidden":
         hint = nearest(str(path[-1]), fields(path[:-1])) if with_hint else ""
         hint = hint.replace("did you mean ", f"did you mean {dotted((*path[:-1], ''))}", 1)
+        if path[:-1] in ((), ("training",)) and str(path[-1]) in (*ADAM, "lr"):
+            name = "learning_rate" if path[-1] == "lr" else path[-1]
+            hint = f"; it belongs to the optimizer: training: {{optimizer: {{Adam: {{{name}: ...}}}}}}"
         return path, f"{dotted(path)} is not a known key{hint}"
     if kind == "missing":
         return path, f"{dotted(path)} is missing; expected {expected(path)}"
     return path, f"{dotted(path)} is {describe(value)}; expected {expected(path)}"
+
+
+def _of_a_training(path: Path) -> tuple[Path, str]:
+    """A key that is known, in a file that trains nothing."""
+    return path, (
+        f"{dotted(path)} is for a training, and model.job applies the model of an earlier job as it is; expected name, "
+        "model and predict here, or model.layers in the place of model.job: a model cannot be trained further yet"
+    )
 
 
 def model_at(path: Path) -> type[BaseModel] | None:
@@ -187,9 +215,15 @@ def fields(path: Path) -> list[str]:
 
 def expected(path: Path) -> str:
     """What the field at a path asks for, in words."""
+    if path[:1] == ("model",) and (
+        path[:-1] == ("model", "branches") or path[-2:-1] in (("inputs",), ("outputs",))
+    ):
+        return NAME
     if path and isinstance(path[-1], int):
         section = model_at(path)
-        return f"a mapping with the keys {', '.join(section.model_fields)}" if section else "another value"
+        return (
+            f"a mapping with the keys {', '.join(section.model_fields)}" if section else expected(path[:-1])
+        )
     parent = model_at(path[:-1])
     info = None if parent is None else parent.model_fields.get(str(path[-1]))
     extra = None if info is None else info.json_schema_extra

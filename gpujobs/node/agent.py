@@ -20,20 +20,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gpujobs import durable
 from gpujobs.backends import TENSORFLOW
-from gpujobs.cluster.settings import ClusterSettings
-from gpujobs.errors import LauncherError, LaunchError, MachineError, ProtocolError
+from gpujobs.errors import LauncherError, LaunchError, MachineError, ProtocolError, in_words
 from gpujobs.failpoints import reach
+from gpujobs.linux import durable
+from gpujobs.linux.sockets import short_path
 from gpujobs.node import attempts, records
 from gpujobs.node.attempts import Attempt, AttemptStatus
 from gpujobs.node.devices import devices_of
 from gpujobs.node.launcher_client import ANSWER_SECONDS, FIRST_ANSWER_SECONDS, ask
 from gpujobs.node.probe import Probe
 from gpujobs.paths import AttemptPaths, JobPaths, StatePaths
+from gpujobs.protocol.settings import ClusterSettings
 from gpujobs.results.catalogue import list_files, open_file
 from gpujobs.results.collect import Limits, RefusedResultError, chunks
-from gpujobs.trainer.sockets import short_path
 
 RECORD_SECONDS = 10.0
 """A supervisor that holds its lock writes record.json within milliseconds."""
@@ -108,7 +108,7 @@ class NodeAgent:
         except attempts.OccupiedError as error:
             raise LauncherError(str(error)) from error
         except OSError as error:
-            raise LauncherError(f"the directory of the attempt cannot be made: {error}") from error
+            raise LauncherError(f"the directory of the attempt cannot be made: {in_words(error)}") from error
         request = {"op": "start", "attempt_dir": str(paths.root), "notify": str(self._paths.agent_socket)}
         reach("spawn.supervisor")
         try:

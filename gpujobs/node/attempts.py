@@ -17,14 +17,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from gpujobs import durable
-from gpujobs.durable import DamagedError
 from gpujobs.failpoints import reach
+from gpujobs.linux import durable
+from gpujobs.linux.cgroup import Cgroup
+from gpujobs.linux.durable import DamagedError
+from gpujobs.linux.process import boot_id, start_ticks
 from gpujobs.model import Reason, State, iso, utc_now
 from gpujobs.node import records
 from gpujobs.paths import AttemptPaths, JobPaths
-from gpujobs.trainer.cgroup import Cgroup
-from gpujobs.trainer.process import boot_id, start_ticks
 
 
 class AttemptStatus(StrEnum):

@@ -18,7 +18,8 @@ def devices_of(reading: Reading, node: str, cpu_slots: int | None) -> Node:
         return Node(node, NodeStatus.OK, "", tuple(replace(device, node=node) for device in reading.devices))
     found = "the NVIDIA driver shows no GPU" if reading.status == "ok" else reading.message
     slots = cpu_slots_of(node, cpu_slots)
-    return Node(node, NodeStatus.OK, f"{found}: training on {len(slots)} CPU slots", slots)
+    slots_said = f"{len(slots)} CPU slot{'' if len(slots) == 1 else 's'}"
+    return Node(node, NodeStatus.OK, f"{found}: training on {slots_said}", slots)
 
 
 def cpu_slots_of(node: str, count: int | None) -> tuple[Device, ...]:

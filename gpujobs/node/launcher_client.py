@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gpujobs.errors import LauncherError, from_wire
-from gpujobs.trainer.sockets import connect
+from gpujobs.errors import LauncherError, from_wire, in_words
+from gpujobs.linux.sockets import connect
 
 FIRST_ANSWER_SECONDS = 120.0
 """The first answer waits for the import of the backend, which a cold disk makes slow."""
@@ -38,7 +38,7 @@ async def ask(path: Path, request: dict[str, Any], seconds: float = FIRST_ANSWER
     except TimeoutError:
         raise LauncherError(f"the launcher did not answer within {seconds:g} s") from None
     except OSError as error:
-        raise LauncherError(f"the launcher is gone: {error}") from error
+        raise LauncherError(f"the launcher is gone: {in_words(error)}") from error
     finally:
         writer.close()
     if "error" in answer:
@@ -54,6 +54,6 @@ async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
             return await asyncio.open_unix_connection(sock=connect(path), limit=1 << 26)
         except OSError as error:
             if loop.time() > deadline:
-                raise LauncherError(f"no launcher answers on {path}: {error}") from error
+                raise LauncherError(f"no launcher answers on {path}: {in_words(error)}") from error
             # A new launcher binds the socket anew: there is nothing to be notified by.
             await asyncio.sleep(0.05)

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from gpujobs.errors import in_words
 from gpujobs.model import Device, DeviceKind, Process
 
 DEADLINE_SECONDS = 5.0
@@ -88,7 +89,7 @@ class Probe:
             return _hung(deadline_seconds)
         except OSError as error:
             await self.close()
-            return Reading("failed", f"the probe of NVML cannot be started: {error}")
+            return Reading("failed", f"the probe of NVML cannot be started: {in_words(error)}")
         if not line:
             status = self._process.returncode if self._process else None
             await self.close()

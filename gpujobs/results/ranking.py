@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sys
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from gpujobs.errors import UsageError
+from gpujobs.jobfile.consistency import scaling_of_targets
 from gpujobs.metric_names import smaller_is_better
 
 Figures = Mapping[str, float]
@@ -27,6 +29,8 @@ COSTS = ("seconds", "bytes", "parameters")
 
 MAX_FIGURES = 200
 """Of one job: its user has written them."""
+
+MAX_LINES, MAX_LINE = 100, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ def figures(metrics: Mapping[str, Any]) -> dict[str, float]:
     kept = _numbers(metrics.get("kept") or metrics.get("final"))
     part, evaluation = evaluated(metrics)
     named = {f"{part}_{name}": value for name, value in _numbers(evaluation.get("model")).items()}
+    for output, one in _outputs(evaluation):
+        named |= {f"{part}_{output}_{name}": value for name, value in _numbers(one.get("model")).items()}
     found = {**_numbers(metrics), **named, **kept}
     found.pop("epoch", None)
     return dict(itertools.islice(found.items(), MAX_FIGURES))
@@ -63,6 +69,29 @@ def evaluated(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """(the part of the data, what metrics.json says of the model there); nothing where it has no evaluation."""
     found = metrics.get("evaluation")
     return (str(found.get("part")), found) if isinstance(found, dict) else ("", {})
+
+
+def evaluated_by(metrics: Mapping[str, Any]) -> tuple[str, str] | None:
+    """(part, metric) of an evaluation; of several outputs that of the first."""
+    part, evaluation = evaluated(metrics)
+    if "metric" in evaluation:
+        return part, str(evaluation["metric"])
+    return next(
+        ((part, f"{output}_{one['metric']}") for output, one in _outputs(evaluation) if "metric" in one), None
+    )
+
+
+def _outputs(evaluation: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
+    outputs = evaluation.get("outputs")
+    pairs = outputs.items() if isinstance(outputs, dict) else ()
+    return [(str(name), one) for name, one in pairs if isinstance(one, dict)][:MAX_FIGURES]
+
+
+def lines(metrics: Mapping[str, Any]) -> list[str]:
+    """What the trainer says of an evaluation, in the data's own units; its user may have written anything."""
+    found = evaluated(metrics)[1].get("lines")
+    some = found if isinstance(found, list) else []
+    return [one[:MAX_LINE] for one in some if isinstance(one, str)][:MAX_LINES]
 
 
 def _numbers(values: Any) -> dict[str, float]:
@@ -98,35 +127,85 @@ def chosen(metric: str, mode: Mode | None, known: Collection[str]) -> Criterion:
     return Criterion(metric, direction, "as asked for")
 
 
+SCALE_LOSSES = ("training.loss", "training.class_weight", "data.sample_weight", "data.window", "data.sequence",
+                "data.target", "data.y", "task")  # fmt: skip
+"""Where jobs differ in these, their losses are not of one scale."""
+
+UNITS = ("data.scaling", "data.target", "data.y", "data.window", "task")
+"""Where they differ in these, neither are other errors in the history, which are of targets as they were scaled."""
+
+
 def default(
     jobfile: Mapping[str, Any],
-    swept: Collection[str],
+    swept: Mapping[str, Sequence[Any]],
     known: Collection[str],
     evaluated_by: tuple[str, str] | None,
 ) -> Criterion | None:
     """What the jobs watch, or are validated by; None where no job has any such figure.
 
-    `jobfile`: the resolved one of a member; `swept`: the keys that the sweep sets; `known`: the names of the
-    figures; `evaluated_by`: part and metric of the evaluation. A loss does not compare jobs with other losses.
+    `jobfile`: the resolved one of a member; `swept`: what the sweep sets each key to; `known`: the names of the
+    figures; `evaluated_by`: part and metric of the evaluation. Where something that scales losses differs between
+    the jobs, the evaluation ranks them, which is in the data's own units.
     """
-    has_losses = any(key == "training.loss" or key.startswith("training.loss.") for key in swept)
-    for criterion in _candidates(jobfile.get("training") or {}, evaluated_by):
-        is_loss = criterion.metric.endswith("loss")
-        if criterion.metric in known and not (is_loss and has_losses):
+    of_losses = [key for key, values in swept.items() if _scales_losses(jobfile, key, values)]
+    of_errors = [key for key in of_losses if _touches(key, UNITS)]
+    for criterion, is_history in _candidates(jobfile, evaluated_by, of_losses):
+        is_error = criterion.mode is Mode.MIN
+        refused = of_losses if criterion.metric.endswith("loss") else of_errors if is_error else []
+        if criterion.metric in known and not (is_history and refused):
             return criterion
     return None
 
 
-def _candidates(training: Mapping[str, Any], evaluated_by: tuple[str, str] | None) -> Iterator[Criterion]:
-    yield from _watched(training)
-    yield Criterion("val_loss", Mode.MIN, "the loss of the validation part")
+def _scales_losses(jobfile: Mapping[str, Any], key: str, values: Sequence[Any]) -> bool:
+    if len({json.dumps(one, sort_keys=True, default=str) for one in values}) < 2:
+        return False
+    if key != "data" and _touches(key, ("data.scaling",)):
+        return _are_scaled(jobfile, key, values)
+    is_penalty = "regularizer" in key or any("regularizer" in json.dumps(one, default=str) for one in values)
+    return is_penalty or _touches(key, SCALE_LOSSES)
+
+
+def _are_scaled(jobfile: Mapping[str, Any], key: str, values: Sequence[Any]) -> bool:
+    """Whether these settings scale targets in different ways; those of classes are not scaled."""
+    if key.startswith("data.scaling.") and not key.startswith("data.scaling.y"):
+        return False
+    jobs = [{**jobfile, "data": {**(jobfile.get("data") or {}), "scaling": one}} for one in values]
+    return len({scaling_of_targets(job) for job in jobs}) > 1
+
+
+def _touches(key: str, fields: Sequence[str]) -> bool:
+    """Whether a dotted key is one of these, part of one, or holds one."""
+    key = key.split("[")[0]
+    return any(key == one or key.startswith(f"{one}.") or one.startswith(f"{key}.") for one in fields)
+
+
+def _candidates(
+    jobfile: Mapping[str, Any], evaluated_by: tuple[str, str] | None, of_losses: Sequence[str]
+) -> Iterator[tuple[Criterion, bool]]:
+    """And whether it is a figure of the history."""
+    training = jobfile.get("training") or {}
+    unit = _unit(jobfile)
+    for watched in _watched(training):
+        yield replace(watched, why=f"{watched.why}{unit}"), True
+    yield Criterion("val_loss", Mode.MIN, f"the loss of the validation part{unit}"), True
     part, metric = evaluated_by or ("", "")
     mode = _direction(metric)
-    evaluation = [Criterion(f"{part}_{metric}", mode, f"of the {part} part")] if mode is not None else []
+    why = f"of the {part} part, in the data's own units"
+    if of_losses:
+        why += (
+            f"; the losses do not compare, for {' and '.join(of_losses)} differ{'s' * (len(of_losses) == 1)}"
+        )
+    evaluation = [(Criterion(f"{part}_{metric}", mode, why), False)] if mode is not None else []
     if part != "train":
         yield from evaluation
-    yield Criterion("loss", Mode.MIN, "the loss of training, for there is no validation part")
+    yield Criterion("loss", Mode.MIN, f"the loss of training, for there is no validation part{unit}"), True
     yield from evaluation
+
+
+def _unit(jobfile: Mapping[str, Any]) -> str:
+    method = scaling_of_targets(jobfile) if (jobfile.get("training") or {}).get("loss") else None
+    return f" (of targets as scaled: {method})" if method else ""
 
 
 def _watched(training: Mapping[str, Any]) -> Iterator[Criterion]:

@@ -14,9 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gpujobs import durable
 from gpujobs.errors import MachineError, StoreError, UsageError
 from gpujobs.failpoints import reach
+from gpujobs.linux import durable
 from gpujobs.model import utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.store import opening

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from gpujobs import durable
 from gpujobs.errors import StoreError
 from gpujobs.failpoints import reach
+from gpujobs.linux import durable
 
 BLOCK = 100
 

@@ -93,6 +93,8 @@ def job_of(row: sqlite3.Row, waits_for: WaitsFor) -> Job:
         sweep_values=_json(row["sweep_values"]),
         progress=_json(row["progress"]),
         results=row["results"],
+        results_removed_at=from_iso(row["results_removed_at"]),
+        results_removed_by=row["results_removed_by"],
         share=Share(row["share"]),
         current=current,
     )

@@ -22,7 +22,9 @@ from gpujobs.store import events, groups
 from gpujobs.store.batch import Batch
 from gpujobs.store.database import check, connect, transaction
 from gpujobs.store.devices import Devices
+from gpujobs.store.history import History
 from gpujobs.store.numbers import Numbers
+from gpujobs.store.pruning import Pruning
 from gpujobs.store.reader import Reader
 from gpujobs.store.records import NewJob
 from gpujobs.store.reservations import Reservations
@@ -51,6 +53,8 @@ class Store(Reader):
         self.reservations = Reservations(self._connection, self.devices)
         self.uploads = Uploads(self._connection)
         self.usage = UsageTable(self._connection)
+        self.history = History(self._connection)
+        self.pruning = Pruning(self._connection)
 
     def close(self) -> None:
         self._connection.close()

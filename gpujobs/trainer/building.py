@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any
@@ -11,6 +12,9 @@ import numpy as np
 
 from gpujobs.jobfile.consistency import is_stateful, outputs_of
 from gpujobs.jobfile.keras_names import catalogue
+from gpujobs.jobfile.losses import kind
+from gpujobs.trainer import metrics
+from gpujobs.trainer.decision import Decision, decisions
 from gpujobs.trainer.failures import TrainerError
 
 SECTIONS = {
@@ -21,6 +25,17 @@ SECTIONS = {
     "learning_rate": "schedules",
 }
 """The arguments that are Keras objects themselves, by the catalogue's name of their type."""
+
+WHOLE = ("steps", "boundaries")
+"""How the names of a schedule's arguments end that count steps."""
+
+MODEL = "model"
+"""What Keras calls it. A job may have names that Keras refuses."""
+
+REFUSALS = (TypeError, ValueError, AttributeError, ArithmeticError, LookupError, NotImplementedError)
+"""How Keras's constructors fail. What a machine lacks fails otherwise."""
+
+_ESCAPES = re.compile("\x1b\\[[0-9;]*m")
 
 Shapes = Mapping[str, tuple[int | None, ...]]
 """(timesteps, features) of each input, by name."""
@@ -42,25 +57,40 @@ def build(
 
 def compile_model(model: Any, jobfile: Mapping[str, Any], optimizer: Any, *, masked: bool = False) -> None:
     """With the job's loss and metrics. `masked`: see `build`."""
-    training = jobfile["training"]
-    metrics: Any = [_part("metrics", metric) for metric in training.get("metrics", [])]
-    outputs = outputs_of(jobfile)
+    training, outputs, told = jobfile["training"], outputs_of(jobfile), decisions(jobfile, model)
     if len(outputs) > 1:
-        metrics = {
-            name: [_part("metrics", metric) for metric in training.get("metrics", [])] for name in outputs
-        }
+        found: Any = {name: _metrics(training, told.get(name)) for name in outputs}
+    else:
+        found = _metrics(training, next(iter(told.values()), None))
     model.compile(
         loss=_loss(training["loss"], outputs),
         optimizer=optimizer,
         steps_per_execution=int(training.get("steps_per_execution") or 1),
-        **{"weighted_metrics" if masked else "metrics": metrics},
+        **{"weighted_metrics" if masked else "metrics": found},
     )
+
+
+def _metrics(training: Mapping[str, Any], decision: Decision | None) -> list[Any]:
+    return [
+        _metric(entry, f"training.metrics[{number}]", decision)
+        for number, entry in enumerate(training.get("metrics", []))
+    ]
+
+
+def _metric(entry: Any, place: str, decision: Decision | None) -> Any:
+    entry, is_shown = metrics.adapted(entry, decision)
+    if decision is None or not is_shown:
+        return _named_part("metrics", entry, place)
+    metric = keras.metrics.get(_named_part("metrics", entry, place))
+    if isinstance(entry, str):
+        metric.name = entry
+    return metrics.showing_probabilities(metric, decision)
 
 
 def make_metrics(model: Any, jobfile: Mapping[str, Any], batch: tuple[Any, Any, Any]) -> None:
     """Makes the metrics' variables before the first step would: TensorFlow traces twice a step that makes some.
 
-    `batch`: (x, y, sample weight), as a step takes it. The metrics see predictions of 0 and are reset.
+    `batch`: (x, y, sample weight), as Keras's own step takes it. The metrics see predictions of 0 and are reset.
     """
     x, y, weight = batch
     names = sorted(outputs_of(jobfile))
@@ -83,7 +113,8 @@ def _zeros(output: Any, y: Any) -> Any:
 
 def optimizer_of(training: Mapping[str, Any]) -> Any:
     """Keras would scale the loss of float16 by itself, and then could not load what it has saved."""
-    optimizer = keras.optimizers.get(_part("optimizers", training["optimizer"]))
+    with _Naming(_place("training.optimizer", training["optimizer"])):
+        optimizer = keras.optimizers.get(_part("optimizers", training["optimizer"]))
     if training.get("precision") != "mixed_float16":
         return optimizer
     return keras.optimizers.LossScaleOptimizer(optimizer)
@@ -105,10 +136,10 @@ def _sequential(
     jobfile: Mapping[str, Any], batch_shape: tuple[int | None, ...], *, names_refused: bool
 ) -> Any:
     """Keras builds all layers anew for each that is added, or once, and then does not say which one it refused."""
-    model = keras.Sequential(name=_identifier(str(jobfile.get("name") or "model")))
+    model = keras.Sequential(name=MODEL)
     model.add(keras.Input(batch_shape=batch_shape, dtype=_dtype(jobfile["model"]["layers"])))
-    for entry in jobfile["model"]["layers"]:
-        with _Naming("model.layers", entry):
+    for number, entry in enumerate(jobfile["model"]["layers"]):
+        with _Naming(_place(f"model.layers[{number}]", entry)):
             model.add(_part("layers", entry), rebuild=names_refused)
     if not names_refused:
         model.build(batch_shape)
@@ -125,30 +156,40 @@ def _branched(jobfile: Mapping[str, Any], shapes: Shapes, batch_size: int | None
     tensors: dict[str, Any] = dict(inputs)
     for name, branch in branches.items():
         given = [tensors[one] for one in branch["inputs"]]
-        with _Naming(f"model.branches.{name}", {branch.get("merge", "Concatenate"): {}}):
+        with _Naming(f"model.branches.{name}: {branch.get('merge', 'Concatenate')}"):
             merged = given[0] if len(given) == 1 else getattr(keras.layers, branch["merge"])()(given)
-        for entry in branch["layers"]:
-            with _Naming(f"model.branches.{name}", entry):
+        for number, entry in enumerate(branch["layers"]):
+            with _Naming(_place(f"model.branches.{name}.layers[{number}]", entry)):
                 merged = _part("layers", entry)(merged)
         tensors[name] = merged
     names = outputs_of(jobfile)
     outputs = {name: tensors[name] for name in names} if len(names) > 1 else tensors[names[0]]
     given_inputs = inputs if len(inputs) > 1 else next(iter(inputs.values()))
-    return keras.Model(given_inputs, outputs, name=_identifier(str(jobfile.get("name") or "model")))
+    return keras.Model(given_inputs, outputs, name=MODEL)
 
 
 class _Naming:
-    """Says which layer it was that Keras refused."""
+    """Says which entry of the job file it was that Keras refused."""
 
-    def __init__(self, place: str, entry: Mapping[str, Any]) -> None:
-        self._place, self._kind = place, next(iter(entry))
+    def __init__(self, place: str) -> None:
+        self._place = place
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, TypeError | ValueError):
-            raise TrainerError(f"{self._place}: {self._kind}: {' '.join(str(error).split())}") from error
+        if isinstance(error, REFUSALS):
+            raise TrainerError(f"{self._place}: {in_words(error)}") from error
+
+
+def in_words(error: BaseException) -> str:
+    """On one line, without the escapes of Keras."""
+    return _ESCAPES.sub("", " ".join(str(error).split())) or type(error).__name__
+
+
+def _place(place: str, entry: Any) -> str:
+    """With the name of what stands there: model.layers[0].LSTM."""
+    return f"{place}.{next(iter(entry))}" if isinstance(entry, dict) else place
 
 
 def _dtype(layers: list[Any]) -> str | None:
@@ -156,22 +197,22 @@ def _dtype(layers: list[Any]) -> str | None:
 
 
 def losses(jobfile: Mapping[str, Any], outputs: list[str]) -> dict[str, str]:
-    """The loss of each output, in snake case, whichever way the job file names it."""
+    """The kind of each output's loss, whichever way the job file names it."""
     loss = jobfile["training"]["loss"]
     if len(outputs) == 1:
-        return {outputs[0]: _snake(loss)}
-    return {name: _snake(loss[name]) for name in outputs}
-
-
-def _snake(loss: Any) -> str:
-    name = loss if isinstance(loss, str) else next(iter(loss))
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_").replace("__", "_")
+        return {outputs[0]: kind(loss)}
+    return {name: kind(loss[name]) for name in outputs}
 
 
 def _loss(loss: Any, outputs: list[str]) -> Any:
-    return (
-        {name: _part("losses", loss[name]) for name in outputs} if len(outputs) > 1 else _part("losses", loss)
-    )
+    if len(outputs) <= 1:
+        return _named_part("losses", loss, "training.loss")
+    return {name: _named_part("losses", loss[name], f"training.loss.{name}") for name in outputs}
+
+
+def _named_part(section: str, entry: Any, place: str) -> Any:
+    with _Naming(_place(place, entry)):
+        return _part(section, entry)
 
 
 def _part(section: str, entry: Any) -> Any:
@@ -184,13 +225,32 @@ def _part(section: str, entry: Any) -> Any:
     if not isinstance(found, type):
         raise TrainerError(f"Keras {keras.__version__} has no {module.__name__}.{kind}")
     types = catalogue()[section]["classes"].get(kind, {})
-    return found(**{name: _argument(types.get(name), value) for name, value in (arguments or {}).items()})
+    given = {name: _argument(types.get(name), value) for name, value in (arguments or {}).items()}
+    return found(**(_with_fractions(given) if section == "schedules" else given))
 
 
 def _argument(rule: Mapping[str, Any] | None, value: Any) -> Any:
     section = SECTIONS.get((rule or {}).get("type", ""))
-    return _part(section, value) if section and isinstance(value, dict) else value
+    if section and isinstance(value, dict):
+        return _part(section, value)
+    return float(value) if _is_integer(value) and _takes_fractions(rule or {}) else value
 
 
-def _identifier(name: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in name)
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _takes_fractions(rule: Mapping[str, Any]) -> bool:
+    """Where Keras makes a tensor of a 0 that is meant as 0.0, it has the wrong type."""
+    return rule.get("type") in ("rate", "learning_rate") or isinstance(rule.get("default"), float)
+
+
+def _with_fractions(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a schedule: rates and factors as such, which are not whole numbers of steps."""
+    return {name: value if name.endswith(WHOLE) else _fraction(value) for name, value in given.items()}
+
+
+def _fraction(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_fraction(one) for one in value]
+    return float(value) if _is_integer(value) else value

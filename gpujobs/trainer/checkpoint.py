@@ -19,8 +19,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from gpujobs import durable
 from gpujobs.failpoints import reach
+from gpujobs.linux import durable
 from gpujobs.trainer.backends.states import states_of
 from gpujobs.trainer.failures import NanLossError
 

@@ -2,97 +2,180 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gpujobs.trainer.data import Part, Preprocessing, Samples, classes
+from gpujobs.trainer import prediction
+from gpujobs.trainer.data import Part, Preprocessing, Samples
+from gpujobs.trainer.data.fitting.counted import labels
 from gpujobs.trainer.data.memory import pieces
-from gpujobs.trainer.data.rows import RaggedRows, Rows
-from gpujobs.trainer.data.windowed import Windowed, two
+from gpujobs.trainer.data.samples.windowed import Windowed, two
 
 Figures = dict[str, float]
 CHUNK_BYTES = 1 << 16
+RARE_SHARE = 0.5
+MAX_CLASSES, MAX_STEPS = 50, 500
+LINES = 10
+"""Of classes, targets or steps ahead that are said of one output."""
 
 
-def evaluate(predicted: Mapping[str, Any], constant: Any, forecasts: Mapping[str, Any]) -> dict[str, Any]:
-    """The model and naive forecasts of one output. `predicted`: its arrays of predictions.npz, with y_true.
+def evaluate(
+    predicted: Mapping[str, Any], constant: Any, forecasts: Mapping[str, Any], targets: Sequence[str] = (),
+    *, is_forecast: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """The model and naive forecasts of one output, in the data's own units. `predicted`: its arrays of
+    predictions.npz, with y_true.
 
     `constant`: what the training part makes one say always. `forecasts`: others by name, of y_true's shape.
+    `targets`: what numbers are called. `is_forecast`: whether their steps are steps ahead. Where classes are rare,
+    balanced accuracy says which is better.
     """
     is_class = "y_class" in predicted
-    truth = predicted["y_true"]
+    truth, there = predicted["y_true"], prediction.counts(predicted, predicted["y_true"])
+    answer = predicted["y_class" if is_class else "y_pred"]
     figures = class_figures if is_class else number_figures
-    weights = _there(predicted, truth)
-    model = figures(truth, predicted["y_class" if is_class else "y_pred"], weights)
     naive = {}
     for name, forecast in forecasts.items():
         known = np.where(np.isnan(forecast), constant, forecast).reshape(truth.shape)
-        naive[name] = figures(truth, known, weights)
-    always = "majority class" if is_class else "mean"
-    naive[always] = figures(truth, np.broadcast_to(constant, truth.shape), weights)
-    key, sign = ("accuracy", 1.0) if is_class else ("mae", -1.0)
+        naive[name] = figures(truth[there], known[there])
+    always = _everywhere(constant, truth)
+    naive["majority class" if is_class else "mean"] = figures(truth[there], always[there])
+    model = figures(truth[there], answer[there])
+    rare = _rare(truth[there]) if is_class else None
+    key, sign = ("accuracy" if rare is None else "balanced_accuracy", 1.0) if is_class else ("mae", -1.0)
     best = max(naive, key=lambda name: sign * naive[name][key])
+    more = (
+        {"rare": rare, **by_class(truth[there], answer[there], predicted.get("classes"))}
+        if is_class
+        else {"unit": "the data's own", **by_column(truth, answer, there, targets, is_forecast=is_forecast)}
+    )
     return {
         "model": model,
         "baselines": naive,
         "metric": key,
         "best_baseline": best,
         "better_than_baseline": bool(sign * model[key] > sign * naive[best][key]),
+        "counted": int(there.sum()),
+        **more,
     }
 
 
-def _there(predicted: Mapping[str, Any], truth: Any) -> Any:
-    """bool of the shape of truth: False at the padding of sequences with a label per step."""
-    if "lengths" not in predicted or truth.ndim < 2:
-        return np.ones(truth.shape, bool)
-    steps = np.arange(truth.shape[1]) < predicted["lengths"][:, None]
-    return np.broadcast_to(steps.reshape(steps.shape + (1,) * (truth.ndim - 2)), truth.shape)
+def _everywhere(constant: Any, truth: Any) -> Any:
+    """Of truth's shape: a constant for all of a sample, or one for each of its values."""
+    one = np.asarray(constant)
+    if one.size > 1 and one.size == truth[:1].size:
+        one = one.reshape(truth.shape[1:])
+    return np.broadcast_to(one, truth.shape)
 
 
-def class_figures(truth: Any, predicted: Any, weights: Any) -> Figures:
-    """accuracy, and balanced_accuracy: the mean over the classes of the share that is found."""
-    right, truth = (truth == predicted)[weights], truth[weights]
+def class_figures(truth: Any, predicted: Any) -> Figures:
+    """accuracy; balanced_accuracy: the mean over the classes that are there of the share that is found; macro_f1:
+    the mean over all classes, expected or predicted, of F1 (of one that is never found 0), as scikit-learn has them.
+    """
+    truth, predicted = truth.reshape(-1), predicted.reshape(-1)
+    right = truth == predicted
     recalls = [right[truth == label].mean() for label in np.unique(truth)]
-    return {"accuracy": float(right.mean()), "balanced_accuracy": float(np.mean(recalls))}
+    f1 = [_one_class(truth, predicted, label)["f1"] for label in _labels_of(truth, predicted)]
+    return {
+        "accuracy": float(right.mean()),
+        "balanced_accuracy": float(np.mean(recalls)),
+        "macro_f1": float(np.mean(f1)),
+    }
 
 
-def number_figures(truth: Any, predicted: Any, weights: Any) -> Figures:
+def _labels_of(truth: Any, predicted: Any) -> Any:
+    return np.unique(np.concatenate([np.unique(truth), np.unique(predicted)]))
+
+
+def _one_class(truth: Any, predicted: Any, label: Any) -> dict[str, Any]:
+    """`precision`, `recall`, `f1`: 0 where there is nothing to divide by; `support`: how many there are."""
+    hits = int(((truth == label) & (predicted == label)).sum())
+    support, said = int((truth == label).sum()), int((predicted == label).sum())
+    return {
+        "precision": hits / said if said else 0.0,
+        "recall": hits / support if support else 0.0,
+        "f1": 2 * hits / (support + said) if support + said else 0.0,
+        "support": support,
+    }
+
+
+def _rare(truth: Any) -> dict[str, Any] | None:
+    """The rarest of the classes that are there, where it has less than half of an even share; None elsewhere."""
+    found, counts = np.unique(truth, return_counts=True)
+    least = int(counts.argmin())
+    if len(found) < 2 or counts[least] >= RARE_SHARE * counts.sum() / len(found):
+        return None
+    return {"class": found[least].item(), "samples": int(counts[least]), "of": int(counts.sum())}
+
+
+def by_class(truth: Any, predicted: Any, names: Any) -> dict[str, Any]:
+    """`classes`: figures of each; `confusion`: how many of each class (a row) were taken for each (a column), both
+    of the most frequent MAX_CLASSES. Of multi-label each label has its figures, and there is no confusion."""
+    if truth.ndim > 1:
+        labels = range(truth.shape[1]) if names is None else names.tolist()
+        each = [_one_class(truth[:, n], predicted[:, n], 1) for n in range(truth.shape[1])][:MAX_CLASSES]
+        return {"classes": [{"class": label, **one} for label, one in zip(labels, each, strict=False)]}
+    labels, counts = np.unique(np.concatenate([truth, predicted]), return_counts=True)
+    if names is not None and len(names) <= MAX_CLASSES:
+        labels = names
+    elif len(labels) > MAX_CLASSES:
+        labels = np.sort(labels[np.argsort(-counts, kind="stable")[:MAX_CLASSES]])
+    found = [{"class": label.item(), **_one_class(truth, predicted, label)} for label in labels]
+    matrix = [
+        [int(((truth == one) & (predicted == other)).sum()) for other in labels] for one in labels
+    ]  # fmt: skip
+    return {"classes": found, "confusion": {"classes": [one.item() for one in labels], "matrix": matrix}}
+
+
+def number_figures(truth: Any, predicted: Any) -> Figures:
     """mae and rmse, in the target's units."""
-    error = (predicted - truth)[weights].astype(np.float64)
+    error = (predicted - truth).astype(np.float64)
     return {"mae": float(np.abs(error).mean()), "rmse": float(np.sqrt(np.square(error).mean()))}
+
+
+def by_column(
+    truth: Any, predicted: Any, there: Any, names: Sequence[str], *, is_forecast: bool
+) -> dict[str, Any]:  # fmt: skip
+    """`targets`: the figures of each column that has a name, and `steps`: of each step ahead, where there are several.
+    Both are axes of truth, shape (samples, columns), or (samples, steps ahead, columns)."""
+    found: dict[str, Any] = {}
+    count = truth.shape[-1] if truth.ndim > there.ndim else 1
+    if names and count == len(names):
+        one, other = (values[there].reshape(int(there.sum()), -1, count) for values in (truth, predicted))
+        found["targets"] = [
+            {"target": name, **number_figures(one[..., n], other[..., n])}
+            for n, name in enumerate(names[:MAX_CLASSES])
+        ]
+    if is_forecast and truth.ndim == 3:
+        found["steps"] = [
+            {"step": step + 1, **number_figures(truth[there, step], predicted[there, step])}
+            for step in range(min(truth.shape[1], MAX_STEPS))
+        ]
+    return found
 
 
 def constant(train: Part, target: str, task: str, learned: Preprocessing) -> Any:
     """What always to say, in the user's terms: the most frequent class, of multi-label each label's more frequent
-    value; of numbers the mean."""
+    value; of numbers the mean. Of what counts."""
     samples = train.truth
-    rows = samples.targets[target]
     if task not in ("classification", "labelling"):
-        mean = _mean(samples, rows)
+        mean = _mean(samples, target)
         return (mean > 0.5).astype(np.int64) if task == "multilabel" else mean
-    labels = np.concatenate([*_labels(samples, rows)])
-    found, counts = np.unique(labels, return_counts=True)
+    found, counts = np.unique(labels(samples, target), return_counts=True)
     most = found[counts.argmax()].astype(np.int64)
     return learned.classes[target].decode(most) if target in learned.classes else most
 
 
-def _chunks(samples: Samples, rows: Rows) -> Iterator[Any]:
-    """The targets, some at a time, those of sequences' steps one after the other."""
+def _mean(samples: Samples, target: str) -> Any:
+    """Of each value of a sample; of steps, where not all count, over all that do."""
+    rows, counted = samples.targets[target], samples.counted.get(target)
+    total, count = np.zeros(()), 0
     for some in pieces(0, len(samples), CHUNK_BYTES):
         numbers = samples.at(np.arange(some.start, some.stop))
-        yield rows.values[rows.steps(numbers)] if isinstance(rows, RaggedRows) else rows.take(numbers)
-
-
-def _labels(samples: Samples, rows: Rows) -> Iterator[Any]:
-    for y in _chunks(samples, rows):
-        yield (y.argmax(axis=-1) if classes.is_one_hot(y) else y).reshape(-1)
-
-
-def _mean(samples: Samples, rows: Rows) -> Any:
-    total, count = np.zeros(()), 0
-    for y in _chunks(samples, rows):
+        y = rows.take(numbers)
+        y = y if counted is None else y[counted.take(numbers)]
         total, count = total + y.sum(axis=0, dtype=np.float64), count + len(y)
     return total / count
 
@@ -127,15 +210,47 @@ def _series(windowed: Windowed, target: str) -> tuple[Any, Any]:
 
 
 def describe(evaluated: Mapping[str, Any]) -> list[str]:
-    """A line for each output: `On the test part (120 samples): accuracy 0.93, better than ...`."""
-    head = f"On the {evaluated['part']} part ({evaluated['samples']} samples)"
+    """For each output: `accuracy 0.93 on the test part, better than majority class: 0.6 ...`, and lines of parts."""
+    part, samples = str(evaluated["part"]), int(evaluated["samples"])
     if "outputs" not in evaluated:
-        return [f"{head}: {_described(evaluated)}"]
-    return [f"{head}, {name}: {_described(one)}" for name, one in evaluated["outputs"].items()]
+        return list(_described("", part, samples, evaluated))
+    outputs = evaluated["outputs"].items()
+    return [line for name, one in outputs for line in _described(f"{name}: ", part, samples, one)]
 
 
-def _described(evaluated: Mapping[str, Any]) -> str:
-    key = evaluated["metric"]
-    others = ", ".join(f"{name} {figures[key]:.4g}" for name, figures in evaluated["baselines"].items())
-    verdict = "better" if evaluated["better_than_baseline"] else "NOT better"
-    return f"{key} {evaluated['model'][key]:.4g}, {verdict} than naive forecasts ({others})"
+def _described(head: str, part: str, samples: int, evaluated: Mapping[str, Any]) -> Iterator[str]:
+    key, model, naive = evaluated["metric"], evaluated["model"], dict(evaluated["baselines"])
+    best = evaluated["best_baseline"]
+    verdict = "better than" if evaluated["better_than_baseline"] else "NOT better than"
+    told = f"{verdict} {best}: {naive.pop(best)[key]:.4g}"
+    others = ", ".join(f"{name}: {figures[key]:.4g}" for name, figures in naive.items())
+    more = ", ".join(f"{name} {value:.4g}" for name, value in model.items() if name != key)
+    yield (
+        f"{head}{key} {model[key]:.4g} on the {part} part, {told}{f' ({others})' if others else ''}; {more}, "
+        f"{samples} samples{_note(evaluated)}"
+    )
+    if evaluated.get("rare") or 2 < len(evaluated.get("classes", ())) <= LINES:
+        for one in evaluated["classes"][:LINES]:
+            figures = ", ".join(f"{name} {one[name]:.4g}" for name in ("precision", "recall", "f1"))
+            yield f"  class {one['class']}: {figures} ({one['support']} there)"
+    for kind, said in (("targets", "{target}"), ("steps", "{step} ahead")):
+        parts = evaluated.get(kind) or []
+        for one in _some(parts) if len(parts) > 1 else ():
+            yield f"  {said.format(**one)}: mae {one['mae']:.4g}, rmse {one['rmse']:.4g}"
+
+
+def _note(evaluated: Mapping[str, Any]) -> str:
+    if rare := evaluated.get("rare"):
+        return (
+            f". Class {rare['class']} is rare ({rare['samples']} of {rare['of']}), so balanced accuracy decides: "
+            "the mean over the classes of the share that is found"
+        )
+    names = ", ".join(one["target"] for one in evaluated.get("targets") or ())
+    return f", in the units of {names or 'the target'} as in the data" if "unit" in evaluated else ""
+
+
+def _some(parts: Sequence[Any]) -> Sequence[Any]:
+    """All of a few, else the first, some between, and the last."""
+    if len(parts) <= LINES:
+        return parts
+    return [parts[n * (len(parts) - 1) // (LINES - 1)] for n in range(LINES)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from gpujobs.errors import in_words
 from gpujobs.model import Reason
 
 EXHAUSTED = ("RESOURCE_EXHAUSTED", "Out of memory allocating", "Out of memory while trying to allocate")
@@ -13,8 +16,28 @@ class TrainerError(Exception):
     reason = Reason.TRAINING_ERROR
 
 
+MOST_SHOWN = 20
+"""Problems of data that are shown; the rest is counted."""
+
+
 class DataError(TrainerError):
+    """One problem of the data or several, a line each; `count`: how many there are where not all are given."""
+
     reason = Reason.DATA_ERROR
+
+    def __init__(self, *problems: str, count: int | None = None) -> None:
+        self.problems, self.count = problems, count or len(problems)
+        shown = [*problems[:MOST_SHOWN]]
+        if self.count > len(shown):
+            shown.append(f"{self.count - len(shown):,} more problems are not shown.")
+        super().__init__("\n".join(shown))
+
+
+def together(errors: Sequence[DataError]) -> DataError:
+    """One error of several, each problem once."""
+    problems = tuple(dict.fromkeys(one for error in errors for one in error.problems))
+    hidden = sum(error.count - len(error.problems) for error in errors)
+    return DataError(*problems, count=len(problems) + hidden)
 
 
 class NanLossError(TrainerError):
@@ -49,5 +72,7 @@ def describe(error: BaseException) -> str:
     """One short paragraph for a person."""
     if isinstance(error, TrainerError):
         return str(error)
+    if isinstance(error, OSError):
+        return in_words(error)[:500]
     text = " ".join(str(error).split())[:500]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import stat
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from gpujobs.protocol.spec import Spec
 from gpujobs.trainer.failures import DataError
-from gpujobs.trainer.spec import Spec
+
+RESERVED_FILES = 512
+"""What a trainer opens beside its data."""
 
 
 def pin(spec: Spec) -> Spec:
@@ -19,9 +23,18 @@ def pin(spec: Spec) -> Spec:
     Nobody can put another file in between the check and the reading. The descriptors stay open until the
     trainer ends. Raises DataError where a file is not the one that was submitted.
     """
+    make_room(len(spec.data))
     return replace(
         spec, data={name: {**entry, "path": _open(name, entry)} for name, entry in spec.data.items()}
     )
+
+
+def make_room(count: int) -> None:
+    """For so many open files, where the limit can be raised."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + RESERVED_FILES
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard) if hard >= 0 else wanted, hard))
 
 
 def _open(name: str, entry: Mapping[str, Any]) -> str:

@@ -10,19 +10,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from gpujobs.jobfile.writing import dump
 from gpujobs.metric_names import smaller_is_better
-from gpujobs.trainer import tensorboard
+from gpujobs.protocol.spec import Spec
+from gpujobs.trainer import machine, tensorboard
 from gpujobs.trainer.backends import active as backend
-from gpujobs.trainer.data.preprocessing import FILE, Preprocessing
-from gpujobs.trainer.spec import Spec
+from gpujobs.trainer.data.fitting.preprocessing import FILE, Preprocessing
 
 
 def history(path: Path, rows: list[dict[str, float]]) -> None:
-    """As Keras's CSVLogger writes it: `epoch` first, the metrics by name."""
+    """As Keras's CSVLogger writes it: `epoch` first, counted from 0, the metrics by name."""
     keys = ["epoch", *sorted(rows[0].keys() - {"epoch"})] if rows else ["epoch"]
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=keys)
         writer.writeheader()
         writer.writerows(rows)
@@ -30,8 +29,9 @@ def history(path: Path, rows: list[dict[str, float]]) -> None:
 
 def values(rows: list[dict[str, float]], kept: int) -> dict[str, dict[str, float]]:
     """Final and best value of each metric, and those of the epoch whose weights the model has, the row `kept`.
-    The best of a loss or an error is the smallest."""
-    result: dict[str, dict[str, float]] = {"final": {}, "best": {}, "kept": dict(rows[kept]) if rows else {}}
+    The best of a loss or an error is the smallest. `epoch` counts from 1 here, as the log does."""
+    of_kept = {**rows[kept], "epoch": int(rows[kept]["epoch"]) + 1} if rows else {}
+    result: dict[str, dict[str, float]] = {"final": {}, "best": {}, "kept": of_kept}
     for name in sorted(rows[-1].keys() - {"epoch"}) if rows else ():
         series = [row[name] for row in rows]
         best = min if smaller_is_better(name) else max
@@ -41,6 +41,7 @@ def values(rows: list[dict[str, float]], kept: int) -> dict[str, dict[str, float
 
 def environment(spec: Spec) -> dict[str, Any]:
     return {
+        **machine.describe(),
         "python": platform.python_version(),
         **backend.versions(),
         "device": dict(spec.device),
@@ -50,7 +51,7 @@ def environment(spec: Spec) -> dict[str, Any]:
 
 
 def preprocessing(results: Path, learned: Preprocessing) -> None:
-    (results / FILE).write_text(json.dumps(learned.to_json(), indent=2) + "\n")
+    (results / FILE).write_text(json.dumps(learned.to_json(), indent=2) + "\n", encoding="utf-8")
 
 
 def peak_memory_bytes() -> int:
@@ -60,15 +61,19 @@ def peak_memory_bytes() -> int:
 
 def write_prediction(results: Path, spec: Spec, metrics: Mapping[str, Any]) -> None:
     """The figures of a job that trained nothing."""
-    (results / "job.yaml").write_text(yaml.safe_dump(dict(spec.jobfile), sort_keys=False))
-    (results / "environment.json").write_text(json.dumps(environment(spec), indent=2) + "\n")
-    (results / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    (results / "job.yaml").write_text(dump(spec.jobfile), encoding="utf-8")
+    (results / "environment.json").write_text(
+        json.dumps(environment(spec), indent=2) + "\n", encoding="utf-8"
+    )
+    (results / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
 
 
 def write(results: Path, spec: Spec, rows: list[dict[str, float]], metrics: Mapping[str, Any]) -> None:
     """All but the model and the predictions; metrics.json last: it says that the results are whole."""
     history(results / "history.csv", rows)
-    (results / "job.yaml").write_text(yaml.safe_dump(dict(spec.jobfile), sort_keys=False))
-    (results / "environment.json").write_text(json.dumps(environment(spec), indent=2) + "\n")
+    (results / "job.yaml").write_text(dump(spec.jobfile), encoding="utf-8")
+    (results / "environment.json").write_text(
+        json.dumps(environment(spec), indent=2) + "\n", encoding="utf-8"
+    )
     tensorboard.write_scalars(results / "tensorboard", rows)
-    (results / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    (results / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")

@@ -8,12 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from gpujobs.jobfile.consistency import is_for_classes
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.data import Preprocessing, Samples
-from gpujobs.trainer.data.rows import RaggedRows
+from gpujobs.trainer.data.samples.rows import RaggedRows
+from gpujobs.trainer.decision import Decision
 
-CLASS_TASKS = ("classification", "labelling")
 SHOWN = 20
 
 
@@ -37,17 +36,23 @@ def _float32(tensor: Any) -> Any:
 
 
 def arrays(
-    outputs: Any, samples: Samples, raw_targets: Mapping[str, Any], learned: Preprocessing, losses: Mapping[str, str],
-    horizon: int | None,
+    outputs: Any, samples: Samples, raw_targets: Mapping[str, Any], learned: Preprocessing,
+    decisions: Mapping[str, Decision | None], horizon: int | None,
 ) -> dict[str, Any]:  # fmt: skip
-    """The arrays of predictions.npz. `raw_targets`: what is expected, in original units, by output.
+    """The arrays of predictions.npz. `raw_targets`: what is expected, in original units, by output. `decisions`: of
+    the outputs that tell classes, by output; None of numbers.
 
     With several outputs each has arrays of its own, `y_pred_NAME`, and `y_pred` is the first's.
     """
-    by_name = outputs if isinstance(outputs, dict) else {next(iter(losses)): outputs}
+    by_name = outputs if isinstance(outputs, dict) else {next(iter(decisions)): outputs}
     result: dict[str, Any] = {}
     for number, (name, y_pred) in enumerate(by_name.items()):
-        own = _of_output(name, y_pred, raw_targets.get(name), learned, losses[name], horizon)
+        own = _of_output(name, y_pred, raw_targets.get(name), learned, decisions[name], horizon)
+        counted = (
+            samples.counted.get(name) if len(by_name) > 1 else next(iter(samples.counted.values()), None)
+        )
+        if counted is not None:
+            own["counted"] = samples.all_of(counted)
         if number == 0:
             result |= own
         if len(by_name) > 1:
@@ -62,20 +67,25 @@ def arrays(
 
 def only(found: Mapping[str, Any], output: str) -> dict[str, Any]:
     """The arrays of one of several outputs, as if it were the only one."""
-    own = {key: f"{key}_{output}" for key in ("y_pred", "y_class", "y_true")} | {"lengths": "lengths"}
+    own = {key: f"{key}_{output}" for key in ("y_pred", "y_class", "y_true", "classes", "counted")}
     return {key: found[name] for key, name in own.items() if name in found}
 
 
+def counts(found: Mapping[str, Any], values: Any) -> Any:
+    """bool, of the first axes of `values`, some of the arrays of an output: what counts."""
+    counted = found.get("counted")
+    return np.ones(values.shape[:1], bool) if counted is None else counted
+
+
 def _of_output(
-    name: str, y_pred: Any, y_true: Any, learned: Preprocessing, loss: str, horizon: int | None
-) -> dict[str, Any]:
-    task = output_task(learned.task, loss)
-    if task in CLASS_TASKS or task == "multilabel":
-        found = {"y_pred": y_pred, "y_class": classes(y_pred, task)}
+    name: str, y_pred: Any, y_true: Any, learned: Preprocessing, decision: Decision | None, horizon: int | None
+) -> dict[str, Any]:  # fmt: skip
+    if decision is not None:
+        found = {"y_pred": y_pred, "y_class": decision.classes(y_pred)}
         names = _named(learned.classes, name)
         if y_true is not None:
             found["y_true"] = true_classes(y_true, found["y_class"])
-        if task == "multilabel":
+        if decision.is_each:
             labels = learned.target_names if names is None else names.names
             return {**found, "classes": np.asarray(labels)} if labels else found
         if names is not None:
@@ -94,12 +104,6 @@ def _named(by_target: Mapping[str, Any], output: str) -> Any:
     return by_target.get(output) or (next(iter(by_target.values())) if len(by_target) == 1 else None)
 
 
-def output_task(task: str, loss: str) -> str:
-    if task != "several":
-        return task
-    return "classification" if is_for_classes(loss) else "regression"
-
-
 def in_units(y_pred: Any, scale: Any, y_true: Any, horizon: int | None) -> Any:
     """Unscaled. Several steps ahead: shape (samples, horizon, columns)."""
     columns = len(scale.center) if scale is not None else None
@@ -112,15 +116,6 @@ def in_units(y_pred: Any, scale: Any, y_true: Any, horizon: int | None) -> Any:
         shape = (len(y_pred), horizon, columns)
     flat = y_pred.reshape(-1, columns)
     return (flat if scale is None else scale.invert(flat)).reshape(shape)
-
-
-def classes(y_pred: np.ndarray, task: str = "classification") -> Any:
-    """argmax over the last axis; a single unit, and each one of multi-label, is compared with 0.5."""
-    if task == "multilabel":
-        return (y_pred > 0.5).astype(np.int64)
-    if y_pred.shape[-1] == 1:
-        return (y_pred[..., 0] > 0.5).astype(np.int64)
-    return np.asarray(y_pred.argmax(axis=-1))
 
 
 def true_classes(y: np.ndarray, y_class: np.ndarray) -> Any:
@@ -177,13 +172,15 @@ def _is_lstm(layer: Any) -> bool:
 
 def summary(result: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The first 20 predictions beside what was expected, of how many, the share of classes that is right, and
-    the shape of every array."""
+    the shape of every array. What does not count, such as padding, is left out."""
     shown = "y_class" if "y_class" in result else "y_pred"
-    found: dict[str, Any] = {shown: _first(result[shown]), "count": int(result[shown].size)}
+    there = counts(result, result[shown])
+    values = result[shown][there]
+    found: dict[str, Any] = {shown: _first(values), "count": int(values.size)}
     if "y_true" in result:
-        found["y_true"] = _first(result["y_true"])
-        if shown == "y_class":
-            found["accuracy"] = _accuracy(result)
+        found["y_true"] = _first(result["y_true"][there])
+        if shown == "y_class" and values.size:
+            found["accuracy"] = float((values == result["y_true"][there]).mean())
     return {**found, "arrays": {name: list(values.shape) for name, values in result.items()}}
 
 
@@ -191,10 +188,3 @@ def _first(values: Any) -> list[Any]:
     """20 values: one of each sample, or, where a sample has several, those of the first samples; None for NaN."""
     listed: list[Any] = values.reshape(-1)[:SHOWN].tolist()
     return [None if value != value else value for value in listed]
-
-
-def _accuracy(result: Mapping[str, np.ndarray]) -> float:
-    right = result["y_class"] == result["y_true"]
-    if "lengths" in result and right.ndim > 1:
-        right = right[np.arange(right.shape[1]) < result["lengths"][:, None]]
-    return float(right.mean())

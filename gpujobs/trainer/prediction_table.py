@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from gpujobs.trainer.data import Part
-from gpujobs.trainer.data.ragged import Ragged
-from gpujobs.trainer.data.windowed import Windowed
+from gpujobs.trainer.data.fitting.counted import Labelled
+from gpujobs.trainer.data.samples.ragged import Ragged
+from gpujobs.trainer.data.samples.windowed import Windowed
 
 MOST_ROWS = 1_000_000
 MOST_VALUES = 10_000_000
@@ -48,7 +49,7 @@ def write(
             flush=True,
         )
         return False
-    _write(path, columns, _there(arrays, samples, steps), samples, steps)
+    _write(path, columns, _there(part, samples, steps), samples, steps)
     return True
 
 
@@ -158,11 +159,14 @@ def _steps(values: Any) -> Any:
     )
 
 
-def _there(arrays: Mapping[str, Any], samples: int, steps: int) -> Any:
-    """bool, shape (samples, steps): not what pads a sequence."""
-    if "lengths" not in arrays or steps == 1:
-        return np.ones((samples, steps), bool)
-    return np.arange(steps) < arrays["lengths"][:, None]
+def _there(part: Part, samples: int, steps: int) -> Any:
+    """bool, shape (samples, steps): not what pads a sequence, or is masked. A step without a label is there."""
+    for counted in part.samples.counted.values():
+        rows = counted.steps if isinstance(counted, Labelled) else counted
+        there = None if rows is None else part.samples.all_of(rows)
+        if there is not None and there.shape == (samples, steps):
+            return there
+    return np.ones((samples, steps), bool)
 
 
 def _write(path: Path, columns: Columns, there: Any, samples: int, steps: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +14,9 @@ from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.backends.states import states_of
 from gpujobs.trainer.data import Samples
 from gpujobs.trainer.failures import DataError
+
+FITTING = 10
+"""Batch sizes that are proposed at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,31 @@ class Strips:
     @property
     def batches(self) -> int:
         return len(self.positions)
+
+
+def require_batches(counts: Mapping[str, int], batch_size: int, file: str, *, is_series: bool) -> None:
+    """`counts`: the samples of each part that is trained or validated with, by what it is called. Raises DataError with
+    the sizes that fit all of them at once."""
+    parts = " and ".join(f"{count} ({name})" for name, count in counts.items())
+    if is_series:
+        least = min(counts.values())
+        if batch_size > least:
+            raise DataError(
+                f"{file}: {parts} windows do not fill a batch of {batch_size}; expected a batch_size of at most "
+                f"{least}, which all parts fill"
+            )
+        return
+    if all(count % batch_size == 0 for count in counts.values()):
+        return
+    common = math.gcd(*counts.values())
+    fitting = [size for size in range(1, common + 1) if common % size == 0]
+    nearest = sorted(fitting, key=lambda size: abs(size - batch_size))[:FITTING]
+    advice = f"use a batch_size of {', '.join(map(str, sorted(nearest)))}, which fits all of them"
+    if common == 1:
+        advice += "; or parts with a common divisor: leave samples out, or choose another share"
+    raise DataError(
+        f"{file}: {parts} samples are no whole batches of {batch_size}, which a stateful model needs; {advice}"
+    )
 
 
 def strips(samples: Samples, batch_size: int, file: str, *, is_series: bool) -> Strips:
@@ -44,10 +74,8 @@ def strips(samples: Samples, batch_size: int, file: str, *, is_series: bool) -> 
             )
         positions = positions[: batches * batch_size].reshape(batch_size, batches).T
     elif count % batch_size:
-        fitting = [size for size in range(1, count + 1) if count % size == 0]
         raise DataError(
-            f"{file}: {count} samples are no whole batches of {batch_size}, which a stateful model needs; use a "
-            f"batch_size of {', '.join(map(str, fitting[:10]))}"
+            f"{file}: {count} samples are no whole batches of {batch_size}, which a stateful model needs"
         )
     else:
         positions = positions.reshape(-1, batch_size)
@@ -102,11 +130,16 @@ class States:
             variable.assign(value)
 
 
-def predict(model: keras.Model, samples: Samples, found: list[Any]) -> Any:
-    """The outputs of every sample of the chains, shape (samples, ...): all chains side by side from states of
-    zero. `model` has the batch size len(found)."""
+def predict(
+    model: keras.Model, samples: Samples, found: list[Any], wanted: Any, begin: Callable[[States], None] | None = None
+) -> Any:  # fmt: skip
+    """The outputs of the samples at the positions `wanted`, shape (len(wanted), ...): all chains side by side from
+    states of zero, or those that `begin` puts there. `model` has the batch size len(found)."""
     states = States(model)
     states.reset(np.ones(len(found), bool))
+    if begin is not None:
+        begin(states)
+    kept = set(np.asarray(wanted).tolist())
     longest = max(map(len, found))
     outputs_of = backend.predictor(model, longest)
     parts: dict[int, Any] = {}
@@ -114,7 +147,7 @@ def predict(model: keras.Model, samples: Samples, found: list[Any]) -> Any:
         positions = np.array([chain[min(step, len(chain) - 1)] for chain in found])
         outputs = outputs_of(samples.x(positions))
         for row, chain in enumerate(found):
-            if step < len(chain):
+            if step < len(chain) and int(chain[step]) in kept:
                 parts[int(chain[step])] = keras.tree.map_structure(lambda one, row=row: one[row], outputs)
-    ordered = [parts[position] for position in range(len(parts))]
+    ordered = [parts[position] for position in np.asarray(wanted).tolist()]
     return keras.tree.map_structure(lambda *rows: np.stack(rows), *ordered)

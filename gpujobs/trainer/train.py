@@ -15,29 +15,35 @@ from typing import Any
 import keras
 import numpy as np
 
-from gpujobs.jobfile.consistency import is_stateful, outputs_of, task_of_output
+from gpujobs.jobfile import losses as jobfile_losses
+from gpujobs.jobfile.consistency import is_stateful, scaling_of_targets, task_of_output
 from gpujobs.model import utc_now
+from gpujobs.protocol.spec import Spec
 from gpujobs.trainer import (
     building,
     checkpoint,
+    decision,
     evaluation,
     files,
     outputs,
     prediction,
     prediction_table,
     stateful,
+    warming,
 )
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.backends import configure
 from gpujobs.trainer.data import Part, Prepared, Preprocessing, notices, prepare
-from gpujobs.trainer.data.prepare import to_predict
-from gpujobs.trainer.data.rows import RaggedRows
-from gpujobs.trainer.data.targets import Output, shaped
-from gpujobs.trainer.data.weights import class_weights
-from gpujobs.trainer.data.windowed import Windowed
-from gpujobs.trainer.fitting import Fit, Messages, Sets, StopFlag
-from gpujobs.trainer.patience import kept_epoch
-from gpujobs.trainer.spec import Spec
+from gpujobs.trainer.data.fitting.targets import Output, shaped
+from gpujobs.trainer.data.fitting.weights import class_weights
+from gpujobs.trainer.data.prepare import all_of, to_predict
+from gpujobs.trainer.data.reading.loaded import CLASS_TASKS
+from gpujobs.trainer.data.samples.windowed import Windowed
+from gpujobs.trainer.early_stopping import kept_epoch
+from gpujobs.trainer.failures import DataError
+from gpujobs.trainer.training_loop import Messages, Sets, StopFlag, TrainingLoop
+
+OF_WHOLE_BATCHES = ("dice", "tversky")
 
 
 def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
@@ -58,21 +64,31 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
 
 def fitted(
     spec: Spec, prepared: Prepared, messages: Messages, stop: StopFlag
-) -> tuple[Fit, list[dict[str, float]], float]:
+) -> tuple[TrainingLoop, list[dict[str, float]], float]:
     """The training that has ended, its history, and when (`time.monotonic`) it began. From the start with a new model,
     as if there had been none, where the checkpoint turns out to be another model's only after a step was run."""
     while True:
         configure(spec.jobfile["training"])
         model = building.build(spec.jobfile, shapes(prepared.train), masked=is_masked(prepared))
+        say_what_figures_mean(spec, model)
         sets = sets_of(spec, prepared, model)
         stop.check()
         start = time.monotonic()
-        fit = Fit(spec, model, sets, messages, stop)
+        fit = TrainingLoop(spec, model, sets, messages, stop)
         try:
             return fit, fit.run(), start
         except checkpoint.DamagedError as error:
             fit.warn(f"the checkpoint cannot be used: {error}; it is set aside")
             keras.utils.clear_session()
+
+
+def say_what_figures_mean(spec: Spec, model: Any) -> None:
+    for notice in decision.notices(spec.jobfile, model):
+        print(notice, flush=True)
+    if (method := scaling_of_targets(spec.jobfile)) is not None:
+        print(
+            f"Losses and errors of epochs are of scaled targets ({method}); the evaluation is in the data's units."
+        )
 
 
 def begin_from(spec: Spec) -> None:
@@ -86,9 +102,10 @@ def begin_from(spec: Spec) -> None:
 def look_at_predictions(spec: Spec, learned: Preprocessing) -> None:
     """Raises DataError before the training for what could not be predicted after it, which would lose the model."""
     with contextlib.redirect_stdout(io.StringIO()), notices.once():  # it is said when it is predicted
-        for entry in spec.jobfile.get("predict") or []:
-            if not entry.get("source"):
-                to_predict(spec, entry, learned)
+        entries = {
+            entry["name"]: entry for entry in spec.jobfile.get("predict") or [] if not entry.get("source")
+        }
+        all_of(entries, lambda entry: to_predict(spec, entry, learned))
 
 
 def print_devices(spec: Spec) -> None:
@@ -107,8 +124,8 @@ def shapes(part: Part) -> dict[str, tuple[int | None, ...]]:
 
 
 def is_masked(prepared: Prepared) -> bool:
-    """Whether padded steps have labels, which no metric may count."""
-    return any(isinstance(rows, RaggedRows) for rows in prepared.train.samples.targets.values())
+    """Whether there are steps, or samples, that no metric may count."""
+    return bool(prepared.train.samples.counted)
 
 
 def sets_of(spec: Spec, prepared: Prepared, model: keras.Model) -> Sets:
@@ -116,10 +133,19 @@ def sets_of(spec: Spec, prepared: Prepared, model: keras.Model) -> Sets:
     training, learned = spec.jobfile["training"], prepared.preprocessing
     shapes_by_name = outputs_by_name(spec, model)
     losses = building.losses(spec.jobfile, list(shapes_by_name))
+    for kind in losses.values():
+        if prepared.train.samples.counted and kind in OF_WHOLE_BATCHES:
+            raise DataError(
+                f"training.loss is {kind}, which compares whole batches and cannot leave out the padded or masked "
+                f"steps that {prepared.train.file} has; expected sparse_categorical_crossentropy, say"
+            )
     outputs = {
-        name: Output(task_of_output(spec.jobfile, name), shape, losses[name])
+        name: Output(
+            task_of_output(spec.jobfile, name), shape, losses[name],
+            jobfile_losses.ignored(jobfile_losses.of_output(spec.jobfile, name)),
+        )
         for name, shape in shapes_by_name.items()
-    }
+    }  # fmt: skip
     ready = {
         name: shaped(part.samples, outputs, part.assembled.raw, learned.classes)
         for name, part in prepared.parts.items()
@@ -130,22 +156,21 @@ def sets_of(spec: Spec, prepared: Prepared, model: keras.Model) -> Sets:
     if not is_stateful(spec.jobfile):
         return Sets(train, validation)
     batch_size = int(training["batch_size"])
+    trained = {name: part for name, part in prepared.parts.items() if name != "test"}
+    counts = {name: len(part.samples) for name, part in trained.items()}
+    is_series = isinstance(prepared.train.assembled, Windowed)
+    stateful.require_batches(counts, batch_size, prepared.train.file, is_series=is_series)
     orders = {
         name: stateful.strips(
             part.samples, batch_size, f"{part.file} ({name})", is_series=isinstance(part.assembled, Windowed)
         )
-        for name, part in prepared.parts.items()
-        if name != "test"
+        for name, part in trained.items()
     }
     return Sets(train, validation, orders["train"], orders.get("validation"))
 
 
 def outputs_by_name(spec: Spec, model: keras.Model) -> dict[str, tuple[int | None, ...]]:
-    names = outputs_of(spec.jobfile)
-    if len(names) > 1:
-        shapes_by_name = dict(zip(sorted(names), model.outputs, strict=True))  # Keras sorts them
-        return {name: tuple(shapes_by_name[name].shape) for name in names}
-    return {names[0] if names else "y": tuple(model.output_shape)}
+    return {name: tuple(one.shape) for name, one in decision.output_tensors(spec.jobfile, model).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,15 +200,16 @@ class Trained:
 
     def predicted(self, part: Part) -> dict[str, Any]:
         """The arrays of predictions.npz for a part."""
-        output_shapes = outputs_by_name(self.spec, self.model)
-        losses = building.losses(self.spec.jobfile, list(output_shapes))
+        names = list(decision.output_tensors(self.spec.jobfile, self.model))
+        told = decision.decisions(self.spec.jobfile, self.model)
+        decisions = {name: told.get(name) for name in names}
         truth = {}
         if part.truth.targets:
-            names = list(part.truth.targets) if len(output_shapes) > 1 else list(output_shapes)
+            names = list(part.truth.targets) if len(names) > 1 else names
             for name, target in zip(names, part.truth.targets, strict=True):
                 truth[name] = part.truth.target(target)
         values = self._outputs(part)
-        return prediction.arrays(values, part.samples, truth, self.learned, losses, self.horizon)
+        return prediction.arrays(values, part.samples, truth, self.learned, decisions, self.horizon)
 
     def states(self, part: Part, layers: Sequence[str]) -> dict[str, Any]:
         """The states of these recurrent layers after the last step of each sample, by their arrays' names."""
@@ -196,15 +222,15 @@ class Trained:
         """`of` makes of the model the one that is asked."""
         if not is_stateful(self.spec.jobfile):
             return prediction.predict(of(self.model), part.samples, self.batch_size)
-        found = stateful.chains(part.samples, self.batch_size, is_series=isinstance(part.assembled, Windowed))
-        return stateful.predict(of(self._twin(part, len(found))), part.samples, found)
+        is_series = isinstance(part.assembled, Windowed)
+        warm = warming.warmed(self.spec, part, self.learned, self.batch_size)
+        found = stateful.chains(warm.samples, self.batch_size, is_series=is_series)
 
-    def _twin(self, part: Part, batch_size: int) -> Any:
-        """The model with the same weights and another fixed batch size."""
-        twin = building.untrained(self.spec.jobfile, shapes(part), batch_size=batch_size)
-        for layer, source in zip(twin.layers, self.model.layers, strict=True):
-            layer.set_weights(source.get_weights())
-        return twin
+        def twin(shapes: Mapping[str, Any]) -> Any:
+            return of(warming.twin(self.spec, self.model, shapes, len(found)))
+
+        begin = warming.lead(self.spec, self.learned, warm, found, twin)
+        return stateful.predict(twin(shapes(part)), warm.samples, found, warm.own, begin)
 
 
 def finish(trained: Trained, rows: list[dict[str, float]], more: Mapping[str, Any]) -> None:
@@ -217,6 +243,7 @@ def finish(trained: Trained, rows: list[dict[str, float]], more: Mapping[str, An
     metrics = {
         **outputs.values(rows, kept_epoch(spec.jobfile["training"], rows)),
         "task": trained.learned.task,
+        "units": units(spec.jobfile, trained.learned.task),
         "evaluation": evaluated,
         "samples": {name: len(part.samples) for name, part in trained.parts.items()},
         "parameters": model.count_params(),
@@ -228,6 +255,18 @@ def finish(trained: Trained, rows: list[dict[str, float]], more: Mapping[str, An
     }
     outputs.preprocessing(results, trained.learned)
     outputs.write(results, spec, rows, metrics)
+
+
+def units(job: Mapping[str, Any], task: str) -> dict[str, str | None]:
+    """In which units the numbers of targets stand: those of the losses and errors of the history (and so of `final`,
+    `best` and `kept`), and those of the evaluation; None of classes."""
+    if task in CLASS_TASKS:
+        return {"history": None, "evaluation": None}
+    method = scaling_of_targets(job)
+    return {
+        "history": "the data's own" if method is None else f"scaled targets ({method})",
+        "evaluation": "the data's own",
+    }
 
 
 def predict_all(trained: Trained) -> dict[str, Any]:
@@ -276,7 +315,8 @@ def evaluate(trained: Trained) -> dict[str, Any]:
     else:
         better = all(one["better_than_baseline"] for one in found.values())
         evaluated = {**head, "outputs": found, "better_than_baseline": better}
-    print("\n".join(evaluation.describe(evaluated)), flush=True)
+    evaluated["lines"] = evaluation.describe(evaluated)
+    print("\n".join(evaluated["lines"]), flush=True)
     return evaluated
 
 
@@ -290,7 +330,21 @@ def _evaluated(trained: Trained, name: str, target: str, arrays: Mapping[str, An
     if isinstance(part.assembled, Windowed) and "y_class" not in arrays:
         forecasts = evaluation.series_forecasts(part.assembled, target, job["data"].get("season"))
     always = evaluation.constant(trained.parts["train"], target, task, trained.learned)
-    return evaluation.evaluate(arrays, always, forecasts)
+    is_forecast = isinstance(part.assembled, Windowed)
+    return evaluation.evaluate(
+        arrays, always, forecasts, _column_names(trained, target, arrays), is_forecast=is_forecast
+    )
+
+
+def _column_names(trained: Trained, target: str, arrays: Mapping[str, Any]) -> Sequence[str]:
+    """Of a target of numbers: as the table has them, else the array's with numbers, where it has several columns."""
+    named = trained.learned.target_names
+    if named and len(trained.parts["train"].truth.targets) == 1:
+        return named
+    y = arrays["y_true"]
+    columns = y.shape[-1] if y.ndim > 1 else 1
+    called = trained.parts["train"].assembled.raw.called.get(target, target).removeprefix("array ")
+    return [called] if columns == 1 else [f"{called}[{column}]" for column in range(columns)]
 
 
 def queue_seconds(spec: Spec) -> float | None:

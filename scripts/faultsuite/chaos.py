@@ -13,7 +13,7 @@ from .case import Case, finish
 ROLES = (
     "gpujobs serve",
     "cluster.head",
-    "trainer.launcher",
+    ".launcher --socket",
     "raylet/raylet",
     "gcs_server",
     "ray::AgentActor",

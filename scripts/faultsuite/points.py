@@ -61,7 +61,7 @@ def headless(box: Box, arm: Arm) -> None:
 def launcherless(box: Box, arm: Arm) -> None:
     long_job(box)
     arm()
-    kill(box.find("trainer.launcher"))
+    kill(box.find(".launcher --socket"))
 
 
 def unreachable(box: Box, arm: Arm) -> None:

@@ -24,7 +24,7 @@ def head(box: Box, job: int) -> list[int]:
 
 
 def launcher(box: Box, job: int) -> list[int]:
-    return box.find("trainer.launcher")
+    return box.find(".launcher --socket")
 
 
 def supervisor(box: Box, job: int) -> list[int]:

@@ -21,7 +21,7 @@ PROCESSES = {
     "raylet": "raylet/raylet",
     "GCS": "gcs_server",
     "agent": "ray::AgentActor",
-    "launcher": "trainer.launcher",
+    "launcher": ".launcher --socket",
     "supervisor": "supervisor: job",
     "trainer": "trainer: job",
 }

@@ -131,7 +131,7 @@ def late_supervisor(box: Box) -> None:
 
 def unacknowledged(box: Box) -> None:
     """The launcher is stopped, so that nobody says that the job has begun, and the head dies that waits for it."""
-    launcher = box.find("trainer.launcher")
+    launcher = box.find(".launcher --socket")
     kill(launcher, signal.SIGSTOP)
     job = box.must_submit("plain", 40)
     until(lambda: (box.state / "spool" / "jobs" / str(job) / "attempt-1" / "spec.json").exists(), 20)

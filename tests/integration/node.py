@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gpujobs.config import resolve
+from gpujobs.config.settings import resolve
 from gpujobs.daemon.daemon import Daemon, Mode
 from gpujobs.daemon.main import prepare_state
 from gpujobs.model import Device, DeviceKind, Job, State, utc_now

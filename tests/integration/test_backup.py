@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from gpujobs import statelock
 from gpujobs.cli.main import cli
-from gpujobs.config import Settings, resolve
+from gpujobs.config.settings import Settings, resolve
 from gpujobs.daemon.daemon import Daemon, Mode, cancelled_by
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.server import door_of, serving
+from gpujobs.linux import statelock
 from gpujobs.paths import StatePaths
 from gpujobs.store.opening import open_store
 from gpujobs.store.store import Store

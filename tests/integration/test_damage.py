@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from gpujobs.cluster.environment import make_token
-from gpujobs.cluster.keeping import keep
-from gpujobs.cluster.leftovers import become_only_head
-from gpujobs.cluster.settings import ClusterSettings
+from gpujobs.cluster.orphans import become_only_head
+from gpujobs.cluster.restart import keep
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.model import Job, Reason, State
 from gpujobs.node.agent import NodeAgent
 from gpujobs.paths import AttemptPaths, StatePaths
+from gpujobs.protocol.settings import ClusterSettings
 from tests.integration.node import begin, files_of, leave_as_killed, new_daemon, settled
 
 

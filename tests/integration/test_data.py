@@ -14,14 +14,15 @@ from typing import Any
 
 import pytest
 
-from gpujobs import durable, failpoints
+from gpujobs import failpoints
 from gpujobs.cli.commands.submit import submit
 from gpujobs.client import Client, connect
-from gpujobs.config import Settings, resolve
+from gpujobs.config.settings import Settings, resolve
 from gpujobs.daemon.daemon import Daemon, Mode
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.server import door_of, serving
 from gpujobs.errors import MachineError
+from gpujobs.linux import durable
 from gpujobs.model import Caller, Reason, State
 from gpujobs.paths import StatePaths
 from tests.acceptance.harness import short_directory, write_job

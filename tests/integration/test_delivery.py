@@ -18,7 +18,7 @@ from gpujobs.cli.commands.submit import interrupted
 from gpujobs.client import Client, delivery
 from gpujobs.client.delivery import Interrupted, deliver
 from gpujobs.client.submission import Submission, read_job_files
-from gpujobs.config import Settings
+from gpujobs.config.settings import Settings
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers import submit
 from gpujobs.errors import DaemonUnreachableError, UsageError

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from gpujobs import statelock
 from gpujobs.cli import embedded
-from gpujobs.config import resolve
+from gpujobs.config.settings import resolve
 from gpujobs.daemon.daemon import Mode
 from gpujobs.daemon.main import prepare_state
 from gpujobs.errors import MachineError
+from gpujobs.linux import statelock
 from gpujobs.paths import StatePaths
 from tests.acceptance.harness import short_directory
 

@@ -14,9 +14,9 @@ import pytest
 from gpujobs.cluster.collecting import write_chunks
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.lifecycle import Requeue
+from gpujobs.linux.process import boot_id, identify
 from gpujobs.model import Job, Reason, State
 from gpujobs.node.attempts import send_signal
-from gpujobs.trainer.process import boot_id, identify
 from tests.integration.node import begin, files_of, leave_as_killed, new_daemon, settled, supervise
 from tests.integration.test_unrecorded import DONE, FAILED, event, run
 

@@ -20,13 +20,13 @@ from gpujobs.cluster import launchers as launchers_module
 from gpujobs.cluster import link as link_module
 from gpujobs.cluster.launchers import Launchers
 from gpujobs.cluster.link import ClusterLink
-from gpujobs.cluster.settings import ClusterSettings
-from gpujobs.daemon.holds import Holds
+from gpujobs.daemon.jobs.holds import Holds
 from gpujobs.daemon.main import Mode, prepare_state
 from gpujobs.errors import LauncherError, MachineError
 from gpujobs.model import Node, NodeStatus
 from gpujobs.node.launcher_client import ANSWER_SECONDS, ask
 from gpujobs.paths import StatePaths
+from gpujobs.protocol.settings import ClusterSettings
 from tests.integration.node import until
 
 

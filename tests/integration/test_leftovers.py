@@ -16,17 +16,17 @@ import pytest
 
 from gpujobs.cluster import environment, link
 from gpujobs.cluster.environment import make_temp_parent, object_store_directory, remove_temp_parent
-from gpujobs.cluster.leftovers import end_session
 from gpujobs.cluster.link import ClusterLink
-from gpujobs.cluster.settings import ClusterSettings
+from gpujobs.cluster.orphans import end_session
 from gpujobs.daemon.daemon import Mode
 from gpujobs.daemon.main import prepare_state
 from gpujobs.paths import StatePaths
+from gpujobs.protocol.settings import ClusterSettings
 
 HEAD = """
 import sys, time
 from pathlib import Path
-from gpujobs.cluster.leftovers import become_only_head
+from gpujobs.cluster.orphans import become_only_head
 become_only_head(Path(sys.argv[1]), float(sys.argv[2]))
 print("only", flush=True)
 time.sleep(float(sys.argv[3]))

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from gpujobs.config import resolve
+from gpujobs.config.settings import resolve
 from gpujobs.daemon.daemon import Daemon, Mode, cancelled_by
-from gpujobs.daemon.limits import change_limit
+from gpujobs.daemon.jobs.limits import change_limit
+from gpujobs.daemon.jobs.requeues import Changes, requeue
 from gpujobs.daemon.main import prepare_state
-from gpujobs.daemon.requeues import Changes, requeue
 from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Job, Share, State, utc_now
 from gpujobs.paths import StatePaths
-from gpujobs.policy import Queue, Rules, Snapshot, WaitingJob
-from gpujobs.policy.accounts import Accounts
-from gpujobs.policy.rules import PriorityRules
+from gpujobs.policy import PendingJob, Queue, Rules, Snapshot
+from gpujobs.policy.inputs.rules import PriorityRules
+from gpujobs.policy.users.accounts import Accounts
 from tests.unit.store.test_store import DEVICE, A, new_job
 
 JOBS = 250
@@ -192,8 +192,8 @@ def test_a_begin_that_is_over_makes_nobody_older(daemon: Daemon) -> None:
     """What is queued again is as young as what is submitted now."""
     now = datetime(2030, 1, 1, tzinfo=UTC)
     rules = Rules(PriorityRules(weight_age=1000.0))
-    old = WaitingJob(1, 0, user="a", submitted_at=now, begin_at=now - timedelta(days=5))
-    new = WaitingJob(2, 0, user="a", submitted_at=now)
+    old = PendingJob(1, 0, user="a", submitted_at=now, begin_at=now - timedelta(days=5))
+    new = PendingJob(2, 0, user="a", submitted_at=now)
     accounts = Accounts(Snapshot(now, [old, new], [], rules=rules), Queue([old, new]), [])
     assert accounts.score(accounts["a"], old) == accounts.score(accounts["a"], new)
 

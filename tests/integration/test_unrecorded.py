@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 
 from gpujobs import failpoints
-from gpujobs.cluster.settings import ClusterSettings
 from gpujobs.daemon.daemon import Daemon, StopMode, describe_stray
 from gpujobs.daemon.handlers import doctor
 from gpujobs.errors import MachineError
+from gpujobs.linux.stateid import state_id
 from gpujobs.model import Job, NodeStatus, Reason, State, StopReason
 from gpujobs.node.agent import NodeAgent
+from gpujobs.protocol.settings import ClusterSettings
 from gpujobs.results.collect import RefusedResultError
-from gpujobs.stateid import state_id
 from tests.acceptance.harness import is_alive
 from tests.integration.node import (
     begin,

@@ -50,7 +50,7 @@ def command(
     chosen = Selection(() if what is None else (what,), chosen.conditions)
     if not chosen:
         raise click.UsageError("expected a job, a group, or options that choose some.")
-    client, place = app.client(), directory or into
+    client, place = app.reading_client(), directory or into
     if best:
         chosen = Selection((_best(client, chosen, metric, mode),))
     elif metric or mode:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gpujobs.cli import app, output
+from gpujobs.cli import app, cells, output
 from gpujobs.errors import DriverError
 from gpujobs.model import NodeStatus
 
@@ -26,13 +26,13 @@ def command(device: str | None, as_json: bool) -> None:
     else:
         show(answer["devices"], answer["nodes"])
         for event in answer["devices"][0]["events"] if device else ():
-            text = f"  {event['at'][:19].replace('T', ' ')}  {event['kind']} by {event['actor']}"
-            click.echo(output.printable(text + (f": {event['message']}" if event["message"] else "")))
+            text = f"  {output.local_time(event['at'], 'seconds')}  {event['kind']} by {event['actor']}"
+            click.echo(output.message(text + (f": {event['message']}" if event["message"] else "")))
         for stray in answer.get("unknown", ()):
-            click.echo(output.printable(stray["message"]))
+            click.echo(output.message(stray["message"]))
     for node in answer["nodes"]:
         if node["status"] == NodeStatus.DRIVER_ERROR:
-            raise DriverError(output.printable(f"node {node['name']}: {node['message']}"))
+            raise DriverError(output.message(f"node {node['name']}: {node['message']}"))
 
 
 def show(devices: list[dict[str, Any]], nodes: list[dict[str, str]]) -> None:
@@ -43,20 +43,28 @@ def show(devices: list[dict[str, Any]], nodes: list[dict[str, str]]) -> None:
         for device, line in zip(devices, lines, strict=True):
             click.echo(line)
             for text in _notes(device):
-                click.echo(output.indented(text))
+                click.echo(output.indented(output.message(text)))
             for process in device["foreign"]:
                 click.echo(_foreign(process))
     for node in nodes:
         if node["status"] == NodeStatus.DRIVER_ERROR:
             continue  # is the error that the command ends with
         if node["status"] != NodeStatus.OK or not devices:
-            click.echo(output.printable(f"node {node['name']}: {node['status']} {node['message']}".rstrip()))
+            click.echo(output.message(f"node {node['name']}: {_standing(node)}"))
+
+
+def _standing(node: dict[str, str]) -> str:
+    """A message says by itself that the node starts."""
+    if node["status"] in (NodeStatus.OK, NodeStatus.STARTING):
+        return node["message"] or node["status"]
+    return f"{node['status']}: {node['message']}" if node["message"] else node["status"]
 
 
 def _notes(device: dict[str, Any]) -> list[str]:
     """What its state does not say, or not why."""
     notes = [device["message"]] if device["state"] in ("drained", "lost") else []
-    if device.get("drained") is not None and device["state"] != "drained":
+    is_said = device.get("drained") and device["drained"] in device.get("message", "")
+    if device.get("drained") is not None and device["state"] != "drained" and not is_said:
         notes.append(f"drained: {device['drained']}; nothing more is started on it")
     for term in device.get("reserved", ()):
         times = f"from {output.local_time(term['starts_at'])} until {output.local_time(term['ends_at'])}"
@@ -88,7 +96,7 @@ def _foreign(process: dict[str, Any]) -> str:
         f"  foreign: {process['user'] or 'unknown user'} pid {process['pid']} "
         f"{output.size(process['memory_bytes'])} {_age(process.get('since'))}{process['command'] or ''}"
     )
-    return output.printable(text.rstrip())[: output.width()]
+    return cells.cut(output.printable(text.rstrip()), output.width(output.UNCUT))
 
 
 def _age(since: str | None) -> str:

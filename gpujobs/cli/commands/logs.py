@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 
 import click
 
-from gpujobs.cli import app
+from gpujobs.cli import app, output
 from gpujobs.cli.choosing import Selection, choosing
+from gpujobs.client import Client
 
 
 @app.command("logs", "gpujobs logs -f 7")
@@ -18,9 +20,54 @@ from gpujobs.cli.choosing import Selection, choosing
 )
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
 def command(chosen: Selection, follow: bool, attempt: int | None, tail: int | None) -> None:
-    query = {"follow": follow, "attempt": attempt, "tail": tail}
-    client = app.client()
-    with client.open(f"/v1/jobs/{chosen.one(client)}/log", **query) as log:
+    """What a waiting job waits for is said on the standard error."""
+    client = app.reading_client()
+    id = chosen.one(client)
+    follow = follow and not client.is_of_files
+    if follow:
+        _wait_for_start(client, id)
+    written = False
+    with client.open(f"/v1/jobs/{id}/log", follow=follow, attempt=attempt, tail=tail) as log:
+        show = Writer()
         while piece := log.read1():
+            show(piece)
+            written = True
+        show(b"")
+    if not written and tail != 0:
+        (job,) = client.get("/v1/jobs", ids=[id])["jobs"]
+        click.echo(f"gpujobs: {output.printable(_nothing(job))}", err=True)
+
+
+def _wait_for_start(client: Client, id: int) -> None:
+    """Says why, again where that changes."""
+    said = None
+    for job in client.watch([id]):
+        if job["state"] != "PENDING" or job["attempt"]:
+            return
+        if (why := output.progress(job)) != said:
+            click.echo(f"gpujobs: job {id} waits: {output.printable(why)}", err=True)
+            said = why
+
+
+def _nothing(job: dict[str, object]) -> str:
+    why = output.progress(job)
+    return (
+        f"job {job['id']} is {job['state']} and has no log{' yet' if not output.has_ended(job) else ''}"
+        + (f": {why}" if why else "")
+    )
+
+
+class Writer:
+    """Of a log's bytes, in the encoding of the standard output; UTF-8 as it is."""
+
+    def __init__(self) -> None:
+        is_utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        self._decoder = None if is_utf8 else codecs.getincrementaldecoder("utf-8")("replace")
+
+    def __call__(self, piece: bytes) -> None:
+        """Empty at the end."""
+        if self._decoder is None:
             sys.stdout.buffer.write(piece)
-            sys.stdout.buffer.flush()
+        else:
+            sys.stdout.write(self._decoder.decode(piece, final=not piece))
+        sys.stdout.flush()

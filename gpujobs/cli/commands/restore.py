@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from gpujobs import statelock
 from gpujobs.cli import app
 from gpujobs.errors import UsageError
+from gpujobs.linux import statelock
 
 
 @app.command("restore", "gpujobs restore /backup/2026-11-26")
@@ -22,7 +22,7 @@ def command(directory: Path, yes: bool, dry_run: bool) -> None:
     store that is there is kept. Results and checkpoints stay as they are, and no number is given twice.
 
     For root it is the site's store, unless --state-dir names another."""
-    from gpujobs.config import resolve
+    from gpujobs.config.settings import resolve
     from gpujobs.paths import StatePaths
     from gpujobs.store import backups
 

@@ -18,7 +18,7 @@ from gpujobs.errors import UsageError
 @app.json_option
 def command(chosen: Selection, metric: str | None, mode: str | None, as_json: bool) -> None:
     """Those of one group are ranked; of several jobs each is a line."""
-    client = app.client()
+    client = app.reading_client()
     if len(chosen.ids) == 1 and chosen.number is None and not is_range(chosen.ids[0]):
         _ranking(client.get("/v1/ranking", **chosen.query, metric=metric, mode=mode), as_json)
         return
@@ -49,6 +49,8 @@ def _one(id: int, results: list[dict[str, Any]]) -> None:
     if not results:
         raise UsageError(f"job {id} has no results that you may read; `gpujobs status {id}` says how it did.")
     click.echo(results[0]["directory"])
+    for line in results[0].get("evaluation") or []:
+        click.echo(f"  {output.printable(line)}")
     for file in results[0]["files"]:
         click.echo(f"  {output.printable(file['name']):<32} {output.size(file['bytes']):>10}")
 
@@ -56,5 +58,25 @@ def _one(id: int, results: list[dict[str, Any]]) -> None:
 def _row(result: dict[str, Any]) -> tuple[object, ...]:
     final = result["metrics"].get("final") or result["metrics"]
     numbers = [f"{k}={v:.4g}" for k, v in final.items() if isinstance(v, int | float)]
-    ended = (result["ended_at"] or "")[:16].replace("T", " ")
+    numbers = [
+        *_evaluated(result["metrics"].get("evaluation")),
+        *numbers,
+        *_unit(result["metrics"].get("units")),
+    ]
+    ended = output.local_time(result["ended_at"])
     return result["job"], result["name"], result["user"], ended, len(result["files"]), " ".join(numbers)
+
+
+def _evaluated(evaluation: Any) -> list[str]:
+    """What says how good the model is, in the data's own units, before the figures of its last epoch."""
+    if not isinstance(evaluation, dict) or not isinstance(evaluation.get("model"), dict):
+        return []
+    metric, part = evaluation.get("metric"), evaluation.get("part")
+    value = evaluation["model"].get(metric)
+    return [f"{part} {metric}={value:.4g};"] if isinstance(value, int | float) else []
+
+
+def _unit(units: Any) -> list[str]:
+    """Of the losses and errors of the last epoch, where it is not the data's own."""
+    unit = units.get("history") if isinstance(units, dict) else None
+    return [f"(of {unit})"] if isinstance(unit, str) and "scaled" in unit else []

@@ -18,7 +18,7 @@ from gpujobs.errors import UsageError
 @app.json_option
 def command(chosen: Selection, as_json: bool) -> None:
     """Several are shown one after the other; with --json they are an array."""
-    client = app.client()
+    client = app.reading_client()
     numbers = [chosen.number] if chosen.number is not None else chosen.numbers(client)
     if not numbers:
         raise UsageError(f"no job is as asked for ({chosen}); `gpujobs status --all` lists what there is")
@@ -37,11 +37,14 @@ def _show(answer: dict[str, Any]) -> None:
     click.echo(f"job {job['id']} {output.printable(job['name'])} of {job['user']}: {job['state']}")
     for label, value in _facts(answer):
         if value:
-            click.echo(output.indented(value, label, hanging=18))
+            click.echo(output.indented(output.message(value), label, hanging=18))
+    _section("evaluation", answer.get("evaluation") or [])
     _section("attempts", _attempts(answer["attempts"]))
     click.echo("\nhistory")
-    for event in answer["events"]:
-        click.echo(output.indented(_event(event), _seconds(event["at"]), hanging=23))
+    times = [_seconds(event["at"]) for event in answer["events"]]
+    hanging = max(map(len, times), default=0) + 4
+    for event, at in zip(answer["events"], times, strict=True):
+        click.echo(output.indented(output.message(_event(event)), at, hanging))
     _section("job file, resolved", _tree(answer["spec"]))
 
 
@@ -76,8 +79,13 @@ def _facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
         ("device", output.device(job["device"])),
         ("pid", job["pid"]),
         ("exit", _exit(job["exit"])),
-        ("results", job["results"]),
+        ("results", job["results"] or _removed(job)),
     ]
+
+
+def _removed(job: dict[str, Any]) -> str | None:
+    when = output.local_time(job.get("results_removed_at"))
+    return f"removed on {when}; the history says by whom" if when else None
 
 
 def _numbers(ids: Sequence[int] | None) -> str:
@@ -106,7 +114,7 @@ def _attempts(attempts: list[dict[str, Any]]) -> list[str]:
             _seconds(attempt["started_at"]),
             _seconds(attempt["ended_at"]),
             _exit(attempt["exit"]),
-            f"{attempt['reason']} {attempt['message']}".strip(),
+            output.message(f"{attempt['reason']} {attempt['message']}".strip()),
         )
         for attempt in attempts
     ]

@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from typing import Any
 
 import click
 
-from gpujobs.cli import app, output
+from gpujobs.cli import app, output, streams
 from gpujobs.cli.choosing import Selection, choosing
 
+HOME, TO_END_OF_LINE, TO_END_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
+CLEAR = "\x1b[2J"
 
-def show(rows: list[dict[str, Any]], total: int) -> None:
+
+LEFT_LINES = 3
+"""Of a terminal that is drawn on: for the head, for what is left out, and for the cursor."""
+
+
+def lines(rows: list[dict[str, Any]], total: int) -> list[str]:
     if not total:
-        click.echo("no jobs; `gpujobs submit FILE` queues one, `gpujobs status --all` shows ended ones too")
-        return
-    click.echo("\n".join(output.queue_table(rows)))
+        return ["no jobs; `gpujobs submit FILE` queues one, `gpujobs status --all` shows ended ones too"]
+    shown = output.queue_table(rows)
     if total > len(rows):
-        click.echo(f"... and {total - len(rows):,} more (--limit 0 shows all, --json has them all)")
+        shown.append(f"... and {total - len(rows):,} more (--limit 0 shows all, --json has them all)")
+    return shown
 
 
 def watch(query: dict[str, Any], limit: int) -> None:
-    """Draws the table anew whenever a job changes."""
-    client = app.client()
-    with client.open("/v1/watch", ids=query.get("ids")) as changes:
-        while True:
-            answer = client.get("/v1/queue", limit=limit or None, **query)
-            if sys.stdout.isatty():
-                click.clear()
-            show(answer["rows"], answer["total"])
-            if not changes.readline():
-                return
+    """Draws the table anew as the daemon sends it: what a terminal has no line for is left out, below."""
+    is_live = streams.is_live(sys.stdout)
+    if is_live:
+        fitting = max(1, shutil.get_terminal_size().lines - LEFT_LINES)
+        limit = min(limit or fitting, fitting)
+        click.echo(CLEAR, nl=False)
+    with app.client().open("/v1/queue/watch", limit=limit or None, **query) as states:
+        for number, state in enumerate(states):
+            answer = json.loads(state)
+            text = lines(answer["rows"], answer["total"])
+            if is_live:
+                _draw_over(text)
+            else:
+                click.echo("\n".join([*([""] if number else []), *text]))
+
+
+def _draw_over(text: list[str]) -> None:
+    """In one piece from the upper left corner, each line to its end, so that nothing flickers."""
+    drawn = "".join(f"{line}{TO_END_OF_LINE}\n" for line in text)
+    click.echo(f"{HOME}{drawn}{TO_END_OF_SCREEN}", nl=False)
 
 
 @app.command("status", "gpujobs status --mine --state PENDING,RUNNING")
@@ -57,6 +76,6 @@ def command(
         watch(query, limit)
         return
     answer = app.client().get("/v1/queue", limit=limit or None, **query)
-    show(answer["rows"], answer["total"])
+    click.echo("\n".join(lines(answer["rows"], answer["total"])))
     for notice in answer.get("notices", ()):
-        click.echo(f"gpujobs: {output.printable(notice)}", err=True)
+        click.echo(f"gpujobs: {output.message(notice)}", err=True)

@@ -92,7 +92,7 @@ def submit(
 
 
 def _say(text: str) -> None:
-    click.echo(f"gpujobs: {text}", err=True)
+    click.echo(f"gpujobs: {output.message(text)}", err=True)
 
 
 def interrupted(error: Interrupted) -> None:

@@ -7,25 +7,45 @@ from typing import Any
 
 import click
 
+from gpujobs import units
 from gpujobs.cli import app, output
 from gpujobs.cli.choosing import Selection, choosing
 from gpujobs.errors import DaemonUnreachableError, GpujobsError, UsageError
 
+LONGEST_SECONDS = 366 * 86400
 SHOWN = 20
 """Jobs that a message names."""
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, or a time such as 1h30m."""
+
+    name = "duration"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            try:
+                seconds = units.seconds(value)
+            except ValueError:
+                self.fail(f"{value!r}; expected seconds, or a time such as 5m, 1h30m or 1:30:00.", param, ctx)
+        if not 0 < seconds < LONGEST_SECONDS:
+            self.fail(f"{value!r}; expected more than nothing, and less than a year.", param, ctx)
+        return seconds
 
 
 class WaitTimeout(GpujobsError):
     """Exit code 1: a job did not complete in time."""
 
 
-@app.command("wait", "gpujobs wait 7 8 --timeout 3600")
+@app.command("wait", "gpujobs wait 7 8 --timeout 1h")
 @choosing()
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Give up after so long; the jobs go on.",
+    type=Duration(),
+    metavar="TIME",
+    help="Give up after so long, such as 90, 5m or 1h30m; the jobs go on.",
 )
 @app.json_option
 def command(chosen: Selection, timeout: float | None, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from gpujobs.daemon.handlers import (
     info,
     jobs,
     log,
+    prune,
     queue,
     ranking,
     reservations,
@@ -31,6 +32,7 @@ ROUTES = [
     ("GET", "/v1/jobs/{id:[0-9]{1,18}}/log", log.handle),
     ("POST", f"/v1/jobs/{{action:{'|'.join(act.ACTIONS)}}}", act.handle),
     ("GET", "/v1/queue", queue.handle),
+    ("GET", "/v1/queue/watch", queue.watch),
     ("GET", "/v1/watch", watch.handle),
     ("GET", "/v1/gpus", gpus.handle),
     ("POST", "/v1/gpus/drain", gpus.drain),
@@ -41,10 +43,13 @@ ROUTES = [
     ("GET", "/v1/results", results.catalogue),
     ("GET", "/v1/ranking", ranking.handle),
     ("GET", "/v1/results/{id:[0-9]{1,18}}/{file:.+}", results.file),
+    ("POST", "/v1/prune", prune.handle),
     ("POST", "/v1/stop", stop.handle),
     ("GET", "/v1/doctor", doctor.handle),
     ("GET", "/v1/backup", backup.handle),
 ]
 
-LASTING = frozenset({watch.handle, log.handle, data.handle, results.file, stop.handle, backup.handle})
+LASTING = frozenset(
+    {watch.handle, queue.watch, log.handle, data.handle, results.file, stop.handle, backup.handle}
+)
 """Requests that last as long as their user likes, and cost little meanwhile."""

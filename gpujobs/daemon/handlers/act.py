@@ -10,18 +10,18 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from gpujobs.daemon.access import may_change, require
+from gpujobs.daemon.access.policy import may_change, require
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import ConditionsBody, body_of
+from gpujobs.daemon.jobs.limits import change_limit
+from gpujobs.daemon.jobs.references import Choice, Chosen, Reference, choose
+from gpujobs.daemon.jobs.requeues import Changes, requeue
 from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.limits import change_limit
-from gpujobs.daemon.references import Choice, Chosen, Reference, choose
-from gpujobs.daemon.requeues import Changes, requeue
 from gpujobs.errors import UsageError
 from gpujobs.jobfile.schema import MAX_TIME_LIMIT_SECONDS
 from gpujobs.model import MAX_PRIORITY, Caller, Job, State
-from gpujobs.policy.limits import check_priority
-from gpujobs.policy.text import duration
+from gpujobs.policy.inputs.text import duration
+from gpujobs.policy.users.limits import check_priority
 
 MAX_IDS = 100_000
 BATCH = 200
@@ -185,9 +185,10 @@ async def _set_held(daemon: Daemon, caller: Caller, jobs: Sequence[Job], held: b
     changed = await _in_batches(
         jobs, lambda batch: [daemon.store.set_held(job.id, held, caller.user) for job in batch], daemon
     )
-    daemon.dispatcher.wake()
+    await daemon.dispatcher.decision()  # so that the answer says what has come of it
     was = "was held already" if held else "was not held"
-    return Outcome(changed, {job.id: was for job in jobs if job.held is held})
+    latest = [daemon.board.jobs.get(job.id, job) for job in changed]
+    return Outcome(latest, {job.id: was for job in jobs if job.held is held})
 
 
 async def _requeue(daemon: Daemon, caller: Caller, jobs: Sequence[Job], body: RequeueBody) -> Outcome:

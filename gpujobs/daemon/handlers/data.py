@@ -12,13 +12,13 @@ from typing import IO
 
 from aiohttp import web
 
-from gpujobs import durable
 from gpujobs.daemon.daemon import Daemon, Mode
+from gpujobs.daemon.jobs.uploads import PARTIAL
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.daemon.patience import while_locked
-from gpujobs.daemon.uploads import PARTIAL
 from gpujobs.errors import MachineError, ProtocolError
 from gpujobs.failpoints import reach
+from gpujobs.linux import durable
 from gpujobs.model import Caller
 
 

@@ -11,8 +11,8 @@ from aiohttp import web
 
 from gpujobs.backends import JAX, TENSORFLOW, missing
 from gpujobs.cluster.environment import OBJECT_STORE_BYTES, SHARED_MEMORY, object_store_directory
-from gpujobs.daemon.checks import has_gpu
 from gpujobs.daemon.daemon import Daemon, describe_stray
+from gpujobs.daemon.jobs.checks import has_gpu
 from gpujobs.daemon.keys import daemon_of
 from gpujobs.errors import GpujobsError
 from gpujobs.model import NodeStatus

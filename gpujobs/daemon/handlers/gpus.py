@@ -9,12 +9,12 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from gpujobs.daemon.access import require_admin
+from gpujobs.daemon.access.policy import require_admin
+from gpujobs.daemon.api_json import device_event_json, nodes_json, occupancy_json
 from gpujobs.daemon.daemon import Daemon, describe_stray
-from gpujobs.daemon.drains import named
+from gpujobs.daemon.devices.drains import named
 from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.wire import device_event_json, nodes_json, occupancy_json
 from gpujobs.model import Caller, Device, Node, Process
 from gpujobs.policy import Occupancy, occupancies
 
@@ -28,7 +28,7 @@ class DevicesBody(BaseModel):
 async def handle(request: web.Request) -> web.Response:
     """`?device=` gives one alone, with its history."""
     daemon, caller, name = daemon_of(request), caller_of(request), request.query.get("device")
-    nodes = [_as_seen_by(caller, node) for node in await daemon.nodes.probe()]
+    nodes = [_as_seen_by(caller, node) for node in await daemon.nodes.seen()]
     views = _views(daemon, nodes)
     if name is None:
         return _answer(caller, views, nodes, _strays(daemon, caller))
@@ -40,7 +40,7 @@ async def handle(request: web.Request) -> web.Response:
 
 async def drain(request: web.Request) -> web.Response:
     daemon, caller, body = await _change(request, "drain")
-    nodes = await daemon.nodes.probe()
+    nodes = await daemon.nodes.seen()
     reason = body.reason or f"by {caller.user}"
     daemon.drains.drain(named(_devices(nodes), body.devices), reason, caller.user)
     daemon.dispatcher.wake()
@@ -49,7 +49,7 @@ async def drain(request: web.Request) -> web.Response:
 
 async def resume(request: web.Request) -> web.Response:
     daemon, caller, body = await _change(request, "resume")
-    nodes = await daemon.nodes.probe()
+    nodes = await daemon.nodes.seen()
     daemon.drains.resume(named(_devices(nodes), body.devices), caller.user)
     daemon.dispatcher.wake()
     return _answer(caller, _views(daemon, nodes), nodes)

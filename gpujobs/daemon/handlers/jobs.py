@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 
 from aiohttp import web
 
-from gpujobs.daemon.access import may_look_into, require
+from gpujobs.daemon.access.policy import may_look_into, require
+from gpujobs.daemon.api_json import attempt_json, event_json
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import choice_of, chosen_of, flag_of, number_of
+from gpujobs.daemon.jobs.references import Chosen
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.daemon.pauses import Pauses
-from gpujobs.daemon.references import Chosen
-from gpujobs.daemon.wire import attempt_json, event_json
 from gpujobs.model import Caller, Job, State, iso
+from gpujobs.results.catalogue import read_metrics
+from gpujobs.results.ranking import lines
 
 DISPLAY_ORDER = {State.RUNNING: 0, State.STARTING: 0, State.COMPLETING: 0, State.PENDING: 1}
 """Ended jobs come first (they are the oldest), then the running, then the waiting ones in their turn."""
@@ -64,6 +67,11 @@ def selected(daemon: Daemon, caller: Caller, request: web.Request, chosen: Chose
     return [job for job in ended if choice.matches(caller, job)] + unfinished
 
 
+def _evaluation(job: Job) -> list[str]:
+    """How good its model is, in the data's own units; its user may have made the file large, or slow to read."""
+    return [] if job.results is None else lines(read_metrics(job.results, job.uid))
+
+
 async def show(request: web.Request) -> web.Response:
     """Not for everybody: a job file may say more than its user wants to be known."""
     daemon, caller = daemon_of(request), caller_of(request)
@@ -72,6 +80,7 @@ async def show(request: web.Request) -> web.Response:
     if job.state is State.PENDING:
         await daemon.forecast.fresh()
     spec = daemon.store.spec(job.id)
+    evaluation = await asyncio.to_thread(_evaluation, job)
     return web.json_response(
         {
             "job": daemon.board.json(job, caller),
@@ -89,6 +98,7 @@ async def show(request: web.Request) -> web.Response:
             "retries": job.retries,
             "retries_used": job.retries_used,
             "path": spec.path,
+            "evaluation": evaluation,
             "spec": spec.resolved,
             "source": spec.source,
             "attempts": [attempt_json(attempt) for attempt in daemon.store.attempts(job.id)],

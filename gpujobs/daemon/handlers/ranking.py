@@ -8,11 +8,11 @@ from typing import Any
 
 from aiohttp import web
 
-from gpujobs.daemon.access import may_read, require
+from gpujobs.daemon.access.policy import may_read, require
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import chosen_of
+from gpujobs.daemon.jobs.listing import describe_groups
 from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.queue import describe_groups
 from gpujobs.errors import UsageError
 from gpujobs.model import Job
 from gpujobs.results.catalogue import read_metrics
@@ -23,7 +23,7 @@ from gpujobs.results.ranking import (
     Ranked,
     chosen,
     default,
-    evaluated,
+    evaluated_by,
     figures,
     rank,
 )
@@ -86,8 +86,11 @@ def _criterion(
         return chosen(metric, mode, known)
     if mode is not None:
         raise UsageError("--mode says which end of a metric is the better one; expected --metric too")
-    parts = [(part, str(one.get("metric"))) for part, one in map(evaluated, metrics.values()) if one]
-    swept = {key for job in jobs for key in job.sweep_values or ()}
+    parts = [one for one in map(evaluated_by, metrics.values()) if one is not None]
+    swept: dict[str, list[Any]] = {}
+    for job in jobs:
+        for key, value in (job.sweep_values or {}).items():
+            swept.setdefault(key, []).append(value)
     return default(daemon.store.spec(jobs[0].id).resolved, swept, known, parts[0] if parts else None)
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
 
 from gpujobs.backends import TENSORFLOW, backend_of
-from gpujobs.daemon import checks
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import body_of
-from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.patience import while_locked
-from gpujobs.daemon.submissions import (
+from gpujobs.daemon.jobs import checks
+from gpujobs.daemon.jobs.submissions import (
     Needs,
     Prepared,
     SubmissionBody,
@@ -23,6 +22,8 @@ from gpujobs.daemon.submissions import (
     require_request_key,
     resolve,
 )
+from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.patience import while_locked
 from gpujobs.errors import JobFileError, MachineError, Problem, UsageError
 from gpujobs.failpoints import reach
 from gpujobs.model import Caller, Job, utc_now
@@ -59,13 +60,14 @@ async def _submit(daemon: Daemon, caller: Caller, body: SubmissionBody, key: str
     prepared = await _prepare(daemon, caller, body)
     if isinstance(prepared, Needs):
         return web.json_response(prepared.to_wire())
+    new = _new_jobs(daemon, caller, body, prepared)
     reach("submit.commit")
-    jobs = daemon.store.submit(caller, key, _new_jobs(daemon, caller, body, prepared))
+    jobs = daemon.store.submit(caller, key, new)
     reach("submit.answer")
     daemon.submitted(jobs)
     if len(jobs) <= MAX_FORECAST:
         await daemon.forecast.fresh()
-    return _created(daemon, caller, jobs)
+    return _created(daemon, caller, jobs, checks.site_defaults(prepared, new))
 
 
 async def withdraw(request: web.Request) -> web.Response:
@@ -187,9 +189,14 @@ async def _inspect(daemon: Daemon, caller: Caller, job: Prepared) -> dict[str, A
             daemon.node_name, "inspect", task="check", spec=spec, answer_seconds=seconds
         )
     except UsageError as error:
-        raise JobFileError([Problem(job.file.path, None, error.message)]) from None
+        problems = [
+            Problem(job.file.path, job.resolved.line_in(one), one) for one in error.message.splitlines()
+        ]
+        raise JobFileError(problems) from None
     return report
 
 
-def _created(daemon: Daemon, caller: Caller, jobs: list[Job]) -> web.Response:
-    return web.json_response({"jobs": [daemon.board.json(job, caller) for job in jobs]}, status=201)
+def _created(daemon: Daemon, caller: Caller, jobs: list[Job], notices: Sequence[str] = ()) -> web.Response:
+    """`notices`: what the submitter should know of what was added to the files."""
+    found = [daemon.board.json(job, caller) for job in jobs]
+    return web.json_response({"jobs": found, "notices": list(notices)}, status=201)

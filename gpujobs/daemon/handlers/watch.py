@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 from aiohttp import web
@@ -10,6 +11,11 @@ from gpujobs.daemon.handlers.query import chosen_of
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.daemon.pauses import Pauses
 from gpujobs.model import Job
+
+LINES_PER_SECOND = 500
+"""Where thousands of jobs wait, each start changes the message of all of them."""
+
+MOST_SECONDS = 0.5
 
 
 async def handle(request: web.Request) -> web.StreamResponse:
@@ -28,6 +34,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
                     open_jobs.discard(job.id)
             if chosen is not None and not open_jobs:
                 return response
+            await asyncio.sleep(min(len(jobs) / LINES_PER_SECOND, MOST_SECONDS))  # changes meanwhile are one
             jobs = [_latest(request, number) for number in await watcher.changed()]
     except ConnectionResetError:
         return response

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gpujobs.jobfile.consistency import task_of_output
-from gpujobs.trainer.counting import Shape
-from gpujobs.trainer.data import Part, Prepared, Samples, missing, partial, prepare
-from gpujobs.trainer.data.heads import Head, heads
+from gpujobs.protocol.spec import Spec
+from gpujobs.trainer.data import Part, Prepared, missing, prepare
+from gpujobs.trainer.data.fitting.counted import labels
 from gpujobs.trainer.data.memory import looking_at
 from gpujobs.trainer.data.notices import Account, once
-from gpujobs.trainer.data.plain import Plain
-from gpujobs.trainer.data.prepare import read_training, to_predict
-from gpujobs.trainer.data.ragged import Ragged
-from gpujobs.trainer.data.raw import Arrays, place
-from gpujobs.trainer.data.rows import RaggedRows, Rows
-from gpujobs.trainer.data.timeline import Timeline
-from gpujobs.trainer.data.windowed import Windowed
-from gpujobs.trainer.spec import Spec
+from gpujobs.trainer.data.prepare import all_of, read_training, to_predict
+from gpujobs.trainer.data.reading import partial
+from gpujobs.trainer.data.reading.input_requirements import InputRequirements, heads
+from gpujobs.trainer.data.reading.loaded import LoadedData, place
+from gpujobs.trainer.data.samples.plain import Plain
+from gpujobs.trainer.data.samples.ragged import Ragged
+from gpujobs.trainer.data.samples.timeline import Timeline
+from gpujobs.trainer.data.samples.windowed import Windowed
 
 LOOK_BYTES = 32 << 20
 """Of each array that is larger, only so much is looked at."""
@@ -54,14 +54,16 @@ def look(spec: Spec) -> Looked:
         raw = read_training(spec)
         arrays = rows(spec, raw)  # before missing values are filled
         prepared = prepare(spec, raw)
-        for entry in spec.jobfile.get("predict") or []:
-            if not entry.get("source"):
-                accounts.append(to_predict(spec, entry, prepared.preprocessing).assembled.account)
+        entries = {
+            entry["name"]: entry for entry in spec.jobfile.get("predict") or [] if not entry.get("source")
+        }
+        predicted = all_of(entries, lambda entry: to_predict(spec, entry, prepared.preprocessing))
+        accounts += [part.assembled.account for part in predicted.values()]
     notices = list(dict.fromkeys(said.getvalue().splitlines()))
     return Looked(prepared, arrays, notices, (*prepared.accounts, *accounts))
 
 
-def rows(spec: Spec, raw: Arrays) -> list[dict[str, Any]]:
+def rows(spec: Spec, raw: LoadedData) -> list[dict[str, Any]]:
     """`array`, `shape`, `dtype`, `nan`, `infinite` and `looked_at` of each input and target of the training file."""
     found = []
     for name, values in [*raw.inputs.items(), *raw.targets.items()]:
@@ -81,14 +83,14 @@ def rows(spec: Spec, raw: Arrays) -> list[dict[str, Any]]:
     return found
 
 
-def _looked_at(spec: Spec, raw: Arrays, name: str, values: Any) -> str:
+def _looked_at(spec: Spec, raw: LoadedData, name: str, values: Any) -> str:
     if values.nbytes <= LOOK_BYTES or name in raw.words:
         return "all"
     source = spec.jobfile["data"]["train"]
     member = raw.called.get(name, f"array {name}").removeprefix("array ") + ".npy"
     path = str(source.get("path") or "")
     part = f"{LOOK_BYTES >> 20} MiB of {values.nbytes >> 20}"
-    is_whole = heads(spec.jobfile).get(name, Head()).is_masked
+    is_whole = heads(spec.jobfile).get(name, InputRequirements()).is_masked
     if path.lower().endswith(".npz") and not is_whole and partial.is_compressed(place(spec, path), member):
         return f"the first {part}"
     return f"{part}, evenly spread"
@@ -154,28 +156,16 @@ def _kept(assembled: Plain) -> int:
     return int((~gaps).sum())
 
 
-def class_counts(spec: Spec, prepared: Prepared, shapes: Mapping[str, Shape]) -> list[dict[str, Any]]:
-    """`output`, `class` and `samples` of the training part for each class; labelled steps count each.
-    `shapes`: of the outputs, by name, which a single target need not have."""
+def class_counts(spec: Spec, prepared: Prepared) -> list[dict[str, Any]]:
+    """`output`, `class` and `samples` of the training part for each class; labelled steps that count are each one."""
     found = []
-    samples = prepared.train.samples
-    for name, rows in samples.targets.items():
+    samples = prepared.train.truth
+    for name in samples.targets:
         if task_of_output(spec.jobfile, name) not in ("classification", "labelling"):
             continue
-        labels = _labels(samples, rows)
         known = prepared.preprocessing.classes.get(name)
-        output = shapes[name] if len(shapes) > 1 else next(iter(shapes.values()))
-        if len(rows.row_shape) == len(output) - 1 and rows.row_shape[-1] == output[-1] != 1:
-            labels = labels.argmax(axis=-1)
-        numbers, counts = np.unique(labels, return_counts=True)
+        numbers, counts = np.unique(labels(samples, name), return_counts=True)
         for number, count in list(zip(numbers.tolist(), counts.tolist(), strict=True))[:SHOWN_CLASSES]:
             called = known.names[int(number)] if known is not None else int(number)
             found.append({"output": name, "class": str(called), "samples": count})
     return found
-
-
-def _labels(samples: Samples, rows: Rows) -> Any:
-    """Without the padding of sequences, one step after the other."""
-    if not isinstance(rows, RaggedRows):
-        return np.asarray(samples.all_of(rows))
-    return np.asarray(rows.values[rows.steps(samples.at(np.arange(len(samples))))])

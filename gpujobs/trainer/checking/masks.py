@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from gpujobs.protocol.spec import Spec
 from gpujobs.trainer.checking.data import LOOK_BYTES
 from gpujobs.trainer.data import Samples
-from gpujobs.trainer.data.heads import Head, heads
 from gpujobs.trainer.data.memory import looking_at, pieces
-from gpujobs.trainer.data.rows import RaggedRows
-from gpujobs.trainer.spec import Spec
+from gpujobs.trainer.data.reading.input_requirements import heads, is_there
+from gpujobs.trainer.data.samples.rows import RaggedRows
 
 
 def unfit(spec: Spec, samples: Samples) -> int:
@@ -27,18 +27,11 @@ def unfit(spec: Spec, samples: Samples) -> int:
         with looking_at(LOOK_BYTES):
             for some in pieces(0, len(samples), width):
                 positions = np.arange(some.start, some.stop)
-                count += int(is_unfit(there(rows.take(samples.at(positions)), head)).sum())
+                count += int(is_unfit(is_there(rows.take(samples.at(positions)), head)).sum())
     return count
 
 
-def there(x: Any, head: Head) -> Any:
-    """bool, shape (samples, steps): the steps that are not masked; `x`: (samples, steps) of ids, else (samples,
-    steps, ...), of which a step is masked where all its features are the value for that."""
-    same = x == head.padding
-    return ~(same if head.ids is not None else same.reshape(*x.shape[:2], -1).all(axis=-1))
-
-
-def is_unfit(is_there: Any) -> Any:
+def is_unfit(there: Any) -> Any:
     """bool, shape (samples,)."""
-    returns = (is_there[:, 1:] & ~is_there[:, :-1]).any(axis=1)
-    return returns | ~is_there.any(axis=1)
+    returns = (there[:, 1:] & ~there[:, :-1]).any(axis=1)
+    return returns | ~there.any(axis=1)

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from gpujobs.protocol.spec import Spec
 from gpujobs.trainer.failures import DataError
-from gpujobs.trainer.spec import Spec
+from gpujobs.trainer.files import make_room
 
 
 @contextmanager
@@ -17,6 +18,7 @@ def opened(spec: Spec) -> Iterator[Spec]:
     """The spec with names of open descriptors as its paths. Raises DataError: a pipe would keep the reader waiting."""
     descriptors: list[int] = []
     data = {}
+    make_room(len(spec.data))
     try:
         for name, entry in spec.data.items():
             try:

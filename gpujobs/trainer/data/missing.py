@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpujobs.trainer.data.memory import pieces, row_bytes
-from gpujobs.trainer.failures import DataError
+from gpujobs.trainer.data.reading.loaded import LoadedData, RowNames, rows_named
+from gpujobs.trainer.failures import DataError, together
 
 LARGEST = float(np.finfo(np.float32).max)
 """Models compute in float32: what is beyond is infinite there."""
 
 Place = Callable[[], str]
 """The file and the array or columns, for a message; a function where finding them takes a look at all values."""
+
+SETTING = ", or say data.missing: drop or fill"
+FIXED = "; the model was trained with data.missing: error, so rows without a value cannot be predicted"
 
 
 def count(values: Any) -> tuple[int, int]:
@@ -31,23 +36,72 @@ def count(values: Any) -> tuple[int, int]:
     return missing, infinite
 
 
-def refuse(place: Place, values: Any) -> None:
-    """Raises DataError with the numbers of both, where there is one."""
+def refuse(place: Place, values: Any, rows: RowNames | None = None, advice: str = SETTING) -> None:
+    """Raises DataError with the numbers of both and the first rows, where there is one."""
     missing, infinite = count(values)
     if missing or infinite:
         raise DataError(
-            f"{place()}: holds {missing} NaN and {infinite} infinite values; expected finite numbers: remove or "
-            "replace them" + (", or say data.missing: drop or fill" if not infinite else "")
+            f"{place()}: holds {missing} NaN and {infinite} infinite values ({first(values, rows)}); expected finite "
+            "numbers: remove or replace them" + (advice if not infinite else "")
         )
 
 
-def refuse_infinite(place: Place, values: Any) -> None:
+def refuse_infinite(place: Place, values: Any, rows: RowNames | None = None, advice: str = "") -> None:
     """Raises DataError: an infinity is no missing value, which could be left out or filled."""
     infinite = count(values)[1]
     if infinite:
         raise DataError(
-            f"{place()}: holds {infinite} infinite values; expected finite numbers: remove or replace them"
+            f"{place()}: holds {infinite} infinite values ({first(values, rows, nan=False)}); expected finite numbers: "
+            "remove or replace them"
         )
+
+
+def first(values: Any, rows: RowNames | None, *, nan: bool = True) -> str:
+    """The first rows with such a value, in words."""
+    found: list[int] = []
+    total = 0
+    for piece in pieces(0, len(values), row_bytes(values)):
+        held = np.asarray(values[piece])
+        wrong = ~(np.abs(held) <= LARGEST) if nan else np.abs(held) > LARGEST
+        places = np.flatnonzero(wrong.reshape(len(held), -1).any(axis=1)) + piece.start
+        found += places[: 5 - len(found)].tolist()
+        total += len(places)
+    return rows_named(rows, found, total)
+
+
+def require(raw: LoadedData, handling: str) -> None:
+    """Raises DataError with every array and column that has values missing, or infinite ones where missing ones are
+    no error (`handling`)."""
+    errors = []
+    for name, values in [*raw.inputs.items(), *raw.targets.items()]:
+        errors += wrong(raw, name, values, handling)
+    if errors:
+        raise together(errors)
+
+
+def wrong(raw: LoadedData, name: str, values: Any, handling: str) -> list[DataError]:
+    """As `require`, of one input or target."""
+    if raw.features and name not in raw.targets and values.ndim == 2:
+        return by_column(raw, values, handling=handling)
+    refused = refuse if handling == "error" else refuse_infinite
+    try:
+        refused(lambda: raw.place(name), values, raw.rows, FIXED if raw.is_fixed else SETTING)
+    except DataError as error:
+        return [error]
+    return []
+
+
+def by_column(raw: LoadedData, values: Any, *, handling: str) -> list[DataError]:
+    """An error for each column of a table that has values missing, or infinite ones where others are no error."""
+    refused = refuse if handling == "error" else refuse_infinite
+    errors = []
+    for number in range(values.shape[1]):
+        place = partial("{}: column {}".format, raw.file, raw.column(number))
+        try:
+            refused(place, values[:, number], raw.rows, FIXED if raw.is_fixed else SETTING)
+        except DataError as error:
+            errors.append(error)
+    return errors
 
 
 def rows_with(values: Any) -> Any:

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
+from gpujobs.jobfile import losses
 from gpujobs.jobfile.consistency import implied_task, task_of_output
-from gpujobs.trainer.data import accounts, classes, plain, ragged, scaling, sources, splits, windowed
-from gpujobs.trainer.data.checks import check_inputs, check_shapes
-from gpujobs.trainer.data.heads import heads, names_of
+from gpujobs.protocol.spec import Spec
+from gpujobs.trainer.data.fitting import absent, classes, scaling
+from gpujobs.trainer.data.fitting.checks import check_inputs, check_shapes
+from gpujobs.trainer.data.fitting.counted import counted, labels
+from gpujobs.trainer.data.fitting.preprocessing import Preprocessing
+from gpujobs.trainer.data.memory import pieces
 from gpujobs.trainer.data.notices import Account, say
-from gpujobs.trainer.data.plain import Plain
-from gpujobs.trainer.data.preprocessing import Preprocessing
-from gpujobs.trainer.data.ragged import Ragged
-from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, Known
-from gpujobs.trainer.data.rows import Mapped, RaggedRows, Rows
-from gpujobs.trainer.data.samples import Samples
-from gpujobs.trainer.data.windowed import Windowed
-from gpujobs.trainer.failures import DataError
-from gpujobs.trainer.spec import Spec
+from gpujobs.trainer.data.reading import sources
+from gpujobs.trainer.data.reading.input_requirements import InputRequirements, heads, is_there, names_of
+from gpujobs.trainer.data.reading.loaded import CLASS_TASKS, Known, LoadedData
+from gpujobs.trainer.data.samples import accounts, plain, ragged, splits, windowed
+from gpujobs.trainer.data.samples.plain import Plain
+from gpujobs.trainer.data.samples.ragged import Ragged
+from gpujobs.trainer.data.samples.rows import Mapped, RaggedRows, Rows
+from gpujobs.trainer.data.samples.samples import Samples
+from gpujobs.trainer.data.samples.windowed import Windowed
+from gpujobs.trainer.failures import DataError, together
 
+NUDGE = np.float32(1e-6)
+
+Source = TypeVar("Source")
+Found = TypeVar("Found")
 Assembled = Plain | Windowed | Ragged
 Named = Mapping[str, classes.Classes]
 """The classes of each output whose labels are not numbers already."""
@@ -54,16 +65,18 @@ class Prepared:
         return self.parts["train"]
 
 
-def prepare(spec: Spec, raw: Arrays | None = None) -> Prepared:
+def prepare(spec: Spec, raw: LoadedData | None = None) -> Prepared:
     """`raw`: the training file's, where it has been read. Raises DataError, naming file and array or column."""
     data, task = spec.jobfile["data"], task_of(spec)
     raw = read_training(spec) if raw is None else raw
     named = _named(spec, raw)
     assembled = {"train": _assemble(spec, raw, task, named)}
-    for part in ("validation", "test"):
-        if data.get(part):
-            usual = _step(assembled["train"])
-            assembled[part] = _read(spec, data[part], task, named, raw.features, needs_y=True, usual=usual)
+    others = {part: data[part] for part in ("validation", "test") if data.get(part)}
+    usual = _step(assembled["train"])
+    assembled |= all_of(
+        others,
+        lambda source: _read(spec, source, task, named, raw.features, needs_y=True, usual=usual),
+    )
     accounts_of = {part: one.account for part, one in assembled.items()}
     parts_of_train = _split(spec, assembled)
     if parts_of_train:
@@ -84,7 +97,8 @@ def prepare(spec: Spec, raw: Arrays | None = None) -> Prepared:
         step=_step(train),
     )
     parts = {part: apply(spec, one, learned) for part, one in assembled.items()}
-    _require_several(spec, parts["train"])
+    _require_several(spec, parts["train"].truth, train)
+    say(absent.notices(spec.jobfile, parts, named))
     return Prepared(parts, learned, tuple(accounts_of.values()))
 
 
@@ -101,7 +115,20 @@ def _step(assembled: Assembled) -> str | None:
     return line.steps[0].name if line is not None and line.steps[0] is not None else None
 
 
-def read_training(spec: Spec) -> Arrays:
+def all_of(sources: Mapping[str, Source], read: Callable[[Source], Found]) -> dict[str, Found]:
+    """What `read` gives of each. Raises DataError with the problems of all of them."""
+    found, errors = {}, []
+    for name, source in sources.items():
+        try:
+            found[name] = read(source)
+        except DataError as error:
+            errors.append(error)
+    if errors:
+        raise together(errors)
+    return found
+
+
+def read_training(spec: Spec) -> LoadedData:
     """Raises DataError."""
     return sources.read(spec, spec.jobfile["data"]["train"], task_of(spec), needs_y=True)
 
@@ -112,10 +139,14 @@ def task_of(spec: Spec) -> str:
     return str(job.get("task") or implied_task(job) or "several")
 
 
-def _named(spec: Spec, raw: Arrays) -> Named:
+def _named(spec: Spec, raw: LoadedData) -> Named:
     given = spec.jobfile["data"].get("classes")
     names = [name for name in raw.targets if task_of_output(spec.jobfile, name) in CLASS_TASKS]
     found = {name: classes.find(given, raw.words.get(name)) for name in names}
+    for name in names:
+        is_hinge = losses.is_hinge(losses.of_output(spec.jobfile, name))
+        if found[name] is None and is_hinge and classes.are_signs(raw.targets[name]):
+            found[name] = classes.Classes((-1, 1))
     return {name: one for name, one in found.items() if one is not None}
 
 
@@ -143,12 +174,14 @@ def _read(
 
 
 def _assemble(
-    spec: Spec, raw: Arrays, task: str, named: Named, *, is_open: bool = False, usual: str | None = None
+    spec: Spec, raw: LoadedData, task: str, named: Named, *, is_open: bool = False, usual: str | None = None
 ) -> Assembled:
     data, scratch = spec.jobfile["data"], spec.paths.work
     handling = data.get("missing", "error")
     if task != "multilabel":
-        raw = replace(raw, targets={name: _encoded(raw, name, y, named) for name, y in raw.targets.items()})
+        ignored = {name: losses.ignored(losses.of_output(spec.jobfile, name)) for name in raw.targets}
+        targets = {name: _encoded(raw, name, y, named, ignored[name]) for name, y in raw.targets.items()}
+        raw = replace(raw, targets=targets)
     if data.get("window"):
         return windowed.assemble(raw, data, task, scratch, is_open=is_open, usual=usual)
     if raw.lengths is not None:
@@ -157,8 +190,15 @@ def _assemble(
     return plain.assemble(raw, handling, _ids(spec.jobfile), scratch)
 
 
-def _encoded(raw: Arrays, name: str, y: Any, named: Named) -> Any:
-    return y if name not in named else named[name].encode(raw.place(name), y, raw.words.get(name))
+def _encoded(raw: LoadedData, name: str, y: Any, named: Named, ignored: int | None) -> Any:
+    """`ignored` stays what it is: it is no class."""
+    if name not in named:
+        return y
+    if ignored is None or name in raw.words or not (there := y != ignored).any() or there.all():
+        return named[name].encode(raw.place(name), y, raw.words.get(name))
+    encoded = np.full(y.shape, ignored, np.int64)
+    encoded[there] = named[name].encode(raw.place(name), y[there], None)
+    return encoded
 
 
 def _ids(job: Mapping[str, Any]) -> Iterable[str]:
@@ -192,6 +232,7 @@ def _labels(train: Assembled, method: str) -> Any:
     name = next(iter(train.samples.targets))
     y = train.samples.target(name)
     y = y.argmax(axis=-1) if classes.is_one_hot(y) else y
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if y.ndim > 1:
         raise DataError(
             f"{train.raw.place(name)}: has shape {y.shape}, and data.split.method is stratified; expected one class "
@@ -200,11 +241,11 @@ def _labels(train: Assembled, method: str) -> Any:
     return y
 
 
-def _require_several(spec: Spec, train: Part) -> None:
-    for name, rows in train.samples.targets.items():
+def _require_several(spec: Spec, train: Samples, assembled: Assembled) -> None:
+    for name in train.targets:
         if task_of_output(spec.jobfile, name) in ("classification", "labelling"):
-            y = rows.values if isinstance(rows, RaggedRows) else train.samples.target(name)
-            classes.require_several(train.assembled.raw.place(name), y)
+            found = labels(train, name)
+            classes.require_several(assembled.raw.place(name), found)
 
 
 # Scaling
@@ -214,7 +255,41 @@ def _fitted_inputs(spec: Spec, train: Assembled) -> dict[str, scaling.Scale]:
     """Numbers are scaled; ids are not."""
     method = (spec.jobfile["data"].get("scaling") or {}).get("x", "none")
     names = [] if method == "none" else [name for name in train.raw.inputs if name not in _ids(spec.jobfile)]
-    return {name: scaling.fit(method, train.x_pieces(name)) for name in names}
+    return {name: scaling.fit(method, _x_pieces(spec, train, name)) for name in names}
+
+
+def _x_pieces(spec: Spec, train: Assembled, name: str) -> scaling.Pieces:
+    """The steps that are there: those that Masking skips are not fitted on."""
+    head = masked_heads(spec, train.samples.inputs).get(name)
+    values = train.x_pieces(name) if head is None else _unmasked(train, name, head)
+    if head is not None and not any(len(one) for one in values()):
+        raise DataError(
+            f"{train.raw.place(name)}: every step is {head.padding:g}, which Masking skips; expected some "
+            "that are not"
+        )
+    return values
+
+
+def _unmasked(train: Assembled, name: str, head: InputRequirements) -> scaling.Pieces:
+    def found() -> Iterable[Any]:
+        if isinstance(train, Plain):
+            for some in train.x_steps(name):
+                yield (taken := some[is_there(some, head)]).reshape(-1, taken.shape[-1])
+        else:
+            for rows in train.x_pieces(name)():
+                yield rows[is_there(rows[None], head)[0]]
+
+    return lambda: (one for one in found() if len(one))
+
+
+def masked_heads(spec: Spec, inputs: Mapping[str, Rows]) -> dict[str, InputRequirements]:
+    """Of the inputs whose padding the file itself has, in numbers, and Masking skips."""
+    return {
+        name: head
+        for name, head in heads(spec.jobfile).items()
+        if head.is_masked and head.ids is None and not isinstance(inputs[name], RaggedRows)
+        and len(inputs[name].row_shape) > 1
+    }  # fmt: skip
 
 
 def _fitted_targets(spec: Spec, train: Assembled) -> dict[str, scaling.Scale]:
@@ -222,20 +297,49 @@ def _fitted_targets(spec: Spec, train: Assembled) -> dict[str, scaling.Scale]:
     method = (spec.jobfile["data"].get("scaling") or {}).get("y", "none")
     names = [] if method == "none" else list(train.samples.targets)
     numbers = [name for name in names if task_of_output(spec.jobfile, name) not in CLASS_TASKS]
-    return {name: scaling.fit(method, train.y_pieces(name)) for name in numbers}
+    found = counted(spec.jobfile, train.samples)
+    return {
+        name: scaling.fit(method, _counted_pieces(train, name, found[name])) if name in found
+        and not isinstance(train.samples.targets[name], RaggedRows)
+        else scaling.fit(method, train.y_pieces(name))
+        for name in numbers
+    }  # fmt: skip
+
+
+def _counted_pieces(train: Assembled, name: str, counts: Rows) -> scaling.Pieces:
+    """Numbers of the steps that count, shape (steps, columns)."""
+    samples, rows = train.samples, train.samples.targets[name]
+
+    def found() -> Iterable[Any]:
+        for some in pieces(0, len(samples), 4 * math.prod(n or 1 for n in rows.row_shape)):
+            numbers = samples.at(np.arange(some.start, some.stop))
+            y = rows.take(numbers)[counts.take(numbers)]
+            if len(y):
+                yield y.reshape(len(y), -1)
+
+    return found
 
 
 def apply(spec: Spec, assembled: Assembled, learned: Preprocessing) -> Part:
     """The samples with what was learned from the training part applied to them."""
     truth = assembled.samples
     check_shapes(assembled.raw, truth, learned.shapes)
+    truth = replace(truth, counted=counted(spec.jobfile, truth))
     done = replace(
         truth,
-        inputs={name: _scaled(rows, learned.x.get(name)) for name, rows in truth.inputs.items()},
+        inputs={
+            name: _as_ids(spec, assembled.raw, name, rows)
+            for name, rows in scaled_inputs(spec, truth.inputs, learned).items()
+        },
         targets={name: _scaled(rows, learned.y.get(name)) for name, rows in truth.targets.items()},
     )
     check_inputs(assembled.raw, done, heads(spec.jobfile))
     return Part(done, truth, assembled)
+
+
+def scaled_inputs(spec: Spec, inputs: Mapping[str, Rows], learned: Preprocessing) -> dict[str, Rows]:
+    masked = masked_heads(spec, inputs)
+    return {name: _scaled(rows, learned.x.get(name), masked.get(name)) for name, rows in inputs.items()}
 
 
 def to_predict(spec: Spec, entry: Mapping[str, Any], learned: Preprocessing) -> Part:
@@ -245,7 +349,7 @@ def to_predict(spec: Spec, entry: Mapping[str, Any], learned: Preprocessing) -> 
         _say([assembled.account])
         return apply(spec, assembled, learned)
     (name, *others) = names_of(spec.jobfile["data"].get("x", "x"))
-    raw = Arrays("values", {name: _samples(entry["values"], learned.shapes.get(name, ()), others)}, {})
+    raw = LoadedData("values", {name: _samples(entry["values"], learned.shapes.get(name, ()), others)}, {})
     return apply(spec, plain.assemble(raw, "error", _ids(spec.jobfile), spec.paths.work), learned)
 
 
@@ -274,9 +378,28 @@ def _one_sample(expected: tuple[int | None, ...]) -> str:
     return f"one sample of shape ({names}{',' if len(expected) == 1 else ''})"
 
 
-def _scaled(rows: Rows, scale: scaling.Scale | None) -> Rows:
+def _as_ids(spec: Spec, raw: LoadedData, name: str, rows: Rows) -> Rows:
+    """The only column of a table's windows as the ids that an Embedding takes, a number for each step."""
+    if name not in _ids(spec.jobfile) or not raw.features or rows.row_shape[-1:] != (1,):
+        return rows
+    return Mapped(rows, lambda steps: steps[..., 0].astype(np.int32), rows.row_shape[:-1])
+
+
+def _scaled(rows: Rows, scale: scaling.Scale | None, masked: InputRequirements | None = None) -> Rows:
+    """`masked`: of an input whose masked steps stay what they are."""
     if scale is None:
         return rows
+    if masked is not None:
+        return Mapped(rows, partial(_scaled_steps, scale=scale, head=masked))
     if isinstance(rows, RaggedRows):  # before padding: what stands on the right is not scaled
         return replace(rows, change=scale.apply)
     return Mapped(rows, scale.apply)
+
+
+def _scaled_steps(x: Any, scale: scaling.Scale, head: InputRequirements) -> Any:
+    """A step that is there and would become what masks is moved by a millionth, so that it stays there."""
+    there = is_there(x, head)
+    done = scale.apply(x)
+    done[~there] = head.padding
+    done[there & ~is_there(done, head)] += NUDGE * max(1.0, abs(head.padding))
+    return done

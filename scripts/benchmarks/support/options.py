@@ -30,6 +30,8 @@ class Options:
     """Rows of the input pipeline's series."""
     cases: int | None = None
     """Kinds of files of the input pipeline; none: all."""
+    table_bytes: int = 200_000_000
+    """Of the csv file that is read."""
     idle_seconds: float = 10.0
     contenders: tuple[str, ...] = ()
     """Names; none: all that are installed."""
@@ -52,5 +54,6 @@ def quick(options: Options) -> Options:
         longest_queue=1000,
         series=600,
         cases=1,
+        table_bytes=200_000,
         idle_seconds=1.0,
     )

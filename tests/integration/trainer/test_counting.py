@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from gpujobs.trainer import building
 from gpujobs.trainer.checking import layers
 from gpujobs.trainer.checking.chain import links
 from gpujobs.trainer.counting import formula
+from gpujobs.trainer.failures import TrainerError
 
 MODELS = 50
 FEATURES = (1, 7)
@@ -125,3 +127,11 @@ def test_the_tutorials_lstm_as_the_notebook_has_it() -> None:
 def test_a_layer_without_parameters_has_no_formula() -> None:
     assert formula("Dropout", {"rate": 0.5}, (None, 4)) is None
     assert formula("LayerNormalization", {"center": False, "scale": False}, (None, 4)) is None
+
+
+def test_a_count_of_keras_that_is_not_the_formulas_is_an_error() -> None:
+    model = keras.Sequential([keras.Input((3, 2)), keras.layers.LSTM(4)])
+    (link,) = links(model)
+    assert layers.rows([link])[0]["parameters"] == 4 * (2 + 4 + 1) * 4
+    with pytest.raises(TrainerError, match="by the formula, and Keras counts 113; expected the same"):
+        layers.rows([replace(link, parameters=113)])

@@ -143,6 +143,116 @@ def test_a_stateful_model_predicts_what_one_long_pass_does(launcher: Launched) -
         np.testing.assert_allclose(found["y_pred"][rows, 0], one_pass(ran, one, ends), rtol=1e-4, atol=1e-3)
 
 
+def test_a_stateful_model_comes_to_a_part_with_the_states_of_what_was_before_it(launcher: Launched) -> None:
+    """One pass over each whole series: that the windows of a part do not begin a whole number of windows after it
+    makes no difference, nor that one series has no rows before its first window."""
+    random = np.random.default_rng(3)
+    values = {
+        "a": random.normal(10, 3, 203).cumsum().round(3),
+        "b": random.normal(-5, 2, 90).cumsum().round(3),
+    }
+    columns = {
+        "site": [name for name, one in values.items() for _ in one],
+        "v": np.concatenate(list(values.values())),
+    }
+    split = "window: {length: 5, stride: 5, horizon: 1}\n  split: {method: chronological, validation: 0.2, test: 0.21}"
+    text = STATEFUL.replace("window: {length: 5, stride: 5, horizon: 1}", split)
+    text = text.replace("[train]", "[train, validation, test, {name: states, source: test, states: [lstm]}]")
+    ran = run(launcher, text, {"s.csv": csv(columns)})
+    for part in ("predictions.npz", "predictions-validation.npz", "predictions-test.npz"):
+        found = ran.predictions(part)
+        for name, one in values.items():
+            rows = found["group"] == name
+            ends = np.abs(one - found["y_true"][rows]).argmin(axis=1) - 1  # no value is there twice
+            assert (np.diff(ends) == 5).all() and rows.any()
+            np.testing.assert_allclose(
+                found["y_pred"][rows, 0], one_pass(ran, one, ends), rtol=1e-4, atol=1e-3
+            )
+    states = ran.predictions("predictions-states.npz")
+    np.testing.assert_array_equal(states["y_pred"], ran.predictions("predictions-test.npz")["y_pred"])
+    assert states["lstm_h"].shape == (len(states["y_pred"]), 6) and np.abs(states["lstm_h"]).min() > 0
+
+
+def test_arrays_of_a_stateful_model_go_on_where_the_training_part_stops(launcher: Launched) -> None:
+    """Sample i of a batch continues sample i of the one before, from part to part."""
+    import keras
+
+    random = np.random.default_rng(4)
+    x = random.normal(size=(36, 5, 1)).astype(np.float32)
+    text = """
+data: {train: t.npz}
+model: {layers: [LSTM: {units: 4, stateful: true}, Dense: {units: 1}]}
+training: {loss: mse, shuffle: false, batch_size: 3, validation_split: 0.25}
+predict: [validation]
+"""
+    ran = run(launcher, text, {"t.npz": {"x": x, "y": x.sum(axis=(1, 2))}})
+    model = keras.Sequential(
+        [keras.Input((None, 1)), keras.layers.LSTM(4, return_sequences=True), keras.layers.Dense(1)]
+    )
+    model.set_weights(ran.weights())
+    for row in range(3):
+        whole = model.predict(x[row::3].reshape(1, -1, 1), verbose=0)[0, 4::5, 0]
+        np.testing.assert_allclose(ran.predictions()["y_pred"][row::3, 0], whole[9:], rtol=1e-4, atol=1e-5)
+
+
+def test_batch_sizes_are_proposed_that_fit_all_parts(launcher: Launched) -> None:
+    text = """
+data: {train: t.npz}
+model: {layers: [LSTM: {units: 4, stateful: true}, Dense: {units: 1}]}
+training: {loss: mse, shuffle: false, batch_size: 4, validation_split: 0.25}
+"""
+    for count, said in (
+        (36, "27 (train) and 9 (validation) samples are no whole batches of 4, which a stateful model needs; use a "
+             "batch_size of 1, 3, 9, which fits all of them"),
+        (37, "27 (train) and 10 (validation) samples are no whole batches of 4, which a stateful model needs; use a "
+             "batch_size of 1, which fits all of them; or parts with a common divisor"),
+    ):  # fmt: skip
+        x = np.zeros((count, 5, 1), np.float32)
+        ran = run(launcher, text, {"t.npz": {"x": x, "y": x.sum(axis=(1, 2))}}, state="FAILED")
+        assert said in ran.record["message"], ran.record
+
+
+def test_a_class_that_a_part_lacks_is_said_with_the_split_that_helps(launcher: Launched) -> None:
+    random = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], 40)
+    x = random.normal(size=(120, 6, 1)).astype(np.float32) + y[:, None, None]
+    text = """
+data: {train: t.npz}
+model: {layers: [LSTM: {units: 4}, Dense: {units: 3, activation: softmax}]}
+training: {loss: sparse_categorical_crossentropy, validation_split: 0.33}
+"""
+    ran = run(launcher, text, {"t.npz": {"x": x, "y": y}})
+    assert (
+        "t.npz: array y: the train part has no sample of class 2 (40 in validation): the model cannot learn it. "
+        "data.split: {method: stratified, validation: 0.33} keeps the share of each class in every part."
+    ) in ran.log
+    assert (
+        "t.npz: array y: the validation part has no sample of class 0 (40 in train): no figure of that part tells of it"
+    ) in ran.log.replace("classes 0 (40 in train), 1 (40 in train)", "class 0 (40 in train)")
+    baseline = ran.metrics["evaluation"]["baselines"]["majority class"]
+    assert baseline["accuracy"] == 0  # 0, as the training part says, which the validation part has not
+    split = "data: {train: t.npz, split: {method: stratified, validation: 0.33}}"
+    text = text.replace("data: {train: t.npz}", split).replace(", validation_split: 0.33", "")
+    assert "has no sample" not in run(launcher, text, {"t.npz": {"x": x, "y": y}}).log
+
+
+def test_epochs_count_from_one_but_in_the_history_of_keras(launcher: Launched) -> None:
+    ran = run(
+        launcher, FORECAST.replace("epochs: 2", "epochs: 3, best_weights: {}"), {"s.csv": csv(series())}
+    )
+    assert ran.history["epoch"] == [0, 1, 2]
+    kept = ran.metrics["kept"]
+    assert kept["epoch"] == 1 + int(np.argmin(ran.history["val_loss"]))
+    assert kept["val_loss"] == min(ran.history["val_loss"])
+    assert "Epoch 1/3" in ran.log and "Epoch 3/3" in ran.log
+    assert ran.metrics["units"] == {"history": "scaled targets (standard)", "evaluation": "the data's own"}
+    assert "Losses and errors of epochs are of scaled targets (standard)" in ran.log
+    scale = ran.json("preprocessing.json")["y"]["y"]["width"][0]
+    error = ran.predictions("predictions-validation.npz")
+    squares = np.square((error["y_pred"] - error["y_true"]) / scale).mean()
+    assert kept["val_loss"] == pytest.approx(squares, rel=1e-4)
+
+
 CLASSES = """
 data: {train: t.npz, split: {method: stratified, test: 0.25}}
 model: {layers: [LSTM: {units: 8}, Dense: {units: 3, activation: softmax}]}

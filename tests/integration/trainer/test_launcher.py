@@ -104,7 +104,7 @@ preload.load()
 before = set(sys.modules)
 from gpujobs.trainer import fitting, train
 from gpujobs.trainer.backends import active as backend
-from gpujobs.trainer.spec import parse
+from gpujobs.protocol.spec import parse
 for number, path in enumerate(sys.argv[1:]):
     spec = parse(json.loads(Path(path).read_text()))
     if number == 0:

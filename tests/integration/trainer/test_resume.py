@@ -88,6 +88,13 @@ model: {layers: [Masking: {mask_value: -9.0}, LSTM: {units: 4, dropout: 0.2}, De
 training: {loss: mse, epochs: 4, batch_size: 2, early_stopping: {monitor: val_loss, patience: 9}}
 predict: [train]
 """,
+    "steps": """
+task: labelling
+data: {train: l.npz, lengths: n, split: {method: random, validation: 0.1}}
+model: {layers: [LSTM: {units: 4, dropout: 0.2, return_sequences: true}, Dense: {units: 1, activation: sigmoid}]}
+training: {loss: binary_crossentropy, metrics: [AUC], epochs: 4, batch_size: 2, class_weight: balanced}
+predict: [train]
+""",
     "stateful": """
 data: {train: s.npy, window: {length: 4, stride: 4}}
 model:
@@ -106,6 +113,11 @@ def files() -> dict[str, Any]:
     lengths = random.integers(1, 9, 2000)
     return {
         "s.npy": random.normal(size=2600).astype(np.float32),
+        "l.npz": {
+            "x": random.normal(size=(lengths.sum(), 1)),
+            "n": lengths,
+            "y": random.integers(0, 2, lengths.sum()),
+        },
         "r.npz": {"x": random.normal(size=(lengths.sum(), 1)), "n": lengths, "y": random.normal(size=2000)},
     }
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from gpujobs.linux import cgroup, sockets
 from gpujobs.paths import AttemptPaths
-from gpujobs.trainer import cgroup, sockets
-from gpujobs.trainer.messages import MAX_WARNINGS
+from gpujobs.supervise.messages import MAX_WARNINGS
 
 PROGRAM = """
 import os, sys, time

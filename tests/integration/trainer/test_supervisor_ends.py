@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gpujobs import durable
+from gpujobs.linux import durable
 from gpujobs.paths import AttemptPaths, JobPaths
 from tests.acceptance.harness import eventually, is_alive
 
@@ -157,7 +157,7 @@ CHILD = """
 import os, resource, signal, sys, time
 from pathlib import Path
 from gpujobs.trainer import child
-from gpujobs.trainer.spec import parse
+from gpujobs.protocol.spec import parse
 
 def train_job(spec):
     print(os.getpid(), *resource.getrlimit(resource.RLIMIT_CORE), flush=True)

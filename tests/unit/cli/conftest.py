@@ -98,6 +98,12 @@ class Protocol(socketserver.ThreadingUnixStreamServer):
         self.ranking: dict[str, Any] = {}
         self.membership: dict[str, Any] = {}
         """Of the next submitted jobs in a group."""
+        self.notes: dict[str, str] = {}
+        self.notices: list[str] = []
+        self.changes: list[dict[str, Any]] = []
+        """What those who watch hear of each job, instead of what it is."""
+        self.holds: list[dict[str, Any]] = []
+        """Reservations, of the GPU too."""
         self.truncate = False
         self.outcome: dict[str, Any] = {}
         """What the next submitted jobs are at once."""
@@ -146,7 +152,8 @@ class Handler(BaseHTTPRequestHandler):
         for members in groups.values():
             unfolded = members if "unfold" in query or "ids" in query else []
             rows += [{"group": group_of(members)}, *({"job": j} for j in unfolded)]
-        self.answer(200, {"rows": rows[: int(query.get("limit", len(rows)))], "total": len(rows)})
+        answer = {"rows": rows[: int(query.get("limit", len(rows)))], "total": len(rows)}
+        self.answer(200, json.dumps(answer).encode() + b"\n")
 
     def files(self, id: int) -> dict[str, bytes]:
         history = self.server.histories.get(id)
@@ -186,7 +193,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path in ("/v1/jobs", "/v1/check"):
             self.submit(body)
         elif (jobs := self.jobs(body["ids"])) is not None:
-            self.answer(200, {"jobs": jobs})
+            self.answer(200, {"jobs": jobs, "notes": self.server.notes})
 
     def submit(self, body: dict[str, Any]) -> None:
         needs = {
@@ -214,7 +221,7 @@ class Handler(BaseHTTPRequestHandler):
                 for n, f in enumerate(body["files"])
             ]
             self.server.jobs.update({j["id"]: {**j, **self.server.outcome} for j in jobs})
-            self.answer(201, {"jobs": jobs})
+            self.answer(201, {"jobs": jobs, "notices": self.server.notices})
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
@@ -222,11 +229,18 @@ class Handler(BaseHTTPRequestHandler):
         parts = [unquote(id) for id in query.get("ids", "").split(",") if id]
         ids = [int(id) if id.isdigit() else id for id in parts]
         self.server.requests.append(("GET", url.path, query))
-        if url.path in ("/v1/jobs", "/v1/queue", "/v1/watch", "/v1/results", "/v1/ranking"):
+        if url.path in (
+            "/v1/jobs",
+            "/v1/queue",
+            "/v1/queue/watch",
+            "/v1/watch",
+            "/v1/results",
+            "/v1/ranking",
+        ):
             jobs = self.jobs(ids)
             if jobs is None:
                 return
-            if url.path == "/v1/queue":
+            if url.path.startswith("/v1/queue"):
                 self.queue(jobs if ids else list(self.server.jobs.values()), query)
             elif url.path == "/v1/ranking":
                 self.answer(200, {**self.server.ranking, "group": group_of(jobs)})
@@ -235,7 +249,8 @@ class Handler(BaseHTTPRequestHandler):
                 limit = int(query.get("limit", len(chosen)))
                 self.answer(200, {"jobs": chosen[:limit], "total": len(chosen)})
             elif url.path == "/v1/watch":
-                self.answer(200, b"".join(json.dumps({"job": j}).encode() + b"\n" for j in jobs))
+                told = [{**j, **change} for change in self.server.changes or [{}] for j in jobs]
+                self.answer(200, b"".join(json.dumps({"job": j}).encode() + b"\n" for j in told))
             else:
                 self.results(jobs if ids else [*self.server.jobs.values()], ids)
         elif url.path.endswith("/log"):
@@ -243,12 +258,21 @@ class Handler(BaseHTTPRequestHandler):
         elif url.path.startswith("/v1/results/"):
             _, _, _, id, name = url.path.split("/", 4)
             self.answer(200, self.files(int(id))[name])
+        elif url.path == "/v1/reservations":
+            self.answer(200, {"reservations": self.server.holds})
         elif url.path == "/v1/gpus":
-            self.answer(200, {"devices": [GPU], "nodes": [{"name": "box", "status": "ok", "message": ""}]})
+            reserved = {**GPU, "reserved": self.server.holds}
+            self.answer(
+                200, {"devices": [reserved], "nodes": [{"name": "box", "status": "ok", "message": ""}]}
+            )
         elif (jobs := self.jobs([int(url.path.rpartition("/")[2])])) is not None:
             self.answer(200, {"job": jobs[0], "spec": {"a": {"b": 1}}, "attempts": [], "events": [EVENT]})
 
 
+HOLD = {
+    "id": 1, "device": {"kind": "gpu", "index": 0, "uuid": "GPU-1"}, "user": "bob", "group": None,
+    "starts_at": "2026-11-26T15:30:00.000000Z", "ends_at": "2026-11-27T15:30:00.000000Z",
+}  # fmt: skip
 EVENT = {"at": "2026-01-01T00:00:00.000000Z", "kind": "submitted", "actor": "alice", "attempt": None}
 GPU = {
     "node": "box",
@@ -281,7 +305,7 @@ class Cli:
 
     def __call__(self, *args: object, **environ: str) -> subprocess.CompletedProcess[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("GPUJOBS", "XDG_"))}
-        given = {"PYTHONPATH": str(ROOT), "HOME": str(self.directory), **environ}
+        given = {"PYTHONPATH": str(ROOT), "HOME": str(self.directory), "COLUMNS": "80", **environ}
         given.setdefault("GPUJOBS_STATE_DIR", str(self.directory))
         return subprocess.run(
             [sys.executable, "-m", "gpujobs", *map(str, args)],

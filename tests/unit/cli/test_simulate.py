@@ -36,7 +36,7 @@ def simulate(tmp_path: Path) -> Simulate:
     environment = {key: str(tmp_path / "home" / place) for key, place in places.items()}
 
     def run(*arguments: object) -> Result:
-        given = {**environment, "GPUJOBS_CONFIG": ""}
+        given = {**environment, "GPUJOBS_CONFIG": "", "COLUMNS": "80"}
         return CliRunner().invoke(cli, ["simulate", *map(str, arguments)], env=given)
 
     return run

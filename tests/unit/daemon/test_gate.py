@@ -7,11 +7,11 @@ from collections import Counter
 
 from aiohttp import web
 
-from gpujobs.daemon.gate import REQUESTS_AT_ONCE, Turns
+from gpujobs.daemon.access.connections import REQUESTS_AT_ONCE, RequestLimiter
 
 
 def test_few_requests_of_a_user_are_worked_on_at_once_and_nobody_else_waits() -> None:
-    turns, working, most = Turns(), Counter[int](), Counter[int]()
+    turns, working, most = RequestLimiter(), Counter[int](), Counter[int]()
 
     async def run() -> None:
         go = asyncio.Event()

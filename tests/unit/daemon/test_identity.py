@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gpujobs.daemon.identity import peer_of
+from gpujobs.daemon.access.identity import peer_of
 
 NOBODY = 65534
 

@@ -6,18 +6,18 @@ from datetime import timedelta
 
 import pytest
 
-from gpujobs.daemon.ledger import Ledger
+from gpujobs.daemon.devices.ledger import Ledger
 from gpujobs.model import utc_now
-from gpujobs.policy.snapshot import Usage
-from gpujobs.store.usage import Use
+from gpujobs.policy.inputs.snapshot import Usage
+from gpujobs.store.usage import EndedUsage
 
 FOREVER = 1e12
 """A half-life in which nothing decays."""
 
 
-def used(gpu_memory_bytes: int | None, device_memory_bytes: int | None, seconds: float = 100.0) -> Use:
+def used(gpu_memory_bytes: int | None, device_memory_bytes: int | None, seconds: float = 100.0) -> EndedUsage:
     now = utc_now()
-    return Use("a", now - timedelta(seconds=seconds), now, gpu_memory_bytes, device_memory_bytes)
+    return EndedUsage("a", now - timedelta(seconds=seconds), now, gpu_memory_bytes, device_memory_bytes)
 
 
 def test_a_packed_job_is_charged_for_its_share_of_the_device() -> None:
@@ -34,7 +34,9 @@ def test_what_is_charged_besides_is_added() -> None:
 
 def test_use_halves_in_a_half_life() -> None:
     ledger = Ledger(
-        [Use("a", utc_now() - timedelta(hours=2), utc_now() - timedelta(hours=1), None, None)], {}, 3600
+        [EndedUsage("a", utc_now() - timedelta(hours=2), utc_now() - timedelta(hours=1), None, None)],
+        {},
+        3600,
     )
     before = ledger.usage["a"].gpu_seconds
     ledger.charge("a", 0.0, utc_now())

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from gpujobs.daemon.api_json import job_json
 from gpujobs.daemon.handlers import ROUTES
 from gpujobs.daemon.handlers.act import IdsBody, LimitBody, PriorityBody, RequeueBody
 from gpujobs.daemon.handlers.gpus import DevicesBody
 from gpujobs.daemon.handlers.query import ConditionsBody
 from gpujobs.daemon.handlers.reservations import ReservationBody
-from gpujobs.daemon.submissions import DataBody, FileBody, OptionsBody, SubmissionBody, WithdrawBody
-from gpujobs.daemon.wire import job_json
+from gpujobs.daemon.jobs.submissions import DataBody, FileBody, OptionsBody, SubmissionBody, WithdrawBody
 from gpujobs.model import DeviceState
 from tests.unit.daemon.test_queue import job
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpujobs.errors import UsageError
-from gpujobs.results.ranking import Criterion, Mode, chosen, default, figures, rank
+from gpujobs.results.ranking import Criterion, Mode, chosen, default, evaluated_by, figures, lines, rank
 
 KNOWN = {"loss", "val_loss", "val_mae", "mae", "test_mae", "parameters"}
 TEST_MAE = ("test", "mae")
@@ -51,12 +51,14 @@ def test_the_default_is_what_the_jobs_watch_or_are_validated_by(
     evaluated_by: tuple[str, str] | None,
     expected: tuple[str, str] | None,
 ) -> None:
-    found = default({"training": training}, swept, known, evaluated_by)
+    found = default(
+        {"training": training, "data": {}, "model": {}}, {key: [1, 2] for key in swept}, known, evaluated_by
+    )
     assert (found and (found.metric, found.mode)) == expected
 
 
 def test_a_job_that_trains_nothing_is_ranked_by_nothing() -> None:
-    assert default({"model": {"job": 7}}, [], {"queue_seconds"}, None) is None
+    assert default({"model": {"job": 7}}, {}, {"queue_seconds"}, None) is None
 
 
 @pytest.mark.parametrize(
@@ -119,3 +121,59 @@ def test_the_best_is_first_and_equals_share_a_rank(by_job: dict[int, dict[str, f
         better = [v for v in values if (v < one.value if mode is Mode.MIN else v > one.value)]
         assert one.rank == len(better) + 1
         assert math.isclose(by_job[one.job]["m"], one.value)
+
+
+REGRESSION = {"training": {"loss": "mse"}, "data": {"scaling": {"y": "standard"}}, "model": {"layers": []}}
+CLASSES = {"training": {"loss": "binary_crossentropy"}, "data": {"scaling": None}, "model": {"layers": []}}
+VALIDATED = {"loss", "val_loss", "val_mae", "validation_mae", "validation_accuracy"}
+
+
+@pytest.mark.parametrize(
+    ("job", "swept", "expected"),
+    [
+        (REGRESSION, {"training.epochs": [1, 2]}, "val_loss"),
+        (REGRESSION, {"data.scaling": ["standard", "none"]}, "validation_mae"),
+        (REGRESSION, {"data.scaling.y": ["standard", "minmax"]}, "validation_mae"),
+        (REGRESSION, {"data.scaling.x": ["standard", "minmax"]}, "val_loss"),
+        (REGRESSION, {"data.scaling": [{"x": "minmax", "y": "robust"}, {"x": "none", "y": "robust"}]}, "val_loss"),
+        (REGRESSION, {"data.scaling": ["standard", "standard"]}, "val_loss"),  # they do not differ
+        (REGRESSION, {"training.loss": ["mse", "mae"]}, "validation_mae"),
+        (REGRESSION, {"training.loss.Huber.delta": [1.0, 2.0]}, "validation_mae"),
+        (REGRESSION, {"data.window.horizon": [1, 5]}, "validation_mae"),
+        (REGRESSION, {"data.sample_weight": ["w", None]}, "validation_mae"),
+        (REGRESSION, {"model.layers[0].LSTM.kernel_regularizer.L2.l2": [0.1, 0.2]}, "validation_mae"),
+        (REGRESSION, {"model.layers[0]": [{"LSTM": {"kernel_regularizer": "l2"}}, {"GRU": {}}]}, "validation_mae"),
+        (REGRESSION, {"model.layers[0].LSTM.units": [8, 9]}, "val_loss"),
+        (CLASSES, {"data.scaling": ["standard", "none"]}, "val_loss"),  # classes are not scaled
+        (CLASSES, {"training.class_weight": ["balanced", None]}, "validation_accuracy"),
+    ],
+)  # fmt: skip
+def test_jobs_whose_losses_have_other_scales_are_ranked_by_the_evaluation(
+    job: dict[str, Any], swept: dict[str, list[Any]], expected: str
+) -> None:
+    metric = "accuracy" if job is CLASSES else "mae"
+    found = default(job, swept, VALIDATED, ("validation", metric))
+    assert found is not None and found.metric == expected
+    if expected.startswith("validation"):
+        assert "in the data's own units" in found.why and next(iter(swept)) in found.why
+
+
+def test_a_metric_of_scaled_targets_that_is_watched_is_passed_over_too() -> None:
+    job = {**REGRESSION, "training": {"loss": "mse", **watched("best_weights", "val_mae")}}
+    swept = {"data.scaling.y": ["standard", "none"]}
+    by_scale = default(job, swept, VALIDATED, ("validation", "mae"))
+    by_loss = default(job, {"training.loss": ["mse", "mae"]}, VALIDATED, ("validation", "mae"))
+    assert by_scale is not None and by_scale.metric == "validation_mae"
+    assert by_loss is not None and by_loss.metric == "val_mae"  # of one unit, whatever the loss
+    assert by_loss.why == "which training.best_weights watches (of targets as scaled: standard)"
+
+
+def test_several_outputs_have_figures_of_their_own() -> None:
+    evaluation = {"part": "test", "outputs": {"a": {"metric": "mae", "model": {"mae": 1.5}}, "b": {}}}
+    assert evaluated_by({"evaluation": evaluation}) == ("test", "a_mae")
+    assert figures({"evaluation": evaluation}) == {"test_a_mae": 1.5}
+
+
+@pytest.mark.parametrize("written", [None, "text", {"part": "x"}, {"lines": [1, "said", None, "x" * 5000]}])
+def test_what_a_user_writes_as_an_evaluation_is_not_trusted(written: Any) -> None:
+    assert lines({"evaluation": written}) in ([], ["said", "x" * 1000])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpujobs.trainer import messages
+from gpujobs.supervise import messages
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_sequences_that_stand_mixed_in_the_file(tmp_path: Path) -> None:
     assert (everything(parts[0]) == everything(parts[1])).all()
 
 
-def test_a_label_for_each_step_and_no_weight_for_padding(tmp_path: Path) -> None:
+def test_a_label_for_each_step_and_padding_does_not_count(tmp_path: Path) -> None:
     rest = (
         "model: {layers: [Masking: {mask_value: -9.0}, LSTM: {units: 2, return_sequences: true}, "
         "Dense: {units: 2, activation: softmax}]}\ntraining: {loss: sparse_categorical_crossentropy}\n"
@@ -115,10 +115,10 @@ def test_a_label_for_each_step_and_no_weight_for_padding(tmp_path: Path) -> None
     assert found.preprocessing.task == "labelling"
     _, y, weight = found.train.samples.batch(np.arange(4))
     assert y.tolist() == [[0, 0, 1, 0], [0, 0, 0, 0], [1, 1, 0, 0], [0, 1, 0, 0]]
-    assert weight.tolist() == [[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1], [1, 1, 0, 0]]
+    assert weight.tolist() == [[1, 1, 1, -1], [1, -1, -1, -1], [1, 1, 1, 1], [1, 1, -1, -1]]
 
 
-def test_weights_of_steps_are_those_of_the_file_and_zero_for_padding(tmp_path: Path) -> None:
+def test_weights_of_steps_are_those_of_the_file_and_padding_does_not_count(tmp_path: Path) -> None:
     rest = (
         "task: labelling\nmodel: {layers: [LSTM: {units: 2, return_sequences: true}, Dense: {units: 2}]}\n"
         "training: {loss: sparse_categorical_crossentropy}\n"
@@ -126,7 +126,7 @@ def test_weights_of_steps_are_those_of_the_file_and_zero_for_padding(tmp_path: P
     given = {**concatenated(), "y": np.arange(10) % 2, "w": np.array([1.0, 2.0, 3.0, 4.0])}
     data = "{train: t.npz, lengths: n, sample_weight: w}"
     weight = prepared(tmp_path, data, {"t.npz": given}, rest=rest).train.samples.batch(np.arange(4))[2]
-    assert weight.tolist() == [[1, 1, 1, 0], [2, 0, 0, 0], [3, 3, 3, 3], [4, 4, 0, 0]]
+    assert weight.tolist() == [[1, 1, 1, -1], [2, -1, -1, -1], [3, 3, 3, 3], [4, 4, -1, -1]]
 
 
 def test_facts_beside_sequences(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from gpujobs.trainer.data import scaling
-from gpujobs.trainer.data.preprocessing import from_json
+from gpujobs.trainer.data.fitting import scaling
+from gpujobs.trainer.data.fitting.preprocessing import from_json
+from gpujobs.trainer.failures import DataError
 
-from .making import csv, prepared
+from .making import csv, everything, prepared
 
 FLOATS = st.floats(-1e6, 1e6, width=32)
 TABLES = arrays_of.arrays(np.float32, st.tuples(st.integers(1, 60), st.integers(1, 3)), elements=FLOATS)
@@ -134,3 +135,53 @@ def test_ids_are_not_scaled(tmp_path: Path) -> None:
     found = prepared(tmp_path, "{train: t.npz, scaling: standard}", {"t.npz": given}, rest=rest)
     x = found.train.samples.x(np.arange(4))
     assert x.dtype == np.int32 and x.tolist() == given["x"].tolist()
+
+
+MASKED = "model: {layers: [Masking: {mask_value: %s}, LSTM: {units: 2}, Dense: {units: 1}]}\ntraining: {loss: mse}\n"
+
+
+@pytest.mark.parametrize("method", ["standard", "minmax", "robust"])
+@pytest.mark.parametrize("value", [0.0, -9.5])
+def test_masked_steps_are_neither_fitted_on_nor_scaled(tmp_path: Path, method: str, value: float) -> None:
+    """A step is masked where all its features are the value; the smallest of each feature, which minmax makes 0, and
+    the median stay there."""
+    x = np.random.default_rng(1).normal(5, 2, (9, 4, 2)).astype(np.float32)
+    x[2:5, 3] = value
+    x[7, 1:] = value
+    x[8, 0] = value, 1.0  # one feature only
+    x[0, 0] = x.min(axis=(0, 1)) - 1  # the smallest of both, so that minmax makes a row of zeros of it
+    masked = (x == np.float32(value)).all(axis=2)
+    data = f"{{train: t.npz, scaling: {{x: {method}}}}}"
+    found = prepared(tmp_path, data, {"t.npz": {"x": x, "y": np.zeros(9)}}, rest=MASKED % value)
+    real = x[~masked].astype(np.float64)
+    center, width = {
+        "standard": (real.mean(axis=0), real.std(axis=0)),
+        "minmax": (real.min(axis=0), np.ptp(real, axis=0)),
+        "robust": (np.median(real, axis=0), np.subtract(*np.quantile(real, [0.75, 0.25], axis=0))),
+    }[method]
+    np.testing.assert_allclose(found.preprocessing.x["x"].center, center, rtol=1e-5)
+    np.testing.assert_allclose(found.preprocessing.x["x"].width, width, rtol=1e-5)
+    scaled = everything(found.train.samples)
+    assert (scaled[masked] == np.float32(value)).all()
+    assert ((scaled == np.float32(value)).all(axis=2) == masked).all()
+    np.testing.assert_allclose(scaled[~masked], (real - center) / width, atol=3e-6)
+
+
+def test_masked_rows_of_a_series_are_neither_fitted_on_nor_scaled(tmp_path: Path) -> None:
+    values = np.arange(20.0)
+    values[[3, 4, 11]] = -99
+    data = "{train: t.csv, target: w, features: [v], window: {length: 3, horizon: 0}, scaling: {x: standard}}"
+    given = {"v": values, "w": np.arange(20)}
+    found = prepared(tmp_path, data, {"t.csv": csv(given)}, rest=MASKED % -99.0)
+    real = values[values != -99]
+    assert found.preprocessing.x["x"].center.tolist() == pytest.approx([real.mean()])
+    assert found.preprocessing.x["x"].width.tolist() == pytest.approx([real.std()])
+    windows = np.lib.stride_tricks.sliding_window_view(values, 3)
+    expected = np.where(windows == -99, -99, (windows - real.mean()) / real.std())
+    np.testing.assert_allclose(everything(found.train.samples)[..., 0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_arrays_with_nothing_but_masked_steps_are_refused(tmp_path: Path) -> None:
+    given = {"x": np.zeros((4, 3, 2)), "y": np.zeros(4)}
+    with pytest.raises(DataError, match=r"^t.npz: array x: every step is 0, which Masking skips"):
+        prepared(tmp_path, "{train: t.npz, scaling: standard}", {"t.npz": given}, rest=MASKED % 0.0)

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from gpujobs.trainer.data import tables
-from gpujobs.trainer.data.tables import Wanted
+from gpujobs.trainer.data.reading import tables, text
+from gpujobs.trainer.data.reading.tables import Wanted
 
 from .making import everything, prepared
 
@@ -26,7 +26,7 @@ COLUMNS = {
 
 
 def read(path: Path, **wanted: Any) -> tables.Table:
-    return tables.read(path.name, path, Wanted(**wanted), path.parent)
+    return tables.read([tables.look(path.name, path)], Wanted(**wanted), path.parent)
 
 
 def as_csv(path: Path, newline: str = "\n") -> Path:
@@ -44,7 +44,7 @@ def as_parquet(path: Path) -> Path:
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r", None])
 def test_numbers_words_and_times(tmp_path: Path, newline: str | None) -> None:
     path = as_csv(tmp_path / "t.csv", newline) if newline else as_parquet(tmp_path / "t.parquet")
-    table = read(path, numbers=("b", "a"), words=("who",), time="day")
+    table = read(path, numbers=("b", "a"), words=("who",), time=("day",))
     assert table.values.dtype == np.float32
     assert table.values.tolist() == [[1, 1.5], [2, -2], [3, 1e10]]
     assert table.words["who"].decode(table.words["who"].codes).tolist() == ["y", "x", "y"]
@@ -55,13 +55,13 @@ def test_numbers_words_and_times(tmp_path: Path, newline: str | None) -> None:
 
 
 def test_many_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "BLOCK_BYTES", 1 << 12)
+    monkeypatch.setattr(text, "BLOCK_BYTES", 1 << 12)
     monkeypatch.setattr(tables, "PIECE_ROWS", 7)
     count = 3000
     words = [f"w{n % 11:02}" for n in range(count)]
     columns = {"v": np.arange(count, dtype=float), "w": words}
-    text = "\n".join(["v,w", *(f"{v},{w}" for v, w in zip(*columns.values(), strict=True))])
-    (tmp_path / "t.csv").write_text(text)
+    lines = "\n".join(["v,w", *(f"{v},{w}" for v, w in zip(*columns.values(), strict=True))])
+    (tmp_path / "t.csv").write_text(lines)
     pyarrow.parquet.write_table(pa.table(columns), tmp_path / "t.parquet", row_group_size=100)
     for name in ("t.csv", "t.parquet"):
         table = read(tmp_path / name, numbers=("v",), words=("w",))
@@ -96,7 +96,7 @@ def test_what_counts_as_a_number(tmp_path: Path, values: Any, expected: list[flo
 )
 def test_times(tmp_path: Path, written: str, expected: Any) -> None:
     (tmp_path / "t.csv").write_text(f"v,t\n1,{written}\n")
-    assert read(tmp_path / "t.csv", numbers=("v",), time="t").time[0] == expected
+    assert read(tmp_path / "t.csv", numbers=("v",), time=("t",)).time[0] == expected
 
 
 def test_empty_lines_and_a_byte_order_mark(tmp_path: Path) -> None:

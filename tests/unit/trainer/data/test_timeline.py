@@ -18,7 +18,7 @@ from dateutil.rrule import FR, MO, MONTHLY, TH, TU, WE, rrule
 
 from gpujobs.trainer.data import notices
 from gpujobs.trainer.data.prepare import Part, to_predict
-from gpujobs.trainer.data.windowed import Windowed
+from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.failures import DataError
 
 from .making import csv, prepared, spec_of
@@ -197,7 +197,7 @@ def test_windows_end_where_rows_are_absent(tmp_path: Path, capsys: Any) -> None:
         "that would cross a gap in time."
     )
     assert second == (
-        "t.csv: column when: 6 rows are absent in 2 gaps (row 11: 2024-01-01 09:00 to 2024-01-01 11:00, row 20: "
+        "t.csv: column when: 6 rows are absent in 2 gaps (row 12: 2024-01-01 09:00 to 2024-01-01 11:00, row 21: "
         "2024-01-01 19:00 to 2024-01-02 01:00); no window crosses them (data.step: none lets windows do so)."
     )
     part = prepared(tmp_path, DATA % (WINDOW, ""), {"t.csv": content}, rest=REST).train
@@ -215,7 +215,7 @@ def test_rows_of_the_file_are_named_where_series_stand_mixed(tmp_path: Path, cap
     kept = [row for row in range(40) if row != 20]  # the eleventh hour of site a
     content = csv({key: [values[row] for row in kept] for key, values in table.items()})
     line = lines_of(tmp_path, content, ", group: site, features: [v]", capsys)[1]
-    assert "1 row is absent in 1 gap (row 22: 2024-01-01 09:00 to 2024-01-01 11:00)" in line
+    assert "1 row is absent in 1 gap (row 23: 2024-01-01 09:00 to 2024-01-01 11:00)" in line
 
 
 def test_doubled_and_odd_times_are_said_and_end_windows(tmp_path: Path, capsys: Any) -> None:
@@ -223,8 +223,8 @@ def test_doubled_and_odd_times_are_said_and_end_windows(tmp_path: Path, capsys: 
     times[12] = times[11]
     times[30] += timedelta(minutes=20)
     text = "\n".join(lines_of(tmp_path, written(times), capsys=capsys))
-    assert "1 row has the time of the row before (row 13: 2024-01-01 11:00); no window crosses them" in text
-    assert "2 rows do not come a whole number of steps after the row before (row 31" in text
+    assert "1 row has the time of the row before (row 14: 2024-01-01 11:00); no window crosses them" in text
+    assert "2 rows do not come a whole number of steps after the row before (row 32" in text
 
 
 def test_irregular_times_are_said_and_cut_nothing(tmp_path: Path, capsys: Any) -> None:
@@ -254,7 +254,7 @@ def test_holidays_are_said_and_end_no_window_but_where_business_days_are_asked_f
     first, second = lines_of(tmp_path, written(days), capsys=capsys)
     assert first == "t.csv: 58 rows in 1 series, 1 business day apart, make 52 windows."
     assert (
-        "2 rows are absent in 1 gap (row 21: 2024-03-28 00:00 to 2024-04-02 00:00); windows go on" in second
+        "2 rows are absent in 1 gap (row 22: 2024-03-28 00:00 to 2024-04-02 00:00); windows go on" in second
     )
     (strict, _) = lines_of(tmp_path, written(days), ", step: business day", capsys)
     assert "make 46 windows; left out: 6 windows that would cross a gap in time" in strict
@@ -355,7 +355,7 @@ def test_all_that_is_left_out_is_counted(tmp_path: Path) -> None:
         "rows",
         2,
         "with missing values",
-        ("row 13: 2024-01-01 12:00", "row 21: 2024-01-01 20:00"),
+        ("row 14: 2024-01-01 12:00", "row 22: 2024-01-01 20:00"),
     )
     assert drop[1] == short
     # rows 0 to 11, 13 to 19 and 21 to 24: 6, 1 and no windows of 7 rows; 19 if none were missing

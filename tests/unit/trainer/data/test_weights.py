@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gpujobs.trainer.data.classes import Classes
-from gpujobs.trainer.data.rows import ArrayRows, StepWeights
-from gpujobs.trainer.data.samples import Samples
-from gpujobs.trainer.data.targets import Output
-from gpujobs.trainer.data.weights import class_weights
+from gpujobs.trainer.data.fitting.classes import Classes
+from gpujobs.trainer.data.fitting.targets import Output
+from gpujobs.trainer.data.fitting.weights import class_weights
+from gpujobs.trainer.data.samples.rows import ArrayRows, ThereRows
+from gpujobs.trainer.data.samples.samples import UNCOUNTED, Samples
 from gpujobs.trainer.failures import DataError
 
 from .making import csv, prepared
@@ -21,15 +22,18 @@ LABELS = np.array([0, 0, 0, 1, 2, 2])
 
 
 def samples(y: Any, weight: Any = None) -> Samples:
-    return Samples({}, {"y": ArrayRows(y, y.dtype)}, len(y), None, weight)
+    return Samples({"x": ArrayRows(y, y.dtype)}, {"y": ArrayRows(y, y.dtype)}, len(y), None, weight)
 
 
-def found(weights: Any, y: Any, units: int, known: Classes | None = None, weight: Any = None) -> Any:
+def found(
+    weights: Any, y: Any, units: int, known: Classes | None = None, weight: Any = None, counted: Any = None
+) -> Any:
     loss = "categorical_crossentropy" if y.dtype.kind == "f" else "sparse_categorical_crossentropy"
     output = Output("classification", (None, units), loss)
-    weighted = class_weights(weights, samples(y, weight), output, known)
+    given = replace(samples(y, weight), counted=counted or {})
+    weighted = class_weights(weights, given, output, known)
     assert weighted.weight is not None
-    return weighted.weight.take(np.arange(len(y)))
+    return weighted.batch(np.arange(len(y)))[2]
 
 
 @pytest.mark.parametrize("y", [LABELS, np.eye(3, dtype=np.float32)[LABELS]], ids=["labels", "one-hot"])
@@ -66,9 +70,9 @@ def test_weights_of_samples_and_of_classes_are_multiplied() -> None:
 
 def test_of_steps_those_that_are_padding_do_not_count() -> None:
     y = np.array([[0, 1, 0], [1, 1, 1]])
-    weight = StepWeights(np.array([0, 2]), np.array([2, 3]))
-    assert found("balanced", y, 2, None, weight) == pytest.approx(
-        np.array([[5 / 2, 5 / 8, 0], [5 / 8, 5 / 8, 5 / 8]])
+    counted = {"y": ThereRows(np.array([2, 3]))}
+    assert found("balanced", y, 2, counted=counted) == pytest.approx(
+        np.array([[5 / 2, 5 / 8, UNCOUNTED], [5 / 8, 5 / 8, 5 / 8]])
     )
 
 

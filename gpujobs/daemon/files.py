@@ -1,0 +1,156 @@
+"""The reading requests, answered from the files of a daemon that does not run: by the same handlers, in the process
+of whoever asks, for the owner of the state directory alone. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import shutil
+import socket
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+from aiohttp import web
+
+from gpujobs.config.settings import Settings
+from gpujobs.config.site import Access
+from gpujobs.daemon import server
+from gpujobs.daemon.access.connections import RequestLimiter
+from gpujobs.daemon.access.policy import AccessPolicy
+from gpujobs.daemon.daemon import Daemon, Mode
+from gpujobs.daemon.handlers import jobs, log, ranking, results
+from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.keys import DAEMON
+from gpujobs.errors import StoreError, UsageError
+from gpujobs.paths import StatePaths
+from gpujobs.store.database import migrations
+from gpujobs.store.reader import Reader
+
+ROUTES = [
+    ("GET", "/v1/jobs", jobs.list_jobs),
+    ("GET", "/v1/jobs/{id:[0-9]{1,18}}", jobs.show),
+    ("GET", "/v1/jobs/{id:[0-9]{1,18}}/log", log.handle),
+    ("GET", "/v1/results", results.catalogue),
+    ("GET", "/v1/ranking", ranking.handle),
+    ("GET", "/v1/results/{id:[0-9]{1,18}}/{file:.+}", results.file),
+]
+
+
+class _Nothing:
+    """There is no forecast where nothing will start."""
+
+    async def fresh(self) -> None:
+        pass
+
+    def refresh(self) -> None:
+        pass
+
+
+class _Spool:
+    """The node's files, as its agent would read them."""
+
+    def __init__(self, paths: StatePaths) -> None:
+        self._paths = paths
+
+    async def call(self, _node: str, name: str, **asked: Any) -> dict[str, Any]:
+        if name != "read_log":
+            raise UsageError(f"{name} needs a daemon; `gpujobs serve &` starts one")
+        path = self._paths.job(asked["job"]).attempt(asked["attempt"]).log
+        try:
+            with path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                file.seek(asked["offset"])
+                text = file.read(asked["limit"])
+        except FileNotFoundError:
+            return {"text": "", "size": 0}
+        return {"text": base64.b64encode(text).decode(), "size": size}
+
+
+class Files:
+    """What the reading handlers want of a daemon."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.mode = Mode.PERSONAL
+        self.paths = StatePaths(settings.state_dir)
+        self.store = Reader(connect(self.paths.database))
+        self.board = JobCache(self.store.unfinished())
+        self.gatekeeper = AccessPolicy(False, Access())
+        self.turns = RequestLimiter()
+        self.forecast = _Nothing()
+        self.link = _Spool(self.paths)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """For reading. A log that a killed daemon has left beside the store is read with it; where there is none, nothing
+    need be made beside it either. Raises StoreError."""
+    log_of_store = path.with_name(path.name + "-wal")
+    is_whole = not log_of_store.exists() or log_of_store.stat().st_size == 0
+    for mode in ("mode=ro", "immutable=1") if is_whole else ("mode=ro",):
+        try:
+            connection = sqlite3.connect(
+                f"file:{quote(str(path))}?{mode}", uri=True, isolation_level=None, check_same_thread=False
+            )
+            connection.row_factory = sqlite3.Row
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+        except sqlite3.Error as error:
+            failure = error
+            continue
+        if version != migrations()[-1][0]:
+            connection.close()
+            raise StoreError(
+                f"{path} is of another version of gpujobs; `gpujobs serve &` brings it up to date"
+            )
+        return connection
+    raise StoreError(f"{path} cannot be read: {failure}")
+
+
+@contextmanager
+def answering(settings: Settings) -> Iterator[Path]:
+    """The socket, closed to everybody else, on which the files answer meanwhile."""
+    files = Files(settings)
+    directory = Path(tempfile.mkdtemp(prefix="gpujobs-"))
+    path = directory / "files.sock"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    listener.listen()
+    loop = asyncio.new_event_loop()
+    ready = threading.Event()
+    thread = threading.Thread(target=_serve, args=(loop, files, listener, ready), daemon=True)
+    thread.start()
+    ready.wait()
+    try:
+        yield path
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _serve(
+    loop: asyncio.AbstractEventLoop, files: Files, listener: socket.socket, ready: threading.Event
+) -> None:
+    asyncio.set_event_loop(loop)
+    runner = web.AppRunner(_application(files), access_log=None, shutdown_timeout=0.1)
+    loop.run_until_complete(runner.setup())
+    loop.run_until_complete(web.SockSite(runner, listener).start())
+    ready.set()
+    loop.run_forever()
+    loop.run_until_complete(runner.cleanup())
+    loop.close()
+
+
+def _application(files: Files) -> web.Application:
+    application = web.Application(middlewares=server.MIDDLEWARES)
+    application[DAEMON] = cast(Daemon, files)
+    for method, path, handler in ROUTES:
+        application.router.add_route(method, path, handler)
+    return application

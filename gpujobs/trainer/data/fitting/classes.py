@@ -1,0 +1,119 @@
+"""Labels as people write them, and the classes of a model: 0, 1, 2, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from gpujobs.trainer.failures import DataError
+
+SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """`names[i]` is what class i is called, text or a number."""
+
+    names: tuple[Any, ...]
+
+    @property
+    def are_text(self) -> bool:
+        return any(isinstance(name, str) for name in self.names)
+
+    def encode(self, place: str, labels: Any, words: Sequence[str] | None) -> Any:
+        """The numbers of the classes, of the labels' shape. `words`: what the labels are called, where the file
+        has text; otherwise they are numbers that are names here, or, where names are text, those of the classes.
+        Rows of zeros and ones, one for each class, stay what they are. Raises DataError for what is no class."""
+        if words is not None:
+            return self._numbers(place, list(words))[labels]
+        if labels.dtype.kind == "f" and np.isnan(labels).any():  # what is missing is dealt with elsewhere
+            there, encoded = ~np.isnan(labels), np.full(labels.shape, np.nan, np.float32)
+            encoded[there] = self.encode(place, labels[there], None)
+            return encoded
+        if labels.ndim > 1 and labels.shape[-1] == len(self.names) and is_binary(labels):
+            return labels
+        if self.are_text:
+            return require_numbers(place, labels, len(self.names), "data.classes has that many names")
+        found, inverse = np.unique(labels, return_inverse=True)
+        return self._numbers(place, found.tolist())[inverse].reshape(labels.shape)
+
+    def number(self, place: str, name: Any) -> int:
+        """Raises DataError for one that is no class, with the nearest that is."""
+        known = [_key(one) for one in self.names]
+        if _key(name) in known:
+            return known.index(_key(name))
+        near = get_close_matches(_key(name), known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        some = ", ".join(known[:SHOWN]) + (", ..." if len(known) > SHOWN else "")
+        raise DataError(
+            f"{place}: holds the label {name!r}, which is no class{hint} (expected any of {some})"
+        )
+
+    def _numbers(self, place: str, found: list[Any]) -> Any:
+        return np.array([self.number(place, name) for name in found], np.int64)
+
+    def decode(self, numbers: Any) -> Any:
+        """The names; what is no class, such as a label that a loss ignores, has none (of numbers: stays)."""
+        names: Any = np.asarray(self.names)
+        known = (numbers >= 0) & (numbers < len(names))
+        found = names[np.where(known, numbers, 0)]
+        return found if np.all(known) else np.where(known, found, "" if self.are_text else numbers)
+
+
+def _key(name: Any) -> str:
+    """A class written as 1, 1.0 or "1" is one class."""
+    return str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
+
+
+def find(given: Sequence[Any] | None, words: Sequence[str] | None) -> Classes | None:
+    """Those given in the job file; for text the words of the training file in their order; None for numbers,
+    which are the classes' numbers already."""
+    if given is not None:
+        return Classes(tuple(given))
+    return Classes(tuple(words)) if words is not None else None
+
+
+def is_one_hot(y: Any) -> bool:
+    """Rows of zeros with a single one."""
+    return y.ndim >= 2 and y.shape[-1] > 1 and bool(is_binary(y) and (y.sum(axis=-1) == 1).all())
+
+
+def is_binary(y: Any) -> bool:
+    return y.dtype.kind in "fiub" and bool(((y == 0) | (y == 1)).all())
+
+
+def are_signs(y: Any) -> bool:
+    """-1 and 1, as hinge losses have them."""
+    return y.dtype.kind in "fi" and bool(((y == -1) | (y == 1)).all()) and bool((y == -1).any())
+
+
+def require_numbers(place: str, labels: Any, count: int, why: str) -> Any:
+    """int64. Raises DataError where a label is not a whole number from 0 to count - 1."""
+    whole = labels.astype(np.int64)
+    if (whole != labels).any() or whole.min() < 0 or whole.max() >= count:
+        wrong = int(((whole != labels) | (whole < 0) | (whole >= count)).sum())
+        raise DataError(
+            f"{place}: holds labels {labels.min():g} to {labels.max():g}, of which {wrong} are no class; expected "
+            f"integers from 0 to {count - 1}, as {why}"
+        )
+    return whole
+
+
+def require_several(place: str, labels: Any) -> None:
+    """Raises DataError where the training part has one class only: there is nothing to tell apart."""
+    if is_one_hot(labels):
+        labels = labels.argmax(axis=-1)
+    found = np.unique(labels)
+    if len(found) < 2:
+        raise DataError(
+            f"{place}: the training part has one class only, {found.tolist()[0]!r}; expected several"
+        )
+
+
+def one_hot(labels: Any, units: int) -> Any:
+    """float32, shape (*labels.shape, units)."""
+    return np.eye(units, dtype=np.float32)[labels]

@@ -1,0 +1,157 @@
+"""What stands in the cells of a csv file, as numbers, truths and words; and what stands there instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+NO_NUMBER = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "NAN", "None", "none", "n/a", "nan", "null", "NaT",
+)  # fmt: skip
+"""What stands for a number that is missing, as pandas has it. Of words only the empty one does."""
+
+TRUE = ("True", "true", "TRUE", "yes", "Yes", "YES", "y", "Y", "on", "On", "ON", "t", "T")
+FALSE = ("False", "false", "FALSE", "no", "No", "NO", "n", "N", "off", "Off", "OFF", "f", "F")
+WITH_UNIT = re.compile(
+    r"[+-]?[\d.,' ]*\d\s*([^\d\s.,+-][^\d]{0,15})|[+-]?([^\d\s.,+-][^\d]{0,5}?)\s*[+-]?[\d.,' ]*\d"
+)
+DECORATED = (
+    r"^[+-]?[^\w\s.,+?-]{0,2}\s*[+-]?\d[\d.,'\x{a0}\x{202f} ]*"
+    r"\s*([%°€$£]|°[CF]|[A-Za-z]{1,3}(/[A-Za-z]{1,2})?)?$"
+)
+"""A number with what may stand beside it, or between its digits."""
+
+PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?([iI]nf(inity)?|INF)")
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How numbers are written. `missing`: what else stands for none. `units`: what may stand beside them."""
+
+    decimal: str = "."
+    thousands: str | None = None
+    missing: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether pyarrow reads numbers as they stand."""
+        return self.thousands is None and not self.units
+
+    @property
+    def no_number(self) -> list[str]:
+        return [*NO_NUMBER, *self.missing]
+
+    @property
+    def missing_numbers(self) -> list[float]:
+        """Those that are numbers themselves, however they are written: -999 and -999.0 are one."""
+        return [
+            float(one.replace(",", ".")) for one in self.missing if PLAIN.fullmatch(one.replace(",", "."))
+        ]
+
+
+def pattern(writing: Writing) -> str:
+    """The regular expression of a number."""
+    point = re.escape(writing.decimal)
+    whole = r"\d+"
+    if writing.thousands:
+        whole = rf"(\d+|\d{{1,3}}({re.escape(writing.thousands)}\d{{3}})+)"
+    return rf"^[+-]?({whole}({point}\d*)?|{point}\d+)([eE][+-]?\d+)?$|^[+-]?([iI]nf(inity)?|INF)$"
+
+
+def numbers(cells: Any, writing: Writing) -> tuple[Any, Any]:
+    """float64 of an array of texts, NaN where none is, and the indices of those that are neither a number nor
+    nothing."""
+    text = pc.utf8_trim_whitespace(cells)
+    for unit in writing.units:
+        text = _without_unit(text, unit)
+    if writing.thousands in ("\u00a0", " "):
+        text = pc.replace_substring(pc.replace_substring(text, "\u00a0", " "), "\u202f", " ")
+        writing = Writing(writing.decimal, " ", writing.missing, writing.units)
+    is_number = pc.fill_null(pc.match_substring_regex(text, pattern(writing)), False)
+    is_missing = pc.fill_null(pc.is_in(text, value_set=pa.array(writing.no_number)), True)
+    plain = pc.if_else(is_number, text, None)
+    if writing.thousands:
+        plain = pc.replace_substring(plain, writing.thousands, "")
+    if writing.decimal == ",":
+        plain = pc.replace_substring(plain, ",", ".")
+    found = _numpy(pc.cast(pc.replace_substring_regex(plain, r"^\+", ""), pa.float64()))
+    wrong = ~_numpy(pc.or_(is_number, is_missing))
+    return without_missing(found, writing), np.flatnonzero(wrong)
+
+
+def without_missing(values: Any, writing: Writing) -> Any:
+    """NaN in the place of the numbers that stand for no value."""
+    absent = writing.missing_numbers
+    if not absent:
+        return values
+    return np.where(np.isin(values, absent), np.nan, values)
+
+
+def _without_unit(text: Any, unit: str) -> Any:
+    sign = re.escape(unit)
+    bare = pc.replace_substring_regex(text, rf"^([+-]?)\s*{sign}\s*([+-]?[\d.,])", r"\1\2")
+    return pc.replace_substring_regex(bare, rf"([\d.,])\s*{sign}$", r"\1")
+
+
+def truths(cells: Any, writing: Writing) -> tuple[Any, Any]:
+    """As `numbers`, of cells that say yes (1) or no (0)."""
+    text = pc.utf8_trim_whitespace(cells)
+    is_true = pc.fill_null(pc.is_in(text, value_set=pa.array([*TRUE, "1", "1.0"])), False)
+    is_false = pc.fill_null(pc.is_in(text, value_set=pa.array([*FALSE, "0", "0.0"])), False)
+    is_missing = pc.fill_null(pc.is_in(text, value_set=pa.array(writing.no_number)), True)
+    found = np.where(_numpy(is_true), 1.0, np.where(_numpy(is_false), 0.0, np.nan))
+    wrong = ~_numpy(pc.or_(pc.or_(is_true, is_false), is_missing))
+    return found, np.flatnonzero(wrong)
+
+
+def words(cells: Any, missing: Sequence[str]) -> Any:
+    """Dictionary-encoded; null where there is none."""
+    text = cells.cast(pa.string())
+    absent = pc.is_in(text, value_set=pa.array(["", *missing]))
+    return pc.if_else(absent, None, text).dictionary_encode()
+
+
+def _numpy(values: Any) -> Any:
+    return values.to_numpy(zero_copy_only=False)
+
+
+def advice(text: str, writing: Writing) -> str:
+    """What could be said of a cell that is no number, so that it can be read."""
+    one = text.strip()
+    comma = re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", one)
+    point = re.fullmatch(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?", one)
+    if comma and writing.decimal == ".":
+        return 'data.csv: {thousands: ","} reads it' + (
+            ', or {decimal: ","} where the comma is the decimal sign'
+            if one.count(",") == 1 and "." not in one
+            else ""
+        )
+    if point and (writing.decimal == "," or "," in one or one.count(".") > 1):
+        return 'data.csv: {thousands: ".", decimal: ","} reads it'
+    if re.fullmatch(r"[+-]?\d{1,3}([ '_\u00a0\u202f\u2019]\d{3})+([.,]\d+)?", one):
+        sign = re.sub(r"[\d+-]", "", one)[0]
+        return f'data.csv: {{thousands: "{sign}"}} reads it'
+    if re.fullmatch(r"[+-]?\d*,\d+", one) and writing.decimal == ".":
+        return 'data.csv: {decimal: ","} reads it'
+    if re.fullmatch(r"[+-]?\d*\.\d+", one) and writing.decimal == ",":
+        return 'data.csv: {decimal: "."} reads it'
+    if found := WITH_UNIT.fullmatch(one):
+        return f'data.csv: {{units: ["{found[1] or found[2]}"]}} reads numbers that stand beside it'
+    if one in (*TRUE, *FALSE):
+        return "the column has numbers elsewhere: write 1 and 0"
+    if len(one) <= 20 and not re.search(r"\d|[A-Za-z]{4}", one):
+        return f'data.csv: {{missing: ["{one}"]}} says that it stands for no value'
+    return f'correct it, or data.csv: {{missing: ["{shown(one)}"]}} where it stands for no value'
+
+
+def shown(text: str) -> str:
+    """A cell in a message."""
+    return text if len(text) <= 40 else text[:39] + "…"

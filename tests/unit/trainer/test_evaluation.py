@@ -1,0 +1,174 @@
+"""Figures by hand, and by the textbook's formulas, of small arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpujobs.trainer.evaluation import (
+    class_figures,
+    constant,
+    describe,
+    evaluate,
+    number_figures,
+    series_forecasts,
+)
+
+from .data.making import csv, prepared
+
+RECURRENT = "model: {layers: [LSTM: {units: 2}, Dense: {units: 3}]}\ntraining: {loss: mse}\n"
+
+
+def test_figures_of_classes() -> None:
+    """Of 10: 8 of class 0, of which 7 are found, and 2 of class 1, of which 1 is."""
+    truth = np.array([0] * 8 + [1] * 2)
+    said = np.array([0] * 7 + [1, 1, 0])
+    found = class_figures(truth, said)
+    assert found["accuracy"] == pytest.approx(0.8)
+    assert found["balanced_accuracy"] == pytest.approx((7 / 8 + 1 / 2) / 2)
+    assert found["macro_f1"] == pytest.approx((2 * 7 / (8 + 8) + 2 * 1 / (2 + 2)) / 2)
+
+
+def test_a_class_that_is_said_and_never_there_has_an_f1_of_zero() -> None:
+    found = class_figures(np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1]))
+    assert found["balanced_accuracy"] == pytest.approx(0.75)
+    assert found["macro_f1"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+
+
+def test_figures_of_numbers_have_the_targets_units() -> None:
+    found = number_figures(np.array([1.0, 2.0, 3.0]), np.array([1.0, 4.0, -1.0]))
+    assert found == {"mae": pytest.approx(2.0), "rmse": pytest.approx(np.sqrt(20 / 3))}
+
+
+def of_classes(truth: list[int], said: list[int], most: Any = 0, **more: Any) -> dict[str, Any]:
+    arrays = {"y_true": np.array(truth), "y_class": np.array(said), **more}
+    return evaluate(arrays, np.asarray(most), {})
+
+
+def test_where_classes_are_rare_balanced_accuracy_decides() -> None:
+    """A model that finds the rare class, at some cost, is better than one that always says the other."""
+    truth = [0] * 95 + [1] * 5
+    said = [0] * 85 + [1] * 10 + [1] * 4 + [0]
+    found = of_classes(truth, said)
+    assert found["model"]["accuracy"] < found["baselines"]["majority class"]["accuracy"] == 0.95
+    assert found["metric"] == "balanced_accuracy" and found["better_than_baseline"]
+    assert found["rare"] == {"class": 1, "samples": 5, "of": 100}
+    line = describe({"part": "test", "samples": 100, **found})[0]
+    assert line == (
+        "balanced_accuracy 0.8474 on the test part, better than majority class: 0.5; accuracy 0.89, macro_f1 0.6801, "
+        "100 samples. Class 1 is rare (5 of 100), so balanced accuracy decides: the mean over the "
+        "classes of the share that is found"
+    )
+
+
+def test_classes_of_a_like_number_are_told_by_accuracy() -> None:
+    found = of_classes([0] * 6 + [1] * 4, [0] * 5 + [1] * 5)
+    assert found["metric"] == "accuracy" and found["rare"] is None
+
+
+def test_each_class_has_its_figures_and_its_row_of_the_confusion() -> None:
+    truth, said = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 2]
+    names = np.array(["a", "b", "c", "never"])
+    found = of_classes([0], [0])
+    found = evaluate({"y_true": names[truth], "y_class": names[said], "classes": names}, np.asarray("a"), {})
+    assert found["confusion"] == {
+        "classes": ["a", "b", "c", "never"],
+        "matrix": [[2, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]],
+    }
+    assert found["classes"][1] == {"class": "b", "precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
+    assert found["classes"][3] == {"class": "never", "precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+
+
+def test_of_very_many_classes_the_most_frequent_are_told() -> None:
+    truth = np.concatenate([np.arange(400), np.full(5, 7)])
+    found = of_classes(truth.tolist(), truth.tolist())
+    assert len(found["classes"]) == len(found["confusion"]["matrix"]) == 50
+    assert 7 in found["confusion"]["classes"]
+
+
+def test_the_baseline_says_the_majority() -> None:
+    found = of_classes([0] * 6 + [1] * 4, [1] * 10, most=0)
+    assert found["baselines"]["majority class"]["accuracy"] == 0.6 and not found["better_than_baseline"]
+
+
+def test_labels_of_one_sample_each_have_their_figures() -> None:
+    truth, said = np.array([[1, 0], [1, 1], [0, 0], [0, 1]]), np.array([[1, 0], [0, 1], [0, 1], [0, 1]])
+    found = evaluate({"y_true": truth, "y_class": said, "classes": np.array(["hot", "wet"])}, np.zeros(2), {})
+    assert found["model"]["accuracy"] == 6 / 8
+    assert found["classes"][0] == {
+        "class": "hot", "precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "support": 2
+    }  # fmt: skip
+
+
+def test_what_does_not_count_is_no_figure_of_model_or_baseline() -> None:
+    truth, said = np.array([[0, 1, 9], [1, 9, 9]]), np.array([[0, 0, 9], [1, 5, 5]])
+    counted = np.array([[True, True, False], [True, False, False]])
+    found = evaluate({"y_true": truth, "y_class": said, "counted": counted}, np.asarray(1), {})
+    assert found["model"]["accuracy"] == pytest.approx(2 / 3) and found["counted"] == 3
+    assert found["baselines"]["majority class"]["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_each_target_and_each_step_ahead_has_its_figures() -> None:
+    random = np.random.default_rng(0)
+    truth, said = random.normal(size=(20, 3, 2)), random.normal(size=(20, 3, 2))
+    found = evaluate({"y_true": truth, "y_pred": said}, np.zeros(2), {}, ("load", "price"), is_forecast=True)
+    error = np.abs(said - truth)
+    assert [one["target"] for one in found["targets"]] == ["load", "price"]
+    assert [one["mae"] for one in found["targets"]] == pytest.approx(error.mean(axis=(0, 1)).tolist())
+    assert [one["step"] for one in found["steps"]] == [1, 2, 3]
+    assert [one["rmse"] for one in found["steps"]] == pytest.approx(
+        np.sqrt(np.square(error).mean(axis=(0, 2))).tolist()
+    )
+    lines = describe({"part": "test", "samples": 20, **found})
+    assert "in the units of load, price as in the data" in lines[0]
+    assert [line.split(":")[0].strip() for line in lines[1:]] == [
+        "load",
+        "price",
+        "1 ahead",
+        "2 ahead",
+        "3 ahead",
+    ]
+
+
+def test_a_mean_for_each_step_of_a_sample_is_laid_over_one_column() -> None:
+    truth = np.array([[[1.0], [5.0]], [[3.0], [7.0]]])
+    found = evaluate({"y_true": truth, "y_pred": truth + 1}, np.array([2.0, 6.0]), {})
+    assert found["baselines"]["mean"]["mae"] == 1.0
+
+
+SERIES = {"a": [5.0, 1.0, 8.0, 2.0, 7.0, 3.0, 9.0, 4.0, 6.0, 0.0], "b": [50.0, 20.0, 70.0, 10.0, 90.0, 30.0]}
+
+
+def test_naive_forecasts_look_back_only_and_never_into_another_series(tmp_path: Path) -> None:
+    """Season 2, horizon 3: the third step ahead is forecast by the value two seasons before it."""
+    columns = {
+        "site": [name for name, one in SERIES.items() for _ in one],
+        "v": [value for one in SERIES.values() for value in one],
+    }
+    data = "{train: s.csv, group: site, target: v, features: [v], window: {length: 1, horizon: 3}}"
+    part = prepared(tmp_path, data, {"s.csv": csv(columns)}, rest=RECURRENT).train
+    found = series_forecasts(part.assembled, "y", 2)
+    last, season = [], []
+    for one in SERIES.values():
+        for start in range(len(one) - 3):
+            last.append([one[start]] * 3)
+            before = [start + 1 - 2, start + 2 - 2, start + 3 - 4]
+            season.append([one[row] if row >= 0 else one[start] for row in before])
+    assert found["last value"][..., 0].tolist() == last
+    assert found["a season before"][..., 0].tolist() == season
+
+
+def test_what_is_always_said_is_the_majority_and_of_labels_each_ones(tmp_path: Path) -> None:
+    x = np.zeros((5, 2, 1))
+    rest = "model: {layers: [LSTM: {units: 2}, Dense: {units: 3, activation: softmax}]}\n"
+    rest += "training: {loss: sparse_categorical_crossentropy}\n"
+    one = prepared(tmp_path, "{train: t.npz}", {"t.npz": {"x": x, "y": np.array([2, 0, 2, 1, 2])}}, rest=rest)
+    assert constant(one.train, "y", "classification", one.preprocessing) == 2
+    rest = "task: multilabel\nmodel: {layers: [LSTM: {units: 2}, Dense: {units: 2, activation: sigmoid}]}\n"
+    rest += "training: {loss: binary_crossentropy}\n"
+    y = np.array([[1, 0], [1, 0], [1, 1], [0, 0], [1, 0]])
+    one = prepared(tmp_path, "{train: t.npz}", {"t.npz": {"x": x, "y": y}}, rest=rest)
+    assert constant(one.train, "y", "multilabel", one.preprocessing).tolist() == [1, 0]
