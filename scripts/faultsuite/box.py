@@ -77,6 +77,8 @@ class Box:
         self.used_before: set[int] = set()
         self.daemon: subprocess.Popen[bytes] | None = None
         self.is_to_run = False
+        self.refusal = ""
+        """What the last submission that was not acknowledged was told."""
         self.numbers = 0
         self.twins: dict[int, Any] = {}
         """By the number of epochs, the results of an undisturbed job (with Keras)."""
@@ -237,6 +239,7 @@ class Box:
         path = self.write_job(f"{kind}-{seed}", epochs, seed if self.is_small else 1)
         done = self.cli("submit", path, *options, "--json")
         if done.returncode != 0:
+            self.refusal = f"exit code {done.returncode}: {done.stderr.strip()}"
             return 0
         (job,) = (one["id"] for one in json.loads(done.stdout))
         if job in self.acknowledged or job in self.used_before:
@@ -247,7 +250,7 @@ class Box:
     def must_submit(self, kind: str = "plain", epochs: int = 5, *options: str, **more: Any) -> int:
         job = self.submit(kind, epochs, *options, **more)
         if not job:
-            raise Failure("lost", f"a job is not accepted; {self.tail()}")
+            raise Failure("lost", f"a job is not accepted ({self.refusal}); {self.tail()}")
         return job
 
     def jobs(self) -> dict[int, dict[str, Any]]:
