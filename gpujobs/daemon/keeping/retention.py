@@ -13,10 +13,12 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from gpujobs.config.site import Retention as RetentionTable
 from gpujobs.daemon.keeping.removal import Kind, Left, Rules, chosen, records, rules_of
+from gpujobs.daemon.patience import committed
 from gpujobs.errors import GpujobsError
 from gpujobs.model import Job, State, utc_now
 from gpujobs.paths import StatePaths
@@ -117,8 +119,7 @@ class Retention:
             removed: list[Left] = []
             planned = await self.plan(rules, uid)
             for start in range(0, len(planned), BATCH):
-                batch = self._still_unneeded(planned[start : start + BATCH])
-                aside = self._put_aside(batch, actor)
+                batch, aside = await committed(partial(self._take_out, planned[start : start + BATCH], actor))
                 removed += batch
                 await asyncio.to_thread(_delete, aside)
             if removed:
@@ -140,6 +141,11 @@ class Retention:
             )
             or (one.kind is Kind.DATA and (one.uid, one.sha256) in data)
         ]
+
+    def _take_out(self, planned: Sequence[Left], actor: str) -> tuple[list[Left], list[Path]]:
+        """What may go of this, and where it waits to be deleted."""
+        batch = self._still_unneeded(planned)
+        return batch, self._put_aside(batch, actor)
 
     def _put_aside(self, batch: Sequence[Left], actor: str) -> list[Path]:
         """Committed first: what is on the disk without the store's knowing is found again, the reverse is a lie."""
