@@ -62,6 +62,32 @@ def test_a_launcher_that_hangs_is_replaced_after_the_first_request_that_it_does_
     asyncio.run(life())
 
 
+def test_a_launcher_that_cannot_import_its_backend_has_ended_and_says_why(
+    paths: StatePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It does not hang: nobody kills it. Whoever has asked it is told what it said last."""
+    for name in ("keras", "tensorflow"):
+        (tmp_path / f"{name}.py").write_text("raise ModuleNotFoundError(\"No module named 'tensorflow'\")\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    paths.launcher_log(TENSORFLOW).write_text("OSError: of an earlier launcher\n")
+
+    async def life() -> None:
+        launchers = Launchers(paths)
+        try:
+            launchers.use(TENSORFLOW)
+            with pytest.raises(
+                LauncherError, match=r"ended .*: ModuleNotFoundError: No module named 'tensorflow'"
+            ):
+                await ask(paths.launcher_socket(TENSORFLOW), {"op": "ping"})
+            await until(lambda: "ended (" in caplog.text)
+        finally:
+            await launchers.close()
+
+    asyncio.run(life())
+    assert "ended (exit status 1: ModuleNotFoundError: No module named 'tensorflow')" in caplog.text
+    assert "hangs" not in caplog.text and "killed" not in caplog.text
+
+
 @pytest.mark.parametrize("victim", [pytest.param("head", marks=pytest.mark.slow), "agent"])
 def test_a_head_or_an_agent_that_hangs_is_replaced(
     paths: StatePaths, monkeypatch: pytest.MonkeyPatch, victim: str
