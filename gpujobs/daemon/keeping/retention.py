@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from gpujobs.config.site import Retention as RetentionTable
+from gpujobs.daemon.keeping.kept_aside import kept_aside
 from gpujobs.daemon.keeping.removal import Kind, Left, Rules, chosen, records, rules_of
 from gpujobs.daemon.patience import committed
 from gpujobs.errors import GpujobsError
@@ -92,7 +93,9 @@ class Retention:
             if uid in (None, one.uid)
         ]
         there = await asyncio.to_thread(lambda: [left for job in ended for left in self._left_of(job)])
-        removals = chosen([*there, *data], rules, needed, now)
+        aside = await asyncio.to_thread(lambda: [*kept_aside(self._paths)])
+        aside = [one for one in aside if uid in (None, one.uid)]
+        removals = chosen([*there, *aside, *data], rules, needed, now)
         gone = {(one.kind, one.job) for one in removals}
         remaining = {one.job for one in there if (one.kind, one.job) not in gone and one.job is not None}
         staying = needed | self._store.pruning.in_living_groups()
@@ -139,6 +142,7 @@ class Retention:
                 and one.job not in unfinished
                 and not (one.kind is Kind.JOBS and one.job in grouped)
             )
+            or one.name is not None
             or (one.kind is Kind.DATA and (one.uid, one.sha256) in data)
         ]
 
@@ -175,13 +179,17 @@ class Retention:
 
     def _beside(self, one: Left, place: Path) -> Path:
         """A directory of the daemon's own on the same file system, where it is out of the way."""
-        return place.parent if one.kind in (Kind.RESULTS, Kind.DATA) else self._paths.spool / "jobs"
+        is_deeper = self._paths.spool / "jobs" in place.parents
+        return self._paths.spool / "jobs" if is_deeper else place.parent
 
     def _sweep(self) -> None:
         """What a daemon that was killed had put aside, and not yet deleted."""
         spool = self._paths.spool
         for place in (
+            self._paths.root,
+            self._paths.run,
             self._paths.results,
+            spool,
             spool / "jobs",
             *_entries(spool / "data"),
         ):
