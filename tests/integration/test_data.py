@@ -271,6 +271,14 @@ def test_changes_of_jobs_wait_for_a_store_that_another_program_has_locked(
     }  # fmt: skip
 
 
+def test_a_personal_daemon_has_no_shares(settings: Settings, root: Path) -> None:
+    def work(client: Client, daemon: Daemon) -> list[Any]:
+        queue(client, root, "mine")
+        return [client.get(f"/v1/{what}")["share"] for what in ("queue", "info")]
+
+    assert while_served(settings, work) == [None, None]
+
+
 def test_a_requeue_under_a_locked_store_makes_one_copy(settings: Settings, root: Path) -> None:
     def work(client: Client, daemon: Daemon) -> Any:
         (job,) = queue(client, root, "again")
