@@ -71,11 +71,13 @@ def test_a_training_whose_directory_was_removed_is_ended(tmp_path: Path) -> None
     """Nobody could ask for its end, or for its model."""
     directory, pid = tmp_path / "a", tmp_path / "pid"
     body = f"""
-    import shutil, time
+    import shutil, signal, time
     open({str(pid)!r}, "w").write(str(os.getpid()))
     while not os.path.exists({str(directory / "record.json")!r}):
         time.sleep(0.01)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})  # it comes before all is removed
     shutil.rmtree({str(directory)!r})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {{signal.SIGTERM}})
     time.sleep(1000)
     """
     with (
