@@ -1,0 +1,164 @@
+"""Which modules get faults, and which tests belong to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGE = "gpujobs"
+TESTS = Path("tests")
+STAGES = ("unit", "integration", "acceptance")
+"""Folders of tests: what is quick comes first."""
+
+
+class Part(NamedTuple):
+    """By patterns, of which `*` also stands for folders, so that a module may move to another package."""
+
+    name: str
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+PARTS = (
+    Part(
+        "policy",
+        ("*/policy/*",),
+        (
+            "unit/policy/*",
+            "unit/simulation/*",
+            "unit/store/*",
+            "unit/daemon/*",
+            "acceptance/test_queueing.py",
+        ),
+    ),
+    Part("lifecycle", ("*/lifecycle.py",), ("unit/test_lifecycle.py", "unit/store/*", "*/test_endings.py")),
+    Part(
+        "store",
+        ("*/store/*",),
+        ("unit/store/*", "unit/daemon/*", "*/test_requeue.py", "*/test_races.py", "*/test_restart.py"),
+    ),
+    Part(
+        "nvml",
+        ("*/nvml/*",),
+        ("unit/nvml/*", "integration/test_nvml*", "integration/test_probe.py", "acceptance/test_gpus.py"),
+    ),
+    Part(
+        "data",
+        ("*/trainer/data/*",),
+        (
+            "unit/trainer/*",
+            "integration/trainer/test_data*",
+            "integration/trainer/test_tables*",
+            "integration/trainer/test_window*",
+            "integration/trainer/test_check.py",
+            "integration/trainer/test_training_features.py",
+            "integration/trainer/test_reference.py",
+        ),
+    ),
+    Part(
+        "evaluation",
+        ("*/evaluation.py", "*/decision.py", "*/counting.py", "*/means.py"),
+        (
+            "unit/trainer/*",
+            "integration/trainer/test_what_counts.py",
+            "integration/trainer/test_decisions.py",
+            "integration/trainer/test_counting.py",
+            "integration/trainer/test_data_in_training.py",
+            "integration/trainer/test_tables_in_training.py",
+        ),
+    ),
+    Part(
+        "training",
+        ("*/fitting.py", "*/training_loop.py", "*/patience.py", "*/stateful.py", "*/pace.py", "*/warming.py"),
+        (
+            "unit/trainer/test_*",
+            "integration/trainer/test_fitting.py",
+            "integration/trainer/test_training_features.py",
+            "integration/trainer/test_resume.py",
+            "integration/trainer/test_what_counts.py",
+            "integration/trainer/test_reference.py",
+            "integration/trainer/test_data_in_training.py",
+            "integration/trainer/test_supervisor.py",
+        ),
+    ),
+    Part(
+        "checkpoint",
+        ("*/checkpoint*.py",),
+        ("*/test_checkpoint*", "integration/trainer/test_resume.py", "integration/trainer/test_fitting.py"),
+    ),
+    Part(
+        "supervisor",
+        ("*/supervisor.py", "*/supervise/*", "*/ending.py", "*/classify.py", "*/messages.py", "*/cgroup.py"),
+        (
+            "unit/trainer/test_*",
+            "unit/supervise/*",
+            "integration/supervise/*",
+            "integration/trainer/test_supervis*",
+            "integration/trainer/test_resume.py",
+            "integration/trainer/test_attempts.py",
+            "integration/trainer/test_launcher.py",
+            "acceptance/test_endings.py",
+            "acceptance/test_stop.py",
+        ),
+    ),
+    Part(
+        "child",
+        ("*/child.py", "*/process.py"),
+        (
+            "unit/supervise/*",
+            "integration/trainer/test_child.py",
+            "integration/trainer/test_launcher.py",
+            "integration/trainer/test_supervis*",
+            "integration/supervise/*",
+            "acceptance/test_hostile_user.py",
+        ),
+    ),
+)
+
+
+def part_of(module: str) -> Part:
+    """Raises StopIteration where it is of none."""
+    return next(part for part in PARTS if _is_of(part, module))
+
+
+def _is_of(part: Part, module: str) -> bool:
+    return any(fnmatch(module, glob) for glob in part.modules)
+
+
+def modules(root: Path, only: str | None) -> Iterator[str]:
+    """Those of the parts, by their paths inside of `root`, in order. `only`: a pattern, or a part's name."""
+    for path in sorted((root / PACKAGE).rglob("*.py")):
+        module = path.relative_to(root).as_posix()
+        if not any(_is_of(part, module) for part in PARTS):
+            continue
+        if only is None or only == part_of(module).name or fnmatch(module, only):
+            yield module
+
+
+def stages(root: Path, module: str) -> Iterator[list[str]]:
+    """The test files that belong to a module, quick ones first: those named like it, those that import it, others."""
+    part = part_of(module)
+    name = module.removesuffix(".py").replace("/", ".")
+    for stage in STAGES:
+        found = [
+            path.relative_to(root)
+            for path in sorted((root / TESTS / stage).rglob("test_*.py"))
+            if any(_fits(path.relative_to(root / TESTS), glob) for glob in part.tests)
+        ]
+        near = {path: _distance(root / path, name) for path in found}
+        if found:
+            yield [path.as_posix() for path in sorted(found, key=lambda path: (near[path], path))]
+
+
+def _fits(path: Path, glob: str) -> bool:
+    return fnmatch(path.as_posix(), glob)
+
+
+def _distance(test: Path, name: str) -> int:
+    package, _, stem = name.rpartition(".")
+    if test.stem == f"test_{stem}":
+        return 0
+    text = test.read_text()
+    return 1 if name in text or f"from {package} import {stem}" in text else 2
