@@ -37,6 +37,7 @@ Record = dict[str, Any]
 @click.option(
     "--limit", default=600.0, show_default=True, help="Seconds for the tests of one stage; more is a hang."
 )
+@click.option("--through", default="", metavar="COMMAND", help="Runs the tests, such as 'nice -n 19'.")
 @click.option("--list", "is_listing", is_flag=True, help="Print the sample, plant nothing.")
 @click.option("--again", is_flag=True, help="Plant anew what an earlier run found not noticed.")
 @click.option(
@@ -52,6 +53,7 @@ def main(
     jobs: int,
     only: str | None,
     limit: float,
+    through: str,
     is_listing: bool,
     again: bool,
     output: Path,
@@ -69,7 +71,7 @@ def main(
     records = [known[_key(one)] for one in chosen if _key(one) in known]
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("a") as file:
-        for record in _run([one for one in chosen if _key(one) not in known], jobs, limit):
+        for record in _run([one for one in chosen if _key(one) not in known], jobs, limit, through.split()):
             records.append(record)
             file.write(json.dumps(record) + "\n")
             file.flush()
@@ -94,18 +96,18 @@ def _sample(size: int, seed: int, only: str | None) -> list[Mutant]:
     return turns[:size] if size else turns
 
 
-def _run(chosen: Sequence[Mutant], jobs: int, limit: float) -> Iterator[Record]:
+def _run(chosen: Sequence[Mutant], jobs: int, limit: float, through: Sequence[str]) -> Iterator[Record]:
     if not chosen:
         return
-    sound = Sound(Copy(ROOT, 0))
+    sound = Sound(Copy(ROOT, 0, through))
     free: queue.SimpleQueue[Copy] = queue.SimpleQueue()
     for number in range(1, jobs + 1):
-        free.put(Copy(ROOT, number))
+        free.put(Copy(ROOT, number, through))
 
     def judge(one: Mutant) -> Record:
         copy = free.get()
         try:
-            return _record(one, noticed_by(ROOT, copy, sound, one, limit))
+            return _record(one, noticed_by(copy, sound, one, limit))
         finally:
             free.put(copy)
 

@@ -38,7 +38,8 @@ class Outcome:
 
 
 class Copy:
-    def __init__(self, root: Path, number: int) -> None:
+    def __init__(self, root: Path, number: int, through: Sequence[str] = ()) -> None:
+        self._through = through
         self.directory = root / PLACE / str(number)
         shutil.rmtree(self.directory, ignore_errors=True)
         for name in _files(root):
@@ -74,7 +75,7 @@ class Copy:
             "mutation.report",
         ]
         process = subprocess.Popen(
-            [*map(str, command), f"--timeout={TEST_SECONDS}", *tests],
+            [*self._through, *map(str, command), f"--timeout={TEST_SECONDS}", *tests],
             cwd=self.directory,
             env=self._environ(report),
             stdin=subprocess.DEVNULL,

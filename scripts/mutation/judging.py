@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from mutation.copies import Copy, Outcome
 from mutation.operators import Mutant
@@ -30,10 +29,10 @@ class Sound:
             return self.known[test]
 
 
-def noticed_by(root: Path, copy: Copy, sound: Sound, mutant: Mutant, limit_seconds: float) -> str | None:
+def noticed_by(copy: Copy, sound: Sound, mutant: Mutant, limit_seconds: float) -> str | None:
     """The test that notices, or None."""
     with copy.planted(mutant):
-        for tests in stages(root, mutant.module):
+        for tests in stages(copy.directory, mutant.module):
             found = _first(copy, sound, tests, limit_seconds)
             if found is not None:
                 return found
