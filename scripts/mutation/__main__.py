@@ -80,14 +80,13 @@ def main(
 
 
 def _sample(size: int, seed: int, only: str | None) -> list[Mutant]:
-    """As many of each part, as far as they have so many, in a random order."""
-    chance = random.Random(seed)
+    """As many of each part, as far as they have so many, in a random order: the same whichever parts are looked at."""
     by_part: dict[str, list[Mutant]] = {}
     for module in modules(ROOT, only):
         found = mutants(module, (ROOT / module).read_bytes())
         by_part.setdefault(part_of(module).name, []).extend(found)
-    for found in by_part.values():
-        chance.shuffle(found)
+    for name, found in by_part.items():
+        random.Random(f"{seed} {name}").shuffle(found)
     turns = [one for turn in zip_longest(*by_part.values()) for one in turn if one is not None]
     if not turns:
         raise click.UsageError(

@@ -155,6 +155,8 @@ def _comparison(node: ast.Compare) -> Iterator[Fault]:
 
 def _condition(node: ast.If | ast.While) -> Iterator[Fault]:
     """Of a guard also that it never holds."""
+    if ast.unparse(node.test) == "TYPE_CHECKING":
+        return
     if not isinstance(node.test, ast.Compare):
         yield "condition", node.test, ast.UnaryOp(ast.Not(), node.test)
     last = node.body[-1]

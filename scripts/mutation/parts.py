@@ -33,11 +33,25 @@ PARTS = (
             "acceptance/test_queueing.py",
         ),
     ),
-    Part("lifecycle", ("*/lifecycle.py",), ("unit/test_lifecycle.py", "unit/store/*", "*/test_endings.py")),
+    Part(
+        "lifecycle",
+        ("*/lifecycle.py",),
+        ("unit/test_lifecycle.py", "unit/test_what_follows.py", "unit/store/*", "*/test_endings.py"),
+    ),
     Part(
         "store",
         ("*/store/*",),
-        ("unit/store/*", "unit/daemon/*", "*/test_requeue.py", "*/test_races.py", "*/test_restart.py"),
+        (
+            "unit/store/*",
+            "unit/daemon/test_board.py",
+            "unit/daemon/test_choosing.py",
+            "unit/daemon/test_queue.py",
+            "unit/daemon/test_uploads.py",
+            "unit/daemon/test_what_is_told.py",
+            "unit/daemon/test_rights_of_requests.py",
+            "*/test_requeue.py",
+            "*/test_races.py",
+        ),
     ),
     Part(
         "nvml",
