@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import random
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from hashlib import sha256
@@ -98,10 +100,12 @@ def _sample(size: int, seed: int, only: str | None) -> list[Mutant]:
 def _run(chosen: Sequence[Mutant], jobs: int, limit: float, through: Sequence[str]) -> Iterator[Record]:
     if not chosen:
         return
-    sound = Sound(Copy(ROOT, 0, through))
+    copies = [Copy(ROOT, number, through) for number in range(jobs + 1)]
+    _end_with_us(copies)
+    sound = Sound(copies[0])
     free: queue.SimpleQueue[Copy] = queue.SimpleQueue()
-    for number in range(1, jobs + 1):
-        free.put(Copy(ROOT, number, through))
+    for copy in copies[1:]:
+        free.put(copy)
 
     def judge(one: Mutant) -> Record:
         copy = free.get()
@@ -113,6 +117,18 @@ def _run(chosen: Sequence[Mutant], jobs: int, limit: float, through: Sequence[st
     with ThreadPoolExecutor(jobs) as pool:
         for done in as_completed([pool.submit(judge, one) for one in chosen]):
             yield done.result()
+
+
+def _end_with_us(copies: Sequence[Copy]) -> None:
+    """Whoever breaks the run off leaves no tests behind."""
+
+    def end(number: int, _: object) -> None:
+        for copy in copies:
+            copy.end()
+        os._exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
 
 
 def _record(one: Mutant, test: str | None) -> Record:

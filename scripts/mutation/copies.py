@@ -47,6 +47,7 @@ class Copy:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, target)
         self.python = _environment(self.directory)
+        self._running: subprocess.Popen[str] | None = None
 
     @contextlib.contextmanager
     def planted(self, mutant: Mutant) -> Iterator[None]:
@@ -74,7 +75,7 @@ class Copy:
             "-p",
             "mutation.report",
         ]
-        process = subprocess.Popen(
+        process = self._running = subprocess.Popen(
             [*self._through, *map(str, command), f"--timeout={TEST_SECONDS}", *tests],
             cwd=self.directory,
             env=self._environ(report),
@@ -94,6 +95,11 @@ class Copy:
             return Outcome(None)
         last = said.strip().splitlines()[-1:] or ["pytest ended without a word"]
         return Outcome(report.read_text() if report.exists() else last[0])
+
+    def end(self) -> None:
+        """Ends the tests that run, where some do."""
+        if self._running is not None:
+            self._end(self._running)
 
     def _environ(self, report: Path) -> dict[str, str]:
         kept = {
