@@ -12,6 +12,9 @@ TESTS = Path("tests")
 STAGES = ("unit", "integration", "acceptance")
 """Folders of tests: what is quick comes first."""
 
+FAR = 2
+"""Of a test file that neither is named like a module nor imports it."""
+
 
 class Part(NamedTuple):
     """By patterns, of which `*` also stands for folders, so that a module may move to another package."""
@@ -152,7 +155,7 @@ def modules(root: Path, only: str | None) -> Iterator[str]:
 
 
 def stages(root: Path, module: str) -> Iterator[list[str]]:
-    """The test files that belong to a module, quick ones first: those named like it, those that import it, others."""
+    """The test files that belong to a module, quick ones first, and of these those named like it, or that import it."""
     part = part_of(module)
     name = module.removesuffix(".py").replace("/", ".")
     for stage in STAGES:
@@ -162,8 +165,10 @@ def stages(root: Path, module: str) -> Iterator[list[str]]:
             if any(_fits(path.relative_to(root / TESTS), glob) for glob in part.tests)
         ]
         near = {path: _distance(root / path, name) for path in found}
-        if found:
-            yield [path.as_posix() for path in sorted(found, key=lambda path: (near[path], path))]
+        found.sort(key=lambda path: (near[path], path))
+        for files in ([p for p in found if near[p] < FAR], [p for p in found if near[p] == FAR]):
+            if files:
+                yield [path.as_posix() for path in files]
 
 
 def _fits(path: Path, glob: str) -> bool:
@@ -175,4 +180,4 @@ def _distance(test: Path, name: str) -> int:
     if test.stem == f"test_{stem}":
         return 0
     text = test.read_text()
-    return 1 if name in text or f"from {package} import {stem}" in text else 2
+    return 1 if name in text or f"from {package} import {stem}" in text else FAR

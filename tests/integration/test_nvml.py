@@ -105,3 +105,22 @@ def test_a_driver_without_its_library_is_broken_and_not_absent(trace: str, said:
     if not done.stdout:
         pytest.skip("this machine has the library of a driver")
     assert done.stdout.startswith(said)
+
+
+XIDS_OF_THE_DEVICE = {48, 63, 64, 79, 94, 95, 119}
+"""By the table of docs.nvidia.com/deploy/xid-errors; 13, 31, 43 and 45 are an application's."""
+
+
+def test_these_xids_are_the_devices_fault_and_those_of_applications_are_not(gpus: FakeGpus) -> None:
+    async def scenario() -> Reading:
+        probe = Probe()
+        await probe.read()
+        gpus.extra = [f"xid 0 {code}" for code in range(1, 150)]
+        gpus.write()
+        reading = await probe.read()
+        await probe.close()
+        return reading
+
+    told = asyncio.run(scenario()).devices[0].hardware_errors
+    assert {int(error.split()[1].rstrip(":")) for error in told} == XIDS_OF_THE_DEVICE
+    assert all(error.endswith("(once)") for error in told)

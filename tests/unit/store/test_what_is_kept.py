@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,15 @@ def test_a_commit_is_on_the_disk_before_it_is_acknowledged(tmp_path: Path) -> No
     assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     assert connection.execute("PRAGMA foreign_keys").fetchone()[0] == 1
     connection.close()
+
+
+def test_opening_the_store_leaves_the_mask_of_new_files_as_it_was(tmp_path: Path) -> None:
+    previous = os.umask(0o027)
+    try:
+        connect(tmp_path / "s.db").close()
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(previous)
 
 
 def test_a_job_has_started_when_its_first_attempt_did(store: Store, job: int) -> None:
