@@ -31,9 +31,10 @@ PARTS = (
         (
             "unit/policy/*",
             "unit/simulation/*",
-            "unit/store/*",
-            "unit/daemon/*",
-            "acceptance/test_queueing.py",
+            "unit/daemon/test_dispatch.py",
+            "unit/daemon/test_starts.py",
+            "unit/daemon/test_memory.py",
+            "unit/daemon/test_what_is_told.py",
         ),
     ),
     Part(
