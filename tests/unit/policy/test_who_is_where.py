@@ -91,3 +91,14 @@ def test_use_fades_by_half_in_each_half_life() -> None:
     before: datetime = later(-half_life)
     snapshot = Snapshot(NOW, (), (), usage={"ann": Usage(80.0, before)}, rules=rules)
     assert used_seconds(snapshot, ["ann"], {}, []) == pytest.approx({"ann": 40.0})
+
+
+def test_of_many_devices_that_are_not_for_a_job_the_others_are_counted() -> None:
+    """Eight are told one by one, of the other three how many they are."""
+    drained = {f"GPU-{index}": "dust" for index in range(11)}
+    message = run([WaitingJob(1, 0)], gpus(11), drained=drained).waits[1].message
+    clauses = message.split("; ")
+    assert clauses == [
+        *(f"GPU {index} is drained: dust" for index in range(8)),
+        "3 more are not for it either",
+    ]
