@@ -3,11 +3,13 @@
 GpujobsError                     1
 ├── JobFileError                 2   an invalid job file: one or many Problems
 ├── UsageError                   2   an id, option or value that makes no sense
+│   └── ConfigError              2   an invalid gpujobs.toml: one or many Problems
 ├── DaemonUnreachableError       3   no daemon answers on the socket
 ├── MachineError                 4   the machine lacks something
 │   ├── DriverError              4   NVML is there and fails
 │   ├── StoreError               4   the store cannot be opened or written
-│   └── LaunchError              4   a launcher or a trainer could not be started
+│   └── LaunchError              4   a trainer could not be started
+│       └── LauncherError        4   since the launcher, or the node, failed: no job is to blame
 ├── NotPermittedError            5
 └── ProtocolError                1   an answer that makes no sense
 """
@@ -42,7 +44,7 @@ class GpujobsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in a job file. `line` counts from 1, None where there is no line."""
+    """One thing wrong in a job file, or in gpujobs.toml. `line` counts from 1, None where there is no line."""
 
     file: str
     line: int | None
@@ -70,6 +72,12 @@ class UsageError(GpujobsError):
     exit_code = 2
 
 
+class ConfigError(UsageError):
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
 class DaemonUnreachableError(GpujobsError):
     code = "daemon_unreachable"
     exit_code = 3
@@ -92,6 +100,10 @@ class LaunchError(MachineError):
     code = "launch"
 
 
+class LauncherError(LaunchError):
+    code = "launcher"
+
+
 class NotPermittedError(GpujobsError):
     code = "not_permitted"
     exit_code = 5
@@ -111,6 +123,7 @@ _BY_CODE: dict[str, type[GpujobsError]] = {
         DriverError,
         StoreError,
         LaunchError,
+        LauncherError,
         NotPermittedError,
         ProtocolError,
     )

@@ -67,7 +67,8 @@ def follow_up(job: Job, exit_record: Mapping[str, Any]) -> Finish | Requeue:
     """What becomes of a job, given the record of how its attempt ended.
 
     A request to cancel wins over every other end but success: whoever asked is not to find the
-    job queued again. A stop that the daemon asked for (preemption, shutdown) costs no retry.
+    job queued again. A stop that the daemon asked for (preemption, shutdown) costs no retry, nor does an
+    attempt that was lost with its machine or its files.
     """
     state = State(exit_record["state"])
     reason = Reason(exit_record.get("reason") or Reason.NONE)
@@ -79,6 +80,8 @@ def follow_up(job: Job, exit_record: Mapping[str, Any]) -> Finish | Requeue:
     if exit_record.get("stopped_for"):
         why = message or exit_record["stopped_for"]
         return Requeue(Reason.RETRY, f"attempt {job.attempt} was stopped: {why}", False)
+    if exit_record.get("costs_retry") is False:
+        return Requeue(Reason.RETRY, f"attempt {job.attempt} was lost: {message or reason}", False)
     may_retry = job.retries_used < job.retries
     if reason is Reason.DEVICE_OUT_OF_MEMORY and may_retry and _shared_its_device(job):
         message = f"attempt {job.attempt} ran out of memory on a shared device; the next one gets a whole one"

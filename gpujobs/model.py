@@ -257,6 +257,8 @@ class Attempt:
     gpu_memory_bytes: int | None = None
     """What it has reserved of a shared device; None holds the device whole."""
     device_memory_bytes: int | None = None
+    nonce: str = ""
+    """A random id, in its spec, its records and its results: what carries another is not of this attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +309,8 @@ class Job:
     """So many jobs of its group may run at once."""
     finish: bool = False
     """Its training is to end after the epoch under way, as if that had been the last."""
+    begins_anew: bool = False
+    """Its next attempt leaves the checkpoints that are there."""
     group: str | None = None
     """The name of the sweep that this job is a member of."""
     group_id: int | None = None
@@ -315,6 +319,9 @@ class Job:
     """What the sweep sets for this job, by dotted key."""
     progress: Mapping[str, Any] | None = None
     results: str | None = None
+    results_removed_at: datetime | None = None
+    """When retention, or somebody by `prune`, has removed them."""
+    results_removed_by: str | None = None
     share: Share = Share.PRIVATE
     current: Attempt | None = None
     """The latest attempt, running or ended."""

@@ -5,12 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+RESULT_MARK = ".attempt"
+"""Is shown to nobody."""
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptPaths:
     """The files of one attempt: `spool/jobs/<job>/attempt-<number>/`, the daemon's own, mode 0700."""
 
     root: Path
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """The numbers of the job and of the attempt."""
+        return int(self.root.parent.name), int(self.root.name.removeprefix("attempt-"))
 
     @property
     def spec(self) -> Path:
@@ -92,9 +100,23 @@ class StatePaths:
         return self.root / "gpujobs.db"
 
     @property
+    def numbers(self) -> Path:
+        """Which numbers of jobs were given: a mark beside the store, which is no part of its copies."""
+        return self.root / "numbers.json"
+
+    @property
+    def numbers_copy(self) -> Path:
+        return self.results / ".numbers.json"
+
+    @property
     def lock(self) -> Path:
         """Held with flock by the one daemon of this state directory."""
         return self.root / "daemon.lock"
+
+    @property
+    def identity(self) -> Path:
+        """The id of this state directory, and the place of the file itself (`gpujobs/linux/stateid.py`)."""
+        return self.root / "identity.json"
 
     @property
     def log(self) -> Path:
@@ -132,6 +154,11 @@ class StatePaths:
         return self.root / "ray"
 
     @property
+    def ray_temp(self) -> Path:
+        """Names the directory that the head has made for Ray elsewhere, where this one does not suit it."""
+        return self.run / "ray-temp"
+
+    @property
     def spool(self) -> Path:
         return self.root / "spool"
 
@@ -148,3 +175,7 @@ class StatePaths:
 
     def result(self, job: int) -> Path:
         return self.results / str(job)
+
+    def result_mark(self, directory: Path) -> Path:
+        """In a directory of results: the random id of the attempt that they are of."""
+        return directory / RESULT_MARK

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from gpujobs.cli import completion
 from gpujobs.client import Client, connect
 from gpujobs.errors import DaemonUnreachableError
 
 if TYPE_CHECKING:
-    from gpujobs.config import Settings
+    from gpujobs.config.settings import Settings
 
 COMMANDS = {
     "run": "Submit job files, follow them and print where the results are.",
@@ -43,7 +45,10 @@ COMMANDS = {
     "predict": "Apply a trained model to new data.",
     "plot": "Draw learning curves, as a picture or in the terminal; several jobs are compared.",
     "simulate": "Replay a trace of submissions through the scheduling policy.",
+    "prune": "Remove what ended jobs have left: results, checkpoints, logs, data.",
     "doctor": "Check the installation.",
+    "backup": "Copy the store of the running daemon to a directory.",
+    "restore": "Put such a copy back, where no daemon runs.",
     "schema": "Print the JSON Schema of a job file.",
 }
 META = "gpujobs.flags"
@@ -84,12 +89,15 @@ def _remember(ctx: click.Context, parameter: click.Parameter, value: Any) -> Non
 
 def shared_options() -> list[click.Parameter]:
     common: dict[str, Any] = {"expose_value": False, "callback": _remember}
-    return [
+    options = [
         click.Option(["--socket"], metavar="PATH", help="The daemon's socket.", **common),
         click.Option(["--state-dir"], metavar="DIR", help="Where the daemon keeps its state.", **common),
         click.Option(["--config"], metavar="FILE", help="The configuration, gpujobs.toml.", **common),
         click.Option(["-v", "--verbose"], is_flag=True, help="Show tracebacks of errors.", **common),
     ]
+    for option in options:
+        completion.teach(option)
+    return list(options)
 
 
 class Command(click.Command):
@@ -98,6 +106,8 @@ class Command(click.Command):
     def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params = [*self.params, *shared_options()]
+        for parameter in self.params:
+            completion.teach(parameter)
         self.epilog = f"\b\nExample:\n  {example}"
 
 
@@ -122,9 +132,15 @@ def flags() -> dict[str, Any]:
 
 
 def client() -> Client:
-    from gpujobs.config import sockets
+    from gpujobs.config.settings import sockets
 
-    found = connect(sockets(flags()), advice=_advice())
+    places = sockets(flags())
+    try:
+        found = connect(places, advice=_advice())
+    except DaemonUnreachableError as error:
+        from gpujobs.cli.unreachable import connect_when_up
+
+        found = connect_when_up(flags(), places, error)
     click.get_current_context().call_on_close(found.close)
     _say_whose(found)
     return found
@@ -135,8 +151,10 @@ def reading_client() -> Client:
     try:
         return client()
     except DaemonUnreachableError:
+        from gpujobs.cli.unreachable import locked
+
         settings = _own_files()
-        if settings is None:
+        if settings is None or locked(flags()):
             raise
     from gpujobs.daemon.files import answering
 
@@ -150,7 +168,7 @@ def _own_files() -> Settings | None:
     theirs."""
     import os
 
-    from gpujobs.config import names_socket_alone, resolve
+    from gpujobs.config.settings import names_socket_alone, resolve
     from gpujobs.paths import StatePaths
 
     if names_socket_alone(flags()):
@@ -167,7 +185,7 @@ def _advice() -> str:
     """How somebody who asks here gets a daemon."""
     import os
 
-    from gpujobs.config import installed_site
+    from gpujobs.config.settings import installed_site
 
     if installed_site(flags()) is None:
         return "start one with `gpujobs serve &`, or run a job at once with `gpujobs run FILE`."
@@ -182,7 +200,7 @@ def _advice() -> str:
 def _say_whose(found: Client) -> None:
     """Where a daemon of one's own hides the site's."""
     from gpujobs.client.connection import answers
-    from gpujobs.config import site_socket
+    from gpujobs.config.settings import site_socket
 
     site = site_socket(flags())
     if site is not None and found.socket != site and answers(site):
@@ -207,6 +225,11 @@ class JobNumber(click.IntRange):
                 ctx,
             )
         return super().convert(value, param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return completion.jobs(ctx, incomplete, groups=isinstance(self, Reference))
 
 
 class Reference(JobNumber):

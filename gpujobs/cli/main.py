@@ -11,7 +11,7 @@ import click
 from gpujobs import __version__
 from gpujobs.cli import clock, streams
 from gpujobs.cli.app import META, LazyGroup, shared_options
-from gpujobs.errors import GpujobsError, JobFileError, in_words
+from gpujobs.errors import ConfigError, GpujobsError, JobFileError, in_words
 
 INTERRUPTED = 130
 
@@ -41,7 +41,7 @@ class Gpujobs(LazyGroup):
 
 
 def report(error: GpujobsError) -> None:
-    if isinstance(error, JobFileError):
+    if isinstance(error, JobFileError | ConfigError):
         for problem in error.problems:
             click.echo(str(problem), err=True)
     else:

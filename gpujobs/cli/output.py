@@ -171,6 +171,8 @@ def holder(term: dict[str, Any]) -> str:
 
 def progress(job: dict[str, Any]) -> str:
     """What a job does, or why it does not."""
+    if job.get("trouble"):
+        return str(job["trouble"])
     done = job.get("progress")
     if job["state"] in ("RUNNING", "COMPLETING") and done:
         text = f"epoch {done.get('epoch', '?')}/{done.get('epochs', '?')}"

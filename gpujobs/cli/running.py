@@ -11,6 +11,7 @@ import click
 from gpujobs.cli import app
 from gpujobs.cli.follow import follow_jobs
 from gpujobs.client import Client
+from gpujobs.client.delivery import Interrupted
 from gpujobs.errors import DaemonUnreachableError, DriverError
 
 Submit = Callable[[Client], list[dict[str, Any]]]
@@ -20,12 +21,21 @@ Report = Callable[[Client, list[int]], object]
 """What is printed as JSON about jobs that have ended."""
 
 
+After = Callable[[Client, list[int]], None]
+"""What is done at the end, where all jobs have completed and the daemon is still there."""
+
+
 def jobs_report(client: Client, ids: list[int]) -> object:
     return client.get("/v1/jobs", ids=ids)["jobs"]
 
 
 def run_jobs(
-    submit: Submit, *, cpu_slots: int | None = None, report: Report | None = None, is_personal: bool = False
+    submit: Submit,
+    *,
+    cpu_slots: int | None = None,
+    report: Report | None = None,
+    after: After | None = None,
+    is_personal: bool = False,
 ) -> None:
     """Shows how the jobs go on, or with `report` prints that at the end. Exits with code 1 where a job did
     not complete. `is_personal` starts a daemon of one's own also where the machine has one for everybody."""
@@ -34,14 +44,14 @@ def run_jobs(
     except DaemonUnreachableError:
         if not is_personal:
             _refuse_beside_site()
-        _run_embedded(submit, cpu_slots, report)
+        _run_embedded(submit, cpu_slots, report, after)
     else:
-        _run_shared(client, submit, report)
+        _run_shared(client, submit, report, after)
 
 
 def _refuse_beside_site() -> None:
     """A daemon of one's own knows nothing of the site's queue, limits and reservations."""
-    from gpujobs.config import installed_site
+    from gpujobs.config.settings import installed_site
 
     if (found := installed_site(app.flags())) is not None:
         raise DaemonUnreachableError(
@@ -67,7 +77,7 @@ def some_daemon(what: str) -> Iterator[Client]:
 @contextmanager
 def _own_daemon(what: str, cpu_slots: int | None) -> Iterator[Client]:
     from gpujobs.cli.embedded import embedded_daemon
-    from gpujobs.config import resolve
+    from gpujobs.config.settings import resolve
 
     flags = {**app.flags(), "cpu_slots": cpu_slots}
     settings = resolve(flags, mode="embedded")
@@ -77,7 +87,13 @@ def _own_daemon(what: str, cpu_slots: int | None) -> Iterator[Client]:
 
 
 def _run(
-    client: Client, submit: Submit, report: Report | None, ids: list[int], *, needs_driver: bool = False
+    client: Client,
+    submit: Submit,
+    report: Report | None,
+    after: After | None,
+    ids: list[int],
+    *,
+    needs_driver: bool = False,
 ) -> None:
     """`ids` is filled as soon as the jobs exist, for whoever handles an interruption."""
     ids += [job["id"] for job in submit(client)]
@@ -86,14 +102,21 @@ def _run(
         from gpujobs.cli.output import print_json
 
         print_json(report(client, ids))
+    if after is not None and completed:
+        after(client, ids)
     if not completed:
         raise click.exceptions.Exit(1)
 
 
-def _run_shared(client: Client, submit: Submit, report: Report | None) -> None:
+def _run_shared(client: Client, submit: Submit, report: Report | None, after: After | None) -> None:
     ids: list[int] = []
     try:
-        _run(client, submit, report, ids)
+        _run(client, submit, report, after, ids)
+    except Interrupted as error:
+        from gpujobs.cli.commands.submit import interrupted
+
+        interrupted(error)
+        raise click.exceptions.Exit(130) from None
     except KeyboardInterrupt:
         numbers = " ".join(str(id) for id in ids)
         if ids:
@@ -105,15 +128,17 @@ def _run_shared(client: Client, submit: Submit, report: Report | None) -> None:
         raise click.exceptions.Exit(130) from None
 
 
-def _run_embedded(submit: Submit, cpu_slots: int | None, report: Report | None) -> None:
+def _run_embedded(submit: Submit, cpu_slots: int | None, report: Report | None, after: After | None) -> None:
     ids: list[int] = []
     with _own_daemon("run", cpu_slots) as client:
         try:
-            _run(client, submit, report, ids, needs_driver=True)
+            _run(client, submit, report, after, ids, needs_driver=True)
         except DriverError:
             _cancel(client, ids)
             raise
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            if isinstance(error, Interrupted):
+                ids = [job["id"] for job in error.jobs or ()]
             _cancel(client, ids)
             click.echo("\ngpujobs: interrupted; its jobs were cancelled and the daemon stops", err=True)
             raise click.exceptions.Exit(130) from None

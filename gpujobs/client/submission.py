@@ -42,6 +42,13 @@ class Submission:
                 return answer
         raise ProtocolError("the daemon asks for data files again and again; see its log.")
 
+    def data_stamps(self) -> tuple[tuple[str, int, int], ...]:
+        """(path, bytes, nanoseconds of its last change) of each data file that was hashed so far."""
+        from gpujobs.client.delivery import stamp
+
+        found = (stamp(str(Path(source).absolute())) for source in self._described)
+        return tuple(one for one in found if one is not None)
+
     def _describe(self, needs: Mapping[str, Sequence[str]], in_place: Mapping[str, Sequence[str]]) -> None:
         problems = []
         for file in self.files:

@@ -9,9 +9,9 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from gpujobs.cluster.settings import ClusterSettings
 from gpujobs.errors import GpujobsError, MachineError
 from gpujobs.node.agent import NodeAgent
+from gpujobs.protocol.settings import ClusterSettings
 
 
 class AgentActor:
@@ -38,15 +38,17 @@ class AgentActor:
         assert self._agent is not None
         return await self._agent.next_events()
 
-    async def collect(self, job: int, attempt: int, limit_bytes: int) -> AsyncIterator[Any]:
+    async def collect(self, job: int, attempt: int, limit_bytes: int, nonce: str) -> AsyncIterator[Any]:
         """Yields (file name, bytes), a file's chunks in order; or ("", error) as the last item."""
         assert self._agent is not None
         try:
-            for item in self._agent.collect(job, attempt, limit_bytes):
+            for item in self._agent.collect(job, attempt, limit_bytes, nonce):
                 yield item
                 await asyncio.sleep(0)
         except GpujobsError as error:
             yield "", error.to_wire()
+        except OSError as error:
+            yield "", MachineError(f"the results cannot be read: {error}").to_wire()
 
 
 async def start_agent(settings: ClusterSettings) -> Any:

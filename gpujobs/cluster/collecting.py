@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gpujobs.errors import MachineError, from_wire
+from gpujobs.failpoints import reach
+from gpujobs.linux import durable
 
 
 async def write_chunks(chunks: Any, destination: Path) -> list[dict[str, Any]]:
@@ -25,8 +27,11 @@ async def write_chunks(chunks: Any, destination: Path) -> list[dict[str, Any]]:
             name, content = await reference
             if not name:
                 raise from_wire(content)
+            reach("collect.write")
             files.write(name, content)
-        return files.finish()
+        written = files.finish()
+        durable.sync_tree(destination)
+        return written
     except OSError as error:
         shutil.rmtree(destination, ignore_errors=True)
         raise MachineError(f"the results cannot be stored: {error.strerror}: {destination}") from error

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from gpujobs.linux import durable
 from gpujobs.paths import StatePaths
 
 PYTHON = (sys.executable, "-P", "-m")
 """-P: a module is looked for in the installation, not in the directory that we happen to be started in."""
+
+TEMP, TEMP_PREFIX = Path("/tmp"), "gpujobs-ray-"
+
+SHARED_MEMORY = Path("/dev/shm")
+
+OBJECT_STORE_BYTES = 128 << 20
+"""Results pass through it in chunks; nothing stays."""
 
 SESSION_SOCKET_LENGTH = 62
 """`/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store`, which Ray appends."""
@@ -24,6 +34,7 @@ MAX_SOCKET_LENGTH = 107
 
 def make_token(path: Path) -> None:
     """A fresh secret, mode 0600, made exclusively: Ray's own would follow the umask."""
+    durable.make_way(path)
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -31,13 +42,46 @@ def make_token(path: Path) -> None:
 
 
 def make_temp_parent(paths: StatePaths) -> Path:
-    """An empty private directory (0700) for Ray's own, which Ray makes 0777. Short enough for the
-    sockets inside: in the state directory, or, where that is too deep, in the system's temporary one."""
-    if len(str(paths.ray)) + len("/s") + SESSION_SOCKET_LENGTH <= MAX_SOCKET_LENGTH:
+    """An empty private directory (0700) for Ray's own, which Ray makes 0777: in the state directory, or, where
+    Ray cannot take that, in the system's temporary one. What a head that was killed has left there is removed."""
+    remove_temp_parent(paths)
+    if suits_ray(paths.ray):
         shutil.rmtree(paths.ray, ignore_errors=True)
         paths.ray.mkdir(mode=0o700, exist_ok=True)
         return paths.ray
-    return Path(tempfile.mkdtemp(prefix="gpujobs-ray-", dir="/tmp"))
+    made = Path(tempfile.mkdtemp(prefix=TEMP_PREFIX, dir=TEMP))
+    paths.ray_temp.write_text(str(made))
+    return made
+
+
+def suits_ray(path: Path) -> bool:
+    """Short enough for the sockets inside, and of characters that Ray takes in a path."""
+    is_short = len(os.fsencode(path)) + len("/s") + SESSION_SOCKET_LENGTH <= MAX_SOCKET_LENGTH
+    return is_short and re.fullmatch(r"[A-Za-z0-9._/+@:,=~-]+", str(path)) is not None
+
+
+def remove_temp_parent(paths: StatePaths) -> None:
+    """The directory outside of the state that the last head has made, and noted in its own."""
+    try:
+        noted = Path(paths.ray_temp.read_text())
+        status = noted.lstat()
+    except (OSError, ValueError):
+        return
+    is_ours = noted.parent == TEMP and noted.name.startswith(TEMP_PREFIX) and status.st_uid == os.geteuid()
+    if is_ours and stat.S_ISDIR(status.st_mode):
+        shutil.rmtree(noted, ignore_errors=True)
+    paths.ray_temp.unlink(missing_ok=True)
+
+
+def object_store_directory(size_bytes: int, fallback: Path) -> Path | None:
+    """Where Ray's object store is to be: None leaves it to Ray (/dev/shm). Where that is missing, closed, or full,
+    a directory on a disk: results pass through it in chunks, which a disk does too."""
+    try:
+        with tempfile.TemporaryFile(dir=SHARED_MEMORY):
+            free = shutil.disk_usage(SHARED_MEMORY).free
+    except OSError:
+        return fallback
+    return None if free >= size_bytes else fallback
 
 
 def without_ray(environment: Mapping[str, str]) -> dict[str, str]:

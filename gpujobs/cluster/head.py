@@ -9,28 +9,33 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import shutil
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gpujobs.cluster.collecting import write_chunks
-from gpujobs.cluster.environment import make_temp_parent, make_token, ray_environment
-from gpujobs.cluster.leftovers import become_only_head
-from gpujobs.cluster.lines import read_lines, write_line
-from gpujobs.cluster.settings import ClusterSettings
+from gpujobs.cluster.environment import (
+    OBJECT_STORE_BYTES,
+    make_temp_parent,
+    make_token,
+    object_store_directory,
+    ray_environment,
+    remove_temp_parent,
+)
+from gpujobs.cluster.jsonlines import read_lines, write_line
+from gpujobs.cluster.orphans import become_only_head
 from gpujobs.errors import GpujobsError, MachineError
 from gpujobs.model import DeviceKind, NodeStatus
 from gpujobs.node.devices import devices_of
 from gpujobs.node.probe import read_once
 from gpujobs.paths import StatePaths
-
-OBJECT_STORE_BYTES = 128 << 20
-"""Results pass through it in chunks; nothing stays."""
+from gpujobs.protocol.settings import ClusterSettings
 
 
 def main() -> None:
@@ -39,16 +44,38 @@ def main() -> None:
     connection = socket.socket(fileno=parser.parse_args().fd)
     settings = ClusterSettings(**json.loads(_first_line(connection)))
     paths = StatePaths(Path(settings.state_dir))
-    become_only_head(paths.head_lock)
-    temp_parent = make_temp_parent(paths)
+    with _telling(connection):
+        become_only_head(paths.head_lock)
+        temp_parent = make_temp_parent(paths)
     try:
-        start_ray(paths, temp_parent, settings)
+        with _telling(connection):
+            start_ray(paths, temp_parent, settings)
         asyncio.run(Head(settings).run(connection))
     finally:
         import ray
 
         ray.shutdown()
         shutil.rmtree(temp_parent, ignore_errors=True)
+        remove_temp_parent(paths)
+
+
+@contextlib.contextmanager
+def _telling(connection: socket.socket) -> Iterator[None]:
+    """Tells the daemon, in a line, what has kept this head from starting; the whole of it goes to head.log."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, GpujobsError):
+            message = error.message
+        else:
+            message = f"Ray cannot start: {type(error).__name__}: {first_line(str(error))}"
+        with contextlib.suppress(OSError):
+            connection.sendall(json.dumps({"event": "failed", "message": message}).encode() + b"\n")
+        raise
+
+
+def first_line(text: str) -> str:
+    return next(filter(None, (line.strip() for line in text.splitlines())), "")[:500]
 
 
 def _first_line(connection: socket.socket) -> bytes:
@@ -68,9 +95,9 @@ def start_ray(paths: StatePaths, temp_parent: Path, settings: ClusterSettings) -
     os.environ.update(ray_environment(paths))
     node = devices_of(read_once(settings.probe_deadline_seconds), settings.node_name, settings.cpu_slots)
     gpus = sum(device.kind is DeviceKind.GPU for device in node.devices)
-    from gpujobs.cluster import lean
+    from gpujobs.cluster import ray_init
 
-    lean.init(
+    ray_init.init(
         address="local",
         num_gpus=gpus,
         resources={"gpujobs_node": 1},
@@ -79,7 +106,16 @@ def start_ray(paths: StatePaths, temp_parent: Path, settings: ClusterSettings) -
         configure_logging=False,
         object_store_memory=OBJECT_STORE_BYTES,
         _temp_dir=str(temp_parent / "s"),
+        **_object_store(temp_parent),
     )
+
+
+def _object_store(temp_parent: Path) -> dict[str, str]:
+    directory = object_store_directory(OBJECT_STORE_BYTES, temp_parent)
+    if directory is None:
+        return {}
+    print(f"/dev/shm cannot be used; Ray's object store is in {directory}", file=sys.stderr)  # noqa: T201
+    return {"_plasma_directory": str(directory)}
 
 
 class Head:
@@ -130,7 +166,7 @@ class Head:
         if agent is None:
             raise MachineError(f"{node} is no member of the cluster")
         if name == "collect":
-            chunks = agent.collect.remote(args["job"], args["attempt"], args["limit_bytes"])
+            chunks = agent.collect.remote(args["job"], args["attempt"], args["limit_bytes"], args["nonce"])
             return {"files": await write_chunks(chunks, Path(args["destination"]))}
         answer = await agent.call.remote(name, dict(args))
         if "error" in answer:

@@ -9,11 +9,18 @@ from functools import partial
 
 from gpujobs.backends import TENSORFLOW
 from gpujobs.cluster.environment import PYTHON, without_ray
-from gpujobs.cluster.keeping import end, keep
+from gpujobs.cluster.restart import end, keep
+from gpujobs.errors import LauncherError
+from gpujobs.failpoints import reach
+from gpujobs.linux import durable
+from gpujobs.node.launcher_client import ANSWER_SECONDS, FIRST_ANSWER_SECONDS, ask
 from gpujobs.paths import StatePaths
 
 IDLE_SECONDS = 600.0
 """A launcher that has not been used for so long gives its memory back: JAX's imports take some seconds again."""
+
+PING_SECONDS = 5.0
+"""A launcher that has answered before, and does not answer this, hangs."""
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +35,10 @@ class Launchers:
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._endings: set[asyncio.Task[None]] = set()
+        self._ready: set[int] = set()
+        """Pids of the launchers that have answered: their imports are behind them."""
+
+        self._suspected: dict[str, asyncio.Task[None]] = {}
 
     def use(self, backend: str) -> None:
         """Sees to it that the launcher is there, or comes: whoever asks it meanwhile waits at its socket."""
@@ -41,8 +52,34 @@ class Launchers:
         loop = asyncio.get_running_loop()
         self._timers[backend] = loop.call_later(self.idle_seconds, self._retire, backend)
 
+    def answer_seconds(self, backend: str) -> float:
+        """How long the answer of this launcher may take."""
+        process = self._processes.get(backend)
+        return ANSWER_SECONDS if process is not None and process.pid in self._ready else FIRST_ANSWER_SECONDS
+
+    def suspect(self, backend: str) -> None:
+        """It has not answered somebody: it is asked, and replaced if it hangs."""
+        process = self._processes.get(backend)
+        if process is not None and backend not in self._suspected:
+            task = asyncio.create_task(self._examine(backend, process))
+            self._suspected[backend] = task
+            task.add_done_callback(lambda _: self._suspected.pop(backend, None))
+
+    async def _examine(self, backend: str, process: asyncio.subprocess.Process) -> None:
+        """Kills it where it does not answer in time. Its keeper starts another."""
+        seconds = PING_SECONDS if process.pid in self._ready else FIRST_ANSWER_SECONDS
+        try:
+            await ask(self._paths.launcher_socket(backend), {"op": "ping"}, seconds)
+            self._ready.add(process.pid)
+        except LauncherError as error:
+            if self._processes.get(backend) is process and process.returncode is None:
+                log.error("the launcher of %s hangs (%s); it is killed, and started again", backend, error)
+                process.kill()
+
     async def close(self) -> None:
         """Ends them all. Supervisors and their trainers are not in their tree."""
+        for examination in self._suspected.values():
+            examination.cancel()
         for timer in self._timers.values():
             timer.cancel()
         for backend in list(self._keepers):
@@ -62,10 +99,12 @@ class Launchers:
         ending.add_done_callback(self._endings.discard)
 
     async def _run(self, backend: str) -> str:
+        reach("spawn.launcher")
+        durable.make_way(self._paths.launcher_log(backend))
         with self._paths.launcher_log(backend).open("ab") as output:
             process = self._processes[backend] = await asyncio.create_subprocess_exec(
                 *PYTHON,
-                "gpujobs.trainer.launcher",
+                "gpujobs.supervise.launcher",
                 "--socket",
                 str(self._paths.launcher_socket(backend)),
                 "--backend",
@@ -76,7 +115,11 @@ class Launchers:
                 env=without_ray(os.environ),
                 start_new_session=True,
             )
-        return f"exit status {await process.wait()}"
+        self.suspect(backend)  # its first answer says that it is ready
+        try:
+            return f"exit status {await process.wait()}"
+        finally:
+            self._ready.discard(process.pid)
 
 
 async def _end(keeper: asyncio.Task[None], process: asyncio.subprocess.Process | None) -> None:

@@ -15,20 +15,52 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from gpujobs.backends import TENSORFLOW
 from gpujobs.cluster.environment import PYTHON, without_ray
-from gpujobs.cluster.keeping import end, keep
+from gpujobs.cluster.jsonlines import read_lines, write_line
 from gpujobs.cluster.launchers import Launchers
-from gpujobs.cluster.leftovers import end_session
-from gpujobs.cluster.lines import read_lines, write_line
-from gpujobs.cluster.settings import ClusterSettings
-from gpujobs.errors import MachineError, from_wire
+from gpujobs.cluster.orphans import end_session
+from gpujobs.cluster.restart import end, keep
+from gpujobs.errors import LauncherError, MachineError, from_wire
+from gpujobs.failpoints import reach
+from gpujobs.linux import durable
 from gpujobs.model import NodeStatus
+from gpujobs.node.agent import NodeAgent
 from gpujobs.paths import StatePaths
+from gpujobs.protocol.settings import ClusterSettings
 
 log = logging.getLogger(__name__)
+
+CALL_SECONDS: Mapping[str, float] = {
+    "forget": 300.0,
+    "inspect": 200.0,  # its child has a minute, and the launcher may be importing
+    "launcher": 150.0,
+    "probe": 20.0,
+    "read_log": 10.0,
+    "strays": 60.0,
+}
+"""How long the answer of each call is waited for; 30 s where nothing is said here."""
+
+OTHER_CALL_SECONDS = 30.0
+
+UNBOUNDED = frozenset({"collect"})
+"""Takes as long as there are results. A head that hangs is found by its heart, which beats meanwhile."""
+
+HEARTBEAT_SECONDS = 10.0
+MISSED_BEATS = 2
+"""So many beats, one after the other, are not answered within HEARTBEAT_SECONDS by a head that hangs. One may be
+missed because we ourselves were stopped."""
+
+START_SECONDS = 180.0
+"""Ray takes seconds, on a machine that is very busy a minute."""
+
+WITHOUT_RAY = frozenset(
+    {"stop", "adjust", "reconcile", "read_log", "list_results", "read_result", "forget", "strays"}
+)
+"""What can be done on this machine though Ray is away: nothing is to wait for it that wants to end."""
 
 Callback = Callable[[Mapping[str, Any]], None]
 
@@ -47,6 +79,10 @@ class ClusterLink:
         self._is_up = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._head: asyncio.subprocess.Process | None = None
+        self._failure = ""
+        """Why the head did not start, as it has said itself, or why it was killed."""
+
+        self._own_agent = NodeAgent(settings, follows=False)
         self.launchers = Launchers(paths)
 
     async def start(self) -> None:
@@ -61,7 +97,21 @@ class ClusterLink:
 
     async def call(self, node: str, name: str, **args: Any) -> Any:
         """A call of the node's agent (docs/protocol.md, section 2). Raises the agent's error, or
-        MachineError where the cluster is away: then nobody knows whether it was carried out."""
+        MachineError where the cluster is away, or does not answer: then nobody knows whether it was carried out."""
+        if self._writer is None and name in WITHOUT_RAY and node == self._settings.node_name:
+            return await self._call_here(name, args)
+        seconds = None if name in UNBOUNDED else _seconds(name, args)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._call(node, name, args)
+        except TimeoutError:
+            raise MachineError(f"{node} did not answer within {seconds:g} s ({name})") from None
+        except LauncherError:
+            if name in ("start", "inspect", "launcher"):
+                self.launchers.suspect(_backend(args))
+            raise
+
+    async def _call(self, node: str, name: str, args: Mapping[str, Any]) -> Any:
         if self._writer is None:
             raise MachineError("the cluster is not up")
         number = next(self._ids)
@@ -73,6 +123,12 @@ class ClusterLink:
             raise MachineError(f"the cluster is away: {error}") from error
         finally:
             self._pending.pop(number, None)
+
+    async def _call_here(self, name: str, args: Mapping[str, Any]) -> Any:
+        try:
+            return await self._own_agent.call(name, args)
+        except OSError as error:
+            raise MachineError(f"{name}: {error}") from error
 
     async def close(self) -> None:
         """Ends Ray and the launchers. Supervisors and their trainers are in neither's tree."""
@@ -94,8 +150,44 @@ class ClusterLink:
     def _announce(self, status: NodeStatus, message: str) -> None:
         self._on_node({"name": self._settings.node_name, "status": status, "message": message})
 
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        """Kills a head that does not come up, or does not answer: it is started again."""
+        try:
+            await asyncio.wait_for(self._is_up.wait(), START_SECONDS)
+        except TimeoutError:
+            words = last_words(self._paths.run / "head.log")
+            self._kill(
+                process, f"Ray has not started within {START_SECONDS:g} s" + (f": {words}" if words else "")
+            )
+            return
+        missed = 0
+        while missed < MISSED_BEATS:
+            await asyncio.sleep(HEARTBEAT_SECONDS if not missed else 0)
+            missed = 0 if await self._beats() else missed + 1
+        self._kill(process, f"it did not answer for {MISSED_BEATS * HEARTBEAT_SECONDS:g} s")
+
+    async def _beats(self) -> bool:
+        try:
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
+                await self._call(self._settings.node_name, "ping", {})
+        except TimeoutError:
+            return False
+        except MachineError as error:  # an answer, if of a head that is about to end
+            log.warning("the cluster's heart: %s", error)
+        return True
+
+    def _kill(self, process: asyncio.subprocess.Process, why: str) -> None:
+        log.error("the cluster hangs: %s; it is killed, and started again", why)
+        self._failure = why
+        end_session(process.pid)
+        with suppress(ProcessLookupError):
+            process.kill()
+
     async def _run_head(self) -> str:
         self._announce(NodeStatus.STARTING, "Ray is starting")
+        self._failure = ""
+        reach("spawn.head")
+        durable.make_way(self._paths.run / "head.log")
         ours, theirs = socket.socketpair()
         with theirs, (self._paths.run / "head.log").open("ab") as output:
             process = self._head = await asyncio.create_subprocess_exec(
@@ -111,6 +203,7 @@ class ClusterLink:
                 start_new_session=True,
             )
         reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 26)
+        watch = asyncio.create_task(self._watch(process))
         try:
             await write_line(writer, asdict(self._settings))
             async for message in read_lines(reader):
@@ -118,16 +211,21 @@ class ClusterLink:
         except (ConnectionError, json.JSONDecodeError) as error:
             log.warning("the head's connection: %s", error)
         finally:
+            watch.cancel()
             self._writer = None
             self._is_up.clear()
             writer.close()
             self._fail_pending()
         status = await process.wait()
         end_session(process.pid)
-        return f"exit status {status}; {self._paths.run / 'head.log'} says more"
+        why = self._failure or last_words(self._paths.run / "head.log") or f"exit status {status}"
+        return f"{why} ({self._paths.run / 'head.log'} says more)"
 
     def _take(self, message: Mapping[str, Any], writer: asyncio.StreamWriter) -> None:
         event = message.get("event")
+        if event == "failed":
+            self._failure = str(message["message"])
+            return
         if event == "node":
             self._writer = writer
             self._is_up.set()
@@ -147,3 +245,23 @@ class ClusterLink:
         for future in self._pending.values():
             if not future.done():
                 future.set_exception(MachineError("the cluster ended before it answered"))
+
+
+def last_words(path: Path) -> str:
+    """The last line of a log that says something."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip()[:500] for line in reversed(lines) if line.strip()), "")
+
+
+def _seconds(name: str, args: Mapping[str, Any]) -> float:
+    """A start waits for the launcher, which may be importing, and for it to be there at all."""
+    return CALL_SECONDS.get(name, OTHER_CALL_SECONDS) + float(args.get("answer_seconds", 0.0))
+
+
+def _backend(args: Mapping[str, Any]) -> str:
+    return str((args.get("spec") or {}).get("backend", TENSORFLOW))

@@ -10,40 +10,50 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from gpujobs import siteconfig
 from gpujobs.cluster.link import ClusterLink
-from gpujobs.cluster.settings import ClusterSettings
-from gpujobs.config import Settings
-from gpujobs.daemon.access import Gatekeeper
-from gpujobs.daemon.attempts import Attempts
-from gpujobs.daemon.board import Board
+from gpujobs.config import site as siteconfig
+from gpujobs.config.settings import Settings
+from gpujobs.config.site import SiteConfig
+from gpujobs.daemon.access.connections import RequestLimiter
+from gpujobs.daemon.access.policy import AccessPolicy
+from gpujobs.daemon.devices.drains import Drains
+from gpujobs.daemon.devices.foreign_charges import ForeignCharge
+from gpujobs.daemon.devices.foreign_monitor import ForeignProcessMonitor
+from gpujobs.daemon.devices.ledger import Ledger
+from gpujobs.daemon.devices.membership import Membership
+from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
+from gpujobs.daemon.devices.nodes import Nodes
+from gpujobs.daemon.devices.poller import DevicePoller
 from gpujobs.daemon.dispatch import Dispatcher
-from gpujobs.daemon.drains import Drains
 from gpujobs.daemon.forecast import Forecast
-from gpujobs.daemon.foreign import ForeignCharge
-from gpujobs.daemon.gate import Turns
-from gpujobs.daemon.ledger import Ledger
-from gpujobs.daemon.lookout import Lookout
-from gpujobs.daemon.membership import Membership
-from gpujobs.daemon.memory import Measurements
-from gpujobs.daemon.nodes import Nodes
-from gpujobs.daemon.specs import Specs
-from gpujobs.daemon.strangers import Strangers
-from gpujobs.daemon.uploads import Uploads
-from gpujobs.daemon.view import View
-from gpujobs.errors import GpujobsError, StoreError
+from gpujobs.daemon.jobs.again import pauses
+from gpujobs.daemon.jobs.attempts import Attempts
+from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.jobs.collecting import Collector
+from gpujobs.daemon.jobs.lacking import Lacking
+from gpujobs.daemon.jobs.requests import Requests
+from gpujobs.daemon.jobs.specs import Specs
+from gpujobs.daemon.jobs.uploads import Uploads
+from gpujobs.daemon.journal import Journal
+from gpujobs.daemon.keeping.retention import Retention
+from gpujobs.daemon.snapshot_builder import SnapshotBuilder
+from gpujobs.errors import GpujobsError
+from gpujobs.failpoints import reach
 from gpujobs.lifecycle import Finish
+from gpujobs.linux.stateid import state_id
 from gpujobs.model import Device, Job, Node, NodeStatus, Reason, State, StopReason, utc_now
 from gpujobs.node.probe import read_once
 from gpujobs.paths import StatePaths
 from gpujobs.policy import Snapshot, occupancies
-from gpujobs.policy.memory import outgrown
-from gpujobs.policy.rules import ForeignPolicy
+from gpujobs.policy.devices.memory import outgrown
+from gpujobs.policy.inputs.rules import ForeignPolicy
+from gpujobs.protocol.settings import ClusterSettings
+from gpujobs.store.opening import open_store
 from gpujobs.store.store import Store
-from gpujobs.store.usage import Use
+from gpujobs.store.usage import EndedUsage
 
 RETRY_ADMITTING_SECONDS = 10.0
-"""Where the store cannot be written, as on a full disk."""
+"""The longest pause between two tries, where the store cannot be written, say."""
 
 log = logging.getLogger(__name__)
 
@@ -73,23 +83,29 @@ class Daemon:
         self.paths = StatePaths(settings.state_dir)
         self.node_name = socket.gethostname()
         self.site = siteconfig.read(settings.config)
-        self.gatekeeper = Gatekeeper(mode is Mode.SITE, self.site.access)
-        self.store = Store(self.paths.database)
-        self.board = Board(self.store.unfinished())
+        self.gatekeeper = AccessPolicy(mode is Mode.SITE, self.site.access)
+        self.store, self.notices = open_store(self.paths)
+        self.journal = Journal(self.store.history, self._device_name)
+        self.board = JobCache(self.store.unfinished(), self.journal.wake)
         self.link = ClusterLink(
             self.paths,
-            ClusterSettings(self.node_name, str(settings.state_dir), settings.cpu_slots),
+            ClusterSettings(
+                self.node_name,
+                str(settings.state_dir),
+                settings.cpu_slots,
+                state_id=state_id(self.paths.identity),
+            ),
             on_node=self._on_node,
             on_attempt=self._on_attempt,
         )
-        self.drains = Drains(self.store.devices)
+        self.drains = Drains(self.store.devices, self.journal.wake)
         self.rules = self.site.rules()
-        self.measurements = Measurements(self.board, self.store.usage, self.rules.packing.settle_seconds)
+        self.measurements = MemoryMonitor(self.board, self.store.usage, self.rules.packing.settle_seconds)
         self.estimates: dict[str, int] = {}
         """Bytes of device memory by family, for jobs of which nothing was measured yet."""
         self.membership = Membership()
         self.ledger = _ledger(self.store, self.rules.priority.half_life_seconds)
-        self.view = View(
+        self.view = SnapshotBuilder(
             self.board,
             self.drains,
             self.ledger,
@@ -100,64 +116,100 @@ class Daemon:
         )
         self.forecast = Forecast(lambda: self.view.snapshot(self.nodes.known))
         self.board.expected = lambda job: self.forecast.expected.get(job)
-        self.strangers = Strangers(
+        self.strangers = ForeignProcessMonitor(
             self.store,
             self.board,
             self._stop_attempt,
             names_people=self.rules.names_people,
             are_welcome=self.rules.foreign is ForeignPolicy.IGNORE,
+            on_note=self.journal.wake,
         )
         self.nodes = Nodes(self.link, self.node_name, self._on_reading, settings.cpu_slots)
         charges = self.rules.foreign is ForeignPolicy.CHARGE
-        self.lookout = Lookout(self.board, self.nodes, always=charges)
+        self.lookout = DevicePoller(self.board, self.nodes, always=charges)
         self.foreign = (
             ForeignCharge(self.ledger, self.store.usage, self.rules.priority.half_life_seconds)
             if charges
             else None
         )
         site = mode is Mode.SITE
-        self.turns = Turns()
+        self.turns = RequestLimiter()
+        self.requests = Requests()
         self.uploads = Uploads(self.store, self.paths, self.site.quotas if site else None)
+        self.lacking = Lacking(self.store, self.board, self.uploads)
+        self.retention = Retention(self.store, self.paths, lambda: self.site.retention, self.journal.wake)
         self.specs = Specs(
             self.store, self.paths, self.site, changes_identity=site, require_gpu=settings.require_gpu
         )
+        self.collector = Collector(self.store, self.link, self.paths, self.gatekeeper, self.site.quotas)
         self.attempts = Attempts(
             self.store,
             self.board,
             self.nodes,
             self.link,
             self.specs,
-            self.paths,
-            gatekeeper=self.gatekeeper,
-            quotas=self.site.quotas,
+            self.collector,
             on_change=self._changed,
             on_end=self._attempt_ended,
         )
         self.dispatcher = Dispatcher(
-            self.store, self.board, self.nodes, self.view, launch=self._launch, stop=self._stop_attempt
+            self.store,
+            self.board,
+            self.nodes,
+            self.view,
+            launch=self._launch,
+            stop=self._stop_attempt,
+            may_start=self.lacking.may_start,
+            holds=self.attempts.holds.applied,
         )
         self.ended = asyncio.Event()
         """Set when the daemon is to close."""
-        self._stop_when_idle = False
+        self._stop_when_idle = self._was_told_to_end = False
+        self.file_values: dict[str, Any] = {}
+        """Of the configuration that was read: the keys of its top, to tell what has changed."""
         self._work: set[asyncio.Task[Any]] = set()
+        self._admissions: dict[str, int] = {}
+        """How often each node was announced: what an earlier announcement still does is void."""
+
+        self.strays: list[dict[str, Any]] = []
+        """Attempts that live on a node and that no job knows, as of the last look."""
+
+    def configure(self, site: SiteConfig) -> None:
+        """Takes over rules that may change while it runs (`daemon/reload.py`)."""
+        self.site, self.rules = site, site.rules()
+        is_site = self.mode is Mode.SITE
+        self.gatekeeper = AccessPolicy(is_site, site.access)
+        self.view.rules = self.rules
+        self.measurements.settle_seconds = self.rules.packing.settle_seconds
+        self.strangers.names_people = self.rules.names_people
+        self.uploads.quotas = site.quotas if is_site else None
+        self.specs.site = site
+        self.collector.configure(self.gatekeeper, site.quotas)
+        self.dispatcher.wake()
 
     async def start(self) -> None:
+        for notice in self.notices:
+            log.warning("%s", notice)
         self.uploads.remove_partial()
+        self.lacking.look()
         await self.membership.learn(job.user for job in self.board.jobs.values())
         await self.link.start()
         self.attempts.cancel_blocked()
+        self._spawn(self.retention.run())
         self._spawn(self.dispatcher.run())
         self.dispatcher.wake()
 
     async def close(self) -> None:
         """Running trainers go on; their supervisors need nobody."""
         self.lookout.end()
+        self.attempts.close()
         if self.foreign is not None:
             self.foreign.save()
         for task in list(self._work):
             task.cancel()
         await self.link.close()
         await self.nodes.close()
+        self.journal.write()
         self.store.close()
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -174,7 +226,7 @@ class Daemon:
 
     def _changed(self) -> None:
         self.dispatcher.wake()
-        if self._stop_when_idle and not self._is_busy():
+        if self._stop_when_idle and not self.is_busy():
             self.ended.set()
 
     def _launch(self, job: Job) -> None:
@@ -205,7 +257,7 @@ class Daemon:
         assert current is not None and current.ended_at is not None
         self.measurements.ended(job)
         self.ledger.add(
-            Use(
+            EndedUsage(
                 job.user,
                 current.started_at,
                 current.ended_at,
@@ -220,30 +272,71 @@ class Daemon:
 
     def _on_attempt(self, event: Mapping[str, Any]) -> None:
         self.attempts.on_event(event)
+        if event["what"] == "warning":  # noted, and changes no job
+            self.journal.wake()
 
     def _on_node(self, event: Mapping[str, Any]) -> None:
         status = NodeStatus(event["status"])
         log.info("node %s: %s", event["name"], event["message"] or status)
         if status in (NodeStatus.STARTING, NodeStatus.DOWN):
+            self._announced(event["name"])
             self.nodes.report(event["name"], status, event["message"])
             self.dispatcher.wake()
         else:
-            self._spawn(self._admit(event["name"]))
+            self._spawn(self._admit(event["name"], self._announced(event["name"])))
 
-    async def _admit(self, name: str) -> None:
-        """First what runs there already, then new jobs."""
-        try:
-            await self.attempts.recover(name)
-            node = await self.nodes.admit(name)
-            self.lookout.begin()
-        except GpujobsError as error:
-            self.nodes.report(name, NodeStatus.DOWN, str(error))
-            if isinstance(error, StoreError):  # of the others we hear again, with the node's next start
-                again = asyncio.get_running_loop().call_later
-                again(RETRY_ADMITTING_SECONDS, lambda: self._spawn(self._admit(name)))
-        else:
-            log.info("node %s has %d devices. %s", name, len(node.devices), node.message)
+    def _announced(self, name: str) -> int:
+        self._admissions[name] = self._admissions.get(name, 0) + 1
+        return self._admissions[name]
+
+    async def _admit(self, name: str, announcement: int) -> None:
+        """First what runs there already, then new jobs. Tried again, whatever it is that fails."""
+        for pause in pauses(1.0, RETRY_ADMITTING_SECONDS):
+            if self._admissions[name] != announcement:
+                return
+            try:
+                await self._take_in(name)
+                return
+            except Exception as error:
+                log.log(
+                    logging.ERROR,
+                    "node %s is not admitted yet: %s",
+                    name,
+                    error,
+                    exc_info=None if isinstance(error, GpujobsError) else error,
+                )
+                if self._admissions[name] == announcement:
+                    why = str(error) or repr(error)
+                    message = f"it cannot be used yet: {why}; another try in {pause:g} s"
+                    self.nodes.report(name, NodeStatus.DOWN, message)
+                    self.dispatcher.wake()
+            await asyncio.sleep(pause)
+
+    async def _take_in(self, name: str) -> None:
+        reach("node.admit")
+        await self.attempts.recover(name)
+        node = await self.nodes.admit(name)
+        self.lookout.begin()
+        log.info("node %s has %d devices. %s", name, len(node.devices), node.message)
         self.dispatcher.wake()
+        await self.look_for_strays(name)
+
+    async def look_for_strays(self, name: str) -> None:
+        """Trainers that go on though no job knows them: of a store that was lost, or restored from a copy."""
+        known = [
+            [job.id, job.attempt, job.current.nonce]
+            for job in self.board.jobs.values()
+            if job.current is not None
+        ]
+        try:
+            found = await self.link.call(name, "strays", known=known)
+        except GpujobsError as error:
+            log.warning("node %s: it was not looked for trainers that no job knows: %s", name, error)
+            return
+        for stray in found:
+            if stray not in self.strays:
+                log.warning("node %s: %s", name, describe_stray(stray))
+        self.strays = [{"node": name, **stray} for stray in found]
 
     async def devices(self) -> list[Device]:
         """Those of the members; of this machine alone while the cluster is still starting."""
@@ -253,7 +346,17 @@ class Daemon:
         reading = await asyncio.to_thread(read_once)
         return list(reading.devices)
 
+    def _device_name(self, uuid: str) -> str:
+        """With the number by which people know it, where it is known."""
+        devices = (device for node in self.nodes.known for device in node.devices)
+        found = next((device for device in devices if device.uuid == uuid), None)
+        return uuid if found is None else f"{found.kind} {found.index} ({uuid})"
+
     # What people ask for
+
+    def data_arrived(self, uid: int, sha256: str) -> None:
+        self.lacking.arrived(uid, sha256)
+        self.dispatcher.wake()
 
     def submitted(self, jobs: list[Job]) -> None:
         for job in jobs:
@@ -266,11 +369,14 @@ class Daemon:
         job = self.board.jobs.get(job.id) or self.store.job(job.id)  # it may have started since it was read
         if job.state is State.PENDING:
             (job,) = self.cancel_waiting([job], actor, why)
-        elif not job.state.is_final and not job.cancel_requested:
-            job = self.store.request_cancel(job.id, actor, cancelled_by(actor, why).message)
-            self.board.put(job)
+        elif not job.state.is_final:
+            if not job.cancel_requested:
+                job = self.store.request_cancel(job.id, actor, cancelled_by(actor, why).message)
+                self.board.put(job)
             if job.state.holds_device:
                 await self.attempts.stop(job)
+            else:
+                self.attempts.complete_now(job.id)
         self._changed()
         return job
 
@@ -291,15 +397,26 @@ class Daemon:
         self.dispatcher.draining = mode is not StopMode.NOW
         running = self.board.active()
         if mode is StopMode.CANCEL:
-            for job in running:
-                self._spawn(self.cancel(job, actor))
+            for job in list(self.board.jobs.values()):
+                if job.state is not State.PENDING:
+                    self._spawn(self.cancel(job, actor))
         elif mode is StopMode.NOW and self.mode is not Mode.EMBEDDED:
             self.ended.set()
         self._stop_when_idle = True
         self._changed()
         return [job.id for job in running]
 
-    def _is_busy(self) -> bool:
+    def end(self) -> None:
+        """At once, as a signal asks for."""
+        self._was_told_to_end = True
+        self.ended.set()
+
+    @property
+    def ends_by_itself(self) -> bool:
+        """It ends because nobody needs it any more, not since somebody wants it to."""
+        return self.mode is Mode.EMBEDDED and not self._was_told_to_end and not self.dispatcher.draining
+
+    def is_busy(self) -> bool:
         """Whether a stop that waits must wait on."""
         states = {job.state for job in self.board.jobs.values() if not job.held}
         if self.dispatcher.draining:
@@ -316,3 +433,18 @@ def _ledger(store: Store, half_life_seconds: float) -> Ledger:
 def cancelled_by(actor: str, why: str = "") -> Finish:
     said = f"cancelled by {actor}{f': {why}' if why else ''}"
     return Finish(State.CANCELLED, Reason.CANCELLED_BY_USER, said)
+
+
+def describe_stray(stray: Mapping[str, Any]) -> str:
+    """What it is, and how it is ended: its supervisor lets it write a checkpoint first."""
+    owner = f" of {stray['user']}" if stray.get("user") else ""
+    begun = f", begun {stray['started_at']}" if stray.get("started_at") else ""
+    end = (
+        f"`kill {stray['supervisor']}` ends it"
+        if stray.get("supervisor")
+        else "`fuser -k` on its supervisor.lock ends it"
+    )
+    return (
+        f"a trainer (pid {stray.get('trainer') or 'unknown'}) runs that no job knows: job {stray['job']}, attempt "
+        f"{stray['attempt']}{owner}{begun}; {end}"
+    )

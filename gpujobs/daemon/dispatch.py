@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from gpujobs.daemon.board import Board
-from gpujobs.daemon.nodes import Nodes
-from gpujobs.daemon.view import View
+from gpujobs.daemon.devices.nodes import Nodes
+from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.snapshot_builder import SnapshotBuilder
 from gpujobs.errors import StoreError
 from gpujobs.model import DeviceKind, Job, Node, NodeStatus, StopReason, utc_now
 from gpujobs.policy import Decision, decide
@@ -23,28 +23,38 @@ LOOK_AGAIN_FIRST_SECONDS = 0.1
 PATIENCE_SECONDS = 1.0
 """Who has changed a job waits so long to hear what that has led to."""
 
+CLOCK_SECONDS = 30.0
+"""Until it is looked again whether an instant has come: a clock that is set is noticed so soon."""
+
 log = logging.getLogger(__name__)
 
 
 class Dispatcher:
-    """Snapshot, decide, apply; then wait for the next change, or for the instant that the policy names."""
+    """Snapshot, decide, apply; then wait for the next change, or for the instant that the policy names.
+    `holds` shows the nodes as the policy is to see them: without those on which nothing is to be started now."""
 
     def __init__(
         self,
         store: Store,
-        board: Board,
+        board: JobCache,
         nodes: Nodes,
-        view: View,
+        view: SnapshotBuilder,
         *,
         launch: Callable[[Job], None],
         stop: Callable[[Job, StopReason, str], None],
+        may_start: Callable[[int], bool] = lambda _: True,
+        holds: Callable[[Sequence[Node]], Sequence[Node]] = lambda nodes: nodes,
     ) -> None:
+        """`may_start`: the last look at a job before it starts; one that may not is out of the queue when it is
+        answered."""
         self._store = store
         self._board = board
         self._nodes = nodes
         self._view = view
         self._launch = launch
         self._stop = stop
+        self._may_start = may_start
+        self._holds = holds
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._delay_seconds = LOOK_AGAIN_FIRST_SECONDS
@@ -90,7 +100,7 @@ class Dispatcher:
             self._board.set_waits({})
             return
         self._board.queue.advance(utc_now())  # a job whose time has come starts on a fresh reading too
-        nodes = await self._nodes.probe() if self._board.queue.has_ready else self._nodes.known
+        nodes = self._holds(await self._nodes.probe() if self._board.queue.has_ready else self._nodes.known)
         # Probing took time, and the board may have changed: the snapshot is made after it, and
         # nothing is awaited between the snapshot and the commit of the starts.
         decision = decide(self._view.snapshot(nodes))
@@ -102,6 +112,9 @@ class Dispatcher:
     def _apply(self, decision: Decision, nodes: Sequence[Node]) -> None:
         devices = {(node.name, device.uuid): device for node in nodes for device in node.devices}
         for start in decision.starts:
+            if not self._may_start(start.job):
+                self._changed.set()  # its device is for another
+                continue
             try:
                 device = devices[start.node, start.device_uuid]
                 job = self._store.start_attempt(start.job, device, start.gpu_memory_bytes)
@@ -117,7 +130,8 @@ class Dispatcher:
     def _next_wake(self, decision: Decision, nodes: Sequence[Node]) -> float | None:
         """Seconds until the decision should be made again though nothing was heard."""
         at = decision.next_change_at
-        seconds = [] if at is None else [max(0.0, (at - utc_now()).total_seconds())]
+        # Of the clock on the wall, which may be set; the timer is of another one, which is not.
+        seconds = [] if at is None else [min(CLOCK_SECONDS, max(0.0, (at - utc_now()).total_seconds()))]
         if self._board.queue.has_ready and _asks_nvml(nodes):
             seconds.append(self._next_look())
         return min(seconds, default=None)

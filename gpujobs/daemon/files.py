@@ -20,17 +20,17 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from gpujobs.config import Settings
+from gpujobs.config.settings import Settings
+from gpujobs.config.site import Access
 from gpujobs.daemon import server
-from gpujobs.daemon.access import Gatekeeper
-from gpujobs.daemon.board import Board
+from gpujobs.daemon.access.connections import RequestLimiter
+from gpujobs.daemon.access.policy import AccessPolicy
 from gpujobs.daemon.daemon import Daemon, Mode
-from gpujobs.daemon.gate import Turns
 from gpujobs.daemon.handlers import jobs, log, ranking, results
+from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.keys import DAEMON
 from gpujobs.errors import StoreError, UsageError
 from gpujobs.paths import StatePaths
-from gpujobs.siteconfig import Access
 from gpujobs.store.database import migrations
 from gpujobs.store.reader import Reader
 
@@ -82,9 +82,9 @@ class Files:
         self.mode = Mode.PERSONAL
         self.paths = StatePaths(settings.state_dir)
         self.store = Reader(connect(self.paths.database))
-        self.board = Board(self.store.unfinished())
-        self.gatekeeper = Gatekeeper(False, Access())
-        self.turns = Turns()
+        self.board = JobCache(self.store.unfinished())
+        self.gatekeeper = AccessPolicy(False, Access())
+        self.turns = RequestLimiter()
         self.forecast = _Nothing()
         self.link = _Spool(self.paths)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from gpujobs.policy import Snapshot
-from gpujobs.policy.forward import forecast
+from gpujobs.policy.virtual.expected_starts import forecast
 
 JOBS = 100
 """Of the queue, from its head; each costs about one decision."""

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import resource
 import signal
-import socket
 import time
 from pathlib import Path
 from typing import Any
 
-from gpujobs.config import Settings
+from aiohttp import web
+
+from gpujobs import failpoints
+from gpujobs.config.settings import Settings
+from gpujobs.daemon import reload, watchdog
 from gpujobs.daemon.daemon import Daemon, Mode, StopMode
-from gpujobs.daemon.server import listen, serving
+from gpujobs.daemon.server import door_of, serving
+from gpujobs.daemon.watchdog import notify_systemd
 from gpujobs.errors import MachineError, UsageError
+from gpujobs.linux import durable, statelock
 from gpujobs.paths import StatePaths
 from gpujobs.store.store import DAEMON
 
-LOCK_WAIT_SECONDS = 15.0
-"""A daemon that is closing (Ray takes a second or two) holds the lock until its end."""
-
 MAX_DESCRIPTORS = 65536
+
+VISITOR_SECONDS = 10.0
+"""That an embedded daemon stays for those who are connected to it, at most."""
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +39,11 @@ def serve(settings: Settings, *, ready_fd: int | None = None, lifeline_fd: int |
     An embedded daemon that finds another gives way: the line is then what it has found."""
     paths = StatePaths(settings.state_dir)
     mode = Mode(settings.mode)
+    if mode is Mode.SITE:
+        failpoints.disarm()
     prepare_state(paths, mode)
     try:
-        lock = lock_state(paths.lock)
+        lock = statelock.take(paths.lock)
     except UsageError as error:
         if mode is not Mode.EMBEDDED or ready_fd is None:
             raise
@@ -57,19 +63,38 @@ def serve(settings: Settings, *, ready_fd: int | None = None, lifeline_fd: int |
 
 
 async def _run(settings: Settings, lock: int, ready_fd: int | None, lifeline_fd: int | None) -> None:
+    if failpoints.armed():
+        log.warning("faults are armed at %s", ", ".join(failpoints.armed()))
     daemon = Daemon(settings)
+    door = door_of(daemon)
+    door.require_free()  # before Ray and the launcher are started for nothing
+    daemon.file_values = reload.file_values(settings.config)
     await daemon.start()
-    async with serving(daemon, listen(settings.socket, daemon.mode)):
+    async with serving(daemon, door) as server:
         _listen_to_signals(daemon)
         if lifeline_fd is not None:
             _follow_lifeline(daemon, lifeline_fd)
         _announce(ready_fd, settings.socket, daemon)
-        await daemon.ended.wait()
+        async with watchdog.fed():
+            await _end(daemon, server)
         log.info("closing")
-        note_in_lock(lock, "closing")
+        statelock.note(lock, "closing")
         notify_systemd("STOPPING=1")
-        settings.socket.unlink(missing_ok=True)
+        door.close()
     await daemon.close()
+
+
+async def _end(daemon: Daemon, server: web.Server) -> None:
+    """Returns when the daemon is to close. One that ends because nobody needs it any more lets those who still ask
+    have their answers: their jobs have ended, and what became of them is the next thing that they want to know."""
+    while True:
+        await daemon.ended.wait()
+        deadline = time.monotonic() + VISITOR_SECONDS
+        while daemon.ends_by_itself and server.connections and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        if not (daemon.ends_by_itself and daemon.is_busy()):
+            return
+        daemon.ended.clear()  # somebody has submitted meanwhile
 
 
 def _log_target(paths: StatePaths, mode: Mode) -> dict[str, Any]:
@@ -91,9 +116,12 @@ def prepare_state(paths: StatePaths, mode: Mode) -> None:
             (paths.spool / "jobs", passable),
             (paths.results, passable),
         ):
+            if path != paths.root and os.path.lexists(path) and not path.is_dir():
+                log.warning("%s is no directory; it is kept as %s", path, durable.set_aside(path).name)
             path.mkdir(parents=True, exist_ok=True, mode=bits)
             _require_own(path)
             path.chmod(bits)
+        durable.make_way(paths.lock)
     except OSError as error:
         raise MachineError(
             f"{error.filename}: {error.strerror}; the state directory must be writable"
@@ -116,35 +144,6 @@ def allow_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
 
 
-def lock_state(path: Path) -> int:
-    """One daemon for each state directory. One that is closing (Ray takes a second or two) is waited
-    for. Raises UsageError that names the one that runs."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + LOCK_WAIT_SECONDS
-    while not _try_lock(descriptor):
-        holder = os.pread(descriptor, 40, 0).decode()
-        if not holder.startswith("closing") or time.monotonic() > deadline:
-            os.close(descriptor)
-            pid = holder.partition(" ")[2].strip() or "unknown"
-            raise UsageError(f"a daemon (pid {pid}) already serves {path.parent}; `gpujobs stop` ends it")
-        time.sleep(0.05)
-    note_in_lock(descriptor, "serving")
-    return descriptor
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def note_in_lock(descriptor: int, word: str) -> None:
-    """`serving PID` or `closing PID`, for whoever finds the lock taken."""
-    os.pwrite(descriptor, f"{word} {os.getpid():<12}\n".encode(), 0)
-
-
 def _announce(ready_fd: int | None, path: Path, daemon: Daemon) -> None:
     log.info("%s", daemon.gatekeeper.describe())
     for name in daemon.gatekeeper.missing_groups():
@@ -156,23 +155,18 @@ def _announce(ready_fd: int | None, path: Path, daemon: Daemon) -> None:
     notify_systemd(f"READY=1\nSTATUS={daemon.mode} daemon on {path}")
 
 
-def notify_systemd(state: str) -> None:
-    """sd_notify(3). Nothing where systemd did not start us; a supervisor that is gone is no error either."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        try:
-            notify.connect("\0" + address[1:] if address.startswith("@") else address)
-            notify.send(state.encode())
-        except OSError as error:
-            log.warning("systemd was not told %s: %s", state.partition("\n")[0], error)
-
-
 def _listen_to_signals(daemon: Daemon) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.ended.set)
+        loop.add_signal_handler(number, daemon.end)
+    if daemon.mode is Mode.SITE:  # a personal one ends with its terminal, as other programs do
+        loop.add_signal_handler(signal.SIGHUP, _reload, daemon)
+
+
+def _reload(daemon: Daemon) -> None:
+    notify_systemd(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+    said = reload.reload(daemon)
+    notify_systemd(f"READY=1\nSTATUS={said}")
 
 
 def _follow_lifeline(daemon: Daemon, descriptor: int) -> None:

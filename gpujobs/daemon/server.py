@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
-import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from aiohttp import web
 
+from gpujobs.config.settings import SOCKET_NAME
+from gpujobs.daemon.access.connections import ConnectionLimit
+from gpujobs.daemon.access.identity import peer_of
 from gpujobs.daemon.daemon import Daemon, Mode
-from gpujobs.daemon.gate import Gate
+from gpujobs.daemon.door import Door
 from gpujobs.daemon.handlers import LASTING, ROUTES
-from gpujobs.daemon.identity import peer_of
 from gpujobs.daemon.keys import CALLER, DAEMON
 from gpujobs.errors import (
     GpujobsError,
@@ -32,8 +30,6 @@ MAX_BODY_BYTES = 16 << 20
 
 MAX_LINE_BYTES = 1 << 20
 """Of a request's first line: it holds the ids of a sweep's ten thousand jobs where somebody follows them."""
-
-BACKLOG = 1024
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +50,8 @@ def make_application(daemon: Daemon) -> web.Application:
 
 
 @asynccontextmanager
-async def serving(daemon: Daemon, listener: socket.socket) -> AsyncIterator[None]:
-    """Answers on the socket meanwhile."""
+async def serving(daemon: Daemon, door: Door) -> AsyncIterator[web.Server]:
+    """Answers on the socket meanwhile, and where it listens again when its name was removed."""
     runner = web.AppRunner(
         make_application(daemon),
         access_log=None,
@@ -66,51 +62,23 @@ async def serving(daemon: Daemon, listener: socket.socket) -> AsyncIterator[None
     await runner.setup()
     assert runner.server is not None
     per_user = daemon.site.quotas.connections if daemon.mode is Mode.SITE else None
-    gate = asyncio.create_task(Gate(listener, runner.server, per_user).run())
+    gate = ConnectionLimit(runner.server, per_user)
+    await gate.admit(door.open())
+    keeper = asyncio.create_task(door.keep(gate.admit))
     try:
-        yield
+        yield runner.server
     finally:
-        gate.cancel()
-        await asyncio.wait([gate])
-        listener.close()
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+        await gate.close()
         await runner.cleanup()
 
 
-def listen(path: Path, mode: Mode) -> socket.socket:
-    """Binds the socket, replacing one that a killed daemon left (the caller holds the state's lock).
-
-    A site daemon's socket is open to everybody, since the kernel says who asks.
-    """
-    if not path.parent.exists():
-        path.parent.mkdir(parents=True)
-        path.parent.chmod(0o755 if mode is Mode.SITE else 0o700)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    previous = os.umask(0o111 if mode is Mode.SITE else 0o177)
-    try:
-        _require_safe(path.parent, os.fstat(directory), 0o022 if mode is Mode.SITE else 0o002)
-        path.unlink(missing_ok=True)
-        # Through the open directory, since a socket's path may have 107 bytes only.
-        listener.bind(f"/proc/self/fd/{directory}/{path.name}")
-    except BaseException:
-        listener.close()
-        raise
-    finally:
-        os.umask(previous)
-        os.close(directory)
-    listener.listen(BACKLOG)
-    listener.setblocking(False)
-    return listener
-
-
-def _require_safe(path: Path, status: os.stat_result, forbidden: int) -> None:
-    """Whoever can exchange the socket can keep all others from the daemon."""
-    is_open = status.st_mode & forbidden and not status.st_mode & stat.S_ISVTX
-    if status.st_uid not in (0, os.geteuid()) or is_open:
-        raise MachineError(
-            f"{path} can be changed by others than this daemon's user; "
-            "choose another place for the socket with --socket"
-        )
+def door_of(daemon: Daemon) -> Door:
+    """Where it listens: as it was told, or, when that has gone, in its own directory, where clients look next."""
+    fallback = daemon.paths.run / SOCKET_NAME
+    places = list(dict.fromkeys([daemon.settings.socket, fallback]))
+    return Door(places, is_open_to_all=daemon.mode is Mode.SITE)
 
 
 @web.middleware

@@ -263,7 +263,7 @@ def _read_toml(text: str) -> Document:
         raise ReadError(int(at[1]) if at else last_line, f"not TOML: {message}") from None
     except (RecursionError, ValueError):
         raise ReadError(None, f"more than {MAX_DEPTH} levels of nesting, or too large a number") from None
-    lines = _toml_lines(text)
+    lines = toml_lines(text)
     problems: list[tuple[int, str]] = []
     _check_plain(tree, (), Document(tree, lines), problems)
     return Document(tree, lines, tuple(problems))
@@ -273,7 +273,7 @@ _TOML_TABLE = re.compile(r"\s*(\[\[?)\s*([\w.\-\"' ]+?)\s*\]\]?\s*(#.*)?$")
 _TOML_KEY = re.compile(r"\s*([\w\-\"']+(?:\s*\.\s*[\w\-\"']+)*)\s*=")
 
 
-def _toml_lines(text: str) -> dict[Path, int]:
+def toml_lines(text: str) -> dict[Path, int]:
     """The lines of tables and of `key =`; keys inside inline tables have the line of what is around them."""
     lines: dict[Path, int] = {}
     counts: dict[Path, int] = {}

@@ -1,20 +1,30 @@
-"""The directories of attempts on this node: making them, and finding out what became of one."""
+"""The directories of attempts on this node: making them, and finding out what became of one.
+
+Whatever is in them may be damaged after a power cut: a file that cannot be read is kept aside under another name
+(`record.json.damaged`), counts as absent, and is told of in the report. What carries the random id of another
+attempt, or of another state directory, is neither believed nor signalled.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
 import signal
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from gpujobs.failpoints import reach
+from gpujobs.linux import durable
+from gpujobs.linux.cgroup import Cgroup
+from gpujobs.linux.durable import DamagedError
+from gpujobs.linux.process import boot_id, start_ticks
 from gpujobs.model import Reason, State, iso, utc_now
+from gpujobs.node import records
 from gpujobs.paths import AttemptPaths, JobPaths
-from gpujobs.trainer.cgroup import Cgroup
-from gpujobs.trainer.process import boot_id, start_ticks, write_json
 
 
 class AttemptStatus(StrEnum):
@@ -22,12 +32,84 @@ class AttemptStatus(StrEnum):
     ENDED = "ended"
     LOST = "lost"
     NEVER_STARTED = "never_started"
+    UNKNOWN = "unknown"
+    """It could not be looked at, or not be revoked: ask again."""
+
+
+class OccupiedError(Exception):
+    """A directory is in use by an attempt that is not known."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt as it is asked about: where it is, its own random id, and that of the state directory."""
+
+    paths: AttemptPaths
+    nonce: str = ""
+    state_id: str = ""
+    damages: list[str] = field(default_factory=list)
+    """What was found damaged, in words."""
+
+    @property
+    def key(self) -> tuple[int, int, str]:
+        return (*self.paths.key, self.nonce)
+
+    def read(self, path: Path, check: Callable[[Any], dict[str, Any]]) -> dict[str, Any] | None:
+        """What a supervisor has written there; None where there is nothing, or nothing that can be believed."""
+        try:
+            value = durable.read_json(path)
+            return None if value is None else check(value)
+        except (DamagedError, ValueError) as damage:
+            why = damage.why if isinstance(damage, DamagedError) else f"makes no sense: {damage}"
+            self.keep_aside(path, why)
+            return None
+
+    def keep_aside(self, path: Path, why: str, ending: str = "damaged") -> None:
+        kept = "it cannot be kept aside"
+        with contextlib.suppress(OSError):
+            kept = f"it is kept as {durable.set_aside(path, ending).name}"
+        self.damages.append(f"{path.name} {why}; {kept}")
+
+    @property
+    def exit(self) -> dict[str, Any] | None:
+        return self._own(self.read(self.paths.exit, records.exit_record))
+
+    @property
+    def progress(self) -> dict[str, Any] | None:
+        return self.read(self.paths.progress, records.progress)
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """Of record.json, or else what the supervisor has noted in its lock."""
+        record = self.read(self.paths.record, records.record)
+        if record is None:
+            with contextlib.suppress(DamagedError, ValueError):
+                noted = durable.read_json(self.paths.lock)
+                record = noted and records.record(noted)
+        return self._own(record)
+
+    def _own(self, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        """A number may be given again; its random id is not."""
+        return value if value is None or value.get("nonce", "") == self.nonce else None
+
+    @property
+    def is_locked(self) -> bool:
+        return durable.is_locked(self.paths.lock)
+
+    def is_ours(self, record: dict[str, Any]) -> bool:
+        """Whether its processes may be signalled. They are another daemon's where this directory is a copy: then
+        nobody holds the lock in it, and the id is the original's."""
+        return self.is_locked or bool(record["state_id"] == self.state_id)
+
+
+# Making
 
 
 def make(job: JobPaths, spec: dict[str, Any]) -> AttemptPaths:
     """Makes the directories of a job's attempt and writes spec.json. The parent is the daemon's own,
-    so nobody can have put a link there."""
+    so nobody can have put a link there. Raises OccupiedError where an attempt that lives is in the way."""
     attempt = job.attempt(spec["attempt"])
+    _make_room(job, spec["attempt"])
     job.root.mkdir(mode=0o711, parents=True, exist_ok=True)
     job.root.chmod(0o711)
     if not job.work.exists():
@@ -35,52 +117,104 @@ def make(job: JobPaths, spec: dict[str, Any]) -> AttemptPaths:
         if spec.get("identity"):
             os.chown(job.work, spec["identity"]["uid"], spec["identity"]["gid"])
     attempt.root.mkdir(mode=0o700)
-    write_json(attempt.spec, spec, durable=True)
+    durable.sync_directory(job.root)
+    durable.sync_directory(job.root.parent)
+    reach("attempts.make")
+    durable.write_json(attempt.spec, spec)
     return attempt
 
 
-def status_of(attempt: AttemptPaths) -> AttemptStatus:
-    """What became of an attempt. One that has not started is revoked by asking, for good."""
-    if attempt.exit.exists():
-        return AttemptStatus.ENDED
-    if not attempt.root.exists() or _revoke(attempt):
+def _make_room(job: JobPaths, number: int) -> None:
+    """Numbers that were given before, to jobs that the store has forgotten, have left their directories."""
+    for name, found in living(job):
+        raise OccupiedError(
+            f"{job.root} is in use: {name} lives (supervisor pid {found.get('supervisor', {}).get('pid', 'unknown')})"
+            " and is not known here; `gpujobs doctor` says how to end it"
+        )
+    for path, expected in ((job.root, number > 1), (job.work, True), (job.attempt(number).root, False)):
+        if os.path.lexists(path) and not (expected and _is_directory(path)):
+            durable.set_aside(path, "other")
+
+
+def living(job: JobPaths) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name, note in the lock) of each attempt of a job whose trainer may live: its lock is held."""
+    for path in sorted(job.root.glob("attempt-*")):
+        paths = AttemptPaths(path)
+        if durable.is_locked(paths.lock):
+            noted: dict[str, Any] | None = None
+            with contextlib.suppress(DamagedError):
+                noted = durable.read_json(paths.lock)
+            if not (noted or {}).get("has_ended"):
+                yield path.name, noted or {}
+
+
+def _is_directory(path: Path) -> bool:
+    return stat.S_ISDIR(path.lstat().st_mode)
+
+
+# Finding out
+
+
+def status_of(attempt: Attempt) -> AttemptStatus:
+    """What became of an attempt. One that has not started is revoked by asking, for good. Raises OSError where
+    that cannot be told now."""
+    if not _has_directory(attempt):
         return AttemptStatus.NEVER_STARTED
-    if _is_locked(attempt):
+    if attempt.exit is not None:
+        return AttemptStatus.ENDED
+    if _is_running(attempt):
         return AttemptStatus.RUNNING
-    return AttemptStatus.ENDED if attempt.exit.exists() else AttemptStatus.LOST
+    if _revoke(attempt):
+        return AttemptStatus.NEVER_STARTED
+    if attempt.is_locked:
+        return AttemptStatus.RUNNING
+    return AttemptStatus.LOST if attempt.exit is None else AttemptStatus.ENDED
 
 
-def _revoke(attempt: AttemptPaths) -> bool:
-    """Takes the claim, so that no late supervisor can; True where it is, or was, revoked."""
-    try:
-        descriptor = os.open(attempt.claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return attempt.claim.read_text() == "revoked"
-    os.write(descriptor, b"revoked")
-    os.fsync(descriptor)
-    os.close(descriptor)
-    return True
-
-
-def _is_locked(attempt: AttemptPaths) -> bool:
-    """The supervisor locks before it claims, so a claim without the lock is a dead supervisor's."""
-    with contextlib.suppress(FileNotFoundError):
-        descriptor = os.open(attempt.lock, os.O_RDWR)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
+def _has_directory(attempt: Attempt) -> bool:
+    """False where there is none, or another attempt's, which is moved out of the way unless it lives."""
+    root = attempt.paths.root
+    if not os.path.lexists(root):
+        return False
+    if not _is_directory(root):
+        attempt.keep_aside(root, "is not a directory")
+        return False
+    spec = attempt.read(attempt.paths.spec, records.spec)
+    if spec is None or spec["nonce"] == attempt.nonce:
+        return True
+    if attempt.is_locked:
+        attempt.damages.append(f"{root.name} is in use by another attempt of this number")
+    else:
+        attempt.keep_aside(root, "is of another attempt of this number", "other")
     return False
 
 
-def read(path: Path) -> Any:
-    """The JSON of a file that is replaced atomically; None where there is none yet."""
+def _is_running(attempt: Attempt) -> bool:
+    """The supervisor holds its lock for as long as it lives; where the lock is gone, its record is asked."""
+    if attempt.is_locked:
+        return True
+    record = attempt.record
+    return (
+        record is not None
+        and attempt.is_ours(record)
+        and is_alive(record["supervisor"], record["boot_id"])
+        and not attempt.paths.lock.exists()
+    )
+
+
+def _revoke(attempt: Attempt) -> bool:
+    """Takes the claim, so that no late supervisor can; True where it is, or was, revoked. A supervisor locks
+    before it claims, so a claim without the lock is a dead supervisor's."""
+    claim = attempt.paths.claim
     try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
+        durable.create(claim, b"revoked")
+    except FileExistsError:
+        try:
+            return durable.read(claim) == b"revoked"
+        except DamagedError as damage:
+            attempt.keep_aside(claim, damage.why)
+            return _revoke(attempt)
+    return True
 
 
 def is_alive(process: dict[str, Any] | None, recorded_boot: str | None) -> bool:
@@ -93,33 +227,60 @@ def is_alive(process: dict[str, Any] | None, recorded_boot: str | None) -> bool:
         return False
 
 
-def end_trainer(attempt: AttemptPaths) -> None:
+# Ending
+
+
+def send_signal(process: dict[str, Any], boot: str, number: signal.Signals) -> bool:
+    """Through a pidfd, so that it cannot be another's who has got the pid. False where the process has ended."""
+    try:
+        descriptor = os.pidfd_open(process["pid"])
+    except ProcessLookupError:
+        return False
+    try:
+        if not is_alive(process, boot):
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+        return True
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def end_trainer(attempt: Attempt) -> None:
     """Makes sure that a trainer whose supervisor is gone has ended, with all that it has started. The kernel
     has already sent it SIGKILL with its supervisor's death; it may not have come to it yet."""
-    record = read(attempt.record) or {}
-    if record.get("cgroup") and record.get("boot_id") == boot_id():
+    record = attempt.record
+    if record is None or not attempt.is_ours(record) or record["boot_id"] != boot_id():
+        return
+    if record["cgroup"]:
         group = Cgroup(Path(record["cgroup"]))
         group.kill()
         group.remove()
-    trainer = record.get("trainer")
-    if trainer is None or not is_alive(trainer, record.get("boot_id")):
-        return
-    with contextlib.suppress(ProcessLookupError):
-        descriptor = os.pidfd_open(trainer["pid"])
-        try:
-            if is_alive(trainer, record.get("boot_id")):
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        finally:
-            os.close(descriptor)
+    send_signal(record["trainer"], record["boot_id"], signal.SIGKILL)
 
 
-def lost_record(attempt: AttemptPaths) -> dict[str, Any]:
-    """The exit record of an attempt whose supervisor left none."""
+def lost_record(attempt: Attempt) -> dict[str, Any]:
+    """The exit record of an attempt whose supervisor left none. It costs a retry only where the supervisor was
+    killed beside a machine that went on, with all its files there: then the job may be to blame."""
+    record, progress = attempt.record, attempt.progress
+    has_restarted = record is not None and record["boot_id"] != boot_id()
+    is_damaged = record is None or bool(attempt.damages)
+    if has_restarted:
+        message = "the machine was restarted"
+    elif is_damaged:
+        what = "; ".join(attempt.damages) or "its record is gone"
+        message = f"what was written of it is damaged or gone ({what}), and its supervisor with it"
+    elif record is not None and not attempt.is_ours(record):
+        has_restarted, message = True, "it belongs to another state directory, of which this one is a copy"
+    else:
+        message = "the supervisor was killed, and its trainer with it"
     return {
         "state": State.FAILED,
         "reason": Reason.SUPERVISOR_LOST,
-        "message": "the supervisor was killed, and its trainer with it",
+        "message": message,
         "exit": {"code": None, "signal": None},
         "ended_at": iso(utc_now()),
-        "progress": read(attempt.progress),
+        "progress": progress,
+        "costs_retry": not (has_restarted or is_damaged),
     }

@@ -3,13 +3,13 @@
 Pure: no I/O, no clock, no chance; the standard library only. docs/scheduling.md explains the rules.
 """
 
-from gpujobs.policy.decision import Decision, Preempt, Start, Wait
-from gpujobs.policy.occupancy import IDLE_MEMORY_BYTES, Occupancy, label, occupancies, occupancy
-from gpujobs.policy.queue import Queue
-from gpujobs.policy.rules import Rules
-from gpujobs.policy.scheduler import decide
-from gpujobs.policy.snapshot import Allocation, Reservation, Snapshot, Usage
-from gpujobs.policy.waiting import GpuMemory, WaitingJob
+from gpujobs.policy.decide import decide
+from gpujobs.policy.devices.occupancy import IDLE_MEMORY_BYTES, Occupancy, label, occupancies, occupancy
+from gpujobs.policy.inputs.decision import Decision, PendingReason, Preempt, Start
+from gpujobs.policy.inputs.pending_job import GpuMemory, PendingJob
+from gpujobs.policy.inputs.queue import Queue
+from gpujobs.policy.inputs.rules import Rules
+from gpujobs.policy.inputs.snapshot import Allocation, Reservation, Snapshot, Usage
 
 __all__ = [
     "IDLE_MEMORY_BYTES",
@@ -17,6 +17,8 @@ __all__ = [
     "Decision",
     "GpuMemory",
     "Occupancy",
+    "PendingJob",
+    "PendingReason",
     "Preempt",
     "Queue",
     "Reservation",
@@ -24,8 +26,6 @@ __all__ = [
     "Snapshot",
     "Start",
     "Usage",
-    "Wait",
-    "WaitingJob",
     "decide",
     "label",
     "occupancies",

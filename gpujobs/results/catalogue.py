@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from gpujobs.errors import UsageError
+from gpujobs.paths import RESULT_MARK
 
 MAX_METRICS_BYTES = 4 << 20
 MAX_FILES, MAX_DEPTH = 10_000, 4
@@ -29,7 +30,8 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 def list_files(directory: str) -> list[tuple[str, int]]:
     """(name relative to `directory`, bytes) of its regular files, sorted; at most MAX_FILES of them."""
     with contextlib.suppress(OSError), _directory(directory) as root:
-        return sorted(itertools.islice(_files_below(root, "", MAX_DEPTH), MAX_FILES))
+        files = (file for file in _files_below(root, "", MAX_DEPTH) if file[0] != RESULT_MARK)
+        return sorted(itertools.islice(files, MAX_FILES))
     return []
 
 

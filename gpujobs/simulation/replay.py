@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from gpujobs.model import Device, DeviceKind, Node, NodeStatus
-from gpujobs.policy.engine import Engine, Step
-from gpujobs.policy.fairshare import device_share, normalised_shares
-from gpujobs.policy.rules import Rules
-from gpujobs.policy.snapshot import Snapshot
-from gpujobs.policy.waiting import WaitingJob
+from gpujobs.policy.inputs.pending_job import PendingJob
+from gpujobs.policy.inputs.rules import Rules
+from gpujobs.policy.inputs.snapshot import Snapshot
+from gpujobs.policy.users.fairshare import device_share, normalised_shares
+from gpujobs.policy.virtual.virtual_time import Engine, Step
 from gpujobs.simulation.trace import Submission
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -158,8 +158,8 @@ class Recorder:
             self._entitled[user] = self._entitled.get(user, 0.0) + share * given
 
 
-def _waiting(number: int, one: Submission) -> WaitingJob:
-    return WaitingJob(
+def _waiting(number: int, one: Submission) -> PendingJob:
+    return PendingJob(
         id=number,
         priority=one.priority,
         user=one.user,

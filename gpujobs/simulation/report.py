@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from gpujobs.policy.fairshare import device_share
-from gpujobs.policy.text import count
+from gpujobs.policy.inputs.text import count
+from gpujobs.policy.users.fairshare import device_share
 from gpujobs.simulation.replay import Record, Replay, Sample
 
 SHORTEST_RUN_SECONDS = 10.0

@@ -11,7 +11,7 @@ from typing import Any
 
 from gpujobs import units
 from gpujobs.errors import JobFileError, Problem
-from gpujobs.policy.text import gib
+from gpujobs.policy.inputs.text import gib
 
 REQUIRED = ("user", "submit_time", "duration", "memory", "priority")
 OPTIONAL = ("time_limit", "preemptible", "group")

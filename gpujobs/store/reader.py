@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from gpujobs.errors import StoreError, UsageError
 from gpujobs.model import Attempt, Event, Group, Job, State, iso
 from gpujobs.store import groups
+from gpujobs.store.database import HOW_TO_RESTORE
 from gpujobs.store.records import DataReference, StoredSpec, Wanted
 from gpujobs.store.rows import SELECT_JOBS, UNFINISHED, WaitsFor, attempt_of, event_of, job_of
 
@@ -114,12 +116,10 @@ class Reader:
         return self._select(" AND ".join(where), values, tail)[::-1]
 
     def _select(self, where: str, values: Sequence[object], tail: str = " ORDER BY jobs.id") -> list[Job]:
-        try:
+        with _readable():
             rows = self._connection.execute(f"{SELECT_JOBS} WHERE {where}{tail}", values).fetchall()
             waits_for = self._dependencies(rows[0]["id"] if len(rows) == 1 else None) if rows else {}
-        except sqlite3.OperationalError as error:
-            raise StoreError(f"the store cannot be read: {error}") from error
-        return [job_of(row, waits_for.get(row["id"]) or WaitsFor()) for row in rows]
+            return [job_of(row, waits_for.get(row["id"]) or WaitsFor()) for row in rows]
 
     def _dependencies(self, job: int | None) -> dict[int, WaitsFor]:
         """Of `job`, or of all that have not ended (after that they no longer matter)."""
@@ -159,12 +159,13 @@ class Reader:
         return {row["state"]: row["n"] for row in rows}
 
     def spec(self, job: int) -> StoredSpec:
-        row = self._connection.execute(
-            "SELECT s.path, coalesce(f.source, s.source) AS source, s.resolved FROM specs s"
-            " LEFT JOIN specs f ON f.id = s.source_of WHERE s.id = (SELECT spec FROM jobs WHERE id = ?)",
-            (job,),
-        ).fetchone()
-        return StoredSpec(row["path"], row["source"], json.loads(row["resolved"]))
+        with _readable():
+            row = self._connection.execute(
+                "SELECT s.path, coalesce(f.source, s.source) AS source, s.resolved FROM specs s"
+                " LEFT JOIN specs f ON f.id = s.source_of WHERE s.id = (SELECT spec FROM jobs WHERE id = ?)",
+                (job,),
+            ).fetchone()
+            return StoredSpec(row["path"], row["source"], json.loads(row["resolved"]))
 
     def gid(self, job: int) -> int:
         (gid,) = self._connection.execute("SELECT gid FROM jobs WHERE id = ?", (job,)).fetchone()
@@ -177,9 +178,25 @@ class Reader:
         return [DataReference(**dict(row)) for row in rows]
 
     def attempts(self, job: int) -> list[Attempt]:
-        rows = self._connection.execute("SELECT * FROM attempts WHERE job = ? ORDER BY number", (job,))
-        return [attempt_of(row) for row in rows]
+        with _readable():
+            rows = self._connection.execute("SELECT * FROM attempts WHERE job = ? ORDER BY number", (job,))
+            return [attempt_of(row) for row in rows]
 
     def events(self, job: int) -> list[Event]:
-        rows = self._connection.execute("SELECT * FROM events WHERE job = ? ORDER BY id", (job,))
-        return [event_of(row) for row in rows]
+        with _readable():
+            rows = self._connection.execute("SELECT * FROM events WHERE job = ? ORDER BY id", (job,))
+            return [event_of(row) for row in rows]
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Raises StoreError for what SQLite cannot read, and for what it reads and no store of ours can hold: a word that
+    is in none of the enums, a date that is none."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"the store cannot be read: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise StoreError(
+            f"the store is damaged, though SQLite reads it: {error}; {HOW_TO_RESTORE}"
+        ) from error

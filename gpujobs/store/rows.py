@@ -26,6 +26,7 @@ ATTEMPT_COLUMNS = (
     "exit_record",
     "gpu_memory_bytes",
     "device_memory_bytes",
+    "nonce",
 )
 
 UNFINISHED = "('PENDING', 'STARTING', 'RUNNING', 'COMPLETING')"
@@ -86,11 +87,14 @@ def job_of(row: sqlite3.Row, waits_for: WaitsFor) -> Job:
         origin=row["origin"],
         at_most=row["at_most"],
         finish=bool(row["finish"]),
+        begins_anew=bool(row["begins_anew"]),
         group=row["sweep"],
         group_id=row["group_id"],
         sweep_values=_json(row["sweep_values"]),
         progress=_json(row["progress"]),
         results=row["results"],
+        results_removed_at=from_iso(row["results_removed_at"]),
+        results_removed_by=row["results_removed_by"],
         share=Share(row["share"]),
         current=current,
     )
@@ -149,6 +153,7 @@ def _attempt(row: sqlite3.Row, job: int, number: int, prefix: str) -> Attempt:
         exit_record=_json(row[prefix + "exit_record"]),
         gpu_memory_bytes=row[prefix + "gpu_memory_bytes"],
         device_memory_bytes=row[prefix + "device_memory_bytes"],
+        nonce=row[prefix + "nonce"],
     )
 
 

@@ -7,19 +7,24 @@ A change of state is an update guarded by the expected state and attempt, with i
 from __future__ import annotations
 
 import json
+import secrets
+import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gpujobs.errors import UsageError
+from gpujobs.errors import StoreError, UsageError
 from gpujobs.lifecycle import Finish, Requeue, check_transition
 from gpujobs.model import Caller, Device, Event, Job, Reason, State, iso, utc_now
 from gpujobs.store import events, groups
 from gpujobs.store.batch import Batch
-from gpujobs.store.database import connect, transaction
+from gpujobs.store.database import check, connect, transaction
 from gpujobs.store.devices import Devices
+from gpujobs.store.history import History
+from gpujobs.store.numbers import Numbers
+from gpujobs.store.pruning import Pruning
 from gpujobs.store.reader import Reader
 from gpujobs.store.records import NewJob
 from gpujobs.store.reservations import Reservations
@@ -39,13 +44,54 @@ class Store(Reader):
 
     def __init__(self, path: Path) -> None:
         super().__init__(connect(path))
+        self.path = path
+        self.numbers: Numbers | None = None
+        """The mark beside it; None for a store that is only looked at."""
+        self.attempts_found: Mapping[int, int] = {}
+        """By job, the highest attempt whose directory was found: this store may be an older copy."""
         self.devices = Devices(self._connection)
         self.reservations = Reservations(self._connection, self.devices)
         self.uploads = Uploads(self._connection)
         self.usage = UsageTable(self._connection)
+        self.history = History(self._connection)
+        self.pruning = Pruning(self._connection)
 
     def close(self) -> None:
         self._connection.close()
+        if self.numbers is not None:
+            with suppress(StoreError):  # on a disk that is full: numbers then go on above the block
+                self.numbers.close()
+
+    @property
+    def identity(self) -> str:
+        return str(self._connection.execute("SELECT id FROM identity").fetchone()[0])
+
+    def highest_number(self) -> int:
+        """Of all jobs that this store has ever had; 0 where it had none."""
+        row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()
+        return 0 if row is None else int(row[0])
+
+    def go_on_above(self, number: int) -> None:
+        """The next job gets a higher number than this."""
+        if number <= self.highest_number():
+            return
+        with transaction(self._connection):
+            self._connection.execute("DELETE FROM sqlite_sequence WHERE name = 'jobs'")
+            self._connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('jobs', ?)", (number,))
+
+    def problems(self) -> list[str]:
+        """What is damaged in the file; nothing where all is well."""
+        return check(self._connection)
+
+    def copy_to(self, path: Path) -> None:
+        """A copy as of this moment (SQLite's online backup), through the connection that writes. `path` is new."""
+        copy = sqlite3.connect(path)
+        try:
+            self._connection.backup(copy)
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: the store cannot be copied: {error}") from error
+        finally:
+            copy.close()
 
     def together(self) -> AbstractContextManager[object]:
         """Makes one transaction of all the changes inside, which is durable when it is left: a disk takes one
@@ -65,6 +111,8 @@ class Store(Reader):
                 return known
             batch = Batch(self._connection, caller, request_key, utc_now(), actor or caller.user)
             ids = [batch.insert(index, job) for index, job in enumerate(jobs)]
+            if ids and self.numbers is not None:
+                self.numbers.give(ids[-1])
             groups.enrol(self._connection, ids, jobs)
             return self._select("jobs.id BETWEEN ? AND ?", (ids[0], ids[-1])) if ids else []
 
@@ -75,10 +123,11 @@ class Store(Reader):
         now = utc_now()
         with transaction(self._connection):
             current = self._expect(job, State.PENDING)
-            number = current.attempt + 1
+            number = max(current.attempt, self.attempts_found.get(job, 0)) + 1
             self._connection.execute(
                 "INSERT INTO attempts (job, number, node, device_uuid, device_kind, device_index, device_name,"
-                " started_at, gpu_memory_bytes, device_memory_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " started_at, gpu_memory_bytes, device_memory_bytes, nonce)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     job,
                     number,
@@ -90,6 +139,7 @@ class Store(Reader):
                     iso(now),
                     gpu_memory_bytes,
                     device.memory_total_bytes,
+                    secrets.token_hex(16),
                 ),
             )
             self._move(
@@ -111,7 +161,8 @@ class Store(Reader):
                 "UPDATE attempts SET pid = ?, running_at = ? WHERE job = ? AND number = ?",
                 (pid, iso(at), job, attempt),
             )
-            self._move(current, State.RUNNING, utc_now(), Reason.NONE, f"trainer is pid {pid}")
+            message = f"trainer is pid {pid}"
+            self._move(current, State.RUNNING, utc_now(), Reason.NONE, message, begins_anew=0)
         return self.job(job)
 
     def mark_completing(self, job: int, attempt: int, record: Mapping[str, Any]) -> Job:
@@ -236,6 +287,11 @@ class Store(Reader):
             current = self.job(job)
             event = Event(job, utc_now(), kind, actor, current.attempt or None, message=message)
             events.record(self._connection, [event])
+
+    def begin_anew(self, job: int, actor: str) -> Job:
+        """Its next attempt leaves the checkpoints that are there."""
+        message = "it begins anew, without its checkpoint"
+        return self._note(job, "begins_anew", actor, "begins_anew = ?, continues = NULL", 1, message)
 
     def set_priority(self, job: int, priority: int, actor: str) -> Job:
         current = self.job(job)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gpujobs.model import iso
-from gpujobs.policy.snapshot import Usage
+from gpujobs.policy.inputs.snapshot import Usage
 from gpujobs.store.database import transaction
 from gpujobs.store.devices import instant_of
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class EndedUsage:
     """An attempt that has ended, as far as fair share cares."""
 
     user: str
@@ -30,15 +30,17 @@ class UsageTable:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def since(self, begin: datetime) -> list[Use]:
-        """Attempts that ended after `begin`, in the order of their ends."""
+    def since(self, begin: datetime) -> list[EndedUsage]:
+        """Attempts that ended after `begin`, in the order of their ends; also those of jobs that were removed."""
         rows = self._connection.execute(
             "SELECT j.user, a.started_at, a.ended_at, a.gpu_memory_bytes, a.device_memory_bytes"
-            " FROM attempts a JOIN jobs j ON j.id = a.job WHERE a.ended_at > ? ORDER BY a.ended_at",
-            (iso(begin),),
+            " FROM attempts a JOIN jobs j ON j.id = a.job WHERE a.ended_at > ?"
+            " UNION ALL SELECT user, started_at, ended_at, gpu_memory_bytes, device_memory_bytes"
+            " FROM past_use WHERE ended_at > ? ORDER BY 3",
+            (iso(begin), iso(begin)),
         )
         return [
-            Use(
+            EndedUsage(
                 row["user"],
                 instant_of(row["started_at"]),
                 instant_of(row["ended_at"]),
@@ -51,8 +53,10 @@ class UsageTable:
     def peaks(self) -> dict[str, int]:
         """The most that a process of a job of each family was seen to use, in bytes."""
         rows = self._connection.execute(
-            "SELECT j.family, max(a.peak_bytes) AS peak FROM attempts a JOIN jobs j ON j.id = a.job"
-            " WHERE j.family IS NOT NULL AND a.peak_bytes IS NOT NULL GROUP BY j.family"
+            "SELECT family, max(peak_bytes) AS peak FROM ("
+            "  SELECT j.family, a.peak_bytes FROM attempts a JOIN jobs j ON j.id = a.job"
+            "  WHERE j.family IS NOT NULL AND a.peak_bytes IS NOT NULL"
+            "  UNION ALL SELECT family, peak_bytes FROM past_peaks) GROUP BY family"
         )
         return {row["family"]: row["peak"] for row in rows}
 

@@ -14,14 +14,15 @@ from typing import Any
 import keras
 import yaml
 
+from gpujobs.protocol.spec import Spec
 from gpujobs.trainer import files, outputs, plain_model, train
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.backends import configure
-from gpujobs.trainer.data import Preprocessing, preprocessing
+from gpujobs.trainer.data import Preprocessing
+from gpujobs.trainer.data.fitting import preprocessing
 from gpujobs.trainer.data.prepare import to_predict
 from gpujobs.trainer.failures import TrainerError
-from gpujobs.trainer.fitting import Messages, StopFlag
-from gpujobs.trainer.spec import Spec
+from gpujobs.trainer.training_loop import Messages, StopFlag
 
 
 def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpujobs.jobfile import losses
 from gpujobs.jobfile.consistency import outputs_of, task_of_output
-from gpujobs.trainer.data.raw import CLASS_TASKS
+from gpujobs.trainer.data.reading.loaded import CLASS_TASKS
 
 PROBABILITIES = ("sigmoid", "hard_sigmoid", "sparse_sigmoid", "softmax", "sparsemax")
 """Activations whose values are shares: from 0 to 1."""

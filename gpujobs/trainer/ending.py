@@ -6,7 +6,7 @@ import time
 from collections import deque
 from typing import Any
 
-from gpujobs.trainer.spec import Spec
+from gpujobs.protocol.spec import Spec
 
 WRAP_UP_SECONDS = 5.0
 """For predictions, evaluation and files, besides `WRAP_UP_EPOCHS`."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from gpujobs.trainer import prediction
 from gpujobs.trainer.data import Part, Preprocessing, Samples
-from gpujobs.trainer.data.counted import labels
+from gpujobs.trainer.data.fitting.counted import labels
 from gpujobs.trainer.data.memory import pieces
-from gpujobs.trainer.data.windowed import Windowed, two
+from gpujobs.trainer.data.samples.windowed import Windowed, two
 
 Figures = dict[str, float]
 CHUNK_BYTES = 1 << 16

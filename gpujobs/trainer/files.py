@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from gpujobs.protocol.spec import Spec
 from gpujobs.trainer.failures import DataError
-from gpujobs.trainer.spec import Spec
 
 RESERVED_FILES = 512
 """What a trainer opens beside its data."""

@@ -12,10 +12,10 @@ from typing import Any
 
 from gpujobs.jobfile.writing import dump
 from gpujobs.metric_names import smaller_is_better
-from gpujobs.trainer import tensorboard
+from gpujobs.protocol.spec import Spec
+from gpujobs.trainer import machine, tensorboard
 from gpujobs.trainer.backends import active as backend
-from gpujobs.trainer.data.preprocessing import FILE, Preprocessing
-from gpujobs.trainer.spec import Spec
+from gpujobs.trainer.data.fitting.preprocessing import FILE, Preprocessing
 
 
 def history(path: Path, rows: list[dict[str, float]]) -> None:
@@ -41,6 +41,7 @@ def values(rows: list[dict[str, float]], kept: int) -> dict[str, dict[str, float
 
 def environment(spec: Spec) -> dict[str, Any]:
     return {
+        **machine.describe(),
         "python": platform.python_version(),
         **backend.versions(),
         "device": dict(spec.device),

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.data import Preprocessing, Samples
-from gpujobs.trainer.data.rows import RaggedRows
+from gpujobs.trainer.data.samples.rows import RaggedRows
 from gpujobs.trainer.decision import Decision
 
 SHOWN = 20

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from gpujobs.trainer.data import Part
-from gpujobs.trainer.data.counted import Labelled
-from gpujobs.trainer.data.ragged import Ragged
-from gpujobs.trainer.data.windowed import Windowed
+from gpujobs.trainer.data.fitting.counted import Labelled
+from gpujobs.trainer.data.samples.ragged import Ragged
+from gpujobs.trainer.data.samples.windowed import Windowed
 
 MOST_ROWS = 1_000_000
 MOST_VALUES = 10_000_000

@@ -18,6 +18,7 @@ import numpy as np
 from gpujobs.jobfile import losses as jobfile_losses
 from gpujobs.jobfile.consistency import is_stateful, scaling_of_targets, task_of_output
 from gpujobs.model import utc_now
+from gpujobs.protocol.spec import Spec
 from gpujobs.trainer import (
     building,
     checkpoint,
@@ -33,15 +34,14 @@ from gpujobs.trainer import (
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.backends import configure
 from gpujobs.trainer.data import Part, Prepared, Preprocessing, notices, prepare
+from gpujobs.trainer.data.fitting.targets import Output, shaped
+from gpujobs.trainer.data.fitting.weights import class_weights
 from gpujobs.trainer.data.prepare import all_of, to_predict
-from gpujobs.trainer.data.raw import CLASS_TASKS
-from gpujobs.trainer.data.targets import Output, shaped
-from gpujobs.trainer.data.weights import class_weights
-from gpujobs.trainer.data.windowed import Windowed
+from gpujobs.trainer.data.reading.loaded import CLASS_TASKS
+from gpujobs.trainer.data.samples.windowed import Windowed
+from gpujobs.trainer.early_stopping import kept_epoch
 from gpujobs.trainer.failures import DataError
-from gpujobs.trainer.fitting import Fit, Messages, Sets, StopFlag
-from gpujobs.trainer.patience import kept_epoch
-from gpujobs.trainer.spec import Spec
+from gpujobs.trainer.training_loop import Messages, Sets, StopFlag, TrainingLoop
 
 OF_WHOLE_BATCHES = ("dice", "tversky")
 
@@ -52,28 +52,51 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
     shutil.rmtree(spec.paths.results, ignore_errors=True)
     spec.paths.results.mkdir(parents=True)
     print_devices(spec)
-    if "checkpoint_from" in spec.extra:
-        checkpoint.inherit(spec.paths.checkpoint, Path(spec.extra["checkpoint_from"]))
+    begin_from(spec)
     spec = files.pin(spec)
-    training = spec.jobfile["training"]
     prepared = prepare(spec)
     look_at_predictions(spec, prepared.preprocessing)
-    configure(training)
-    model = building.build(spec.jobfile, shapes(prepared.train), masked=is_masked(prepared))
+    fit, rows, start = fitted(spec, prepared, messages, stop)
+    seconds = {"start_seconds": start - began, "train_seconds": time.monotonic() - start}
+    more = {**seconds, **fit.early_end.figures(len(rows), fit.epochs)}
+    finish(Trained(spec, fit.model, prepared.preprocessing, prepared.parts), rows, more)
+
+
+def fitted(
+    spec: Spec, prepared: Prepared, messages: Messages, stop: StopFlag
+) -> tuple[TrainingLoop, list[dict[str, float]], float]:
+    """The training that has ended, its history, and when (`time.monotonic`) it began. From the start with a new model,
+    as if there had been none, where the checkpoint turns out to be another model's only after a step was run."""
+    while True:
+        configure(spec.jobfile["training"])
+        model = building.build(spec.jobfile, shapes(prepared.train), masked=is_masked(prepared))
+        say_what_figures_mean(spec, model)
+        sets = sets_of(spec, prepared, model)
+        stop.check()
+        start = time.monotonic()
+        fit = TrainingLoop(spec, model, sets, messages, stop)
+        try:
+            return fit, fit.run(), start
+        except checkpoint.DamagedError as error:
+            fit.warn(f"the checkpoint cannot be used: {error}; it is set aside")
+            keras.utils.clear_session()
+
+
+def say_what_figures_mean(spec: Spec, model: Any) -> None:
     for notice in decision.notices(spec.jobfile, model):
         print(notice, flush=True)
     if (method := scaling_of_targets(spec.jobfile)) is not None:
         print(
             f"Losses and errors of epochs are of scaled targets ({method}); the evaluation is in the data's units."
         )
-    sets = sets_of(spec, prepared, model)
-    stop.check()
-    start = time.monotonic()
-    fit = Fit(spec, model, sets, messages, stop)
-    rows = fit.run()
-    seconds = {"start_seconds": start - began, "train_seconds": time.monotonic() - start}
-    more = {**seconds, **fit.early_end.figures(len(rows), fit.epochs)}
-    finish(Trained(spec, model, prepared.preprocessing, prepared.parts), rows, more)
+
+
+def begin_from(spec: Spec) -> None:
+    """Takes an earlier job's checkpoint over, or, where somebody asked to begin anew, leaves none."""
+    if spec.extra.get("begins_anew"):
+        checkpoint.clear(spec.paths.checkpoint)
+    origins = spec.extra.get("checkpoint_from") or []
+    checkpoint.inherit(spec.paths.checkpoint, [Path(one) for one in origins])
 
 
 def look_at_predictions(spec: Spec, learned: Preprocessing) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from gpujobs.protocol.spec import Spec
 from gpujobs.trainer import building
 from gpujobs.trainer.data import Part, Preprocessing, Samples
 from gpujobs.trainer.data.prepare import apply, scaled_inputs
-from gpujobs.trainer.data.windowed import Windowed
+from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.failures import TrainerError
-from gpujobs.trainer.spec import Spec
 from gpujobs.trainer.stateful import States
 
 

@@ -34,7 +34,7 @@ def ours(daemon: Daemon) -> dict[str, int]:
     (launcher,) = (
         child.pid
         for child in psutil.Process(daemon.pid).children()
-        if "gpujobs.trainer.launcher" in child.cmdline()
+        if "gpujobs.supervise.launcher" in child.cmdline()
     )
     return {"daemon": daemon.pid, "launcher": launcher}
 

@@ -112,7 +112,7 @@ class Never:
 
 def in_memory(samples: Any) -> Any:
     """The same samples, every row of them in memory as the model takes it."""
-    from gpujobs.trainer.data.rows import ArrayRows
+    from gpujobs.trainer.data.samples.rows import ArrayRows
 
     everything = np.arange(len(samples))
 
@@ -149,10 +149,10 @@ def epoch(fit: Any) -> None:
 def fits(root: Path, case: Case) -> list[Any]:
     """Two trainings of one model: from the files, and from memory."""
     from gpujobs.jobfile import load
-    from gpujobs.trainer import building, fitting, train
+    from gpujobs.protocol.spec import Spec
+    from gpujobs.trainer import building, train, training_loop
     from gpujobs.trainer.backends import active, configure
     from gpujobs.trainer.data import prepare
-    from gpujobs.trainer.spec import Spec
 
     job = load("job.yaml", case.text)
     data = {path: {"path": str(root / path), "sha256": ""} for path in job.data_paths}
@@ -164,5 +164,7 @@ def fits(root: Path, case: Case) -> list[Any]:
         configure(job.resolved["training"])
         model = building.build(job.resolved, train.shapes(prepared.train))
         sets = train.sets_of(spec, prepared, model)
-        made.append(fitting.Fit(spec, model, replace(sets, train=feed(sets.train)), Nobody(), Never()))
+        made.append(
+            training_loop.TrainingLoop(spec, model, replace(sets, train=feed(sets.train)), Nobody(), Never())
+        )
     return made

@@ -18,7 +18,7 @@ from benchmarks.support.options import Options
 from benchmarks.support.rows import Row
 from benchmarks.support.timing import timed
 from gpujobs.model import Device, DeviceKind, Node, NodeStatus, Process
-from gpujobs.policy import Allocation, Queue, Snapshot, Usage, WaitingJob, decide
+from gpujobs.policy import Allocation, PendingJob, Queue, Snapshot, Usage, decide
 
 AT_MOST_MS = 100.0
 DEVICES = 1000
@@ -77,7 +77,7 @@ class Site:
 
     def submit(self, priority: int = 0) -> None:
         user = self.users[len(self.users) // 2]
-        self.queue.add(WaitingJob(2_000_000, priority, user=user, submitted_at=NOW))
+        self.queue.add(PendingJob(2_000_000, priority, user=user, submitted_at=NOW))
 
     def _device(self, index: int, box: int, chance: random.Random, shared: float) -> Device:
         jobs = PACKED if chance.random() < shared else 1
@@ -106,8 +106,8 @@ class Site:
             f"n{box}", DeviceKind.GPU, index % 8, uuid, "H100", 80 * GIB, used, processes=tuple(found)
         )
 
-    def _waiting(self, id: int, chance: random.Random) -> WaitingJob:
-        return WaitingJob(
+    def _waiting(self, id: int, chance: random.Random) -> PendingJob:
+        return PendingJob(
             id,
             chance.choice((0, 0, 0, -1)),
             requested_gpu=chance.choice((*[None] * 19, chance.randrange(8))),

@@ -87,8 +87,8 @@ def rounds(root: Path, count: int) -> tuple[tuple[float, ...], ...]:
 
 def first_batch(root: Path, file: str) -> Any:
     from gpujobs.jobfile import load
+    from gpujobs.protocol.spec import Spec
     from gpujobs.trainer.data import prepare
-    from gpujobs.trainer.spec import Spec
 
     job = load("job.yaml", JOB.format(file=file))
     data = {path: {"path": str(root / path), "sha256": ""} for path in job.data_paths}

@@ -8,7 +8,7 @@ from benchmarks.support.options import Options
 from benchmarks.support.rows import Row
 from benchmarks.support.timing import timed
 from gpujobs.model import Device, DeviceKind, Node, NodeStatus, utc_now
-from gpujobs.policy import Allocation, Queue, Snapshot, WaitingJob, decide
+from gpujobs.policy import Allocation, PendingJob, Queue, Snapshot, decide
 
 STATUS_AT_MOST_SECONDS = 0.5
 DECISION_AT_MOST_MS = 50.0
@@ -41,12 +41,12 @@ def decisions(options: Options) -> tuple[float, ...]:
     """
     devices = tuple(Device("box", DeviceKind.GPU, index, f"GPU-{index}", "GPU") for index in range(8))
     held = [Allocation(index, "box", device.uuid) for index, device in enumerate(devices[1:], 1)]
-    waiting = [WaitingJob(number, number % 7) for number in range(100, 100 + options.waiting)]
+    waiting = [PendingJob(number, number % 7) for number in range(100, 100 + options.waiting)]
     queue = Queue(waiting)
 
     def decision() -> None:
         started = decide(Snapshot(utc_now(), queue, [Node("box", NodeStatus.OK, "", devices)], held)).starts
         queue.remove(started[0].job)
-        queue.add(WaitingJob(started[0].job + options.waiting, 3))
+        queue.add(PendingJob(started[0].job + options.waiting, 3))
 
     return tuple(1000 * timed(decision) for _ in range(options.commands))

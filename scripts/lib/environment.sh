@@ -65,13 +65,67 @@ is_installed() {
 install() {
     local python=$1 made=$2 wanted=$3 extras=$4
     echo "making the environment $venv: downloading TensorFlow and Ray takes some minutes, once" >&2
+    SECONDS=0
     rm -f "$venv/.gpujobs-installed"
     if [ "$(cat "$venv/.gpujobs-made" 2>/dev/null)" != "$made" ]; then
         rm -rf "$venv"
         "$python" -m venv "$venv" || die "$python could not make $venv; the lines above say why"
         echo "$made" >"$venv/.gpujobs-made"
     fi
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root${extras:+[$extras]}" ||
+    run_pip "$venv/bin/python" --editable "$root${extras:+[$extras]}" ||
         die "the installation failed, the lines above say why; run this again to go on"
     echo "$wanted$extras" >"$venv/.gpujobs-installed"
+    echo "the environment is ready after $SECONDS s" >&2
+}
+
+# Installs by this Python's pip; on a terminal it says what it does, and for how long already.
+# Usage: run_pip PYTHON ARGUMENT…
+run_pip() {
+    local interpreter=$1
+    shift
+    if [ -t 2 ]; then
+        "$interpreter" -m pip install --progress-bar off --disable-pip-version-check "$@" | show_progress >&2
+    else
+        "$interpreter" -m pip install --quiet --disable-pip-version-check "$@"
+    fi
+}
+
+# A line for each package that is downloaded, and below them what is being done, with the seconds so far.
+show_progress() {
+    local line='' what='looking for the packages' count=0 status
+    while :; do
+        status=0
+        IFS= read -r -t 1 line || status=$?
+        if [ "$status" -gt 128 ]; then # a second without news
+            printf '\r\033[K%5d s  %s …' "$SECONDS" "$what"
+            continue
+        elif [ "$status" != 0 ]; then
+            break
+        fi
+        case $line in
+        *.metadata*) ;;
+        *Downloading*.whl*'('* | *Downloading*.tar.gz*'('* | *'Using cached'*'('*)
+            count=$((count + 1)) line=${line#"${line%%[![:space:]]*}"} line=${line//https:*\//}
+            printf '\r\033[K%5d s  %3d  %s\n' "$SECONDS" "$count" "$line"
+            ;;
+        *'Installing collected packages'*)
+            what="unpacking $count packages"
+            ;;
+        Collecting*)
+            what=${line%% (from*}
+            ;;
+        esac
+        printf '\r\033[K%5d s  %s …' "$SECONDS" "$what"
+    done
+    printf '\r\033[K'
+}
+
+# How this clone's command is called from where the caller is.
+command_here() {
+    if [ "$(command -v gpujobs)" = "$venv/bin/gpujobs" ]; then echo gpujobs; else shortest "$venv/bin/gpujobs"; fi
+}
+
+# A path below the working directory without it.
+shortest() {
+    case $1 in "$PWD"/*) printf '%s\n' "${1#"$PWD"/}" ;; *) printf '%s\n' "$1" ;; esac
 }

@@ -89,7 +89,7 @@ PARTS = (
     ),
     Part(
         "training",
-        ("*/fitting.py", "*/training_loop.py", "*/patience.py", "*/stateful.py", "*/pace.py", "*/warming.py"),
+        ("*/training_loop.py", "*/early_stopping.py", "*/stateful.py", "*/pace.py", "*/warming.py"),
         (
             "unit/trainer/test_*",
             "integration/trainer/test_fitting.py",
@@ -103,12 +103,12 @@ PARTS = (
     ),
     Part(
         "checkpoint",
-        ("*/checkpoint*.py",),
+        ("*/checkpoint*.py", "*/durable.py"),
         ("*/test_checkpoint*", "integration/trainer/test_resume.py", "integration/trainer/test_fitting.py"),
     ),
     Part(
         "supervisor",
-        ("*/supervisor.py", "*/supervise/*", "*/ending.py", "*/classify.py", "*/messages.py", "*/cgroup.py"),
+        ("*/supervisor.py", "*/ending.py", "*/verdict.py", "*/messages.py", "*/cgroup.py"),
         (
             "unit/trainer/test_*",
             "unit/supervise/*",

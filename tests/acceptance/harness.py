@@ -128,7 +128,7 @@ def write_job(
 
 class RunningDaemon:
     """`gpujobs serve` in a directory of its own. `state` and `socket` are where its state is; `config` is the
-    text of its gpujobs.toml; `cwd` and `umask` are what it is started with."""
+    text of its gpujobs.toml; `cwd` and `umask` are what it is started with, `within` a program that becomes it."""
 
     def __init__(
         self,
@@ -141,6 +141,7 @@ class RunningDaemon:
         config: str = "",
         cwd: Path | None = None,
         umask: int = -1,
+        within: Sequence[str] = (),
     ) -> None:
         self.root = root
         self.state = state or root / "s"
@@ -151,6 +152,7 @@ class RunningDaemon:
         self.log = root / "serve.log"
         self.cwd = cwd or root
         self.umask = umask
+        self.within = within
         (root / "home").mkdir(exist_ok=True)
         (root / "gpujobs.toml").write_text(config)
         self.environment = {
@@ -171,7 +173,7 @@ class RunningDaemon:
         kind = () if self.site else ("--personal",)
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*COMMAND, "serve", *kind, "--cpu-slots", str(self.slots)],
+                [*self.within, *COMMAND, "serve", *kind, "--cpu-slots", str(self.slots)],
                 env=self.environment,
                 cwd=self.cwd,
                 umask=self.umask,

@@ -325,8 +325,8 @@ def test_a_result_exchanged_for_a_link_is_never_opened_with_roots_rights(
 
 def test_a_file_in_place_is_opened_with_its_users_rights(bob: Person, secret: Path) -> None:
     """By the very function of the trainer, as bob: a link to her file in the place of his own."""
+    from gpujobs.protocol.spec import parse
     from gpujobs.trainer import files
-    from gpujobs.trainer.spec import parse
 
     own = bob.home / "in-place"
     own.write_text("his")

@@ -155,7 +155,7 @@ def _is_settled(daemon: RunningDaemon, job: int) -> bool:
     """The time is over in which a stranger counts as one that came together with the job."""
     from datetime import UTC, datetime, timedelta
 
-    from gpujobs.daemon.strangers import MEETING
+    from gpujobs.daemon.devices.foreign_monitor import MEETING
 
     (attempt,) = daemon.show(job)["attempts"][-1:]
     begun = datetime.fromisoformat(attempt["running_at"])

@@ -13,7 +13,7 @@ def ours(daemon: RunningDaemon) -> dict[int, str]:
     """The daemon and the launcher; Ray's processes are its own."""
     found = {daemon.pid: "daemon"}
     for pid, command in processes_of(daemon.state).items():
-        if "gpujobs.trainer.launcher" in command:
+        if "gpujobs.supervise.launcher" in command:
             found[pid] = "launcher"
     return found
 

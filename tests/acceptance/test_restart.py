@@ -60,7 +60,7 @@ def test_a_job_that_ends_while_no_daemon_runs_is_collected_by_the_next(own_daemo
 def test_kill_of_everything_but_the_supervisor_while_a_job_runs(own_daemon: RunningDaemon) -> None:
     """Ray's head, its raylet and the launcher: the job completes, and later ones start."""
     daemon = own_daemon
-    for name in ("gpujobs.cluster.head", "raylet/raylet", "gpujobs.trainer.launcher"):
+    for name in ("gpujobs.cluster.head", "raylet/raylet", "gpujobs.supervise.launcher"):
         job = daemon.submit_quick("survivor", epochs=ENDLESS)
         pid = daemon.until_epoch(job, 1)["pid"]
         victims = [found for found, command in processes_of(daemon.state).items() if name in command]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.metadata
 import json
 import os
 import re
@@ -47,7 +48,7 @@ def environment(home: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def ran(home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, "run", str(ROOT / "jobs/tutorial.yaml")],
+        [*COMMAND, "run", "--plot", str(ROOT / "jobs/tutorial.yaml")],
         env=environment(home), cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 
@@ -68,6 +69,12 @@ def test_it_prints_predicted_and_expected_classes_and_where_the_files_are(
         shown = re.search(rf"^ *{re.escape(name)} +(\S+)$", ran.stdout, re.MULTILINE)
         assert shown and (results.parents[4] / shown[1]).resolve() == (results / name).resolve(), ran.stdout
     assert "Traceback" not in ran.stderr
+
+
+def test_it_draws_the_learning_curve_where_that_is_asked_for(ran: subprocess.CompletedProcess[str]) -> None:
+    curve = ran.stdout.partition("1 tutorial-lstm, 20 epochs")[2]
+    assert re.search(r"^loss\n0\.\d+ +┤", curve, re.MULTILINE), ran.stdout
+    assert curve.rstrip().endswith("20"), ran.stdout
 
 
 def test_the_embedded_daemon_is_gone(results: Path, home: Path) -> None:
@@ -113,6 +120,10 @@ def test_environment_names_versions_device_and_data(results: Path) -> None:
 
     digest = hashlib.sha256((ROOT / "jobs/data/tutorial.npz").read_bytes()).hexdigest()
     assert digest in text and '"tensorflow"' in text and '"seed"' in text
+    found = json.loads(text)
+    assert found["gpujobs"] == importlib.metadata.version("gpujobs") and found["host"] == os.uname().nodename
+    assert found["kernel"] == f"Linux {os.uname().release}" and found["cpu"]
+    assert (found["nvidia_driver"] is None) == (not Path("/proc/driver/nvidia/version").exists())
 
 
 def test_the_log_names_tensorflow_and_the_devices(results: Path) -> None:

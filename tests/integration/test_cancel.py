@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gpujobs.config import resolve
+from gpujobs.config.settings import resolve
 from gpujobs.daemon.daemon import Daemon, Mode
 from gpujobs.daemon.main import prepare_state
 from gpujobs.model import Job, State, StopReason

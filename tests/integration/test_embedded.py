@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from gpujobs.cli import embedded
-from gpujobs.config import resolve
+from gpujobs.config.settings import resolve
 from gpujobs.daemon.daemon import Mode
-from gpujobs.daemon.main import lock_state, prepare_state
+from gpujobs.daemon.main import prepare_state
 from gpujobs.errors import MachineError
+from gpujobs.linux import statelock
 from gpujobs.paths import StatePaths
 from tests.acceptance.harness import short_directory
 
@@ -27,7 +28,7 @@ def state() -> Iterator[Path]:
     directory = short_directory()
     paths = StatePaths(directory / "s")
     prepare_state(paths, Mode.PERSONAL)
-    lock = lock_state(paths.lock)
+    lock = statelock.take(paths.lock)
     yield paths.root
     os.close(lock)
     shutil.rmtree(directory)

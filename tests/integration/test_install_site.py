@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from gpujobs.cli.app import COMMANDS
+
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
 
@@ -50,9 +52,13 @@ class Site:
         """Where all goes that lies outside of the prefix."""
         return self.root / "rest"
 
-    def run(self, *options: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *options: object, code: int = 0, remembers: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """`remembers`: without naming the prefix."""
+        prefix = () if remembers else ("--prefix", self.prefix)
         done = subprocess.run(
-            [ROOT / "scripts/install-site", "--prefix", self.prefix, "--destdir", self.rest, *map(str, options)],
+            [ROOT / "scripts/install-site", *prefix, "--destdir", self.rest, *map(str, options)],
             capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"], "HOME": str(self.root)},
         )  # fmt: skip
         assert done.returncode == code, done.stdout + done.stderr
@@ -137,6 +143,70 @@ def test_shells_complete_its_commands(site: Site, shell: str, file: str) -> None
     assert f"_GPUJOBS_COMPLETE={shell}_complete" in text
 
 
+def test_it_comes_with_documentation_samples_and_a_man_page(site: Site) -> None:
+    doc = site.prefix / "share/doc/gpujobs"
+    for file in ("README.md", "CHANGELOG.md", "docs/admin.md", "docs/security.md", "docs/jobfile.md"):
+        assert (doc / file).read_bytes() == (ROOT / file).read_bytes()
+    for sample in (ROOT / "jobs").glob("*.yaml"):
+        assert (doc / "jobs" / sample.name).read_bytes() == sample.read_bytes()
+    page = site.rest / "usr/local/share/man/man1/gpujobs.1"
+    assert page.stat().st_mode & 0o777 == 0o644
+    text = page.read_text()
+    for name in COMMANDS:
+        assert f".SS gpujobs {name} " in text, name
+    if shutil.which("groff") is not None:
+        done = subprocess.run(
+            ["groff", "-man", "-Tutf8", "-Kutf8", "-ww", "-z", page],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stderr == ""
+
+
+def test_the_next_run_knows_where_it_is(site: Site) -> None:
+    said = site.run("--from-venv", sys.prefix, "--check", remembers=True).stdout
+    assert f"gpujobs can be installed in {site.prefix}, with {os.path.realpath(PYTHON or '')}" in said
+    other = site.run("--from-venv", sys.prefix, "--prefix", site.root / "other", code=4).stderr
+    assert f"gpujobs is installed in {site.prefix}; leave --prefix out to update it" in other
+    assert not (site.root / "other").exists()
+
+
+def test_all_obstacles_are_named_before_anything_is_done(site: Site) -> None:
+    """A Python in a directory that is closed to others, a place that others can change, a command that is somebody
+    else's, a group that is not there: found at once, and nothing is written."""
+    closed, theirs, rest = site.root / "closed", site.root / "open", site.root / "rest2"
+    closed.mkdir(mode=0o700)
+    python = closed / "python3"
+    python.write_text(f'#!/bin/sh\n[ "$1" = -c ] && echo {python}\n')
+    python.chmod(0o755)
+    theirs.mkdir()
+    theirs.chmod(0o777)
+    command = rest / "usr/local/bin/gpujobs"
+    command.parent.mkdir(parents=True)
+    command.write_text("another program")
+    config = rest / "etc/gpujobs/gpujobs.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("[access]\nadmin_group = 'no-such-group'\n")
+    before = site.files()
+    options = ("--prefix", theirs / "opt", "--destdir", rest, "--python", python, "--from-venv", "/nowhere")
+    said = site.run(*options, code=4).stderr
+    for words in (
+        "can be changed by others than root",
+        "--from-venv /nowhere: expected an environment",
+        f"{command} is there and not ours",
+        f"{python}, which is {python}, cannot be run by everybody",
+        "nothing was changed; 4 obstacle(s)",
+    ):
+        assert words in said, said
+    assert site.files() == before
+    good = site.run("--prefix", site.root / "new", "--destdir", rest, "--from-venv", sys.prefix, "--python", PYTHON,
+                    code=4).stderr  # fmt: skip
+    assert "there is no group no-such-group; `groupadd no-such-group` makes it" in good
+    for path in (closed, theirs, rest):
+        shutil.rmtree(path)
+
+
 def test_bash_takes_its_completion(site: Site) -> None:
     file = site.rest / "usr/local/share/bash-completion/completions/gpujobs"
     script = (
@@ -161,8 +231,31 @@ def test_the_unit_is_one_that_systemd_takes(site: Site) -> None:
         assert line in text.splitlines()
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze here")
-    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_unit_leaves_little_open(site: Site) -> None:
+    unit = site.rest / "etc/systemd/system/gpujobs.service"
+    for setting in (
+        "WatchdogSec=",
+        "MemoryMax=",
+        "ExecReload=",
+        "CapabilityBoundingSet=",
+        "SystemCallFilter=~",
+    ):
+        assert f"\n{setting}" in unit.read_text()
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze here")
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=50", unit],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_place_that_others_can_change_is_refused(site: Site) -> None:
@@ -188,7 +281,10 @@ def test_uninstalling_leaves_what_is_the_sites(site: Site) -> None:
     """The last of this module."""
     result = site.rest / "var/lib/gpujobs/kept"
     result.write_text("a result")
-    said = site.run("--uninstall").stdout
+    elsewhere = site.run("--uninstall", "--prefix", site.root / "elsewhere", code=4).stderr
+    assert f"gpujobs is installed in {site.prefix}, not in" in elsewhere
+    said = site.run("--uninstall", remembers=True).stdout
+    assert f"gpujobs is removed from {site.prefix}" in said
     left = {path for path in site.root.rglob("*") if path.is_file() or path.is_symlink()}
     assert left == {site.rest / "etc/gpujobs/gpujobs.toml", result}
     assert "stay" in said

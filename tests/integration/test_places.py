@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gpujobs.daemon.daemon import Mode
+from gpujobs.daemon.door import Door
 from gpujobs.daemon.main import prepare_state
-from gpujobs.daemon.server import listen
 from gpujobs.errors import MachineError
 from gpujobs.paths import StatePaths
 
@@ -54,17 +54,17 @@ def test_a_socket_in_anothers_directory_is_refused(theirs: Path, tmp_path: Path)
     shared.chmod(0o777)
     for directory in (theirs, shared):
         with pytest.raises(MachineError, match="can be changed by others"):
-            listen(directory / "s", Mode.SITE)
+            Door([directory / "s"], is_open_to_all=True).open()
         assert list(directory.iterdir()) == []
     shared.chmod(0o1777)
-    listen(shared / "s", Mode.SITE).close()
+    Door([shared / "s"], is_open_to_all=True).open().close()
 
 
 @pytest.mark.parametrize(("mode", "bits"), [(Mode.SITE, 0o666), (Mode.PERSONAL, 0o600)])
 def test_a_socket_has_its_mode_from_the_beginning(tmp_path: Path, mode: Mode, bits: int) -> None:
     old = os.umask(0o077)
     try:
-        listen(tmp_path / "new/s", mode).close()
+        Door([tmp_path / "new/s"], is_open_to_all=mode is Mode.SITE).open().close()
     finally:
         os.umask(old)
     assert (tmp_path / "new/s").stat().st_mode & 0o777 == bits

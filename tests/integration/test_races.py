@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from gpujobs.daemon.board import Board
+from gpujobs.daemon.devices.drains import Drains
+from gpujobs.daemon.devices.ledger import Ledger
+from gpujobs.daemon.devices.membership import Membership
+from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
+from gpujobs.daemon.devices.nodes import Nodes
 from gpujobs.daemon.dispatch import Dispatcher
-from gpujobs.daemon.drains import Drains
-from gpujobs.daemon.ledger import Ledger
-from gpujobs.daemon.membership import Membership
-from gpujobs.daemon.memory import Measurements
-from gpujobs.daemon.nodes import Nodes
-from gpujobs.daemon.view import View
+from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.snapshot_builder import SnapshotBuilder
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Device, Job, Node, NodeStatus, Reason, State, StopReason, utc_now
 from gpujobs.node.devices import devices_of
@@ -55,13 +55,13 @@ class Race:
         self.gpus = gpus
         self.chance = random.Random(0)
         self.store = Store(directory / "s.db")
-        self.board = Board([])
+        self.board = JobCache([])
         self.nodes = Readings()
-        view = View(
+        view = SnapshotBuilder(
             self.board,
             Drains(self.store.devices),
             Ledger([], {}, 1e6),
-            Measurements(self.board, self.store.usage),
+            MemoryMonitor(self.board, self.store.usage),
             Membership(),
             self.store.reservations,
             Rules(),

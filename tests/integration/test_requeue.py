@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 
-from gpujobs.config import resolve
+from gpujobs.config.settings import resolve
 from gpujobs.daemon.daemon import Daemon, Mode, cancelled_by
-from gpujobs.daemon.limits import change_limit
+from gpujobs.daemon.jobs.limits import change_limit
+from gpujobs.daemon.jobs.requeues import Changes, requeue
 from gpujobs.daemon.main import prepare_state
-from gpujobs.daemon.requeues import Changes, requeue
 from gpujobs.errors import UsageError
-from gpujobs.model import Caller, Job, Share, State
+from gpujobs.model import Caller, Job, Share, State, utc_now
 from gpujobs.paths import StatePaths
-from gpujobs.policy import Queue, Rules, Snapshot, WaitingJob
-from gpujobs.policy.accounts import Accounts
-from gpujobs.policy.rules import PriorityRules
-from tests.unit.store.test_store import A, new_job
+from gpujobs.policy import PendingJob, Queue, Rules, Snapshot
+from gpujobs.policy.inputs.rules import PriorityRules
+from gpujobs.policy.users.accounts import Accounts
+from tests.unit.store.test_store import DEVICE, A, new_job
 
 JOBS = 250
 """More than one batch."""
@@ -71,6 +71,32 @@ def test_nobody_gets_more_into_the_queue_than_by_submitting(daemon: Daemon) -> N
         queued_again(daemon, A, jobs)
     assert len(daemon.board.queue) == 1
     assert len(queued_again(daemon, ADMIN, jobs)) == JOBS
+
+
+def test_a_job_that_was_queued_again_and_cancelled_while_it_waited_hands_the_first_checkpoint_on(
+    daemon: Daemon,
+) -> None:
+    first = cancelled(daemon)[0]
+    (second,) = queued_again(daemon, A, [first])
+    second = daemon.store.cancel_pending(second.id, "a", cancelled_by("a"))
+    (third,) = queued_again(daemon, A, [second])
+    origins = [str(daemon.paths.job(job.id).checkpoint) for job in (second, first)]
+    assert daemon.specs._checkpoint(third) == {"checkpoint_from": origins, "begins_anew": False}
+
+
+def test_a_job_can_begin_anew(daemon: Daemon) -> None:
+    """Of an ended one as a copy that continues nothing; of one that waits, with its next attempt."""
+    first = cancelled(daemon)[0]
+    (copy,) = queued_again(daemon, A, [first], fresh=True)
+    assert daemon.specs._checkpoint(copy) == {"checkpoint_from": [], "begins_anew": False}
+    (waiting,) = queued_again(daemon, A, [first])
+    (again,) = queued_again(daemon, A, [waiting], fresh=True)
+    assert again.id == waiting.id
+    assert daemon.specs._checkpoint(again) == {"checkpoint_from": [], "begins_anew": True}
+    attempt = daemon.store.start_attempt(again.id, DEVICE).attempt
+    assert daemon.store.job(again.id).begins_anew, "an attempt that does not come to it changes nothing"
+    daemon.store.mark_running(again.id, attempt, 1, utc_now())
+    assert not daemon.store.job(again.id).begins_anew, "the attempts after it go on from its own checkpoint"
 
 
 def test_a_class_that_an_admin_has_given_is_not_kept(daemon: Daemon) -> None:
@@ -166,8 +192,8 @@ def test_a_begin_that_is_over_makes_nobody_older(daemon: Daemon) -> None:
     """What is queued again is as young as what is submitted now."""
     now = datetime(2030, 1, 1, tzinfo=UTC)
     rules = Rules(PriorityRules(weight_age=1000.0))
-    old = WaitingJob(1, 0, user="a", submitted_at=now, begin_at=now - timedelta(days=5))
-    new = WaitingJob(2, 0, user="a", submitted_at=now)
+    old = PendingJob(1, 0, user="a", submitted_at=now, begin_at=now - timedelta(days=5))
+    new = PendingJob(2, 0, user="a", submitted_at=now)
     accounts = Accounts(Snapshot(now, [old, new], [], rules=rules), Queue([old, new]), [])
     assert accounts.score(accounts["a"], old) == accounts.score(accounts["a"], new)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gpujobs.errors import UsageError
-from gpujobs.results import catalogue
+from gpujobs.results import catalogue, collect
 from gpujobs.results.catalogue import list_files, open_file, read_metrics
 from gpujobs.results.collect import Limits, RefusedResultError, chunks
 from gpujobs.results.handover import give_away
@@ -130,6 +130,19 @@ def test_there_are_not_too_many_nor_too_large(results: Path) -> None:
         file.truncate(1 << 40)
     with pytest.raises(RefusedResultError, match="larger than 1000000 bytes"):
         collected(results, Limits(total_bytes=1_000_000))
+
+
+def test_the_bytes_of_all_files_are_counted_together(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is smaller than the limit, and so is each chunk."""
+    monkeypatch.setattr(collect, "CHUNK_BYTES", 1000)
+    for path in results.rglob("*"):
+        if path.is_file():
+            path.unlink()
+    for name in ("a", "b"):
+        (results / name).write_bytes(b"x" * 3000)
+    assert len(collected(results, Limits(total_bytes=6000))) == 2
+    with pytest.raises(RefusedResultError, match="larger than 5999 bytes"):
+        collected(results, Limits(total_bytes=5999))
 
 
 def exchange_for_ever(path: Path, other: Path) -> None:

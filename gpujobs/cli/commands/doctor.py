@@ -23,24 +23,46 @@ MARKS = {True: "ok", False: "FAIL", None: "-"}
 @app.command("doctor", "gpujobs doctor")
 @app.json_option
 def command(as_json: bool) -> None:
+    """With --config FILE it is a dry run of that configuration: every mistake with its line, and what it would mean."""
+    if (config := app.flags().get("config")) is not None:
+        _dry_run(Path(config), as_json)
+        return
     checks = [_check(*found) for found in (*_program(), _driver())]
     try:
         client = app.client()
         info, answers = client.get("/v1/info"), client.get("/v1/doctor")["checks"]
     except GpujobsError as error:
+        from gpujobs.cli.unreachable import locked
+
         checks += [_check(*found) for found in _places()]
-        checks.append(_check("daemon", None, error.message))
+        # One that runs and does not answer is a fault; that none runs is not.
+        checks.append(_check("daemon", False if locked(app.flags()) else None, error.message))
     else:
         checks += answers
         if info["mode"] == "site" and os.getuid() != 0:
             checks = [_for_an_admin(check) for check in checks]
+    _show(checks, as_json)
+    if any(check["ok"] is False for check in checks):
+        raise click.exceptions.Exit(4)
+
+
+def _show(checks: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         output.print_json(checks)
     else:
         for check in checks:
             click.echo(output.message(f"{MARKS[check['ok']]:<5} {check['name']}: {check['message']}"))
+
+
+def _dry_run(config: Path, as_json: bool) -> None:
+    """Ends with 2 where no daemon would take the file, with 4 where it names what this machine does not have."""
+    from gpujobs.cli.dry_run import findings
+
+    found, is_valid = findings(config)
+    checks = [_check(*one) for one in found]
+    _show(checks, as_json)
     if any(check["ok"] is False for check in checks):
-        raise click.exceptions.Exit(4)
+        raise click.exceptions.Exit(4 if is_valid else 2)
 
 
 def _check(name: str, ok: bool | None, message: str) -> dict[str, Any]:
@@ -62,7 +84,7 @@ def _program() -> Iterator[tuple[str, bool | None, str]]:
 
 def _places() -> Iterator[tuple[str, bool | None, str]]:
     """Of the caller's own daemon, where none runs to say it."""
-    from gpujobs.config import resolve
+    from gpujobs.config.settings import resolve
 
     state_dir = resolve(app.flags()).state_dir
     yield _state_dir(state_dir)

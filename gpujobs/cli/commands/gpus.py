@@ -28,6 +28,8 @@ def command(device: str | None, as_json: bool) -> None:
         for event in answer["devices"][0]["events"] if device else ():
             text = f"  {output.local_time(event['at'], 'seconds')}  {event['kind']} by {event['actor']}"
             click.echo(output.message(text + (f": {event['message']}" if event["message"] else "")))
+        for stray in answer.get("unknown", ()):
+            click.echo(output.message(stray["message"]))
     for node in answer["nodes"]:
         if node["status"] == NodeStatus.DRIVER_ERROR:
             raise DriverError(output.message(f"node {node['name']}: {node['message']}"))

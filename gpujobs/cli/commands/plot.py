@@ -14,6 +14,7 @@ from gpujobs.errors import UsageError
 
 if TYPE_CHECKING:
     from gpujobs.cli.curves import JobHistory, Panel
+    from gpujobs.client import Client
 
 
 @app.command("plot", "gpujobs plot 7 8 --metric loss --output curves.png")
@@ -42,6 +43,14 @@ def command(chosen: Selection, path: Path | None, metrics: tuple[str, ...], as_j
         click.echo(f"{output.printable(path)}: {_of(histories)}")
     else:
         click.echo("\n".join(_drawing(histories, curves.panels(histories))))
+
+
+def draw(client: Client, ids: Sequence[int]) -> None:
+    """The curves of these jobs, here."""
+    from gpujobs.cli import curves
+
+    histories = curves.chosen(curves.read_histories(client, Selection(tuple(ids))), ())
+    click.echo("\n".join(_drawing(histories, curves.panels(histories))))
 
 
 def _of(histories: Sequence[JobHistory]) -> str:

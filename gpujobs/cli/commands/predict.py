@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import sys
 from typing import Any
 
 import click
@@ -11,6 +11,7 @@ import click
 from gpujobs.cli import app
 from gpujobs.cli.running import run_jobs
 from gpujobs.client import Client
+from gpujobs.client.delivery import deliver
 from gpujobs.client.submission import Submission
 from gpujobs.errors import JobFileError, Problem
 
@@ -66,12 +67,15 @@ def job_file(id: int, predict: list[dict[str, Any]], name: str | None) -> str:
 
 def _submit(client: Client, text: str) -> list[dict[str, Any]]:
     submission = Submission([{"path": PLACE, "text": text, "data": {}}])
-    body = {"request_key": os.urandom(16).hex(), "set": {}, "options": {}}
     try:
-        jobs: list[dict[str, Any]] = submission.send(client, "/v1/jobs", body)["jobs"]
+        jobs = deliver(client, submission, {"set": {}, "options": {}}, sys.argv[1:], _say)
     except JobFileError as error:  # its lines are those of a file that nobody has written
         raise JobFileError([Problem(PLACE, None, one.message) for one in error.problems]) from None
     return jobs
+
+
+def _say(text: str) -> None:
+    click.echo(f"gpujobs: {text}", err=True)
 
 
 def _report(client: Client, ids: list[int]) -> object:

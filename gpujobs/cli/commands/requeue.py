@@ -22,6 +22,7 @@ from gpujobs.cli.commands.limit import TIME_LIMIT
     "--finish", is_flag=True, help="End at the last checkpoint's epoch: its model, predictions, evaluation."
 )
 @click.option("--no-after", is_flag=True, help="Let the copies wait for no other job.")
+@click.option("--fresh", is_flag=True, help="Begin anew, without the checkpoint.")
 @yes_option
 @app.json_option
 def command(
@@ -30,6 +31,7 @@ def command(
     limit: float | None,
     finish: bool,
     no_after: bool,
+    fresh: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -38,5 +40,7 @@ def command(
 
     GROUP is a group's id, such as g12, or its name: its jobs that have ended without success. A range or an option
     means your own jobs, unless --user says whose."""
-    asked: dict[str, Any] = {"hold": hold, "limit_seconds": limit, "finish": finish, "no_after": no_after}
+    asked: dict[str, Any] = {
+        "hold": hold, "limit_seconds": limit, "finish": finish, "no_after": no_after, "fresh": fresh
+    }  # fmt: skip
     change_jobs("requeue", chosen, as_json, yes, **{key: value for key, value in asked.items() if value})

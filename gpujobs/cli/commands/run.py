@@ -9,6 +9,7 @@ import click
 from gpujobs.cli import app
 from gpujobs.cli.commands.submit import overrides, submission_options, submit
 from gpujobs.cli.running import jobs_report, run_jobs
+from gpujobs.client import Client
 from gpujobs.client.submission import read_job_files
 
 
@@ -21,9 +22,15 @@ from gpujobs.client.submission import read_job_files
     is_flag=True,
     help="Where the site's daemon does not run: by one of your own, outside of its queue.",
 )
+@click.option("--plot", is_flag=True, help="Draw the learning curves at the end.")
 @app.json_option
 def command(
-    files: tuple[str, ...], cpu_slots: int | None, is_personal: bool, as_json: bool, **options: Any
+    files: tuple[str, ...],
+    cpu_slots: int | None,
+    is_personal: bool,
+    plot: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     overrides(options["sets"])
     read_job_files(files)
@@ -32,4 +39,12 @@ def command(
         cpu_slots=cpu_slots,
         is_personal=is_personal,
         report=jobs_report if as_json else None,
+        after=_draw if plot and not as_json else None,
     )
+
+
+def _draw(client: Client, ids: list[int]) -> None:
+    from gpujobs.cli.commands.plot import draw
+
+    click.echo()
+    draw(client, ids)

@@ -18,9 +18,12 @@ from gpujobs.cli import app
 def command(
     personal: bool, cpu_slots: int | None, embedded: bool, ready_fd: int | None, lifeline_fd: int | None
 ) -> None:
-    from gpujobs.config import resolve
+    from gpujobs.config import site
+    from gpujobs.config.settings import config_path, resolve
     from gpujobs.daemon import main as daemon
 
     mode = "embedded" if embedded else "site" if os.getuid() == 0 and not personal else "personal"
-    settings = resolve({**app.flags(), "cpu_slots": cpu_slots}, mode=mode)
+    flags = {**app.flags(), "cpu_slots": cpu_slots}
+    site.read(config_path(flags, mode=mode))  # so that all its mistakes are said, not the first alone
+    settings = resolve(flags, mode=mode)
     daemon.serve(settings, ready_fd=ready_fd, lifeline_fd=lifeline_fd)

@@ -79,8 +79,13 @@ def _facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
         ("device", output.device(job["device"])),
         ("pid", job["pid"]),
         ("exit", _exit(job["exit"])),
-        ("results", job["results"]),
+        ("results", job["results"] or _removed(job)),
     ]
+
+
+def _removed(job: dict[str, Any]) -> str | None:
+    when = output.local_time(job.get("results_removed_at"))
+    return f"removed on {when}; the history says by whom" if when else None
 
 
 def _numbers(ids: Sequence[int] | None) -> str:

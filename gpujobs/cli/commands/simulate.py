@@ -13,7 +13,7 @@ from gpujobs import units
 from gpujobs.cli import app, output
 
 if TYPE_CHECKING:
-    from gpujobs.policy.rules import Rules
+    from gpujobs.policy.inputs.rules import Rules
     from gpujobs.simulation.report import Report, Summary, UserReport
 
 SHOWN_USERS = 30
@@ -70,10 +70,10 @@ def _check_plot(plot: Path | None) -> None:
 
 def _rules() -> Rules:
     """Of the configuration that was named, else of the one that a daemon here would use."""
-    from gpujobs import siteconfig
-    from gpujobs.config import resolve
+    from gpujobs.config import site
+    from gpujobs.config.settings import resolve
 
-    return siteconfig.read(resolve(app.flags()).config).rules()
+    return site.read(resolve(app.flags()).config).rules()
 
 
 def _lines(report: Report) -> list[str]:

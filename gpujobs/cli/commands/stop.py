@@ -12,7 +12,12 @@ from gpujobs.errors import DaemonUnreachableError
 @click.option("--drain", "mode", flag_value="drain", help="Wait for the running jobs first.")
 @click.option("--cancel", "mode", flag_value="cancel", help="Cancel the running jobs first.")
 def command(mode: str | None) -> None:
-    client = app.client()
+    try:
+        client = app.client()
+    except DaemonUnreachableError:
+        if mode is None and _stop_by_its_lock():
+            return
+        raise
     running = client.post("/v1/stop", {"mode": mode or "now"}).get("running", [])
     jobs = ", ".join(str(id) for id in running)
     if not running:
@@ -28,3 +33,18 @@ def command(mode: str | None) -> None:
     except DaemonUnreachableError:
         pass
     click.echo("stopped")
+
+
+def _stop_by_its_lock() -> bool:
+    """Ends a daemon that does not answer. True where there was one and it has ended."""
+    from gpujobs.cli import unreachable
+
+    found = unreachable.locked(app.flags())
+    if found is None:
+        return False
+    directory, holder = found
+    click.echo(f"the daemon of {directory} does not answer; ending its process {holder.pid}")
+    if not unreachable.end(directory, holder):
+        return False
+    click.echo("stopped; jobs that ran go on, and are adopted by the next daemon")
+    return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +11,7 @@ import click
 from gpujobs.cli import app, output
 from gpujobs.cli.times import INSTANT
 from gpujobs.client import Client
+from gpujobs.client.delivery import Interrupted, deliver
 from gpujobs.client.submission import read_job_files
 
 SHOWN = 20
@@ -86,12 +87,26 @@ def submit(
     given = {key: value for key, value in options.items() if value not in (None, False, ())}
     if given.get("begin_at") is not None:
         given["begin_at"] = given["begin_at"].isoformat()
-    body = {"request_key": os.urandom(16).hex(), "set": overrides(sets), "options": given}
-    answer = read_job_files(files).send(client, "/v1/jobs", body)
-    for notice in answer.get("notices", ()):
-        click.echo(f"gpujobs: {output.message(notice)}", err=True)
-    jobs: list[dict[str, Any]] = answer["jobs"]
-    return jobs
+    body = {"set": overrides(sets), "options": given}
+    return deliver(client, read_job_files(files), body, sys.argv[1:], _say)
+
+
+def _say(text: str) -> None:
+    click.echo(f"gpujobs: {output.message(text)}", err=True)
+
+
+def interrupted(error: Interrupted) -> None:
+    """What was queued before Ctrl-C, where that is known."""
+    if error.jobs is None:
+        _say(
+            "interrupted; whether the jobs were queued is not known: see `gpujobs status`, or give the same command, "
+            "which takes up the same request"
+        )
+    elif not error.jobs:
+        _say("interrupted; nothing was queued")
+    else:
+        _say("interrupted, but these were queued; the same command within a minute queues nothing more:")
+        click.echo("\n".join(_queued(error.jobs)), err=True)
 
 
 @app.command("submit", "gpujobs submit --set training.epochs=50 --name long jobs/tutorial.yaml")
@@ -106,7 +121,11 @@ def command(files: tuple[str, ...], follow: bool, wait: bool, as_json: bool, **o
     overrides(options["sets"])
     read_job_files(files)
     client = app.client()
-    jobs = submit(client, files, **options)
+    try:
+        jobs = submit(client, files, **options)
+    except Interrupted as error:
+        interrupted(error)
+        raise click.exceptions.Exit(130) from None
     if as_json and not wait:
         output.print_json(jobs)
     else:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from gpujobs.daemon.handlers import (
     act,
+    backup,
     data,
     doctor,
     gpus,
     info,
     jobs,
     log,
+    prune,
     queue,
     ranking,
     reservations,
@@ -22,6 +24,7 @@ from gpujobs.daemon.handlers import (
 ROUTES = [
     ("GET", "/v1/info", info.handle),
     ("POST", "/v1/jobs", submit.handle),
+    ("POST", "/v1/requests/withdraw", submit.withdraw),
     ("POST", "/v1/check", submit.check),
     ("PUT", "/v1/data/{sha256}", data.handle),
     ("GET", "/v1/jobs", jobs.list_jobs),
@@ -40,9 +43,13 @@ ROUTES = [
     ("GET", "/v1/results", results.catalogue),
     ("GET", "/v1/ranking", ranking.handle),
     ("GET", "/v1/results/{id:[0-9]{1,18}}/{file:.+}", results.file),
+    ("POST", "/v1/prune", prune.handle),
     ("POST", "/v1/stop", stop.handle),
     ("GET", "/v1/doctor", doctor.handle),
+    ("GET", "/v1/backup", backup.handle),
 ]
 
-LASTING = frozenset({watch.handle, queue.watch, log.handle, data.handle, results.file, stop.handle})
+LASTING = frozenset(
+    {watch.handle, queue.watch, log.handle, data.handle, results.file, stop.handle, backup.handle}
+)
 """Requests that last as long as their user likes, and cost little meanwhile."""

@@ -10,18 +10,18 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from gpujobs.daemon.access import may_change, require
+from gpujobs.daemon.access.policy import may_change, require
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import ConditionsBody, body_of
+from gpujobs.daemon.jobs.limits import change_limit
+from gpujobs.daemon.jobs.references import Choice, Chosen, Reference, choose
+from gpujobs.daemon.jobs.requeues import Changes, requeue
 from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.limits import change_limit
-from gpujobs.daemon.references import Choice, Chosen, Reference, choose
-from gpujobs.daemon.requeues import Changes, requeue
 from gpujobs.errors import UsageError
 from gpujobs.jobfile.schema import MAX_TIME_LIMIT_SECONDS
 from gpujobs.model import MAX_PRIORITY, Caller, Job, State
-from gpujobs.policy.limits import check_priority
-from gpujobs.policy.text import duration
+from gpujobs.policy.inputs.text import duration
+from gpujobs.policy.users.limits import check_priority
 
 MAX_IDS = 100_000
 BATCH = 200
@@ -49,6 +49,8 @@ class RequeueBody(IdsBody):
     hold: bool = False
     finish: bool = False
     no_after: bool = False
+    fresh: bool = False
+    """To begin anew, without a checkpoint."""
     limit_seconds: float | None = Field(default=None, ge=1, le=MAX_TIME_LIMIT_SECONDS)
 
 
@@ -190,7 +192,7 @@ async def _set_held(daemon: Daemon, caller: Caller, jobs: Sequence[Job], held: b
 
 
 async def _requeue(daemon: Daemon, caller: Caller, jobs: Sequence[Job], body: RequeueBody) -> Outcome:
-    changes = Changes(body.hold, body.finish, body.no_after, body.limit_seconds)
+    changes = Changes(body.hold, body.finish, body.no_after, body.fresh, body.limit_seconds)
     requeued = await requeue(daemon, caller, jobs, changes)
     copied = zip(requeued.jobs, jobs, strict=True)
     notes = {copy.id: f"is job {job.id} once more" for copy, job in copied if copy.id != job.id}

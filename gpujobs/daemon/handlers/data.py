@@ -13,9 +13,12 @@ from typing import IO
 from aiohttp import web
 
 from gpujobs.daemon.daemon import Daemon, Mode
+from gpujobs.daemon.jobs.uploads import PARTIAL
 from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.uploads import PARTIAL
+from gpujobs.daemon.patience import while_locked
 from gpujobs.errors import MachineError, ProtocolError
+from gpujobs.failpoints import reach
+from gpujobs.linux import durable
 from gpujobs.model import Caller
 
 
@@ -23,6 +26,7 @@ async def handle(request: web.Request) -> web.Response:
     daemon, caller, sha256 = daemon_of(request), caller_of(request), request.match_info["sha256"]
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise ProtocolError(f"{sha256} is not a SHA-256 in lower-case hexadecimal digits")
+    await daemon.uploads.look(caller.uid, [sha256])
     if daemon.store.uploads.has(caller.uid, sha256):
         return web.Response(status=200)
     size = request.content_length
@@ -33,15 +37,23 @@ async def handle(request: web.Request) -> web.Response:
             target = daemon.paths.data(caller.uid, sha256)
             _make_user_directory(target.parent)
             await _receive(request, target, sha256, daemon, caller)
-            daemon.store.uploads.add(caller.uid, sha256, size)
+            await while_locked(lambda: _commit(daemon, caller, sha256, size))
+            daemon.data_arrived(caller.uid, sha256)
     except OSError as error:
         raise MachineError(f"the data cannot be stored: {error.strerror}") from error
     return web.Response(status=201)
 
 
+async def _commit(daemon: Daemon, caller: Caller, sha256: str, size: int) -> None:
+    reach("data.commit")
+    daemon.store.uploads.add(caller.uid, sha256, size)
+
+
 def _make_user_directory(path: Path) -> None:
     """Its user's trainers pass it; nobody lists it, since a hash says what somebody works with."""
-    path.mkdir(exist_ok=True)
+    if not path.is_dir():
+        path.mkdir(exist_ok=True)
+        durable.sync_directory(path.parent)
     path.chmod(0o711)
 
 
@@ -57,7 +69,9 @@ async def _receive(request: web.Request, target: Path, sha256: str, daemon: Daem
             if daemon.mode is Mode.SITE:
                 os.fchown(file.fileno(), caller.uid, caller.gid)
             os.fchmod(file.fileno(), 0o400)
-        partial.rename(target)
+        reach("data.rename")
+        # Its name too is on disk before the store says that it is here.
+        await asyncio.to_thread(durable.rename, partial, target)
     finally:
         partial.unlink(missing_ok=True)
 

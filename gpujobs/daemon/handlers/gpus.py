@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from gpujobs.daemon.access import require_admin
-from gpujobs.daemon.daemon import Daemon
-from gpujobs.daemon.drains import named
+from gpujobs.daemon.access.policy import require_admin
+from gpujobs.daemon.api_json import device_event_json, nodes_json, occupancy_json
+from gpujobs.daemon.daemon import Daemon, describe_stray
+from gpujobs.daemon.devices.drains import named
 from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.wire import device_event_json, nodes_json, occupancy_json
 from gpujobs.model import Caller, Device, Node, Process
 from gpujobs.policy import Occupancy, occupancies
 
@@ -29,7 +31,7 @@ async def handle(request: web.Request) -> web.Response:
     nodes = [_as_seen_by(caller, node) for node in await daemon.nodes.seen()]
     views = _views(daemon, nodes)
     if name is None:
-        return _answer(caller, views, nodes)
+        return _answer(caller, views, nodes, _strays(daemon, caller))
     (device,) = named([view.device for view in views], [name])
     events = [device_event_json(event, caller) for event in daemon.store.devices.events(device.uuid)]
     (found,) = [occupancy_json(view, caller) for view in views if view.device == device]
@@ -53,6 +55,15 @@ async def resume(request: web.Request) -> web.Response:
     return _answer(caller, _views(daemon, nodes), nodes)
 
 
+def _strays(daemon: Daemon, caller: Caller) -> list[dict[str, Any]]:
+    """As of the last look; who sees no names is not told whose they are."""
+    return [
+        {**stray, "message": describe_stray({**stray, "user": stray["user"] if caller.sees_names else None})}
+        for stray in daemon.strays
+        if caller.sees_names or caller.is_admin
+    ]
+
+
 async def _change(request: web.Request, verb: str) -> tuple[Daemon, Caller, DevicesBody]:
     caller = caller_of(request)
     require_admin(caller, f"{verb} devices")
@@ -67,9 +78,11 @@ def _views(daemon: Daemon, nodes: list[Node]) -> list[Occupancy]:
     return occupancies(daemon.view.snapshot(nodes))
 
 
-def _answer(caller: Caller, views: list[Occupancy], nodes: list[Node]) -> web.Response:
+def _answer(
+    caller: Caller, views: list[Occupancy], nodes: list[Node], strays: Sequence[dict[str, Any]] = ()
+) -> web.Response:
     devices = [occupancy_json(view, caller) for view in views]
-    return web.json_response({"devices": devices, "nodes": nodes_json(nodes)})
+    return web.json_response({"devices": devices, "nodes": nodes_json(nodes), "unknown": list(strays)})
 
 
 def _as_seen_by(caller: Caller, node: Node) -> Node:

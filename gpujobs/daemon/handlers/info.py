@@ -7,9 +7,9 @@ import os
 from aiohttp import web
 
 from gpujobs import __version__
-from gpujobs.daemon.identity import user_name
+from gpujobs.daemon.access.identity import user_name
+from gpujobs.daemon.api_json import nodes_json
 from gpujobs.daemon.keys import daemon_of
-from gpujobs.daemon.wire import nodes_json
 from gpujobs.model import iso
 
 

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from gpujobs.daemon.access import may_look_into, require
+from gpujobs.daemon.access.policy import may_look_into, require
+from gpujobs.daemon.api_json import attempt_json, event_json
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import choice_of, chosen_of, flag_of, number_of
+from gpujobs.daemon.jobs.references import Chosen
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.daemon.pauses import Pauses
-from gpujobs.daemon.references import Chosen
-from gpujobs.daemon.wire import attempt_json, event_json
 from gpujobs.model import Caller, Job, State, iso
 from gpujobs.results.catalogue import read_metrics
 from gpujobs.results.ranking import lines

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gpujobs.daemon.access import may_read, require
+from gpujobs.daemon.access.policy import may_read, require
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import flag_of, number_of
+from gpujobs.daemon.keeping.retention import removed_note
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.errors import UsageError
 from gpujobs.model import Attempt, Job, State
@@ -28,6 +29,8 @@ async def handle(request: web.Request) -> web.StreamResponse:
     if number is not None and not 1 <= number <= job.attempt:
         had = f"attempts 1 to {job.attempt}" if job.attempt else "no attempt yet"
         raise UsageError(f"job {job.id} has {had}, not attempt {number}")
+    if note := removed_note(job) or daemon.store.pruning.note_of(job.id, "logs"):
+        raise UsageError(note)
     if job.attempt:
         await Log.of(daemon, job, number).read(0, 0)  # what is wrong is said before the answer begins
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})

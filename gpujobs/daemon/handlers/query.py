@@ -9,8 +9,8 @@ from urllib.parse import unquote
 from aiohttp import web
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from gpujobs.daemon.jobs.references import Choice, Chosen, Reference, choose
 from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.references import Choice, Chosen, Reference, choose
 from gpujobs.errors import ProtocolError, UsageError
 from gpujobs.model import State
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from aiohttp import web
 
-from gpujobs.daemon import queue
 from gpujobs.daemon.handlers.jobs import selected
 from gpujobs.daemon.handlers.query import chosen_of, flag_of, number_of
+from gpujobs.daemon.jobs import listing
 from gpujobs.daemon.keys import caller_of, daemon_of
 
 BETWEEN_SECONDS = 0.5
@@ -49,14 +49,14 @@ async def watch(request: web.Request) -> web.StreamResponse:
 def _seen(request: web.Request) -> dict[str, Any]:
     daemon, caller, chosen = daemon_of(request), caller_of(request), chosen_of(request)
     daemon.forecast.refresh()
-    rows = queue.rows(
+    rows = listing.rows(
         selected(daemon, caller, request, chosen),
         unfolded=chosen is not None or flag_of(request, "unfold"),
         alone=() if chosen is None else frozenset(chosen.ids) - chosen.members,
     )
     shown = rows[: number_of(request, "limit", 0) or len(rows)]
     groups = daemon.store.groups({row for row in shown if isinstance(row, int)})
-    described = queue.describe_groups(daemon.board, groups, caller)
+    described = listing.describe_groups(daemon.board, groups, caller)
     return {
         "rows": [
             {"group": described[row]} if isinstance(row, int) else {"job": daemon.board.json(row, caller)}

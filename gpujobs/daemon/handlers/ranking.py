@@ -8,11 +8,11 @@ from typing import Any
 
 from aiohttp import web
 
-from gpujobs.daemon.access import may_read, require
+from gpujobs.daemon.access.policy import may_read, require
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import chosen_of
+from gpujobs.daemon.jobs.listing import describe_groups
 from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.queue import describe_groups
 from gpujobs.errors import UsageError
 from gpujobs.model import Job
 from gpujobs.results.catalogue import read_metrics

@@ -8,10 +8,11 @@ from typing import Any
 
 from aiohttp import web
 
-from gpujobs.daemon import leftovers
-from gpujobs.daemon.access import may_read, require
+from gpujobs.daemon.access.policy import may_read, require
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import chosen_of, flag_of
+from gpujobs.daemon.jobs import leftovers
+from gpujobs.daemon.keeping.retention import removed_note
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.errors import UsageError
 from gpujobs.model import Job, State, iso
@@ -53,6 +54,8 @@ def _has_some(job: Job, partial: bool) -> bool:
 
 
 def _require_results(job: Job) -> str:
+    if note := removed_note(job):
+        raise UsageError(note)
     if job.results is None:
         raise UsageError(
             f"job {job.id} is {job.state} and has no results"

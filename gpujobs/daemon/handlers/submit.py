@@ -9,20 +9,23 @@ from typing import Any
 from aiohttp import web
 
 from gpujobs.backends import TENSORFLOW, backend_of
-from gpujobs.daemon import checks
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import body_of
-from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.submissions import (
+from gpujobs.daemon.jobs import checks
+from gpujobs.daemon.jobs.submissions import (
     Needs,
     Prepared,
     SubmissionBody,
+    WithdrawBody,
     new_jobs,
     prepare,
     require_request_key,
     resolve,
 )
+from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.patience import while_locked
 from gpujobs.errors import JobFileError, MachineError, Problem, UsageError
+from gpujobs.failpoints import reach
 from gpujobs.model import Caller, Job, utc_now
 from gpujobs.store.records import NewJob
 
@@ -46,6 +49,11 @@ async def handle(request: web.Request) -> web.Response:
     daemon, caller = daemon_of(request), caller_of(request)
     body = await body_of(request, SubmissionBody)
     key = require_request_key(body)
+    async with daemon.requests.work(caller.uid, key):
+        return await while_locked(lambda: _submit(daemon, caller, body, key))
+
+
+async def _submit(daemon: Daemon, caller: Caller, body: SubmissionBody, key: str) -> web.Response:
     if earlier := daemon.store.of_request(caller.uid, key):
         return _created(daemon, caller, earlier)
     await daemon.membership.learn([caller.user])
@@ -53,11 +61,25 @@ async def handle(request: web.Request) -> web.Response:
     if isinstance(prepared, Needs):
         return web.json_response(prepared.to_wire())
     new = _new_jobs(daemon, caller, body, prepared)
+    reach("submit.commit")
     jobs = daemon.store.submit(caller, key, new)
+    reach("submit.answer")
     daemon.submitted(jobs)
     if len(jobs) <= MAX_FORECAST:
         await daemon.forecast.fresh()
     return _created(daemon, caller, jobs, checks.site_defaults(prepared, new))
+
+
+async def withdraw(request: web.Request) -> web.Response:
+    """`POST /v1/requests/withdraw`: what a submission has become whose user did not wait for the answer. If it was
+    nothing, it stays so."""
+    daemon, caller = daemon_of(request), caller_of(request)
+    key = (await body_of(request, WithdrawBody)).request_key
+    await daemon.requests.settled(caller.uid, key)
+    jobs = daemon.store.of_request(caller.uid, key)
+    if not jobs:
+        daemon.requests.withdraw(caller.uid, key)
+    return web.json_response({"jobs": [daemon.board.json(job, caller) for job in jobs]})
 
 
 def _new_jobs(daemon: Daemon, caller: Caller, body: SubmissionBody, prepared: list[Prepared]) -> list[NewJob]:
@@ -109,6 +131,7 @@ async def _prepare(
         checks.check_backends(resolved, on_gpu=on_gpu)
     asks_for_gpu = any(job.requested_gpu is not None for _, job in resolved)
     devices = await daemon.devices() if asks_for_gpu else []
+    await daemon.uploads.look(caller.uid, {d.sha256 for f in body.files for d in f.data.values() if d.sha256})
     prepared = prepare(daemon.store, caller, resolved, is_check=is_check)
     if not isinstance(prepared, Needs) and not is_check:
         await _estimate(daemon, caller, prepared)
@@ -160,7 +183,11 @@ async def _inspect(daemon: Daemon, caller: Caller, job: Prepared) -> dict[str, A
     """Raises JobFileError where the job could not be trained."""
     spec = daemon.specs.inspection(caller.uid, caller.gid, dict(job.resolved.resolved), job.data)
     try:
-        report: dict[str, Any] = await daemon.link.call(daemon.node_name, "inspect", task="check", spec=spec)
+        # The check itself has a minute.
+        seconds = 60.0 + daemon.link.launchers.answer_seconds(TENSORFLOW)
+        report: dict[str, Any] = await daemon.link.call(
+            daemon.node_name, "inspect", task="check", spec=spec, answer_seconds=seconds
+        )
     except UsageError as error:
         problems = [
             Problem(job.file.path, job.resolved.line_in(one), one) for one in error.message.splitlines()

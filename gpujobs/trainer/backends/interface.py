@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from gpujobs.protocol.spec import Spec
 from gpujobs.trainer.failures import DeviceMismatchError
-from gpujobs.trainer.spec import Spec
 
 Batch = tuple[Any, Any, Any]
 """(x, y, sample weight or None), as `Samples.batch` gives them."""

@@ -13,9 +13,9 @@ import jaxlib
 import keras
 import numpy as np
 
+from gpujobs.protocol.spec import Spec
 from gpujobs.trainer.backends.interface import Batch, is_gpu, require_one, visible_devices
 from gpujobs.trainer.backends.states import states_of
-from gpujobs.trainer.spec import Spec
 
 LAZY_MODULES: tuple[str, ...] = (
     "jax.experimental.multihost_utils",

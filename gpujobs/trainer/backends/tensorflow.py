@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gpujobs.protocol.spec import Spec
 from gpujobs.trainer import quiet
 from gpujobs.trainer.backends.interface import Batch, is_gpu, require_one, visible_devices
-from gpujobs.trainer.spec import Spec
 
 LAZY_MODULES: tuple[str, ...] = tuple(
     f"tensorflow.python.data.ops.{kind}_op"

@@ -13,7 +13,7 @@ RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class LayerInfo:
     """`arguments`: all that Keras's `get_config` has, with their values; `use_cudnn` is not among them.
     `input_shape`, `output_shape`: without the batch; None: any length. `inner`: (kind, arguments) of the layer that
     computes, which a wrapper has inside. `feeds`: the kinds that read its output; `fed_by`: those that it reads."""
@@ -39,7 +39,7 @@ class Link:
         return self.inner[0] in RECURRENT and self.kind != "TimeDistributed"
 
 
-def links(model: Any) -> list[Link]:
+def links(model: Any) -> list[LayerInfo]:
     """Of every layer but the inputs, those that are read before those that read them."""
     layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
     readers: dict[str, list[str]] = {}
@@ -49,10 +49,10 @@ def links(model: Any) -> list[Link]:
     return [_link(layer, tuple(readers.get(layer.name, ()))) for layer in layers]
 
 
-def _link(layer: Any, feeds: tuple[str, ...]) -> Link:
+def _link(layer: Any, feeds: tuple[str, ...]) -> LayerInfo:
     inputs = _tensors(layer.input)
     output = _tensors(layer.output)[0]
-    return Link(
+    return LayerInfo(
         name=str(layer.name),
         kind=type(layer).__name__,
         arguments=layer.get_config(),

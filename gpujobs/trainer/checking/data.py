@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 
 from gpujobs.jobfile.consistency import task_of_output
-from gpujobs.trainer.data import Part, Prepared, missing, partial, prepare
-from gpujobs.trainer.data.counted import labels
-from gpujobs.trainer.data.heads import Head, heads
+from gpujobs.protocol.spec import Spec
+from gpujobs.trainer.data import Part, Prepared, missing, prepare
+from gpujobs.trainer.data.fitting.counted import labels
 from gpujobs.trainer.data.memory import looking_at
 from gpujobs.trainer.data.notices import Account, once
-from gpujobs.trainer.data.plain import Plain
 from gpujobs.trainer.data.prepare import all_of, read_training, to_predict
-from gpujobs.trainer.data.ragged import Ragged
-from gpujobs.trainer.data.raw import Arrays, place
-from gpujobs.trainer.data.timeline import Timeline
-from gpujobs.trainer.data.windowed import Windowed
-from gpujobs.trainer.spec import Spec
+from gpujobs.trainer.data.reading import partial
+from gpujobs.trainer.data.reading.input_requirements import InputRequirements, heads
+from gpujobs.trainer.data.reading.loaded import LoadedData, place
+from gpujobs.trainer.data.samples.plain import Plain
+from gpujobs.trainer.data.samples.ragged import Ragged
+from gpujobs.trainer.data.samples.timeline import Timeline
+from gpujobs.trainer.data.samples.windowed import Windowed
 
 LOOK_BYTES = 32 << 20
 """Of each array that is larger, only so much is looked at."""
@@ -62,7 +63,7 @@ def look(spec: Spec) -> Looked:
     return Looked(prepared, arrays, notices, (*prepared.accounts, *accounts))
 
 
-def rows(spec: Spec, raw: Arrays) -> list[dict[str, Any]]:
+def rows(spec: Spec, raw: LoadedData) -> list[dict[str, Any]]:
     """`array`, `shape`, `dtype`, `nan`, `infinite` and `looked_at` of each input and target of the training file."""
     found = []
     for name, values in [*raw.inputs.items(), *raw.targets.items()]:
@@ -82,14 +83,14 @@ def rows(spec: Spec, raw: Arrays) -> list[dict[str, Any]]:
     return found
 
 
-def _looked_at(spec: Spec, raw: Arrays, name: str, values: Any) -> str:
+def _looked_at(spec: Spec, raw: LoadedData, name: str, values: Any) -> str:
     if values.nbytes <= LOOK_BYTES or name in raw.words:
         return "all"
     source = spec.jobfile["data"]["train"]
     member = raw.called.get(name, f"array {name}").removeprefix("array ") + ".npy"
     path = str(source.get("path") or "")
     part = f"{LOOK_BYTES >> 20} MiB of {values.nbytes >> 20}"
-    is_whole = heads(spec.jobfile).get(name, Head()).is_masked
+    is_whole = heads(spec.jobfile).get(name, InputRequirements()).is_masked
     if path.lower().endswith(".npz") and not is_whole and partial.is_compressed(place(spec, path), member):
         return f"the first {part}"
     return f"{part}, evenly spread"

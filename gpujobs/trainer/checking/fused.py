@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gpujobs.backends import JAX
-from gpujobs.trainer.checking.chain import Link
+from gpujobs.trainer.checking.chain import LayerInfo
 
 FUSED = ("LSTM", "GRU")
 EXPECTED: dict[str, Any] = {
@@ -23,7 +23,7 @@ EXPECTED: dict[str, Any] = {
 LOST = "its steps run one after another, several kernels each, instead of one fused kernel for the sequence"
 
 
-def verdicts(links: Iterable[Link], backend: str, unfit: int) -> list[dict[str, Any]]:
+def verdicts(links: Iterable[LayerInfo], backend: str, unfit: int) -> list[dict[str, Any]]:
     """Of each recurrent layer: `layer`, `class`, `eligible`, `why` (what prevents it, or what is wrong with its use)
     and `cost`, what is lost without it. `unfit`: samples whose mask is not right-padded."""
     found = []
@@ -65,7 +65,7 @@ def _written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _warning(link: Link, unfit: int) -> str:
+def _warning(link: LayerInfo, unfit: int) -> str:
     """cuDNN cannot skip steps in the middle, and TensorFlow then ends the training instead of using the loop."""
     if not link.is_masked or not unfit:
         return ""

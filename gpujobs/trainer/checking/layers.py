@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gpujobs.trainer.checking.chain import Link
+from gpujobs.trainer.checking.chain import LayerInfo
 from gpujobs.trainer.counting import formula
 from gpujobs.trainer.failures import TrainerError
 
 
-def rows(links: Iterable[Link]) -> list[dict[str, Any]]:
+def rows(links: Iterable[LayerInfo]) -> list[dict[str, Any]]:
     """`name`, `class`, `output_shape` ([null, ...]), `parameters` (Keras's count), `formula` (null: none is known).
 
     Raises TrainerError where a formula and Keras disagree: a mistake of ours, which nobody should build on.
@@ -18,7 +18,7 @@ def rows(links: Iterable[Link]) -> list[dict[str, Any]]:
     return [_row(link) for link in links]
 
 
-def _row(link: Link) -> dict[str, Any]:
+def _row(link: LayerInfo) -> dict[str, Any]:
     found = formula(link.kind, link.arguments, (None, *link.input_shape))
     if found is not None and found.count != link.parameters:
         raise TrainerError(

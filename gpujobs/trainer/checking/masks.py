@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from gpujobs.protocol.spec import Spec
 from gpujobs.trainer.checking.data import LOOK_BYTES
 from gpujobs.trainer.data import Samples
-from gpujobs.trainer.data.heads import heads, is_there
 from gpujobs.trainer.data.memory import looking_at, pieces
-from gpujobs.trainer.data.rows import RaggedRows
-from gpujobs.trainer.spec import Spec
+from gpujobs.trainer.data.reading.input_requirements import heads, is_there
+from gpujobs.trainer.data.samples.rows import RaggedRows
 
 
 def unfit(spec: Spec, samples: Samples) -> int:

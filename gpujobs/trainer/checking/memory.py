@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpujobs.trainer.checking.chain import RECURRENT, Link
+from gpujobs.trainer.checking.chain import RECURRENT, LayerInfo
 from gpujobs.trainer.counting import Shape
 
 FLOAT_BYTES = 4
@@ -78,7 +78,7 @@ class Parts:
 
 
 def estimate(
-    links: Sequence[Link], *, slots: int, batch_size: int, timesteps: int, batch_bytes: int, half: bool
+    links: Sequence[LayerInfo], *, slots: int, batch_size: int, timesteps: int, batch_bytes: int, half: bool
 ) -> Parts:
     """Of the worst run: in which order TensorFlow runs the operations of a loop differs from step to step.
 
@@ -114,7 +114,7 @@ def peak(loads: Sequence[Load]) -> tuple[float, float]:
     return best
 
 
-def load(link: Link, batch_size: int, timesteps: int, item: float) -> Load:
+def load(link: LayerInfo, batch_size: int, timesteps: int, item: float) -> Load:
     """`item`: bytes of a value."""
     size, output = batch_size * item, _count(link.output_shape, timesteps)
     if link.is_recurrent:
@@ -130,12 +130,12 @@ def load(link: Link, batch_size: int, timesteps: int, item: float) -> Load:
     return Load(kept * size * output, passing)
 
 
-def _is_read(link: Link) -> bool:
+def _is_read(link: LayerInfo) -> bool:
     """Whether a layer after it needs its output for its own backward pass, or it is compared with the target."""
     return not link.feeds or any(kind not in INDIFFERENT for kind in link.feeds)
 
 
-def _recurrent(link: Link, size: float, timesteps: int, item: float) -> Load:
+def _recurrent(link: LayerInfo, size: float, timesteps: int, item: float) -> Load:
     """Bidirectional layers have two loops at once."""
     kind, arguments = link.inner
     base = kind if kind in GATES else "LSTM"  # a ConvLSTM has the gates of one, at each place

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from gpujobs.protocol.spec import Spec
 from gpujobs.trainer.failures import DataError
 from gpujobs.trainer.files import make_room
-from gpujobs.trainer.spec import Spec
 
 
 @contextmanager

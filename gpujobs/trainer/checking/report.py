@@ -15,15 +15,15 @@ import numpy as np
 
 from gpujobs.backends import backend_of
 from gpujobs.jobfile.consistency import is_stateful
+from gpujobs.protocol.spec import Spec
 from gpujobs.trainer import building, decision, train
 from gpujobs.trainer.checking import data, fused, layers, masks, memory
 from gpujobs.trainer.checking.chain import links
 from gpujobs.trainer.checking.opening import opened
 from gpujobs.trainer.checking.optimizers import slots_of
-from gpujobs.trainer.data.rows import RaggedRows
+from gpujobs.trainer.data.samples.rows import RaggedRows
 from gpujobs.trainer.failures import TrainerError
-from gpujobs.trainer.fitting import Sets
-from gpujobs.trainer.spec import Spec
+from gpujobs.trainer.training_loop import Sets
 
 OF_WHAT = {
     "weights": "the parameters, 4 bytes each",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpujobs.trainer.data.memory import pieces, row_bytes
-from gpujobs.trainer.data.raw import Arrays, RowNames, rows_named
+from gpujobs.trainer.data.reading.loaded import LoadedData, RowNames, rows_named
 from gpujobs.trainer.failures import DataError, together
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -69,7 +69,7 @@ def first(values: Any, rows: RowNames | None, *, nan: bool = True) -> str:
     return rows_named(rows, found, total)
 
 
-def require(raw: Arrays, handling: str) -> None:
+def require(raw: LoadedData, handling: str) -> None:
     """Raises DataError with every array and column that has values missing, or infinite ones where missing ones are
     no error (`handling`)."""
     errors = []
@@ -79,7 +79,7 @@ def require(raw: Arrays, handling: str) -> None:
         raise together(errors)
 
 
-def wrong(raw: Arrays, name: str, values: Any, handling: str) -> list[DataError]:
+def wrong(raw: LoadedData, name: str, values: Any, handling: str) -> list[DataError]:
     """As `require`, of one input or target."""
     if raw.features and name not in raw.targets and values.ndim == 2:
         return by_column(raw, values, handling=handling)
@@ -91,7 +91,7 @@ def wrong(raw: Arrays, name: str, values: Any, handling: str) -> list[DataError]
     return []
 
 
-def by_column(raw: Arrays, values: Any, *, handling: str) -> list[DataError]:
+def by_column(raw: LoadedData, values: Any, *, handling: str) -> list[DataError]:
     """An error for each column of a table that has values missing, or infinite ones where others are no error."""
     refused = refuse if handling == "error" else refuse_infinite
     errors = []

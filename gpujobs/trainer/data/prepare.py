@@ -12,21 +12,23 @@ import numpy as np
 
 from gpujobs.jobfile import losses
 from gpujobs.jobfile.consistency import implied_task, task_of_output
-from gpujobs.trainer.data import absent, accounts, classes, plain, ragged, scaling, sources, splits, windowed
-from gpujobs.trainer.data.checks import check_inputs, check_shapes
-from gpujobs.trainer.data.counted import counted, labels
-from gpujobs.trainer.data.heads import Head, heads, is_there, names_of
+from gpujobs.protocol.spec import Spec
+from gpujobs.trainer.data.fitting import absent, classes, scaling
+from gpujobs.trainer.data.fitting.checks import check_inputs, check_shapes
+from gpujobs.trainer.data.fitting.counted import counted, labels
+from gpujobs.trainer.data.fitting.preprocessing import Preprocessing
 from gpujobs.trainer.data.memory import pieces
 from gpujobs.trainer.data.notices import Account, say
-from gpujobs.trainer.data.plain import Plain
-from gpujobs.trainer.data.preprocessing import Preprocessing
-from gpujobs.trainer.data.ragged import Ragged
-from gpujobs.trainer.data.raw import CLASS_TASKS, Arrays, Known
-from gpujobs.trainer.data.rows import Mapped, RaggedRows, Rows
-from gpujobs.trainer.data.samples import Samples
-from gpujobs.trainer.data.windowed import Windowed
+from gpujobs.trainer.data.reading import sources
+from gpujobs.trainer.data.reading.input_requirements import InputRequirements, heads, is_there, names_of
+from gpujobs.trainer.data.reading.loaded import CLASS_TASKS, Known, LoadedData
+from gpujobs.trainer.data.samples import accounts, plain, ragged, splits, windowed
+from gpujobs.trainer.data.samples.plain import Plain
+from gpujobs.trainer.data.samples.ragged import Ragged
+from gpujobs.trainer.data.samples.rows import Mapped, RaggedRows, Rows
+from gpujobs.trainer.data.samples.samples import Samples
+from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.failures import DataError, together
-from gpujobs.trainer.spec import Spec
 
 NUDGE = np.float32(1e-6)
 
@@ -63,7 +65,7 @@ class Prepared:
         return self.parts["train"]
 
 
-def prepare(spec: Spec, raw: Arrays | None = None) -> Prepared:
+def prepare(spec: Spec, raw: LoadedData | None = None) -> Prepared:
     """`raw`: the training file's, where it has been read. Raises DataError, naming file and array or column."""
     data, task = spec.jobfile["data"], task_of(spec)
     raw = read_training(spec) if raw is None else raw
@@ -126,7 +128,7 @@ def all_of(sources: Mapping[str, Source], read: Callable[[Source], Found]) -> di
     return found
 
 
-def read_training(spec: Spec) -> Arrays:
+def read_training(spec: Spec) -> LoadedData:
     """Raises DataError."""
     return sources.read(spec, spec.jobfile["data"]["train"], task_of(spec), needs_y=True)
 
@@ -137,7 +139,7 @@ def task_of(spec: Spec) -> str:
     return str(job.get("task") or implied_task(job) or "several")
 
 
-def _named(spec: Spec, raw: Arrays) -> Named:
+def _named(spec: Spec, raw: LoadedData) -> Named:
     given = spec.jobfile["data"].get("classes")
     names = [name for name in raw.targets if task_of_output(spec.jobfile, name) in CLASS_TASKS]
     found = {name: classes.find(given, raw.words.get(name)) for name in names}
@@ -172,7 +174,7 @@ def _read(
 
 
 def _assemble(
-    spec: Spec, raw: Arrays, task: str, named: Named, *, is_open: bool = False, usual: str | None = None
+    spec: Spec, raw: LoadedData, task: str, named: Named, *, is_open: bool = False, usual: str | None = None
 ) -> Assembled:
     data, scratch = spec.jobfile["data"], spec.paths.work
     handling = data.get("missing", "error")
@@ -188,7 +190,7 @@ def _assemble(
     return plain.assemble(raw, handling, _ids(spec.jobfile), scratch)
 
 
-def _encoded(raw: Arrays, name: str, y: Any, named: Named, ignored: int | None) -> Any:
+def _encoded(raw: LoadedData, name: str, y: Any, named: Named, ignored: int | None) -> Any:
     """`ignored` stays what it is: it is no class."""
     if name not in named:
         return y
@@ -268,7 +270,7 @@ def _x_pieces(spec: Spec, train: Assembled, name: str) -> scaling.Pieces:
     return values
 
 
-def _unmasked(train: Assembled, name: str, head: Head) -> scaling.Pieces:
+def _unmasked(train: Assembled, name: str, head: InputRequirements) -> scaling.Pieces:
     def found() -> Iterable[Any]:
         if isinstance(train, Plain):
             for some in train.x_steps(name):
@@ -280,7 +282,7 @@ def _unmasked(train: Assembled, name: str, head: Head) -> scaling.Pieces:
     return lambda: (one for one in found() if len(one))
 
 
-def masked_heads(spec: Spec, inputs: Mapping[str, Rows]) -> dict[str, Head]:
+def masked_heads(spec: Spec, inputs: Mapping[str, Rows]) -> dict[str, InputRequirements]:
     """Of the inputs whose padding the file itself has, in numbers, and Masking skips."""
     return {
         name: head
@@ -347,7 +349,7 @@ def to_predict(spec: Spec, entry: Mapping[str, Any], learned: Preprocessing) -> 
         _say([assembled.account])
         return apply(spec, assembled, learned)
     (name, *others) = names_of(spec.jobfile["data"].get("x", "x"))
-    raw = Arrays("values", {name: _samples(entry["values"], learned.shapes.get(name, ()), others)}, {})
+    raw = LoadedData("values", {name: _samples(entry["values"], learned.shapes.get(name, ()), others)}, {})
     return apply(spec, plain.assemble(raw, "error", _ids(spec.jobfile), spec.paths.work), learned)
 
 
@@ -376,14 +378,14 @@ def _one_sample(expected: tuple[int | None, ...]) -> str:
     return f"one sample of shape ({names}{',' if len(expected) == 1 else ''})"
 
 
-def _as_ids(spec: Spec, raw: Arrays, name: str, rows: Rows) -> Rows:
+def _as_ids(spec: Spec, raw: LoadedData, name: str, rows: Rows) -> Rows:
     """The only column of a table's windows as the ids that an Embedding takes, a number for each step."""
     if name not in _ids(spec.jobfile) or not raw.features or rows.row_shape[-1:] != (1,):
         return rows
     return Mapped(rows, lambda steps: steps[..., 0].astype(np.int32), rows.row_shape[:-1])
 
 
-def _scaled(rows: Rows, scale: scaling.Scale | None, masked: Head | None = None) -> Rows:
+def _scaled(rows: Rows, scale: scaling.Scale | None, masked: InputRequirements | None = None) -> Rows:
     """`masked`: of an input whose masked steps stay what they are."""
     if scale is None:
         return rows
@@ -394,7 +396,7 @@ def _scaled(rows: Rows, scale: scaling.Scale | None, masked: Head | None = None)
     return Mapped(rows, scale.apply)
 
 
-def _scaled_steps(x: Any, scale: scaling.Scale, head: Head) -> Any:
+def _scaled_steps(x: Any, scale: scaling.Scale, head: InputRequirements) -> Any:
     """A step that is there and would become what masks is moved by a millionth, so that it stays there."""
     there = is_there(x, head)
     done = scale.apply(x)

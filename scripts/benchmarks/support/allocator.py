@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from gpujobs.jobfile import expand
-from gpujobs.trainer import preload, quiet
-from gpujobs.trainer.spec import Spec
+from gpujobs.protocol.spec import Spec
+from gpujobs.supervise import preload
+from gpujobs.trainer import quiet
 
 EPOCHS = 3
 """Enough: the peak is within a step, and the first one makes all variables. At least."""
@@ -66,7 +67,7 @@ def trained(spec: Spec) -> int:
     """Trains for a few epochs. Returns the most bytes that were held."""
     import tensorflow as tf
 
-    from gpujobs.trainer import backends, building, fitting, train
+    from gpujobs.trainer import backends, building, train, training_loop
     from gpujobs.trainer.data import prepare
 
     library = Path(tf.__file__).with_name("libtensorflow_framework.so.2")
@@ -79,8 +80,8 @@ def trained(spec: Spec) -> int:
     backends.configure(spec.jobfile["training"])
     model = building.build(spec.jobfile, train.shapes(prepared.train), masked=train.is_masked(prepared))
     sets = train.sets_of(spec, prepared, model)
-    messages = fitting.Messages(os.open(os.devnull, os.O_WRONLY))
-    fitting.Fit(spec, model, sets, messages, fitting.StopFlag()).run()
+    messages = training_loop.Messages(os.open(os.devnull, os.O_WRONLY))
+    training_loop.TrainingLoop(spec, model, sets, messages, training_loop.StopFlag()).run()
     return int(tf.config.experimental.get_memory_info("CPU:0")["peak"])
 
 

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 from gpujobs.backends import missing
+from gpujobs.linux import sockets
 from gpujobs.paths import AttemptPaths, JobPaths
-from gpujobs.trainer import sockets
 
-LAUNCHER = (sys.executable, "-m", "gpujobs.trainer.launcher")
+LAUNCHER = (sys.executable, "-m", "gpujobs.supervise.launcher")
 INSTALLATION = Path(__file__).parents[3]
 SEQUENCES = ["011000", "000220", "000033", "022000", "003300", "000011"]
 

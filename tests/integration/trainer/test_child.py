@@ -13,8 +13,9 @@ import pytest
 PROGRAM = """
 import ctypes, json, os, sys
 from pathlib import Path
-from gpujobs.trainer import child, process
-from gpujobs.trainer.spec import Identity
+from gpujobs.linux import process
+from gpujobs.supervise import child
+from gpujobs.protocol.spec import Identity
 
 libc = ctypes.CDLL(None, use_errno=True)
 ADD_KEY, KEYCTL = {"x86_64": (248, 250), "aarch64": (217, 219)}[os.uname().machine]

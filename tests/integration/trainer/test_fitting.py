@@ -16,7 +16,7 @@ import pytest
 from gpujobs.trainer import building, train
 from gpujobs.trainer.data import prepare
 from gpujobs.trainer.failures import NanLossError
-from gpujobs.trainer.fitting import Fit, Messages, StopFlag, order, refuse_nan
+from gpujobs.trainer.training_loop import Messages, StopFlag, TrainingLoop, order, refuse_nan
 from tests.unit.trainer.data.making import spec_of
 
 REST = """model: {layers: [LSTM: {units: 2}, Dense: {units: 1}]}
@@ -30,7 +30,7 @@ training:
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Iterator[tuple[Fit, int]]:
+def told(tmp_path: Path) -> Iterator[tuple[TrainingLoop, int]]:
     """A training that has not begun, and where to read what it tells."""
     x = np.random.default_rng(0).normal(size=(20, 3, 1)).astype(np.float32)
     spec = spec_of(tmp_path, "{train: t.npz}", {"t.npz": {"x": x, "y": x.sum(axis=(1, 2))}}, rest=REST)
@@ -38,7 +38,10 @@ def told(tmp_path: Path) -> Iterator[tuple[Fit, int]]:
     model = building.build(spec.jobfile, train.shapes(prepared.train))
     before = signal.getsignal(signal.SIGTERM)
     reading, writing = os.pipe()
-    yield Fit(spec, model, train.sets_of(spec, prepared, model), Messages(writing), StopFlag()), reading
+    yield (
+        TrainingLoop(spec, model, train.sets_of(spec, prepared, model), Messages(writing), StopFlag()),
+        reading,
+    )
     signal.signal(signal.SIGTERM, before)
     os.close(reading)
     os.close(writing)
@@ -58,7 +61,7 @@ def test_the_order_of_samples_is_another_in_each_epoch_and_the_same_again() -> N
     assert order({"seed": 3, "shuffle": False}, 2, 5).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_the_eta_is_the_pace_so_far_times_what_is_left(told: tuple[Fit, int]) -> None:
+def test_the_eta_is_the_pace_so_far_times_what_is_left(told: tuple[TrainingLoop, int]) -> None:
     fit, reading = told
     fit.first, found = 0.0, []
     for done in range(1, 5):
@@ -70,7 +73,9 @@ def test_the_eta_is_the_pace_so_far_times_what_is_left(told: tuple[Fit, int]) ->
     assert [one["epoch"] for one in found] == [1, 2, 3, 4]
 
 
-def test_the_eta_of_a_training_that_goes_on_counts_its_own_epochs_only(told: tuple[Fit, int]) -> None:
+def test_the_eta_of_a_training_that_goes_on_counts_its_own_epochs_only(
+    told: tuple[TrainingLoop, int],
+) -> None:
     fit, reading = told
     fit.first, fit.started = 2.0, time.monotonic() - 10.0
     fit.position.rows = [{"epoch": number} for number in range(3)]
@@ -79,7 +84,7 @@ def test_the_eta_of_a_training_that_goes_on_counts_its_own_epochs_only(told: tup
 
 
 def test_reductions_of_the_learning_rate_are_not_repeated_when_the_history_is_read_again(
-    told: tuple[Fit, int],
+    told: tuple[TrainingLoop, int],
 ) -> None:
     fit, _ = told
     rows = [{"epoch": number, "loss": 1.0, "learning_rate": 0.1} for number in range(4)]

@@ -8,18 +8,20 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gpujobs.linux import cgroup, sockets
 from gpujobs.paths import AttemptPaths
-from gpujobs.trainer import cgroup, sockets
+from gpujobs.supervise.messages import MAX_WARNINGS
 
 PROGRAM = """
-import os, sys
-from gpujobs.trainer import supervisor
+import os, sys, time
+from gpujobs.supervise import supervisor
 
 def run_trainer(spec, output, messages):
     os.dup2(output, 1)
@@ -237,3 +239,31 @@ def test_a_full_disk_does_not_end_the_training(tmp_path: Path, small_disk: Path)
     assert record["exit"]["code"] == 7
     assert "the log is not whole: No space left on device" in record["message"]
     assert (small_disk / "log.txt").stat().st_size <= 128 << 10
+
+
+def test_what_a_trainer_warns_of_is_told_and_not_without_end(tmp_path: Path) -> None:
+    """It becomes rows of the store; of what is no text nothing is told."""
+    path = tmp_path / "agent.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as agent:
+        with sockets.short_path(path) as name:
+            agent.bind(name)
+        body = """
+        os.write(messages, b'{"warning": 7}\\n')
+        for _ in range(30):  # not faster than they are read: a datagram that finds no room is lost
+            os.write(messages, b'{"warning": "the disk is full"}\\n')
+            time.sleep(0.02)
+        os._exit(0)
+        """
+        agent.settimeout(60)
+        events: list[dict[str, Any]] = []
+
+        def listen() -> None:
+            while not events or events[-1]["what"] != "exited":
+                events.append(json.loads(agent.recv(1 << 16)))
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        supervise(tmp_path / "a", body, str(path))
+        listener.join()
+    told = [event["message"] for event in events if event["what"] == "warning"]
+    assert told == ["the disk is full"] * MAX_WARNINGS

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gpujobs.cli import clock
-from gpujobs.policy import text
+from gpujobs.policy.inputs import text
 from tests.unit.cli.conftest import HOLD, Cli, Protocol, job
 
 Zone = Callable[[str], None]

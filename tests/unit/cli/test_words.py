@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from gpujobs import config
 from gpujobs.cli.main import cli as program
+from gpujobs.config import settings
 from gpujobs.model import Reason, State, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.store.store import Store
@@ -92,7 +92,7 @@ def test_an_error_of_the_system_has_no_number(cli: Cli, server: Protocol) -> Non
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Installed, but its daemon does not run."""
     for name in ("SITE_UNIT", "SITE_CONFIG", "SITE_STATE_DIR", "SITE_SOCKET"):
-        monkeypatch.setattr(config, name, tmp_path / "site" / name.lower())
+        monkeypatch.setattr(settings, name, tmp_path / "site" / name.lower())
     for name in ("GPUJOBS_STATE_DIR", "GPUJOBS_SOCKET", "GPUJOBS_CONFIG", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

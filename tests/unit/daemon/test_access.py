@@ -1,4 +1,4 @@
-"""Who may do what: the table of gpujobs/daemon/access.py."""
+"""Who may do what: the table of gpujobs/daemon/access/policy.py."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from gpujobs.daemon.access import Gatekeeper, may_change, may_look_into, may_read, require, sees_names_of
-from gpujobs.daemon.wire import device_event_json
+from gpujobs.config.site import Access
+from gpujobs.daemon.access.policy import (
+    AccessPolicy,
+    may_change,
+    may_look_into,
+    may_read,
+    require,
+    sees_names_of,
+)
+from gpujobs.daemon.api_json import device_event_json
 from gpujobs.errors import NotPermittedError
 from gpujobs.model import Caller, Job, Reason, Share, State, utc_now
-from gpujobs.siteconfig import Access
 from gpujobs.store.devices import DeviceEvent
 
 PRIVATE = Job(
@@ -64,7 +71,7 @@ def test_the_history_of_a_device_names_people_only_to_those_who_may_know(kind: s
 
 
 GROUP = grp.getgrall()[1]
-SITE = Gatekeeper(True, Access(admin_group=GROUP.gr_name, hide_names=True))
+SITE = AccessPolicy(True, Access(admin_group=GROUP.gr_name, hide_names=True))
 
 
 @pytest.mark.parametrize("groups", [{"gid": GROUP.gr_gid}, {"groups": (5000, GROUP.gr_gid)}])
@@ -80,7 +87,7 @@ def test_everybody_else_is_let_in_without_rights() -> None:
 
 
 def test_a_group_that_does_not_exist_makes_nobody_anything() -> None:
-    site = Gatekeeper(
+    site = AccessPolicy(
         True, Access(admin_group="no-such-group", share_group="nor-this", share_by_default=True)
     )
     assert not site.admit(OTHER).is_admin
@@ -95,7 +102,7 @@ def test_users_of_another_namespace_are_not_told_apart_and_refused() -> None:
 
 
 def test_a_personal_daemon_serves_its_own_user_and_shares_nothing() -> None:
-    personal = Gatekeeper(False, Access(share_group=GROUP.gr_name, share_by_default=True, hide_names=True))
+    personal = AccessPolicy(False, Access(share_group=GROUP.gr_name, share_by_default=True, hide_names=True))
     assert personal.admit(replace(OTHER, uid=os.geteuid())).is_admin
     with pytest.raises(NotPermittedError, match="personal daemon of"):
         personal.admit(replace(OTHER, uid=os.geteuid() + 1))
@@ -105,6 +112,6 @@ def test_a_personal_daemon_serves_its_own_user_and_shares_nothing() -> None:
 
 def test_the_mode_is_said_with_who_may_do_what() -> None:
     access = Access(admin_group="a", share_group="b", share_by_default=True, hide_names=True)
-    said = Gatekeeper(True, access).describe()
+    said = AccessPolicy(True, access).describe()
     for words in ("site daemon", "root and group a", "group b (the default)", "names are hidden"):
         assert words in said

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from gpujobs.backends import backend_of, missing
-from gpujobs.daemon.checks import check_backends
-from gpujobs.daemon.submissions import FileBody
+from gpujobs.daemon.jobs.checks import check_backends
+from gpujobs.daemon.jobs.submissions import FileBody
 from gpujobs.errors import JobFileError
 from gpujobs.jobfile import expand
 

@@ -8,27 +8,28 @@ from pathlib import Path
 
 import pytest
 
-from gpujobs.daemon.board import UNDECIDED, Board
 from gpujobs.daemon.dispatch import Dispatcher
+from gpujobs.daemon.jobs.cache import UNDECIDED, JobCache
 from gpujobs.model import Reason
-from gpujobs.policy import Wait
+from gpujobs.policy import PendingReason
 from gpujobs.store.store import Store
 from tests.unit.daemon.test_dispatch import Nodes, view_of
 from tests.unit.store.test_store import A, new_job
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Board:
+def board(tmp_path: Path) -> JobCache:
     store = Store(tmp_path / "s.db")
-    return Board(store.submit(A, "k", [new_job(), new_job()]))
+    return JobCache(store.submit(A, "k", [new_job(), new_job()]))
 
 
-def test_another_message_is_news(board: Board) -> None:
+def test_another_message_is_news(board: JobCache) -> None:
     async def heard() -> list[list[int]]:
         watcher = board.watch(frozenset({1, 2}))
         found = []
         for ahead in ("2 jobs are ahead", "2 jobs are ahead", "1 job is ahead"):
-            board.set_waits({1: Wait(Reason.RESOURCES, "GPU 0 is used"), 2: Wait(Reason.PRIORITY, ahead)})
+            used = PendingReason(Reason.RESOURCES, "GPU 0 is used")
+            board.set_waits({1: used, 2: PendingReason(Reason.PRIORITY, ahead)})
             board.tell(1)  # so that there is something to hear
             found.append(sorted(await watcher.changed()))
         return found
@@ -36,17 +37,17 @@ def test_another_message_is_news(board: Board) -> None:
     assert asyncio.run(heard()) == [[1, 2], [1], [1, 2]]
 
 
-def test_a_job_that_has_changed_waits_for_the_next_decision(board: Board) -> None:
-    board.set_waits({1: Wait(Reason.HELD, "held")})
-    assert board.wait_of(1) == Wait(Reason.HELD, "held")
+def test_a_job_that_has_changed_waits_for_the_next_decision(board: JobCache) -> None:
+    board.set_waits({1: PendingReason(Reason.HELD, "held")})
+    assert board.wait_of(1) == PendingReason(Reason.HELD, "held")
     board.put(replace(board.jobs[1], held=False))
     assert board.wait_of(1) == UNDECIDED
     board.put(replace(board.jobs[1], held=True))
-    assert board.wait_of(1) == Wait(Reason.HELD, "held"), "its own reason needs no decision"
+    assert board.wait_of(1) == PendingReason(Reason.HELD, "held"), "its own reason needs no decision"
 
 
 def test_who_asks_for_a_decision_gets_it(tmp_path: Path) -> None:
-    store, board = Store(tmp_path / "s.db"), Board([])
+    store, board = Store(tmp_path / "s.db"), JobCache([])
     nodes: object = Nodes()
     dispatcher = Dispatcher(
         store,
@@ -57,7 +58,7 @@ def test_who_asks_for_a_decision_gets_it(tmp_path: Path) -> None:
         stop=lambda *_: None,  # type: ignore[arg-type]
     )
 
-    async def released() -> Wait | None:
+    async def released() -> PendingReason | None:
         loop = asyncio.create_task(dispatcher.run())
         (job,) = store.submit(A, "key", [new_job()])
         board.put(job)

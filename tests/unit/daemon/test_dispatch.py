@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from gpujobs.daemon import dispatch
-from gpujobs.daemon.board import Board
+from gpujobs.daemon import snapshot_builder as view_module
+from gpujobs.daemon.devices.drains import Drains
+from gpujobs.daemon.devices.ledger import Ledger
+from gpujobs.daemon.devices.membership import Membership
+from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
 from gpujobs.daemon.dispatch import Dispatcher
-from gpujobs.daemon.drains import Drains
-from gpujobs.daemon.ledger import Ledger
-from gpujobs.daemon.membership import Membership
-from gpujobs.daemon.memory import Measurements
-from gpujobs.daemon.view import View
+from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.snapshot_builder import SnapshotBuilder
 from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, Process, Reason, utc_now
 from gpujobs.policy import Rules
 from gpujobs.store.store import Store
@@ -36,12 +37,12 @@ class Nodes:
         return [Node("n", NodeStatus.OK, "", (BUSY,))]
 
 
-def view_of(store: Store, board: Board) -> View:
-    return View(
+def view_of(store: Store, board: JobCache) -> SnapshotBuilder:
+    return SnapshotBuilder(
         board,
         Drains(store.devices),
         Ledger([], {}, 1e6),
-        Measurements(board, store.usage),
+        MemoryMonitor(board, store.usage),
         Membership(),
         store.reservations,
         Rules(),
@@ -49,7 +50,7 @@ def view_of(store: Store, board: Board) -> View:
 
 
 def test_a_job_whose_time_has_come_starts_on_a_fresh_reading(tmp_path: Path) -> None:
-    store, board, started = Store(tmp_path / "s.db"), Board([]), list[int]()
+    store, board, started = Store(tmp_path / "s.db"), JobCache([]), list[int]()
 
     def launch(job: Job) -> None:
         started.append(job.id)
@@ -75,8 +76,75 @@ def test_a_job_whose_time_has_come_starts_on_a_fresh_reading(tmp_path: Path) -> 
     store.close()
 
 
+def test_a_clock_that_is_set_lets_a_job_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else happens: the time of its timer is not that of the clock on the wall."""
+    store, board, started = Store(tmp_path / "s.db"), JobCache([]), list[int]()
+    monkeypatch.setattr(dispatch, "CLOCK_SECONDS", 0.05)
+    free: Any = Nodes()
+    free.probe = lambda: asyncio.sleep(0, [Node("n", NodeStatus.OK, "", (GPU,))])
+    view = view_of(store, board)
+    dispatcher = Dispatcher(
+        store, board, free, view, launch=lambda job: started.append(job.id), stop=lambda *_: None
+    )
+    (job,) = store.submit(A, "key", [replace(new_job(), begin_at=utc_now() + timedelta(hours=8))])
+    board.put(job)
+
+    async def run() -> None:
+        task = asyncio.create_task(dispatcher.run())
+        dispatcher.wake()
+        await asyncio.sleep(0.2)
+        assert started == []
+        for module in (dispatch, view_module):
+            monkeypatch.setattr(module, "utc_now", lambda: utc_now() + timedelta(hours=9))
+        async with asyncio.timeout(10):
+            while not started:
+                await asyncio.sleep(0.01)
+        task.cancel()
+
+    asyncio.run(run())
+    assert started == [job.id]
+    store.close()
+
+
+def test_no_more_is_started_where_a_job_may_not_and_the_next_one_is(tmp_path: Path) -> None:
+    """The device of a job whose data is gone goes to another, at once."""
+    store, board, started = Store(tmp_path / "s.db"), JobCache([]), list[int]()
+    free: Any = Nodes()
+    free.probe = lambda: asyncio.sleep(0, [Node("n", NodeStatus.OK, "", (GPU,))])
+    first, second = store.submit(A, "key", [new_job("first"), new_job("second")])
+    board.put(first)
+    board.put(second)
+
+    def may_start(job: int) -> bool:
+        if job == first.id:
+            board.put(store.set_held(job, True, "gpujobs"))
+        return job != first.id
+
+    dispatcher = Dispatcher(
+        store,
+        board,
+        free,
+        view_of(store, board),
+        launch=lambda job: started.append(job.id),
+        stop=lambda *_: None,
+        may_start=may_start,
+    )
+
+    async def run() -> None:
+        task = asyncio.create_task(dispatcher.run())
+        dispatcher.wake()
+        async with asyncio.timeout(10):
+            while not started:
+                await asyncio.sleep(0.01)
+        task.cancel()
+
+    asyncio.run(run())
+    assert started == [second.id]
+    store.close()
+
+
 def test_a_decision_that_fails_is_not_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, board, started = Store(tmp_path / "s.db"), Board([]), list[int]()
+    store, board, started = Store(tmp_path / "s.db"), JobCache([]), list[int]()
     probed = 0
 
     class Failing(Nodes):

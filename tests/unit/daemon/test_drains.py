@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gpujobs.daemon.drains import Drains, named
+from gpujobs.daemon.devices.drains import Drains, named
 from gpujobs.errors import UsageError
 from gpujobs.model import Device, DeviceKind, Node, NodeStatus
 from gpujobs.store.store import Store

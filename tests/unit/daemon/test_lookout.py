@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gpujobs.daemon import lookout
-from gpujobs.daemon.board import Board
+from gpujobs.daemon.devices import poller
+from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.errors import StoreError
 
 
@@ -22,11 +22,11 @@ class Nodes:
 
 
 def test_a_full_disk_does_not_end_the_looking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookout, "IDLE_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(poller, "IDLE_LOOK_SECONDS", 0.01)
     nodes: Any = Nodes()
 
     async def run() -> None:
-        looks = lookout.Lookout(Board([]), nodes, always=True)
+        looks = poller.DevicePoller(JobCache([]), nodes, always=True)
         looks.begin()
         async with asyncio.timeout(5):
             while nodes.looks < 3:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gpujobs.daemon.board import Board
-from gpujobs.daemon.memory import Measurements
+from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
+from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, Process, iso, utc_now
 from gpujobs.store.store import Store
 from tests.unit.store.test_store import A, new_job
@@ -26,8 +26,8 @@ class Box:
 
     def __init__(self, directory: Path) -> None:
         self.store = Store(directory / "s.db")
-        self.board = Board([])
-        self.measurements = Measurements(self.board, self.store.usage, settle_seconds=60.0)
+        self.board = JobCache([])
+        self.measurements = MemoryMonitor(self.board, self.store.usage, settle_seconds=60.0)
 
     def start(self, ran: timedelta = timedelta(0)) -> Job:
         (job,) = self.store.submit(A, f"key-{utc_now()}", [replace(new_job(), family="f")])

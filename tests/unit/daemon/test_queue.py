@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpujobs.daemon.board import Board
 from gpujobs.daemon.handlers.act import ACTIONS, _sorted_out
-from gpujobs.daemon.queue import describe_groups, rows
-from gpujobs.daemon.references import choose
+from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.jobs.listing import describe_groups, rows
+from gpujobs.daemon.jobs.references import choose
 from gpujobs.errors import UsageError
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Job, Reason, State, utc_now
-from gpujobs.policy import Wait
+from gpujobs.policy import PendingReason
 from gpujobs.store.store import Store
 from tests.unit.store.test_groups import sweep
 from tests.unit.store.test_store import DEVICE, A, B, complete, new_job
@@ -78,8 +78,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_how_far_a_group_is_and_why_it_waits(store: Store) -> None:
     complete(store, 2)
-    board = Board(store.unfinished())
-    board.waits = {3: Wait(Reason.RESOURCES, "all is taken"), 4: Wait(Reason.PRIORITY, "")}
+    board = JobCache(store.unfinished())
+    board.waits = {3: PendingReason(Reason.RESOURCES, "all is taken"), 4: PendingReason(Reason.PRIORITY, "")}
     found = describe_groups(board, store.groups([2]), A)[2]
     assert (found["jobs"], found["counts"]) == (3, {"COMPLETED": 1, "PENDING": 2})
     assert (found["state"], found["reason"], found["message"]) == ("PENDING", "Resources", "all is taken")
@@ -93,7 +93,7 @@ def test_how_far_a_group_is_and_why_it_waits(store: Store) -> None:
 
 def test_the_last_progress_of_an_attempt_is_the_one_of_its_record(store: Store) -> None:
     """What is told on the way comes a few times a second; the end of a short job would be lost."""
-    board = Board(store.unfinished())
+    board = JobCache(store.unfinished())
     board.put(store.start_attempt(1, DEVICE))
     board.put(store.mark_running(1, 1, 4711, utc_now()))
     board.set_progress(1, {"epoch": 1, "epochs": 4})

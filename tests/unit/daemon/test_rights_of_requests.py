@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from gpujobs.config import Settings
+from gpujobs.config.settings import Settings
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers import ROUTES
 from gpujobs.daemon.keys import CALLER, DAEMON

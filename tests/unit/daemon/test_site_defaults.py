@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gpujobs.daemon.checks import site_defaults
-from gpujobs.daemon.submissions import FileBody, Prepared
+from gpujobs.daemon.jobs.checks import site_defaults
+from gpujobs.daemon.jobs.submissions import FileBody, Prepared
 from gpujobs.jobfile.resolve import load
 from gpujobs.model import Share
 from tests.unit.store.test_store import new_job

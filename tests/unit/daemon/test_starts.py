@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gpujobs.daemon.board import Board
 from gpujobs.daemon.dispatch import Dispatcher
+from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.errors import StoreError
 from gpujobs.model import Job, Node, NodeStatus
 from gpujobs.store.store import StaleTransitionError, Store
@@ -32,7 +32,7 @@ class Box:
     """Two jobs that wait; `started` are those of which the launch was asked."""
 
     def __init__(self, directory: Path) -> None:
-        self.store, self.board = Store(directory / "s.db"), Board([])
+        self.store, self.board = Store(directory / "s.db"), JobCache([])
         self.started: list[int] = []
         nodes: Any = Idle()
         self.dispatcher = Dispatcher(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gpujobs.daemon.board import Board
-from gpujobs.daemon.strangers import MEETING, Strangers
+from gpujobs.daemon.devices.foreign_monitor import MEETING, ForeignProcessMonitor
+from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, Process, StopReason, utc_now
 from gpujobs.store.store import Store
 from tests.unit.store.test_store import A, new_job
@@ -25,9 +25,9 @@ class Box:
 
     def __init__(self, directory: Path) -> None:
         self.store = Store(directory / "s.db")
-        self.board = Board([])
+        self.board = JobCache([])
         self.stops: list[tuple[int, StopReason, str]] = []
-        self.strangers = Strangers(self.store, self.board, self._stop)
+        self.strangers = ForeignProcessMonitor(self.store, self.board, self._stop)
 
     def _stop(self, job: Job, reason: StopReason, message: str) -> None:
         self.stops.append((job.id, reason, message))
@@ -64,7 +64,7 @@ def test_an_attempt_that_meets_a_stranger_as_it_begins_goes_back(box: Box) -> No
 
 def test_where_jobs_start_beside_strangers_none_goes_back_for_one(box: Box) -> None:
     """Else it would be started beside the same one again, for ever."""
-    box.strangers = Strangers(box.store, box.board, box._stop, are_welcome=True)
+    box.strangers = ForeignProcessMonitor(box.store, box.board, box._stop, are_welcome=True)
     job = box.start(running_for=timedelta(0))
     box.look(TRAINER, STRANGER)
     assert (box.stops, box.told(job)) == ([], ["pid 4711 of bob on GPU 2"])

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from gpujobs.daemon import uploads
-from gpujobs.daemon.uploads import Uploads
+from gpujobs.config.site import Quotas
+from gpujobs.daemon.jobs import uploads
+from gpujobs.daemon.jobs.uploads import Uploads
 from gpujobs.errors import MachineError, UsageError
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Caller, Reason, State
 from gpujobs.paths import StatePaths
-from gpujobs.siteconfig import Quotas
 from gpujobs.store.records import DataReference, NewJob
 from gpujobs.store.store import Store
 

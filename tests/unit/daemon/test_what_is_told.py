@@ -18,23 +18,24 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gpujobs.config import Settings
-from gpujobs.daemon import access, foreign
-from gpujobs.daemon.access import Gatekeeper
-from gpujobs.daemon.board import Board
+from gpujobs.config.settings import Settings
+from gpujobs.config.site import Access
+from gpujobs.daemon.access import policy as access
+from gpujobs.daemon.access.connections import REQUESTS_AT_ONCE, RequestLimiter
+from gpujobs.daemon.access.identity import peer_of
+from gpujobs.daemon.access.policy import AccessPolicy
 from gpujobs.daemon.daemon import Daemon
-from gpujobs.daemon.foreign import ForeignCharge
-from gpujobs.daemon.gate import REQUESTS_AT_ONCE, Turns
-from gpujobs.daemon.identity import peer_of
-from gpujobs.daemon.ledger import Ledger
-from gpujobs.daemon.specs import identity
-from gpujobs.daemon.view import expected_end
+from gpujobs.daemon.devices import foreign_charges as foreign
+from gpujobs.daemon.devices.foreign_charges import ForeignCharge
+from gpujobs.daemon.devices.ledger import Ledger
+from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.jobs.specs import identity
+from gpujobs.daemon.snapshot_builder import expected_end
 from gpujobs.errors import NotPermittedError
 from gpujobs.model import Caller, Device, DeviceKind, Job, Node, NodeStatus, Process, Share, utc_now
 from gpujobs.policy import Snapshot, occupancies
-from gpujobs.siteconfig import Access
 from gpujobs.store.store import Store
-from gpujobs.store.usage import Use
+from gpujobs.store.usage import EndedUsage
 from tests.unit.daemon.test_dispatch import view_of
 from tests.unit.store.test_store import A, new_job
 
@@ -60,7 +61,7 @@ def running(store: Store, gpu_memory_bytes: int | None = None, pid: int = 99) ->
 def test_a_personal_daemon_does_not_serve_root_either(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access.os, "geteuid", lambda: 1000)
     with pytest.raises(NotPermittedError, match="personal daemon"):
-        Gatekeeper(False, Access()).admit(Caller(uid=0, gid=0, pid=1, user="root"))
+        AccessPolicy(False, Access()).admit(Caller(uid=0, gid=0, pid=1, user="root"))
 
 
 @pytest.mark.parametrize(
@@ -70,12 +71,12 @@ def test_a_personal_daemon_does_not_serve_root_either(monkeypatch: pytest.Monkey
 def test_jobs_are_shared_where_the_site_says_so(is_site: bool, by_default: bool, expected: Share) -> None:
     group = grp.getgrgid(os.getgid()).gr_name
     rules = Access(share_group=group, share_by_default=by_default)
-    assert Gatekeeper(is_site, rules).default_share is expected
+    assert AccessPolicy(is_site, rules).default_share is expected
 
 
 def test_what_stops_or_is_cancelled_is_no_victim_any_more(store: Store) -> None:
     jobs = [running(store, pid=pid) for pid in (1, 2, 3)]
-    board = Board([])
+    board = JobCache([])
     for job in jobs:
         board.put(job)
     board.put(store.request_cancel(jobs[1].id, "a", "cancelled"))
@@ -97,7 +98,7 @@ def test_a_job_ends_with_its_time_limit_whatever_its_trainer_says(
 
 def test_an_attempt_on_a_quarter_of_a_device_costs_a_quarter() -> None:
     begin = utc_now()
-    use = Use("a", begin, begin + timedelta(seconds=400), 20 * GIB, 80 * GIB)
+    use = EndedUsage("a", begin, begin + timedelta(seconds=400), 20 * GIB, 80 * GIB)
     ledger = Ledger([use, replace(use, user="b", gpu_memory_bytes=None)], {}, FOREVER)
     assert {user: usage.gpu_seconds for user, usage in ledger.usage.items()} == pytest.approx(
         {"a": 100, "b": 400}
@@ -123,7 +124,7 @@ def test_who_computes_beside_the_queue_is_charged_for_it(
 
 def test_few_requests_of_one_user_are_worked_on_at_once_and_others_do_not_wait() -> None:
     async def scenario() -> tuple[int, bool]:
-        turns, inside, done = Turns(), 0, asyncio.Event()
+        turns, inside, done = RequestLimiter(), 0, asyncio.Event()
 
         async def work() -> web.StreamResponse:
             nonlocal inside

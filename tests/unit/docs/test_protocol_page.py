@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from gpujobs.daemon.api_json import job_json
 from gpujobs.daemon.handlers import ROUTES
 from gpujobs.daemon.handlers.act import IdsBody, LimitBody, PriorityBody, RequeueBody
 from gpujobs.daemon.handlers.gpus import DevicesBody
 from gpujobs.daemon.handlers.query import ConditionsBody
 from gpujobs.daemon.handlers.reservations import ReservationBody
-from gpujobs.daemon.submissions import DataBody, FileBody, OptionsBody, SubmissionBody
-from gpujobs.daemon.wire import job_json
+from gpujobs.daemon.jobs.submissions import DataBody, FileBody, OptionsBody, SubmissionBody, WithdrawBody
 from gpujobs.model import DeviceState
 from tests.unit.daemon.test_queue import job
 
@@ -60,6 +60,7 @@ def test_requests_are_those_of_the_daemon() -> None:
         ("POST /v1/jobs/cancel", IdsBody),
         ("POST /v1/jobs/cancel", ConditionsBody),
         ("POST /v1/jobs/requeue", RequeueBody),
+        ("POST /v1/requests/withdraw", WithdrawBody),
         ("POST /v1/jobs/prioritize", PriorityBody),
         ("POST /v1/jobs/limit", LimitBody),
         ("POST /v1/gpus/drain", DevicesBody),
@@ -69,7 +70,7 @@ def test_requests_are_those_of_the_daemon() -> None:
 def test_bodies_have_the_fields_of_the_page(request_: str, body: type[BaseModel]) -> None:
     written = set(re.findall(r'"(\w+)"', body_of(request_)))
     assert body.model_fields.keys() <= written
-    if body in (DevicesBody, ReservationBody):
+    if body in (DevicesBody, ReservationBody, WithdrawBody):
         assert written == body.model_fields.keys()
 
 
@@ -77,7 +78,7 @@ def test_fields_of_a_job_are_those_of_the_page() -> None:
     table = PART.split("`JOB`, as in")[1].split("`GROUP` is")[0]
     rows = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
     written = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
-    assert written == {*job_json(job(1), None, None, None, shows_sweep=True), "notice"}
+    assert written == {*job_json(job(1), None, None, None, shows_sweep=True), "notice", "trouble"}
 
 
 def test_states_of_a_device_are_those_of_the_page() -> None:

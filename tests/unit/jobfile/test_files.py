@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gpujobs.client.submission import read_job_files
-from gpujobs.daemon.submissions import SubmissionBody, resolve
+from gpujobs.daemon.jobs.submissions import SubmissionBody, resolve
 from gpujobs.errors import JobFileError
 from gpujobs.jobfile import load
 from gpujobs.jobfile.resolve import ResolvedJob, dump

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gpujobs.model import Device, DeviceKind, DeviceState, Node, NodeStatus, Reason
-from gpujobs.policy import Allocation, Decision, Occupancy, Snapshot, WaitingJob, decide, occupancies
-from gpujobs.policy.limits import limits_of
-from gpujobs.policy.memory import need_bytes
-from gpujobs.policy.queue import signature
-from gpujobs.policy.rules import ForeignPolicy
+from gpujobs.policy import Allocation, Decision, Occupancy, PendingJob, Snapshot, decide, occupancies
+from gpujobs.policy.devices.memory import need_bytes
+from gpujobs.policy.inputs.queue import signature
+from gpujobs.policy.inputs.rules import ForeignPolicy
+from gpujobs.policy.users.limits import limits_of
 
 UNREADY = {Reason.HELD, Reason.DEPENDENCY, Reason.BEGIN_TIME, Reason.USER_LIMIT}
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -46,7 +46,7 @@ def packed(job: int, index: int, gib: float, **values: Any) -> Allocation:
 
 
 def run(
-    waiting: Sequence[WaitingJob],
+    waiting: Sequence[PendingJob],
     nodes: Sequence[Node],
     allocations: Sequence[Allocation] = (),
     **values: Any,
@@ -83,7 +83,7 @@ def check(snapshot: Snapshot, decision: Decision) -> None:
 
 
 def _check_device(
-    snapshot: Snapshot, view: Occupancy, new: list[WaitingJob], starts: Mapping[int, Any]
+    snapshot: Snapshot, view: Occupancy, new: list[PendingJob], starts: Mapping[int, Any]
 ) -> None:
     device, rules = view.device, snapshot.rules
     usable = {one.name for one in snapshot.nodes if one.status is NodeStatus.OK}
@@ -103,7 +103,7 @@ def _check_device(
         _check_reservations(snapshot, device.uuid, job)
 
 
-def _check_memory(snapshot: Snapshot, view: Occupancy, new: list[WaitingJob]) -> None:
+def _check_memory(snapshot: Snapshot, view: Occupancy, new: list[PendingJob]) -> None:
     """By the rule itself, not by the code: everything reserved and everything in use stays below the margin."""
     packing, device = snapshot.rules.packing, view.device
     assert device.memory_total_bytes is not None
@@ -120,7 +120,7 @@ def _check_memory(snapshot: Snapshot, view: Occupancy, new: list[WaitingJob]) ->
     assert planned + max(0, used - accounted) <= device.memory_total_bytes - packing.margin_bytes
 
 
-def _check_reservations(snapshot: Snapshot, uuid: str, job: WaitingJob) -> None:
+def _check_reservations(snapshot: Snapshot, uuid: str, job: PendingJob) -> None:
     for one in snapshot.reservations:
         mine = one.user == job.user or one.group in snapshot.groups.get(job.user, ())
         if one.device_uuid != uuid or mine or one.ends_at <= snapshot.now:
@@ -130,7 +130,7 @@ def _check_reservations(snapshot: Snapshot, uuid: str, job: WaitingJob) -> None:
         assert snapshot.now + timedelta(seconds=job.time_limit_seconds) <= one.starts_at
 
 
-def _check_limits(snapshot: Snapshot, waiting: Mapping[int, WaitingJob], decision: Decision) -> None:
+def _check_limits(snapshot: Snapshot, waiting: Mapping[int, PendingJob], decision: Decision) -> None:
     held = [(one.user, one.device_uuid) for one in snapshot.allocations]
     for user in {waiting[start.job].user for start in decision.starts}:
         limits = limits_of(user, snapshot.groups.get(user, ()), snapshot.rules.limits)
@@ -140,7 +140,7 @@ def _check_limits(snapshot: Snapshot, waiting: Mapping[int, WaitingJob], decisio
         assert limits.max_gpus is None or len(set(mine)) <= limits.max_gpus
 
 
-def _check_preemptions(snapshot: Snapshot, waiting: Mapping[int, WaitingJob], decision: Decision) -> None:
+def _check_preemptions(snapshot: Snapshot, waiting: Mapping[int, PendingJob], decision: Decision) -> None:
     running = {one.job: one for one in snapshot.allocations}
     index = {(one.name, device.uuid): device.index for one in snapshot.nodes for device in one.devices}
     starts = {start.job for start in decision.starts}

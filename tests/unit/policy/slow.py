@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from gpujobs.policy import Preempt, Snapshot, Start, WaitingJob
-from gpujobs.policy.accounts import Account
-from gpujobs.policy.refusals import Refusals
-from gpujobs.policy.request import Request
-from gpujobs.policy.round import Round
+from gpujobs.policy import PendingJob, Preempt, Snapshot, Start
+from gpujobs.policy.cycle.scheduling_cycle import SchedulingCycle
+from gpujobs.policy.cycle.unschedulable import Unschedulable
+from gpujobs.policy.inputs.request import Request
+from gpujobs.policy.users.accounts import Account
 
 
-class ForgetfulRefusals(Refusals):
+class ForgetfulRefusals(Unschedulable):
     """Everything is tried."""
 
     def cover(self, request: Request, account: Account) -> bool:
         return False
 
 
-class SlowRound(Round):
+class SlowRound(SchedulingCycle):
     def __init__(self, snapshot: Snapshot) -> None:
         queue = snapshot.queue()
         queue.advance(snapshot.now)
@@ -32,9 +32,9 @@ class SlowRound(Round):
             if account.may_run_another:
                 self._serve(self.request(job, account), account)
 
-    def _best(self) -> WaitingJob:
+    def _best(self) -> PendingJob:
         """The next job of the user whose next job has the best score."""
-        heads: dict[str, WaitingJob] = {}
+        heads: dict[str, PendingJob] = {}
         for job in sorted(self._left.values(), key=lambda job: (-job.priority, job.id)):
             heads.setdefault(job.user, job)
         return min(

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gpujobs.model import Process
 from gpujobs.policy import Usage, occupancy
-from gpujobs.policy.fairshare import (
+from gpujobs.policy.inputs.rules import Shares
+from gpujobs.policy.users.fairshare import (
     decayed_seconds,
     device_share,
     factor,
@@ -18,7 +19,6 @@ from gpujobs.policy.fairshare import (
     normalised_shares,
     with_attempt,
 )
-from gpujobs.policy.rules import Shares
 
 from .box import GIB, NOW, gpu, later
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from gpujobs.model import Process
-from gpujobs.policy import Rules, Usage, WaitingJob
-from gpujobs.policy.rules import DAY, ForeignPolicy, PriorityRules, Shares
+from gpujobs.policy import PendingJob, Rules, Usage
+from gpujobs.policy.inputs.rules import DAY, ForeignPolicy, PriorityRules, Shares
 
 from .box import GIB, NOW, gpu, gpus, later, node, packed, run, started, whole
 
 
-def jobs(user: str, first: int, count: int, **values: object) -> list[WaitingJob]:
-    return [WaitingJob(id, 0, user=user, **values) for id in range(first, first + count)]  # type: ignore[arg-type]
+def jobs(user: str, first: int, count: int, **values: object) -> list[PendingJob]:
+    return [PendingJob(id, 0, user=user, **values) for id in range(first, first + count)]  # type: ignore[arg-type]
 
 
-def order(*waiting: WaitingJob, **values: object) -> list[int]:
+def order(*waiting: PendingJob, **values: object) -> list[int]:
     """The ids in the order in which they start, on a box that has room for all."""
     return [job for job, _ in started(run(waiting, gpus(len(waiting)), **values))]  # type: ignore[arg-type]
 
@@ -31,21 +31,21 @@ def test_usage_fades_by_half_lives() -> None:
 
 def test_a_class_outweighs_usage_and_usage_outweighs_age() -> None:
     usage = {"a": Usage(1e9, NOW)}
-    classes = [WaitingJob(1, 0, user="b"), WaitingJob(2, 1, user="a")]
+    classes = [PendingJob(1, 0, user="b"), PendingJob(2, 1, user="a")]
     assert order(*classes, usage=usage) == [2, 1]
-    old = WaitingJob(1, 0, user="a", submitted_at=later(-30 * DAY))
-    assert order(old, WaitingJob(2, 0, user="b"), usage=usage) == [2, 1]
+    old = PendingJob(1, 0, user="a", submitted_at=later(-30 * DAY))
+    assert order(old, PendingJob(2, 0, user="b"), usage=usage) == [2, 1]
 
 
 def test_age_decides_between_equals() -> None:
-    young = WaitingJob(1, 0, user="a", submitted_at=later(-60))
-    old = WaitingJob(2, 0, user="b", submitted_at=later(-3600))
+    young = PendingJob(1, 0, user="a", submitted_at=later(-60))
+    old = PendingJob(2, 0, user="b", submitted_at=later(-3600))
     assert order(young, old) == [2, 1]
 
 
 def test_age_counts_from_the_time_to_begin() -> None:
-    begun = WaitingJob(1, 0, user="a", submitted_at=later(-7200), begin_at=later(-60))
-    other = WaitingJob(2, 0, user="b", submitted_at=later(-3600))
+    begun = PendingJob(1, 0, user="a", submitted_at=later(-7200), begin_at=later(-60))
+    other = PendingJob(2, 0, user="b", submitted_at=later(-3600))
     assert order(begun, other) == [2, 1]
 
 

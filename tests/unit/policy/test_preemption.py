@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gpujobs.model import Device, DeviceKind, Process, Reason
-from gpujobs.policy import Allocation, Decision, Rules, WaitingJob
-from gpujobs.policy.rules import Limits, PriorityRules, UserLimits
+from gpujobs.policy import Allocation, Decision, PendingJob, Rules
+from gpujobs.policy.inputs.rules import Limits, PriorityRules, UserLimits
 
 from .box import GIB, gpu, gpus, later, node, packed, run, whole
 
@@ -15,8 +15,8 @@ def low(job: int, index: int, age: float = 3600, **values: Any) -> Allocation:
     return whole(job, index, **{"preemptible": True, "started_at": later(-age), **values})
 
 
-def high(id: int, **values: Any) -> WaitingJob:
-    return WaitingJob(id, 1, **values)
+def high(id: int, **values: Any) -> PendingJob:
+    return PendingJob(id, 1, **values)
 
 
 def stops(decision: Decision) -> list[tuple[int, int]]:
@@ -31,7 +31,7 @@ def test_the_one_started_last_stops() -> None:
 
 
 def test_nobody_stops_for_an_equal_or_while_a_device_is_free() -> None:
-    assert not stops(run([WaitingJob(1, 0)], gpus(1), [low(9, 0)]))
+    assert not stops(run([PendingJob(1, 0)], gpus(1), [low(9, 0)]))
     assert not stops(run([high(1)], gpus(2), [low(9, 0)]))
 
 
@@ -41,7 +41,7 @@ def test_who_did_not_agree_does_not_stop() -> None:
 
 def test_as_many_as_are_needed() -> None:
     running = [low(7, 0, 50), low(8, 1, 20), low(9, 2, 30)]
-    assert stops(run([high(1), high(2), WaitingJob(3, 0)], gpus(3), running)) == [(8, 1), (9, 2)]
+    assert stops(run([high(1), high(2), PendingJob(3, 0)], gpus(3), running)) == [(8, 1), (9, 2)]
 
 
 def test_what_is_being_freed_already_is_enough() -> None:
@@ -73,7 +73,7 @@ def test_a_user_at_the_limit_stops_nobody() -> None:
 def test_what_is_refused_to_a_lower_class_is_not_refused_to_a_higher_one() -> None:
     """Where classes weigh nothing, the lower one may be ahead."""
     rules = Rules(priority=PriorityRules(weight_priority=0))
-    waiting = [WaitingJob(1, 0, user="a"), high(2, user="b")]
+    waiting = [PendingJob(1, 0, user="a"), high(2, user="b")]
     assert stops(run(waiting, gpus(1), [low(9, 0, user="b")], rules=rules)) == [(9, 2)]
 
 
@@ -122,6 +122,6 @@ def test_two_that_share_what_one_leaves() -> None:
 
 def test_nobody_takes_the_rest_of_a_device_that_is_being_freed() -> None:
     running = [packed(9, 0, 60, preemptible=True)]
-    waiting = [high(1, gpu_memory_bytes=75 * GIB), WaitingJob(2, 0, gpu_memory_bytes=4 * GIB)]
+    waiting = [high(1, gpu_memory_bytes=75 * GIB), PendingJob(2, 0, gpu_memory_bytes=4 * GIB)]
     decision = run(waiting, gpus(1), running)
     assert stops(decision) == [(9, 1)] and [start.job for start in decision.starts] == [2]

@@ -12,15 +12,15 @@ from gpujobs.model import Device, DeviceKind, Node, NodeStatus, Process, Reason
 from gpujobs.policy import (
     Allocation,
     GpuMemory,
+    PendingJob,
     Queue,
     Reservation,
     Rules,
     Snapshot,
     Usage,
-    WaitingJob,
     decide,
 )
-from gpujobs.policy.rules import ForeignPolicy, Limits, PackingRules, Shares, UserLimits
+from gpujobs.policy.inputs.rules import ForeignPolicy, Limits, PackingRules, Shares, UserLimits
 
 from .box import GIB, NOW, check, later
 from .slow import decide_slowly
@@ -50,7 +50,7 @@ def nodes(draw: Any) -> list[Node]:
 
 waiting_jobs = st.lists(
     st.builds(
-        WaitingJob,
+        PendingJob,
         st.integers(1, 99),
         st.integers(-2, 2),
         requested_gpu=st.sampled_from([None, None, None, 0, 1, 7]),

@@ -9,22 +9,22 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gpujobs.policy import Queue, WaitingJob
-from gpujobs.policy.queue import signature
+from gpujobs.policy import PendingJob, Queue
+from gpujobs.policy.inputs.queue import signature
 
 from .box import NOW, later
 
 
 def test_a_job_is_in_the_queue_once() -> None:
-    queue = Queue([WaitingJob(1, 0)])
+    queue = Queue([PendingJob(1, 0)])
     with pytest.raises(ValueError, match="job 1 is in the queue already"):
-        queue.add(WaitingJob(1, 5))
+        queue.add(PendingJob(1, 5))
     with pytest.raises(KeyError):
         queue.remove(2)
 
 
 def test_a_copy_is_independent() -> None:
-    queue = Queue([WaitingJob(1, 0), WaitingJob(2, 0, held=True), WaitingJob(3, 0, begin_at=later(60))])
+    queue = Queue([PendingJob(1, 0), PendingJob(2, 0, held=True), PendingJob(3, 0, begin_at=later(60))])
     copy = queue.copy()
     copy.remove(1)
     copy.advance(later(60))
@@ -33,25 +33,25 @@ def test_a_copy_is_independent() -> None:
 
 
 def test_the_next_time_to_begin_skips_those_that_left() -> None:
-    queue = Queue([WaitingJob(id, 0, begin_at=later(id)) for id in (1, 2, 3)])
+    queue = Queue([PendingJob(id, 0, begin_at=later(id)) for id in (1, 2, 3)])
     queue.remove(1)
-    queue.replace(WaitingJob(2, 0, begin_at=later(9)))
+    queue.replace(PendingJob(2, 0, begin_at=later(9)))
     assert queue.next_begin(NOW) == later(3)
     assert queue.next_begin(later(3)) == later(9)
     assert queue.next_begin(later(9)) is None
 
 
 def test_a_held_job_whose_time_has_come_starts_when_it_is_released() -> None:
-    queue = Queue([WaitingJob(1, 0, held=True, begin_at=later(5))])
+    queue = Queue([PendingJob(1, 0, held=True, begin_at=later(5))])
     queue.advance(later(10))
     assert not queue.has_ready
-    queue.replace(WaitingJob(1, 0, begin_at=later(5)))
+    queue.replace(PendingJob(1, 0, begin_at=later(5)))
     queue.advance(later(10))
     assert [job.id for job in queue.ready()] == [1]
 
 
 jobs = st.builds(
-    WaitingJob,
+    PendingJob,
     st.integers(1, 12),
     st.integers(-2, 2),
     requested_gpu=st.sampled_from([None, None, 3]),
@@ -67,11 +67,11 @@ class Queues(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.queue = Queue()
-        self.model: dict[int, WaitingJob] = {}
+        self.model: dict[int, PendingJob] = {}
         self.now = NOW
 
     @rule(job=jobs)
-    def put(self, job: WaitingJob) -> None:
+    def put(self, job: PendingJob) -> None:
         if job.id in self.model:
             self.queue.replace(job)
         else:

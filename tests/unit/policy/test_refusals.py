@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpujobs.policy.refusals import Frontier
+from gpujobs.policy.cycle.unschedulable import ParetoFront
 
 points = st.tuples(st.integers(0, 9), st.integers(0, 9))
 
@@ -14,7 +14,7 @@ points = st.tuples(st.integers(0, 9), st.integers(0, 9))
 def test_a_point_is_covered_by_any_that_asks_for_no_more(
     added: list[tuple[int, int]], asked: tuple[int, int]
 ) -> None:
-    frontier, plain = Frontier(), []
+    frontier, plain = ParetoFront(), []
     for point in added:
         expected = any(one[0] <= point[0] and one[1] <= point[1] for one in plain)
         assert frontier.covers(point) == expected

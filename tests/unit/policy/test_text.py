@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gpujobs.policy.text import count, duration, gib, instant, listing
+from gpujobs.policy.inputs.text import count, duration, gib, instant, listing
 
 from .box import GIB, NOW, later
 

@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from gpujobs.model import Node, NodeStatus, Process
-from gpujobs.policy import Allocation, Queue, Reservation, Rules, Snapshot, Usage, WaitingJob, decide
-from gpujobs.policy.fairshare import with_attempt
-from gpujobs.policy.rules import Limits, Shares, UserLimits
+from gpujobs.policy import Allocation, PendingJob, Queue, Reservation, Rules, Snapshot, Usage, decide
+from gpujobs.policy.inputs.rules import Limits, Shares, UserLimits
+from gpujobs.policy.users.fairshare import with_attempt
 
 from .box import GIB, NOW, check, gpu
 from .slow import decide_slowly
@@ -23,7 +23,7 @@ RULES = Rules(
 
 @dataclass
 class Running:
-    job: WaitingJob
+    job: PendingJob
     allocation: Allocation
     used_bytes: int = 0
 
@@ -45,7 +45,7 @@ class World:
         self._next_id = 1
 
     def submit(self, **values: Any) -> None:
-        self.queue.add(WaitingJob(self._next_id, submitted_at=self.now, **values))
+        self.queue.add(PendingJob(self._next_id, submitted_at=self.now, **values))
         self._next_id += 1
 
     def change(self, which: int, **values: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpujobs.policy.rules import Limits, PackingRules, PriorityRules, Rules, Shares, UserLimits
+from gpujobs.policy.inputs.rules import Limits, PackingRules, PriorityRules, Rules, Shares, UserLimits
 from gpujobs.simulation.plot import draw, resample
 from gpujobs.simulation.replay import Replay, Sample, replay
 from gpujobs.simulation.report import Summary, bounded_slowdown, report, summary

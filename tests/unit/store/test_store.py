@@ -338,3 +338,64 @@ def test_who_cancelled_and_why_outlasts_what_the_trainer_says(store: Store) -> N
     ended = store.mark_completing(job.id, 1, {"state": "CANCELLED", "message": "cancelled"})
     assert ended.message == "cancelled by root: a lecture"
     assert store.events(job.id)[-2].message == "cancelled by root: a lecture"
+
+
+def test_a_job_has_started_when_its_first_attempt_did(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    first = store.start_attempt(job.id, DEVICE)
+    store.requeue(job.id, 1, Requeue(Reason.RETRY, "", True))
+    second = store.start_attempt(job.id, DEVICE)
+    assert first.started_at is not None and second.started_at == first.started_at
+    assert second.current is not None and second.current.started_at > first.started_at
+
+
+def test_what_a_job_reserves_after_it_has_outgrown_a_share(store: Store) -> None:
+    """So many bytes, or a whole device; and a whole one stays so whatever sends it back to the queue."""
+    (job,) = store.submit(A, "k", [replace(new_job(), gpu_memory=100)])
+    more = store.set_reservation(job.id, 300)
+    assert (more.gpu_memory, more.exclusive) == (300, False)
+    whole = store.set_reservation(job.id, None)
+    assert (whole.gpu_memory, whole.exclusive) == (300, True)
+    store.start_attempt(job.id, DEVICE)
+    again = store.requeue(job.id, 1, Requeue(Reason.RETRY, "", False))
+    assert again.exclusive
+    said = [event.message for event in store.events(job.id) if event.kind == "reservation"]
+    assert said == ["it gets 300 bytes next time", "it gets a whole device next time"]
+
+
+def test_after_running_out_of_memory_beside_others_each_next_attempt_gets_a_whole_device(
+    store: Store,
+) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    store.start_attempt(job.id, DEVICE, 10)
+    assert store.requeue(job.id, 1, Requeue(Reason.RETRY, "", True, exclusive=True)).exclusive
+    store.start_attempt(job.id, DEVICE)
+    assert store.requeue(job.id, 2, Requeue(Reason.RETRY, "", True)).exclusive
+
+
+def test_progress_is_that_of_the_last_attempt_that_had_any(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    record = {"state": "FAILED", "exit": {"code": 1, "signal": None}}
+    for number, progress in ((1, {"epoch": 3}), (2, None)):
+        store.start_attempt(job.id, DEVICE)
+        ended = store.mark_completing(job.id, number, {**record, "progress": progress})
+        store.requeue(job.id, number, Requeue(Reason.RETRY, "", True))
+    assert ended.progress == {"epoch": 3}
+
+
+def test_a_held_job_says_that_it_is_held_and_a_released_one_does_not(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    assert store.set_held(job.id, True, "a").reason is Reason.HELD
+    assert store.set_held(job.id, False, "a").reason is Reason.NONE
+
+
+def test_each_attempt_has_a_random_id_that_it_keeps(store: Store) -> None:
+    one, two = store.submit(A, "k", [new_job("1"), new_job("2")])
+    first = store.start_attempt(one.id, DEVICE).current
+    other = store.start_attempt(two.id, DEVICE).current
+    store.requeue(one.id, 1, Requeue(Reason.RETRY, "", False))
+    second = store.start_attempt(one.id, DEVICE).current
+    assert first and second and other
+    assert len({len(attempt.nonce) for attempt in (first, second, other)} - {32}) == 0
+    assert len({first.nonce, second.nonce, other.nonce}) == 3
+    assert [attempt.nonce for attempt in store.attempts(one.id)] == [first.nonce, second.nonce]

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gpujobs.protocol.spec import Spec
 from gpujobs.trainer import data, files
-from gpujobs.trainer.data import archives
-from gpujobs.trainer.data.raw import place
+from gpujobs.trainer.data.reading import archives
+from gpujobs.trainer.data.reading.loaded import place
 from gpujobs.trainer.failures import DataError
-from gpujobs.trainer.spec import Spec
 
 
 def header(shape: str) -> bytes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gpujobs.protocol.spec import Spec
 from gpujobs.trainer.ending import EarlyEnd
-from gpujobs.trainer.spec import Spec
 
 
 def early_end(at_limit: str = "finish", **more: bool) -> EarlyEnd:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpujobs.trainer import messages
+from gpujobs.supervise import messages
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_an_error_is_two_short_texts() -> None:
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
                     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20))  # fmt: skip
 def test_whatever_is_said_can_be_stored(value: object) -> None:
-    line = json.dumps({"progress": value, "error": value}).encode()
+    line = json.dumps({"progress": value, "error": value, "warning": value}).encode()
     message = messages.parse(line)
-    for found in (messages.progress_of(message), messages.error_of(message)):
+    for found in (messages.progress_of(message), messages.error_of(message), messages.warning_of(message)):
         json.dumps(found, allow_nan=False, ensure_ascii=False).encode()

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpujobs.trainer.early_stopping import EarlyStopping, ReduceOnPlateau, kept_epoch, smaller_is_better
 from gpujobs.trainer.failures import TrainerError
-from gpujobs.trainer.patience import EarlyStopping, ReduceOnPlateau, kept_epoch, smaller_is_better
 
 VALUES = st.lists(st.integers(0, 8).map(lambda n: n / 4), min_size=1, max_size=25)
 MODES = st.sampled_from(["min", "max"])

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from gpujobs.jobfile import load
+from gpujobs.protocol.spec import Spec
 from gpujobs.trainer.data import Prepared, prepare
-from gpujobs.trainer.spec import Spec
 
 DENSE = "model: {layers: [LSTM: {units: 2}, Dense: {units: 1}]}\n"
 

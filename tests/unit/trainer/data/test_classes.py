@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpujobs.trainer.data.classes import Classes
+from gpujobs.trainer.data.fitting.classes import Classes
 from gpujobs.trainer.failures import DataError
 
 from .making import csv, prepared

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from gpujobs.trainer.data import prepare, tables, text, times
+from gpujobs.trainer.data import prepare
+from gpujobs.trainer.data.reading import tables, text, times
 from gpujobs.trainer.failures import DataError
 
 from .making import everything, prepared, spec_of
@@ -178,7 +179,7 @@ def test_labels_have_the_names_that_the_file_has(tmp_path: Path, names: tuple[st
 
 def test_labels_that_become_words_further_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the beginning by which columns are told."""
-    monkeypatch.setattr("gpujobs.trainer.data.dialect.HEAD_BYTES", 60)
+    monkeypatch.setattr("gpujobs.trainer.data.reading.dialect.HEAD_BYTES", 60)
     rows = "".join(f"r{n // 3},{n},{n // 3 if n < 9 else 'many'}\n" for n in range(12))
     found = prepared(tmp_path, LABELLED, {"t.csv": "run,x,kind\n" + rows}, rest=CLASSES % 4)
     assert found.preprocessing.classes["y"].names == ("0", "1", "2", "many")

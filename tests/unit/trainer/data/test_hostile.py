@@ -19,7 +19,7 @@ import pyarrow.parquet
 import pytest
 
 from gpujobs.trainer.data import prepare
-from gpujobs.trainer.data.targets import Output, shaped
+from gpujobs.trainer.data.fitting.targets import Output, shaped
 from gpujobs.trainer.failures import DataError
 
 from .making import csv, spec_of

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpujobs.trainer.data import archives, missing, partial, prepare
+from gpujobs.trainer.data import missing, prepare
 from gpujobs.trainer.data.memory import PIECE_BYTES, looking_at, pieces
+from gpujobs.trainer.data.reading import archives, partial
 from tests.unit.trainer.data.making import spec_of
 
 MOST = 4 * PIECE_BYTES

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from gpujobs.trainer.data import scaling
-from gpujobs.trainer.data.preprocessing import from_json
+from gpujobs.trainer.data.fitting import scaling
+from gpujobs.trainer.data.fitting.preprocessing import from_json
 from gpujobs.trainer.failures import DataError
 
 from .making import csv, everything, prepared

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpujobs.trainer.data import splits
+from gpujobs.trainer.data.samples import splits
 from gpujobs.trainer.failures import DataError
 
 from .making import everything, prepared

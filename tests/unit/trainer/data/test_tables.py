@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from gpujobs.trainer.data import tables, text
-from gpujobs.trainer.data.tables import Wanted
+from gpujobs.trainer.data.reading import tables, text
+from gpujobs.trainer.data.reading.tables import Wanted
 
 from .making import everything, prepared
 

@@ -18,7 +18,7 @@ from dateutil.rrule import FR, MO, MONTHLY, TH, TU, WE, rrule
 
 from gpujobs.trainer.data import notices
 from gpujobs.trainer.data.prepare import Part, to_predict
-from gpujobs.trainer.data.windowed import Windowed
+from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.failures import DataError
 
 from .making import csv, prepared, spec_of

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpujobs.trainer.data.classes import Classes
-from gpujobs.trainer.data.rows import ArrayRows, ThereRows
-from gpujobs.trainer.data.samples import UNCOUNTED, Samples
-from gpujobs.trainer.data.targets import Output
-from gpujobs.trainer.data.weights import class_weights
+from gpujobs.trainer.data.fitting.classes import Classes
+from gpujobs.trainer.data.fitting.targets import Output
+from gpujobs.trainer.data.fitting.weights import class_weights
+from gpujobs.trainer.data.samples.rows import ArrayRows, ThereRows
+from gpujobs.trainer.data.samples.samples import UNCOUNTED, Samples
 from gpujobs.trainer.failures import DataError
 
 from .making import csv, prepared

@@ -10,7 +10,7 @@ import pytest
 
 from gpujobs.errors import JobFileError
 from gpujobs.jobfile import load
-from gpujobs.trainer.data.windowed import Windowed
+from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.evaluation import series_forecasts
 
 from .making import csv, prepared

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpujobs.trainer.data import memory, splits
-from gpujobs.trainer.data.gaps import cut
+from gpujobs.trainer.data import memory
 from gpujobs.trainer.data.prepare import read_assembled
-from gpujobs.trainer.data.windowed import Windowed, covered
-from gpujobs.trainer.data.windows import FutureRows, TimeRows, WindowRows
+from gpujobs.trainer.data.samples import splits
+from gpujobs.trainer.data.samples.gaps import cut
+from gpujobs.trainer.data.samples.windowed import Windowed, covered
+from gpujobs.trainer.data.samples.windows import FutureRows, TimeRows, WindowRows
 
 from .making import csv, everything, prepared, spec_of
 

@@ -1,0 +1,44 @@
+"""GPU time of processes that are not jobs, charged to their users where the site says so (`foreign: charge`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from gpujobs.daemon.devices.ledger import Ledger
+from gpujobs.model import utc_now
+from gpujobs.policy import Occupancy, Usage
+from gpujobs.policy.users.fairshare import foreign_seconds
+from gpujobs.store.usage import UsageTable
+
+MAX_GAP_SECONDS = 30.0
+"""Between two readings; what happened in a longer pause nobody knows."""
+
+SAVE_SECONDS = 60.0
+
+
+class ForeignCharge:
+    """`look` sees the occupancy of every reading of the devices."""
+
+    def __init__(self, ledger: Ledger, table: UsageTable, half_life_seconds: float) -> None:
+        self._ledger = ledger
+        self._table = table
+        self._half_life_seconds = half_life_seconds
+        self._totals = table.foreign()
+        self._looked = self._saved = time.monotonic()
+
+    def look(self, views: Sequence[Occupancy]) -> None:
+        now = time.monotonic()
+        elapsed, self._looked = min(now - self._looked, MAX_GAP_SECONDS), now
+        at = utc_now()
+        for user, seconds in foreign_seconds(views, elapsed).items():
+            self._ledger.charge(user, seconds, at)
+            before = self._totals.get(user, Usage(0.0, at))
+            self._totals[user] = Usage(before.decayed(at, self._half_life_seconds) + seconds, at)
+        if now - self._saved > SAVE_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        self._saved = time.monotonic()
+        for user, usage in self._totals.items():
+            self._table.set_foreign(user, usage)

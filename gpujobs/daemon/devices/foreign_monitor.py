@@ -1,0 +1,126 @@
+"""Processes of others on devices that our jobs use.
+
+Between the probe and a trainer's start somebody may have been faster: an attempt that meets a stranger as it
+begins goes back to the queue, and loses no retry. Later ones are reported to both sides, never ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.model import Device, Job, Node, Process, StopReason, utc_now
+from gpujobs.policy import label
+from gpujobs.store.store import DAEMON, Store
+
+MEETING = timedelta(seconds=10)
+"""So long after the trainer's first line a stranger counts as one that came at the same time."""
+
+Stop = Callable[[Job, StopReason, str], None]
+"""Asks an attempt to end, with the reason in words."""
+
+
+class ForeignProcessMonitor:
+    """`look` sees every reading of the devices. Without `names_people` nobody is told of whom the others are.
+    `are_welcome`: jobs are started beside them, so that none goes back to the queue for them."""
+
+    def __init__(
+        self,
+        store: Store,
+        board: JobCache,
+        stop: Stop,
+        *,
+        names_people: bool = True,
+        are_welcome: bool = False,
+        on_note: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_note = on_note
+        self._store = store
+        self._board = board
+        self._stop = stop
+        self.names_people = names_people
+        self._are_welcome = are_welcome
+        self._reported: dict[tuple[int, int], set[int]] = {}
+        """By job and attempt: the pids that it has been told of."""
+
+        self._lately: set[int] = set()
+        """Pids of our trainers at the last look: one that has ended since may still be in the reading."""
+
+        self._present: dict[str, list[str]] = {}
+        """By user: what those should know whose processes are where jobs are."""
+
+    def notices(self, user: str) -> list[str]:
+        return self._present.get(user, [])
+
+    def look(self, nodes: Iterable[Node]) -> None:
+        self._present = {}
+        ours = self._by_device()
+        self._reported = {
+            (job.id, job.attempt): self._reported.get((job.id, job.attempt), set())
+            for jobs in ours.values()
+            for job in jobs
+        }
+        for node in nodes:
+            for device in node.devices:
+                self._compare(device, ours.get((node.name, device.uuid), []))
+        self._lately = {pid for jobs in ours.values() for pid in _pids(jobs) if pid is not None}
+
+    def _by_device(self) -> dict[tuple[str, str], list[Job]]:
+        found: dict[tuple[str, str], list[Job]] = {}
+        for job in self._board.active():
+            if job.current is not None:
+                found.setdefault((job.current.node, job.current.device_uuid), []).append(job)
+        return found
+
+    def _compare(self, device: Device, jobs: list[Job]) -> None:
+        pids = _pids(jobs)
+        if not jobs or None in pids:
+            return  # which process is a starting trainer's is not known yet
+        strangers = [p for p in device.processes if p.pid not in pids | self._lately and not is_hidden(p)]
+        self._remember(device, jobs, strangers)
+        for job in jobs:
+            self._board.set_notice(job.id, self._describe(device, strangers[0]) if strangers else None)
+            for stranger in strangers:
+                self._meet(job, device, stranger)
+
+    def _remember(self, device: Device, jobs: list[Job], strangers: list[Process]) -> None:
+        users = ", ".join(
+            f"job {job.id} of {job.user}" if self.names_people else f"job {job.id}" for job in jobs
+        )
+        for process in strangers:
+            self._present.setdefault(process.user or "", []).append(
+                f"your process {process.pid} is on {label(device)}, which {users} uses; "
+                "a job of your own would get a device for itself"
+            )
+
+    def _meet(self, job: Job, device: Device, stranger: Process) -> None:
+        known = self._reported[job.id, job.attempt]
+        if stranger.pid in known:
+            return
+        what = self._describe(device, stranger)
+        with self._store.together():
+            self._store.note(job.id, "stranger", what)
+            self._store.devices.note(device.uuid, "stranger", DAEMON, f"{what}, as job {job.id} is")
+        self._on_note()
+        known.add(stranger.pid)
+        if not self._are_welcome and _has_just_begun(job, utc_now()) and not job.cancel_requested:
+            self._stop(job, StopReason.STRANGER, f"it met {what}")
+
+    def _describe(self, device: Device, process: Process) -> str:
+        owner = f" of {process.user}" if process.user and self.names_people else ""
+        return f"pid {process.pid}{owner} on {label(device)}"
+
+
+def _pids(jobs: Iterable[Job]) -> set[int | None]:
+    return {job.current.pid for job in jobs if job.current is not None}
+
+
+def is_hidden(process: Process) -> bool:
+    """Not of this machine's pid namespace: it may well be our own trainer under another number."""
+    return process.user is None and process.command is None
+
+
+def _has_just_begun(job: Job, now: datetime) -> bool:
+    current = job.current
+    return current is not None and current.running_at is not None and now - current.running_at < MEETING

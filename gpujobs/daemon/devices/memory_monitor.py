@@ -1,0 +1,69 @@
+"""What the processes of our jobs use of their devices' memory, as NVML shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.model import Device, Job, Node, utc_now
+from gpujobs.store.usage import UsageTable
+
+
+class MemoryMonitor:
+    """`look` sees every reading of the devices. `peaks` are by family: of jobs that have been on their device for
+    `settle_seconds`, or have ended well. A trainer takes its memory as it goes, so that what one has taken that has
+    just begun says nothing of what the next one needs."""
+
+    def __init__(self, board: JobCache, usage: UsageTable, settle_seconds: float = 60.0) -> None:
+        self._board = board
+        self._usage = usage
+        self.settle_seconds = settle_seconds
+        self.peaks = usage.peaks()
+        self._now: dict[int, int] = {}
+        self._most: dict[tuple[int, int], int] = {}
+
+    @property
+    def current(self) -> Mapping[int, int]:
+        """Bytes in use by running jobs, by job; without those that the driver does not tell."""
+        return self._now
+
+    def look(self, nodes: Iterable[Node]) -> None:
+        devices = {(node.name, device.uuid): device for node in nodes for device in node.devices}
+        self._now = {}
+        for job in self._board.active():
+            current = job.current
+            device = devices.get((current.node, current.device_uuid)) if current else None
+            if device is not None and (used := used_by(device, job)) is not None:
+                self._note(job, used)
+
+    def _note(self, job: Job, used: int) -> None:
+        self._now[job.id] = used
+        key = (job.id, job.attempt)
+        self._most[key] = max(used, self._most.get(key, 0))
+        if self._is_settled(job, utc_now()) or job.family in self.peaks:
+            self._learn(job, self._most[key])
+
+    def ended(self, job: Job) -> None:
+        """Keeps the peak of the attempt that has just ended."""
+        self._now.pop(job.id, None)
+        peak, current = self._most.pop((job.id, job.attempt), None), job.current
+        if peak is None or current is None:
+            return
+        if current.exit_code == 0 or self._is_settled(job, current.ended_at or utc_now()):
+            self._learn(job, peak)
+            self._usage.set_peak(job.id, job.attempt, peak)
+
+    def _is_settled(self, job: Job, at: datetime) -> bool:
+        current = job.current
+        return current is not None and (at - current.started_at).total_seconds() >= self.settle_seconds
+
+    def _learn(self, job: Job, peak: int) -> None:
+        if job.family is not None:
+            self.peaks[job.family] = max(peak, self.peaks.get(job.family, 0))
+
+
+def used_by(device: Device, job: Job) -> int | None:
+    """Bytes that the job's trainer uses of the device; None where it is not seen, or its use is not told."""
+    pid = job.current.pid if job.current else None
+    return next((p.memory_bytes for p in device.processes if p.pid == pid), None) if pid else None

@@ -1,0 +1,200 @@
+"""The daemon's view of the jobs that have not ended: a cache of the store, and who watches it.
+
+It holds what the store does not need to know: the progress of running jobs and the policy's
+latest reasons. All of it can be thrown away and rebuilt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from gpujobs.daemon.access.policy import may_look_into, sees_names_of
+from gpujobs.daemon.api_json import job_json
+from gpujobs.daemon.jobs.pending_index import PendingIndex
+from gpujobs.model import Caller, Job, Reason, State
+from gpujobs.policy import PendingReason, Queue
+
+WATCHED_WAITS = 100
+"""Of a queue that is watched as a whole: about what fits a screen."""
+
+
+UNDECIDED = PendingReason(Reason.PRIORITY, "the next decision looks at it")
+
+
+class Watcher:
+    """The ids of jobs that have changed since they were last taken. Never grows beyond them."""
+
+    def __init__(self, ids: frozenset[int] | None) -> None:
+        self.ids = ids
+        self._changed: dict[int, None] = {}
+        self._wake = asyncio.Event()
+
+    def tell(self, job: int) -> None:
+        if self.ids is None or job in self.ids:
+            self._changed[job] = None
+            self._wake.set()
+
+    async def changed(self) -> list[int]:
+        await self._wake.wait()
+        self._wake.clear()
+        ids, self._changed = list(self._changed), {}
+        return ids
+
+
+class JobCache:
+    def __init__(self, unfinished: Iterable[Job], on_commit: Callable[[], None] = lambda: None) -> None:
+        self._on_commit = on_commit
+        self.jobs: dict[int, Job] = {job.id: job for job in unfinished}
+        self.waits: Mapping[int, PendingReason] = {}
+        self.progress: dict[int, Mapping[str, Any]] = {}
+        self.notices: dict[int, str] = {}
+        """Of running jobs: what their owners should know, though nothing is wrong with the job."""
+        self.lacking: dict[int, str] = {}
+        """Of waiting jobs: which of their data is gone."""
+        self.expected: Callable[[int], datetime | None] = lambda _: None
+        """When a waiting job will probably start."""
+        self.troubles: dict[int, str] = {}
+        """What keeps a job's next step from being recorded, or from being known."""
+        self.released: set[int] = set()
+        """Jobs whose attempt has ended, which could not be recorded yet: they hold no device any more."""
+        self.stopping: set[int] = set()
+        """Jobs whose attempt has been asked to end."""
+        self._active = {job.id for job in self.jobs.values() if job.state.holds_device}
+        self._lineup = PendingIndex(self.jobs)
+        for job in self.jobs.values():
+            self._lineup.put(job)
+        self._watchers: set[Watcher] = set()
+        self._told: dict[int, PendingReason] = {}
+        """Of the jobs that somebody watches: why they wait, as it was told."""
+        self._undecided: set[int] = set()
+        """Waiting jobs that have come, or have changed, since the policy's latest word."""
+
+    @property
+    def queue(self) -> Queue:
+        return self._lineup.queue
+
+    def put(self, job: Job) -> None:
+        """Takes over what the store has just committed."""
+        self._on_commit()
+        if job.state.holds_device:
+            self._active.add(job.id)
+        else:
+            self._active.discard(job.id)
+            self.released.discard(job.id)
+            self.troubles.pop(job.id, None)
+            self.stopping.discard(job.id)
+            self.notices.pop(job.id, None)
+            self.progress.pop(job.id, None)  # the store has the last of an attempt that has ended
+        if job.state is not State.PENDING:
+            self.lacking.pop(job.id, None)
+        if job.state.is_final:
+            self._end(job)
+        else:
+            self.jobs[job.id] = job
+            self._lineup.put(job)
+            self._undecided.add(job.id)
+        self.tell(job.id)
+
+    def _end(self, job: Job) -> None:
+        self.jobs.pop(job.id, None)
+        self._lineup.put(job)
+        dependents = [self.jobs[one] for one in self._lineup.dependents_of(job.id) if one in self.jobs]
+        self._lineup.ended(job.id, dependents)
+
+    def set_progress(self, job: int, progress: Mapping[str, Any]) -> None:
+        if job in self._active:
+            self.progress[job] = progress
+            self.tell(job)
+
+    def set_trouble(self, job: int, trouble: str | None) -> None:
+        if job not in self.jobs or self.troubles.get(job) == trouble:
+            return
+        if trouble is None:
+            del self.troubles[job]
+        else:
+            self.troubles[job] = trouble
+        self.tell(job)
+
+    def release(self, job: int, attempt: int) -> None:
+        """Its trainer has ended: the device is free, though the store does not know yet."""
+        current = self.jobs.get(job)
+        if current is not None and current.attempt == attempt and current.state.holds_device:
+            self.released.add(job)
+            self.tell(job)
+
+    def set_notice(self, job: int, notice: str | None) -> None:
+        if self.notices.get(job) == notice:
+            return
+        if notice is None:
+            del self.notices[job]
+        else:
+            self.notices[job] = notice
+        self.tell(job)
+
+    def set_waits(self, waits: Mapping[int, PendingReason]) -> None:
+        """The policy's latest word. Those who watch hear of their jobs that wait for something else now; of the
+        whole queue, of the first ones: each reason is made only when it is asked for."""
+        before, self.waits = self._told, waits
+        self._undecided.clear()
+        if not self._watchers:
+            return
+        self._told = {}
+        for watcher in self._watchers:
+            first = [job.id for job in islice(self.queue, WATCHED_WAITS)]
+            for job in first if watcher.ids is None else watcher.ids & self.jobs.keys():
+                if (wait := waits.get(job)) is not None:
+                    self._told[job] = wait
+                    if before.get(job) != wait:
+                        watcher.tell(job)
+
+    def wait_of(self, job: int) -> PendingReason | None:
+        """Why it waits. What is not decided yet is not guessed from what was decided about others."""
+        if job in self._undecided and job in self.queue and self.queue.is_ready(job):
+            return UNDECIDED
+        return self.waits.get(job)
+
+    def json(self, job: Job, caller: Caller) -> dict[str, Any]:
+        """As `caller` is to see it."""
+        is_named = sees_names_of(caller, job)
+        found = job_json(
+            job,
+            self.wait_of(job.id),
+            self.progress.get(job.id),
+            self.expected(job.id) if job.state is State.PENDING else None,
+            is_named=is_named,
+            shows_sweep=may_look_into(caller, job),
+        )
+        if is_named and job.held and job.id in self.lacking:
+            found["message"] = self.lacking[job.id]
+        return {
+            **found,
+            "notice": self.notices.get(job.id) if is_named else None,
+            "trouble": self.troubles.get(job.id) if is_named else None,
+        }
+
+    def waiting_of(self, uid: int) -> int:
+        return sum(job.uid == uid and job.state is State.PENDING for job in self.jobs.values())
+
+    def active(self) -> list[Job]:
+        """Jobs that hold a device, in the order of their ids."""
+        return [self.jobs[id] for id in sorted(self._active)]
+
+    def tell(self, job: int) -> None:
+        for watcher in self._watchers:
+            watcher.tell(job)
+
+    def watch(self, ids: frozenset[int] | None) -> Watcher:
+        watcher = Watcher(ids)
+        self._watchers.add(watcher)
+        return watcher
+
+    def unwatch(self, watcher: Watcher) -> None:
+        self._watchers.discard(watcher)
+
+    @property
+    def is_watched(self) -> bool:
+        return bool(self._watchers)

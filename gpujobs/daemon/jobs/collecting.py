@@ -1,0 +1,83 @@
+"""From the spool of a node into the central store of results: whole, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from gpujobs.cluster.link import ClusterLink
+from gpujobs.config.site import Quotas
+from gpujobs.daemon.access.policy import AccessPolicy
+from gpujobs.failpoints import reach
+from gpujobs.linux import durable
+from gpujobs.model import Job, Share
+from gpujobs.paths import StatePaths
+from gpujobs.results.handover import give_away
+from gpujobs.store.store import Store
+
+MARK_BYTES = 64
+
+log = logging.getLogger(__name__)
+
+
+class Collector:
+    def __init__(
+        self, store: Store, link: ClusterLink, paths: StatePaths, gatekeeper: AccessPolicy, quotas: Quotas
+    ) -> None:
+        self._store = store
+        self._link = link
+        self._paths = paths
+        self._gatekeeper = gatekeeper
+        self._quotas = quotas
+
+    def configure(self, gatekeeper: AccessPolicy, quotas: Quotas) -> None:
+        """Counts for what ends from now on."""
+        self._gatekeeper, self._quotas = gatekeeper, quotas
+
+    async def collect(self, job: Job, node: str) -> Path:
+        """The directory of the job's results, which `node` has. May be repeated: what was collected before a
+        restart that came ahead of the commit is found by the random id in it, which no other attempt has."""
+        assert job.current is not None
+        target = self._paths.result(job.id)
+        if os.path.lexists(target):
+            if self._is_of(target, job.current.nonce):
+                return target
+            log.warning(
+                "job %d: other results are in its place; kept as %s",
+                job.id,
+                durable.set_aside(target, "other"),
+            )
+        staging = self._paths.results / f".staging-{job.id}-{job.attempt}"
+        await asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True)
+        reach("collect.begin")
+        await self._link.call(
+            node,
+            "collect",
+            job=job.id,
+            attempt=job.attempt,
+            nonce=job.current.nonce,
+            limit_bytes=self._quotas.results,
+            destination=str(staging),
+        )
+        durable.write(self._paths.result_mark(staging), job.current.nonce.encode())
+        if self._gatekeeper.is_site:
+            readers = self._gatekeeper.share_gid if job.share is Share.LAB else None
+            await asyncio.to_thread(give_away, staging, job.uid, self._store.gid(job.id), readers)
+        reach("collect.rename")
+        await asyncio.to_thread(durable.rename, staging, target)
+        return target
+
+    def _is_of(self, directory: Path, nonce: str) -> bool:
+        """Results of earlier versions have no mark, and their attempts no id."""
+        try:
+            mark = durable.read(self._paths.result_mark(directory), MARK_BYTES)
+        except durable.DamagedError:
+            return False
+        return (
+            directory.is_dir()
+            and not directory.is_symlink()
+            and (mark or b"").decode(errors="replace") == nonce
+        )

@@ -1,0 +1,51 @@
+"""Another time limit for jobs that have not ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.jobs.checks import check_limit
+from gpujobs.errors import UsageError
+from gpujobs.model import Caller, Job, utc_now
+from gpujobs.policy.inputs.text import duration
+from gpujobs.policy.users.limits import limits_of
+
+
+async def change_limit(
+    daemon: Daemon, caller: Caller, jobs: Sequence[Job], seconds: float | None
+) -> list[Job]:
+    """Lower, or higher within what the site allows; admins any. None takes it away. A running attempt's time
+    counts from its start. Raises UsageError where one of the jobs would be stopped by it at once."""
+    await daemon.membership.learn([caller.user])
+    groups = daemon.membership.groups.get(caller.user, ())
+    most = limits_of(caller.user, groups, daemon.rules.limits).max_time_limit_seconds
+    if seconds is None and most is not None and not caller.is_admin:
+        raise UsageError(f"a job without a time limit is not allowed; at most {duration(most)} are.")
+    for job in jobs:
+        is_higher = (
+            job.time_limit_seconds is not None and seconds is not None and seconds > job.time_limit_seconds
+        )
+        if seconds is not None and (is_higher or job.time_limit_seconds is None):
+            check_limit(seconds, caller, groups, daemon.rules)
+        _check_not_over(job, seconds)
+    with daemon.store.together():
+        changed = [daemon.store.set_time_limit(job.id, seconds, caller.user) for job in jobs]
+    for job in changed:
+        daemon.board.put(job)
+    for job in changed:
+        await daemon.attempts.adjust(job)
+    daemon.dispatcher.wake()
+    return changed
+
+
+def _check_not_over(job: Job, seconds: float | None) -> None:
+    if seconds is None or job.current is None or not job.state.holds_device:
+        return
+    if utc_now() >= job.current.started_at + timedelta(seconds=seconds):
+        ran = (utc_now() - job.current.started_at).total_seconds()
+        raise UsageError(
+            f"job {job.id} has run for {duration(ran)}, more than {duration(seconds)}; "
+            f"`gpujobs finish {job.id}` ends it with its model, `gpujobs cancel {job.id}` without"
+        )

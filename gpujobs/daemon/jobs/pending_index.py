@@ -1,0 +1,59 @@
+"""The waiting jobs as the policy wants them, kept up to date job by job: a decision sorts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+
+from gpujobs.model import Job, State
+from gpujobs.policy import GpuMemory, PendingJob, Queue
+
+
+class PendingIndex:
+    """`queue` holds the PENDING jobs. `unfinished` tells which dependencies have not ended."""
+
+    def __init__(self, unfinished: Container[int]) -> None:
+        self.queue = Queue()
+        self._unfinished = unfinished
+        self._dependents: dict[int, set[int]] = {}
+
+    def put(self, job: Job) -> None:
+        """Takes over a job as it is now; one that does not wait is taken out."""
+        if job.id in self.queue:
+            self.queue.remove(job.id)
+        if job.state is State.PENDING:
+            self.queue.add(self._waiting(job))
+
+    def ended(self, job: int, dependents: Iterable[Job]) -> None:
+        """`dependents` wait for one thing less."""
+        self._dependents.pop(job, None)
+        for dependent in dependents:
+            self.put(dependent)
+
+    def dependents_of(self, job: int) -> set[int]:
+        return self._dependents.get(job, set())
+
+    def _waiting(self, job: Job) -> PendingJob:
+        waits_for = tuple(
+            one for one in (*job.after, *job.after_any, *job.after_failed) if one in self._unfinished
+        )
+        for one in waits_for:
+            self._dependents.setdefault(one, set()).add(job.id)
+        return PendingJob(
+            id=job.id,
+            priority=job.priority,
+            requested_gpu=job.requested_gpu,
+            held=job.held,
+            waits_for=waits_for,
+            waits_for_failure=tuple(one for one in job.after_failed if one in self._unfinished),
+            group=job.group_id if job.at_most is not None else None,
+            at_most=job.at_most,
+            user=job.user,
+            submitted_at=job.submitted_at,
+            gpu_memory_bytes=GpuMemory.AUTO if job.gpu_memory == "auto" else job.gpu_memory,
+            estimate_bytes=job.estimate_bytes,
+            family=job.family,
+            exclusive=job.exclusive,
+            preemptible=job.preemptible,
+            time_limit_seconds=job.time_limit_seconds,
+            begin_at=job.begin_at,
+        )

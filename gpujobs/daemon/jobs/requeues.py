@@ -1,0 +1,211 @@
+"""Queueing jobs once more: running ones go back to the queue, of ended ones a copy is made.
+
+A copy has all that was said at the submission. What it waits for is what its original waited for, as that is
+now: the copy that is made in the same request, else the newest of those that were made before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+
+from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.jobs.checks import check_limit, check_waiting
+from gpujobs.errors import UsageError
+from gpujobs.model import Caller, Job, State, StopReason
+from gpujobs.store.records import NewJob
+
+BATCH = 200
+"""Copies that are one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What the copies are to have otherwise than their originals."""
+
+    hold: bool = False
+    finish: bool = False
+    """They end at the epoch of their checkpoint, as if it had been the last."""
+    no_after: bool = False
+    """They wait for nothing."""
+    fresh: bool = False
+    """They begin anew, without a checkpoint."""
+    limit_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Requeued:
+    """In the order in which the jobs were named. `notes`: what their owners should know, by job."""
+
+    jobs: list[Job]
+    notes: Mapping[int, str]
+
+
+@dataclass(slots=True)
+class _Awaited:
+    """What a copy waits for, of jobs that have numbers already. `roots` are of those that get copies too."""
+
+    kinds: list[list[int]] = field(default_factory=lambda: [[], [], []])
+    roots: list[list[int]] = field(default_factory=lambda: [[], [], []])
+    groups: dict[int, int] = field(default_factory=dict)
+    """By number, and by root."""
+    notes: list[str] = field(default_factory=list)
+
+
+async def requeue(
+    daemon: Daemon, caller: Caller, jobs: Sequence[Job], changes: Changes = Changes()
+) -> Requeued:
+    """All are looked at before any is changed. Copies are made in the order of their originals, so that what they
+    wait for is there; in batches, for the same reasons as other changes."""
+    ended = sorted((job for job in jobs if job.state.is_final), key=lambda job: job.id)
+    await _check(daemon, caller, ended, changes)
+    again = {job.root for job in ended}
+    awaited = {job.id: _awaited(daemon, job, again, changes) for job in ended}
+    copies: dict[int, Job] = {}
+    roots: dict[int, int] = {}
+    for start in range(0, len(ended), BATCH):
+        with daemon.store.together():
+            for job in ended[start : start + BATCH]:
+                new = _copy(daemon, caller, job, changes, awaited[job.id], roots)
+                copies[job.id] = _submit(daemon, caller, job, new)
+                roots[job.root] = copies[job.id].id
+        daemon.submitted([copies[job.id] for job in ended[start : start + BATCH]])
+        await asyncio.sleep(0)
+    requeued = [copies.get(job.id) or await _send_back(daemon, caller, job, changes.fresh) for job in jobs]
+    notes = {copies[job.id].id: "; ".join(_notes(job, awaited[job.id], changes)) for job in ended}
+    return Requeued(requeued, {job: note for job, note in notes.items() if note})
+
+
+async def _check(daemon: Daemon, caller: Caller, ended: Sequence[Job], changes: Changes) -> None:
+    await daemon.membership.learn([caller.user])
+    groups = daemon.membership.groups.get(caller.user, ())
+    if ended and not caller.is_admin:
+        waiting = daemon.board.waiting_of(caller.uid)
+        check_waiting(waiting, len(ended), caller.user, groups, daemon.rules)
+    if changes.limit_seconds is not None:
+        check_limit(changes.limit_seconds, caller, groups, daemon.rules)
+    if changes.finish and changes.fresh:
+        raise UsageError(
+            "finish ends at the epoch of the checkpoint, and fresh leaves the checkpoint; give one of them"
+        )
+    for job in ended:
+        if changes.finish and (
+            job.state is State.COMPLETED or "training" not in daemon.store.spec(job.id).resolved
+        ):
+            raise UsageError(
+                f"job {job.id} is {job.state}; --finish is for trainings that ended before they were complete"
+            )
+
+
+def _awaited(daemon: Daemon, job: Job, again: set[int], changes: Changes) -> _Awaited:
+    """Raises UsageError where the copy could never start."""
+    found = _Awaited()
+    whole = daemon.store.job(job.id)
+    if changes.no_after:
+        return found
+    for kind, numbers in enumerate((whole.after, whole.after_any, whole.after_failed)):
+        for number in numbers:
+            line = daemon.store.line_of(number)
+            root, group = line[0].root, whole.after_groups.get(number)
+            if root in again:
+                found.roots[kind].append(root)
+                key = root
+            else:
+                key = _now(job, kind, number, line)
+                found.kinds[kind].append(key)
+                if key != number:
+                    found.notes.append(f"waits for job {key}, as which job {number} was queued again")
+            if group is not None:
+                found.groups[key] = group
+    return found
+
+
+def _now(job: Job, kind: int, number: int, line: Sequence[Job]) -> int:
+    """Which of a line of copies is to be waited for."""
+    if kind != 0:
+        return line[-1].id
+    able = [one.id for one in line if not one.state.is_final or one.state is State.COMPLETED]
+    if able:
+        return able[-1]
+    raise UsageError(
+        f"job {job.id} waits for job {number}, which has ended {line[-1].state}; queue both again "
+        f"(`gpujobs requeue {number} {job.id}`), or this one without what it waits for (--no-after)"
+    )
+
+
+def _notes(job: Job, awaited: _Awaited, changes: Changes) -> list[str]:
+    held = ["its original was held, this one is not (--hold)"] if job.held and not changes.hold else []
+    return awaited.notes + held
+
+
+def _submit(daemon: Daemon, caller: Caller, job: Job, new: NewJob) -> Job:
+    """As a new job of the same user: results are never overwritten."""
+    (copy,) = daemon.store.submit(
+        replace(caller, uid=job.uid, user=job.user, gid=daemon.store.gid(job.id)),
+        f"requeue-{job.id}-{uuid.uuid4()}",
+        [new],
+        actor=caller.user,
+    )
+    return copy
+
+
+async def _send_back(daemon: Daemon, caller: Caller, job: Job, fresh: bool) -> Job:
+    if fresh:
+        job = daemon.store.begin_anew(job.id, caller.user)
+        daemon.board.put(job)
+    if job.state is State.PENDING:
+        return job
+    job = daemon.store.note_requeue(job.id, caller.user)
+    daemon.board.put(job)
+    await daemon.attempts.stop(job, StopReason.REQUEUE, f"requeued by {caller.user}")
+    return daemon.store.job(job.id)
+
+
+def _copy(
+    daemon: Daemon, caller: Caller, job: Job, changes: Changes, awaited: _Awaited, roots: Mapping[int, int]
+) -> NewJob:
+    """`roots`: the copies that were made so far. It goes on from the checkpoint of one that did
+    not complete, unless it is to begin anew."""
+    spec, data = daemon.store.spec(job.id), daemon.store.data(job.id)
+    for one in data:
+        if one.in_place is None and not daemon.uploads.is_here(job.uid, one.sha256):
+            raise UsageError(
+                f"job {job.id}: its data file {one.path} is no longer kept; submit the job again"
+            )
+    after, after_any, after_failed = (
+        tuple(dict.fromkeys(chain(numbers, (roots[root] for root in copied))))
+        for numbers, copied in zip(awaited.kinds, awaited.roots, strict=True)
+    )
+    return NewJob(
+        name=job.name,
+        path=spec.path,
+        source=spec.source,
+        resolved=spec.resolved,
+        # A higher class was an admin's to give, to that job.
+        priority=job.priority if caller.is_admin else min(job.priority, daemon.rules.priority.max_priority),
+        held=changes.hold,
+        retries=job.retries,
+        requested_gpu=job.requested_gpu,
+        time_limit_seconds=changes.limit_seconds or job.time_limit_seconds,
+        group=job.group,
+        joins=job.group_id,
+        sweep_values=job.sweep_values,
+        after=after,
+        after_any=after_any,
+        after_failed=after_failed,
+        after_groups={roots.get(key, key): group for key, group in awaited.groups.items()},
+        begin_at=job.begin_at,
+        data=tuple(data),
+        share=job.share,
+        gpu_memory=job.gpu_memory,
+        estimate_bytes=job.estimate_bytes,
+        family=job.family,
+        preemptible=job.preemptible,
+        continues=None if changes.fresh or job.state is State.COMPLETED else job.id,
+        origin=job.root,
+        at_most=job.at_most,
+        finish=changes.finish,
+    )

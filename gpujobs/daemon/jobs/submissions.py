@@ -1,0 +1,257 @@
+"""From the text of job files to stored jobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
+
+from gpujobs.daemon.jobs.family import family_of
+from gpujobs.daemon.jobs.references import Reference
+from gpujobs.errors import GpujobsError, JobFileError, Problem, UsageError
+from gpujobs.jobfile import ResolvedJob, expand
+from gpujobs.jobfile.resolve import with_files
+from gpujobs.jobfile.schema import Name
+from gpujobs.model import MAX_PRIORITY, Caller, Share
+from gpujobs.store.records import DataReference, NewJob
+from gpujobs.store.store import Store
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+AwareInstant = Annotated[AwareDatetime, Field(strict=False)]
+
+MAX_JOBS = 10_000
+"""Of one submission, as of one sweep: files of a few lines could ask for millions."""
+
+PathText = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class DataBody(_Body):
+    sha256: Sha256 | None = None
+    """None: the file is only looked at where it lies, by a check."""
+
+    bytes: int = Field(ge=0, lt=1 << 62)
+    in_place: PathText | None = None
+    """The absolute path, where the job file asks for the file to be used where it lies, and for a check."""
+
+
+class FileBody(_Body):
+    path: PathText
+    text: str
+    data: dict[str, DataBody] = {}
+    patterns: dict[str, list[PathText]] = Field(default={}, max_length=1000)
+    """The files that a pattern among the data paths stands for: the client has looked, with its user's rights."""
+
+
+class OptionsBody(_Body):
+    name: str | None = None
+    priority: int | None = Field(default=None, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
+    hold: bool = False
+    after: list[Reference] = Field(default=[], max_length=1000)
+    after_any: list[Reference] = Field(default=[], max_length=1000)
+    after_failed: list[Reference] = Field(default=[], max_length=1000)
+    begin_at: AwareInstant | None = None
+    retries: int | None = Field(default=None, ge=0, le=100)
+
+
+class SubmissionBody(_Body):
+    """The body of `POST /v1/jobs` and `POST /v1/check` (docs/protocol.md, section 1)."""
+
+    request_key: str = Field(default="", max_length=200)
+    files: list[FileBody] = Field(min_length=1, max_length=10_000)
+    set: dict[str, str] = Field(default={}, max_length=1000)
+    options: OptionsBody = OptionsBody()
+
+
+class WithdrawBody(_Body):
+    request_key: str = Field(min_length=1, max_length=200)
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What jobs wait for, by number. `groups`: by which group a job was named."""
+
+    after: tuple[int, ...] = ()
+    after_any: tuple[int, ...] = ()
+    after_failed: tuple[int, ...] = ()
+    groups: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the client must describe, or upload, before it asks again."""
+
+    needs: Mapping[str, list[str]]
+    in_place: Mapping[str, list[str]]
+    missing: Sequence[str]
+
+    def to_wire(self) -> dict[str, Any]:
+        if self.needs:
+            return {"needs": self.needs, "in_place": self.in_place}
+        return {"missing": list(self.missing)}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job file that is valid, and whose data is here."""
+
+    file: FileBody
+    resolved: ResolvedJob
+    data: tuple[DataReference, ...]
+    family: str | None = None
+
+    def problem(self, key: str, message: str) -> Problem:
+        """At the line of a dotted key."""
+        return Problem(self.file.path, self.resolved.line_of(key), message)
+
+
+def resolve(body: SubmissionBody) -> list[tuple[FileBody, ResolvedJob]]:
+    """Every job of every file. Raises JobFileError with the problems of all files together, UsageError where
+    they make more than MAX_JOBS."""
+    found: list[tuple[FileBody, ResolvedJob]] = []
+    problems: list[Problem] = []
+    for file in body.files:
+        try:
+            jobs = expand(file.path, file.text, body.set)
+            found += [(file, with_files(file.path, resolved, file.patterns)) for resolved in jobs]
+        except JobFileError as error:
+            problems += error.problems
+        if len(found) > MAX_JOBS:
+            raise UsageError(f"these files make more than {MAX_JOBS:,} jobs; submit them in several goes")
+    if problems:
+        raise JobFileError(problems)
+    return found
+
+
+def prepare(
+    store: Store, caller: Caller, resolved: Sequence[tuple[FileBody, ResolvedJob]], *, is_check: bool = False
+) -> list[Prepared] | Needs:
+    """Checks that all data is described and, unless it is used in place, uploaded by this caller. `is_check`: any
+    of it may be looked at in place, with the caller's rights."""
+    needs: dict[str, list[str]] = {}
+    in_place: dict[str, list[str]] = {}
+    missing: dict[str, None] = {}
+    prepared: list[Prepared] = []
+    here: dict[str, bool] = {}
+    for file, job in resolved:
+        undescribed = [path for path in job.data_paths if path not in file.data]
+        if undescribed:
+            needs[file.path] = sorted({*needs.get(file.path, ()), *undescribed})
+            in_place[file.path] = sorted(set(job.in_place_paths) & set(needs[file.path]))
+            continue
+        references = tuple(_reference(file, job, path, is_check=is_check) for path in job.data_paths)
+        for reference in references:
+            if reference.in_place is not None:
+                continue
+            if reference.sha256 not in here:
+                here[reference.sha256] = store.uploads.has(caller.uid, reference.sha256)
+            if not here[reference.sha256]:
+                missing[reference.sha256] = None
+        prepared.append(Prepared(file, job, references, family_of(job.resolved, references)))
+    if needs or missing:
+        return Needs(needs, in_place, list(missing))
+    return prepared
+
+
+def _reference(file: FileBody, job: ResolvedJob, path: str, *, is_check: bool) -> DataReference:
+    described = file.data[path]
+    if path in job.in_place_paths or (is_check and described.in_place is not None):
+        if described.in_place is None or not Path(described.in_place).is_absolute():
+            raise UsageError(f"{file.path}: {path}: in_place needs the absolute path of the file")
+        place: str | None = os.path.normpath(described.in_place)
+    else:
+        place = None
+    if described.sha256 is None and not (is_check and place):
+        raise UsageError(f"{file.path}: {path}: has no sha256; expected that of the file")
+    return DataReference(path, described.sha256 or "", described.bytes, place)
+
+
+def new_jobs(
+    prepared: Sequence[Prepared],
+    options: OptionsBody,
+    default_share: Share,
+    estimates: Mapping[str, int],
+    awaited: Dependencies = Dependencies(),
+) -> list[NewJob]:
+    """`estimates`: bytes of device memory by family."""
+    if options.name is not None and len(prepared) > 1:
+        raise UsageError(f"--name is for one job; these files make {len(prepared)}")
+    _require_name(options.name)
+    jobs = [
+        replace(
+            _new_job(job, options, default_share, awaited), estimate_bytes=estimates.get(job.family or "")
+        )
+        for job in prepared
+    ]
+    starts: dict[int, int] = {}
+    for position, one in enumerate(prepared):
+        starts.setdefault(id(one.file), position)
+    return [replace(job, group_start=starts[id(one.file)]) for job, one in zip(jobs, prepared, strict=True)]
+
+
+def _require_name(name: str | None) -> None:
+    try:
+        TypeAdapter(Name | None).validate_python(name)
+    except ValidationError:
+        raise UsageError(
+            f"--name {ascii(name)[:60]}: expected a name of 1 to 100 printable characters without /"
+        ) from None
+
+
+def _new_job(prepared: Prepared, options: OptionsBody, default_share: Share, awaited: Dependencies) -> NewJob:
+    resolved = prepared.resolved
+    share = Share(resolved.share or default_share)
+    job = NewJob(
+        name=resolved.name,
+        path=prepared.file.path,
+        source=prepared.file.text,
+        resolved={**resolved.resolved, "share": share.value},
+        priority=resolved.priority,
+        held=options.hold,
+        retries=resolved.retries,
+        requested_gpu=resolved.requested_gpu,
+        time_limit_seconds=resolved.time_limit_seconds,
+        group=resolved.group,
+        sweep_values=resolved.sweep_values if resolved.group is not None else None,
+        at_most=resolved.at_most,
+        after=awaited.after,
+        after_any=awaited.after_any,
+        after_failed=awaited.after_failed,
+        after_groups=awaited.groups,
+        begin_at=options.begin_at,
+        gpu_memory=resolved.gpu_memory,
+        family=prepared.family,
+        preemptible=resolved.preemptible,
+        data=prepared.data,
+        share=share,
+    )
+    if options.name is not None:
+        job = replace(job, name=options.name, resolved={**job.resolved, "name": options.name})
+    if options.priority is not None:
+        job = replace(job, priority=options.priority)
+    if options.retries is not None:
+        job = replace(job, retries=options.retries)
+    return job
+
+
+def require_request_key(body: SubmissionBody) -> str:
+    if not body.request_key:
+        raise GpujobsError("the request has no request_key; it makes a repeated submission harmless")
+    return body.request_key

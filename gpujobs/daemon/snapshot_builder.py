@@ -1,0 +1,91 @@
+"""What the policy is shown: the daemon's caches put together as a Snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from gpujobs.daemon.devices.drains import Drains
+from gpujobs.daemon.devices.ledger import Ledger
+from gpujobs.daemon.devices.membership import Membership
+from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
+from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.model import Job, Node, utc_now
+from gpujobs.policy import Allocation, Rules, Snapshot
+from gpujobs.store.reservations import Reservations
+
+
+class SnapshotBuilder:
+    def __init__(
+        self,
+        board: JobCache,
+        drains: Drains,
+        ledger: Ledger,
+        measurements: MemoryMonitor,
+        membership: Membership,
+        reservations: Reservations,
+        rules: Rules,
+    ) -> None:
+        self.rules = rules
+        self._board = board
+        self._drains = drains
+        self._ledger = ledger
+        self._measurements = measurements
+        self._membership = membership
+        self._reservations = reservations
+
+    def snapshot(self, nodes: Sequence[Node]) -> Snapshot:
+        """As of this moment, with the devices as they were just read."""
+        return Snapshot(
+            now=utc_now(),
+            waiting=self._board.queue,
+            nodes=nodes,
+            allocations=self.allocations(),
+            drained=self._drains.reasons,
+            usage=self._ledger.usage,
+            rules=self.rules,
+            reservations=self._reservations.current(),
+            groups=self._membership.groups,
+            measured=self._measurements.peaks,
+        )
+
+    def allocations(self) -> list[Allocation]:
+        return [self._allocation(job) for job in self._board.active() if job.id not in self._board.released]
+
+    def _allocation(self, job: Job) -> Allocation:
+        current = job.current
+        assert current is not None
+        return Allocation(
+            job=job.id,
+            node=current.node,
+            device_uuid=current.device_uuid,
+            pid=current.pid,
+            user=job.user,
+            started_at=current.started_at,
+            gpu_memory_bytes=current.gpu_memory_bytes,
+            measured_bytes=self._measurements.current.get(job.id),
+            preemptible=job.preemptible,
+            priority=job.priority,
+            group=job.group_id if job.at_most is not None else None,
+            expected_end=expected_end(job, self._board.progress.get(job.id)),
+            stopping=job.id in self._board.stopping or job.cancel_requested,
+        )
+
+
+def expected_end(job: Job, progress: Mapping[str, Any] | None) -> datetime | None:
+    """From what a running job reports of its progress, but not after its time limit; None where both are
+    unknown."""
+    current = job.current
+    begun = None if current is None else current.running_at or current.started_at
+    limit = job.time_limit_seconds
+    latest = None if begun is None or limit is None else begun + timedelta(seconds=limit)
+    eta = (progress or {}).get("eta_seconds")
+    if not isinstance(eta, int | float) or eta < 0:
+        return latest
+    by_progress = utc_now() + timedelta(seconds=min(eta, MAX_ETA_SECONDS))
+    return by_progress if latest is None else min(by_progress, latest)
+
+
+MAX_ETA_SECONDS = 10.0 * 366 * 86400
+"""Beyond it, a trainer's word is no instant."""

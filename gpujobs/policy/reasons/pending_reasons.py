@@ -1,0 +1,125 @@
+"""Why the jobs of a queue wait, each made when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+from gpujobs.model import Reason
+from gpujobs.policy.cycle.scheduling_cycle import SchedulingCycle
+from gpujobs.policy.devices.occupancy import label
+from gpujobs.policy.devices.plan import Plan
+from gpujobs.policy.inputs.decision import PendingReason
+from gpujobs.policy.inputs.pending_job import PendingJob
+from gpujobs.policy.inputs.text import count, instant, listing
+from gpujobs.policy.reasons.explain import explain
+from gpujobs.policy.users.accounts import Account
+
+
+class PendingReasons(Mapping[int, PendingReason]):
+    """Of the jobs that a decision does not start, by id. A job that leaves the queue later is not in it."""
+
+    def __init__(self, round: SchedulingCycle) -> None:
+        self._round = round
+
+    def __getitem__(self, id: int) -> PendingReason:
+        if id in self._round.starts:
+            raise KeyError(id)
+        job = self._round.queue[id]
+        if not self._round.queue.is_ready(id):
+            return _own_wait(job)
+        if job.user not in self._round.accounts:
+            return PendingReason(Reason.PRIORITY, "has just come; the next decision looks at it")
+        return self._ready_wait(job, self._round.accounts[job.user])
+
+    def __iter__(self) -> Iterator[int]:
+        return (job.id for job in self._round.queue if job.id not in self._round.starts)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _ready_wait(self, job: PendingJob, account: Account) -> PendingReason:
+        if not account.may_run_another:
+            most = account.limits.max_running
+            return PendingReason(
+                Reason.USER_LIMIT, f"{job.user} has {account.running} jobs running, of {most} allowed"
+            )
+        if job.id not in self._round.awaited and self._round.is_group_full(job):
+            return PendingReason(
+                Reason.GROUP_LIMIT, f"at most {job.at_most} of g{job.group} may run at once (at_most)"
+            )
+        if job.id in self._round.awaited:
+            return self._preempting(job, self._round.awaited[job.id])
+        if not account.may_hold_another_device:
+            held = count(len(account.devices), "device")
+            return PendingReason(
+                Reason.USER_LIMIT, f"{job.user} has {held}, of {account.limits.max_gpus} allowed"
+            )
+        if job.requested_gpu is not None:
+            return self._explain(job, account)
+        ahead = self._ahead.get(job.id, 0)
+        if ahead:
+            return PendingReason(Reason.PRIORITY, f"{ahead} {'job is' if ahead == 1 else 'jobs are'} ahead")
+        return self._explain(job, account)
+
+    def _preempting(self, job: PendingJob, plan: Plan) -> PendingReason:
+        victims = [one.job for one in self._round.preemptions if one.for_job == job.id]
+        name = label(plan.view.device)
+        if not victims:
+            return PendingReason(Reason.PREEMPTING, f"{name} is being freed for it")
+        who = f"job {victims[0]} of a lower class stops"
+        if len(victims) > 1:
+            who = f"jobs {listing(victims)} of a lower class stop"
+        return PendingReason(Reason.PREEMPTING, f"{name} is being freed for it: {who}")
+
+    def _explain(self, job: PendingJob, account: Account) -> PendingReason:
+        plans = self._round.pool.candidates(job.requested_gpu)
+        request = self._round.request(job, account)
+        return explain(request, plans, self._round.snapshot, self._given)
+
+    def _is_only(self, gpu: int) -> bool:
+        """Whether the box has this GPU alone: who asks for it waits for what all others wait for."""
+        return len(self._round.pool.plans) == len(self._round.pool.candidates(gpu))
+
+    @cached_property
+    def _given(self) -> dict[str, list[int]]:
+        given: dict[str, list[int]] = {}
+        for start in self._round.starts.values():
+            given.setdefault(start.device_uuid, []).append(start.job)
+        return given
+
+    @cached_property
+    def _ahead(self) -> dict[int, int]:
+        """How many jobs are ahead of each, of those that wait for any device: by score, then submission. One that
+        asks for a certain GPU, or whose user may have no further device, takes none that they could get."""
+        accounts, starts = self._round.accounts, self._round.starts
+        scored = [
+            (-accounts.score(account, job), job.id)
+            for job in self._round.queue.ready()
+            if job.id not in starts
+            and (job.requested_gpu is None or self._is_only(job.requested_gpu))
+            and job.user in accounts
+            and (account := accounts[job.user]).may_run_another
+            and account.may_hold_another_device
+            and not self._round.is_group_full(job)
+        ]
+        return {id: ahead for ahead, (_, id) in enumerate(sorted(scored))}
+
+
+def _own_wait(job: PendingJob) -> PendingReason:
+    """A reason that lies in the job itself, whatever is free."""
+    if job.held:
+        return PendingReason(Reason.HELD, f"held; `gpujobs release {job.id}` lets it go")
+    if job.waits_for:
+        return PendingReason(Reason.DEPENDENCY, _dependency(job))
+    return PendingReason(Reason.BEGIN_TIME, f"begins at {instant(job.begin_at)}" if job.begin_at else "")
+
+
+def _dependency(job: PendingJob) -> str:
+    noun = "job" if len(job.waits_for) == 1 else "jobs"
+    text = f"waits for the end of {noun} {listing(job.waits_for)}"
+    if not job.waits_for_failure:
+        return text
+    if job.waits_for_failure == job.waits_for:
+        return f"{text}, and starts only after a failure"
+    return f"{text}, and starts only if {listing(job.waits_for_failure)} has failed"

@@ -1,0 +1,142 @@
+"""What a forked process does before it trains: identity, descriptors, environment, limits."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+from gpujobs.linux import process, title
+from gpujobs.protocol.spec import Identity, Spec
+from gpujobs.trainer import applying, train, training_loop
+from gpujobs.trainer.backends import active as backend
+from gpujobs.trainer.data import notices
+from gpujobs.trainer.failures import Stopped, TrainerError, describe, reason_of
+
+MESSAGES_FD = 3
+
+OOM_SCORE_ADJ = 300
+"""Of at most 1000: when memory runs out, the kernel ends a training first, not a service."""
+
+
+def run_trainer(spec: Spec, output: int, messages: int) -> NoReturn:
+    """The trainer's whole life, in a process that the supervisor has just forked."""
+    supervisor = os.getppid()
+    code = 1
+    try:
+        connect_descriptors(output, messages)
+        offer_to_oom_killer()
+        become(spec.identity)
+        process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != supervisor:
+            os._exit(1)  # it died before the kernel was told to kill us with it
+        confine(spec)
+        code = train_job(spec)
+    except BaseException:  # noqa: BLE001 - this process must never return into the supervisor's code
+        traceback.print_exc()
+    finally:
+        flush()
+        os._exit(code)
+
+
+def train_job(spec: Spec) -> int:
+    """The exit code. An error goes to the log whole, and to the supervisor as its reason and message."""
+    sender = training_loop.Messages(MESSAGES_FD)
+    stop = training_loop.StopFlag()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    try:
+        backend.take_device(spec)
+        sender.send(event="started")
+        with notices.once():
+            (train if "training" in spec.jobfile else applying).run(spec, sender, stop)
+    except Stopped:
+        print("Stopped on request.", flush=True)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        flush()
+        os.kill(os.getpid(), signal.SIGTERM)
+    except Exception as error:  # noqa: BLE001 - classified here, whatever it is
+        reason = reason_of(error, on_gpu=spec.device.get("kind") == "gpu").value
+        if isinstance(error, TrainerError):  # says itself what is wrong
+            print(f"{reason}: {error}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        sender.send(error={"reason": reason, "message": describe(error).replace("\n", "; ")})
+        return 1
+    return 0
+
+
+def connect_descriptors(output: int, messages: int) -> None:
+    """Standard input is empty, output and errors go to the supervisor, messages are descriptor 3."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    if messages != MESSAGES_FD:
+        os.dup2(messages, MESSAGES_FD)
+    process.close_all_except(MESSAGES_FD)
+    os.set_inheritable(MESSAGES_FD, False)
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        assert stream.fileno() == number
+
+
+def become(identity: Identity | None) -> None:
+    """Takes the user's identity, for good. Raises where a way back is left."""
+    if identity is not None:
+        os.setgroups(identity.groups)
+        os.setresgid(identity.gid, identity.gid, identity.gid)
+        os.setresuid(identity.uid, identity.uid, identity.uid)
+        if os.getresuid() != (identity.uid,) * 3 or os.getresgid() != (identity.gid,) * 3:
+            raise PermissionError("the identity of the job's user was not taken")
+        if identity.uid != 0:
+            try:
+                os.setuid(0)
+            except PermissionError:
+                pass
+            else:
+                raise PermissionError("the trainer could become root again")
+        # Its memory came from the launcher, which has read what other users sent: nobody traces it.
+        process.prctl(process.PR_SET_DUMPABLE, 0)
+        process.new_session_keyring()
+    process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def offer_to_oom_killer() -> None:
+    """Before the daemon, whose lower score this process has inherited. While it still may: /proc/self belongs
+    to root once the identity has changed. Not every container lets it; then all are alike."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE_ADJ))
+
+
+def confine(spec: Spec) -> None:
+    """Working directory, umask, limits, environment and title."""
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    work = spec.paths.work
+    os.chdir(work)
+    (work / "tmp").mkdir(mode=0o700, exist_ok=True)
+    title.set_environment(environment(spec))
+    title.set_title(f"gpujobs trainer: job {spec.job} {spec.name if spec.is_named else ''}".rstrip())
+
+
+def environment(spec: Spec) -> dict[str, str]:
+    home = spec.identity.home if spec.identity else str(Path("~").expanduser())
+    return {
+        "HOME": home,
+        "USER": spec.user,
+        "LOGNAME": spec.user,
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "TZ": os.environ.get("TZ", "UTC"),
+        "TMPDIR": str(spec.paths.work / "tmp"),
+        **backend.device_environment(spec),
+    }
+
+
+def flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()

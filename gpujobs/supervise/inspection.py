@@ -1,0 +1,97 @@
+"""`check`: looks at a job's data and builds its model, in a child with the user's rights and a deadline."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import select
+import signal
+import socket
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gpujobs.errors import LaunchError, UsageError
+from gpujobs.linux import process, title
+from gpujobs.protocol.spec import Spec, parse
+from gpujobs.supervise import child
+from gpujobs.trainer import applying, checking
+from gpujobs.trainer.backends import active as backend
+from gpujobs.trainer.failures import describe
+
+DEADLINE_SECONDS = 60.0
+TOO_LATE = f"the check did not end within {DEADLINE_SECONDS:g} seconds, or crashed"
+"""Says nothing against the job, which may be submitted."""
+
+ANSWER_MAX_BYTES = 4 << 20
+
+
+def answer(request: dict[str, Any], connection: int) -> None:
+    """In a process forked for it: asks a child without privileges, and relays what it says."""
+    # The launcher's socket must not outlive it here: whoever asked then would wait for nobody.
+    process.close_all_except(connection)
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        answer_as_user(request, writer)
+    os.close(writer)
+    reply = read_answer(reader) or _error(LaunchError.code, TOO_LATE)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    with socket.socket(fileno=connection) as asker:
+        asker.setblocking(True)  # the launcher had a deadline on it, which leaves it non-blocking
+        asker.sendall(reply.rstrip(b"\n") + b"\n")
+
+
+def read_answer(reader: int) -> bytes | None:
+    """All that the child writes until it ends; None where it is late, says too much or nothing sensible."""
+    deadline, reply = time.monotonic() + DEADLINE_SECONDS, b""
+    while select.select([reader], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        chunk = os.read(reader, 1 << 16)
+        reply += chunk
+        if not chunk or len(reply) > ANSWER_MAX_BYTES:
+            break
+    try:
+        return json.dumps(json.loads(reply)).encode()
+    except ValueError:
+        return None
+
+
+def answer_as_user(request: dict[str, Any], writer: int) -> None:
+    try:
+        spec = parse(request["spec"])
+        null = os.open(os.devnull, os.O_RDWR)
+        child.connect_descriptors(null, writer)
+        writer = child.MESSAGES_FD
+        child.offer_to_oom_killer()
+        child.become(spec.identity)
+        process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
+        title.set_environment({**backend.device_environment(spec), "CUDA_VISIBLE_DEVICES": "-1"})
+        title.set_title("gpujobs check")
+        found = (
+            checking.report(spec, values=False) if "training" in spec.jobfile else look_at_predictions(spec)
+        )
+        reply = json.dumps({"result": found}).encode()
+    except BaseException as error:  # noqa: BLE001 - this process must never return into the launcher's code
+        reply = _error(UsageError.code, describe(error))
+    while reply:
+        reply = reply[os.write(writer, reply) :]
+    os._exit(0)
+
+
+def look_at_predictions(spec: Spec) -> dict[str, Any]:
+    """Of a job that applies a trained model: whether its data fits. What is written on the way goes away."""
+    with tempfile.TemporaryDirectory() as directory:
+        placed = replace(spec, job_dir=Path(directory))
+        placed.paths.work.mkdir()
+        with contextlib.redirect_stdout(io.StringIO()):  # it is said when it is predicted
+            applying.look(placed)
+    return {}
+
+
+def _error(code: str, message: str) -> bytes:
+    return json.dumps({"error": {"code": code, "message": message}}).encode()

@@ -1,0 +1,189 @@
+"""The launcher of a backend: Keras imported with it, CUDA untouched; it forks supervisors and inspections off.
+
+`python -m gpujobs.supervise.launcher --socket PATH [--backend jax]`. It listens before it imports, so that
+requests wait in the socket's queue meanwhile, and exits when its standard input closes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from gpujobs import failpoints
+from gpujobs.backends import JAX, TENSORFLOW
+from gpujobs.linux import sockets
+
+ROOM = "GPUJOBS_TITLE_ROOM"
+KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+OWN = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true", "PYTHONDONTWRITEBYTECODE": "1"}
+REQUEST_MAX_BYTES = 16 << 20
+REQUEST_SECONDS = 5.0
+
+
+def execute_with_room(backend: str) -> None:
+    """Executes this program again, once, with a clean environment and room to rewrite it in place."""
+    if ROOM in os.environ:
+        return
+    kept = {key: os.environ[key] for key in KEPT if key in os.environ}
+    environment = {**kept, **failpoints.inherited(), **OWN, "KERAS_BACKEND": backend, ROOM: "." * 8192}
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="gpujobs.supervise.launcher")
+    parser.add_argument("--socket", type=Path, required=True)
+    parser.add_argument("--backend", choices=(TENSORFLOW, JAX), default=TENSORFLOW)
+    arguments = parser.parse_args()
+    execute_with_room(arguments.backend)
+    listener = sockets.listen(arguments.socket.absolute())
+    from gpujobs.supervise import preload
+    from gpujobs.trainer import quiet
+
+    with quiet.without(quiet.CHATTER):
+        preload.load()
+    gc.collect()
+    gc.freeze()
+    serve(listener)
+
+
+def serve(listener: socket.socket) -> None:
+    """Answers one connection after the other; blocks, using no CPU, while there is none."""
+    wakeup, wakeup_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wakeup_in, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    with selectors.DefaultSelector() as selector:
+        for source in (listener.fileno(), wakeup, 0):
+            selector.register(source, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fd == 0 and not os.read(0, 4096):
+                    return
+                if key.fd == wakeup:
+                    os.read(wakeup, 4096)
+                    reap()
+                if key.fd == listener.fileno():
+                    with listener.accept()[0] as connection:
+                        answer(connection)
+
+
+def reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
+
+
+def answer(connection: socket.socket) -> None:
+    try:
+        connection.settimeout(REQUEST_SECONDS)
+        request = read_request(connection)
+        reply = handle(request, connection)
+    except Exception as error:  # noqa: BLE001 - the launcher serves everybody; the asker gets the error
+        reply = {"error": {"code": "launch", "message": f"{type(error).__name__}: {error}"}}
+    if reply is not None:
+        send(connection, reply)
+
+
+def read_request(connection: socket.socket) -> dict[str, Any]:
+    data = b""
+    while not data.endswith(b"\n"):
+        chunk = connection.recv(1 << 16)
+        if not chunk or len(data) > REQUEST_MAX_BYTES:
+            raise ValueError("expected one JSON line of at most 16 MiB")
+        data += chunk
+    request = json.loads(data)
+    if not isinstance(request, dict):
+        raise ValueError("expected a JSON object")
+    return request
+
+
+def send(connection: socket.socket, reply: dict[str, Any]) -> None:
+    try:
+        connection.sendall(json.dumps(reply).encode() + b"\n")
+    except OSError:
+        return  # the asker has gone
+
+
+def handle(request: dict[str, Any], connection: socket.socket) -> dict[str, Any] | None:
+    """The answer; None where a forked child answers on the connection itself."""
+    match request.get("op"):
+        case "ping":
+            from gpujobs.trainer.backends import active
+
+            return {"pid": os.getpid(), **active.versions()}
+        case "start":
+            return {"pid": start(request["attempt_dir"], request.get("notify"))}
+        case "inspect":
+            from gpujobs.supervise import inspection
+
+            fork(lambda: inspection.answer(request, connection.detach()))
+            return None
+    return {"error": {"code": "launch", "message": f"unknown op {request.get('op')!r}"}}
+
+
+def fork(body: Callable[[], None]) -> int:
+    """Runs `body` in a child, with SIGTERM blocked, and ends the child after it. Returns its pid."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    pid = os.fork()
+    if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        return pid
+    run_child(body)
+
+
+def run_child(body: Callable[[], None]) -> NoReturn:
+    code = 70
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        body()
+        code = 0
+    except BaseException:  # noqa: BLE001 - a child must never return into the launcher's loop
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def start(attempt_dir: str, notify: str | None) -> int:
+    """Forks a supervisor off twice, so that it belongs to init. Returns its pid."""
+    from gpujobs.linux import process
+    from gpujobs.supervise import child, supervisor
+
+    reader, writer = os.pipe()
+
+    def supervise() -> None:
+        null = os.open(os.devnull, os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(null, number)
+        process.close_all_except()
+        supervisor.supervise(attempt_dir, notify, child.run_trainer)
+
+    def intermediate() -> None:
+        os.setsid()
+        failpoints.reach("launcher.fork")
+        os.write(writer, str(fork(supervise)).encode())
+
+    between = fork(intermediate)
+    os.close(writer)
+    pid = os.read(reader, 32)
+    os.close(reader)
+    os.waitpid(between, 0)
+    if not pid:
+        raise OSError("the supervisor could not be forked")
+    return int(pid)
+
+
+if __name__ == "__main__":
+    main()

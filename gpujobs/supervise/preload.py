@@ -1,0 +1,89 @@
+"""Imports everything that a trainer may import, so that a child who may not read the installation can train.
+
+No operation, no listing of devices and no CUDA here: a fork would break.
+"""
+
+from __future__ import annotations
+
+import codecs
+import importlib
+import os
+import sys
+
+MODULES = (
+    "numpy.random",
+    "numpy.lib.format",
+    "numpy.ma",
+    "keras",
+    "keras.src.saving.saving_lib",
+    "h5py",
+    "zipfile",
+    "tempfile",
+    "traceback",
+    "yaml",
+    "encodings.ascii",
+    "encodings.cp437",
+    "encodings.idna",
+    "encodings.latin_1",
+    "encodings.unicode_escape",
+    "gpujobs.trainer.applying",
+    "gpujobs.trainer.backends",
+    "gpujobs.trainer.building",
+    "gpujobs.trainer.checkpoint",
+    "gpujobs.trainer.checking",
+    "gpujobs.supervise.child",
+    "_strptime",
+    "csv",
+    "pyarrow.csv",
+    "pyarrow.compute",
+    "pyarrow.parquet",
+    "gpujobs.trainer.data",
+    "gpujobs.trainer.evaluation",
+    "gpujobs.trainer.files",
+    "gpujobs.trainer.training_loop",
+    "gpujobs.supervise.inspection",
+    "gpujobs.trainer.outputs",
+    "gpujobs.trainer.early_stopping",
+    "gpujobs.trainer.plain_model",
+    "gpujobs.trainer.prediction",
+    "gpujobs.trainer.quiet",
+    "gpujobs.trainer.stateful",
+    "gpujobs.supervise.supervisor",
+    "gpujobs.trainer.tensorboard",
+    "gpujobs.trainer.train",
+)
+
+
+def load() -> None:
+    hide_other_backends()
+    for name in MODULES:
+        importlib.import_module(name)
+    import keras
+
+    from gpujobs import formats
+    from gpujobs.jobfile.keras_names import catalogue
+    from gpujobs.trainer.backends import active
+
+    for name in active.LAZY_MODULES:
+        importlib.import_module(name)
+    active.preload()
+    catalogue()
+    for name in formats.ENCODINGS:  # of csv files
+        codecs.lookup(name)
+
+    # Keras loads its parts when they are first named.
+    for part in (
+        keras.layers,
+        keras.losses,
+        keras.metrics,
+        keras.optimizers,
+        keras.initializers,
+        keras.utils,
+    ):
+        dir(part)
+
+
+def hide_other_backends() -> None:
+    """Keras seeds TensorFlow too where it can import it, which takes seconds: on another backend it cannot."""
+    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+        sys.modules["tensorflow"] = None  # type: ignore[assignment] # Python's way to make an import fail

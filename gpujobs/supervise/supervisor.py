@@ -1,0 +1,411 @@
+"""The supervisor of one attempt: it outlives the daemon, the agent and the launcher.
+
+It starts the trainer, pumps its output and progress, enforces the time limit, ends it on request, leaves no
+process behind, and writes how it ended. See docs/protocol.md, section 3.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from gpujobs.failpoints import reach
+from gpujobs.linux import cgroup, durable, process, title
+from gpujobs.linux.sockets import Notifier
+from gpujobs.model import Reason, State, StopReason, iso, utc_now
+from gpujobs.paths import AttemptPaths
+from gpujobs.protocol.spec import Spec, parse
+from gpujobs.supervise import messages
+from gpujobs.supervise.verdict import Ending, Verdict, classify
+
+READ_BYTES = 65536
+PROGRESS_FILE_SECONDS = 1.0
+PROGRESS_NOTE_SECONDS = 0.25
+LOG_NOTE_SECONDS = 0.1
+WARNING_SECONDS = 300.0
+WARNING_SHARE = 0.1
+"""A job is warned so long before its time limit, or so large a share of it, whichever is less."""
+LEFTOVER_SECONDS = 10.0
+
+EXIT_RETRY_SECONDS = 2.0
+"""Where the exit record cannot be written, as on a full disk."""
+
+
+def claim(paths: AttemptPaths) -> int | None:
+    """Locks the attempt, then claims it; None where recovery has revoked it, else the descriptor of the lock.
+
+    The lock comes first: whoever finds the claim and no holder of the lock may conclude that we died.
+    """
+    lock = durable.lock(paths.lock)
+    reach("supervisor.claim")
+    try:
+        durable.create(paths.claim, b"supervisor")
+    except FileExistsError:
+        return None
+    return lock
+
+
+def supervise(
+    attempt_dir: str, notify: str | None, run_trainer: Callable[[Spec, int, int], NoReturn]
+) -> None:
+    """The whole life of a supervisor, in a process just forked for it, with SIGTERM blocked."""
+    paths = AttemptPaths(Path(attempt_dir))
+    lock = claim(paths)
+    if lock is None:
+        return
+    raw = json.loads(paths.spec.read_text())
+    title.set_title(f"gpujobs supervisor: job {raw.get('job')}.{raw.get('attempt')}")
+    supervision = Supervision(paths, raw, Notifier(notify), lock)
+    try:
+        supervision.start(run_trainer)
+        verdict = supervision.watch()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the attempt gets its exit record
+        supervision.kill_all()
+        verdict = Verdict(State.FAILED, Reason.LAUNCH_FAILED, f"the supervisor failed: {error!r}")
+    supervision.finish(verdict)
+
+
+class Supervision:
+    """The state of one running attempt. Instants of its timers are `time.monotonic` seconds."""
+
+    def __init__(self, paths: AttemptPaths, raw: dict[str, Any], notifier: Notifier, lock: int) -> None:
+        self.paths, self.raw, self.notifier, self.lock = paths, raw, notifier, lock
+        self.spec = parse(raw)
+        self.selector = selectors.DefaultSelector()
+        self.started_at = iso(utc_now())
+        self.record: dict[str, Any] = {}
+        self.running_at: str | None = None
+        self.error: dict[str, Any] | None = None
+        self.progress: dict[str, Any] | None = None
+        self.stop_reason: StopReason | None = None
+        self.stop_message = ""
+        self.log_error: str | None = None
+        self.has_leftovers = False
+        self.status: int | None = None
+        self.oom_before = process.oom_kills()
+        self.message_buffer = b""
+        self.orders = -1
+        self.time_limit_seconds = self.spec.time_limit_seconds
+        self.wishes: dict[str, Any] = {}
+        self.began = time.monotonic()
+        self.warnings_left = messages.MAX_WARNINGS
+        self.log_left = self.spec.log_limit_bytes
+        self.cgroup: cgroup.Cgroup | None = None
+        self.timers: dict[str, tuple[float, Callable[[], None]]] = {}
+        self.last: dict[str, float] = {}
+
+    def start(self, run_trainer: Callable[[Spec, int, int], NoReturn]) -> None:
+        process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
+        self.log = os.open(self.paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        output, output_in = os.pipe()
+        messages, messages_in = (end.detach() for end in socket.socketpair())
+        self.orders = messages
+        self.cgroup = cgroup.make("gpujobs-{pid}-{start_ticks}".format(**process.identify(os.getpid())))
+        reach("spawn.trainer")
+        self.trainer = os.fork()
+        if self.trainer == 0:
+            run_trainer(self.spec, output_in, messages_in)
+        if self.cgroup is not None:
+            self.cgroup.add(self.trainer)
+        os.close(output_in)
+        os.close(messages_in)
+        self._write_record()
+        self._watch_signals()
+        os.set_blocking(output, False)
+        os.set_blocking(messages, False)
+        self.selector.register(output, selectors.EVENT_READ, self._on_output)
+        self.selector.register(messages, selectors.EVENT_READ, self._on_messages)
+        self.selector.register(os.pidfd_open(self.trainer), selectors.EVENT_READ, self._on_exit)
+        self.began = time.monotonic()
+        self._limit(self.time_limit_seconds)
+
+    def watch(self) -> Verdict:
+        """Until the trainer has ended, its descendants too, and its pipes are drained."""
+        while self.status is None:
+            self._wait()
+        self.kill_all()
+        for key in list(self.selector.get_map().values()):
+            if key.data in (self._on_output, self._on_messages):
+                key.data(key.fd)
+        return classify(
+            Ending(
+                status=self.status,
+                has_results=self._has_results(),
+                error=self.error,
+                stop_reason=self.stop_reason,
+                stop_message=self.stop_message,
+                time_limit_seconds=self.time_limit_seconds,
+                oom_killed=process.oom_kills() > self.oom_before,
+            )
+        )
+
+    def kill_all(self) -> None:
+        """Ends what the trainer has left behind, whatever its parent, session or process group."""
+        if self.cgroup is not None:
+            self.cgroup.kill()
+        self.has_leftovers = not process.kill_children(LEFTOVER_SECONDS)
+        if self.cgroup is not None:
+            self.cgroup.remove()
+
+    def finish(self, verdict: Verdict) -> None:
+        """Writes the last progress and the exit record, and tells the agent. Before that, the directory of the
+        job is closed to its user: what is collected is what the trainer has left."""
+        if self.spec.identity is not None:
+            self._attempt_write(lambda: self.spec.job_dir.chmod(0o700))
+        if self.progress is not None:
+            self._write_progress()
+        record = self._exit_record(verdict)
+        self._note_in_lock(has_ended=True)
+        while not self._write_exit(record):
+            self._note("exited", exit=record)  # who can keep it elsewhere need not wait for this disk
+            time.sleep(EXIT_RETRY_SECONDS)
+        self._note("exited", exit=record)
+
+    def _write_exit(self, record: dict[str, Any]) -> bool:
+        """False where it is worth another try: the lock says meanwhile that nobody else is to conclude."""
+        try:
+            reach("supervisor.exit")
+            durable.write_json(self.paths.exit, record)
+        except (FileNotFoundError, NotADirectoryError):
+            return True  # the job was forgotten
+        except OSError:
+            return False
+        return True
+
+    def _note_in_lock(self, **more: bool) -> None:
+        with contextlib.suppress(OSError):
+            durable.note_holder(self.lock, {**self.record, **more})
+
+    def _write_record(self) -> None:
+        """The trainer does not depend on it: it is in the lock, too, and a full disk may have room again."""
+        self.record = self._record()
+        self._note_in_lock()
+        try:
+            reach("supervisor.record")
+            durable.write_json(self.paths.record, self.record)
+        except OSError:
+            self._at(EXIT_RETRY_SECONDS, "record", self._write_record)
+
+    def _exit_record(self, verdict: Verdict) -> dict[str, Any]:
+        code = None if self.status is None else os.waitstatus_to_exitcode(self.status)
+        lost = f"the log is not whole: {self.log_error}" if self.log_error else ""
+        left = "processes that it had started could not be ended" if self.has_leftovers else ""
+        record = {
+            "job": self.spec.job,
+            "attempt": self.spec.attempt,
+            "nonce": self.spec.nonce,
+            "state_id": self.spec.state_id,
+            "state": verdict.state.value,
+            "reason": verdict.reason.value,
+            "message": "; ".join(part for part in (verdict.message, lost, left) if part),
+            "exit": {
+                "code": code if code is not None and code >= 0 else None,
+                "signal": -code if code is not None and code < 0 else None,
+            },
+            "started_at": self.started_at,
+            "running_at": self.running_at,
+            "ended_at": iso(utc_now()),
+            "progress": self.progress,
+        }
+        if verdict.stopped_for:
+            record["stopped_for"] = verdict.stopped_for
+        return record
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            "boot_id": process.boot_id(),
+            "nonce": self.spec.nonce,
+            "state_id": self.spec.state_id,
+            "supervisor": process.identify(os.getpid()),
+            "trainer": process.identify(self.trainer),
+            "cgroup": str(self.cgroup.path) if self.cgroup is not None else None,
+            "started_at": self.started_at,
+            "hears_wishes": True,
+        }
+
+    def _watch_signals(self) -> None:
+        wakeup, wakeup_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wakeup_in, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        self.selector.register(wakeup, selectors.EVENT_READ, self._on_signal)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        first = min((at for at, _ in self.timers.values()), default=None)
+        for key, _ in self.selector.select(None if first is None else max(0.0, first - now)):
+            key.data(key.fd)
+        now = time.monotonic()
+        for name in [name for name, (at, _) in self.timers.items() if at <= now]:
+            self.timers.pop(name)[1]()
+
+    def _at(self, seconds: float, name: str, action: Callable[[], None]) -> None:
+        self.timers.setdefault(name, (time.monotonic() + seconds, action))
+
+    def _throttled(self, name: str, seconds: float, action: Callable[[], None]) -> None:
+        """Does it now, or when `seconds` have passed since it was last done."""
+
+        def act() -> None:
+            self.last[name] = time.monotonic()
+            action()
+
+        self._at(self.last.get(name, 0.0) + seconds - time.monotonic(), name, act)
+
+    def _limit(self, seconds: float | None) -> None:
+        """Counted from the start of the trainer; None: without a limit. In place of an earlier one."""
+        self.time_limit_seconds = seconds
+        for name in ("warning", "limit"):
+            self.timers.pop(name, None)
+        self._order(deadline=None if not seconds else self.began + seconds)
+        if not seconds:
+            return
+        left = min(WARNING_SECONDS, WARNING_SHARE * seconds)
+        passed = time.monotonic() - self.began
+        if passed < seconds - left:
+            self._at(seconds - left - passed, "warning", lambda: self._warn(left))
+        self._at(seconds - passed, "limit", lambda: self._stop(StopReason.TIME_LIMIT))
+
+    def _order(self, **order: Any) -> None:
+        """Asks something of the training, which looks for it after each epoch."""
+        with contextlib.suppress(OSError):  # it has ended, or hears nothing
+            os.write(self.orders, json.dumps(order).encode() + b"\n")
+
+    def _warn(self, left: float) -> None:
+        message = f"the time limit is reached in {left:g} seconds; then the job is stopped at a checkpoint"
+        self._write_log(f"gpujobs: {message}\n".encode())
+        self._note("warning", message=message)
+
+    def _on_signal(self, descriptor: int) -> None:
+        os.read(descriptor, 4096)
+        if self.stop_reason is not None:
+            return  # the first request is the one that counts
+        if not self.paths.stop.exists() and self._hear_wishes():
+            return
+        try:
+            request = json.loads(self.paths.stop.read_text())
+            self.stop_message = str(request.get("message", ""))
+            reason = StopReason(request["reason"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            reason = StopReason.SHUTDOWN  # nobody asked for this job's end: it may be started again
+        self._stop(reason)
+
+    def _hear_wishes(self) -> bool:
+        """Whether somebody has asked for something else than a stop since the last time."""
+        try:
+            wishes = json.loads(self.paths.wishes.read_text())
+        except (OSError, ValueError):
+            return False
+        if wishes == self.wishes:
+            return False
+        self.wishes = wishes
+        if wishes["finish"]:
+            self._order(finish=True)
+        if wishes["time_limit_seconds"] != self.time_limit_seconds:
+            self._limit(wishes["time_limit_seconds"])
+        return True
+
+    def _stop(self, reason: StopReason) -> None:
+        if self.stop_reason is not None or self.status is not None:
+            return
+        self.stop_reason = reason
+        self._order(stop=reason)
+        os.kill(self.trainer, signal.SIGTERM)
+        self._at(self.spec.grace_seconds, "kill", lambda: os.kill(self.trainer, signal.SIGKILL))
+
+    def _on_exit(self, descriptor: int) -> None:
+        self.status = os.waitpid(self.trainer, 0)[1]
+        self.selector.unregister(descriptor)
+        self.timers.clear()
+
+    def _on_output(self, descriptor: int) -> None:
+        for chunk in self._read(descriptor):
+            self._write_log(chunk)
+
+    def _write_log(self, chunk: bytes) -> None:
+        try:
+            self._log(chunk)
+        except OSError as error:
+            self.log_error = error.strerror
+        self._throttled("log", LOG_NOTE_SECONDS, lambda: self._note("log", size=os.fstat(self.log).st_size))
+
+    def _log(self, chunk: bytes) -> None:
+        """Keeps the beginning of a log that is too long, and says so."""
+        kept, self.log_left = chunk[: max(0, self.log_left)], self.log_left - len(chunk)
+        if self.log_left < 0 and self.log_error is None:
+            self.log_error = f"it was cut at {self.spec.log_limit_bytes} bytes"
+            kept += f"\n[this log is cut here, at {self.spec.log_limit_bytes} bytes]\n".encode()
+        while kept:
+            kept = kept[os.write(self.log, kept) :]
+
+    def _on_messages(self, descriptor: int) -> None:
+        for chunk in self._read(descriptor):
+            *lines, self.message_buffer = (self.message_buffer + chunk).split(b"\n")
+            self.message_buffer = self.message_buffer[: messages.MAX_LINE_BYTES]
+            for line in lines:
+                self._on_message(line)
+
+    def _read(self, descriptor: int) -> list[bytes]:
+        """What is there, at most 1 MiB while the trainer lives so that signals and limits get their turn."""
+        chunks: list[bytes] = []
+        while self.status is not None or len(chunks) < 16:
+            try:
+                chunk = os.read(descriptor, READ_BYTES)
+            except BlockingIOError:
+                break
+            except ConnectionResetError:  # it has ended with orders unread
+                chunk = b""
+            if not chunk:
+                self.selector.unregister(descriptor)
+                break
+            chunks.append(chunk)
+        return chunks
+
+    def _on_message(self, line: bytes) -> None:
+        message = messages.parse(line)
+        if (error := messages.error_of(message)) is not None:
+            self.error = error
+        elif message.get("event") == "started" and self.running_at is None:
+            self.running_at = iso(utc_now())
+            self._note("started", pid=self.trainer, at=self.running_at)
+        elif message.get("event") == "finishing" and "finishing" not in self.last:
+            self.last["finishing"] = time.monotonic()
+            self._note("warning", message="the training finishes before its last epoch")
+        elif (progress := messages.progress_of(message)) is not None:
+            self.progress = progress
+            self._throttled(
+                "note", PROGRESS_NOTE_SECONDS, lambda: self._note("progress", progress=self.progress)
+            )
+            self._throttled("file", PROGRESS_FILE_SECONDS, self._write_progress)
+        elif (warning := messages.warning_of(message)) is not None and self.warnings_left > 0:
+            self.warnings_left -= 1
+            self._note("warning", message=warning)
+
+    def _write_progress(self) -> None:
+        self._attempt_write(lambda: durable.write_json(self.paths.progress, self.progress, durable=False))
+
+    def _attempt_write(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:  # a full disk must not end the training
+            self.log_error = error.strerror
+
+    def _has_results(self) -> bool:
+        try:
+            status = os.lstat(self.spec.paths.results / "metrics.json")
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode)
+
+    def _note(self, what: str, **fields: Any) -> None:
+        head = {"event": "attempt", "job": self.spec.job, "attempt": self.spec.attempt, "what": what}
+        head |= {"nonce": self.spec.nonce}
+        self.notifier.send(json.dumps({**head, **fields}).encode())

@@ -1,0 +1,75 @@
+"""Classes that a part of the data lacks: what is not trained cannot be said, and what is not there is not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from gpujobs.jobfile.consistency import task_of_output
+from gpujobs.trainer.data.fitting.classes import Classes
+from gpujobs.trainer.data.fitting.counted import labels
+from gpujobs.trainer.data.samples.splits import PARTS
+
+SHOWN = 10
+
+
+def notices(job: Mapping[str, Any], parts: Mapping[str, Any], named: Mapping[str, Classes]) -> Iterator[str]:
+    """Of each target that is a class, a line for each part that lacks some; `parts`: by name, those of `Prepared`."""
+    for name in parts["train"].truth.targets:
+        if task_of_output(job, name) in ("classification", "labelling"):
+            counts = {part: _counts(parts[part].truth, name) for part in PARTS if part in parts}
+            yield from _of_target(job, parts, name, counts, named.get(name))
+
+
+def _counts(samples: Any, name: str) -> dict[int, int]:
+    found, counts = np.unique(labels(samples, name), return_counts=True)
+    return {int(label): int(count) for label, count in zip(found, counts, strict=True)}
+
+
+def _of_target(
+    job: Mapping[str, Any], parts: Mapping[str, Any], name: str, counts: Mapping[str, Mapping[int, int]],
+    known: Classes | None,
+) -> Iterator[str]:  # fmt: skip
+    every = sorted(
+        {label for one in counts.values() for label in one} | set(range(len(known.names) if known else 0))
+    )
+    for part, there in counts.items():
+        lacking = [label for label in every if label not in there]
+        if not lacking:
+            continue
+        some = ", ".join(_said(label, part, counts, known) for label in lacking[:SHOWN])
+        more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
+        what = "class" if len(lacking) == 1 else "classes"
+        means = "the model cannot learn it" if part == "train" else "no figure of that part tells of it"
+        place = parts[part].assembled.raw.place(name)
+        yield f"{place}: the {part} part has no sample of {what} {some}{more}: {means}. {_advice(job, parts, part)}"
+
+
+def _said(label: int, part: str, counts: Mapping[str, Mapping[int, int]], known: Classes | None) -> str:
+    """Its name, and where it is instead."""
+    name = str(known.names[label]) if known is not None else str(label)
+    elsewhere = [
+        f"{one[label]} in {other}" for other, one in counts.items() if other != part and label in one
+    ]
+    return f"{name} ({', '.join(elsewhere) or 'nor has any other'})"
+
+
+def _advice(job: Mapping[str, Any], parts: Mapping[str, Any], part: str) -> str:
+    """The split that helps."""
+    split, share = job["data"].get("split"), job["training"].get("validation_split")
+    if split is None and not share:
+        return "Give data that has it, or name only the classes that are there." if len(parts) == 1 else (
+            "The parts are files of their own: give the file samples of it, or use data.split of one file."
+        )  # fmt: skip
+    shares = (
+        {"validation": share} if split is None else {key: split.get(key) for key in ("validation", "test")}
+    )
+    wanted = ", ".join(f"{key}: {value:g}" for key, value in shares.items() if value)
+    y = next(iter(parts["train"].truth.targets.values()))
+    is_per_sample = y.row_shape in ((), (1,)) or (len(y.row_shape) == 1 and not job["data"].get("lengths"))
+    is_stratified = split is not None and split["method"] == "stratified"
+    if is_stratified or not is_per_sample or (split is not None and split["method"] == "group"):
+        return f"Another data.split.seed may help, or larger shares than {wanted}."
+    return f"data.split: {{method: stratified, {wanted}}} keeps the share of each class in every part."

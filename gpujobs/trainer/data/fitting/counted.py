@@ -1,0 +1,119 @@
+"""Which samples, and which of their steps, count: the one place that says so. The loss, the metrics, the evaluation,
+scales of targets, class weights and summaries ask it; steps that are padding or masked, and labels that the loss
+ignores, count nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpujobs.jobfile import losses
+from gpujobs.jobfile.consistency import keeps_steps, outputs_of, task_of_output
+from gpujobs.trainer.data.fitting import classes
+from gpujobs.trainer.data.reading.input_requirements import InputRequirements, heads, is_there
+from gpujobs.trainer.data.reading.loaded import CLASS_TASKS
+from gpujobs.trainer.data.samples.rows import RaggedRows, Rows, ThereRows
+from gpujobs.trainer.data.samples.samples import Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Unmasked:
+    """Which steps an input's mask leaves; `rows`: the input as the file has it."""
+
+    rows: Rows
+    head: InputRequirements
+
+    @property
+    def row_shape(self) -> tuple[int | None, ...]:
+        return self.rows.row_shape[:1]
+
+    def take(self, numbers: Any) -> Any:
+        return is_there(self.rows.take(numbers), self.head)
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """Steps that are there in one of several inputs."""
+
+    rows: tuple[Rows, ...]
+
+    @property
+    def row_shape(self) -> tuple[int | None, ...]:
+        return self.rows[0].row_shape
+
+    def take(self, numbers: Any) -> Any:
+        return np.any([one.take(numbers) for one in self.rows], axis=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Where a label is another than `ignored`, of the steps that are there (None: of all)."""
+
+    labels: Rows
+    ignored: int
+    steps: Rows | None
+
+    @property
+    def row_shape(self) -> tuple[int | None, ...]:
+        shape = self.labels.row_shape
+        return shape[:-1] if shape[-1:] == (1,) else shape
+
+    def take(self, numbers: Any) -> Any:
+        y = self.labels.take(numbers)
+        y = y[..., 0] if self.labels.row_shape[-1:] == (1,) else y
+        found = y != self.ignored
+        return found if self.steps is None else found & self.steps.take(numbers)
+
+
+def counted(job: Mapping[str, Any], samples: Samples) -> dict[str, Rows]:
+    """By target, or, where the targets are unknown, by output, where not all count. `samples`: before scaling."""
+    found: dict[str, Rows] = {}
+    targets: Mapping[str, Rows | None] = samples.targets or dict.fromkeys(outputs_of(job) or ["y"])
+    for name, rows in targets.items():
+        steps = _steps(job, name, rows, samples)
+        ignored = losses.ignored(losses.of_output(job, name))
+        if rows is not None and ignored is not None and task_of_output(job, name) in CLASS_TASKS:
+            found[name] = Labelled(rows, ignored, steps)
+        elif steps is not None:
+            found[name] = steps
+    return found
+
+
+def _steps(job: Mapping[str, Any], name: str, rows: Rows | None, samples: Samples) -> Rows | None:
+    if isinstance(rows, RaggedRows):
+        return ThereRows(rows.lengths)
+    if (rows is not None and not rows.row_shape) or not keeps_steps(job, name):
+        return None
+    ragged = [one.lengths for one in samples.inputs.values() if isinstance(one, RaggedRows)]
+    if ragged:
+        return ThereRows(ragged[0]) if rows is None else None
+    masked = tuple(
+        Unmasked(samples.inputs[one], head)
+        for one, head in heads(job).items()
+        if head.is_masked and (rows is None or samples.inputs[one].row_shape[:1] == rows.row_shape[:1])
+    )
+    return None if not masked else masked[0] if len(masked) == 1 else AnyOf(masked)
+
+
+def without_ignored(labels: Any, ignored: int | None) -> Any:
+    """Labels with a class in the place of `ignored`, where nothing counts: one that is not ignored itself."""
+    if ignored is None:
+        return labels
+    return np.where(labels == ignored, labels.dtype.type(1 if ignored == 0 else 0), labels)
+
+
+def labels(samples: Samples, name: str) -> Any:
+    """The number of the class of each sample, or step, that counts, one after the other; one-hot rows as numbers."""
+    rows = samples.targets[name]
+    if isinstance(rows, RaggedRows) and isinstance(samples.counted.get(name), ThereRows):
+        y = rows.values[rows.steps(samples.at(np.arange(len(samples))))]
+        return (y.argmax(axis=-1) if classes.is_one_hot(y) else y).reshape(-1)
+    y = samples.all_of(rows)
+    y = y.argmax(axis=-1) if classes.is_one_hot(y) else y
+    if name not in samples.counted:
+        return y.reshape(-1)
+    counts = samples.all_of(samples.counted[name])
+    return y.reshape(counts.shape)[counts]

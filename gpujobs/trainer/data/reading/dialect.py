@@ -1,0 +1,481 @@
+"""How a csv file is written: what the job file says, and the rest found by looking at its beginning.
+
+Nothing is guessed that could be read in two ways: that is asked for.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+
+from gpujobs.trainer.data.reading import cells
+from gpujobs.trainer.data.reading.cells import FALSE, PLAIN, TRUE, Writing, shown
+from gpujobs.trainer.data.reading.text import Block, Form, block, open_stream
+from gpujobs.trainer.data.reading.times import TimeFormat
+from gpujobs.trainer.failures import DataError
+
+HEAD_BYTES = 1 << 20
+"""The beginning of a file, by which it is told how it is written."""
+
+SAMPLE_LINES = 200
+SEPARATORS = (",", ";", "\t", "|")
+NAMED = {"\t": "tab", " ": "blank"}
+BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+DATE_LIKE = re.compile(r"\d{1,4}([-/.])\d{1,2}(\1\d{1,4})?([T ].*)?|\d{1,2}:\d{2}(:\d{2})?(\.\d+)?")
+UNNAMED = re.compile(r"(Unnamed: \d+|__index_level_\d+__|)$")
+"""What pandas calls the column of an index, or leaves without a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """`names`: of all columns, in order. `first_line`: of the file that has values. `said`: what is not as usual."""
+
+    form: Form
+    separator: str
+    writing: Writing
+    names: tuple[str, ...]
+    has_header: bool
+    dates: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+
+    def keys(self) -> list[str]:
+        """Names for pyarrow, each once."""
+        return [str(number) for number in range(len(self.names))]
+
+
+@dataclass
+class Head:
+    """The beginning of a csv file, and how it is written. `said` grows as it is found."""
+
+    name: str
+    dialect: Dialect
+    block: Block
+    times: dict[tuple[str, ...], TimeFormat] = field(default_factory=dict)
+    """By the columns that hold them."""
+
+    _columns: dict[int, Any] = field(default_factory=dict)
+
+    @cached_property
+    def table(self) -> Any:
+        """All columns as text; rows with another number of fields are left out here, and named when they are read."""
+        return parsed(self.block, self.dialect, skip_broken=True)
+
+    def cells(self, number: int) -> Any:
+        """An array of text: the values of a column, without those that stand for none."""
+        if number not in self._columns:
+            text = pc.utf8_trim_whitespace(self.table.column(number).combine_chunks())
+            absent = pc.is_in(text, value_set=pa.array(self.dialect.writing.no_number))
+            self._columns[number] = text.filter(pc.invert(absent))
+        return self._columns[number]
+
+    def kind(self, number: int) -> str:
+        """number, truth (yes and no), mixed (more numbers than else) or text."""
+        values = self.cells(number)
+        wrong = len(cells.numbers(values, self.dialect.writing)[1])
+        if wrong == 0:
+            return "number"
+        if set(pc.unique(values).to_pylist()) <= {*TRUE, *FALSE}:
+            return "truth"
+        if all(DATE_LIKE.fullmatch(one) for one in values[:SAMPLE_LINES].to_pylist()):
+            return "text"
+        alike = pc.sum(pc.match_substring_regex(values, cells.DECORATED)).as_py() or 0
+        return "mixed" if 2 * wrong < len(values) or 2 * alike > len(values) else "text"
+
+    def holds_names_only(self, number: int) -> bool:
+        """Whether all that stands in a column would stand for no number, such as NA and null: names, perhaps."""
+        if len(self.cells(number)):
+            return False
+        return bool(pc.any(pc.not_equal(pc.utf8_trim_whitespace(self.table.column(number)), "")).as_py())
+
+    def distinct(self, number: int) -> list[str]:
+        return list(pc.unique(self.cells(number)).to_pylist())
+
+
+def parsed(block: Block, dialect: Dialect, *, skip_broken: bool = False) -> Any:
+    """A table of text."""
+    handler = (lambda row: "skip") if skip_broken else None
+    return pacsv.read_csv(
+        pa.BufferReader(block.content),
+        pacsv.ReadOptions(column_names=dialect.keys(), use_threads=False, block_size=len(block.content) + 1),
+        pacsv.ParseOptions(delimiter=dialect.separator, invalid_row_handler=handler),
+        pacsv.ConvertOptions(
+            column_types=dict.fromkeys(dialect.keys(), pa.string()),
+            strings_can_be_null=False,
+            check_utf8=True,
+        ),
+    )
+
+
+def look(name: str, path: Path, given: Mapping[str, Any]) -> Head:
+    """`given`: data.csv of the job file. Raises DataError and OSError."""
+    raw, is_all = _beginning(name, path)
+    encoding = _encoding(raw, given.get("encoding"))
+    text = _decoded(name, raw, encoding, is_all)
+    newline = b"\r" if "\n" not in text and "\r" in text else b"\n"
+    lines = re.split(r"\r\n|\n|\r", text)
+    said = [f"encoding {encoding}"] if encoding != "utf-8" else []
+    comment = _comment(name, lines, given)
+    said += (
+        [f"lines that begin with {comment} are left out"] if comment and given.get("comment") is None else []
+    )
+    first = _first_line(name, lines, given, comment)
+    kept = [
+        line for line in lines[first:] if line.strip() and not (comment and line.lstrip().startswith(comment))
+    ]
+    if not kept:
+        raise DataError(f"{name}: has no rows; expected a row of column names, and rows of values below it")
+    separator = given.get("separator") or _separator(name, kept)
+    is_spaced = separator == "whitespace"
+    separator = " " if is_spaced else separator
+    said = ([f"separator {'whitespace' if is_spaced else NAMED.get(separator, separator)}"]
+            if separator != "," else []) + said  # fmt: skip
+    rows = _fields(kept[:SAMPLE_LINES], separator, is_spaced=is_spaced)
+    has_header = _has_header(name, rows, given)
+    names = _names(name, rows, given, has_header=has_header, above=lambda row: lines.index(kept[row]))
+    at = next(i for i in range(first, len(lines)) if lines[i] == kept[0]) + (1 if has_header else 0)
+    form = Form(encoding, newline, at, (comment or "").encode(), is_spaced)
+    unit_line = _unit_line(lines, form, rows[1:] if has_header else rows, given)
+    if unit_line:
+        said.append(f"line {unit_line} has units and is left out")
+        form = replace(form, skipped=unit_line)
+    written = "\n".join(lines[form.skipped :]).encode() + b"\n"
+    dialect = Dialect(form, separator, Writing(
+        given.get("decimal") or ".", given.get("thousands"), tuple(given.get("missing") or ()),
+        tuple(given.get("units") or ())), names, has_header, tuple(given.get("dates") or ()))  # fmt: skip
+    head = Head(name, dialect, block(written, form))
+    writing = _writing(name, head, given)
+    if writing.decimal == "," and given.get("decimal") is None:
+        said.insert(min(len(said), 1), "decimal comma")
+    if writing.thousands and given.get("thousands") is None:
+        said.append(f'thousands "{writing.thousands}"')
+    if not has_header and given.get("header") is None:
+        said.append("no column names")
+    head.dialect = replace(dialect, writing=writing, said=tuple(said))
+    return head
+
+
+def _beginning(name: str, path: Path) -> tuple[bytes, bool]:
+    """The first bytes, and whether they are all."""
+    content = b""
+    with open_stream(name, path) as stream:
+        while len(content) <= HEAD_BYTES and (piece := stream.read(HEAD_BYTES + 1 - len(content))):
+            content += piece
+    return content[:HEAD_BYTES], len(content) <= HEAD_BYTES
+
+
+def _encoding(raw: bytes, given: str | None) -> str:
+    if given is not None:
+        return given
+    for mark, encoding in BOMS:
+        if raw.startswith(mark):
+            return encoding
+    if raw and b"\0" in raw[:4096]:
+        return "utf-16-le" if raw[1:2] == b"\0" else "utf-16-be"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(raw)
+    except UnicodeDecodeError:
+        high = {byte for byte in raw if 0x80 <= byte < 0xA0}
+        return "cp1252" if high else "latin-1"
+    return "utf-8"
+
+
+def _decoded(name: str, raw: bytes, encoding: str, is_all: bool) -> str:
+    """Whole lines."""
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(raw, is_all).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"{name}: row {line} has the byte {raw[error.start]:#04x}, which is no {encoding}; expected text in "
+            f"{encoding}: name its encoding, as in data.csv: {{encoding: latin-1}}"
+        ) from None
+    end = max(text.rfind("\n"), text.rfind("\r")) + 1
+    return text if is_all or not end else text[:end]
+
+
+def _comment(name: str, lines: Sequence[str], given: Mapping[str, Any]) -> str | None:
+    """The sign of the lines before the column names."""
+    if given.get("comment") is not None:
+        return str(given["comment"]) or None
+    if given.get("skip") is not None:
+        return None
+    top = next((line for line in lines if line.strip()), "")
+    if not top.lstrip().startswith("#"):
+        return None
+    number = next(
+        (i for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), None
+    )
+    if number is not None and _names_behind(lines[number - 1], lines[number]):
+        names = re.split(r"[,;\t|]", lines[number - 1].lstrip("# \t"))
+        some = ", ".join(one.strip() for one in names[:20])
+        raise DataError(
+            f"{name}: row {number} seems to have the column names behind #, {shown(lines[number - 1])!r}; say so: "
+            f'data.csv: {{comment: "#", header: none, names: [{some}]}}'
+        )
+    return "#"
+
+
+def _names_behind(above: str, below: str) -> bool:
+    """Whether a comment has as many fields as the row of numbers below it."""
+    for sign in SEPARATORS:
+        fields = below.split(sign)
+        if (
+            len(fields) > 1
+            and len(above.split(sign)) == len(fields)
+            and all(_is_value(one) for one in fields)
+        ):
+            return True
+    return False
+
+
+def _first_line(name: str, lines: Sequence[str], given: Mapping[str, Any], comment: str | None) -> int:
+    """The number of lines before the first row, which has the names or values."""
+    if given.get("skip") is None and re.fullmatch(r"sep=.", lines[0]):  # Excel's own
+        return 1
+    skip = given.get("skip") or 0
+    if skip >= len(lines):
+        raise DataError(f"{name}: has {len(lines)} lines, and data.csv.skip is {skip}; expected fewer")
+    return int(skip)
+
+
+def _separator(name: str, lines: Sequence[str]) -> str:
+    """The sign that stands as often in each line. Raises DataError where several do."""
+    sample = [re.sub(r'"(?:[^"]|"")*"', '""', line) for line in lines[:SAMPLE_LINES]]
+    found = [sign for sign in SEPARATORS if _is_even([line.count(sign) for line in sample])]
+    if len(found) > 1:
+        found = _by_header(sample, found)
+    if len(found) == 1:
+        return found[0]
+    if len(found) > 1:
+        either = " or ".join(f'"{_escaped(sign)}"' for sign in found)
+        raise DataError(
+            f"{name}: its fields may be separated by {either}; say which: data.csv: {{separator: "
+            f'"{_escaped(found[0])}"}}'
+        )
+    blanks = [len(line.split()) - 1 for line in sample]
+    if _is_even(blanks) and not any("," in line for line in sample[:1]):
+        return "whitespace"
+    counts = {sign: sample[0].count(sign) for sign in SEPARATORS}
+    most = max(SEPARATORS, key=lambda sign: counts[sign])
+    return most if counts[most] else ","
+
+
+def _escaped(sign: str) -> str:
+    return "\\t" if sign == "\t" else sign
+
+
+def _is_even(counts: Sequence[int]) -> bool:
+    """Nine of ten lines as the first, or as most with the first one less."""
+    common = Counter(counts[1:] or counts).most_common(1)[0]
+    return counts[0] > 0 and common[0] - counts[0] in (0, 1) and common[1] >= 0.9 * len(counts[1:] or counts)
+
+
+def _by_header(sample: Sequence[str], found: list[str]) -> list[str]:
+    """A decimal comma separates nothing: where another sign does, no number is left with a comma between."""
+    if "," in found and len(found) == 2:
+        other = found[0] if found[1] == "," else found[1]
+        split = [line.split(other) for line in sample[1:]]
+        if split and all(any(re.fullmatch(r"[+-]?\d*,\d+", one.strip()) for one in row) for row in split):
+            names = sample[0].split(other)
+            if not any("," in name for name in names):
+                return [other]
+    return found
+
+
+def _fields(lines: Sequence[str], separator: str, *, is_spaced: bool) -> list[list[str]]:
+    if is_spaced:
+        return [re.sub(r"[ \t]+", " ", line).strip().split(" ") for line in lines]
+    return list(csv.reader(lines, delimiter=separator))
+
+
+def _is_value(text: str) -> bool:
+    one = text.strip()
+    return bool(PLAIN.fullmatch(one.replace(",", ".")) or DATE_LIKE.fullmatch(one))
+
+
+def _has_header(name: str, rows: Sequence[Sequence[str]], given: Mapping[str, Any]) -> bool:
+    """Raises DataError where the first row has values."""
+    if given.get("header") is not None:
+        return bool(given["header"] == "first")
+    first = [one.strip() for one in rows[0]]
+    if first == [str(number) for number in range(len(first))] and len(rows) > 1:  # as pandas names columns
+        return True
+    below = [{row[i].strip() for row in rows[1:] if i < len(row)} for i in range(len(first))]
+    values = [_is_value(one) for one in first]
+    is_row = any(values) and all(
+        is_value or not one or one in seen for is_value, one, seen in zip(values, first, below, strict=True)
+    )
+    if not is_row or len(rows) == 1:
+        return True
+    if given.get("names"):
+        return False
+    some = ", ".join(shown(one) for one in first[:5]) + (", ..." if len(first) > 5 else "")
+    numbers = ", ".join(map(str, range(min(len(first), 3)))) + (", ..." if len(first) > 3 else "")
+    raise DataError(
+        f"{name}: row 1 holds {some}, which are values; expected the names of the columns there: say data.csv: "
+        f"{{header: none}}, which calls them {numbers}, or data.csv: {{header: none, names: [...]}} with "
+        f"{len(first)} names (or data.csv: {{header: first}} if these are names)"
+    )
+
+
+def _names(
+    name: str,
+    rows: Sequence[Sequence[str]],
+    given: Mapping[str, Any],
+    *,
+    has_header: bool,
+    above: Callable[[int], int],
+) -> tuple[str, ...]:
+    """`above`: how many lines stand above a row. Raises DataError where there are not as many as columns."""
+    width = Counter(len(row) for row in rows[1:] or rows).most_common(1)[0][0]
+    if given.get("names"):
+        names = tuple(given["names"])
+        if len(names) != width:
+            raise DataError(
+                f"{name}: has {width} columns, and data.csv.names {len(names)} names; expected as many"
+            )
+        return names
+    if not has_header:
+        return tuple(map(str, range(width)))
+    header = tuple(one.strip() for one in rows[0])
+    later = next((number for number, row in enumerate(rows) if len(row) == width), 0)
+    if width > 1 and later and len(header) != width and not any(map(_is_value, rows[later])):
+        raise DataError(
+            f"{name}: its first row is {shown(' '.join(header))!r}, and the names of the columns seem to be "
+            f"{', '.join(rows[later][:5])}: say data.csv: {{skip: {above(later)}}}"
+        )
+    if len(header) + 1 == width and len(rows) > 2:
+        raise DataError(
+            f"{name}: its first row has {len(header)} names, and the rows below it {width} fields; expected as many: "
+            "say data.csv: {header: first, names: [...]} with a name for each, the first one too"
+            + (
+                ', or {separator: ";", decimal: ","} where the comma is the decimal sign'
+                if width == 2
+                else ""
+            )
+        )
+    return header
+
+
+def _unit_line(
+    lines: Sequence[str], form: Form, rows: Sequence[Sequence[str]], given: Mapping[str, Any]
+) -> int | None:
+    """The number of the line below the names that has units: text where all of the others have numbers."""
+    if len(rows) < 3 or given.get("header") == "none" or not form.skipped or given.get("skip") is not None:
+        return None
+    first, rest = rows[0], rows[1:]
+    if any(_is_value(one) or one.strip() in (*TRUE, *FALSE, *cells.NO_NUMBER[1:]) for one in first):
+        return None
+    known = (*cells.NO_NUMBER, *(given.get("missing") or ()))
+    columns = [[row[i].strip() for row in rest if i < len(row)] for i in range(len(first))]
+    is_above = [
+        bool(one.strip()) and any(_is_value(cell) for cell in column)
+        and all(_is_value(cell) or cell in known for cell in column)
+        for one, column in zip(first, columns, strict=True)
+    ]  # fmt: skip
+    texts = [one for one, above in zip(first, is_above, strict=True) if not above and one.strip()]
+    if not any(is_above) or any(
+        one in column for one, column in zip(first, columns, strict=True) if one.strip()
+    ):
+        return None
+    if texts and not all(re.fullmatch(r"[\[(].*[\])]|-", one.strip()) for one in texts):
+        return None
+    if not all(_is_unit(one.strip()) for one, above in zip(first, is_above, strict=True) if above):
+        return None
+    return next((i + 1 for i in range(form.skipped, len(lines)) if lines[i].strip()), None)
+
+
+def _is_unit(text: str) -> bool:
+    return len(text) <= 20 and bool(re.search(r"[A-Za-z°%€$£\[(]", text)) and text not in ("-", "?", "x")
+
+
+NUMBER_WITH = {
+    "comma": re.compile(r"^[+-]?\d*,\d+$"),
+    "groups": re.compile(r"^[+-]?\d{1,3}(,\d{3})+$"),
+    "point": re.compile(r"^[+-]?\d*\.\d+([eE][+-]?\d+)?$"),
+    "english": re.compile(r"^[+-]?\d{1,3}(,\d{3})+\.\d+$|^[+-]?\d{1,3}(,\d{3}){2,}$"),
+    "german": re.compile(r"^[+-]?\d{1,3}(\.\d{3})+,\d+$|^[+-]?\d{1,3}(\.\d{3}){2,}$"),
+}
+
+
+def _writing(name: str, head: Head, given: Mapping[str, Any]) -> Writing:
+    """With the decimal sign and that between thousands, where the job file does not say both and they can be told.
+
+    What could be either stays what it is: text, which is refused where numbers are expected.
+    """
+    writing = head.dialect.writing
+    if given.get("decimal") is not None or given.get("thousands") is not None:
+        if given.get("thousands") == "." and given.get("decimal") is None:
+            return replace(writing, decimal=",")
+        return writing
+    seen = Counter[str]()
+    for number in range(len(head.dialect.names)):
+        seen += _signs(head.cells(number))
+    if seen["german"] and not seen["english"] and not seen["point"]:
+        return replace(writing, decimal=",", thousands=".")
+    if seen["english"] and not seen["german"] and not seen["comma"]:
+        return replace(writing, thousands=",")
+    if seen["comma"] and not seen["point"] and not seen["english"]:
+        return replace(writing, decimal=",")
+    _refuse_groups(name, head)
+    return writing
+
+
+def _signs(values: Any) -> Counter[str]:
+    """How many columns of nothing but numbers have numbers of each form. `comma`: a decimal one for sure."""
+    found = Counter[str]()
+    matches = {key: pc.any(pc.match_substring_regex(values, one.pattern)) for key, one in NUMBER_WITH.items()}
+    held = {key: bool(one.as_py()) for key, one in matches.items()}
+    if not len(values) or not (
+        held["comma"] or held["groups"] or held["english"] or held["german"] or held["point"]
+    ):
+        return found
+    if not pc.all(pc.match_substring_regex(values, r"^[+-]?[\d.,]+([eE][+-]?\d+)?$")).as_py():
+        return found
+    sure = pc.any(
+        pc.and_(
+            pc.match_substring_regex(values, NUMBER_WITH["comma"].pattern),
+            pc.invert(pc.match_substring_regex(values, r"^[+-]?[1-9]\d{0,2},\d{3}$")),
+        )
+    ).as_py()
+    found["comma"] = int(sure)
+    found["english"], found["german"] = int(held["english"]), int(held["german"])
+    found["point"] = int(held["point"] and not pc.all(_is_grouped(values)).as_py())
+    return found
+
+
+def _is_grouped(values: Any) -> Any:
+    """Whether each has three digits behind a point, or no point at all."""
+    return pc.match_substring_regex(values, r"^[+-]?[1-9]\d{0,2}\.\d{3}$|^[+-]?\d+$")
+
+
+def _refuse_groups(name: str, head: Head) -> None:
+    """1.234 beside 567 is rather a thousand than one and a bit. Raises DataError."""
+    for number, column in enumerate(head.dialect.names):
+        values = head.cells(number)
+        held = pc.match_substring_regex(values, r"^[+-]?[1-9]\d{0,2}\.\d{3}$")
+        if not pc.any(held).as_py() or not pc.all(_is_grouped(values)).as_py():
+            continue
+        if pc.all(held).as_py() or not pc.any(pc.match_substring_regex(values, r"^[+-]?[1-9]\d{2}$")).as_py():
+            continue
+        example = values.filter(held)[0].as_py()
+        raise DataError(
+            f"{name}: column {column}: holds {example!r} beside whole numbers, which may be a thousand or one and a "
+            'bit; say which: data.csv: {thousands: "."} or data.csv: {decimal: "."}'
+        )
+
+
+def described(dialect: Dialect) -> Iterator[str]:
+    """What is not as usual, in words."""
+    yield from dialect.said

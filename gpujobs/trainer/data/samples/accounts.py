@@ -1,0 +1,145 @@
+"""How many of a file's rows, windows and groups a job uses, and which it leaves out, why and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpujobs.trainer.data.notices import SHOWN, Account, LeftOut, n
+from gpujobs.trainer.data.reading.loaded import Coded, LoadedData
+from gpujobs.trainer.data.samples import splits
+from gpujobs.trainer.data.samples.timeline import written
+
+if TYPE_CHECKING:
+    from gpujobs.trainer.data.samples.windowed import Windowed
+
+
+def of_windows(made: Windowed, whole: Any, missing: Any, shown: int, reach: int) -> Account:
+    """`whole`: the (first, end) rows that follow each other by the step. `missing`: the rows with missing values.
+    A window shows `shown` rows from its start and needs `reach`."""
+    count = len(made.samples)
+    rows, series = len(made.raw), len(made.series)
+    apart = "" if made.timeline is None else f", {_apart(made.timeline.step_names)},"
+    head = f"{n(rows, 'row')} in {series:,} series{apart}"
+    notes = [] if made.timeline is None else list(made.timeline.notes())
+    left = (*_rows(made.raw, missing), *_short(made, reach), *_windows(made, whole, shown, reach))
+    what = "window to predict for" if made.is_open else "window"
+    return Account(made.raw.file, head, left, (*notes, *_weights(made.raw, "row")), count, what)
+
+
+def _apart(names: list[str]) -> str:
+    known = [name for name in names if name != "no step"]
+    if not known:
+        return "whose times have no step"
+    return f"{' or '.join(known[:SHOWN])} apart" + (" (some have no step)" if len(known) < len(names) else "")
+
+
+def _rows(raw: LoadedData, missing: Any) -> Iterator[LeftOut]:
+    if len(missing):
+        where = tuple(place(raw, int(row)) for row in missing[:SHOWN])
+        yield LeftOut("rows", len(missing), "with missing values", where)
+
+
+def place(raw: LoadedData, row: int) -> str:
+    """`row 12`, as the file counts its rows from 1, with its time."""
+    return f"row {raw.row_number(row):,}" + ("" if raw.time is None else f": {written(raw.time[row])}")
+
+
+def _short(made: Windowed, reach: int) -> Iterator[LeftOut]:
+    """Series without a window, and what lies between gaps and has none."""
+    rows: Any = made.series[:, 1] - made.series[:, 0]
+    of: Any = np.searchsorted(made.series[:, 0], made.segments[:, 0], side="right") - 1
+    length = made.segments[:, 1] - made.segments[:, 0]
+    has_some = np.bincount(of[length >= reach], minlength=len(rows)) > 0
+    what = "series" if made.raw.group is None else "groups"
+    for chosen, why in (
+        (rows < reach, f"shorter than a window of {n(reach, 'row')}"),
+        ((rows >= reach) & ~has_some, "whose stretches between gaps are all shorter than a window"),
+    ):
+        numbers = np.flatnonzero(chosen).tolist()
+        if len(numbers):
+            where = tuple(
+                f"{_name(made, number)}: {n(int(rows[number]), 'row')}" for number in numbers[:SHOWN]
+            )
+            yield LeftOut(what, len(numbers), why, where)
+    between = (length < reach) & has_some[of]
+    if between.any():
+        why = (
+            f"in {n(int(between.sum()), 'stretch')} between gaps, shorter than a window of {n(reach, 'row')}"
+        )
+        where = tuple(place(made.raw, int(row)) for row in made.segments[between, 0][:SHOWN])
+        yield LeftOut("rows", int(length[between].sum()), why, where)
+
+
+def _name(made: Windowed, number: int) -> str:
+    group: Coded | None = made.raw.group
+    first = made.series[number, 0]
+    return str(number + 1) if group is None else str(group.decode(group.codes[first]))
+
+
+def _windows(made: Windowed, whole: Any, shown: int, reach: int) -> Iterator[LeftOut]:
+    least = shown if made.is_open else reach
+
+    def count(segments: Any) -> int:
+        return len(splits.windows(segments, shown, least, made.window["stride"]))
+
+    without_gaps, without_missing = count(made.series), count(whole)
+    for number, why in (
+        (without_gaps - without_missing, "that would cross a gap in time"),
+        (without_missing - len(made.index), "that would have missing values"),
+        (len(made.index) - len(made.samples), "whose target is missing"),
+    ):
+        if number > 0:
+            yield LeftOut("windows", number, why)
+
+
+def between_parts(account: Account, made: Any, parts: Mapping[str, Any]) -> Account:
+    """With the windows of a chronological split whose target lies in two parts, and the groups that a part lacks."""
+    lost = len(made.samples) - sum(len(part.samples) for part in parts.values())
+    notes = (*account.notes, *_lacking(made, parts)) if account.makes is not None else account.notes
+    if lost <= 0:
+        return replace(account, notes=notes)
+    left = LeftOut("windows", lost, "whose target would lie in two parts")
+    return replace(account, left_out=(*account.left_out, left), notes=notes, makes=len(made.samples) - lost)
+
+
+def _lacking(made: Windowed, parts: Mapping[str, Any]) -> Iterator[str]:
+    """The groups that have windows, and none in a part."""
+    if made.raw.group is None:
+        return
+    everywhere = _series_of(made)
+    for name, part in parts.items():
+        absent = np.setdiff1d(everywhere, _series_of(part))
+        if len(absent) and len(part.samples):
+            verb = "is" if len(absent) == 1 else "are"
+            shown = ", ".join(_name(made, int(number)) for number in absent[:SHOWN])
+            more = f" and {len(absent) - SHOWN:,} more" if len(absent) > SHOWN else ""
+            yield f"{n(len(absent), 'group')} {verb} too short to have a window in the {name} part ({shown}{more})."
+
+
+def _series_of(made: Windowed) -> Any:
+    return np.unique(np.searchsorted(made.series[:, 0], made.index.first, side="right") - 1)
+
+
+def of_samples(raw: LoadedData, keep: Any, what: str, *, names: Any = None) -> Account:
+    """`keep`: whether each sample (or sequence) has its values. `names`: what each is called, where it has a name."""
+    gone = np.flatnonzero(~keep)
+    left = []
+    if len(gone):
+        where = tuple(
+            str(number + 1) if names is None else str(names[number]) for number in gone[:SHOWN].tolist()
+        )
+        left.append(LeftOut(what, len(gone), "with missing values", where))
+    kept = len(keep) - len(gone)
+    head = f"{len(keep):,} {what}" + (f", {kept:,} of them used" if left else "")
+    return Account(raw.file, head, tuple(left), tuple(_weights(raw, what.removesuffix("s"))))
+
+
+def _weights(raw: LoadedData, what: str) -> Iterator[str]:
+    zeros = 0 if raw.weight is None else int((np.asarray(raw.weight) == 0).sum())
+    if zeros:
+        what = what if np.ndim(raw.weight) == 1 and len(raw.weight) == len(raw) else "step"
+        yield f"{n(zeros, what)} {'has' if zeros == 1 else 'have'} the weight 0: nothing is learned from that."

@@ -1,0 +1,84 @@
+"""Rows of series whose values are missing: an error, left out, or filled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpujobs.trainer.data import missing
+from gpujobs.trainer.data.memory import allocate, pieces, row_bytes
+from gpujobs.trainer.data.reading.loaded import LoadedData
+
+NO_ROWS: Any = np.zeros(0, np.int64)
+
+
+def without_missing(
+    raw: LoadedData, segments: Any, handling: str, scratch: Path
+) -> tuple[LoadedData, Any, Any, Any]:
+    """The arrays, the (first, end) rows without a gap, whether a row's target is missing (None: of none), and the
+    numbers of the rows that are left out.
+
+    `drop` ends a segment where a value is missing: no window contains one. `fill` puts the last value seen
+    into inputs; a target is never made up. Raises DataError for what is missing with `error`, and for
+    infinities always.
+    """
+    missing.require(raw, handling)
+    if handling == "error":
+        return raw, segments, None, NO_ROWS
+    of_inputs = {name: missing.rows_with(x) for name, x in raw.inputs.items()}
+    holes = _holes(raw)
+    if handling == "drop":
+        wrong = np.logical_or.reduce([holes, *of_inputs.values()])
+        rows = np.flatnonzero(wrong)
+        return raw, cut(segments, wrong) if len(rows) else segments, None, rows
+    inputs = dict(raw.inputs)
+    for name, gaps in of_inputs.items():
+        if gaps.any():
+            inputs[name] = _filled(raw.inputs[name], segments, scratch)
+    return replace(raw, inputs=inputs), segments, holes if holes.any() else None, NO_ROWS
+
+
+def _holes(raw: LoadedData) -> Any:
+    found: Any = np.zeros(len(raw), bool)
+    for y in raw.targets.values():
+        found |= missing.rows_with(y)
+    if raw.y_columns is not None:
+        (x,) = raw.inputs.values()
+        for column in raw.y_columns:
+            found |= missing.rows_with(x[:, column])
+    return found
+
+
+def cut_at(segments: Any, rows: Any) -> Any:
+    """The (first, end) rows of what lies between these rows, each of which begins anew. `rows`: sorted."""
+    firsts = np.concatenate([segments[:, 0], rows])
+    firsts.sort()
+    place = np.searchsorted(segments[:, 0], firsts, side="right") - 1
+    ends = np.minimum(np.append(firsts[1:], segments[-1:, 1]), segments[place, 1])
+    return np.stack([firsts, ends], axis=1)
+
+
+def cut(segments: Any, wrong: Any) -> Any:
+    """The (first, end) rows of what is left between the rows that are wrong, shape (n, 2)."""
+    found = []
+    for first, end in segments:
+        cuts = np.flatnonzero(wrong[first:end]) + first
+        borders = [first - 1, *cuts.tolist(), end]
+        found += [(a + 1, b) for a, b in pairwise(borders) if b > a + 1]
+    return np.array(found, np.int64).reshape(-1, 2)
+
+
+def _filled(values: Any, segments: Any, scratch: Path) -> Any:
+    """In place, or, where the file itself is mapped, in a copy that is on the disk where it is large."""
+    if not values.flags.writeable:
+        copy = allocate(values.shape, np.float32, scratch)
+        for rows in pieces(0, len(values), row_bytes(values)):
+            copy[rows] = values[rows]
+        values = copy
+    for first, end in segments:
+        missing.fill_forward(values[first:end].reshape(end - first, -1))
+    return values

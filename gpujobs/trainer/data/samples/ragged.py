@@ -1,0 +1,205 @@
+"""Sequences of different length: padded on the right, batch by batch, and masked there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpujobs.trainer.data import missing
+from gpujobs.trainer.data.memory import pieces, row_bytes
+from gpujobs.trainer.data.reading.input_requirements import InputRequirements
+from gpujobs.trainer.data.reading.loaded import CLASS_TASKS, Coded, LoadedData
+from gpujobs.trainer.data.samples import accounts
+from gpujobs.trainer.data.samples.array_dataset import ArrayDataset
+from gpujobs.trainer.data.samples.rows import ArrayRows, Mapped, RaggedRows, Rows
+from gpujobs.trainer.data.samples.samples import Samples
+from gpujobs.trainer.data.samples.windows import columns
+from gpujobs.trainer.failures import DataError, together
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged(ArrayDataset):
+    """Sequences of different length. `begins`: the first step of each in the arrays of `samples`, in which
+    they follow each other."""
+
+    begins: Any
+
+    def of_samples(self, values: Any) -> Any:
+        return _first(values, self.begins)
+
+    def read_in_pieces(self, rows: Any) -> Callable[[], Iterable[Any]]:
+        values = rows.values
+        width = row_bytes(values)
+        if isinstance(rows, RaggedRows):
+            width *= int(rows.lengths.mean())
+
+        def found() -> Iterable[Any]:
+            for some in pieces(0, len(self.samples), width):
+                numbers = self.samples.at(np.arange(some.start, some.stop))
+                taken = values[rows.steps(numbers)] if isinstance(rows, RaggedRows) else rows.take(numbers)
+                yield taken.reshape(len(taken), -1)
+
+        return found
+
+
+def assemble(
+    raw: LoadedData,
+    task: str,
+    handling: str,
+    heads: Mapping[str, InputRequirements],
+    *,
+    label_each: bool,
+) -> Ragged:
+    """Raises DataError for values that are missing."""
+    lengths = np.asarray(raw.lengths, np.int64)
+    begins = np.cumsum(lengths) - lengths
+    keep: Any = np.ones(len(lengths), bool)
+    inputs: dict[str, Rows] = {}
+    for name, values in raw.inputs.items():
+        inputs[name], gaps = _input(
+            raw, name, values, begins, lengths, handling, heads.get(name, InputRequirements())
+        )
+        keep &= ~gaps
+    each = label_each or task == "labelling"
+    targets = {}
+    for name, y in _targets(raw).items():
+        targets[name] = (
+            _each(raw, name, y, begins, lengths) if each else _one(raw, name, y, begins, lengths, task)
+        )
+        keep &= ~_without_target(raw, name, targets[name], handling)
+    numbers = None if keep.all() else np.flatnonzero(keep)
+    weight = _weights(raw, begins, lengths, is_per_step=each and bool(targets))
+    names = None if raw.sequence is None else raw.sequence.decode(_first(raw.sequence.codes, begins))
+    account = accounts.of_samples(raw, keep, "sequences", names=names)
+    samples = Samples(inputs, targets, len(lengths), numbers, weight, _labels(raw, begins))
+    return Ragged(raw, samples, account, begins)
+
+
+def _input(
+    raw: LoadedData, name: str, values: Any, begins: Any, lengths: Any, handling: str, head: InputRequirements
+) -> tuple[Rows, Any]:
+    """The input's rows, and which sequences have values missing that were not filled."""
+    if is_static(raw, values, head):
+        return ArrayRows(values), _gaps(raw, name, values, handling)
+    steps = columns(concatenated(values, lengths), raw.x_columns)
+    steps, gaps = _handled(raw, name, steps, begins, lengths, handling)
+    if head.ids is not None:
+        steps = steps[:, 0] if raw.features and steps.shape[1] == 1 else steps  # the only column of a table
+        return RaggedRows(steps, begins, lengths, head.padding, np.int32), gaps
+    return RaggedRows(steps if steps.ndim > 1 else steps[:, None], begins, lengths, head.padding), gaps
+
+
+def is_static(raw: LoadedData, values: Any, head: InputRequirements) -> bool:
+    """Whether an input beside the sequences has facts about each, shape (sequences, facts)."""
+    is_one_each = len(values) == len(raw.lengths) and values.ndim == 2
+    return len(raw.inputs) > 1 and is_one_each and head.ids is None
+
+
+def concatenated(values: Any, lengths: Any) -> Any:
+    """Padded sequences, shape (samples, steps, ...), one after the other without their padding."""
+    if len(values) == lengths.sum() and (values.ndim < 3 or len(values) != len(lengths)):
+        return values
+    return values[np.arange(values.shape[1]) < lengths[:, None]]
+
+
+def _handled(
+    raw: LoadedData, name: str, steps: Any, begins: Any, lengths: Any, handling: str
+) -> tuple[Any, Any]:
+    """The steps, and which sequences have missing values that were not filled."""
+    wrong = _gaps(raw, name, steps, handling)
+    none: Any = np.zeros(len(lengths), bool)
+    if not wrong.any():
+        return steps, none
+    gaps = np.add.reduceat(wrong.astype(np.int64), begins) > 0
+    if handling == "drop":
+        return steps, gaps
+    filled = np.array(steps)
+    for number in np.flatnonzero(gaps):
+        rows = slice(begins[number], begins[number] + lengths[number])
+        missing.fill_forward(filled[rows].reshape(lengths[number], -1))
+    return filled, none
+
+
+def _gaps(raw: LoadedData, name: str, values: Any, handling: str) -> Any:
+    """Which rows have values missing. Raises DataError where that is an error."""
+    errors = missing.wrong(raw, name, values, handling)
+    if errors:
+        raise together(errors)
+    return np.zeros(len(values), bool) if handling == "error" else missing.rows_with(values)
+
+
+def _targets(raw: LoadedData) -> dict[str, Any]:
+    if raw.y_columns is None:
+        return raw.targets
+    (values,) = raw.inputs.values()
+    return {"y": values[:, list(raw.y_columns)]}
+
+
+def _one(raw: LoadedData, name: str, y: Any, begins: Any, lengths: Any, task: str) -> Rows:
+    """One label for a sequence: that of its last step, from which a class may not differ before."""
+    if len(y) == len(lengths):
+        return ArrayRows(y, y.dtype)
+    last = y[begins + lengths - 1]
+    if task in CLASS_TASKS:
+        differs = np.repeat(last, lengths, axis=0) != y
+        count = len(np.unique(np.searchsorted(begins, np.flatnonzero(differs), side="right")))
+        if count:
+            raise DataError(
+                f"{raw.place(name)}: differs within {count} of {len(lengths)} sequences; expected one label for "
+                "each, or say task: labelling"
+            )
+    return ArrayRows(last, y.dtype)
+
+
+def _each(raw: LoadedData, name: str, y: Any, begins: Any, lengths: Any) -> Rows:
+    """A label for each step."""
+    is_padded = y.ndim > 1 and len(y) == len(lengths) and y.shape[1] >= lengths.max()
+    if len(y) != lengths.sum() and not is_padded:
+        raise DataError(
+            f"{raw.place(name)}: has shape {y.shape}; expected a label for each of {lengths.sum()} steps, as the "
+            "task is labelling"
+        )
+    steps = concatenated(y, lengths)
+    return RaggedRows(steps, begins, lengths, 0, steps.dtype)
+
+
+def _without_target(raw: LoadedData, name: str, rows: Any, handling: str) -> Any:
+    """Which sequences lack a target. Raises DataError where that is an error."""
+    wrong = _gaps(raw, name, rows.values, handling)
+    return np.add.reduceat(wrong, rows.begins) > 0 if isinstance(rows, RaggedRows) else wrong
+
+
+def _weights(raw: LoadedData, begins: Any, lengths: Any, *, is_per_step: bool) -> Rows | None:
+    """Of sequences, or of steps."""
+    weight = raw.weight
+    if weight is None:
+        return None
+    if not is_per_step:
+        return ArrayRows(_first(weight, begins))
+    weight = concatenated(weight, lengths) if weight.ndim > 1 else weight
+    weight = np.repeat(weight, lengths) if len(weight) == len(lengths) else weight
+    return RaggedRows(weight, begins, lengths)
+
+
+def _labels(raw: LoadedData, begins: Any) -> dict[str, Rows]:
+    """What people ask for with a prediction. The time of a sequence is that of its first step."""
+    labels: dict[str, Rows] = {}
+    if raw.time is not None:
+        times = _first(raw.time, begins)
+        labels["time"] = ArrayRows(times, times.dtype)
+    for key, named in (("group", raw.group), ("sequence", raw.sequence)):
+        if named is not None:
+            labels[key] = _named(Coded(_first(named.codes, begins), named.names))
+    return labels
+
+
+def _named(named: Coded) -> Rows:
+    return Mapped(ArrayRows(named.codes, named.codes.dtype), named.decode)
+
+
+def _first(values: Any, begins: Any) -> Any:
+    """Of each sequence, where there is a value for each step."""
+    return values if len(values) == len(begins) else values[begins]

@@ -1,0 +1,97 @@
+"""What a training draws its batches from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from gpujobs.trainer.data.samples.rows import Rows
+
+CHUNK = 8192
+"""Rows that are taken at once where all of them are looked at."""
+
+UNCOUNTED = -1.0
+"""The weight of a step (or sample) that counts nowhere. A weight of 0 counts: Keras divides by the number of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Inputs and targets by name, read sample by sample.
+
+    `numbers` are the rows that belong to these samples, in order; None: all `count`.
+    `labels` says of each sample what people ask for with a prediction: its time, its group.
+    `series` tells which samples continue each other, for stateful models: consecutive ones with one number.
+    `counted`: by target, which samples, or which of their steps, count, bool; where it is not named, all do.
+    """
+
+    inputs: Mapping[str, Rows]
+    targets: Mapping[str, Rows]
+    count: int
+    numbers: Any = None
+    weight: Rows | None = None
+    labels: Mapping[str, Rows] = field(default_factory=dict)
+    series: Rows | None = None
+    counted: Mapping[str, Rows] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return self.count if self.numbers is None else len(self.numbers)
+
+    def at(self, positions: Any) -> Any:
+        """The rows' numbers of the samples at these positions, 0 to len - 1."""
+        return np.asarray(positions) if self.numbers is None else self.numbers[positions]
+
+    def batch(self, positions: Any) -> tuple[Any, Any, Any]:
+        """(x, y, weight) as Keras takes them: an array where there is one input or output, else by name. Where not
+        all count, there is a weight for each output, which is UNCOUNTED for what does not."""
+        rows = self.at(positions)
+        y = (
+            _one_or_all({name: one.take(rows) for name, one in self.targets.items()})
+            if self.targets
+            else None
+        )
+        return self.x(positions), y, self._weights(rows)
+
+    def _weights(self, rows: Any) -> Any:
+        weight = None if self.weight is None else self.weight.take(rows)
+        if not self.counted:
+            return weight
+        given = np.ones(len(rows), np.float32) if weight is None else weight
+        return _one_or_all({name: _marked(given, self.counted.get(name), rows) for name in self.targets})
+
+    def x(self, positions: Any) -> Any:
+        rows = self.at(positions)
+        return _one_or_all({name: one.take(rows) for name, one in self.inputs.items()})
+
+    def target(self, name: str) -> Any:
+        """Every sample's target, shape (samples, ...)."""
+        return self.all_of(self.targets[name])
+
+    def all_of(self, rows: Rows) -> Any:
+        positions = np.arange(len(self))
+        if len(self) <= CHUNK:
+            return rows.take(self.at(positions))
+        return np.concatenate(
+            [rows.take(self.at(positions[begin : begin + CHUNK])) for begin in range(0, len(self), CHUNK)]
+        )
+
+    def first(self, count: int) -> Samples:
+        """The first rows of the file, whatever part they are in."""
+        return replace(self, numbers=np.arange(count))
+
+    def only(self, positions: Any) -> Samples:
+        return replace(self, numbers=self.at(positions))
+
+
+def _marked(weight: Any, counted: Rows | None, rows: Any) -> Any:
+    if counted is None:
+        return weight
+    counts = counted.take(rows)
+    shape = weight.shape + (1,) * (counts.ndim - weight.ndim)
+    return np.where(counts, weight.reshape(shape), np.float32(UNCOUNTED)).astype(np.float32, copy=False)
+
+
+def _one_or_all(arrays: dict[str, Any]) -> Any:
+    return next(iter(arrays.values())) if len(arrays) == 1 else arrays

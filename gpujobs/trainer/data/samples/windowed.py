@@ -1,0 +1,332 @@
+"""Series cut into windows, which are never copied: a batch gathers its rows from the series."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpujobs.trainer.data.fitting import scaling
+from gpujobs.trainer.data.memory import pieces
+from gpujobs.trainer.data.notices import NOTHING, Account, say
+from gpujobs.trainer.data.reading.loaded import CLASS_TASKS, LoadedData, begins
+from gpujobs.trainer.data.samples import accounts, splits, timeline
+from gpujobs.trainer.data.samples.gaps import cut, cut_at, without_missing
+from gpujobs.trainer.data.samples.rows import Mapped, Rows
+from gpujobs.trainer.data.samples.samples import Samples
+from gpujobs.trainer.data.samples.timeline import Timeline
+from gpujobs.trainer.data.samples.windows import (
+    FutureRows,
+    SegmentRows,
+    StepRows,
+    TimeRows,
+    WindowIndex,
+    WindowRows,
+    columns,
+    is_contiguous,
+)
+from gpujobs.trainer.failures import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Windowed:
+    """The windows of a file's series.
+
+    `series`: the (first, end) rows of each, shape (n, 2); `segments`: those of them that have no gap, within
+    which windows lie. `fitted`: the (first, end) rows that scaling may see. `numbers`: the windows of `index`
+    that belong here; None: all. `holes`: whether a row's target is missing, where some are. `is_open`: the last
+    targets of a segment may lie beyond its end. `timeline`: None where nothing says when rows are.
+    """
+
+    raw: LoadedData
+    window: Mapping[str, int]
+    task: str
+    series: Any
+    segments: Any
+    index: WindowIndex
+    fitted: Any
+    numbers: Any = None
+    holes: Any = None
+    is_open: bool = False
+    timeline: Timeline | None = None
+    account: Account = NOTHING
+
+    @property
+    def samples(self) -> Samples:
+        raw, index, first = self.raw, self.index, self.target[0]
+        inputs: dict[str, Rows] = {
+            name: self._rows(x, raw.x_columns, 0, self.window["length"]) for name, x in raw.inputs.items()
+        }
+        labels: dict[str, Rows] = {}
+        if raw.time is not None:
+            is_last = self.task in CLASS_TASKS and self.task != "labelling"
+            labels["time"] = self._times(self.target[1] - 1 if is_last else first)
+        if raw.group is not None:
+            labels["group"] = Mapped(StepRows(raw.group.codes, index, 0), raw.group.decode)
+        series = SegmentRows(index)
+        return Samples(inputs, self._targets(), len(index), self.numbers, self._weight(), labels, series)
+
+    def _times(self, first: int, length: int | None = None, every: int = 1) -> TimeRows:
+        assert self.timeline is not None
+        return TimeRows(self.raw.time, self.index, first, self.timeline.beyond, length, every)
+
+    @property
+    def times(self) -> Rows | None:
+        """Of each row of the target, shape (windows, rows)."""
+        if self.raw.time is None:
+            return None
+        first, end = self.target
+        every = self.every if self.task == "labelling" else 1
+        return self._times(first, -(-(end - first) // every), every)
+
+    @property
+    def every(self) -> int:
+        """How many rows lie from one that is shown to the next."""
+        return every(self.window)
+
+    @property
+    def span(self) -> int:
+        """From the first row that is shown to the end of the last."""
+        return span(self.window)
+
+    def before(self, rows: Any, steps: Any) -> Any:
+        """The rows that are so many steps before these, in the same series; -1 where there is none."""
+        if self.timeline is None:
+            begin = self.series[np.searchsorted(self.series[:, 0], rows, side="right") - 1, 0]
+            return np.where(rows - steps < begin, -1, rows - steps)
+        ticks = self.timeline.ticks()
+        wanted = ticks[rows] - steps
+        found = np.searchsorted(ticks, wanted)
+        return np.where(ticks[np.minimum(found, len(ticks) - 1)] == wanted, found, -1)
+
+    def _weight(self) -> Rows | None:
+        if self.raw.weight is None:
+            return None
+        if self.task == "labelling":
+            return _steps(self._shown(two(self.raw.weight)))
+        return StepRows(self.raw.weight, self.index, self.target[0])
+
+    @property
+    def target(self) -> tuple[int, int]:
+        """The rows of the target, counted from a window's start: the first, and the end."""
+        return _target(self.window, self.task)
+
+    def _rows(self, values: Any, numbers: Any, first: int, length: int) -> Rows:
+        """Columns that lie apart are chosen from each batch, not from the series: that would copy it."""
+        apart = numbers is not None and not is_contiguous(numbers)
+        table = two(values) if apart else columns(two(values), numbers)
+        rows: Rows = self._shown(table) if first == 0 else WindowRows(table, self.index, first, length)
+        if self.is_open and first > 0:
+            rows = FutureRows(table, self.index, first, length, self.holes)
+        if not apart:
+            return rows
+        return Mapped(rows, lambda taken: taken[:, :, list(numbers)], (length, len(numbers)))
+
+    def _shown(self, table: Any, dtype: Any = np.float32) -> WindowRows:
+        return WindowRows(table, self.index, 0, self.window["length"], dtype, self.every)
+
+    def _targets(self) -> dict[str, Rows]:
+        first, end = self.target
+        if self.raw.y_columns is not None:
+            (x,) = self.raw.inputs.values()
+            return {"y": _squeezed(self._rows(x, self.raw.y_columns, first, end - first))}
+        found: dict[str, Rows] = {}
+        for name, y in self.raw.targets.items():
+            if self.task == "labelling":
+                found[name] = _steps(self._shown(two(y), y.dtype))
+            elif self.task in CLASS_TASKS:
+                found[name] = StepRows(y, self.index, end - 1)
+            else:
+                found[name] = _squeezed(self._rows(y, None, first, end - first))
+        return found
+
+    def split(self, settings: Mapping[str, Any], labels: Any) -> dict[str, Windowed]:
+        if settings["method"] == "chronological":
+            return self._chronological(settings)
+        samples = self.samples
+        groups = self._groups() if settings["method"] == "group" else None
+        parts = splits.split(settings, len(samples), labels=labels, groups=groups, times=None)
+        if self.window["stride"] < self.target[1] and settings["method"] != "group":
+            say(["Windows overlap: with this split, training sees rows that validation and test have too; "
+                 "method: chronological keeps them apart."])  # fmt: skip
+        return {name: replace(self, numbers=samples.at(positions)) for name, positions in parts.items()}
+
+    def _groups(self) -> Any:
+        assert self.raw.group is not None
+        numbers = self.samples.at(np.arange(len(self.samples)))
+        return self.raw.group.codes[self.index.starts(numbers)]
+
+    def _chronological(self, settings: Mapping[str, Any]) -> dict[str, Windowed]:
+        spans = splits.chronological_spans(self.series, self.segments, self.target[0], settings)
+        fitted = splits.some(spans["train"])
+        parts = {}
+        for name, span in spans.items():
+            index = splits.windows(span, self.span, self.target[1], self.window["stride"])
+            parts[name] = replace(self, index=index, fitted=fitted, numbers=self._known(index))
+        return parts
+
+    def _known(self, index: WindowIndex) -> Any:
+        """The windows whose targets are all there."""
+        if self.holes is None:
+            return None
+        before = np.concatenate([[0], np.cumsum(self.holes, dtype=np.int64)])
+        starts = index.starts(np.arange(len(index)))
+        return np.flatnonzero(before[starts + self.target[0]] == before[starts + self.target[1]])
+
+    def first(self, count: int) -> tuple[Windowed, Windowed]:
+        """The first `count` windows, and the rest."""
+        numbers = self.samples.at(np.arange(len(self.samples)))
+        return replace(self, numbers=numbers[:count]), replace(self, numbers=numbers[count:])
+
+    def with_before(self) -> tuple[Windowed, Any]:
+        """These windows with those before them in their segments, each a stride after the last, and the places of
+        these among them."""
+        index = self.index
+        before = (index.first - self.segment_starts(index.first)) // index.stride
+        longer = WindowIndex(
+            index.first - before * index.stride, index.counts + before, index.ends, index.stride
+        )
+        numbers = self.samples.at(np.arange(len(self.samples)))
+        return replace(self, index=longer, numbers=None), numbers + before.cumsum()[index.segments(numbers)]
+
+    def segment_starts(self, rows: Any) -> Any:
+        """The first rows of the segments that these rows are in."""
+        begins = self.segments[:, 0]
+        return begins[np.searchsorted(begins, rows, side="right") - 1]
+
+    def rows_from(self, starts: Any, length: int) -> dict[str, Rows]:
+        """The inputs' rows from each of these rows on, before scaling."""
+        starts = np.asarray(starts)
+        index = WindowIndex(starts, np.ones(len(starts), np.int64), starts + length, 1)
+        numbers = None if self.raw.x_columns is None else list(self.raw.x_columns)
+        found: dict[str, Rows] = {}
+        for name, x in self.raw.inputs.items():
+            found[name] = WindowRows(two(x), index, 0, length)
+            if numbers is not None:
+                chosen: Any = partial(np.take, indices=numbers, axis=2)
+                found[name] = Mapped(found[name], chosen, (length, len(numbers)))
+        return found
+
+    def x_pieces(self, name: str) -> Callable[[], Iterable[Any]]:
+        spans = self._spans(0, self.span)
+        return scaling.rows_in_pieces(two(self.raw.inputs[name]), self.raw.x_columns, spans)
+
+    def y_pieces(self, name: str) -> Callable[[], Iterable[Any]]:
+        spans = self._spans(*self.target)
+        if self.holes is not None:
+            spans = cut(spans, self.holes)
+        if self.raw.y_columns is None:
+            return scaling.rows_in_pieces(two(self.raw.targets[name]), None, spans)
+        (x,) = self.raw.inputs.values()
+        return scaling.rows_in_pieces(x, self.raw.y_columns, spans)
+
+    def _spans(self, first: int, end: int) -> Any:
+        """The rows that the windows see between `first` and `end`, or those that scaling may see."""
+        if self.numbers is None or self.fitted is not self.segments:
+            return self.fitted
+        is_start: Any = np.zeros(len(self.raw), bool)
+        for some in pieces(0, len(self.numbers), 8):
+            is_start[self.index.starts(self.numbers[some]) + first] = True
+        return covered(is_start, end - first)
+
+
+def assemble(
+    raw: LoadedData,
+    data: Mapping[str, Any],
+    task: str,
+    scratch: Any,
+    *,
+    is_open: bool = False,
+    usual: str | None = None,
+) -> Windowed:
+    """`data`: of the job file. `is_open`: windows may end where the series does, with targets that nobody knows yet.
+    `usual`: the step of the training file's rows, where this is another.
+
+    Raises DataError for values that are missing, for times out of order, and for series shorter than a window.
+    """
+    window, handling = data["window"], data.get("missing", "error")
+    starts = begins(raw.group.codes) if raw.group is not None else np.zeros(1, np.int64)
+    series = np.stack([starts, np.append(starts[1:], len(raw))], axis=1)
+    line = timeline.of(raw, series, data, usual)
+    whole = series if line is None else cut_at(series, line.cuts)
+    raw, segments, holes, missing = without_missing(raw, whole, handling, scratch)
+    is_open = is_open and (task not in CLASS_TASKS or not raw.targets)
+    shown, reach = span(window), max(span(window), _target(window, task)[1])
+    index = splits.windows(segments, shown, shown if is_open else reach, window["stride"])
+    if len(index) == 0:
+        raise DataError(_too_short(raw, segments, window, shown if is_open else reach, line))
+    windowed = Windowed(raw, window, task, series, segments, index, segments, None, holes, is_open, line)
+    windowed = windowed if is_open else replace(windowed, numbers=windowed._known(index))
+    reach = shown if is_open else reach
+    return replace(windowed, account=accounts.of_windows(windowed, whole, missing, shown, reach))
+
+
+def _too_short(
+    raw: LoadedData, segments: Any, window: Mapping[str, int], least: int, line: Timeline | None
+) -> str:
+    longest = int((segments[:, 1] - segments[:, 0]).max(initial=0))
+    said = ", ".join(f"{key} {window[key]}" for key in ("length", "horizon", "sampling_rate", "gap")
+                     if key in ("length", "horizon") or window.get(key, 0) > (key == "sampling_rate"))  # fmt: skip
+    text = (
+        f"{raw.file}: the longest series without a gap has {longest} rows; expected at least {least}, as data.window "
+        f"has {said}"
+    )
+    if line is not None and len(line.cuts):
+        text += (
+            f". Its rows are {', '.join(line.step_names)} apart, and {len(line.cuts):,} do not follow the one before "
+            "by that: data.step: none lets windows cross them"
+        )
+    return text
+
+
+def every(window: Mapping[str, int]) -> int:
+    return int(window.get("sampling_rate") or 1)
+
+
+def span(window: Mapping[str, int]) -> int:
+    return (window["length"] - 1) * every(window) + 1
+
+
+def _target(window: Mapping[str, int], task: str) -> tuple[int, int]:
+    shown, horizon = span(window), window["horizon"]
+    if task == "labelling":
+        return 0, shown
+    first = shown + int(window.get("gap") or 0)
+    return (first, first + horizon) if horizon else (shown - 1, shown)
+
+
+def two(values: Any) -> Any:
+    """Shape (rows, columns)."""
+    return values if values.ndim == 2 else values.reshape(len(values), -1)
+
+
+def _squeezed(rows: Rows) -> Rows:
+    """One step ahead: shape (columns,) instead of (1, columns)."""
+    return Mapped(rows, lambda taken: taken[:, 0], rows.row_shape[1:]) if rows.row_shape[0] == 1 else rows
+
+
+def _steps(rows: WindowRows) -> Rows:
+    """A label per step: shape (length,) instead of (length, 1)."""
+    if rows.row_shape[1] != 1:
+        return rows
+    return Mapped(rows, lambda taken: taken[:, :, 0], (rows.length,))
+
+
+def covered(is_start: Any, length: int) -> Any:
+    """The (first, end) rows of spans of `length` rows that begin where `is_start`; those that touch or overlap
+    are one."""
+    firsts, ends, last = [], [], -length - 1
+    for some in pieces(0, len(is_start), 8):
+        starts = np.flatnonzero(is_start[some]) + some.start
+        if len(starts) == 0:
+            continue
+        before: Any = np.append(last, starts[:-1])
+        apart = starts > before + length
+        firsts.append(starts[apart])
+        ends.append(before[apart] + length)
+        last = starts[-1]
+    ending = [ends[0][1:], *ends[1:], [last + length]]
+    return np.stack([np.concatenate(firsts), np.concatenate(ending)], axis=1)

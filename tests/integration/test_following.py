@@ -1,0 +1,163 @@
+"""Steps in the life of an attempt that a restart, a request or an end may fall between."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpujobs.cluster.collecting import write_chunks
+from gpujobs.daemon.daemon import Daemon
+from gpujobs.lifecycle import Requeue
+from gpujobs.linux.process import boot_id, identify
+from gpujobs.model import Job, Reason, State
+from gpujobs.node.attempts import send_signal
+from tests.integration.node import begin, files_of, leave_as_killed, new_daemon, settled, supervise
+from tests.integration.test_unrecorded import DONE, FAILED, event, run
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    made = new_daemon(tmp_path / "s")
+    yield made
+    made.store.close()
+
+
+def recovered(daemon: Daemon, job: int, *states: State) -> Job:
+    async def work() -> Job:
+        await daemon.attempts.recover(daemon.node_name)
+        return await settled(daemon, job, *states)
+
+    found: Job = run(daemon, work)
+    return found
+
+
+def test_a_job_whose_daemon_was_killed_while_it_ended_comes_to_its_end(daemon: Daemon) -> None:
+    job = begin(daemon)
+    daemon.store.mark_completing(job.id, 1, FAILED)
+    again = new_daemon(daemon.paths.root)
+    assert recovered(again, job.id, State.FAILED).reason is Reason.TRAINING_ERROR
+    again.store.close()
+
+
+def collected(daemon: Daemon, job: Job, mark: str | None) -> Path:
+    """Results in the place of the job's, as a rename has put them there just before a kill."""
+    directory = daemon.paths.result(job.id)
+    directory.mkdir()
+    (directory / "metrics.json").write_text("{}")
+    if mark is not None:
+        daemon.paths.result_mark(directory).write_text(mark)
+    return directory
+
+
+def test_results_that_were_renamed_before_a_kill_are_the_jobs(daemon: Daemon) -> None:
+    job = begin(daemon)
+    assert job.current is not None
+    directory = collected(daemon, job, job.current.nonce)
+
+    async def work() -> Job:
+        daemon.attempts.on_event(event(job, "exited", exit=DONE))
+        return await settled(daemon, job.id, State.COMPLETED)
+
+    assert run(daemon, work).results == str(directory)
+    assert not daemon.paths.job(job.id).root.exists()
+
+
+@pytest.mark.parametrize("mark", [None, "", "f" * 32])
+def test_results_of_another_attempt_are_not_the_jobs_and_are_kept(daemon: Daemon, mark: str | None) -> None:
+    job = begin(daemon)
+    directory = collected(daemon, job, mark)
+
+    async def work() -> None:
+        daemon.attempts.on_event(event(job, "exited", exit=DONE))
+        for _ in range(500):
+            if directory.with_name("1.other").is_dir():
+                break
+            await asyncio.sleep(0.01)
+
+    run(daemon, work)
+    assert directory.with_name("1.other").is_dir() and not directory.exists()
+    assert daemon.store.job(job.id).state is State.COMPLETING
+
+
+def test_a_job_that_was_cancelled_while_nobody_could_be_asked_is_stopped_later(daemon: Daemon) -> None:
+    job = begin(daemon)
+    supervisor = supervise(daemon, job)
+    daemon.board.put(daemon.store.request_cancel(job.id, "a", "cancelled by a"))
+
+    async def work() -> None:
+        await daemon.attempts.recover(daemon.node_name)
+        await asyncio.to_thread(supervisor.wait, 20)
+        daemon.attempts._inquiries.begin(daemon.board.jobs[job.id])
+        await settled(daemon, job.id, State.CANCELLED)
+
+    run(daemon, work)
+
+
+def test_a_start_that_seemed_to_fail_and_did_not_is_followed(daemon: Daemon) -> None:
+    job = begin(daemon, State.STARTING)
+    supervisor = supervise(daemon, job)
+
+    async def work() -> Job:
+        await daemon.attempts._launch_failed(job, Requeue(Reason.RETRY, "no answer", False))
+        return daemon.store.job(job.id)
+
+    found = run(daemon, work)
+    assert (found.state, found.attempt) == (State.RUNNING, 1)
+    supervisor.terminate()
+    supervisor.wait(20)
+
+
+def test_a_process_that_has_got_the_pid_of_a_supervisor_is_not_signalled() -> None:
+    stranger = subprocess.Popen(["sleep", "60"])
+    known = identify(stranger.pid)
+    try:
+        assert not send_signal({**known, "start_ticks": known["start_ticks"] - 1}, boot_id(), 15)  # type: ignore[arg-type]
+        assert not send_signal(known, "another boot", 15)  # type: ignore[arg-type]
+        assert stranger.poll() is None
+        assert send_signal(known, boot_id(), 15)  # type: ignore[arg-type]
+        assert stranger.wait(10) == -15
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_events_of_an_attempt_that_has_another_id_change_nothing(daemon: Daemon) -> None:
+    job = begin(daemon)
+    leave_as_killed(daemon, job)
+
+    async def work() -> None:
+        daemon.attempts.on_event(event(job, "exited", exit={**FAILED, "nonce": "f" * 32}))
+        daemon.attempts.on_event(event(job, "progress", progress={"epoch": 9}, nonce="f" * 32))
+
+    run(daemon, work)
+    assert daemon.store.job(job.id).state is State.RUNNING
+    assert daemon.board.progress == {}
+    assert files_of(daemon, job).record.exists()
+
+
+def test_collected_files_and_their_directories_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[str] = set()
+    real = os.fsync
+
+    def sync(descriptor: int) -> None:
+        synced.add(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        real(descriptor)
+
+    async def chunk(name: str) -> tuple[str, bytes]:
+        return name, b"x"
+
+    async def chunks() -> AsyncIterator[Any]:
+        for name in ("a", "deep/b"):
+            yield chunk(name)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    asyncio.run(write_chunks(chunks(), tmp_path / "staging"))
+    assert synced == {"a", "b", "deep", "staging"}

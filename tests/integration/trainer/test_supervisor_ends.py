@@ -1,0 +1,187 @@
+"""How a supervisor ends what it watches, and what it believes of an end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpujobs.linux import durable
+from gpujobs.paths import AttemptPaths, JobPaths
+from tests.acceptance.harness import eventually, is_alive
+
+from .test_supervisor import PROGRAM, supervise
+
+DEAF = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+os.write(1, b"ready")
+time.sleep(60)
+"""
+
+
+class Live:
+    """A supervisor whose trainer has said that it is ready."""
+
+    def __init__(self, directory: Path, body: str, **more: Any) -> None:
+        self.paths = AttemptPaths(directory)
+        (directory / "job").mkdir(parents=True)
+        spec = {"job": 3, "attempt": 1, "jobfile": {}, "data": {}, "job_dir": str(directory / "job"), **more}
+        self.paths.spec.write_text(json.dumps(spec))
+        code = PROGRAM.format(body=textwrap.indent(textwrap.dedent(body), "    ").strip())
+        self.process = subprocess.Popen([sys.executable, "-c", code, str(directory), ""])
+        eventually(lambda: self.paths.record.exists() and b"ready" in self.paths.log.read_bytes(), 30)
+
+    def stop(self, reason: str | None) -> None:
+        if reason is not None:
+            self.paths.stop.write_text(json.dumps({"reason": reason, "message": f"for {reason}"}))
+        self.process.send_signal(signal.SIGTERM)
+
+    def end(self) -> dict[str, Any]:
+        assert self.process.wait(20) == 0
+        record: dict[str, Any] = json.loads(self.paths.exit.read_text())
+        return record
+
+
+def test_a_trainer_that_is_deaf_to_sigterm_is_killed_when_its_grace_is_over(tmp_path: Path) -> None:
+    live = Live(tmp_path / "a", DEAF, grace_seconds=0.3)
+    live.stop("cancel")
+    record = live.end()
+    assert (record["state"], record["message"]) == ("CANCELLED", "for cancel")
+    assert record["exit"]["signal"] == signal.SIGKILL
+
+
+HEARS = """
+import signal, time
+def heard(*_):
+    os.write(1, b"heard")
+signal.signal(signal.SIGTERM, heard)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+os.write(1, b"ready")
+end = time.time() + 60
+while time.time() < end:
+    time.sleep(1)
+"""
+
+
+def test_the_first_reason_to_stop_is_the_one_that_counts(tmp_path: Path) -> None:
+    live = Live(tmp_path / "a", HEARS, grace_seconds=1)
+    live.stop("preempt")
+    eventually(lambda: b"heard" in live.paths.log.read_bytes(), 10)
+    live.stop("cancel")
+    record = live.end()
+    assert (record["stopped_for"], record["message"]) == ("preempt", "for preempt")
+
+
+def test_a_signal_without_a_request_cancels_nothing(tmp_path: Path) -> None:
+    live = Live(tmp_path / "a", DEAF, grace_seconds=0.3)
+    live.stop(None)
+    record = live.end()
+    assert (record["state"], record["reason"], record["stopped_for"]) == ("CANCELLED", "", "shutdown")
+
+
+def test_a_link_is_no_result(tmp_path: Path) -> None:
+    job = JobPaths(tmp_path / "a/job")
+    job.results.mkdir(parents=True)
+    (tmp_path / "metrics").write_text("{}")
+    (job.results / "metrics.json").symlink_to(tmp_path / "metrics")
+    assert supervise(tmp_path / "a", "os._exit(0)")["state"] == "FAILED"
+    (job.results / "metrics.json").unlink()
+    (job.results / "metrics.json").write_text("{}")
+    (tmp_path / "a/claim").unlink()
+    assert supervise(tmp_path / "a", "os._exit(0)")["state"] == "COMPLETED"
+
+
+def test_the_kernels_end_of_a_trainer_for_memory_is_told_from_a_signal(tmp_path: Path) -> None:
+    """The kernel counts such ends; the count is what is given here."""
+    counted = "from gpujobs.linux import process; n = [4, 5]; process.oom_kills = lambda: n.pop(0)"
+    (tmp_path / "a/job").mkdir(parents=True)
+    spec = {"job": 3, "attempt": 1, "jobfile": {}, "data": {}, "job_dir": str(tmp_path / "a/job")}
+    AttemptPaths(tmp_path / "a").spec.write_text(json.dumps(spec))
+    code = counted + PROGRAM.format(body="os.kill(os.getpid(), 9)")
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a"), ""], check=True, timeout=60)
+    record = json.loads((tmp_path / "a/exit.json").read_text())
+    assert (record["state"], record["reason"]) == ("OUT_OF_MEMORY", "HostOutOfMemory")
+
+
+def test_a_line_without_an_end_does_not_fill_the_supervisors_memory(tmp_path: Path) -> None:
+    body = """
+    for _ in range(3000):
+        os.write(messages, b"x" * 65536)
+    os._exit(7)
+    """
+    (tmp_path / "a/job").mkdir(parents=True)
+    spec = {"job": 3, "attempt": 1, "jobfile": {}, "data": {}, "job_dir": str(tmp_path / "a/job")}
+    AttemptPaths(tmp_path / "a").spec.write_text(json.dumps(spec))
+    code = PROGRAM.format(body=textwrap.indent(textwrap.dedent(body), "    ").strip())
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a"), ""])
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = status
+    assert used.ru_maxrss < 120_000  # KiB; the line has 192 MiB
+    assert json.loads((tmp_path / "a/exit.json").read_text())["exit"]["code"] == 7
+
+
+def test_the_record_of_an_end_is_on_the_disk_before_anybody_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So is all that is written durably: first the file, then its name."""
+    done: list[str] = []
+    real_sync, real_rename = os.fsync, Path.replace
+
+    def sync(descriptor: int) -> None:
+        done.append("sync " + Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        real_sync(descriptor)
+
+    def replace(self: Path, target: Path) -> Path:
+        done.append("rename")
+        return real_rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(Path, "replace", replace)
+    durable.write_json(tmp_path / "exit.json", {})
+    assert done == ["sync exit.json.tmp", "rename", f"sync {tmp_path.name}"]
+    done.clear()
+    durable.create(tmp_path / "claim", b"x")
+    assert done == [f"sync claim.{os.getpid()}.tmp", f"sync {tmp_path.name}"]
+
+
+CHILD = """
+import os, resource, signal, sys, time
+from pathlib import Path
+from gpujobs.supervise import child
+from gpujobs.protocol.spec import parse
+
+def train_job(spec):
+    print(os.getpid(), *resource.getrlimit(resource.RLIMIT_CORE), flush=True)
+    time.sleep(60)
+
+child.train_job = train_job
+spec = parse({"jobfile": {}, "data": {}, "job_dir": sys.argv[1]})
+pid = os.fork()
+if pid == 0:
+    child.run_trainer(spec, 1, os.open(os.devnull, os.O_WRONLY))
+signal.pause()
+"""
+
+
+def test_a_trainer_ends_with_its_supervisor_and_writes_no_core(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    supervisor = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert supervisor.stdout is not None
+    pid, *limits = map(int, supervisor.stdout.readline().split())
+    assert limits == [0, 0]
+    assert is_alive(pid)
+    supervisor.kill()
+    supervisor.wait()
+    eventually(lambda: not is_alive(pid), 10)
+    supervisor.stdout.close()

@@ -1,0 +1,113 @@
+"""The daemon's log tells who did what, from the events that were committed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gpujobs.daemon.journal import Journal, ranges
+from gpujobs.errors import StoreError
+from gpujobs.lifecycle import Finish, Requeue
+from gpujobs.model import Caller, Device, DeviceKind, Reason, State, utc_now
+from gpujobs.store.records import NewJob
+from gpujobs.store.store import Store
+
+ALICE = Caller(uid=1000, gid=1000, pid=1, user="alice")
+DEVICE = Device("n", DeviceKind.GPU, 2, "GPU-2", "card")
+FAILED = Finish(State.FAILED, Reason.NAN_LOSS, "epoch 3: the loss is NaN")
+LOST = Finish(State.FAILED, Reason.SUPERVISOR_LOST, "it was gone")
+
+
+def new_job(name: str, held: bool = False) -> NewJob:
+    return NewJob(
+        name=name, path="j.yaml", source="", resolved={}, priority=0, held=held, retries=1, requested_gpu=None,
+        time_limit_seconds=None, group=None, after=(), data=(),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "s.db")
+    yield opened
+    opened.close()
+
+
+def end(store: Store, job: int, step: Finish) -> None:
+    attempt = store.start_attempt(job, DEVICE).attempt
+    store.mark_running(job, attempt, 99, utc_now())
+    store.mark_completing(job, attempt, {"state": step.state, "exit": {"code": 1, "signal": None}})
+    store.finish(job, step, None)
+
+
+def lines(journal: Journal, caplog: pytest.LogCaptureFixture) -> list[str]:
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "gpujobs.daemon.journal"):
+        journal.write()
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_each_act_is_a_line_with_job_user_and_device(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(store.history, lambda uuid: f"gpu 2 ({uuid})")
+    (job,) = store.submit(ALICE, "k", [new_job("a\nname")])
+    end(store, job.id, FAILED)
+    (other,) = store.submit(ALICE, "l", [new_job("b", held=True)])
+    store.set_held(other.id, False, "bob")
+    store.cancel_pending(other.id, "root", Finish(State.CANCELLED, Reason.CANCELLED_BY_USER, "wrong data"))
+    store.devices.drain("GPU-2", "its fan", "bob")
+    assert lines(journal, caplog) == [
+        'job 1 of alice: submitted by alice "a name"',
+        'job 1 of alice: starts "a name", attempt 1: on n, gpu 2 (GPU-2)',
+        'job 1 of alice: FAILED "a name" on gpu 2: NaNLoss: epoch 3: the loss is NaN',
+        'job 2 of alice: submitted by alice, held "b"',
+        'job 2 of alice: released by bob "b"',
+        'job 2 of alice: CANCELLED by root "b": CancelledByUser: wrong data',
+        "device gpu 2 (GPU-2): drained by bob: its fan",
+    ]
+    assert lines(journal, caplog) == []
+
+
+def test_what_the_machine_is_to_blame_for_is_a_warning(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(store.history)
+    (job,) = store.submit(ALICE, "k", [new_job("a")])
+    end(store, job.id, LOST)
+    lines(journal, caplog)
+    assert [record.levelname for record in caplog.records] == ["INFO", "INFO", "WARNING"]
+
+
+def test_a_job_that_is_back_in_the_queue_is_told(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(store.history)
+    (job,) = store.submit(ALICE, "k", [new_job("a")])
+    attempt = store.start_attempt(job.id, DEVICE).attempt
+    store.requeue(job.id, attempt, Requeue(Reason.RETRY, "the start was interrupted", False))
+    assert (
+        lines(journal, caplog)[-1]
+        == 'job 1 of alice: back in the queue "a": Retry: the start was interrupted'
+    )
+
+
+def test_a_sweep_is_one_line(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(store.history)
+    store.submit(ALICE, "k", [new_job(f"s-{n}") for n in range(50)])
+    assert lines(journal, caplog) == ["50 jobs (1-50) of alice: submitted by alice"]
+
+
+def test_what_was_rolled_back_is_not_told(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(store.history)
+    with pytest.raises(StoreError), store.together():
+        store.submit(ALICE, "k", [new_job("a")])
+        raise StoreError("the disk is full")
+    assert lines(journal, caplog) == []
+
+
+def test_what_was_there_before_is_not_told_again(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    store.submit(ALICE, "k", [new_job("a")])
+    assert lines(Journal(store.history), caplog) == []
+
+
+def test_ranges() -> None:
+    assert ranges([1, 2, 3, 7, 9, 10]) == "1-3, 7, 9-10"
