@@ -126,14 +126,6 @@ class Pruning:
         with transaction(self._connection):
             events.record(self._connection, [Event(job, utc_now(), "removed", actor, message=message)])
 
-    def note_of(self, job: int, what: str) -> str | None:
-        """What was noted of the removal of `what`; None where it was not removed."""
-        row = self._connection.execute(
-            "SELECT message FROM events WHERE job = ? AND kind = 'removed' AND message LIKE ? ORDER BY id DESC",
-            (job, f"its {what} %"),
-        ).fetchone()
-        return None if row is None else f"of job {job}, {row['message']}"
-
     def delete(self, ids: Collection[int]) -> None:
         """Ended jobs with all that the store has of them. What they used stays, for fair share and for estimates."""
         numbers = json.dumps(sorted(ids))

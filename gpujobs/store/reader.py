@@ -154,6 +154,15 @@ class Reader:
             found[row["job"]] = f"{what} has completed, and it was to start only after a failure"
         return found
 
+    def note_of_removal(self, job: int, what: str) -> str | None:
+        """What was noted of the removal of `what`, such as logs; None where it was not removed."""
+        with _readable():
+            row = self._connection.execute(
+                "SELECT message FROM events WHERE job = ? AND kind = 'removed' AND message LIKE ? ORDER BY id DESC",
+                (job, f"its {what} %"),
+            ).fetchone()
+        return None if row is None else f"of job {job}, {row['message']}"
+
     def counts(self) -> dict[str, int]:
         rows = self._connection.execute("SELECT state, count(*) AS n FROM jobs GROUP BY state")
         return {row["state"]: row["n"] for row in rows}

@@ -122,7 +122,7 @@ def test_ids_that_do_not_exist_elsewhere(daemon: RunningDaemon) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["show", "seven"], "'seven' is not a valid integer"),
+        (["show", "seven"], "a group 'seven' of yours does not exist; a job is named by its number"),
         (["show", "0"], "0 is not in the range x>=1"),
         (["sumbit", "quick.yaml"], "Did you mean 'submit'?"),
         (["submit", "--piority", "1", "quick.yaml"], "Did you mean '--priority'?"),
@@ -131,7 +131,10 @@ def test_ids_that_do_not_exist_elsewhere(daemon: RunningDaemon) -> None:
         (["submit", "--set", "training.epoch=3", "quick.yaml"], "training.epochs"),
         (["submit", "--priority", "9999999999", "quick.yaml"], "priority"),
         (["status", "--state", "SLEEPING"], "expected any of PENDING"),
-        (["wait", "--timeout", "-1", "1"], "-1.0 is not in the range x>0"),
+        (
+            ["wait", "--timeout", "-1", "1"],
+            "'--timeout': '-1'; expected more than nothing, and less than a year",
+        ),
     ],
 )
 def test_wrong_usage(daemon: RunningDaemon, arguments: list[str], expected: str) -> None:
@@ -140,8 +143,15 @@ def test_wrong_usage(daemon: RunningDaemon, arguments: list[str], expected: str)
 
 
 def test_no_daemon(daemon: RunningDaemon) -> None:
-    line = refusal(daemon, "status", "--socket", daemon.root / "none.sock", code=3)
+    line = refusal(
+        daemon, "status", "--socket", daemon.root / "none.sock", "--state-dir", daemon.root / "none", code=3
+    )
     assert "no daemon answers" in line and "gpujobs serve" in line
+
+
+def test_a_daemon_that_does_not_answer_there_is_named(daemon: RunningDaemon) -> None:
+    line = refusal(daemon, "status", "--socket", daemon.root / "none.sock", code=3)
+    assert f"holds {daemon.root / 's'}, but does not answer at {daemon.root / 'none.sock'}" in line
 
 
 def test_a_personal_daemon_shares_with_nobody(daemon: RunningDaemon) -> None:

@@ -656,6 +656,8 @@ def flooded(alice: Person, bob: Person) -> Iterator[RunningDaemon]:
     for batch in range(FLOOD // 10_000):
         store.submit(caller, f"flood {batch}", [new] * 10_000)
     store.close()
+    (own := root / f"s/spool/data/{bob.uid}").mkdir(parents=True)
+    (own / data[0].sha256).write_bytes(b"x")
     daemon = RunningDaemon(root, site=True, slots=1)
     root.chmod(0o711)
     try:

@@ -27,7 +27,7 @@ DEAD = {"pid": 2**22 - 1, "start_ticks": 1}
 
 SUPERVISE = """
 import os, sys, time
-from gpujobs.trainer import supervisor
+from gpujobs.supervise import supervisor
 
 def run_trainer(spec, output, messages):
     os.dup2(output, 1)

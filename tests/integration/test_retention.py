@@ -138,7 +138,7 @@ def test_logs_outlive_checkpoints(place: Place) -> None:
     assert place.paths.job(job).attempt(1).log.read_bytes() == b"it broke\n"
     assert place.prune(Rules({Kind.LOGS: AT_ONCE})) == {("logs", job)}
     assert not place.paths.job(job).root.exists()
-    assert (place.store.pruning.note_of(job, "logs") or "").startswith(f"of job {job}, its logs (")
+    assert (place.store.note_of_removal(job, "logs") or "").startswith(f"of job {job}, its logs (")
 
 
 @pytest.mark.parametrize("how", ["after", "after_any", "continues", "model", "continues by another"])

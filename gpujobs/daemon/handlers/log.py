@@ -29,7 +29,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
     if number is not None and not 1 <= number <= job.attempt:
         had = f"attempts 1 to {job.attempt}" if job.attempt else "no attempt yet"
         raise UsageError(f"job {job.id} has {had}, not attempt {number}")
-    if note := removed_note(job) or daemon.store.pruning.note_of(job.id, "logs"):
+    if note := removed_note(job) or daemon.store.note_of_removal(job.id, "logs"):
         raise UsageError(note)
     if job.attempt:
         await Log.of(daemon, job, number).read(0, 0)  # what is wrong is said before the answer begins

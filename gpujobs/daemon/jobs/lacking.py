@@ -9,6 +9,11 @@ from gpujobs.daemon.jobs.uploads import Uploads
 from gpujobs.model import Job, State
 from gpujobs.store.store import DAEMON, Store
 
+BATCH = 200
+
+SHOWN = 10
+"""So many of the jobs that wait are named in the log."""
+
 log = logging.getLogger(__name__)
 
 
@@ -22,22 +27,33 @@ class Lacking:
         """Holds the jobs that wait and whose data is gone. What many share is looked at once."""
         if all(self._uploads.is_here(*one) for one in self._store.uploads.awaited()):
             return
-        for job in list(self._board.jobs.values()):
-            if job.state is State.PENDING:
-                self.may_start(job.id)
+        waiting = [job.id for job in self._board.jobs.values() if job.state is State.PENDING]
+        for first in range(0, len(waiting), BATCH):
+            with self._store.together():  # one commit for many: each is on the disk before it counts
+                for job in waiting[first : first + BATCH]:
+                    self._hold_if_lacking(job)
+        if self._board.lacking:
+            some = ", ".join(map(str, list(self._board.lacking)[:SHOWN]))
+            log.warning("%d jobs wait for data that is gone: %s ...", len(self._board.lacking), some)
 
     def may_start(self, job: int) -> bool:
         """Whether all of its data is here. False, with the job held, where it is not."""
+        known = self._board.lacking.get(job)
+        message = self._hold_if_lacking(job)
+        if message is not None and message != known:
+            log.warning("job %d waits: %s", job, message)
+        return message is None
+
+    def _hold_if_lacking(self, job: int) -> str | None:
+        """What it lacks; None where nothing is missing."""
         current = self._board.jobs.get(job)
         if current is None or (message := self._lack(current)) is None:
-            return True
-        if self._board.lacking.get(job) != message:
-            log.warning("job %d waits: %s", job, message)
+            return None
         self._board.lacking[job] = message
         if not current.held:
             self._store.note(job, "warning", message)
             self._board.put(self._store.set_held(job, True, DAEMON))
-        return False
+        return message
 
     def _lack(self, job: Job) -> str | None:
         for one in self._store.data(job.id):

@@ -13,7 +13,8 @@ import pytest
 PROGRAM = """
 import ctypes, json, os, sys
 from pathlib import Path
-from gpujobs.trainer import child, process
+from gpujobs.linux import process
+from gpujobs.supervise import child
 from gpujobs.protocol.spec import Identity
 
 libc = ctypes.CDLL(None, use_errno=True)

@@ -17,7 +17,7 @@ from .conftest import Launched, ended, log_has, require_jax, trainer_pid, tutori
 BEFORE_THE_FORK = """
 import os, sys
 from pathlib import Path
-from gpujobs.trainer import preload
+from gpujobs.supervise import preload
 preload.load()
 from jax._src import xla_bridge
 threads = [Path(f"/proc/self/task/{thread}/comm").read_text() for thread in os.listdir("/proc/self/task")]

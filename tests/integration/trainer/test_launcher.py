@@ -99,10 +99,10 @@ def train_as(uid: int, gid: int, backend: str) -> None:
 LATE = """
 import json, os, sys
 from pathlib import Path
-from gpujobs.trainer import preload
+from gpujobs.supervise import preload
 preload.load()
 before = set(sys.modules)
-from gpujobs.trainer import fitting, train
+from gpujobs.trainer import train, training_loop
 from gpujobs.trainer.backends import active as backend
 from gpujobs.protocol.spec import parse
 for number, path in enumerate(sys.argv[1:]):
@@ -110,7 +110,7 @@ for number, path in enumerate(sys.argv[1:]):
     if number == 0:
         os.environ.update(backend.device_environment(spec))
         backend.take_device(spec)
-    train.run(spec, fitting.Messages(os.open(os.devnull, os.O_WRONLY)), fitting.StopFlag())
+    train.run(spec, training_loop.Messages(os.open(os.devnull, os.O_WRONLY)), training_loop.StopFlag())
     print("LATE", sorted(set(sys.modules) - before))
 """
 

@@ -21,7 +21,7 @@ from gpujobs.supervise.messages import MAX_WARNINGS
 
 PROGRAM = """
 import os, sys, time
-from gpujobs.trainer import supervisor
+from gpujobs.supervise import supervisor
 
 def run_trainer(spec, output, messages):
     os.dup2(output, 1)

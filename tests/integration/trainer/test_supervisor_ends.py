@@ -102,7 +102,7 @@ def test_a_link_is_no_result(tmp_path: Path) -> None:
 
 def test_the_kernels_end_of_a_trainer_for_memory_is_told_from_a_signal(tmp_path: Path) -> None:
     """The kernel counts such ends; the count is what is given here."""
-    counted = "from gpujobs.trainer import process; n = [4, 5]; process.oom_kills = lambda: n.pop(0)"
+    counted = "from gpujobs.linux import process; n = [4, 5]; process.oom_kills = lambda: n.pop(0)"
     (tmp_path / "a/job").mkdir(parents=True)
     spec = {"job": 3, "attempt": 1, "jobfile": {}, "data": {}, "job_dir": str(tmp_path / "a/job")}
     AttemptPaths(tmp_path / "a").spec.write_text(json.dumps(spec))
@@ -156,7 +156,7 @@ def test_the_record_of_an_end_is_on_the_disk_before_anybody_is_told(
 CHILD = """
 import os, resource, signal, sys, time
 from pathlib import Path
-from gpujobs.trainer import child
+from gpujobs.supervise import child
 from gpujobs.protocol.spec import parse
 
 def train_job(spec):
