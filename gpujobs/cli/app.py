@@ -48,7 +48,7 @@ COMMANDS = {
     "prune": "Remove what ended jobs have left: results, checkpoints, logs, data.",
     "doctor": "Check the installation.",
     "backup": "Copy the store of the running daemon to a directory.",
-    "restore": "Put such a copy back, where no daemon runs.",
+    "restore": "Put a copy of the store back, where no daemon runs.",
     "schema": "Print the JSON Schema of a job file.",
 }
 META = "gpujobs.flags"

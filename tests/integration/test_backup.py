@@ -91,6 +91,14 @@ def test_a_backup_is_the_store_as_of_one_moment_and_closed_to_others(
     assert again.exit_code == 2 and "is not empty" in again.output
 
 
+def test_a_dry_run_makes_no_state_directory(settings: Settings, gpujobs: Callable[..., Result]) -> None:
+    target = backed_up(settings, gpujobs)
+    shutil.rmtree(settings.state_dir)
+    looked = gpujobs("restore", target, "--dry-run")
+    assert looked.exit_code == 0 and "of jobs up to 3" in looked.output, looked.output
+    assert not settings.state_dir.exists()
+
+
 def test_a_restored_store_gives_no_number_again_and_what_is_newer_is_said(
     settings: Settings, gpujobs: Callable[..., Result]
 ) -> None:

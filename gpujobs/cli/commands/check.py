@@ -15,7 +15,7 @@ from gpujobs.errors import DaemonUnreachableError
 
 @app.command("check", "gpujobs check jobs/tutorial.yaml")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a field.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a field; repeatable.")
 @app.json_option
 def command(files: tuple[str, ...], sets: tuple[str, ...], as_json: bool) -> None:
     values = overrides(sets)

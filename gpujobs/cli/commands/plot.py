@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this one; repeatable.")
 @app.json_option
 def command(chosen: Selection, path: Path | None, metrics: tuple[str, ...], as_json: bool) -> None:
-    """Several jobs are compared. GROUP is a group's id, such as g12, or its name: those jobs of a sweep that
-    have a curve. Of a job that runs, or did not complete, the curve is what there is. Without --output it draws here;
-    validation is dashed."""
+    """GROUP is a group's id, such as g12, or its name: those jobs of a sweep that have a curve. Of a job that runs,
+    or did not complete, the curve is what there is. Without --output it draws here; validation is dashed."""
     from gpujobs.cli import curves
 
     if path is not None:

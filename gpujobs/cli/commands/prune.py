@@ -39,7 +39,7 @@ class Age(click.ParamType[int]):
 )
 @click.option("--mine", is_flag=True, help="Only what is yours; for admins, who remove everybody's.")
 @click.option("--dry-run", is_flag=True, help="Only show what would go.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @app.json_option
 def command(
     older_than: int | None, kinds: tuple[str, ...], mine: bool, dry_run: bool, yes: bool, as_json: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -15,11 +16,11 @@ from gpujobs.linux import statelock
 
 @app.command("restore", "gpujobs restore /backup/2026-11-26")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what is newer than the copy, and change nothing.")
 def command(directory: Path, yes: bool, dry_run: bool) -> None:
-    """Where no daemon runs. DIR is what `gpujobs backup` has made. Says what is newer than the copy, and asks; the
-    store that is there is kept. Results and checkpoints stay as they are, and no number is given twice.
+    """DIR is what `gpujobs backup` has made. Says what is newer than the copy, and asks; the store that is there
+    is kept. Results and checkpoints stay as they are, and no number is given twice.
 
     For root it is the site's store, unless --state-dir names another."""
     from gpujobs.config.settings import resolve
@@ -29,9 +30,10 @@ def command(directory: Path, yes: bool, dry_run: bool) -> None:
     mode = "site" if os.getuid() == 0 and not app.flags().get("state_dir") else "personal"
     paths = StatePaths(resolve(app.flags(), mode=mode).state_dir)
     backup = backups.read_backup(directory)
-    paths.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = statelock.take(paths.lock)
-    try:
+    with contextlib.ExitStack() as held:
+        if not dry_run or paths.lock.exists():
+            paths.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            held.callback(os.close, statelock.take(paths.lock))
         newer = backups.newer_than(paths, backup)
         click.echo(f"restoring {paths.root}")
         for line in backups.describe(backup, newer, paths):
@@ -41,8 +43,6 @@ def command(directory: Path, yes: bool, dry_run: bool) -> None:
         if not yes:
             _confirm()
         old = backups.restore(paths, backup, newer)
-    finally:
-        os.close(lock)
     click.echo(
         "restored; `gpujobs serve` starts the daemon" + (f"; what was there is in {old}" if old else "")
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gpujobs.cli import app, output
+from gpujobs.cli import app, cells, output
 from gpujobs.cli.choosing import Selection, choosing, is_range
 from gpujobs.errors import UsageError
 
@@ -51,8 +51,10 @@ def _one(id: int, results: list[dict[str, Any]]) -> None:
     click.echo(results[0]["directory"])
     for line in results[0].get("evaluation") or []:
         click.echo(f"  {output.printable(line)}")
-    for file in results[0]["files"]:
-        click.echo(f"  {output.printable(file['name']):<32} {output.size(file['bytes']):>10}")
+    files = [(output.printable(file["name"]), output.size(file["bytes"])) for file in results[0]["files"]]
+    widest = max((cells.width(name) for name, _ in files), default=0)
+    for name, size in files:
+        click.echo(f"  {cells.padded(name, widest)}  {size:>10}")
 
 
 def _row(result: dict[str, Any]) -> tuple[object, ...]:

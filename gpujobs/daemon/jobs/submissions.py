@@ -211,8 +211,15 @@ def _require_name(name: str | None) -> None:
         TypeAdapter(Name | None).validate_python(name)
     except ValidationError:
         raise UsageError(
-            f"--name {ascii(name)[:60]}: expected a name of 1 to 100 printable characters without /"
+            f"--name {_shown(name)}: expected a name of 1 to 100 printable characters without /"
         ) from None
+
+
+def _shown(name: str | None) -> str:
+    """The name in its own letters, and which of its characters is the trouble: some of them nobody sees."""
+    text = repr(name) if len(name or "") <= 100 else f"of {len(name or '')} characters"
+    unseen = next((c for c in name or "" if not c.isprintable()), None)
+    return text if unseen is None else f"{text} with the unprintable U+{ord(unseen):04X}"
 
 
 def _new_job(prepared: Prepared, options: OptionsBody, default_share: Share, awaited: Dependencies) -> NewJob:
