@@ -12,13 +12,16 @@ has locked, and `full` that of a full disk. `*N` lets it happen the first N time
 Each process counts for itself, unless GPUJOBS_FAILPOINTS_DIR names a directory: then all that share it count
 together, one byte of the file with the point's name for each time that the point was reached.
 
-The variable is read once, when this module is imported. A daemon that serves a site disarms itself and what
-it starts (`disarm`), so that nothing of it can be switched on there; trainers get an environment without it.
+The variable is read once, when this module is imported; where it is `@FILE`, that file has the points, and is
+looked at each time that a point is reached, so that they can be changed while the process runs. A daemon that
+serves a site disarms itself and what it starts (`disarm`), so that nothing of it can be switched on there;
+trainers get an environment without it.
 Standard library only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -52,6 +55,26 @@ class _Point:
             self.act(self.name)
 
 
+class _InFile(dict[str, _Point]):
+    """The points that a file has now. One that is gone or makes no sense has none."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._text = ""
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            text = self._path.read_text()
+        except OSError:
+            text = ""
+        if text != self._text:
+            self._text = text
+            self.clear()
+            with contextlib.suppress(ValueError):
+                self.update(_parse_all(text))
+        return super().__contains__(name)
+
+
 _points: dict[str, _Point] = {}
 _directory = os.environ.get(COUNTS)
 
@@ -64,9 +87,8 @@ def reach(name: str) -> None:
 
 def arm(text: str) -> None:
     """Sets the points that `text` names, and no others. Raises ValueError that says what is wrong with it."""
-    points = [_parse(part.strip()) for part in text.split(",") if part.strip()]
-    _points.clear()
-    _points.update({point.name: point for point in points})
+    global _points
+    _points = _InFile(Path(text[1:])) if text.startswith("@") else _parse_all(text)
 
 
 def armed() -> list[str]:
@@ -76,7 +98,7 @@ def armed() -> list[str]:
 
 def disarm(environment: MutableMapping[str, str] = os.environ) -> None:
     """Here, and in what is started from here."""
-    _points.clear()
+    arm("")
     for name in (VARIABLE, COUNTS):
         environment.pop(name, None)
 
@@ -94,6 +116,11 @@ def _count_together(name: str) -> int:
         file.write(b".")
         file.flush()
         return file.tell()
+
+
+def _parse_all(text: str) -> dict[str, _Point]:
+    points = [_parse(part.strip()) for part in text.split(",") if part.strip()]
+    return {point.name: point for point in points}
 
 
 def _parse(text: str) -> _Point:

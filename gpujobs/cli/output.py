@@ -26,6 +26,10 @@ UNSEEN = {ord("\n"): " ", 0x200C: None, 0x200D: None}
 
 NAMES = frozenset({"NAME", "JOB", "USER", "FOR", "ARRAY"})
 """Columns of names, which differ at their ends: they are shortened in the middle."""
+
+TIMES = frozenset({"STARTED", "ENDED", "FROM", "UNTIL"})
+"""Columns of times, of which a part is worth nothing: they are the last to be cut."""
+
 COLOURS = {
     "RUNNING": "green",
     "STARTING": "green",
@@ -85,7 +89,8 @@ def table(
     """Aligned lines, cut to the terminal's width, of which the caller takes `indent` columns."""
     texts = [[printable(cell) for cell in row] for row in (head, *rows)]
     sizes = [max(cells.width(row[column]) for row in texts) for column in range(len(head))]
-    _fit(sizes, flexible, width(UNCUT) - indent - 2 * (len(sizes) - 1))
+    whole = [column for column, title in enumerate(head) if title in TIMES]
+    _fit(sizes, flexible, whole, width(UNCUT) - indent - 2 * (len(sizes) - 1))
     colour = has_colour()
     shorten = [cells.shortened if title in NAMES else cells.cut for title in head]
     return [
@@ -98,11 +103,14 @@ def table(
     ]
 
 
-def _fit(sizes: list[int], flexible: int, space: int) -> None:
-    """Narrows the widest columns first; the flexible one gives way last, and most."""
-    others = [column for column in range(len(sizes)) if column != flexible]
-    for columns, floor in ((others, 16), ([flexible], 24), (others, 8), ([flexible], 8)):
-        while sum(sizes) > space:
+def _fit(sizes: list[int], flexible: int, whole: Sequence[int], space: int) -> None:
+    """Narrows the widest columns first; the flexible one has the half of the space where the others need the rest,
+    and gives way most."""
+    others = [column for column in range(len(sizes)) if column != flexible and column not in whole]
+    half = max(40, space // 2)
+    steps = (([flexible], half), (others, 16), ([flexible], 24), (others, 8), ([flexible], 8), (whole, 8))
+    for columns, floor in steps:
+        while columns and sum(sizes) > space:
             widest = max(columns, key=lambda column: sizes[column])
             if sizes[widest] <= floor:
                 break

@@ -116,8 +116,11 @@ def _day(now: datetime, zone: tzinfo | None, later: int = 0) -> date:
 
 
 def _utc(wall: datetime, zone: tzinfo | None) -> datetime:
-    """Without a zone, Python asks the system, by the rules of that very day."""
-    return (wall if zone is None else wall.replace(tzinfo=zone)).astimezone(UTC)
+    """Without a zone, Python asks the system, by the rules of that very day: through the timestamp, as `astimezone`
+    takes an hour that is skipped for one that is earlier."""
+    if zone is None:
+        return datetime.fromtimestamp(wall.timestamp(), UTC)
+    return wall.replace(tzinfo=zone).astimezone(UTC)
 
 
 def _wall_aware(at: datetime, zone: tzinfo | None) -> datetime:

@@ -13,7 +13,13 @@ from gpujobs.cluster.restart import end, keep
 from gpujobs.errors import LauncherError
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable
-from gpujobs.node.launcher_client import ANSWER_SECONDS, FIRST_ANSWER_SECONDS, ask
+from gpujobs.node.launcher_client import (
+    ANSWER_SECONDS,
+    FIRST_ANSWER_SECONDS,
+    LauncherEndedError,
+    ask,
+    last_line,
+)
 from gpujobs.paths import StatePaths
 
 IDLE_SECONDS = 600.0
@@ -71,6 +77,12 @@ class Launchers:
         try:
             await ask(self._paths.launcher_socket(backend), {"op": "ping"}, seconds)
             self._ready.add(process.pid)
+        except LauncherEndedError as error:
+            if not await _has_ended(process):
+                log.error(
+                    "the launcher of %s serves nobody (%s); it is killed, and started again", backend, error
+                )
+                process.kill()
         except LauncherError as error:
             if self._processes.get(backend) is process and process.returncode is None:
                 log.error("the launcher of %s hangs (%s); it is killed, and started again", backend, error)
@@ -102,6 +114,7 @@ class Launchers:
         reach("spawn.launcher")
         durable.make_way(self._paths.launcher_log(backend))
         with self._paths.launcher_log(backend).open("ab") as output:
+            written = output.tell()
             process = self._processes[backend] = await asyncio.create_subprocess_exec(
                 *PYTHON,
                 "gpujobs.supervise.launcher",
@@ -117,9 +130,24 @@ class Launchers:
             )
         self.suspect(backend)  # its first answer says that it is ready
         try:
-            return f"exit status {await process.wait()}"
+            status = await process.wait()
+            return _end_in_words(status, last_line(self._paths.launcher_log(backend), written))
         finally:
             self._ready.discard(process.pid)
+
+
+def _end_in_words(status: int, said: str) -> str:
+    """What one that was killed wrote last is not why."""
+    return f"exit status {status}{f': {said}' if status > 0 and said else ''}"
+
+
+async def _has_ended(process: asyncio.subprocess.Process) -> bool:
+    """Its connections are closed a little earlier than its end is told of, which its keeper logs."""
+    try:
+        await asyncio.wait_for(process.wait(), PING_SECONDS)
+    except TimeoutError:
+        return False
+    return True
 
 
 async def _end(keeper: asyncio.Task[None], process: asyncio.subprocess.Process | None) -> None:

@@ -36,6 +36,7 @@ from gpujobs.daemon.jobs.specs import Specs
 from gpujobs.daemon.jobs.uploads import Uploads
 from gpujobs.daemon.journal import Journal
 from gpujobs.daemon.keeping.retention import Retention
+from gpujobs.daemon.patience import committed
 from gpujobs.daemon.snapshot_builder import SnapshotBuilder
 from gpujobs.errors import GpujobsError
 from gpujobs.failpoints import reach
@@ -366,19 +367,26 @@ class Daemon:
 
     async def cancel(self, job: Job, actor: str, why: str = "") -> Job:
         """Cancelling what has ended changes nothing."""
-        job = self.board.jobs.get(job.id) or self.store.job(job.id)  # it may have started since it was read
-        if job.state is State.PENDING:
-            (job,) = self.cancel_waiting([job], actor, why)
+        job = await committed(lambda: self._record_cancel(job.id, actor, why))
+        if job.state.holds_device:
+            await self.attempts.stop(job)
         elif not job.state.is_final:
-            if not job.cancel_requested:
-                job = self.store.request_cancel(job.id, actor, cancelled_by(actor, why).message)
-                self.board.put(job)
-            if job.state.holds_device:
-                await self.attempts.stop(job)
-            else:
-                self.attempts.complete_now(job.id)
+            self.attempts.complete_now(job.id)
         self._changed()
         return job
+
+    def _record_cancel(self, number: int, actor: str, why: str) -> Job:
+        job = self.latest(number)
+        if job.state is State.PENDING:
+            (job,) = self.cancel_waiting([job], actor, why)
+        elif not job.state.is_final and not job.cancel_requested:
+            job = self.store.request_cancel(job.id, actor, cancelled_by(actor, why).message)
+            self.board.put(job)
+        return job
+
+    def latest(self, number: int) -> Job:
+        """It may have started, or ended, since somebody has read it."""
+        return self.board.jobs.get(number) or self.store.job(number)
 
     def cancel_waiting(self, jobs: Sequence[Job], actor: str, why: str = "") -> list[Job]:
         """These PENDING jobs, all at once."""

@@ -28,6 +28,9 @@ from gpujobs.errors import (
 MAX_BODY_BYTES = 16 << 20
 """Of a request in JSON: a thousand job files are about one MiB; data is streamed, not a body."""
 
+BODY_SECONDS = 10.0
+"""Within which it has come; data has no limit, as long as its user likes to wait."""
+
 MAX_LINE_BYTES = 1 << 20
 """Of a request's first line: it holds the ids of a sweep's ten thousand jobs where somebody follows them."""
 
@@ -90,7 +93,17 @@ async def _identity(request: web.Request, handler: Handler) -> web.StreamRespons
     request[CALLER] = caller
     if request.match_info.handler in LASTING:
         return await handler(request)
-    return await daemon.turns.take(caller.uid, lambda: handler(request))
+    return await daemon.turns.take(caller.uid, lambda: _work(request, handler))
+
+
+async def _work(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whoever stops in the middle of a request must not keep the turns of its user."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            await request.read()
+    except TimeoutError:
+        raise ProtocolError(f"the request's body did not come within {BODY_SECONDS:g} s") from None
+    return await handler(request)
 
 
 @web.middleware

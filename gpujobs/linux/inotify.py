@@ -49,6 +49,18 @@ class Watch:
         os.close(self._descriptor)
 
 
+def unlinked(path: Path) -> int:
+    """A descriptor of which there is something to read when the file at `path`, which somebody holds open, may have
+    lost its name. Raises OSError where the kernel has no watch left."""
+    descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), path)
+    try:
+        _checked(_libc.inotify_add_watch(descriptor, os.fsencode(path), IN_ATTRIB | IN_DELETE_SELF), path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def _checked(result: int, path: Path) -> int:
     if result < 0:
         code = ctypes.get_errno()

@@ -20,30 +20,64 @@ RESTART_SECONDS = 20.0
 """A launcher that died is started again by the daemon meanwhile."""
 
 
+LAST_BYTES = 4096
+MAX_LAST_CHARACTERS = 300
+
+
+class LauncherEndedError(LauncherError):
+    """It has closed the connection, where one that hangs is silent."""
+
+
 async def ask(path: Path, request: dict[str, Any], seconds: float = FIRST_ANSWER_SECONDS) -> dict[str, Any]:
     """One request, one answer within so long. Raises LauncherError where there is no launcher or no answer, and
     what the launcher answers where it refuses."""
     reader, writer = await _connect(path)
+    log = path.with_suffix(".log")
+    written = size_of(log)
     try:
         writer.write(json.dumps(request).encode() + b"\n")
         await writer.drain()
         line = await asyncio.wait_for(reader.readline(), seconds)
         if not line:
-            raise LauncherError(
-                f"the launcher ended before it answered; its log is {path.with_suffix('.log')}"
-            )
+            raise _ended(log, written)
         answer: dict[str, Any] = json.loads(line)
     except ValueError as error:
         raise LauncherError(f"the launcher's answer is not whole: {error}") from error
     except TimeoutError:
         raise LauncherError(f"the launcher did not answer within {seconds:g} s") from None
     except OSError as error:
-        raise LauncherError(f"the launcher is gone: {in_words(error)}") from error
+        raise _ended(log, written) from error
     finally:
         writer.close()
     if "error" in answer:
         raise from_wire(answer["error"])
     return answer
+
+
+def _ended(log: Path, written: int) -> LauncherEndedError:
+    said = last_line(log, written)
+    return LauncherEndedError(
+        f"the launcher ended before it answered{f': {said}' if said else ''}; its log is {log}"
+    )
+
+
+def size_of(log: Path) -> int:
+    """0 where there is none."""
+    try:
+        return log.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def last_line(log: Path, since: int) -> str:
+    """Of what was written after the first `since` bytes; empty where nothing was. Python's last words are why."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(since, size_of(log) - LAST_BYTES))
+            lines = file.read(LAST_BYTES).decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:MAX_LAST_CHARACTERS]
 
 
 async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

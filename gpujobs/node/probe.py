@@ -38,14 +38,17 @@ class Reading:
 
 def read_once(deadline_seconds: float = DEADLINE_SECONDS) -> Reading:
     """One reading, for a program that is just starting. Blocks up to the deadline."""
-    process = subprocess.Popen(
-        COMMAND,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=_environment(),
-        start_new_session=True,
-    )
+    try:
+        process = subprocess.Popen(
+            COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(),
+            start_new_session=True,
+        )
+    except OSError as error:
+        return Reading("failed", f"the probe of NVML cannot be started: {in_words(error)}")
     try:
         output, errors = process.communicate(b"read\n", deadline_seconds)
         return _reading_of(output, errors.decode(errors="replace"))

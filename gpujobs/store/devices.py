@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -38,6 +39,10 @@ class Devices:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+
+    def together(self) -> AbstractContextManager[object]:
+        """Makes one transaction of all the changes inside."""
+        return transaction(self._connection)
 
     def all(self) -> dict[str, DeviceRecord]:
         rows = self._connection.execute("SELECT uuid, drained, acknowledged FROM devices")

@@ -54,7 +54,7 @@ def open_store(paths: StatePaths) -> tuple[Store, list[str]]:
     except StoreError as error:  # the daemon is of use without it: only nothing can be queued
         notices.append(error.message)
     store.attempts_found = {
-        job.id: numbers.highest_attempt(paths.job(job.id).root) for job in store.unfinished()
+        job: numbers.highest_attempt(paths.job(job).root) for job in numbers.numbered(paths.spool / "jobs")
     }
     return store, notices
 

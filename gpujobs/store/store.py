@@ -304,6 +304,14 @@ class Store(Reader):
         """Remembers who has sent a job that has started back to the queue; its attempt is still to end."""
         return self._note(job, "requeue_requested", actor, "message = ?", f"requeued by {actor}")
 
+    def requeue_wanted(self, job: int, attempt: int) -> str:
+        """Who has sent this attempt's job back to the queue, in words; empty where nobody has."""
+        row = self._connection.execute(
+            "SELECT actor FROM events WHERE job = ? AND attempt = ? AND kind = 'requeue_requested' ORDER BY id DESC",
+            (job, attempt),
+        ).fetchone()
+        return "" if row is None else f"requeued by {row['actor']}"
+
     def _note(
         self, job: int, kind: str, actor: str, assignment: str, value: str | float | None, message: str = ""
     ) -> Job:

@@ -35,6 +35,8 @@ MODULES = (
     "_strptime",
     "csv",
     "pyarrow.csv",
+    "pyarrow.pandas_compat",
+    "pyarrow.vendored.version",
     "pyarrow.compute",
     "pyarrow.parquet",
     "gpujobs.trainer.data",

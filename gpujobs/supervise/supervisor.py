@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gpujobs.failpoints import reach
-from gpujobs.linux import cgroup, durable, process, title
+from gpujobs.linux import cgroup, durable, inotify, process, title
 from gpujobs.linux.sockets import Notifier
 from gpujobs.model import Reason, State, StopReason, iso, utc_now
 from gpujobs.paths import AttemptPaths
@@ -89,6 +89,7 @@ class Supervision:
         self.stop_reason: StopReason | None = None
         self.stop_message = ""
         self.log_error: str | None = None
+        self.is_gone = False
         self.has_leftovers = False
         self.status: int | None = None
         self.oom_before = process.oom_kills()
@@ -120,6 +121,7 @@ class Supervision:
         os.close(messages_in)
         self._write_record()
         self._watch_signals()
+        self._watch_directory()
         os.set_blocking(output, False)
         os.set_blocking(messages, False)
         self.selector.register(output, selectors.EVENT_READ, self._on_output)
@@ -145,6 +147,7 @@ class Supervision:
                 stop_message=self.stop_message,
                 time_limit_seconds=self.time_limit_seconds,
                 oom_killed=process.oom_kills() > self.oom_before,
+                gone=str(self.paths.root) if self.is_gone else None,
             )
         )
 
@@ -238,6 +241,25 @@ class Supervision:
         signal.signal(signal.SIGTERM, lambda *_: None)
         self.selector.register(wakeup, selectors.EVENT_READ, self._on_signal)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def _watch_directory(self) -> None:
+        """Our lock is a file of the attempt's directory: when it has no name any more, nobody will ever ask for what
+        is trained here, nor ask for its end."""
+        with contextlib.suppress(OSError):  # without a watch it is seen when something is written
+            watch = inotify.unlinked(self.paths.lock)
+            self.selector.register(watch, selectors.EVENT_READ, self._on_directory)
+        self._look_for_directory()
+
+    def _on_directory(self, descriptor: int) -> None:
+        os.read(descriptor, READ_BYTES)
+        self._look_for_directory()
+
+    def _look_for_directory(self) -> None:
+        if self.is_gone or os.fstat(self.lock).st_nlink > 0:
+            return
+        self.is_gone = True
+        self._write_log(b"gpujobs: the directory of this attempt was removed; the training is ended\n")
+        self._stop(StopReason.SHUTDOWN)
 
     def _wait(self) -> None:
         now = time.monotonic()
@@ -397,6 +419,7 @@ class Supervision:
             write()
         except OSError as error:  # a full disk must not end the training
             self.log_error = error.strerror
+            self._look_for_directory()
 
     def _has_results(self) -> bool:
         try:

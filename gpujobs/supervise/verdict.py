@@ -22,6 +22,8 @@ class Ending:
     stop_message: str = ""
     time_limit_seconds: float | None = None
     oom_killed: bool = False
+    gone: str | None = None
+    """The attempt's directory, where it was removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ def classify(ending: Ending) -> Verdict:
     code = os.waitstatus_to_exitcode(ending.status)
     if code == 0 and ending.has_results:
         return Verdict(State.COMPLETED, Reason.NONE, "")
+    if ending.gone is not None:
+        return _failed(Reason.SUPERVISOR_LOST, f"{ending.gone} was removed while it ran")
     if ending.stop_reason is not None:
         return _stopped(ending)
     if ending.error is not None:

@@ -23,7 +23,7 @@ from .harness import RunningDaemon, write_job
 PRELOADED = (
     "difflib", "encodings.idna", "encodings.utf_8_sig", "gzip", "hashlib", "http.client", "pwd",
     "rich.console", "rich.progress", "signal", "tempfile", "tomllib", "traceback", "gpujobs.config.settings",
-    "gpujobs.cli.main", "gpujobs.cli.follow",
+    "gpujobs.cli.main", "gpujobs.cli.follow", "gpujobs.node.probe",
 )  # fmt: skip
 """What the command line imports when it needs it, which is too late here."""
 

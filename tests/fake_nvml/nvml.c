@@ -15,6 +15,7 @@ enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSU
 enum { MAX_DEVICES = 64, MAX_PROCESSES = 256, MAX_ERRORS = 64, MAX_XIDS = 256 };
 
 typedef unsigned long long bytes_t;
+#define RESERVED ((bytes_t)600 << 20)
 typedef struct { unsigned pid; bytes_t memory; unsigned gpu_instance, compute_instance; } process_info_t;
 typedef struct { bytes_t total, free, used; } memory_t;
 typedef struct { unsigned version; bytes_t total, reserved, free, used; } memory_v2_t;
@@ -37,6 +38,7 @@ static process_t processes[MAX_PROCESSES];
 static call_error_t call_errors[MAX_ERRORS];
 static xid_t xids[MAX_XIDS];
 static int device_count, process_count, error_count, xid_count, init_error, hang;
+static int broken; /* after a failure of the whole, as of a real driver, until it is initialised anew */
 static int xids_told; /* of the one event set that a process makes: those before it are not told */
 static double delay;
 
@@ -90,7 +92,8 @@ static int begin(const char *function) {
         for (;;) pause();
     }
     if (delay > 0) usleep((useconds_t)(delay * 1e6));
-    if (init_error) return init_error;
+    if (init_error) return broken = init_error;
+    if (broken) return broken;
     for (int i = 0; i < error_count; i++)
         if (!strcmp(call_errors[i].function, function)) return call_errors[i].code;
     return SUCCESS;
@@ -105,8 +108,8 @@ static void *handle_of(int index) { return (void *)(size_t)(index + 1); }
     if ((int)(size_t)(handle) > device_count) return INVALID_ARGUMENT;       \
     if (device_of(handle)->error) return device_of(handle)->error;
 
-int nvmlInit_v2(void) { return begin(__func__); }
-int nvmlInitWithFlags(unsigned flags) { (void)flags; return begin(__func__); }
+int nvmlInit_v2(void) { broken = 0; return begin(__func__); }
+int nvmlInitWithFlags(unsigned flags) { (void)flags; broken = 0; return begin(__func__); }
 int nvmlShutdown(void) { return SUCCESS; }
 const char *nvmlErrorString(int code) { (void)code; return "an error of the fake"; }
 
@@ -131,7 +134,8 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
 
 int nvmlDeviceGetMigMode(void *handle, unsigned *current, unsigned *pending) {
     BEGIN(handle)
-    *current = *pending = (unsigned)device_of(handle)->mig;
+    *current = (unsigned)device_of(handle)->mig;
+    *pending = !*current; /* somebody has asked for the other one, from the next reset on */
     return SUCCESS;
 }
 
@@ -163,7 +167,8 @@ int nvmlDeviceGetName(void *handle, char *name, unsigned length) {
 int nvmlDeviceGetMemoryInfo(void *handle, memory_t *memory) {
     BEGIN(handle)
     device_t *d = device_of(handle);
-    *memory = (memory_t){d->total, d->total - d->used, d->used};
+    bytes_t used = d->used + RESERVED; /* here what the driver keeps for itself counts as used */
+    *memory = (memory_t){d->total, d->total - used, used};
     return SUCCESS;
 }
 
@@ -171,8 +176,8 @@ int nvmlDeviceGetMemoryInfo_v2(void *handle, memory_v2_t *memory) {
     BEGIN(handle)
     device_t *d = device_of(handle);
     memory->total = d->total;
-    memory->reserved = 0;
-    memory->free = d->total - d->used;
+    memory->reserved = RESERVED;
+    memory->free = d->total - d->used - RESERVED;
     memory->used = d->used;
     return SUCCESS;
 }
@@ -192,17 +197,20 @@ int nvmlDeviceGetUtilizationRates(void *handle, utilization_t *rates) {
 int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned *celsius) {
     (void)sensor;
     BEGIN(handle)
+    if (device_of(handle)->parent >= 0) return NOT_SUPPORTED; /* of a MIG instance */
     return number(device_of(handle)->temperature, celsius);
 }
 
 int nvmlDeviceGetPowerUsage(void *handle, unsigned *milliwatts) {
     BEGIN(handle)
+    if (device_of(handle)->parent >= 0) return NOT_SUPPORTED; /* of a MIG instance */
     return number(device_of(handle)->power, milliwatts);
 }
 
 int nvmlDeviceGetTotalEccErrors(void *handle, unsigned type, unsigned counter, bytes_t *count) {
     (void)counter;
     BEGIN(handle)
+    if (device_of(handle)->parent >= 0) return NOT_SUPPORTED; /* of a MIG instance */
     *count = type == 1 ? device_of(handle)->uncorrected : 0;
     return SUCCESS;
 }

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from gpujobs.config.settings import Settings, resolve
 from gpujobs.daemon.daemon import Daemon, Mode
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.server import door_of, serving
-from gpujobs.errors import MachineError
+from gpujobs.errors import GpujobsError, MachineError
 from gpujobs.linux import durable
 from gpujobs.model import Caller, Reason, State
 from gpujobs.paths import StatePaths
@@ -224,3 +225,83 @@ def test_a_submission_waits_for_a_store_that_another_program_has_locked(
         return queued
 
     assert len(while_served(settings, work)) == 1
+
+
+ASKED = {
+    "cancel": lambda client, job: client.post("/v1/jobs/cancel", {"ids": [job]}),
+    "hold": lambda client, job: client.post("/v1/jobs/hold", {"ids": [job]}),
+    "prioritize": lambda client, job: client.post("/v1/jobs/prioritize", {"ids": [job], "priority": -2}),
+    "limit": lambda client, job: client.post("/v1/jobs/limit", {"ids": [job], "limit_seconds": 60}),
+}
+
+
+def locked_for(daemon: Daemon, seconds: float) -> threading.Timer:
+    other = sqlite3.connect(daemon.paths.database, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    timer = threading.Timer(seconds, lambda: (other.execute("ROLLBACK"), other.close()))
+    timer.start()
+    return timer
+
+
+def test_changes_of_jobs_wait_for_a_store_that_another_program_has_locked(
+    settings: Settings, root: Path
+) -> None:
+    """Each is done once, as the history says."""
+
+    def work(client: Client, daemon: Daemon) -> dict[str, list[str]]:
+        jobs = queue(client, root, *ASKED)
+        timer = locked_for(daemon, 1.5)
+        with ThreadPoolExecutor() as asking:
+            clients = [connect([settings.socket]) for _ in jobs]
+            answers = [
+                asking.submit(ask, one, job)
+                for ask, one, job in zip(ASKED.values(), clients, jobs, strict=True)
+            ]
+        for one in clients:
+            one.close()
+        timer.join()
+        assert [answer.result()["jobs"][0]["id"] for answer in answers] == jobs
+        return {
+            verb: [event["kind"] for event in client.get(f"/v1/jobs/{job}")["events"]][1:]
+            for verb, job in zip(ASKED, jobs, strict=True)
+        }
+
+    assert while_served(settings, work) == {
+        "cancel": ["state"], "hold": ["held"], "prioritize": ["prioritized"], "limit": ["limited"]
+    }  # fmt: skip
+
+
+def test_a_personal_daemon_has_no_shares(settings: Settings, root: Path) -> None:
+    def work(client: Client, daemon: Daemon) -> list[Any]:
+        queue(client, root, "mine")
+        return [client.get(f"/v1/{what}")["share"] for what in ("queue", "info")]
+
+    assert while_served(settings, work) == [None, None]
+
+
+def test_a_requeue_under_a_locked_store_makes_one_copy(settings: Settings, root: Path) -> None:
+    def work(client: Client, daemon: Daemon) -> Any:
+        (job,) = queue(client, root, "again")
+        client.post("/v1/jobs/cancel", {"ids": [job]})
+        timer = locked_for(daemon, 1.0)
+        (copy,) = client.post("/v1/jobs/requeue", {"ids": [job]})["jobs"]
+        timer.join()
+        return job, copy["id"], [one["id"] for one in client.get("/v1/jobs", all=True)["jobs"]]
+
+    job, copy, there = while_served(settings, work)
+    assert sorted(there) == [job, copy]
+
+
+def test_what_keeps_the_store_locked_for_ever_is_said(
+    settings: Settings, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(client: Client, daemon: Daemon) -> None:
+        (job,) = queue(client, root, "waits")
+        monkeypatch.setattr("gpujobs.daemon.patience.while_locked.__defaults__", (0.3,))
+        timer = locked_for(daemon, 2.0)
+        with pytest.raises(GpujobsError, match="locked"):
+            client.post("/v1/jobs/cancel", {"ids": [job]})
+        timer.join()
+        assert client.get(f"/v1/jobs/{job}")["job"]["state"] == "PENDING"
+
+    while_served(settings, work)

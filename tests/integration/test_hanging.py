@@ -55,11 +55,38 @@ def test_a_launcher_that_hangs_is_replaced_after_the_first_request_that_it_does_
                 await ask(socket, {"op": "ping"}, 0.5)
             launchers.suspect(TENSORFLOW)
             await until(lambda: not psutil.pid_exists(first), 60)
-            assert (await ask(socket, {"op": "ping"}))["pid"] != first
+            # It listens before it imports, which need not be waited for.
+            await until(lambda: launchers._processes[TENSORFLOW].pid != first and socket.exists(), 60)
         finally:
             await launchers.close()
 
     asyncio.run(life())
+
+
+def test_a_launcher_that_cannot_import_its_backend_has_ended_and_says_why(
+    paths: StatePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It does not hang: nobody kills it. Whoever has asked it is told what it said last."""
+    for name in ("keras", "tensorflow"):
+        (tmp_path / f"{name}.py").write_text("raise ModuleNotFoundError(\"No module named 'tensorflow'\")\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    paths.launcher_log(TENSORFLOW).write_text("OSError: of an earlier launcher\n")
+
+    async def life() -> None:
+        launchers = Launchers(paths)
+        try:
+            launchers.use(TENSORFLOW)
+            with pytest.raises(
+                LauncherError, match=r"ended .*: ModuleNotFoundError: No module named 'tensorflow'"
+            ):
+                await ask(paths.launcher_socket(TENSORFLOW), {"op": "ping"})
+            await until(lambda: "ended (" in caplog.text)
+        finally:
+            await launchers.close()
+
+    asyncio.run(life())
+    assert "ended (exit status 1: ModuleNotFoundError: No module named 'tensorflow')" in caplog.text
+    assert "hangs" not in caplog.text and "killed" not in caplog.text
 
 
 @pytest.mark.parametrize("victim", [pytest.param("head", marks=pytest.mark.slow), "agent"])

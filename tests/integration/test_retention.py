@@ -18,6 +18,7 @@ from gpujobs.config.site import Retention as Table
 from gpujobs.daemon.keeping.removal import Kind, Rules
 from gpujobs.daemon.keeping.retention import Retention, removed_note
 from gpujobs.lifecycle import Finish
+from gpujobs.linux import durable
 from gpujobs.model import Caller, Device, DeviceKind, Reason, State, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.store.records import DataReference, NewJob
@@ -308,3 +309,45 @@ def test_thousands_of_ended_jobs_do_not_hold_up_the_event_loop(place: Place) -> 
         return longest
 
     assert asyncio.run(prune()) < 2.0, os.times()
+
+
+def test_what_was_kept_aside_goes_with_its_age(place: Place) -> None:
+    """Other results, another job's directory and a store, none of which a job knows; what is there stays."""
+    done, failed = place.ended(), place.ended(state=State.FAILED)
+    for directory in (place.paths.result(77), place.paths.job(77).work, place.root / "before-restore-1"):
+        directory.mkdir(parents=True)
+        (directory / "file").write_bytes(b"x" * 7)
+    (place.root / "numbers.json.damaged").write_bytes(b"{")
+    (place.paths.job(failed).root / "work.damaged").write_bytes(b"no directory")
+    durable.set_aside(place.paths.result(77), "other")
+    durable.set_aside(place.paths.job(77).root, "other")
+    names = {"77.other", "before-restore-1", "numbers.json.damaged", "work.damaged"}
+    young = Rules({Kind.RESULTS: timedelta(hours=1), Kind.CHECKPOINTS: timedelta(hours=1)})
+    assert asyncio.run(place.retention.plan(young)) == []
+    results = Rules({Kind.RESULTS: AT_ONCE})
+    assert place.plan(results) == {("results", done), ("results", None)}
+    others = Rules({Kind.CHECKPOINTS: AT_ONCE})
+    planned = asyncio.run(place.retention.plan(others))
+    assert {one.name for one in planned if one.name} == names
+    assert sum(one.bytes for one in planned if one.name) == 7 + 7 + 1 + len(b"no directory")
+    place.prune(others)
+    assert place.paths.result(done).is_dir()
+    assert not [path for path in place.root.rglob("*") if path.name in names - {"77.other"}]
+    assert {path.name for path in place.paths.results.iterdir()} == {str(done), "77.other"}
+    assert place.prune(results) == {("results", done), ("results", None)}
+    assert list(place.paths.results.iterdir()) == []
+
+
+def test_a_user_does_not_remove_what_of_others_was_kept_aside(place: Place) -> None:
+    (place.root / "numbers.json.damaged").write_bytes(b"{")
+    assert place.plan(uid=os.geteuid() + 12345) == set()
+    assert place.plan(uid=os.geteuid()) == {("checkpoints", None)}
+
+
+def test_a_directory_in_which_a_trainer_lives_stays(place: Place) -> None:
+    lock = place.paths.spool / "jobs" / "77.other" / "attempt-1" / "supervisor.lock"
+    lock.parent.mkdir(parents=True)
+    held = durable.lock(lock)
+    assert place.plan() == set()
+    os.close(held)
+    assert place.plan() == {("checkpoints", None)}

@@ -166,6 +166,21 @@ def test_cancelling_ends_a_live_attempt_though_ray_is_away(daemon: Daemon) -> No
     run(daemon, work)
 
 
+def test_a_requeue_is_remembered_by_the_next_daemon(daemon: Daemon) -> None:
+    """The one that was asked has died between its commit and telling the trainer."""
+    job = begin(daemon)
+    supervisor = supervise(daemon, job)
+    daemon.store.note_requeue(job.id, "a")
+
+    async def work() -> Job:
+        await daemon.attempts.recover(daemon.node_name)
+        await asyncio.to_thread(supervisor.wait, 20)
+        daemon.attempts._inquiries.begin(job)
+        return await settled(daemon, job.id, State.PENDING)
+
+    assert run(daemon, work).message == "attempt 1 was stopped: requeued by a"
+
+
 def test_cancelling_leads_out_of_a_collection_that_cannot_go_on(daemon: Daemon) -> None:
     job = begin(daemon)
 

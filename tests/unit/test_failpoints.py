@@ -89,3 +89,17 @@ def test_disarmed_is_off_here_and_in_what_is_started() -> None:
     failpoints.disarm(environment)
     failpoints.reach("p")
     assert environment == {"HOME": "/"}
+
+
+def test_points_in_a_file_can_be_changed_while_a_process_runs(tmp_path: Path) -> None:
+    file = tmp_path / "points"
+    failpoints.arm(f"@{file}")
+    failpoints.reach("p")
+    file.write_text("p=error:EIO")
+    with pytest.raises(OSError):
+        failpoints.reach("p")
+    file.write_text("p=nonsense")
+    failpoints.reach("p")
+    file.write_text("p=error:EIO")
+    failpoints.disarm({})
+    failpoints.reach("p")

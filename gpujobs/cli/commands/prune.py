@@ -78,6 +78,7 @@ def _show(removed: list[dict[str, Any]], verb: str) -> None:
 
 def _row(kind: str, user: str, ones: list[dict[str, Any]]) -> tuple[object, ...]:
     oldest = min(one["since"] for one in ones)
-    jobs = " ".join(str(one["job"]) for one in ones if one["job"] is not None)
+    named = (one["job"] if one["job"] is not None else one.get("name") for one in ones)
+    jobs = " ".join(str(name) for name in named if name is not None)
     size = output.size(sum(one["bytes"] for one in ones)) if kind != "jobs" else ""
     return kind, user, len(ones), size, output.local_time(oldest), jobs

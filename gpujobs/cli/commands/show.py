@@ -55,9 +55,8 @@ def _memory(asked: int | str | None) -> str | None:
 
 def _facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
     job = answer["job"]
-    why = "waits because" if job["state"] == "PENDING" else "progress" if job["progress"] else "reason"
     return [
-        (why, output.progress(job)),
+        (_why(job), output.progress(job)),
         ("expected start", output.local_time(job.get("expected_start"))),
         ("not before", output.local_time(answer.get("begin_at"))),
         ("after", _numbers(answer.get("after"))),
@@ -81,6 +80,13 @@ def _facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
         ("exit", _exit(job["exit"])),
         ("results", job["results"] or _removed(job)),
     ]
+
+
+def _why(job: dict[str, Any]) -> str:
+    """What stands before `output.progress`; a job that has ended may have progress, and says why it ended."""
+    if job["state"] == "PENDING":
+        return "waits because"
+    return "progress" if job["progress"] and not output.has_ended(job) else "reason"
 
 
 def _removed(job: dict[str, Any]) -> str | None:

@@ -29,6 +29,16 @@ def lines(rows: list[dict[str, Any]], total: int) -> list[str]:
     return shown
 
 
+def share_line(share: dict[str, Any]) -> str:
+    """What the caller has used against the share, and what that means for whose turn it is."""
+    ahead = f"{share['ahead']} of {share['others']} others" if share["ahead"] else "nobody"
+    days = share["half_life_seconds"] / 86400
+    return (
+        f"you have used {share['used']:.0%} of the GPU time that counts (half-life {days:g} d), your share is "
+        f"{share['share']:.0%}; at equal priority and age {ahead} would come first"
+    )
+
+
 def watch(query: dict[str, Any], limit: int) -> None:
     """Draws the table anew as the daemon sends it: what a terminal has no line for is left out, below."""
     is_live = streams.is_live(sys.stdout)
@@ -77,5 +87,7 @@ def command(
         return
     answer = app.client().get("/v1/queue", limit=limit or None, **query)
     click.echo("\n".join(lines(answer["rows"], answer["total"])))
+    if share := answer.get("share"):
+        click.echo(share_line(share))
     for notice in answer.get("notices", ()):
         click.echo(f"gpujobs: {output.message(notice)}", err=True)

@@ -39,15 +39,18 @@ class Drains:
         self.drain([device], "; ".join(news), DAEMON)
 
     def drain(self, devices: Sequence[Device], reason: str, actor: str) -> None:
-        for device in devices:
-            self._store.drain(device.uuid, reason, actor)
+        """All of them or none."""
+        with self._store.together():
+            for device in devices:
+                self._store.drain(device.uuid, reason, actor)
         self._records = self._store.all()
         self._on_commit()
 
     def resume(self, devices: Sequence[Device], actor: str) -> None:
         """The errors that a device reports now are acknowledged; new ones drain it again."""
-        for device in devices:
-            self._store.resume(device.uuid, actor, device.hardware_errors)
+        with self._store.together():
+            for device in devices:
+                self._store.resume(device.uuid, actor, device.hardware_errors)
         self._records = self._store.all()
         self._on_commit()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -17,6 +18,7 @@ from gpujobs.daemon.jobs.limits import change_limit
 from gpujobs.daemon.jobs.references import Choice, Chosen, Reference, choose
 from gpujobs.daemon.jobs.requeues import Changes, requeue
 from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.patience import committed
 from gpujobs.errors import UsageError
 from gpujobs.jobfile.schema import MAX_TIME_LIMIT_SECONDS
 from gpujobs.model import MAX_PRIORITY, Caller, Job, State
@@ -150,8 +152,7 @@ async def _in_batches(
     their turn."""
     changed: list[Job] = []
     for start in range(0, len(jobs), BATCH):
-        with daemon.store.together():
-            batch = change(jobs[start : start + BATCH])
+        batch = await committed(partial(_together, daemon, change, jobs[start : start + BATCH]))
         for job in batch:
             daemon.board.put(job)
         changed += batch
@@ -159,18 +160,27 @@ async def _in_batches(
     return changed
 
 
+def _together(daemon: Daemon, change: Callable[[Sequence[Job]], list[Job]], jobs: Sequence[Job]) -> list[Job]:
+    with daemon.store.together():
+        return change(jobs)
+
+
 async def _cancel(daemon: Daemon, caller: Caller, jobs: Sequence[Job], body: IdsBody) -> Outcome:
     cancelled: list[Job] = []
     notes = {job.id: f"had already ended: {job.state}" for job in jobs if job.state.is_final}
     for start in range(0, len(jobs), BATCH):
-        latest = [daemon.board.jobs.get(job.id, job) for job in jobs[start : start + BATCH]]
-        waiting = [job for job in latest if job.state is State.PENDING]
-        done = {job.id: job for job in daemon.cancel_waiting(waiting, caller.user, body.reason)}
-        cancelled += [
-            done.get(job.id) or await daemon.cancel(job, caller.user, body.reason) for job in latest
-        ]
+        batch = jobs[start : start + BATCH]
+        done = await committed(partial(_cancel_waiting, daemon, caller, batch, body.reason))
+        cancelled += [done.get(job.id) or await daemon.cancel(job, caller.user, body.reason) for job in batch]
         await asyncio.sleep(0)
     return Outcome(cancelled, notes)
+
+
+def _cancel_waiting(daemon: Daemon, caller: Caller, jobs: Sequence[Job], reason: str) -> dict[int, Job]:
+    """Of these, those that wait at this moment."""
+    latest = [daemon.latest(job.id) for job in jobs]
+    waiting = [job for job in latest if job.state is State.PENDING]
+    return {job.id: job for job in daemon.cancel_waiting(waiting, caller.user, reason)}
 
 
 async def _hold(daemon: Daemon, caller: Caller, jobs: Sequence[Job], body: IdsBody) -> Outcome:

@@ -15,6 +15,7 @@ from gpujobs.daemon.daemon import Daemon, describe_stray
 from gpujobs.daemon.devices.drains import named
 from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.patience import committed
 from gpujobs.model import Caller, Device, Node, Process
 from gpujobs.policy import Occupancy, occupancies
 
@@ -42,7 +43,8 @@ async def drain(request: web.Request) -> web.Response:
     daemon, caller, body = await _change(request, "drain")
     nodes = await daemon.nodes.seen()
     reason = body.reason or f"by {caller.user}"
-    daemon.drains.drain(named(_devices(nodes), body.devices), reason, caller.user)
+    devices = named(_devices(nodes), body.devices)
+    await committed(lambda: daemon.drains.drain(devices, reason, caller.user))
     daemon.dispatcher.wake()
     return _answer(caller, _views(daemon, nodes), nodes)
 
@@ -50,7 +52,8 @@ async def drain(request: web.Request) -> web.Response:
 async def resume(request: web.Request) -> web.Response:
     daemon, caller, body = await _change(request, "resume")
     nodes = await daemon.nodes.seen()
-    daemon.drains.resume(named(_devices(nodes), body.devices), caller.user)
+    devices = named(_devices(nodes), body.devices)
+    await committed(lambda: daemon.drains.resume(devices, caller.user))
     daemon.dispatcher.wake()
     return _answer(caller, _views(daemon, nodes), nodes)
 

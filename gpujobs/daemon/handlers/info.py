@@ -9,7 +9,8 @@ from aiohttp import web
 from gpujobs import __version__
 from gpujobs.daemon.access.identity import user_name
 from gpujobs.daemon.api_json import nodes_json
-from gpujobs.daemon.keys import daemon_of
+from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.standing import share_of
 from gpujobs.model import iso
 
 
@@ -27,5 +28,6 @@ async def handle(request: web.Request) -> web.Response:
             "started_at": iso(daemon.started_at),
             "nodes": nodes_json(daemon.nodes.known),
             "jobs": daemon.store.counts(),
+            "share": share_of(daemon, caller_of(request)),
         }
     )

@@ -66,6 +66,7 @@ def _json(one: Left) -> dict[str, Any]:
     return {
         "kind": one.kind,
         "job": one.job,
+        "name": one.name,
         "user": one.user,
         "uid": one.uid,
         "sha256": one.sha256,

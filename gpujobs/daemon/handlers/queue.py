@@ -13,6 +13,7 @@ from gpujobs.daemon.handlers.jobs import selected
 from gpujobs.daemon.handlers.query import chosen_of, flag_of, number_of
 from gpujobs.daemon.jobs import listing
 from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.standing import share_of
 
 BETWEEN_SECONDS = 0.5
 """Nobody reads faster."""
@@ -20,7 +21,7 @@ BETWEEN_SECONDS = 0.5
 
 async def handle(request: web.Request) -> web.Response:
     """A group that is named is shown with its jobs."""
-    return web.json_response(_seen(request))
+    return web.json_response({**_seen(request), "share": share_of(daemon_of(request), caller_of(request))})
 
 
 async def watch(request: web.Request) -> web.StreamResponse:

@@ -15,6 +15,7 @@ from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.devices.drains import named
 from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.patience import committed
 from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Device, utc_now
 from gpujobs.policy import Reservation
@@ -46,12 +47,7 @@ async def make(request: web.Request) -> web.Response:
     _require_known(body)
     now = utc_now()
     wanted = [_reservation(daemon, body, device, now) for device in devices]
-    existing = daemon.store.reservations.current()
-    known = [device.uuid for device in devices]
-    for one, device in zip(wanted, devices, strict=True):
-        check_reservation(one, existing, known, now, daemon.rules.reservations, label(device))
-    with daemon.store.together():
-        made = [daemon.store.reservations.add(one, caller.user) for one in wanted]
+    made = await committed(lambda: _add(daemon, caller, wanted, devices, now))
     daemon.dispatcher.wake()
     daemon.journal.wake()
     return _answer(daemon, caller, made, status=201)
@@ -60,10 +56,23 @@ async def make(request: web.Request) -> web.Response:
 async def cancel(request: web.Request) -> web.Response:
     daemon, caller = daemon_of(request), caller_of(request)
     require_admin(caller, "cancel reservations")
-    daemon.store.reservations.cancel(int(request.match_info["id"]), caller.user)
+    number = int(request.match_info["id"])
+    await committed(lambda: daemon.store.reservations.cancel(number, caller.user))
     daemon.dispatcher.wake()
     daemon.journal.wake()
     return _answer(daemon, caller, daemon.store.reservations.current())
+
+
+def _add(
+    daemon: Daemon, caller: Caller, wanted: list[Reservation], devices: list[Device], now: datetime
+) -> list[Reservation]:
+    """Raises UsageError where one may not be, beside those that there are."""
+    existing = daemon.store.reservations.current()
+    known = [device.uuid for device in devices]
+    for one, device in zip(wanted, devices, strict=True):
+        check_reservation(one, existing, known, now, daemon.rules.reservations, label(device))
+    with daemon.store.together():
+        return [daemon.store.reservations.add(one, caller.user) for one in wanted]
 
 
 def _devices(daemon: Daemon) -> list[Device]:

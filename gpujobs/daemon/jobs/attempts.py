@@ -425,8 +425,12 @@ class Attempts:
             self._again.do(job.id, "that it runs", lambda: self._mark_running(job.id, job.attempt, pid, at))
         if report.get("progress"):
             self._board.set_progress(job.id, report["progress"])
-        if job.cancel_requested and job.id not in self._board.stopping:
+        if job.id in self._board.stopping:
+            return
+        if job.cancel_requested:
             self._spawn(self.stop(job))
+        elif said := self._store.requeue_wanted(job.id, job.attempt):
+            self._spawn(self.stop(job, StopReason.REQUEUE, said))
 
     def _note_damages(self, job: int, damages: list[str]) -> None:
         for damage in damages:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.jobs.checks import check_limit
+from gpujobs.daemon.patience import committed
 from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Job, utc_now
 from gpujobs.policy.inputs.text import duration
@@ -30,14 +31,18 @@ async def change_limit(
         if seconds is not None and (is_higher or job.time_limit_seconds is None):
             check_limit(seconds, caller, groups, daemon.rules)
         _check_not_over(job, seconds)
-    with daemon.store.together():
-        changed = [daemon.store.set_time_limit(job.id, seconds, caller.user) for job in jobs]
+    changed = await committed(lambda: _set(daemon, caller, jobs, seconds))
     for job in changed:
         daemon.board.put(job)
     for job in changed:
         await daemon.attempts.adjust(job)
     daemon.dispatcher.wake()
     return changed
+
+
+def _set(daemon: Daemon, caller: Caller, jobs: Sequence[Job], seconds: float | None) -> list[Job]:
+    with daemon.store.together():
+        return [daemon.store.set_time_limit(job.id, seconds, caller.user) for job in jobs]
 
 
 def _check_not_over(job: Job, seconds: float | None) -> None:

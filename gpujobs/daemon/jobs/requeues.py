@@ -10,10 +10,12 @@ import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.jobs.checks import check_limit, check_waiting
+from gpujobs.daemon.patience import committed
 from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Job, State, StopReason
 from gpujobs.store.records import NewJob
@@ -67,12 +69,11 @@ async def requeue(
     copies: dict[int, Job] = {}
     roots: dict[int, int] = {}
     for start in range(0, len(ended), BATCH):
-        with daemon.store.together():
-            for job in ended[start : start + BATCH]:
-                new = _copy(daemon, caller, job, changes, awaited[job.id], roots)
-                copies[job.id] = _submit(daemon, caller, job, new)
-                roots[job.root] = copies[job.id].id
-        daemon.submitted([copies[job.id] for job in ended[start : start + BATCH]])
+        batch = ended[start : start + BATCH]
+        copied = await committed(partial(_copies, daemon, caller, batch, changes, awaited, roots))
+        copies |= {job.id: copy for job, copy in zip(batch, copied, strict=True)}
+        roots |= {job.root: copy.id for job, copy in zip(batch, copied, strict=True)}
+        daemon.submitted(copied)
         await asyncio.sleep(0)
     requeued = [copies.get(job.id) or await _send_back(daemon, caller, job, changes.fresh) for job in jobs]
     notes = {copies[job.id].id: "; ".join(_notes(job, awaited[job.id], changes)) for job in ended}
@@ -141,6 +142,25 @@ def _notes(job: Job, awaited: _Awaited, changes: Changes) -> list[str]:
     return awaited.notes + held
 
 
+def _copies(
+    daemon: Daemon,
+    caller: Caller,
+    jobs: Sequence[Job],
+    changes: Changes,
+    awaited: Mapping[int, _Awaited],
+    roots: Mapping[int, int],
+) -> list[Job]:
+    """One transaction: all of them or none."""
+    made: list[Job] = []
+    known = dict(roots)
+    with daemon.store.together():
+        for job in jobs:
+            new = _copy(daemon, caller, job, changes, awaited[job.id], known)
+            made.append(_submit(daemon, caller, job, new))
+            known[job.root] = made[-1].id
+    return made
+
+
 def _submit(daemon: Daemon, caller: Caller, job: Job, new: NewJob) -> Job:
     """As a new job of the same user: results are never overwritten."""
     (copy,) = daemon.store.submit(
@@ -154,14 +174,21 @@ def _submit(daemon: Daemon, caller: Caller, job: Job, new: NewJob) -> Job:
 
 async def _send_back(daemon: Daemon, caller: Caller, job: Job, fresh: bool) -> Job:
     if fresh:
-        job = daemon.store.begin_anew(job.id, caller.user)
+        job = await committed(lambda: daemon.store.begin_anew(job.id, caller.user))
         daemon.board.put(job)
     if job.state is State.PENDING:
         return job
-    job = daemon.store.note_requeue(job.id, caller.user)
+    job = await committed(lambda: _note_requeue(daemon, caller, job.id))
+    if not job.state.holds_device:
+        return job  # it has ended while the store was locked
     daemon.board.put(job)
     await daemon.attempts.stop(job, StopReason.REQUEUE, f"requeued by {caller.user}")
     return daemon.store.job(job.id)
+
+
+def _note_requeue(daemon: Daemon, caller: Caller, number: int) -> Job:
+    job = daemon.latest(number)
+    return daemon.store.note_requeue(number, caller.user) if job.state.holds_device else job
 
 
 def _copy(

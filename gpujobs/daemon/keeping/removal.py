@@ -54,6 +54,8 @@ class Left:
     bytes: int
     job: int | None = None
     sha256: str | None = None
+    name: str | None = None
+    """Of what was kept aside, and no job knows of."""
     places: tuple[Path, ...] = ()
     """What is deleted: files and directories in directories of the daemon's own."""
 

@@ -13,10 +13,13 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from gpujobs.config.site import Retention as RetentionTable
+from gpujobs.daemon.keeping.kept_aside import kept_aside
 from gpujobs.daemon.keeping.removal import Kind, Left, Rules, chosen, records, rules_of
+from gpujobs.daemon.patience import committed
 from gpujobs.errors import GpujobsError
 from gpujobs.model import Job, State, utc_now
 from gpujobs.paths import StatePaths
@@ -90,7 +93,9 @@ class Retention:
             if uid in (None, one.uid)
         ]
         there = await asyncio.to_thread(lambda: [left for job in ended for left in self._left_of(job)])
-        removals = chosen([*there, *data], rules, needed, now)
+        aside = await asyncio.to_thread(lambda: [*kept_aside(self._paths)])
+        aside = [one for one in aside if uid in (None, one.uid)]
+        removals = chosen([*there, *aside, *data], rules, needed, now)
         gone = {(one.kind, one.job) for one in removals}
         remaining = {one.job for one in there if (one.kind, one.job) not in gone and one.job is not None}
         staying = needed | self._store.pruning.in_living_groups()
@@ -117,8 +122,7 @@ class Retention:
             removed: list[Left] = []
             planned = await self.plan(rules, uid)
             for start in range(0, len(planned), BATCH):
-                batch = self._still_unneeded(planned[start : start + BATCH])
-                aside = self._put_aside(batch, actor)
+                batch, aside = await committed(partial(self._take_out, planned[start : start + BATCH], actor))
                 removed += batch
                 await asyncio.to_thread(_delete, aside)
             if removed:
@@ -138,8 +142,14 @@ class Retention:
                 and one.job not in unfinished
                 and not (one.kind is Kind.JOBS and one.job in grouped)
             )
+            or one.name is not None
             or (one.kind is Kind.DATA and (one.uid, one.sha256) in data)
         ]
+
+    def _take_out(self, planned: Sequence[Left], actor: str) -> tuple[list[Left], list[Path]]:
+        """What may go of this, and where it waits to be deleted."""
+        batch = self._still_unneeded(planned)
+        return batch, self._put_aside(batch, actor)
 
     def _put_aside(self, batch: Sequence[Left], actor: str) -> list[Path]:
         """Committed first: what is on the disk without the store's knowing is found again, the reverse is a lie."""
@@ -169,13 +179,17 @@ class Retention:
 
     def _beside(self, one: Left, place: Path) -> Path:
         """A directory of the daemon's own on the same file system, where it is out of the way."""
-        return place.parent if one.kind in (Kind.RESULTS, Kind.DATA) else self._paths.spool / "jobs"
+        is_deeper = self._paths.spool / "jobs" in place.parents
+        return self._paths.spool / "jobs" if is_deeper else place.parent
 
     def _sweep(self) -> None:
         """What a daemon that was killed had put aside, and not yet deleted."""
         spool = self._paths.spool
         for place in (
+            self._paths.root,
+            self._paths.run,
             self._paths.results,
+            spool,
             spool / "jobs",
             *_entries(spool / "data"),
         ):

@@ -9,7 +9,7 @@ as in Slurm's multifactor plugin (https://slurm.schedmd.com/priority_multifactor
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from gpujobs.policy.devices.occupancy import Occupancy
@@ -70,6 +70,10 @@ class Accounts:
 
     def __getitem__(self, user: str) -> Account:
         return self._accounts[user]
+
+    @property
+    def users(self) -> Collection[str]:
+        return self._accounts.keys()
 
     def __contains__(self, user: object) -> bool:
         return user in self._accounts

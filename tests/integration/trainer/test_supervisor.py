@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -64,6 +65,45 @@ def test_a_time_limit_is_announced_in_the_log_before_it_comes(tmp_path: Path) ->
     assert log == (
         "gpujobs: the time limit is reached in 0.1 seconds; then the job is stopped at a checkpoint\n"
     )
+
+
+def test_a_training_whose_directory_was_removed_is_ended(tmp_path: Path) -> None:
+    """Nobody could ask for its end, or for its model."""
+    directory, pid = tmp_path / "a", tmp_path / "pid"
+    body = f"""
+    import shutil, signal, time
+    open({str(pid)!r}, "w").write(str(os.getpid()))
+    while not os.path.exists({str(directory / "record.json")!r}):
+        time.sleep(0.01)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})  # it comes before all is removed
+    shutil.rmtree({str(directory)!r})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {{signal.SIGTERM}})
+    time.sleep(1000)
+    """
+    with (
+        contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as agent,
+        pytest.raises(FileNotFoundError, match=r"exit\.json"),
+    ):
+        agent.settimeout(5)
+        agent.bind(str(tmp_path / "n"))
+        try:
+            supervise(directory, body, str(tmp_path / "n"))
+        finally:
+            told = [json.loads(agent.recv(65536)) for _ in range(2)]
+    assert [one["what"] for one in told] == ["log", "exited"]
+    assert (told[1]["exit"]["state"], told[1]["exit"]["reason"]) == ("FAILED", "SupervisorLost")
+    assert told[1]["exit"]["message"].startswith(f"{directory} was removed while it ran")
+    assert not Path(f"/proc/{pid.read_text()}").exists()
+
+
+def test_a_directory_that_was_moved_is_still_there(tmp_path: Path) -> None:
+    directory = tmp_path / "a"
+    body = f"""
+    os.rename({str(directory)!r}, {str(tmp_path / "b")!r})
+    os.rename({str(tmp_path / "b")!r}, {str(directory)!r})
+    os._exit(7)
+    """
+    assert supervise(directory, body)["reason"] == "NonZeroExit"
 
 
 def test_children_left_behind_are_killed(tmp_path: Path) -> None:

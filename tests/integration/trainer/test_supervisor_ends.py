@@ -125,7 +125,7 @@ def test_a_line_without_an_end_does_not_fill_the_supervisors_memory(tmp_path: Pa
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a"), ""])
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = status
-    assert used.ru_maxrss < 120_000  # KiB; the line has 192 MiB
+    assert used.ru_maxrss < 170_000  # KiB; the line has 192 MiB
     assert json.loads((tmp_path / "a/exit.json").read_text())["exit"]["code"] == 7
 
 

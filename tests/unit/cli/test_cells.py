@@ -12,7 +12,7 @@ from fcntl import ioctl
 
 import pytest
 
-from gpujobs.cli import cells
+from gpujobs.cli import cells, output
 from tests.unit.cli.conftest import ROOT, Cli, Protocol, job, member
 
 LAB = "实验一：长短期记忆网络"
@@ -100,6 +100,29 @@ def test_an_encoding_that_lacks_a_character_is_no_error(
     text = done.stdout.decode(encoding)  # raises where it is something else
     assert text and b"Traceback" not in done.stderr
     assert encoding != "ascii" or done.stdout.isascii()
+
+
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_times_are_not_cut_for_a_long_sentence(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    at = "2026-11-26 19:47:44 NDT"
+    line = output.table(("N", "STARTED", "ENDED", "REASON"), [(1, at, at, "why " * 100)], flexible=3)[1]
+    assert line.count(at) == 2 and cells.width(line) <= columns
+
+
+def test_a_name_is_whole_where_half_of_the_line_is_left_to_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    name = "schedules-piecewise-constant"
+    line = output.table(("NAME", "REASON"), [(name, "why " * 100)], flexible=1)[1]
+    assert line.startswith(name) and cells.width(line) <= 120
+
+
+def test_a_job_that_failed_with_progress_says_a_reason(cli: Cli, server: Protocol) -> None:
+    server.jobs[1] = job(1, state="FAILED", reason="NaNLoss", progress={"epoch": 1, "epochs": 5})
+    text = cli("show", 1).stdout
+    assert "  reason " in text and "  progress " not in text
 
 
 def on_terminal(cli: Cli, *arguments: object, columns: int = 80, **environ: str) -> str:

@@ -132,12 +132,14 @@ def test_it_is_said_where_it_is_typed(
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     try:
-        Instant().convert("2027-03-28T02:30", None, None)
+        skipped = Instant().convert("2027-03-28T02:30", None, None)
         until = Instant(datetime(2027, 1, 1, tzinfo=UTC)).convert("2027-07-01T08:00", None, None)
     finally:
         monkeypatch.undo()
         time.tzset()
-    assert "2027-03-28 02:30 does not exist" in capsys.readouterr().err
+    assert "2027-03-28 02:30 does not exist" in (said := capsys.readouterr().err)
+    assert "2027-03-28 03:30 is meant" in said
+    assert skipped == datetime(2027, 3, 28, 1, 30, tzinfo=UTC)
     assert until == datetime(2027, 7, 1, 6, tzinfo=UTC)
 
 

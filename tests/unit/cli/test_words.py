@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from gpujobs.cli.commands.status import share_line
 from gpujobs.cli.main import cli as program
 from gpujobs.config import settings
 from gpujobs.model import Reason, State, utc_now
@@ -208,3 +209,12 @@ def test_a_socket_that_was_named_is_another_daemon(cli: Cli, left: Path) -> None
 def test_somebody_elses_files_are_not_read(cli: Cli, left: Path) -> None:
     os.chown(left / "gpujobs.db", 65534, 65534)
     assert cli("results").returncode == 3
+
+
+def test_status_says_what_a_share_means_for_the_turn() -> None:
+    share = {"used": 0.5, "share": 0.25, "factor": 0.25, "half_life_seconds": 604800, "others": 3, "ahead": 2}
+    assert share_line(share) == (
+        "you have used 50% of the GPU time that counts (half-life 7 d), your share is 25%; at equal priority and age "
+        "2 of 3 others would come first"
+    )
+    assert share_line({**share, "ahead": 0}).endswith("nobody would come first")

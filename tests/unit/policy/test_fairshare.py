@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpujobs.model import Process
-from gpujobs.policy import Usage, occupancy
-from gpujobs.policy.inputs.rules import Shares
+from gpujobs.policy import PendingJob, Rules, Snapshot, Usage, occupancy
+from gpujobs.policy.inputs.rules import PriorityRules, Shares
 from gpujobs.policy.users.fairshare import (
     decayed_seconds,
     device_share,
@@ -19,6 +19,7 @@ from gpujobs.policy.users.fairshare import (
     normalised_shares,
     with_attempt,
 )
+from gpujobs.policy.users.standing import standing
 
 from .box import GIB, NOW, gpu, later
 
@@ -92,3 +93,32 @@ def test_foreign_processes_are_charged_once_for_each_device() -> None:
     views = [occupancy(gpu(0, processes=mine), ()), occupancy(gpu(1, processes=mine[:1]), ())]
     views.append(occupancy(gpu(2, processes=(Process(4, None, GIB, "x"),)), ()))
     assert foreign_seconds(views, 30) == {"a": 60, "b": 30}
+
+
+def competing(weight: float = 1000.0, **usage: float) -> Snapshot:
+    """Each user has a job that waits on a box without devices; a weighs three, the others one."""
+    return Snapshot(
+        NOW,
+        [PendingJob(number, 0, user=user) for number, user in enumerate(usage, 1)],
+        [],
+        [],
+        usage={user: Usage(seconds, NOW) for user, seconds in usage.items()},
+        rules=Rules(priority=PriorityRules(weight_fair_share=weight), shares=Shares(users={"a": 3.0})),
+    )
+
+
+def test_how_users_stand_is_what_decides_about_their_turns() -> None:
+    """a has used half, with a share of three fifths; b 40 % and c 10 %, with a fifth each. F = 2^(-U/S)."""
+    snapshot = competing(a=500.0, b=400.0, c=100.0)
+    found = {user: standing(snapshot, user) for user in "abc"}
+    assert [(one.used, one.share, one.others, one.ahead) for one in found.values() if one] == [
+        (pytest.approx(used), pytest.approx(share), 2, ahead)
+        for used, share, ahead in ((0.5, 0.6, 1), (0.4, 0.2, 2), (0.1, 0.2, 0))
+    ]
+    assert [one.factor for one in found.values() if one] == pytest.approx([2 ** (-5 / 6), 0.25, 2**-0.5])
+
+
+def test_who_is_alone_or_competes_for_nothing_has_no_standing() -> None:
+    assert standing(competing(a=500.0), "a") is None
+    assert standing(competing(a=500.0, b=1.0), "z") is None
+    assert standing(competing(0.0, a=500.0, b=1.0), "a") is None

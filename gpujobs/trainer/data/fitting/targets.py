@@ -77,6 +77,8 @@ def _classes(place: str, samples: Samples, rows: Rows, output: Output) -> Rows:
         advice = "" if per_step == (output.task == "labelling") else (
             ": give the last recurrent layer return_sequences: " + ("false" if per_step else "true")
         )  # fmt: skip
+        if width == output.units > 1:
+            advice = f", with one 1 in each row; several to a {'step' if per_step else 'sample'} are task: multilabel"
         raise DataError(
             f"{place}: has labels of shape {('samples', *rows.row_shape)}, and the model's output is "
             f"{('samples', *output.shape[1:])}; expected a class for each {'step' if per_step else 'sample'}{advice}"

@@ -213,6 +213,10 @@ VALUES = {
         "{train: t.npz}", {"x": X, "y": Y},
         "array y: has labels of shape ('samples',), and the model's output is ('samples', 4, 3); expected a class for each step: give the last recurrent layer return_sequences: false",
         STEPS),
+    "several labels of a sample, and a loss of classes": Case(
+        "{train: t.npz}", {"x": X, "y": np.array([[1, 1, 0], [0, 0, 1]] * 3)},
+        "array y: has labels of shape ('samples', 3), and the model's output is ('samples', 3); expected a class for each sample, with one 1 in each row; several to a sample are task: multilabel",
+        CLASSES.replace("sparse_", "")),
     "multi-label that is no yes or no": Case(
         "{train: t.npz}", {"x": X, "y": np.arange(12).reshape(6, 2)}, "array y: holds 0 to 11; expected 0 or 1 for each label, as the task is multilabel", MULTILABEL),
     "ids that the embedding has not": Case(

@@ -1,0 +1,153 @@
+"""In the place of the trainer: the same descriptors, messages, signals and files, and a training without Keras.
+
+Its name says how a job behaves: `crash-…` dies in its first attempt, `dies-…` in each. What it does is noted beside
+the state directory, in evidence/: a lock for its job and one for its device, which the kernel gives back when the
+process ends, however it ends; a line for each start. They are proof of what has really run, whatever the store says.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import small_training
+
+EPOCH_SECONDS = 0.01
+PR_SET_PDEATHSIG = 1
+
+
+class Stopped(Exception):
+    pass
+
+
+def run_trainer(spec: Any, output: int, messages: int) -> NoReturn:
+    code, supervisor = 1, os.getppid()
+    try:
+        for source, target in (
+            (os.open(os.devnull, os.O_RDONLY), 0),
+            (output, 1),
+            (output, 2),
+            (messages, 3),
+        ):
+            os.dup2(source, target)
+        os.closerange(4, 256)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != supervisor:
+            os._exit(1)
+        os.chdir(spec.paths.work)
+        signal.signal(signal.SIGTERM, _stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        _note_what_runs(spec)
+        _tell(event="started")
+        _run(spec)
+        code = 0
+    except Stopped:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+    except BaseException as error:  # noqa: BLE001 - it must never return into the supervisor's code
+        os.write(1, f"{error!r}\n".encode())
+        _tell(error={"reason": "TrainerCrashed", "message": repr(error)})
+    finally:
+        os._exit(code)
+
+
+def _stop(*_: Any) -> None:
+    raise Stopped
+
+
+def _tell(**message: Any) -> None:
+    os.write(3, json.dumps(message).encode() + b"\n")
+
+
+def _note_what_runs(spec: Any) -> None:
+    evidence = Path(spec.job_dir).parents[2].parent / "evidence"
+    evidence.mkdir(exist_ok=True)
+    _line(evidence / "starts", f"{spec.job} {spec.attempt} {spec.nonce} {os.getpid()} {time.time()}")
+    for what in (f"job-{spec.job}", f"device-{spec.device['index']}"):
+        lock = os.open(evidence / what, os.O_RDWR | os.O_CREAT)  # is held until this process ends
+        deadline = time.monotonic() + 1.0  # one that was killed may not have come to its end yet
+        while not _locks(lock):
+            if time.monotonic() > deadline:
+                _line(evidence / "doubled", f"{what} at attempt {spec.job}.{spec.attempt}")
+                break
+            time.sleep(0.02)
+
+
+def _locks(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _line(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text + "\n")
+
+
+def _run(spec: Any) -> None:
+    results, training = spec.paths.results, spec.jobfile["training"]
+    if results.exists():
+        for path in results.iterdir():
+            path.unlink()
+    results.mkdir(exist_ok=True)
+    _read_data(spec.data)
+    start = _checkpoint(spec.paths.checkpoint)
+    epochs = int(training["epochs"])
+
+    def after(weights: Any, rows: list[dict[str, float]]) -> None:
+        time.sleep(EPOCH_SECONDS)
+        _save(spec.paths.checkpoint, weights, rows)
+        os.write(1, f"Epoch {len(rows)}/{epochs}\n".encode())
+        _tell(progress={"epoch": len(rows), "epochs": epochs, "loss": rows[-1]["loss"]})
+        is_crash = spec.name.startswith("dies") or (spec.name.startswith("crash") and spec.attempt == 1)
+        if is_crash and len(rows) > 1:
+            os.kill(os.getpid(), signal.SIGSEGV)
+
+    predicted, rows = small_training.train(int(training["seed"]), epochs, *start, after)
+    _write_results(results, spec, predicted, rows)
+
+
+def _read_data(data: Mapping[str, Mapping[str, Any]]) -> None:
+    for entry in data.values():
+        content = Path(entry["path"]).read_bytes()
+        if len(content) != entry["bytes"]:
+            raise ValueError(f"the data have {len(content)} bytes, not {entry['bytes']}")
+
+
+def _checkpoint(directory: Path) -> tuple[Any, Any]:
+    import numpy as np
+
+    try:
+        found = json.loads((directory / "small.json").read_text())
+    except (OSError, ValueError):
+        return None, None
+    return np.array(found["weights"]), found["rows"]
+
+
+def _save(directory: Path, weights: Any, rows: Any) -> None:
+    directory.mkdir(exist_ok=True)
+    new = directory / "small.json.new"
+    new.write_text(json.dumps({"weights": [float(one) for one in weights], "rows": rows}))
+    new.replace(directory / "small.json")
+
+
+def _write_results(results: Path, spec: Any, predicted: Any, rows: Any) -> None:
+    import numpy as np
+
+    np.savez(results / "predictions.npz", y_pred=predicted)
+    lines = ["epoch,loss", *(f"{row['epoch']},{row['loss']!r}" for row in rows)]
+    (results / "history.csv").write_text("\n".join(lines) + "\n")
+    (results / "model.keras").write_bytes(b"small")
+    (results / "attempt.json").write_text(
+        json.dumps({"job": spec.job, "attempt": spec.attempt, "nonce": spec.nonce})
+    )
+    (results / "metrics.json").write_text(json.dumps({"loss": rows[-1]["loss"]}))

@@ -1,0 +1,184 @@
+"""Which modules get faults, and which tests belong to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGE = "gpujobs"
+TESTS = Path("tests")
+STAGES = ("unit", "integration", "acceptance")
+"""Folders of tests: what is quick comes first."""
+
+FAR = 2
+"""Of a test file that neither is named like a module nor imports it."""
+
+
+class Part(NamedTuple):
+    """By patterns, of which `*` also stands for folders, so that a module may move to another package."""
+
+    name: str
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+PARTS = (
+    Part(
+        "policy",
+        ("*/policy/*",),
+        (
+            "unit/policy/*",
+            "unit/simulation/*",
+            "unit/daemon/test_dispatch.py",
+            "unit/daemon/test_starts.py",
+            "unit/daemon/test_memory.py",
+            "unit/daemon/test_what_is_told.py",
+        ),
+    ),
+    Part(
+        "lifecycle",
+        ("*/lifecycle.py",),
+        ("unit/test_lifecycle.py", "unit/test_what_follows.py", "unit/store/*", "*/test_endings.py"),
+    ),
+    Part(
+        "store",
+        ("*/store/*",),
+        (
+            "unit/store/*",
+            "unit/daemon/test_board.py",
+            "unit/daemon/test_choosing.py",
+            "unit/daemon/test_queue.py",
+            "unit/daemon/test_uploads.py",
+            "unit/daemon/test_what_is_told.py",
+            "unit/daemon/test_rights_of_requests.py",
+            "*/test_requeue.py",
+            "*/test_races.py",
+        ),
+    ),
+    Part(
+        "nvml",
+        ("*/nvml/*",),
+        ("unit/nvml/*", "integration/test_nvml*", "integration/test_probe.py", "acceptance/test_gpus.py"),
+    ),
+    Part(
+        "data",
+        ("*/trainer/data/*",),
+        (
+            "unit/trainer/*",
+            "integration/trainer/test_data*",
+            "integration/trainer/test_tables*",
+            "integration/trainer/test_window*",
+            "integration/trainer/test_check.py",
+            "integration/trainer/test_training_features.py",
+            "integration/trainer/test_reference.py",
+        ),
+    ),
+    Part(
+        "evaluation",
+        ("*/evaluation.py", "*/decision.py", "*/counting.py", "*/means.py"),
+        (
+            "unit/trainer/*",
+            "integration/trainer/test_what_counts.py",
+            "integration/trainer/test_decisions.py",
+            "integration/trainer/test_counting.py",
+            "integration/trainer/test_data_in_training.py",
+            "integration/trainer/test_tables_in_training.py",
+        ),
+    ),
+    Part(
+        "training",
+        ("*/training_loop.py", "*/early_stopping.py", "*/stateful.py", "*/pace.py", "*/warming.py"),
+        (
+            "unit/trainer/test_*",
+            "integration/trainer/test_fitting.py",
+            "integration/trainer/test_training_features.py",
+            "integration/trainer/test_resume.py",
+            "integration/trainer/test_what_counts.py",
+            "integration/trainer/test_reference.py",
+            "integration/trainer/test_data_in_training.py",
+            "integration/trainer/test_supervisor.py",
+        ),
+    ),
+    Part(
+        "checkpoint",
+        ("*/checkpoint*.py", "*/durable.py"),
+        ("*/test_checkpoint*", "integration/trainer/test_resume.py", "integration/trainer/test_fitting.py"),
+    ),
+    Part(
+        "supervisor",
+        ("*/supervisor.py", "*/ending.py", "*/verdict.py", "*/messages.py", "*/cgroup.py"),
+        (
+            "unit/trainer/test_*",
+            "unit/supervise/*",
+            "integration/supervise/*",
+            "integration/trainer/test_supervis*",
+            "integration/trainer/test_resume.py",
+            "integration/trainer/test_attempts.py",
+            "integration/trainer/test_launcher.py",
+            "acceptance/test_endings.py",
+            "acceptance/test_stop.py",
+        ),
+    ),
+    Part(
+        "child",
+        ("*/child.py", "*/process.py"),
+        (
+            "unit/supervise/*",
+            "integration/trainer/test_child.py",
+            "integration/trainer/test_launcher.py",
+            "integration/trainer/test_supervis*",
+            "integration/supervise/*",
+            "acceptance/test_hostile_user.py",
+        ),
+    ),
+)
+
+
+def part_of(module: str) -> Part:
+    """Raises StopIteration where it is of none."""
+    return next(part for part in PARTS if _is_of(part, module))
+
+
+def _is_of(part: Part, module: str) -> bool:
+    return any(fnmatch(module, glob) for glob in part.modules)
+
+
+def modules(root: Path, only: str | None) -> Iterator[str]:
+    """Those of the parts, by their paths inside of `root`, in order. `only`: a pattern, or a part's name."""
+    for path in sorted((root / PACKAGE).rglob("*.py")):
+        module = path.relative_to(root).as_posix()
+        if not any(_is_of(part, module) for part in PARTS):
+            continue
+        if only is None or only == part_of(module).name or fnmatch(module, only):
+            yield module
+
+
+def stages(root: Path, module: str) -> Iterator[list[str]]:
+    """The test files that belong to a module, quick ones first, and of these those named like it, or that import it."""
+    part = part_of(module)
+    name = module.removesuffix(".py").replace("/", ".")
+    for stage in STAGES:
+        found = [
+            path.relative_to(root)
+            for path in sorted((root / TESTS / stage).rglob("test_*.py"))
+            if any(_fits(path.relative_to(root / TESTS), glob) for glob in part.tests)
+        ]
+        near = {path: _distance(root / path, name) for path in found}
+        found.sort(key=lambda path: (near[path], path))
+        for files in ([p for p in found if near[p] < FAR], [p for p in found if near[p] == FAR]):
+            if files:
+                yield [path.as_posix() for path in files]
+
+
+def _fits(path: Path, glob: str) -> bool:
+    return fnmatch(path.as_posix(), glob)
+
+
+def _distance(test: Path, name: str) -> int:
+    package, _, stem = name.rpartition(".")
+    if test.stem == f"test_{stem}":
+        return 0
+    text = test.read_text()
+    return 1 if name in text or f"from {package} import {stem}" in text else FAR

@@ -1,0 +1,113 @@
+"""Who may ask for what: the handlers of a real daemon that was not started, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from gpujobs.config.settings import Settings
+from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.handlers import ROUTES
+from gpujobs.daemon.keys import CALLER, DAEMON
+from gpujobs.errors import GpujobsError
+from gpujobs.model import Caller
+from gpujobs.paths import StatePaths
+from gpujobs.store.store import Store
+from tests.unit.store.test_store import DEVICE, A, B, new_job
+
+ADMIN = Caller(uid=0, gid=0, pid=1, user="root", is_admin=True)
+
+
+class Box:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def ask(self, caller: Caller, method: str, path: str, body: Any = None) -> str:
+        """The message of the refusal, or the body of the answer."""
+        return asyncio.run(self._ask(caller, method, path, body))
+
+    async def _ask(self, caller: Caller, method: str, path: str, body: Any) -> str:
+        @web.middleware
+        async def as_caller(request: web.Request, handler: Any) -> web.StreamResponse:
+            request[CALLER] = caller
+            try:
+                answer: web.StreamResponse = await handler(request)
+            except GpujobsError as error:
+                return web.Response(text=f"{error.code}: {error}")
+            return answer
+
+        daemon = Daemon(Settings("personal", self.directory, self.directory / "socket"))
+        application = web.Application(middlewares=[as_caller])
+        application[DAEMON] = daemon
+        for route in ROUTES:
+            application.router.add_route(*route)
+        async with TestClient(TestServer(application)) as client:
+            text = await (await client.request(method, path, json=body)).text()
+        await daemon.close()
+        return text
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    """Job 1, and group g2 of jobs 2 and 3; all are a's."""
+    box = Box(tmp_path)
+    store = Store(StatePaths(tmp_path).database)
+    sweep = [
+        replace(new_job(), group="s", group_start=1, sweep_values={"training.seed": seed}) for seed in (1, 2)
+    ]
+    store.submit(A, "k", [new_job(), *sweep])
+    store.close()
+    return box
+
+
+RESERVATION = {"devices": ["0"], "user": "root"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "verb"),
+    [
+        ("/v1/gpus/drain", {"devices": ["0"]}, "drain devices"),
+        ("/v1/gpus/resume", {"devices": ["0"]}, "resume devices"),
+        ("/v1/reservations", RESERVATION, "reserve devices"),
+        ("/v1/reservations/1/cancel", {}, "cancel reservations"),
+    ],
+)
+def test_devices_are_the_admins_to_drain_and_to_reserve(box: Box, path: str, body: Any, verb: str) -> None:
+    assert f"a may not {verb}; ask an administrator" in box.ask(A, "POST", path, body)
+    assert "may not" not in box.ask(ADMIN, "POST", path, body)
+
+
+@pytest.mark.parametrize("verb", ["cancel", "hold", "release", "requeue", "prioritize", "finish", "limit"])
+def test_nobody_changes_the_jobs_of_others(box: Box, verb: str) -> None:
+    more = {"prioritize": {"priority": 0}, "limit": {"limit_seconds": 60}}.get(verb, {})
+    assert "belongs to a; b may not" in box.ask(B, "POST", f"/v1/jobs/{verb}", {"ids": [1], **more})
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/ranking?ids=g2", "/v1/jobs/1", "/v1/jobs/1/log", "/v1/results/1/metrics.json"]
+)
+def test_nobody_reads_what_others_have_found(box: Box, path: str) -> None:
+    assert "belongs to a; b may not" in box.ask(B, "GET", path)
+    assert "belongs to a" not in box.ask(A, "GET", path)
+
+
+def test_a_priority_above_the_sites_is_the_admins_to_give(box: Box) -> None:
+    asked = {"ids": [1], "priority": 1}
+    assert "the priority is 1; at most 0 is allowed" in box.ask(A, "POST", "/v1/jobs/prioritize", asked)
+    assert '"priority": 1' in box.ask(ADMIN, "POST", "/v1/jobs/prioritize", asked)
+    assert '"priority": -1' in box.ask(A, "POST", "/v1/jobs/prioritize", {**asked, "priority": -1})
+
+
+def test_a_job_that_is_just_ending_is_not_queued_again(box: Box) -> None:
+    store = Store(StatePaths(box.directory).database)
+    store.start_attempt(1, DEVICE)
+    store.mark_completing(1, 1, {"state": "FAILED"})
+    store.close()
+    said = box.ask(A, "POST", "/v1/jobs/requeue", {"ids": [1]})
+    assert "job 1 is COMPLETING; it can be queued again as soon as it has ended" in said
