@@ -82,10 +82,8 @@ async def _run(settings: Settings, lock: int, ready_fd: int | None, lifeline_fd:
             statelock.note(lock, "closing")
             notify_systemd("STOPPING=1")
             door.close()
-    finally:
-        await (
-            daemon.close()
-        )  # also where it could not serve: what waits for Ray would keep this process for ever
+    finally:  # also where it could not serve: what waits for Ray would keep this process for ever
+        await daemon.close()
 
 
 async def _end(daemon: Daemon, server: web.Server) -> None:
