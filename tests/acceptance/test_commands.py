@@ -15,7 +15,7 @@ JOB_FIELDS = {
     "id", "name", "user", "state", "reason", "message", "priority", "submitted_at", "started_at", "ended_at",
     "node", "pid", "device", "attempt", "progress", "expected_start", "exit", "results",
 }  # fmt: skip
-ADDED_FIELDS = {"group", "group_id", "sweep", "held", "share", "notice", "trouble"}
+ADDED_FIELDS = {"group", "group_id", "sweep", "held", "share", "notice", "trouble", "results_removed_at"}
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
@@ -123,7 +123,9 @@ def test_fetch_is_whole_and_overwrites_nothing(daemon: RunningDaemon, completed:
     daemon.cli("fetch", completed, target, code=0)
     names = {path.relative_to(target) for path in target.rglob("*") if path.is_file()}
     source = daemon.paths.result(completed)
-    assert names == {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
+    assert names == {
+        path.relative_to(source) for path in source.rglob("*") if path.is_file() and path.name != ".attempt"
+    }
     assert all((target / name).read_bytes() == (source / name).read_bytes() for name in names)
     (target / "model.keras").write_text("mine")
     refused = daemon.cli("fetch", completed, target, code=2)

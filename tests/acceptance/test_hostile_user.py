@@ -651,13 +651,11 @@ def flooded(alice: Person, bob: Person) -> Iterator[RunningDaemon]:
     (job,) = expand("flood.yaml", text)
     store = Store(root / "s/gpujobs.db")
     caller = Caller(uid=bob.uid, gid=bob.gid, pid=1, user=bob.name)
-    data = (DataReference("tutorial.npz", "0" * 64, 1),)
+    data = (DataReference("tutorial.npz", "0" * 64, 1, "/nowhere/tutorial.npz"),)
     new = NewJob("flood", "flood.yaml", text, job.resolved, 0, False, 0, None, None, None, (), data)
     for batch in range(FLOOD // 10_000):
         store.submit(caller, f"flood {batch}", [new] * 10_000)
     store.close()
-    (own := root / f"s/spool/data/{bob.uid}").mkdir(parents=True)
-    (own / data[0].sha256).write_bytes(b"x")
     daemon = RunningDaemon(root, site=True, slots=1)
     root.chmod(0o711)
     try:

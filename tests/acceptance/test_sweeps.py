@@ -111,7 +111,7 @@ def test_cancel_of_a_group_leaves_nothing_of_it(daemon: RunningDaemon) -> None:
         daemon.until(job, "CANCELLED")
     assert daemon.job(other)["state"] == "PENDING"
     again = daemon.cli("cancel", "doomed", code=0)
-    assert again.stdout == "no job of doomed is one to cancel\n"
+    assert again.stdout.endswith("no job of doomed is one to cancel\n")
     assert "6 cancelled" in daemon.cli("results", "doomed", code=0).stdout
     daemon.cli("cancel", other, code=0)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 from gpujobs.trainer import building, train
 from gpujobs.trainer.data import prepare
 from gpujobs.trainer.failures import NanLossError
+from gpujobs.trainer.pace import Pace
 from gpujobs.trainer.training_loop import Messages, StopFlag, TrainingLoop, order, refuse_nan
 from tests.unit.trainer.data.making import spec_of
 
@@ -63,10 +63,12 @@ def test_the_order_of_samples_is_another_in_each_epoch_and_the_same_again() -> N
 
 def test_the_eta_is_the_pace_so_far_times_what_is_left(told: tuple[TrainingLoop, int]) -> None:
     fit, reading = told
-    fit.first, found = 0.0, []
+    now, found = [0.0], []
+    fit.pace = Pace(lambda: now[0])
+    fit.pace.stepped(0.0)
     for done in range(1, 5):
         fit.position.rows = [{"epoch": number} for number in range(done)]
-        fit.started = time.monotonic() - 10.0 * done
+        now[0] = 10.0 * done
         fit.report({"epoch": done - 1, "loss": 1.0})
         found.append(message(reading))
     assert [one["eta_seconds"] for one in found] == pytest.approx([30, 20, 10, 0], abs=0.5)
@@ -77,7 +79,10 @@ def test_the_eta_of_a_training_that_goes_on_counts_its_own_epochs_only(
     told: tuple[TrainingLoop, int],
 ) -> None:
     fit, reading = told
-    fit.first, fit.started = 2.0, time.monotonic() - 10.0
+    now = [0.0]
+    fit.pace = Pace(lambda: now[0])
+    fit.pace.stepped(2.0)
+    now[0] = 10.0
     fit.position.rows = [{"epoch": number} for number in range(3)]
     fit.report({"epoch": 2, "loss": 1.0})
     assert message(reading)["eta_seconds"] == pytest.approx(10, abs=0.5)

@@ -109,7 +109,7 @@ def test_a_series_larger_than_the_memory(series: Path, kind: str) -> None:
     """With private memory for half of it, the rest stays in files, and the batches are the same."""
     source, row_bytes, units = LARGE[kind]
     data = f"{{train: {source}, window: {{length: 100, horizon: 10}}, scaling: robust}}"
-    outcome = measured(series, data, units, room=ROWS * row_bytes // 2 + (16 << 20))
+    outcome = measured(series, data, units, room=ROWS * row_bytes // 2 + (40 << 20))
     assert outcome.get("samples", 0) > 9_900_000, outcome
     assert outcome["total"] == measured(series, data, units)["total"]
 
