@@ -18,6 +18,7 @@ from pathlib import Path
 from gpujobs.errors import GpujobsError, MachineError, UsageError
 from gpujobs.failpoints import reach
 from gpujobs.linux.inotify import Watch
+from gpujobs.linux.sockets import private_socket
 
 BACKLOG = 1024
 
@@ -107,8 +108,7 @@ class Door:
         if not path.parent.exists():
             path.parent.mkdir(parents=True)
             path.parent.chmod(0o755 if self._is_open_to_all else 0o700)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        previous = os.umask(0o111 if self._is_open_to_all else 0o177)
+        listener = private_socket()
         try:
             with _locked(path.parent) as directory:
                 _require_safe(path.parent, os.fstat(directory), 0o022 if self._is_open_to_all else 0o002)
@@ -116,13 +116,14 @@ class Door:
                 path.unlink(missing_ok=True)
                 reach("door.bind")
                 # Through the open directory, since a socket's path may have 107 bytes only.
-                listener.bind(f"/proc/self/fd/{directory}/{path.name}")
+                name = f"/proc/self/fd/{directory}/{path.name}"
+                listener.bind(name)
+                if self._is_open_to_all:
+                    Path(name).chmod(0o666)
                 listener.listen(BACKLOG)
         except BaseException:
             listener.close()
             raise
-        finally:
-            os.umask(previous)
         listener.setblocking(False)
         if self._is_ours():  # the other place, which is left for this one
             self._path.unlink(missing_ok=True)

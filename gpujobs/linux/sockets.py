@@ -28,16 +28,20 @@ def listen(path: Path) -> socket.socket:
     durable.make_way(path)
     durable.make_way(fresh)
     fresh.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    old = os.umask(0o177)
-    try:
-        with short_path(fresh) as name:
-            listener.bind(name)
-    finally:
-        os.umask(old)
+    listener = private_socket()
+    with short_path(fresh) as name:
+        listener.bind(name)
     listener.listen(128)
     fresh.rename(path)
     return listener
+
+
+def private_socket() -> socket.socket:
+    """A stream socket whose name has mode 0600 from its first moment: Linux gives the name the mode of the socket.
+    Not by the umask, which all threads of a process share."""
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    os.fchmod(made.fileno(), 0o600)
+    return made
 
 
 def connect(path: Path) -> socket.socket:

@@ -38,7 +38,13 @@ def connect(path: Path) -> sqlite3.Connection:
 
     Raises StoreError where the file cannot be opened, is not ours, or is newer than this program.
     """
-    previous = os.umask(0o077)
+    try:
+        # SQLite gives what it makes beside the database the database's mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StoreError(
+            f"{path}: {error.strerror}; expected a gpujobs database that can be written"
+        ) from error
     try:
         connection = sqlite3.connect(path, isolation_level=None, timeout=10, factory=Connection)
         connection.row_factory = sqlite3.Row
@@ -52,8 +58,6 @@ def connect(path: Path) -> sqlite3.Connection:
         if not isinstance(error, sqlite3.OperationalError):  # "malformed", "is not a database"
             raise StoreError(f"{path} is damaged: {error}; {HOW_TO_RESTORE}") from error
         raise StoreError(f"{path}: {error}; expected a gpujobs database that can be written") from error
-    finally:
-        os.umask(previous)
     return connection
 
 

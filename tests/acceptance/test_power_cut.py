@@ -30,6 +30,8 @@ def test_the_box_comes_back_whatever_is_left_of_an_attempt(faulty: RunningDaemon
     jobs = [daemon.submit_quick(name, "--retries", 0, epochs=ENDLESS) for name in ("record", "claim")]
     for job in jobs:
         daemon.until_epoch(job, 1)
+        checkpoint = daemon.paths.job(job).checkpoint / "checkpoint.npz"
+        eventually(checkpoint.exists, 60, lambda job=job: daemon.story([job]))
     daemon.kill9()
     kill_all(processes_of(daemon.state))
     eventually(lambda: not processes_of(daemon.state), 20)

@@ -148,12 +148,16 @@ def fetch(client: Client, id: int, files: list[dict[str, Any]], target: Path) ->
         if is_there:
             _move_into(partial, target, files)
         else:
-            umask = os.umask(0)
-            os.umask(umask)
-            partial.chmod(0o777 & ~umask)
+            partial.chmod(0o777 & ~_umask())
             partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _umask() -> int:
+    """As the kernel tells it: `os.umask` would change it for all threads to find it."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("Umask:")), 8)
 
 
 def _make_parent(target: Path) -> None:

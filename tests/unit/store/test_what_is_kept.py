@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -45,13 +46,20 @@ def test_a_commit_is_on_the_disk_before_it_is_acknowledged(tmp_path: Path) -> No
     connection.close()
 
 
-def test_opening_the_store_leaves_the_mask_of_new_files_as_it_was(tmp_path: Path) -> None:
-    previous = os.umask(0o027)
+def test_all_of_the_store_is_the_owners_alone_whatever_the_umask(tmp_path: Path) -> None:
+    """Which all threads of a process share: a mask that one changes and sets back stays changed when two do."""
+    before = os.umask(0o022)
     try:
-        connect(tmp_path / "s.db").close()
-        assert os.umask(0o027) == 0o027
+        store = connect(tmp_path / "s.db")
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+        store.close()
+        with ThreadPoolExecutor(8) as opening:
+            stores = opening.map(lambda n: connect(tmp_path / f"{n}.db").close(), range(64))
+            assert len(list(stores)) == 64
+        assert os.umask(0o022) == 0o022
     finally:
-        os.umask(previous)
+        os.umask(before)
+    assert modes == dict.fromkeys(("s.db", "s.db-wal", "s.db-shm"), 0o600)
 
 
 def test_a_job_has_started_when_its_first_attempt_did(store: Store, job: int) -> None:
