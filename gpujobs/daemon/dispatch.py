@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from gpujobs.daemon.devices.nodes import Nodes
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.snapshot_builder import SnapshotBuilder
+from gpujobs.daemon.writer import StoreWriter
 from gpujobs.errors import StoreError
-from gpujobs.model import DeviceKind, Job, Node, NodeStatus, StopReason, utc_now
-from gpujobs.policy import Decision, decide
-from gpujobs.store.store import StaleTransitionError, Store
+from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, StopReason, utc_now
+from gpujobs.policy import Decision, Start, decide
+from gpujobs.store.store import StaleTransitionError
 
 LOOK_AGAIN_SECONDS = 2.0
 """NVML tells nobody when a process leaves a GPU, so while a job waits for that, it is asked again: soon
@@ -35,10 +36,10 @@ class Dispatcher:
 
     def __init__(
         self,
-        store: Store,
-        board: JobCache,
+        writer: StoreWriter,
+        cache: JobCache,
         nodes: Nodes,
-        view: SnapshotBuilder,
+        snapshots: SnapshotBuilder,
         *,
         launch: Callable[[Job], None],
         stop: Callable[[Job, StopReason, str], None],
@@ -47,10 +48,10 @@ class Dispatcher:
     ) -> None:
         """`may_start`: the last look at a job before it starts; one that may not is out of the queue when it is
         answered."""
-        self._store = store
-        self._board = board
+        self._writer = writer
+        self._cache = cache
         self._nodes = nodes
-        self._view = view
+        self._snapshots = snapshots
         self._launch = launch
         self._stop = stop
         self._may_start = may_start
@@ -96,15 +97,15 @@ class Dispatcher:
                 one.set_result(None)
 
     async def _dispatch(self) -> None:
-        if not len(self._board.queue):
-            self._board.set_waits({})
+        if not len(self._cache.queue):
+            self._cache.set_waits({})
             return
-        self._board.queue.advance(utc_now())  # a job whose time has come starts on a fresh reading too
-        nodes = self._holds(await self._nodes.probe() if self._board.queue.has_ready else self._nodes.known)
-        # Probing took time, and the board may have changed: the snapshot is made after it, and
+        self._cache.queue.advance(utc_now())  # a job whose time has come starts on a fresh reading too
+        nodes = self._holds(await self._nodes.probe() if self._cache.queue.has_ready else self._nodes.known)
+        # Probing took time, and the cache may have changed: the snapshot is made after it, and
         # nothing is awaited between the snapshot and the commit of the starts.
-        decision = decide(self._view.snapshot(nodes))
-        self._board.set_waits(decision.waits)
+        decision = decide(self._snapshots.snapshot(nodes))
+        self._cache.set_waits(decision.waits)
         if not self.draining:
             self._apply(decision, nodes)
         self._wake_in(self._next_wake(decision, nodes))
@@ -117,22 +118,24 @@ class Dispatcher:
                 continue
             try:
                 device = devices[start.node, start.device_uuid]
-                job = self._store.start_attempt(start.job, device, start.gpu_memory_bytes)
+                job = self._start(start, device)
             except StaleTransitionError as error:
                 log.warning("not started: %s", error)
                 continue
-            self._board.put(job)
             self._launch(job)
         for preemption in decision.preemptions:
-            victim = self._board.jobs[preemption.job]
+            victim = self._cache.jobs[preemption.job]
             self._stop(victim, StopReason.PREEMPT, f"it made room for job {preemption.for_job}")
+
+    def _start(self, start: Start, device: Device) -> Job:
+        return self._writer.job(lambda store: store.start_attempt(start.job, device, start.gpu_memory_bytes))
 
     def _next_wake(self, decision: Decision, nodes: Sequence[Node]) -> float | None:
         """Seconds until the decision should be made again though nothing was heard."""
         at = decision.next_change_at
         # Of the clock on the wall, which may be set; the timer is of another one, which is not.
         seconds = [] if at is None else [min(CLOCK_SECONDS, max(0.0, (at - utc_now()).total_seconds()))]
-        if self._board.queue.has_ready and _asks_nvml(nodes):
+        if self._cache.queue.has_ready and _asks_nvml(nodes):
             seconds.append(self._next_look())
         return min(seconds, default=None)
 

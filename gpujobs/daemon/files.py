@@ -12,31 +12,34 @@ import socket
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
 
 from gpujobs.config.settings import Settings
-from gpujobs.config.site import Access
+from gpujobs.config.site import SiteConfig
 from gpujobs.daemon import server
 from gpujobs.daemon.access.connections import RequestLimiter
-from gpujobs.daemon.access.policy import AccessPolicy
-from gpujobs.daemon.daemon import Daemon, Mode
-from gpujobs.daemon.handlers import jobs, log, ranking, results
+from gpujobs.daemon.handlers import jobs, log, ranking, results, show
+from gpujobs.daemon.in_force import InForce
 from gpujobs.daemon.jobs.cache import JobCache
-from gpujobs.daemon.keys import DAEMON
+from gpujobs.daemon.jobs.queries import JobQueries
+from gpujobs.daemon.keys import JOB_QUERIES
+from gpujobs.daemon.modes import Mode
 from gpujobs.errors import StoreError, UsageError
 from gpujobs.paths import StatePaths
 from gpujobs.store.database import migrations
 from gpujobs.store.reader import Reader
 
 ROUTES = [
-    ("GET", "/v1/jobs", jobs.list_jobs),
-    ("GET", "/v1/jobs/{id:[0-9]{1,18}}", jobs.show),
+    ("GET", "/v1/jobs", jobs.handle),
+    ("GET", "/v1/jobs/{id:[0-9]{1,18}}", show.handle),
     ("GET", "/v1/jobs/{id:[0-9]{1,18}}/log", log.handle),
     ("GET", "/v1/results", results.catalogue),
     ("GET", "/v1/ranking", ranking.handle),
@@ -46,6 +49,8 @@ ROUTES = [
 
 class _Nothing:
     """There is no forecast where nothing will start."""
+
+    expected: Mapping[int, datetime] = {}
 
     async def fresh(self) -> None:
         pass
@@ -74,19 +79,13 @@ class _Spool:
         return {"text": base64.b64encode(text).decode(), "size": size}
 
 
-class Files:
-    """What the reading handlers want of a daemon."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.mode = Mode.PERSONAL
-        self.paths = StatePaths(settings.state_dir)
-        self.store = Reader(connect(self.paths.database))
-        self.board = JobCache(self.store.unfinished())
-        self.gatekeeper = AccessPolicy(False, Access())
-        self.turns = RequestLimiter()
-        self.forecast = _Nothing()
-        self.link = _Spool(self.paths)
+def queries_of(settings: Settings) -> JobQueries:
+    """What the reading handlers use, of a daemon that does not run. Raises StoreError."""
+    paths = StatePaths(settings.state_dir)
+    store = Reader(connect(paths.database))
+    nothing: Any = _Nothing()
+    spool: Any = _Spool(paths)
+    return JobQueries(store, JobCache(store.unfinished()), nothing, spool, nothing, nothing)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -116,7 +115,7 @@ def connect(path: Path) -> sqlite3.Connection:
 @contextmanager
 def answering(settings: Settings) -> Iterator[Path]:
     """The socket, closed to everybody else, on which the files answer meanwhile."""
-    files = Files(settings)
+    queries, in_force = queries_of(settings), InForce(replace(settings, mode=Mode.PERSONAL), SiteConfig())
     directory = Path(tempfile.mkdtemp(prefix="gpujobs-"))
     path = directory / "files.sock"
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -124,7 +123,9 @@ def answering(settings: Settings) -> Iterator[Path]:
     listener.listen()
     loop = asyncio.new_event_loop()
     ready = threading.Event()
-    thread = threading.Thread(target=_serve, args=(loop, files, listener, ready), daemon=True)
+    thread = threading.Thread(
+        target=_serve, args=(loop, _application(queries, in_force), listener, ready), daemon=True
+    )
     thread.start()
     ready.wait()
     try:
@@ -136,10 +137,13 @@ def answering(settings: Settings) -> Iterator[Path]:
 
 
 def _serve(
-    loop: asyncio.AbstractEventLoop, files: Files, listener: socket.socket, ready: threading.Event
+    loop: asyncio.AbstractEventLoop,
+    application: web.Application,
+    listener: socket.socket,
+    ready: threading.Event,
 ) -> None:
     asyncio.set_event_loop(loop)
-    runner = web.AppRunner(_application(files), access_log=None, shutdown_timeout=0.1)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     loop.run_until_complete(runner.setup())
     loop.run_until_complete(web.SockSite(runner, listener).start())
     ready.set()
@@ -148,9 +152,10 @@ def _serve(
     loop.close()
 
 
-def _application(files: Files) -> web.Application:
+def _application(queries: JobQueries, in_force: InForce) -> web.Application:
     application = web.Application(middlewares=server.MIDDLEWARES)
-    application[DAEMON] = cast(Daemon, files)
+    application[server.IN_FORCE], application[server.LIMITER] = in_force, RequestLimiter()
+    application[JOB_QUERIES] = queries
     for method, path, handler in ROUTES:
         application.router.add_route(method, path, handler)
     return application

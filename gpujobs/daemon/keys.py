@@ -1,4 +1,5 @@
-"""Where handlers find the daemon and the caller."""
+"""Where handlers find the caller, and the services that they use. A handler names those alone that it needs: one can be
+tried with an application that has nothing else."""
 
 from __future__ import annotations
 
@@ -9,14 +10,21 @@ from aiohttp import web
 from gpujobs.model import Caller
 
 if TYPE_CHECKING:
-    from gpujobs.daemon.daemon import Daemon
+    from gpujobs.daemon.devices.service import DeviceService
+    from gpujobs.daemon.jobs.queries import JobQueries
+    from gpujobs.daemon.jobs.service import JobService
+    from gpujobs.daemon.jobs.submit import SubmissionService
+    from gpujobs.daemon.jobs.uploads import Uploads
+    from gpujobs.daemon.site_service import SiteService
 
-DAEMON: web.AppKey[Daemon] = web.AppKey("daemon")
+JOBS: web.AppKey[JobService] = web.AppKey("jobs")
+JOB_QUERIES: web.AppKey[JobQueries] = web.AppKey("job_queries")
+SUBMISSIONS: web.AppKey[SubmissionService] = web.AppKey("submissions")
+UPLOADS: web.AppKey[Uploads] = web.AppKey("uploads")
+DEVICES: web.AppKey[DeviceService] = web.AppKey("devices")
+SITE: web.AppKey[SiteService] = web.AppKey("site")
+
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
-
-
-def daemon_of(request: web.Request) -> Daemon:
-    return request.app[DAEMON]
 
 
 def caller_of(request: web.Request) -> Caller:

@@ -16,8 +16,12 @@ from aiohttp import web
 from gpujobs import failpoints
 from gpujobs.config.settings import Settings
 from gpujobs.daemon import reload, watchdog
-from gpujobs.daemon.daemon import Daemon, Mode, StopMode
+from gpujobs.daemon.build import Parts, build
+from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.modes import Mode, StopMode
 from gpujobs.daemon.server import door_of, serving
+from gpujobs.daemon.shutdown import Shutdown
+from gpujobs.daemon.site_service import SiteService
 from gpujobs.daemon.watchdog import notify_systemd
 from gpujobs.errors import MachineError, UsageError
 from gpujobs.linux import durable, statelock
@@ -65,19 +69,19 @@ def serve(settings: Settings, *, ready_fd: int | None = None, lifeline_fd: int |
 async def _run(settings: Settings, lock: int, ready_fd: int | None, lifeline_fd: int | None) -> None:
     if failpoints.armed():
         log.warning("faults are armed at %s", ", ".join(failpoints.armed()))
-    daemon = Daemon(settings)
-    door = door_of(daemon)
+    parts = build(settings)
+    daemon, door = Daemon(parts), door_of(parts)
     door.require_free()  # before Ray and the launcher are started for nothing
-    daemon.file_values = reload.file_values(settings.config)
+    parts.in_force.file_values = reload.file_values(settings.config)
     try:
         await daemon.start()
-        async with serving(daemon, door) as server:
-            _listen_to_signals(daemon)
+        async with serving(parts, door) as server:
+            _listen_to_signals(parts.site)
             if lifeline_fd is not None:
-                _follow_lifeline(daemon, lifeline_fd)
-            _announce(ready_fd, settings.socket, daemon)
+                _follow_lifeline(parts.site, lifeline_fd)
+            _announce(ready_fd, settings.socket, parts)
             async with watchdog.fed():
-                await _end(daemon, server)
+                await _end(parts.shutdown, server)
             log.info("closing")
             statelock.note(lock, "closing")
             notify_systemd("STOPPING=1")
@@ -86,17 +90,17 @@ async def _run(settings: Settings, lock: int, ready_fd: int | None, lifeline_fd:
         await daemon.close()
 
 
-async def _end(daemon: Daemon, server: web.Server) -> None:
+async def _end(shutdown: Shutdown, server: web.Server) -> None:
     """Returns when the daemon is to close. One that ends because nobody needs it any more lets those who still ask
     have their answers: their jobs have ended, and what became of them is the next thing that they want to know."""
     while True:
-        await daemon.ended.wait()
+        await shutdown.ended.wait()
         deadline = time.monotonic() + VISITOR_SECONDS
-        while daemon.ends_by_itself and server.connections and time.monotonic() < deadline:
+        while shutdown.ends_by_itself and server.connections and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
-        if not (daemon.ends_by_itself and daemon.is_busy()):
+        if not (shutdown.ends_by_itself and shutdown.is_busy()):
             return
-        daemon.ended.clear()  # somebody has submitted meanwhile
+        shutdown.ended.clear()  # somebody has submitted meanwhile
 
 
 def _log_target(paths: StatePaths, mode: Mode) -> dict[str, Any]:
@@ -146,36 +150,36 @@ def allow_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
 
 
-def _announce(ready_fd: int | None, path: Path, daemon: Daemon) -> None:
-    log.info("%s", daemon.gatekeeper.describe())
-    for name in daemon.gatekeeper.missing_groups():
+def _announce(ready_fd: int | None, path: Path, parts: Parts) -> None:
+    log.info("%s", parts.in_force.access.describe())
+    for name in parts.in_force.access.missing_groups():
         log.warning("the configuration names group %s, which this machine does not have", name)
-    log.info("serving %s on %s (%s daemon)", daemon.paths.root, path, daemon.mode)
+    log.info("serving %s on %s (%s daemon)", parts.paths.root, path, parts.mode)
     if ready_fd is not None:
         os.write(ready_fd, b"ready\n")
         os.close(ready_fd)
-    notify_systemd(f"READY=1\nSTATUS={daemon.mode} daemon on {path}")
+    notify_systemd(f"READY=1\nSTATUS={parts.mode} daemon on {path}")
 
 
-def _listen_to_signals(daemon: Daemon) -> None:
+def _listen_to_signals(site: SiteService) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.end)
-    if daemon.mode is Mode.SITE:  # a personal one ends with its terminal, as other programs do
-        loop.add_signal_handler(signal.SIGHUP, _reload, daemon)
+        loop.add_signal_handler(number, site.shutdown.end)
+    if site.mode is Mode.SITE:  # a personal one ends with its terminal, as other programs do
+        loop.add_signal_handler(signal.SIGHUP, _reload, site)
 
 
-def _reload(daemon: Daemon) -> None:
+def _reload(site: SiteService) -> None:
     notify_systemd(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-    said = reload.reload(daemon)
+    said = site.reload()
     notify_systemd(f"READY=1\nSTATUS={said}")
 
 
-def _follow_lifeline(daemon: Daemon, descriptor: int) -> None:
+def _follow_lifeline(site: SiteService, descriptor: int) -> None:
     loop = asyncio.get_running_loop()
 
     def user_has_gone() -> None:
         loop.remove_reader(descriptor)
-        daemon.stop(StopMode.NOW, DAEMON)
+        site.stop(StopMode.NOW, DAEMON)
 
     loop.add_reader(descriptor, user_has_gone)

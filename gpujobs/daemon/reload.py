@@ -15,7 +15,7 @@ from gpujobs.config import file as configfile
 from gpujobs.config import site as siteconfig
 from gpujobs.config.settings import KEYS, config_path
 from gpujobs.config.site import SiteConfig
-from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.in_force import InForce
 from gpujobs.errors import ConfigError
 
 FIXED = ("state_dir", "socket", "cpu_slots", "require_gpu")
@@ -24,9 +24,9 @@ FIXED = ("state_dir", "socket", "cpu_slots", "require_gpu")
 log = logging.getLogger(__name__)
 
 
-def reload(daemon: Daemon) -> str:
+def reload(in_force: InForce) -> str:
     """Says in one line what has come of it; the log has each change and each mistake."""
-    path = daemon.settings.config or config_path(mode=daemon.mode)
+    path = in_force.settings.config or config_path(mode=in_force.mode)
     try:
         site = siteconfig.read(path)
     except ConfigError as error:
@@ -36,9 +36,9 @@ def reload(daemon: Daemon) -> str:
         log.error("%s", said)
         return said
     values = file_values(path)
-    waiting = [*_fixed_keys(daemon.file_values, values), *_fixed_values(daemon.site, site)]
-    changed = list(_changes(daemon.site, site))
-    _apply(daemon, _keeping(daemon.site, site), values)
+    waiting = [*_fixed_keys(in_force.file_values, values), *_fixed_values(in_force.site, site)]
+    changed = list(_changes(in_force.site, site))
+    _apply(in_force, _with_fixed_values(in_force.site, site), values)
     for line in changed:
         log.info("reloaded: %s", line)
     if waiting:
@@ -68,7 +68,7 @@ def _fixed_values(before: SiteConfig, now: SiteConfig) -> Iterator[str]:
         yield "quotas.connections"
 
 
-def _keeping(before: SiteConfig, now: SiteConfig) -> SiteConfig:
+def _with_fixed_values(before: SiteConfig, now: SiteConfig) -> SiteConfig:
     """The new configuration, with the old values of what cannot change."""
     priority = now.priority.model_copy(update={"half_life": before.priority.half_life})
     quotas = now.quotas.model_copy(update={"connections": before.quotas.connections})
@@ -76,19 +76,18 @@ def _keeping(before: SiteConfig, now: SiteConfig) -> SiteConfig:
 
 
 def _changes(before: SiteConfig, now: SiteConfig) -> Iterator[str]:
-    old, new = before.model_dump(), _keeping(before, now).model_dump()
+    old, new = before.model_dump(), _with_fixed_values(before, now).model_dump()
     for table, keys in new.items():
         for key, value in keys.items():
             if old[table][key] != value:
                 yield f"{table}.{key}: {old[table][key]} -> {value}"
 
 
-def _apply(daemon: Daemon, site: SiteConfig, values: dict[str, Any]) -> None:
+def _apply(in_force: InForce, site: SiteConfig, values: dict[str, Any]) -> None:
     retries = values.get("max_retries", KEPT_RETRIES)
     # What waits for a restart keeps its first value, so that the next reload names it again.
-    daemon.file_values = {**values, **{key: daemon.file_values.get(key) for key in FIXED}}
-    daemon.settings = replace(daemon.settings, max_retries=retries)
-    daemon.configure(site)
+    in_force.file_values = {**values, **{key: in_force.file_values.get(key) for key in FIXED}}
+    in_force.replace(replace(in_force.settings, max_retries=retries), site)
 
 
 KEPT_RETRIES = 10

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from gpujobs.config.settings import SOCKET_NAME
-from gpujobs.daemon.access.connections import ConnectionLimit
+from gpujobs.daemon.access.connections import ConnectionLimit, RequestLimiter
 from gpujobs.daemon.access.identity import peer_of
-from gpujobs.daemon.daemon import Daemon, Mode
+from gpujobs.daemon.build import Parts
 from gpujobs.daemon.door import Door
-from gpujobs.daemon.handlers import LASTING, ROUTES
-from gpujobs.daemon.keys import CALLER, DAEMON
+from gpujobs.daemon.handlers import ROUTES, STREAMING
+from gpujobs.daemon.in_force import InForce
+from gpujobs.daemon.keys import CALLER, DEVICES, JOB_QUERIES, JOBS, SITE, SUBMISSIONS, UPLOADS
+from gpujobs.daemon.modes import Mode
 from gpujobs.errors import (
     GpujobsError,
     JobFileError,
@@ -44,19 +47,26 @@ are logged here."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_application(daemon: Daemon) -> web.Application:
-    application = web.Application(middlewares=MIDDLEWARES, client_max_size=MAX_BODY_BYTES)
-    application[DAEMON] = daemon
+IN_FORCE = web.AppKey("in_force", InForce)
+LIMITER = web.AppKey("limiter", RequestLimiter)
+
+
+def make_application(parts: Parts, middlewares: Sequence[Middleware] | None = None) -> web.Application:
+    application = web.Application(middlewares=middlewares or MIDDLEWARES, client_max_size=MAX_BODY_BYTES)
+    application[IN_FORCE], application[LIMITER] = parts.in_force, parts.limiter
+    application[JOBS], application[JOB_QUERIES] = parts.jobs, parts.queries
+    application[SUBMISSIONS], application[UPLOADS] = parts.submissions, parts.uploads
+    application[DEVICES], application[SITE] = parts.devices, parts.site
     for method, path, handler in ROUTES:
         application.router.add_route(method, path, handler)
     return application
 
 
 @asynccontextmanager
-async def serving(daemon: Daemon, door: Door) -> AsyncIterator[web.Server]:
+async def serving(parts: Parts, door: Door) -> AsyncIterator[web.Server]:
     """Answers on the socket meanwhile, and where it listens again when its name was removed."""
     runner = web.AppRunner(
-        make_application(daemon),
+        make_application(parts),
         access_log=None,
         logger=_SILENT,
         shutdown_timeout=1.0,
@@ -64,7 +74,7 @@ async def serving(daemon: Daemon, door: Door) -> AsyncIterator[web.Server]:
     )
     await runner.setup()
     assert runner.server is not None
-    per_user = daemon.site.quotas.connections if daemon.mode is Mode.SITE else None
+    per_user = parts.in_force.site.quotas.connections if parts.mode is Mode.SITE else None
     gate = ConnectionLimit(runner.server, per_user)
     await gate.admit(door.open())
     keeper = asyncio.create_task(door.keep(gate.admit))
@@ -77,23 +87,22 @@ async def serving(daemon: Daemon, door: Door) -> AsyncIterator[web.Server]:
         await runner.cleanup()
 
 
-def door_of(daemon: Daemon) -> Door:
+def door_of(parts: Parts) -> Door:
     """Where it listens: as it was told, or, when that has gone, in its own directory, where clients look next."""
-    fallback = daemon.paths.run / SOCKET_NAME
-    places = list(dict.fromkeys([daemon.settings.socket, fallback]))
-    return Door(places, is_open_to_all=daemon.mode is Mode.SITE)
+    fallback = parts.paths.run / SOCKET_NAME
+    places = list(dict.fromkeys([parts.settings.socket, fallback]))
+    return Door(places, is_open_to_all=parts.mode is Mode.SITE)
 
 
 @web.middleware
 async def _identity(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.transport is None:
         raise NotPermittedError("the connection was closed")
-    daemon = request.app[DAEMON]
-    caller = daemon.gatekeeper.admit(peer_of(request.transport.get_extra_info("socket")))
+    caller = request.app[IN_FORCE].access.admit(peer_of(request.transport.get_extra_info("socket")))
     request[CALLER] = caller
-    if request.match_info.handler in LASTING:
+    if request.match_info.handler in STREAMING:
         return await handler(request)
-    return await daemon.turns.take(caller.uid, lambda: _work(request, handler))
+    return await request.app[LIMITER].take(caller.uid, lambda: _work(request, handler))
 
 
 async def _work(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gpujobs.daemon.devices.drains import Drains
-from gpujobs.daemon.devices.ledger import Ledger
 from gpujobs.daemon.devices.membership import Membership
 from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
+from gpujobs.daemon.devices.usage import UsageCache
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.model import Job, Node, utc_now
 from gpujobs.policy import Allocation, Rules, Snapshot
@@ -19,19 +19,19 @@ from gpujobs.store.reservations import Reservations
 class SnapshotBuilder:
     def __init__(
         self,
-        board: JobCache,
+        cache: JobCache,
         drains: Drains,
-        ledger: Ledger,
-        measurements: MemoryMonitor,
+        usage: UsageCache,
+        memory: MemoryMonitor,
         membership: Membership,
         reservations: Reservations,
         rules: Rules,
     ) -> None:
         self.rules = rules
-        self._board = board
+        self._cache = cache
         self._drains = drains
-        self._ledger = ledger
-        self._measurements = measurements
+        self._usage = usage
+        self._memory = memory
         self._membership = membership
         self._reservations = reservations
 
@@ -39,19 +39,19 @@ class SnapshotBuilder:
         """As of this moment, with the devices as they were just read."""
         return Snapshot(
             now=utc_now(),
-            waiting=self._board.queue,
+            waiting=self._cache.queue,
             nodes=nodes,
             allocations=self.allocations(),
             drained=self._drains.reasons,
-            usage=self._ledger.usage,
+            usage=self._usage.usage,
             rules=self.rules,
             reservations=self._reservations.current(),
             groups=self._membership.groups,
-            measured=self._measurements.peaks,
+            measured=self._memory.peaks,
         )
 
     def allocations(self) -> list[Allocation]:
-        return [self._allocation(job) for job in self._board.active() if job.id not in self._board.released]
+        return [self._allocation(job) for job in self._cache.active() if job.id not in self._cache.released]
 
     def _allocation(self, job: Job) -> Allocation:
         current = job.current
@@ -64,12 +64,12 @@ class SnapshotBuilder:
             user=job.user,
             started_at=current.started_at,
             gpu_memory_bytes=current.gpu_memory_bytes,
-            measured_bytes=self._measurements.current.get(job.id),
+            measured_bytes=self._memory.current.get(job.id),
             preemptible=job.preemptible,
             priority=job.priority,
             group=job.group_id if job.at_most is not None else None,
-            expected_end=expected_end(job, self._board.progress.get(job.id)),
-            stopping=job.id in self._board.stopping or job.cancel_requested,
+            expected_end=expected_end(job, self._cache.progress.get(job.id)),
+            stopping=job.id in self._cache.stopping or job.cancel_requested,
         )
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from gpujobs.config.settings import resolve
-from gpujobs.daemon.daemon import Daemon, Mode
+from gpujobs.daemon.build import Parts, build
 from gpujobs.daemon.main import prepare_state
+from gpujobs.daemon.modes import Mode
 from gpujobs.model import Device, DeviceKind, Job, State, utc_now
 from gpujobs.node import attempts
 from gpujobs.paths import AttemptPaths, StatePaths
@@ -38,13 +39,13 @@ supervisor.supervise(sys.argv[1], sys.argv[2] or None, run_trainer)
 """
 
 
-def new_daemon(state: Path) -> Daemon:
+def new_daemon(state: Path) -> Parts:
     settings = resolve({"state_dir": str(state)}, environ={})
     prepare_state(StatePaths(settings.state_dir), Mode.PERSONAL)
-    return Daemon(settings)
+    return build(settings)
 
 
-def begin(daemon: Daemon, state: State = State.RUNNING) -> Job:
+def begin(daemon: Parts, state: State = State.RUNNING) -> Job:
     """A job with an attempt under way, as the store has it, and the files that its start has made."""
     (job,) = daemon.store.submit(
         A, f"key-{time.monotonic_ns()}", [replace(new_job(), resolved={"model": {}, "training": {}})]
@@ -55,11 +56,11 @@ def begin(daemon: Daemon, state: State = State.RUNNING) -> Job:
     attempts.make(daemon.paths.job(job.id), spec_of(daemon, job))
     if state is State.RUNNING:
         job = daemon.store.mark_running(job.id, 1, 99, utc_now())
-    daemon.board.put(job)
+    daemon.cache.put(job)
     return job
 
 
-def spec_of(daemon: Daemon, job: Job) -> dict[str, Any]:
+def spec_of(daemon: Parts, job: Job) -> dict[str, Any]:
     assert job.current is not None
     return {
         "job": job.id,
@@ -74,11 +75,11 @@ def spec_of(daemon: Daemon, job: Job) -> dict[str, Any]:
     }
 
 
-def files_of(daemon: Daemon, job: Job) -> AttemptPaths:
+def files_of(daemon: Parts, job: Job) -> AttemptPaths:
     return daemon.paths.job(job.id).attempt(job.attempt)
 
 
-def leave_as_killed(daemon: Daemon, job: Job, **record: Any) -> AttemptPaths:
+def leave_as_killed(daemon: Parts, job: Job, **record: Any) -> AttemptPaths:
     """All that the supervisor of an attempt, and it alone, writes until it is killed."""
     assert job.current is not None
     paths = files_of(daemon, job)
@@ -100,7 +101,7 @@ def leave_as_killed(daemon: Daemon, job: Job, **record: Any) -> AttemptPaths:
 
 
 def supervise(
-    daemon: Daemon, job: Job, body: str = "time.sleep(60)", **environment: str
+    daemon: Parts, job: Job, body: str = "time.sleep(60)", **environment: str
 ) -> subprocess.Popen[bytes]:
     """A real supervisor over a trainer that runs `body`. Returns when it has written its record, or has ended."""
     paths = files_of(daemon, job)
@@ -123,7 +124,7 @@ async def until(what: Callable[[], Any], seconds: float = 30.0) -> Any:
     return found
 
 
-async def settled(daemon: Daemon, job: int, *states: State, seconds: float = 30.0) -> Job:
+async def settled(daemon: Parts, job: int, *states: State, seconds: float = 30.0) -> Job:
     """The job, once the daemon has brought it into one of these states."""
     await until(lambda: daemon.store.job(job).state in states, seconds)
     return daemon.store.job(job)

@@ -17,8 +17,10 @@ from click.testing import CliRunner, Result
 
 from gpujobs.cli.main import cli
 from gpujobs.config.settings import Settings, resolve
-from gpujobs.daemon.daemon import Daemon, Mode, cancelled_by
+from gpujobs.daemon.build import Parts, build
+from gpujobs.daemon.jobs.service import cancelled_by
 from gpujobs.daemon.main import prepare_state
+from gpujobs.daemon.modes import Mode
 from gpujobs.daemon.server import door_of, serving
 from gpujobs.linux import statelock
 from gpujobs.paths import StatePaths
@@ -50,11 +52,11 @@ def gpujobs(settings: Settings) -> Callable[..., Result]:
     return run
 
 
-def while_served(settings: Settings, work: Callable[[Daemon], Any], jobs: int) -> Any:
+def while_served(settings: Settings, work: Callable[[Parts], Any], jobs: int) -> Any:
     """What `work` gives in a thread while a daemon with so many waiting jobs answers."""
 
     async def serve() -> Any:
-        daemon = Daemon(settings)
+        daemon = build(settings)
         daemon.store.submit(A, "key", [new_job(f"j{n}") for n in range(jobs)])
         async with serving(daemon, door_of(daemon)):
             done = await asyncio.to_thread(work, daemon)
@@ -180,7 +182,7 @@ def test_nothing_is_restored_under_a_running_daemon(
 def test_jobs_that_ended_stay_ended_in_a_copy(settings: Settings, gpujobs: Callable[..., Result]) -> None:
     target = settings.state_dir.parent / "copy"
 
-    def work(daemon: Daemon) -> Result:
+    def work(daemon: Parts) -> Result:
         return gpujobs("backup", target)
 
     store, _ = open_store(StatePaths(settings.state_dir))

@@ -14,7 +14,7 @@ import pytest
 from gpujobs.cluster.environment import make_token
 from gpujobs.cluster.orphans import become_only_head
 from gpujobs.cluster.restart import keep
-from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.build import Parts
 from gpujobs.model import Job, Reason, State
 from gpujobs.node.agent import NodeAgent
 from gpujobs.paths import AttemptPaths, StatePaths
@@ -23,13 +23,13 @@ from tests.integration.node import begin, files_of, leave_as_killed, new_daemon,
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
+def daemon(tmp_path: Path) -> Iterator[Parts]:
     made = new_daemon(tmp_path / "s")
     yield made
     made.store.close()
 
 
-def recover(daemon: Daemon, job: Job, *states: State) -> Job:
+def recover(daemon: Parts, job: Job, *states: State) -> Job:
     async def run() -> Job:
         await daemon.attempts.recover(daemon.node_name)
         found = await settled(daemon, job.id, *states)
@@ -70,7 +70,7 @@ FILES = ("spec", "claim", "lock", "record", "progress", "log", "exit", "stop")
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_damaged_file_costs_an_attempt_and_no_more(daemon: Daemon, name: str) -> None:
+def test_a_damaged_file_costs_an_attempt_and_no_more(daemon: Parts, name: str) -> None:
     jobs = {damage: begin(daemon) for damage in DAMAGES}
     for damage, job in jobs.items():
         paths = leave_as_killed(daemon, job)
@@ -92,7 +92,7 @@ def test_a_damaged_file_costs_an_attempt_and_no_more(daemon: Daemon, name: str) 
 
 
 @pytest.mark.parametrize("damage", ["empty", "directory", "link"])
-def test_what_is_damaged_is_kept_aside_and_told_of(daemon: Daemon, damage: str) -> None:
+def test_what_is_damaged_is_kept_aside_and_told_of(daemon: Parts, damage: str) -> None:
     job = begin(daemon)
     paths = leave_as_killed(daemon, job)
     DAMAGES[damage](paths.record)
@@ -109,7 +109,7 @@ def test_what_is_damaged_is_kept_aside_and_told_of(daemon: Daemon, damage: str) 
 @pytest.mark.parametrize(
     "what", ["attempt gone", "attempt a file", "attempt a link", "job gone", "spool gone"]
 )
-def test_directories_that_are_gone(daemon: Daemon, state: State, what: str) -> None:
+def test_directories_that_are_gone(daemon: Parts, state: State, what: str) -> None:
     job = begin(daemon, state)
     paths = files_of(daemon, job)
     if what.startswith("attempt"):
@@ -128,7 +128,7 @@ def test_directories_that_are_gone(daemon: Daemon, state: State, what: str) -> N
     assert daemon.store.attempts(job.id)[0].reason is expected
 
 
-def test_a_claim_that_a_power_cut_has_taken_is_no_illegal_step(daemon: Daemon) -> None:
+def test_a_claim_that_a_power_cut_has_taken_is_no_illegal_step(daemon: Parts) -> None:
     """The store says RUNNING, the node that it never started."""
     job = begin(daemon)
     leave_as_killed(daemon, job).claim.unlink()
@@ -137,20 +137,20 @@ def test_a_claim_that_a_power_cut_has_taken_is_no_illegal_step(daemon: Daemon) -
     assert found.retries_used == 0
 
 
-def test_a_supervisor_that_was_killed_beside_its_files_costs_a_retry(daemon: Daemon) -> None:
+def test_a_supervisor_that_was_killed_beside_its_files_costs_a_retry(daemon: Parts) -> None:
     job = begin(daemon)
     leave_as_killed(daemon, job)
     assert recover(daemon, job, State.PENDING).retries_used == 1
 
 
-def test_a_restarted_machine_costs_no_retry(daemon: Daemon) -> None:
+def test_a_restarted_machine_costs_no_retry(daemon: Parts) -> None:
     job = begin(daemon)
     leave_as_killed(daemon, job, boot_id="another")
     found = recover(daemon, job, State.PENDING)
     assert (found.retries_used, found.message) == (0, "attempt 1 was lost: the machine was restarted")
 
 
-def test_one_damaged_attempt_does_not_keep_another_from_being_heard_of(daemon: Daemon) -> None:
+def test_one_damaged_attempt_does_not_keep_another_from_being_heard_of(daemon: Parts) -> None:
     jobs = [begin(daemon) for _ in range(3)]
     paths = [leave_as_killed(daemon, job) for job in jobs]
     into_directory(paths[0].record)
@@ -199,7 +199,7 @@ def ended(paths: AttemptPaths, job: Job) -> dict[str, object]:
     ],
     ids=str,
 )
-def test_an_exit_record_of_another_shape_is_none(daemon: Daemon, change: dict[str, object]) -> None:
+def test_an_exit_record_of_another_shape_is_none(daemon: Parts, change: dict[str, object]) -> None:
     job = begin(daemon)
     paths = leave_as_killed(daemon, job)
     paths.exit.write_text(json.dumps({**ended(paths, job), **change}))
@@ -208,7 +208,7 @@ def test_an_exit_record_of_another_shape_is_none(daemon: Daemon, change: dict[st
     assert daemon.store.attempts(job.id)[0].reason is Reason.SUPERVISOR_LOST
 
 
-def test_what_another_attempt_of_this_number_has_left_is_not_believed(daemon: Daemon) -> None:
+def test_what_another_attempt_of_this_number_has_left_is_not_believed(daemon: Parts) -> None:
     """A store that was restored from a copy gives numbers again."""
     job = begin(daemon, State.STARTING)
     paths = leave_as_killed(daemon, job)

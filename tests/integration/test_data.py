@@ -19,8 +19,10 @@ from gpujobs import failpoints
 from gpujobs.cli.commands.submit import submit
 from gpujobs.client import Client, connect
 from gpujobs.config.settings import Settings, resolve
-from gpujobs.daemon.daemon import Daemon, Mode
+from gpujobs.daemon.build import Parts, build
+from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.main import prepare_state
+from gpujobs.daemon.modes import Mode
 from gpujobs.daemon.server import door_of, serving
 from gpujobs.errors import GpujobsError, MachineError
 from gpujobs.linux import durable
@@ -51,7 +53,7 @@ def while_served(settings: Settings, work: Callable[[Client, Daemon], Any]) -> A
     """`work` in a thread, with a client of a daemon that has looked at what is there. No device: all jobs wait."""
 
     async def serve() -> Any:
-        daemon = Daemon(settings)
+        daemon = build(settings)
         daemon.lacking.look()
         async with serving(daemon, door_of(daemon)):
 
@@ -157,7 +159,7 @@ def test_a_job_that_its_user_holds_stays_held_when_its_data_is_back(settings: Se
     job = while_served(settings, hold)
     stored(settings).unlink()
 
-    def look(client: Client, daemon: Daemon) -> bool:
+    def look(client: Client, daemon: Parts) -> bool:
         queue(client, root, "second")
         return bool(client.get(f"/v1/jobs/{job}")["job"]["held"])
 
@@ -165,13 +167,13 @@ def test_a_job_that_its_user_holds_stays_held_when_its_data_is_back(settings: Se
 
 
 def test_no_job_is_started_whose_data_has_just_gone(settings: Settings, root: Path) -> None:
-    def look(client: Client, daemon: Daemon) -> int:
+    def look(client: Client, daemon: Parts) -> int:
         return queue(client, root, "first")[0]
 
     job = while_served(settings, look)
 
     async def ask() -> tuple[bool, bool]:
-        daemon = Daemon(settings)
+        daemon = build(settings)
         whole = daemon.lacking.may_start(job)
         stored(settings).unlink()
         gone = daemon.lacking.may_start(job)
@@ -192,7 +194,7 @@ def test_the_name_of_what_was_uploaded_is_on_disk_before_it_is_acknowledged(
 
 
 def test_an_upload_that_cannot_be_kept_is_refused_and_leaves_nothing(settings: Settings, root: Path) -> None:
-    def work(client: Client, daemon: Daemon) -> list[int]:
+    def work(client: Client, daemon: Parts) -> list[int]:
         for fault in ("data.rename=error:ENOSPC", "data.commit=error:EIO", "store.commit=full*1"):
             failpoints.arm(fault)
             with pytest.raises(MachineError, match=r"cannot be (stored|written)"):
@@ -213,7 +215,7 @@ def test_a_submission_waits_for_a_store_that_another_program_has_locked(
 ) -> None:
     """Its data is stored as soon as the store can be written, and so are its jobs."""
 
-    def work(client: Client, daemon: Daemon) -> list[int]:
+    def work(client: Client, daemon: Parts) -> list[int]:
         if first == "jobs":
             queue(client, root, "before")
         other = sqlite3.connect(daemon.paths.database, isolation_level=None, check_same_thread=False)
@@ -235,7 +237,7 @@ ASKED = {
 }
 
 
-def locked_for(daemon: Daemon, seconds: float) -> threading.Timer:
+def locked_for(daemon: Parts, seconds: float) -> threading.Timer:
     other = sqlite3.connect(daemon.paths.database, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     timer = threading.Timer(seconds, lambda: (other.execute("ROLLBACK"), other.close()))
@@ -248,7 +250,7 @@ def test_changes_of_jobs_wait_for_a_store_that_another_program_has_locked(
 ) -> None:
     """Each is done once, as the history says."""
 
-    def work(client: Client, daemon: Daemon) -> dict[str, list[str]]:
+    def work(client: Client, daemon: Parts) -> dict[str, list[str]]:
         jobs = queue(client, root, *ASKED)
         timer = locked_for(daemon, 1.5)
         with ThreadPoolExecutor() as asking:
@@ -272,7 +274,7 @@ def test_changes_of_jobs_wait_for_a_store_that_another_program_has_locked(
 
 
 def test_a_personal_daemon_has_no_shares(settings: Settings, root: Path) -> None:
-    def work(client: Client, daemon: Daemon) -> list[Any]:
+    def work(client: Client, daemon: Parts) -> list[Any]:
         queue(client, root, "mine")
         return [client.get(f"/v1/{what}")["share"] for what in ("queue", "info")]
 
@@ -280,7 +282,7 @@ def test_a_personal_daemon_has_no_shares(settings: Settings, root: Path) -> None
 
 
 def test_a_requeue_under_a_locked_store_makes_one_copy(settings: Settings, root: Path) -> None:
-    def work(client: Client, daemon: Daemon) -> Any:
+    def work(client: Client, daemon: Parts) -> Any:
         (job,) = queue(client, root, "again")
         client.post("/v1/jobs/cancel", {"ids": [job]})
         timer = locked_for(daemon, 1.0)
@@ -295,7 +297,7 @@ def test_a_requeue_under_a_locked_store_makes_one_copy(settings: Settings, root:
 def test_what_keeps_the_store_locked_for_ever_is_said(
     settings: Settings, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def work(client: Client, daemon: Daemon) -> None:
+    def work(client: Client, daemon: Parts) -> None:
         (job,) = queue(client, root, "waits")
         monkeypatch.setattr("gpujobs.daemon.patience.while_locked.__defaults__", (0.3,))
         timer = locked_for(daemon, 2.0)

@@ -19,6 +19,7 @@ from gpujobs.client import Client, delivery
 from gpujobs.client.delivery import Interrupted, deliver
 from gpujobs.client.submission import Submission, read_job_files
 from gpujobs.config.settings import Settings
+from gpujobs.daemon.build import build
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers import submit
 from gpujobs.errors import DaemonUnreachableError, UsageError
@@ -152,10 +153,10 @@ def test_what_was_taken_back_is_refused_when_it_still_comes(settings: Settings, 
 
 def test_taking_back_waits_for_a_submission_that_is_worked_on(settings: Settings, root: Path) -> None:
     async def ask() -> list[str]:
-        daemon = Daemon(settings)
+        daemon = build(settings)
         order: list[str] = []
-        async with daemon.requests.work(1, "k"):
-            waiting = asyncio.create_task(daemon.requests.settled(1, "k"))
+        async with daemon.submissions._requests.work(1, "k"):
+            waiting = asyncio.create_task(daemon.submissions._requests.settled(1, "k"))
             waiting.add_done_callback(lambda _: order.append("withdrawn"))
             await asyncio.sleep(0.05)
             order.append("queued")

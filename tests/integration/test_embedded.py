@@ -14,8 +14,8 @@ import pytest
 
 from gpujobs.cli import embedded
 from gpujobs.config.settings import resolve
-from gpujobs.daemon.daemon import Mode
 from gpujobs.daemon.main import prepare_state
+from gpujobs.daemon.modes import Mode
 from gpujobs.errors import MachineError
 from gpujobs.linux import statelock
 from gpujobs.paths import StatePaths

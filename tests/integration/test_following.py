@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gpujobs.cluster.collecting import write_chunks
-from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.build import Parts
 from gpujobs.lifecycle import Requeue
 from gpujobs.linux.process import boot_id, identify
 from gpujobs.model import Job, Reason, State
@@ -22,13 +22,13 @@ from tests.integration.test_unrecorded import DONE, FAILED, event, run
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
+def daemon(tmp_path: Path) -> Iterator[Parts]:
     made = new_daemon(tmp_path / "s")
     yield made
     made.store.close()
 
 
-def recovered(daemon: Daemon, job: int, *states: State) -> Job:
+def recovered(daemon: Parts, job: int, *states: State) -> Job:
     async def work() -> Job:
         await daemon.attempts.recover(daemon.node_name)
         return await settled(daemon, job, *states)
@@ -37,7 +37,7 @@ def recovered(daemon: Daemon, job: int, *states: State) -> Job:
     return found
 
 
-def test_a_job_whose_daemon_was_killed_while_it_ended_comes_to_its_end(daemon: Daemon) -> None:
+def test_a_job_whose_daemon_was_killed_while_it_ended_comes_to_its_end(daemon: Parts) -> None:
     job = begin(daemon)
     daemon.store.mark_completing(job.id, 1, FAILED)
     again = new_daemon(daemon.paths.root)
@@ -45,7 +45,7 @@ def test_a_job_whose_daemon_was_killed_while_it_ended_comes_to_its_end(daemon: D
     again.store.close()
 
 
-def collected(daemon: Daemon, job: Job, mark: str | None) -> Path:
+def collected(daemon: Parts, job: Job, mark: str | None) -> Path:
     """Results in the place of the job's, as a rename has put them there just before a kill."""
     directory = daemon.paths.result(job.id)
     directory.mkdir()
@@ -55,7 +55,7 @@ def collected(daemon: Daemon, job: Job, mark: str | None) -> Path:
     return directory
 
 
-def test_results_that_were_renamed_before_a_kill_are_the_jobs(daemon: Daemon) -> None:
+def test_results_that_were_renamed_before_a_kill_are_the_jobs(daemon: Parts) -> None:
     job = begin(daemon)
     assert job.current is not None
     directory = collected(daemon, job, job.current.nonce)
@@ -69,7 +69,7 @@ def test_results_that_were_renamed_before_a_kill_are_the_jobs(daemon: Daemon) ->
 
 
 @pytest.mark.parametrize("mark", [None, "", "f" * 32])
-def test_results_of_another_attempt_are_not_the_jobs_and_are_kept(daemon: Daemon, mark: str | None) -> None:
+def test_results_of_another_attempt_are_not_the_jobs_and_are_kept(daemon: Parts, mark: str | None) -> None:
     job = begin(daemon)
     directory = collected(daemon, job, mark)
 
@@ -85,21 +85,21 @@ def test_results_of_another_attempt_are_not_the_jobs_and_are_kept(daemon: Daemon
     assert daemon.store.job(job.id).state is State.COMPLETING
 
 
-def test_a_job_that_was_cancelled_while_nobody_could_be_asked_is_stopped_later(daemon: Daemon) -> None:
+def test_a_job_that_was_cancelled_while_nobody_could_be_asked_is_stopped_later(daemon: Parts) -> None:
     job = begin(daemon)
     supervisor = supervise(daemon, job)
-    daemon.board.put(daemon.store.request_cancel(job.id, "a", "cancelled by a"))
+    daemon.cache.put(daemon.store.request_cancel(job.id, "a", "cancelled by a"))
 
     async def work() -> None:
         await daemon.attempts.recover(daemon.node_name)
         await asyncio.to_thread(supervisor.wait, 20)
-        daemon.attempts._inquiries.begin(daemon.board.jobs[job.id])
+        daemon.attempts._inquiries.begin(daemon.cache.jobs[job.id])
         await settled(daemon, job.id, State.CANCELLED)
 
     run(daemon, work)
 
 
-def test_a_start_that_seemed_to_fail_and_did_not_is_followed(daemon: Daemon) -> None:
+def test_a_start_that_seemed_to_fail_and_did_not_is_followed(daemon: Parts) -> None:
     job = begin(daemon, State.STARTING)
     supervisor = supervise(daemon, job)
 
@@ -127,7 +127,7 @@ def test_a_process_that_has_got_the_pid_of_a_supervisor_is_not_signalled() -> No
         stranger.wait()
 
 
-def test_events_of_an_attempt_that_has_another_id_change_nothing(daemon: Daemon) -> None:
+def test_events_of_an_attempt_that_has_another_id_change_nothing(daemon: Parts) -> None:
     job = begin(daemon)
     leave_as_killed(daemon, job)
 
@@ -137,7 +137,7 @@ def test_events_of_an_attempt_that_has_another_id_change_nothing(daemon: Daemon)
 
     run(daemon, work)
     assert daemon.store.job(job.id).state is State.RUNNING
-    assert daemon.board.progress == {}
+    assert daemon.cache.progress == {}
     assert files_of(daemon, job).record.exists()
 
 

@@ -18,8 +18,8 @@ from gpujobs.cluster import environment, link
 from gpujobs.cluster.environment import make_temp_parent, object_store_directory, remove_temp_parent
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.cluster.orphans import end_session
-from gpujobs.daemon.daemon import Mode
 from gpujobs.daemon.main import prepare_state
+from gpujobs.daemon.modes import Mode
 from gpujobs.paths import StatePaths
 from gpujobs.protocol.settings import ClusterSettings
 

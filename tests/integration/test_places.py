@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gpujobs.daemon.daemon import Mode
 from gpujobs.daemon.door import Door
 from gpujobs.daemon.main import prepare_state
+from gpujobs.daemon.modes import Mode
 from gpujobs.errors import MachineError
 from gpujobs.paths import StatePaths
 

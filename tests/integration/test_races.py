@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from gpujobs.daemon.devices.drains import Drains
-from gpujobs.daemon.devices.ledger import Ledger
 from gpujobs.daemon.devices.membership import Membership
 from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
 from gpujobs.daemon.devices.nodes import Nodes
+from gpujobs.daemon.devices.usage import UsageCache
 from gpujobs.daemon.dispatch import Dispatcher
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.snapshot_builder import SnapshotBuilder
+from gpujobs.daemon.writer import StoreWriter
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Device, Job, Node, NodeStatus, Reason, State, StopReason, utc_now
 from gpujobs.node.devices import devices_of
@@ -55,20 +56,19 @@ class Race:
         self.gpus = gpus
         self.chance = random.Random(0)
         self.store = Store(directory / "s.db")
-        self.board = JobCache([])
+        self.cache = JobCache([])
         self.nodes = Readings()
+        writer = StoreWriter(self.store, self.cache)
         view = SnapshotBuilder(
-            self.board,
-            Drains(self.store.devices),
-            Ledger([], {}, 1e6),
-            MemoryMonitor(self.board, self.store.usage),
+            self.cache,
+            Drains(self.store.devices, writer),
+            UsageCache([], {}, 1e6),
+            MemoryMonitor(self.cache, self.store.usage, writer),
             Membership(),
             self.store.reservations,
             Rules(),
         )
-        self.dispatcher = Dispatcher(
-            self.store, self.board, self.nodes, view, launch=self.launch, stop=self.stop
-        )
+        self.dispatcher = Dispatcher(writer, self.cache, self.nodes, view, launch=self.launch, stop=self.stop)
         self.pids = itertools.count(2_000_000_000)
         self.held: dict[str, int] = {}
         self.met: list[str] = []
@@ -92,12 +92,12 @@ class Race:
         pid = next(self.pids)
         line = (int(device[-12:]), "C", pid, GIB)
         self._show(lambda: self.gpus.processes.append(line))
-        self.board.put(self.store.mark_running(job.id, job.attempt, pid, utc_now()))
+        self.cache.put(self.store.mark_running(job.id, job.attempt, pid, utc_now()))
         await asyncio.sleep(self.chance.uniform(0.005, 0.05))
         self._show(lambda: self.gpus.processes.remove(line))
-        self.board.put(self.store.mark_completing(job.id, job.attempt, DONE))
+        self.cache.put(self.store.mark_completing(job.id, job.attempt, DONE))
         del self.held[device]
-        self.board.put(self.store.finish(job.id, Finish(State.COMPLETED, Reason.NONE, ""), "/r"))
+        self.cache.put(self.store.finish(job.id, Finish(State.COMPLETED, Reason.NONE, ""), "/r"))
         self.dispatcher.wake()
 
     def _show(self, change: Callable[[], None]) -> None:
@@ -115,11 +115,11 @@ class Race:
 
     async def run(self) -> None:
         for job in self.store.submit(A, "race", [new_job(f"j{n}") for n in range(STARTS)]):
-            self.board.put(job)
+            self.cache.put(job)
         tasks = [asyncio.create_task(self.dispatcher.run()), asyncio.create_task(self.strangers())]
         self.dispatcher.wake()
         async with asyncio.timeout(120):
-            while self.board.jobs:
+            while self.cache.jobs:
                 await asyncio.sleep(0.05)
         for task in tasks:
             task.cancel()

@@ -9,8 +9,9 @@ import pytest
 
 from gpujobs.config.settings import resolve
 from gpujobs.daemon import reload
-from gpujobs.daemon.daemon import Daemon, Mode
+from gpujobs.daemon.build import Parts, build
 from gpujobs.daemon.main import prepare_state
+from gpujobs.daemon.modes import Mode
 from gpujobs.paths import StatePaths
 
 BEFORE = """\
@@ -49,53 +50,56 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def daemon(tmp_path: Path, config: Path) -> Iterator[Daemon]:
+def daemon(tmp_path: Path, config: Path) -> Iterator[Parts]:
     settings = resolve({"config": str(config), "state_dir": str(tmp_path / "s")}, mode="site", environ={})
     prepare_state(StatePaths(settings.state_dir), Mode.SITE)
-    daemon = Daemon(settings)
-    daemon.file_values = reload.file_values(config)
+    daemon = build(settings)
+    daemon.in_force.file_values = reload.file_values(config)
     yield daemon
     daemon.store.close()
 
 
 def test_rules_change_and_the_rest_is_named(
-    daemon: Daemon, config: Path, caplog: pytest.LogCaptureFixture
+    daemon: Parts, config: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config.write_text(AFTER)
-    said = reload.reload(daemon)
+    said = reload.reload(daemon.in_force)
     assert said.endswith("cpu_slots, priority.half_life, foreign.policy, quotas.connections need a restart")
-    assert daemon.view.rules is daemon.rules and daemon.rules.limits.default.max_running == 2
-    assert daemon.settings.max_retries == 5
-    assert daemon.gatekeeper.access.hide_names and not daemon.strangers.names_people
+    assert (
+        daemon.snapshots.rules is daemon.in_force.rules
+        and daemon.in_force.rules.limits.default.max_running == 2
+    )
+    assert daemon.in_force.settings.max_retries == 5
+    assert daemon.in_force.access.access.hide_names and not daemon.foreign.names_people
     assert daemon.uploads.quotas is not None and daemon.uploads.quotas.data == 3 << 30
     assert daemon.specs.site.quotas.results == 2 << 30
-    assert daemon.site.retention.results == 10 * 86400
-    kept = daemon.site
+    assert daemon.in_force.site.retention.results == 10 * 86400
+    kept = daemon.in_force.site
     assert (kept.priority.half_life, kept.quotas.connections, str(kept.foreign.policy)) == (
         7 * 86400,
         64,
         "avoid",
     )
-    assert daemon.rules.priority.max_age_seconds == 86400
+    assert daemon.in_force.rules.priority.max_age_seconds == 86400
     assert "limits.max_running: 4 -> 2" in caplog.text or "needs a restart" in caplog.text
 
 
-def test_a_second_reload_still_names_what_waits(daemon: Daemon, config: Path) -> None:
+def test_a_second_reload_still_names_what_waits(daemon: Parts, config: Path) -> None:
     config.write_text(AFTER)
-    reload.reload(daemon)
-    assert "priority.half_life" in reload.reload(daemon)
-    assert "cpu_slots" in reload.reload(daemon)
+    reload.reload(daemon.in_force)
+    assert "priority.half_life" in reload.reload(daemon.in_force)
+    assert "cpu_slots" in reload.reload(daemon.in_force)
 
 
 def test_a_bad_file_changes_nothing_and_each_mistake_is_logged(
-    daemon: Daemon, config: Path, caplog: pytest.LogCaptureFixture
+    daemon: Parts, config: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = daemon.site, daemon.rules, daemon.settings
+    before = daemon.in_force.site, daemon.in_force.rules, daemon.in_force.settings
     config.write_text("[limits]\nmax_running = 'x'\n[quotas]\ndata = 'y'\n")
-    assert "what counted before still counts" in reload.reload(daemon)
-    assert (daemon.site, daemon.rules, daemon.settings) == before
+    assert "what counted before still counts" in reload.reload(daemon.in_force)
+    assert (daemon.in_force.site, daemon.in_force.rules, daemon.in_force.settings) == before
     messages = [record.getMessage() for record in caplog.records]
     assert any(f"{config}:2: limits.max_running" in message for message in messages)
     assert any(f"{config}:4: quotas.data" in message for message in messages)
     config.write_text(BEFORE)
-    assert reload.reload(daemon).endswith("0 settings changed")
+    assert reload.reload(daemon.in_force).endswith("0 settings changed")

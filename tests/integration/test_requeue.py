@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from gpujobs.config.settings import resolve
-from gpujobs.daemon.daemon import Daemon, Mode, cancelled_by
+from gpujobs.daemon.build import Parts, build
 from gpujobs.daemon.jobs.limits import change_limit
 from gpujobs.daemon.jobs.requeues import Changes, requeue
+from gpujobs.daemon.jobs.service import cancelled_by
 from gpujobs.daemon.main import prepare_state
+from gpujobs.daemon.modes import Mode
 from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Job, Share, State, utc_now
 from gpujobs.paths import StatePaths
@@ -34,17 +36,17 @@ ADMIN = replace(A, uid=0, user="root", is_admin=True)
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
+def daemon(tmp_path: Path) -> Iterator[Parts]:
     config = tmp_path / "gpujobs.toml"
     config.write_text(LIMITS)
     settings = resolve({"state_dir": str(tmp_path / "s"), "config": str(config)}, environ={})
     prepare_state(StatePaths(settings.state_dir), Mode.PERSONAL)
-    daemon = Daemon(settings)
+    daemon = build(settings)
     yield daemon
     daemon.store.close()
 
 
-def cancelled(daemon: Daemon) -> list[Job]:
+def cancelled(daemon: Parts) -> list[Job]:
     """Of user a. An admin had given them a high class."""
     new = replace(new_job(), data=(), priority=9)
     with daemon.store.together():
@@ -52,29 +54,29 @@ def cancelled(daemon: Daemon) -> list[Job]:
         return [daemon.store.cancel_pending(job.id, "a", cancelled_by("a")) for job in jobs]
 
 
-def queued_again(daemon: Daemon, caller: Caller, jobs: Sequence[Job], **changes: Any) -> list[Job]:
-    return asyncio.run(requeue(daemon, caller, jobs, Changes(**changes))).jobs
+def queued_again(daemon: Parts, caller: Caller, jobs: Sequence[Job], **changes: Any) -> list[Job]:
+    return asyncio.run(requeue(daemon.jobs, caller, jobs, Changes(**changes))).jobs
 
 
-def test_many_jobs_in_the_order_in_which_they_were_named(daemon: Daemon) -> None:
+def test_many_jobs_in_the_order_in_which_they_were_named(daemon: Parts) -> None:
     jobs = cancelled(daemon)
     copies = queued_again(daemon, A, jobs)
     assert [copy.continues for copy in copies] == [job.id for job in jobs]
     assert {copy.state for copy in copies} == {State.PENDING}
-    assert len(daemon.board.queue) == JOBS
+    assert len(daemon.cache.queue) == JOBS
 
 
-def test_nobody_gets_more_into_the_queue_than_by_submitting(daemon: Daemon) -> None:
+def test_nobody_gets_more_into_the_queue_than_by_submitting(daemon: Parts) -> None:
     jobs = cancelled(daemon)
     queued_again(daemon, A, jobs[:1])
     with pytest.raises(UsageError, match="at most 250 may wait at once"):
         queued_again(daemon, A, jobs)
-    assert len(daemon.board.queue) == 1
+    assert len(daemon.cache.queue) == 1
     assert len(queued_again(daemon, ADMIN, jobs)) == JOBS
 
 
 def test_a_job_that_was_queued_again_and_cancelled_while_it_waited_hands_the_first_checkpoint_on(
-    daemon: Daemon,
+    daemon: Parts,
 ) -> None:
     first = cancelled(daemon)[0]
     (second,) = queued_again(daemon, A, [first])
@@ -84,7 +86,7 @@ def test_a_job_that_was_queued_again_and_cancelled_while_it_waited_hands_the_fir
     assert daemon.specs._checkpoint(third) == {"checkpoint_from": origins, "begins_anew": False}
 
 
-def test_a_job_can_begin_anew(daemon: Daemon) -> None:
+def test_a_job_can_begin_anew(daemon: Parts) -> None:
     """Of an ended one as a copy that continues nothing; of one that waits, with its next attempt."""
     first = cancelled(daemon)[0]
     (copy,) = queued_again(daemon, A, [first], fresh=True)
@@ -99,7 +101,7 @@ def test_a_job_can_begin_anew(daemon: Daemon) -> None:
     assert not daemon.store.job(again.id).begins_anew, "the attempts after it go on from its own checkpoint"
 
 
-def test_a_class_that_an_admin_has_given_is_not_kept(daemon: Daemon) -> None:
+def test_a_class_that_an_admin_has_given_is_not_kept(daemon: Parts) -> None:
     (job, *_) = cancelled(daemon)
     (own,) = queued_again(daemon, A, [job])
     (theirs,) = queued_again(daemon, ADMIN, [job])
@@ -109,18 +111,18 @@ def test_a_class_that_an_admin_has_given_is_not_kept(daemon: Daemon) -> None:
 BEGIN = datetime(2036, 7, 1, 6, tzinfo=UTC)
 
 
-def submitted(daemon: Daemon, **said: Any) -> Job:
+def submitted(daemon: Parts, **said: Any) -> Job:
     (job,) = daemon.store.submit(A, str(uuid.uuid4()), [replace(new_job(), data=(), **said)])
-    daemon.submitted([job])
+    daemon.cache.put(job)
     return job
 
 
-def ended(daemon: Daemon, job: Job) -> Job:
-    daemon.cancel_waiting([job], "a")
+def ended(daemon: Parts, job: Job) -> Job:
+    daemon.jobs._cancel_waiting([job], "a", "")
     return daemon.store.job(job.id)
 
 
-def test_all_that_was_said_at_the_submission_is_kept(daemon: Daemon) -> None:
+def test_all_that_was_said_at_the_submission_is_kept(daemon: Parts) -> None:
     others = [submitted(daemon) for _ in range(3)]
     said: dict[str, Any] = {
         "name": "n", "priority": 2, "retries": 5, "requested_gpu": 1, "time_limit_seconds": 60.0, "begin_at": BEGIN,
@@ -140,7 +142,7 @@ def test_all_that_was_said_at_the_submission_is_kept(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
-def test_what_is_queued_again_together_waits_for_the_copies(daemon: Daemon, order: tuple[int, ...]) -> None:
+def test_what_is_queued_again_together_waits_for_the_copies(daemon: Parts, order: tuple[int, ...]) -> None:
     first = submitted(daemon)
     second = submitted(daemon, after=(first.id,))
     third = submitted(daemon, after=(second.id,), after_any=(first.id,))
@@ -153,32 +155,32 @@ def test_what_is_queued_again_together_waits_for_the_copies(daemon: Daemon, orde
     assert [copy.origin for copy in copies] == [jobs[place].id for place in order]
     assert (one.after, two.after) == ((), (one.id,))
     assert (three.after, three.after_any) == ((two.id,), (one.id,))
-    assert {id for id in daemon.board.jobs if daemon.board.queue.is_ready(id)} == {one.id}
+    assert {id for id in daemon.cache.jobs if daemon.cache.queue.is_ready(id)} == {one.id}
 
 
-def test_what_was_queued_again_earlier_is_waited_for_and_said(daemon: Daemon) -> None:
+def test_what_was_queued_again_earlier_is_waited_for_and_said(daemon: Parts) -> None:
     first = submitted(daemon)
     second = submitted(daemon, after=(first.id,))
     ended(daemon, first)
     (copy,) = queued_again(daemon, A, [daemon.store.job(first.id)])
-    requeued = asyncio.run(requeue(daemon, A, [daemon.store.job(second.id)]))
+    requeued = asyncio.run(requeue(daemon.jobs, A, [daemon.store.job(second.id)]))
     (again,) = requeued.jobs
     assert daemon.store.job(again.id).after == (copy.id,)
     said = f"waits for job {copy.id}, as which job {first.id} was queued again"
     assert requeued.notes == {again.id: said}
 
 
-def test_what_could_never_start_is_refused_with_the_way_out(daemon: Daemon) -> None:
+def test_what_could_never_start_is_refused_with_the_way_out(daemon: Parts) -> None:
     first = submitted(daemon)
     second = submitted(daemon, after=(first.id,))
     ended(daemon, first)
-    count = len(daemon.store.ended()) + len(daemon.board.jobs)
+    count = len(daemon.store.ended()) + len(daemon.cache.jobs)
     with pytest.raises(UsageError, match=f"requeue {first.id} {second.id}.*--no-after"):
         queued_again(daemon, A, [daemon.store.job(second.id)])
-    assert len(daemon.store.ended()) + len(daemon.board.jobs) == count
+    assert len(daemon.store.ended()) + len(daemon.cache.jobs) == count
 
 
-def test_the_copy_of_a_copy_is_of_the_same_line(daemon: Daemon) -> None:
+def test_the_copy_of_a_copy_is_of_the_same_line(daemon: Parts) -> None:
     first = submitted(daemon)
     waiting = submitted(daemon, after_any=(first.id,))
     (copy,) = queued_again(daemon, A, [ended(daemon, first)])
@@ -188,7 +190,7 @@ def test_the_copy_of_a_copy_is_of_the_same_line(daemon: Daemon) -> None:
     assert daemon.store.job(last.id).after_any == (again.id,)
 
 
-def test_a_begin_that_is_over_makes_nobody_older(daemon: Daemon) -> None:
+def test_a_begin_that_is_over_makes_nobody_older(daemon: Parts) -> None:
     """What is queued again is as young as what is submitted now."""
     now = datetime(2030, 1, 1, tzinfo=UTC)
     rules = Rules(PriorityRules(weight_age=1000.0))
@@ -198,12 +200,12 @@ def test_a_begin_that_is_over_makes_nobody_older(daemon: Daemon) -> None:
     assert accounts.score(accounts["a"], old) == accounts.score(accounts["a"], new)
 
 
-def test_a_time_limit_is_changed_within_what_the_site_allows(daemon: Daemon) -> None:
+def test_a_time_limit_is_changed_within_what_the_site_allows(daemon: Parts) -> None:
     job = submitted(daemon, time_limit_seconds=600.0)
 
     def limited(caller: Caller, seconds: float | None) -> float | None:
         (changed,) = asyncio.run(change_limit(daemon, caller, [daemon.store.job(job.id)], seconds))
-        assert daemon.board.jobs[job.id].time_limit_seconds == changed.time_limit_seconds
+        assert daemon.cache.jobs[job.id].time_limit_seconds == changed.time_limit_seconds
         return changed.time_limit_seconds
 
     assert [limited(A, seconds) for seconds in (60.0, 7200.0, 30.0)] == [60.0, 7200.0, 30.0]

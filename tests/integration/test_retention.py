@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from gpujobs.config.site import Retention as Table
+from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.keeping.removal import Kind, Rules
 from gpujobs.daemon.keeping.retention import Retention, removed_note
+from gpujobs.daemon.writer import StoreWriter
 from gpujobs.lifecycle import Finish
 from gpujobs.linux import durable
 from gpujobs.model import Caller, Device, DeviceKind, Reason, State, utc_now
@@ -40,7 +42,9 @@ class Place:
         self.paths = StatePaths(self.root)
         self.paths.run.mkdir()
         self.store = Store(self.paths.database)
-        self.retention = Retention(self.store, self.paths, lambda: self.table)
+        self.retention = Retention(
+            self.store, StoreWriter(self.store, JobCache([])), self.paths, lambda: self.table
+        )
         self._keys = iter(range(1000))
 
     def submit(self, who: Caller = ALICE, count: int = 1, **fields: Any) -> list[int]:

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from gpujobs import failpoints
-from gpujobs.daemon.daemon import Daemon, StopMode, describe_stray
+from gpujobs.daemon.build import Parts
+from gpujobs.daemon.devices.admission import describe_stray
 from gpujobs.daemon.handlers import doctor
+from gpujobs.daemon.modes import StopMode
 from gpujobs.errors import MachineError
 from gpujobs.linux.stateid import state_id
 from gpujobs.model import Job, NodeStatus, Reason, State, StopReason
@@ -40,14 +42,14 @@ FAILED = {"state": "FAILED", "reason": "TrainingError", "message": "x", "exit": 
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
+def daemon(tmp_path: Path) -> Iterator[Parts]:
     made = new_daemon(tmp_path / "s")
     yield made
     failpoints.arm("")
     made.store.close()
 
 
-def run(daemon: Daemon, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+def run(daemon: Parts, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     async def within() -> Any:
         try:
             return await work()
@@ -63,7 +65,7 @@ def event(job: Job, what: str, **fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("fault", ["full", "locked", "error:EIO"])
 def test_an_end_that_cannot_be_recorded_frees_the_device_and_is_recorded_later(
-    daemon: Daemon, fault: str
+    daemon: Parts, fault: str
 ) -> None:
     job = begin(daemon)
 
@@ -71,15 +73,15 @@ def test_an_end_that_cannot_be_recorded_frees_the_device_and_is_recorded_later(
         failpoints.arm(f"attempts.exited.commit={fault}*2")
         daemon.attempts.on_event(event(job, "exited", exit=FAILED))
         assert daemon.store.job(job.id).state is State.RUNNING
-        assert daemon.view.allocations() == []
-        assert "its attempt has ended is not recorded yet" in daemon.board.troubles[job.id]
+        assert daemon.snapshots.allocations() == []
+        assert "its attempt has ended is not recorded yet" in daemon.cache.troubles[job.id]
         await settled(daemon, job.id, State.FAILED)
-        assert daemon.board.troubles == {} and daemon.board.released == set()
+        assert daemon.cache.troubles == {} and daemon.cache.released == set()
 
     run(daemon, work)
 
 
-def test_what_comes_while_an_earlier_event_waits_keeps_its_order(daemon: Daemon) -> None:
+def test_what_comes_while_an_earlier_event_waits_keeps_its_order(daemon: Parts) -> None:
     job = begin(daemon, State.STARTING)
 
     async def work() -> None:
@@ -99,7 +101,7 @@ def test_what_comes_while_an_earlier_event_waits_keeps_its_order(daemon: Daemon)
     ]
 
 
-def test_a_locked_store_does_not_stop_the_event_loop(daemon: Daemon) -> None:
+def test_a_locked_store_does_not_stop_the_event_loop(daemon: Parts) -> None:
     job = begin(daemon, State.STARTING)
 
     async def work() -> None:
@@ -117,7 +119,7 @@ def test_a_locked_store_does_not_stop_the_event_loop(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize("point", ["attempts.finish.commit", "attempts.requeue.commit"])
-def test_a_step_after_the_end_that_fails_is_tried_again(daemon: Daemon, point: str) -> None:
+def test_a_step_after_the_end_that_fails_is_tried_again(daemon: Parts, point: str) -> None:
     job = begin(daemon)
     record = {**FAILED, **({"stopped_for": "preempt"} if "requeue" in point else {})}
 
@@ -129,7 +131,7 @@ def test_a_step_after_the_end_that_fails_is_tried_again(daemon: Daemon, point: s
     assert run(daemon, work).state is (State.PENDING if "requeue" in point else State.FAILED)
 
 
-def test_a_start_that_nobody_has_answered_is_asked_about(daemon: Daemon) -> None:
+def test_a_start_that_nobody_has_answered_is_asked_about(daemon: Parts) -> None:
     """The cluster is away: the attempt is revoked, and its job waits again, with all its retries."""
     job = begin(daemon, State.STARTING)
 
@@ -142,31 +144,31 @@ def test_a_start_that_nobody_has_answered_is_asked_about(daemon: Daemon) -> None
     assert files_of(daemon, job).claim.read_text() == "revoked"
 
 
-def test_a_stop_that_finds_nobody_is_followed_up(daemon: Daemon) -> None:
+def test_a_stop_that_finds_nobody_is_followed_up(daemon: Parts) -> None:
     job = begin(daemon)
     leave_as_killed(daemon, job)
 
     async def work() -> Job:
-        await daemon.cancel(job, "a")
+        await daemon.jobs.cancel_one(job, "a")
         return await settled(daemon, job.id, State.CANCELLED)
 
     run(daemon, work)
 
 
-def test_cancelling_ends_a_live_attempt_though_ray_is_away(daemon: Daemon) -> None:
+def test_cancelling_ends_a_live_attempt_though_ray_is_away(daemon: Parts) -> None:
     job = begin(daemon)
     supervisor = supervise(daemon, job)
 
     async def work() -> None:
-        await daemon.cancel(job, "a")
+        await daemon.jobs.cancel_one(job, "a")
         await asyncio.to_thread(supervisor.wait, 20)
-        daemon.attempts._inquiries.begin(daemon.board.jobs[job.id])
+        daemon.attempts._inquiries.begin(daemon.cache.jobs[job.id])
         await settled(daemon, job.id, State.CANCELLED)
 
     run(daemon, work)
 
 
-def test_a_requeue_is_remembered_by_the_next_daemon(daemon: Daemon) -> None:
+def test_a_requeue_is_remembered_by_the_next_daemon(daemon: Parts) -> None:
     """The one that was asked has died between its commit and telling the trainer."""
     job = begin(daemon)
     supervisor = supervise(daemon, job)
@@ -181,15 +183,15 @@ def test_a_requeue_is_remembered_by_the_next_daemon(daemon: Daemon) -> None:
     assert run(daemon, work).message == "attempt 1 was stopped: requeued by a"
 
 
-def test_cancelling_leads_out_of_a_collection_that_cannot_go_on(daemon: Daemon) -> None:
+def test_cancelling_leads_out_of_a_collection_that_cannot_go_on(daemon: Parts) -> None:
     job = begin(daemon)
 
     async def work() -> Job:
         daemon.attempts.on_event(event(job, "exited", exit=DONE))
-        await until(lambda: "its end cannot be recorded yet" in daemon.board.troubles.get(job.id, ""))
+        await until(lambda: "its end cannot be recorded yet" in daemon.cache.troubles.get(job.id, ""))
         assert daemon.store.job(job.id).state is State.COMPLETING
-        daemon.stop(StopMode.CANCEL, "a")
-        await asyncio.wait_for(daemon.ended.wait(), 20)
+        daemon.shutdown.begin(StopMode.CANCEL, "a")
+        await asyncio.wait_for(daemon.shutdown.ended.wait(), 20)
         return daemon.store.job(job.id)
 
     found = run(daemon, work)
@@ -197,7 +199,7 @@ def test_cancelling_leads_out_of_a_collection_that_cannot_go_on(daemon: Daemon) 
     assert found.message.startswith("cancelled by a; its results were not collected: ")
 
 
-def test_results_whose_directory_is_gone_are_refused_for_good(daemon: Daemon) -> None:
+def test_results_whose_directory_is_gone_are_refused_for_good(daemon: Parts) -> None:
     job = begin(daemon)
     assert job.current is not None
     agent = NodeAgent(ClusterSettings(daemon.node_name, str(daemon.paths.root), state_id="x"))
@@ -211,24 +213,23 @@ def test_results_whose_directory_is_gone_are_refused_for_good(daemon: Daemon) ->
         list(agent.collect(job.id, 1, 1 << 20, job.current.nonce))
 
 
-def test_a_node_is_admitted_whatever_failed_before(daemon: Daemon) -> None:
+def test_a_node_is_admitted_whatever_failed_before(daemon: Parts) -> None:
     """Of all that may fail, its probe does here: the cluster is away."""
 
     async def work() -> None:
         failpoints.arm("node.admit=error:EIO*1")
-        daemon._on_node({"name": daemon.node_name, "status": "ok", "message": ""})
+        daemon.admission.on_node({"name": daemon.node_name, "status": "ok", "message": ""})
         await until(lambda: daemon.nodes.known[0].status is NodeStatus.DOWN)
         assert "it cannot be used yet: [Errno 5]" in daemon.nodes.known[0].message
         await until(
             lambda: daemon.nodes.known[0].status is not NodeStatus.DOWN or "not up" in str(daemon.nodes.known)
         )
-        for task in daemon._work:
-            task.cancel()
+        daemon.tasks.close()
 
     run(daemon, work)
 
 
-def test_a_supervisor_waits_for_room_to_write_how_it_ended(daemon: Daemon) -> None:
+def test_a_supervisor_waits_for_room_to_write_how_it_ended(daemon: Parts) -> None:
     """It holds its lock meanwhile, so that nobody believes that it was killed."""
     job = begin(daemon)
     supervisor = supervise(
@@ -246,12 +247,12 @@ def test_a_supervisor_waits_for_room_to_write_how_it_ended(daemon: Daemon) -> No
     assert (report["status"], report["exit"]["reason"]) == ("ended", "TrainingError")
 
 
-async def reconciled(daemon: Daemon, job: Job) -> list[dict[str, Any]]:
+async def reconciled(daemon: Parts, job: Job) -> list[dict[str, Any]]:
     return await daemon.attempts._reconcile([job])
 
 
 @pytest.mark.parametrize("name", ["record", "claim", "spec", "progress", "log"])
-def test_a_live_attempt_goes_on_whatever_happens_to_its_files(daemon: Daemon, name: str) -> None:
+def test_a_live_attempt_goes_on_whatever_happens_to_its_files(daemon: Parts, name: str) -> None:
     job = begin(daemon)
     supervisor = supervise(daemon, job)
     getattr(files_of(daemon, job), name).unlink(missing_ok=True)
@@ -269,7 +270,7 @@ def test_a_live_attempt_goes_on_whatever_happens_to_its_files(daemon: Daemon, na
 
 
 def test_a_copy_of_the_state_directory_leaves_the_originals_trainers_alone(
-    daemon: Daemon, tmp_path: Path
+    daemon: Parts, tmp_path: Path
 ) -> None:
     job = begin(daemon)
     supervisor = supervise(daemon, job)
@@ -304,9 +305,7 @@ def test_a_directory_that_is_moved_keeps_its_id_and_one_that_is_copied_does_not(
     assert state_id(path) != first
 
 
-def test_a_trainer_that_no_job_knows_is_found_told_of_and_can_be_ended(
-    daemon: Daemon, tmp_path: Path
-) -> None:
+def test_a_trainer_that_no_job_knows_is_found_told_of_and_can_be_ended(daemon: Parts, tmp_path: Path) -> None:
     job = begin(daemon)
     supervisor = supervise(daemon, job)
     for file in daemon.paths.root.glob("gpujobs.db*"):
@@ -314,7 +313,7 @@ def test_a_trainer_that_no_job_knows_is_found_told_of_and_can_be_ended(
     other = new_daemon(daemon.paths.root)
 
     async def work() -> list[dict[str, Any]]:
-        return await doctor._strays(other)
+        return await doctor._strays(other.site)
 
     (check,) = run(other, work)
     assert check["ok"] is False
@@ -333,7 +332,7 @@ def test_a_trainer_that_no_job_knows_is_found_told_of_and_can_be_ended(
     )
 
 
-def begin_again(daemon: Daemon) -> str:
+def begin_again(daemon: Parts) -> str:
     """Why the first attempt of a new job 1 cannot be made; empty where it can."""
     from gpujobs.node import attempts
 
@@ -345,16 +344,16 @@ def begin_again(daemon: Daemon) -> str:
     return ""
 
 
-def test_attempts_of_a_machine_that_has_another_name_since_are_asked_for(daemon: Daemon) -> None:
+def test_attempts_of_a_machine_that_has_another_name_since_are_asked_for(daemon: Parts) -> None:
     job = begin(daemon)
     leave_as_killed(daemon, job)
     with sqlite3.connect(daemon.paths.database) as other:
         other.execute("UPDATE attempts SET node = 'old-name'")
     other.close()
-    daemon.board.put(daemon.store.job(job.id))
+    daemon.cache.put(daemon.store.job(job.id))
 
     async def work() -> None:
-        await daemon.cancel(daemon.store.job(job.id), "a")
+        await daemon.jobs.cancel_one(daemon.store.job(job.id), "a")
         await settled(daemon, job.id, State.CANCELLED)
 
     run(daemon, work)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from gpujobs.daemon.writer import StoreWriter
 from gpujobs.errors import UsageError
 from gpujobs.model import Device, Node
 from gpujobs.store.devices import Devices
-from gpujobs.store.store import DAEMON
+from gpujobs.store.store import DAEMON, Store
 
 
 class Drains:
-    """A cache of the store's drained devices. `look` sees every reading of the devices."""
+    """A cache of the store's drained devices. `observe` sees every reading of the devices."""
 
-    def __init__(self, devices: Devices, on_commit: Callable[[], None] = lambda: None) -> None:
-        self._on_commit = on_commit
-        self._store = devices
+    def __init__(self, devices: Devices, writer: StoreWriter) -> None:
+        self._writer = writer
+        self._devices = devices
         self._records = devices.all()
 
     @property
@@ -23,7 +24,7 @@ class Drains:
         """By UUID."""
         return {uuid: record.drained for uuid, record in self._records.items() if record.drained}
 
-    def look(self, nodes: Iterable[Node]) -> None:
+    def observe(self, nodes: Iterable[Node]) -> None:
         """Drains what reports errors of its hardware that nobody has acknowledged yet."""
         for node in nodes:
             for device in node.devices:
@@ -40,19 +41,23 @@ class Drains:
 
     def drain(self, devices: Sequence[Device], reason: str, actor: str) -> None:
         """All of them or none."""
-        with self._store.together():
+
+        def drain(store: Store) -> None:
             for device in devices:
-                self._store.drain(device.uuid, reason, actor)
-        self._records = self._store.all()
-        self._on_commit()
+                store.devices.drain(device.uuid, reason, actor)
+
+        self._writer.do(drain)
+        self._records = self._devices.all()
 
     def resume(self, devices: Sequence[Device], actor: str) -> None:
         """The errors that a device reports now are acknowledged; new ones drain it again."""
-        with self._store.together():
+
+        def resume(store: Store) -> None:
             for device in devices:
-                self._store.resume(device.uuid, actor, device.hardware_errors)
-        self._records = self._store.all()
-        self._on_commit()
+                store.devices.resume(device.uuid, actor, device.hardware_errors)
+
+        self._writer.do(resume)
+        self._records = self._devices.all()
 
 
 def named(devices: Sequence[Device], names: Sequence[str]) -> list[Device]:

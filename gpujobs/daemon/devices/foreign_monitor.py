@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.writer import StoreWriter
 from gpujobs.model import Device, Job, Node, Process, StopReason, utc_now
 from gpujobs.policy import label
 from gpujobs.store.store import DAEMON, Store
@@ -22,22 +23,20 @@ Stop = Callable[[Job, StopReason, str], None]
 
 
 class ForeignProcessMonitor:
-    """`look` sees every reading of the devices. Without `names_people` nobody is told of whom the others are.
+    """`observe` sees every reading of the devices. Without `names_people` nobody is told of whom the others are.
     `are_welcome`: jobs are started beside them, so that none goes back to the queue for them."""
 
     def __init__(
         self,
-        store: Store,
-        board: JobCache,
+        writer: StoreWriter,
+        cache: JobCache,
         stop: Stop,
         *,
         names_people: bool = True,
         are_welcome: bool = False,
-        on_note: Callable[[], None] = lambda: None,
     ) -> None:
-        self._on_note = on_note
-        self._store = store
-        self._board = board
+        self._writer = writer
+        self._cache = cache
         self._stop = stop
         self.names_people = names_people
         self._are_welcome = are_welcome
@@ -53,7 +52,7 @@ class ForeignProcessMonitor:
     def notices(self, user: str) -> list[str]:
         return self._present.get(user, [])
 
-    def look(self, nodes: Iterable[Node]) -> None:
+    def observe(self, nodes: Iterable[Node]) -> None:
         self._present = {}
         ours = self._by_device()
         self._reported = {
@@ -68,7 +67,7 @@ class ForeignProcessMonitor:
 
     def _by_device(self) -> dict[tuple[str, str], list[Job]]:
         found: dict[tuple[str, str], list[Job]] = {}
-        for job in self._board.active():
+        for job in self._cache.active():
             if job.current is not None:
                 found.setdefault((job.current.node, job.current.device_uuid), []).append(job)
         return found
@@ -80,7 +79,7 @@ class ForeignProcessMonitor:
         strangers = [p for p in device.processes if p.pid not in pids | self._lately and not is_hidden(p)]
         self._remember(device, jobs, strangers)
         for job in jobs:
-            self._board.set_notice(job.id, self._describe(device, strangers[0]) if strangers else None)
+            self._cache.set_notice(job.id, self._describe(device, strangers[0]) if strangers else None)
             for stranger in strangers:
                 self._meet(job, device, stranger)
 
@@ -99,10 +98,12 @@ class ForeignProcessMonitor:
         if stranger.pid in known:
             return
         what = self._describe(device, stranger)
-        with self._store.together():
-            self._store.note(job.id, "stranger", what)
-            self._store.devices.note(device.uuid, "stranger", DAEMON, f"{what}, as job {job.id} is")
-        self._on_note()
+
+        def note(store: Store) -> None:
+            store.note(job.id, "stranger", what)
+            store.devices.note(device.uuid, "stranger", DAEMON, f"{what}, as job {job.id} is")
+
+        self._writer.do(note)
         known.add(stranger.pid)
         if not self._are_welcome and _has_just_begun(job, utc_now()) and not job.cancel_requested:
             self._stop(job, StopReason.STRANGER, f"it met {what}")

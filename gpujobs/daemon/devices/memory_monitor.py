@@ -6,18 +6,21 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.writer import StoreWriter
 from gpujobs.model import Device, Job, Node, utc_now
 from gpujobs.store.usage import UsageTable
 
 
 class MemoryMonitor:
-    """`look` sees every reading of the devices. `peaks` are by family: of jobs that have been on their device for
+    """`observe` sees every reading of the devices. `peaks` are by family: of jobs that have been on their device for
     `settle_seconds`, or have ended well. A trainer takes its memory as it goes, so that what one has taken that has
     just begun says nothing of what the next one needs."""
 
-    def __init__(self, board: JobCache, usage: UsageTable, settle_seconds: float = 60.0) -> None:
-        self._board = board
-        self._usage = usage
+    def __init__(
+        self, cache: JobCache, usage: UsageTable, writer: StoreWriter, settle_seconds: float = 60.0
+    ) -> None:
+        self._cache = cache
+        self._writer = writer
         self.settle_seconds = settle_seconds
         self.peaks = usage.peaks()
         self._now: dict[int, int] = {}
@@ -28,10 +31,10 @@ class MemoryMonitor:
         """Bytes in use by running jobs, by job; without those that the driver does not tell."""
         return self._now
 
-    def look(self, nodes: Iterable[Node]) -> None:
+    def observe(self, nodes: Iterable[Node]) -> None:
         devices = {(node.name, device.uuid): device for node in nodes for device in node.devices}
         self._now = {}
-        for job in self._board.active():
+        for job in self._cache.active():
             current = job.current
             device = devices.get((current.node, current.device_uuid)) if current else None
             if device is not None and (used := used_by(device, job)) is not None:
@@ -52,7 +55,7 @@ class MemoryMonitor:
             return
         if current.exit_code == 0 or self._is_settled(job, current.ended_at or utc_now()):
             self._learn(job, peak)
-            self._usage.set_peak(job.id, job.attempt, peak)
+            self._writer.do(lambda store: store.usage.set_peak(job.id, job.attempt, peak))
 
     def _is_settled(self, job: Job, at: datetime) -> bool:
         current = job.current

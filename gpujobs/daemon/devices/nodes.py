@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from gpujobs.cluster.link import ClusterLink
+from gpujobs.daemon.observers import Observers
 from gpujobs.errors import GpujobsError
-from gpujobs.model import DeviceKind, Node, NodeStatus
+from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus
 from gpujobs.node.devices import devices_of
-from gpujobs.node.probe import Probe, device_from_dict
+from gpujobs.node.probe import Probe, device_from_dict, read_once
 
 
 class Nodes:
@@ -25,14 +26,14 @@ class Nodes:
         self,
         link: ClusterLink,
         own_name: str,
-        on_reading: Callable[[Sequence[Node]], None],
         cpu_slots: int | None = None,
     ) -> None:
         self._link = link
-        self._own_name = own_name
+        self.own_name = own_name
         self._cpu_slots = cpu_slots
         self._probe_alone = Probe()
-        self._on_reading = on_reading
+        self.readings = Observers[[Sequence[Node]]]()
+        """Who hears of every reading of the devices."""
         starting = Node(own_name, NodeStatus.STARTING, "Ray is not up yet")
         self._nodes: dict[str, Node] = {own_name: starting}
 
@@ -50,10 +51,34 @@ class Nodes:
         """As last seen, without asking anybody."""
         return list(self._nodes.values())
 
+    def of(self, job: Job) -> str:
+        """Where its attempt is asked for. A machine may have another name since: then it is ours."""
+        members = [node.name for node in self.known]
+        name = job.current.node if job.current is not None else ""
+        return name if name in members or not members else members[0]
+
+    async def devices_of_members(self) -> list[Device]:
+        """As last seen; of this machine alone while the cluster is still starting."""
+        known = self.devices
+        if known or any(node.status is NodeStatus.OK for node in self.known):
+            return known
+        reading = await asyncio.to_thread(read_once)
+        return list(reading.devices)
+
+    def device_name(self, uuid: str) -> str:
+        """With the number by which people know it, where it is known."""
+        found = next((device for device in self.devices if device.uuid == uuid), None)
+        return uuid if found is None else f"{found.kind} {found.index} ({uuid})"
+
+    @property
+    def devices(self) -> list[Device]:
+        """Of all members, as last seen."""
+        return [device for node in self.known for device in node.devices]
+
     async def probe(self) -> list[Node]:
         """Every member with its devices as they are now. CPU slots do not change, so they are not asked."""
         nodes = list(await asyncio.gather(*(self._look(node) for node in self._nodes.values())))
-        self._on_reading(nodes)
+        self.readings.tell(nodes)
         return nodes
 
     async def seen(self) -> list[Node]:
@@ -62,7 +87,7 @@ class Nodes:
         return [await self._seen_alone(node) if self._is_starting(node) else node for node in nodes]
 
     def _is_starting(self, node: Node) -> bool:
-        return node.name == self._own_name and node.status is NodeStatus.STARTING and not node.devices
+        return node.name == self.own_name and node.status is NodeStatus.STARTING and not node.devices
 
     async def _seen_alone(self, node: Node) -> Node:
         found = devices_of(await self._probe_alone.read(), node.name, self._cpu_slots)

@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 
 class DevicePoller:
-    def __init__(self, board: JobCache, nodes: Nodes, *, always: bool) -> None:
+    def __init__(self, cache: JobCache, nodes: Nodes, *, always: bool) -> None:
         self._always = always
-        self._board = board
+        self._cache = cache
         self._nodes = nodes
         self._task: asyncio.Task[None] | None = None
 
@@ -48,5 +48,5 @@ class DevicePoller:
     def _has_gpu_jobs(self) -> bool:
         return any(
             job.current is not None and job.current.device_kind is DeviceKind.GPU
-            for job in self._board.active()
+            for job in self._cache.active()
         )

@@ -3,43 +3,58 @@
 from __future__ import annotations
 
 from gpujobs.daemon.handlers import (
-    act,
     backup,
+    cancel,
+    check,
     data,
     doctor,
+    drain,
+    finish,
     gpus,
+    hold,
     info,
     jobs,
+    limit,
     log,
+    prioritize,
     prune,
     queue,
     ranking,
+    release,
+    requeue,
     reservations,
+    reserve,
     results,
+    resume,
+    show,
     stop,
     submit,
+    unreserve,
     watch,
 )
+
+CHANGES = (cancel, hold, release, requeue, prioritize, finish, limit)
+"""What is done to jobs that exist."""
 
 ROUTES = [
     ("GET", "/v1/info", info.handle),
     ("POST", "/v1/jobs", submit.handle),
     ("POST", "/v1/requests/withdraw", submit.withdraw),
-    ("POST", "/v1/check", submit.check),
+    ("POST", "/v1/check", check.handle),
     ("PUT", "/v1/data/{sha256}", data.handle),
-    ("GET", "/v1/jobs", jobs.list_jobs),
-    ("GET", "/v1/jobs/{id:[0-9]{1,18}}", jobs.show),
+    ("GET", "/v1/jobs", jobs.handle),
+    ("GET", "/v1/jobs/{id:[0-9]{1,18}}", show.handle),
     ("GET", "/v1/jobs/{id:[0-9]{1,18}}/log", log.handle),
-    ("POST", f"/v1/jobs/{{action:{'|'.join(act.ACTIONS)}}}", act.handle),
+    *(("POST", f"/v1/jobs/{verb.ACTION.verb}", verb.handle) for verb in CHANGES),
     ("GET", "/v1/queue", queue.handle),
     ("GET", "/v1/queue/watch", queue.watch),
     ("GET", "/v1/watch", watch.handle),
     ("GET", "/v1/gpus", gpus.handle),
-    ("POST", "/v1/gpus/drain", gpus.drain),
-    ("POST", "/v1/gpus/resume", gpus.resume),
-    ("GET", "/v1/reservations", reservations.listing),
-    ("POST", "/v1/reservations", reservations.make),
-    ("POST", "/v1/reservations/{id:[0-9]+}/cancel", reservations.cancel),
+    ("POST", "/v1/gpus/drain", drain.handle),
+    ("POST", "/v1/gpus/resume", resume.handle),
+    ("GET", "/v1/reservations", reservations.handle),
+    ("POST", "/v1/reservations", reserve.handle),
+    ("POST", "/v1/reservations/{id:[0-9]+}/cancel", unreserve.handle),
     ("GET", "/v1/results", results.catalogue),
     ("GET", "/v1/ranking", ranking.handle),
     ("GET", "/v1/results/{id:[0-9]{1,18}}/{file:.+}", results.file),
@@ -49,7 +64,7 @@ ROUTES = [
     ("GET", "/v1/backup", backup.handle),
 ]
 
-LASTING = frozenset(
+STREAMING = frozenset(
     {watch.handle, queue.watch, log.handle, data.handle, results.file, stop.handle, backup.handle}
 )
 """Requests that last as long as their user likes, and cost little meanwhile."""

@@ -14,8 +14,8 @@ from typing import Any
 from aiohttp import web
 
 from gpujobs import __version__
-from gpujobs.daemon.daemon import Daemon
-from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.keys import SITE, caller_of
+from gpujobs.daemon.site_service import SiteService
 from gpujobs.errors import MachineError, NotPermittedError
 from gpujobs.failpoints import reach
 from gpujobs.model import iso, utc_now
@@ -27,14 +27,14 @@ CHUNK_BYTES = 1 << 20
 async def handle(request: web.Request) -> web.StreamResponse:
     """One line of JSON that describes it, then the bytes of the database. They are sent to whoever asks, who writes
     them with rights of their own: this daemon writes where it says itself."""
-    daemon, caller = daemon_of(request), caller_of(request)
+    site, caller = request.app[SITE], caller_of(request)
     if caller.uid not in (0, os.geteuid()):
         raise NotPermittedError(
             f"{caller.user} may not copy the store, which has everybody's jobs; "
             "it is for this daemon's own user and root"
         )
     # Nothing is awaited between the two, so that one describes the other.
-    described, copy = _described(daemon), _copy(daemon)
+    described, copy = _described(site), _copy(site)
     with copy as file:
         digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
         described |= {"bytes": file.tell(), "sha256": digest.hexdigest()}
@@ -49,14 +49,14 @@ async def handle(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def _copy(daemon: Daemon) -> BufferedReader:
+def _copy(site: SiteService) -> BufferedReader:
     """Open, and without a name, so that nothing is left of it whatever happens."""
-    descriptor, name = tempfile.mkstemp(prefix="backup-", suffix=".db", dir=daemon.paths.run)
+    descriptor, name = tempfile.mkstemp(prefix="backup-", suffix=".db", dir=site.paths.run)
     path = Path(name)
     try:
         os.close(descriptor)
         reach("backup.copy")
-        daemon.store.copy_to(path)
+        site.store.copy_to(path)
         return path.open("rb")
     except OSError as error:
         raise MachineError(f"{path}: the store cannot be copied: {error.strerror}") from error
@@ -64,16 +64,16 @@ def _copy(daemon: Daemon) -> BufferedReader:
         path.unlink(missing_ok=True)
 
 
-def _described(daemon: Daemon) -> dict[str, Any]:
-    config = daemon.settings.config
+def _described(site: SiteService) -> dict[str, Any]:
+    config = site.in_force.settings.config
     return {
         "format": FORMAT,
         "gpujobs": __version__,
-        "store": daemon.store.identity,
-        "highest": daemon.store.highest_number(),
-        "jobs": daemon.store.counts(),
+        "store": site.store.identity,
+        "highest": site.store.highest_number(),
+        "jobs": site.store.counts(),
         "made_at": iso(utc_now()),
-        "state_dir": str(daemon.paths.root),
+        "state_dir": str(site.paths.root),
         "config": None if config is None else _text(config),
     }
 

@@ -12,9 +12,8 @@ from typing import IO
 
 from aiohttp import web
 
-from gpujobs.daemon.daemon import Daemon, Mode
-from gpujobs.daemon.jobs.uploads import PARTIAL
-from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.jobs.uploads import PARTIAL, Uploads
+from gpujobs.daemon.keys import UPLOADS, caller_of
 from gpujobs.daemon.patience import while_locked
 from gpujobs.errors import MachineError, ProtocolError
 from gpujobs.failpoints import reach
@@ -23,30 +22,30 @@ from gpujobs.model import Caller
 
 
 async def handle(request: web.Request) -> web.Response:
-    daemon, caller, sha256 = daemon_of(request), caller_of(request), request.match_info["sha256"]
+    uploads, caller, sha256 = request.app[UPLOADS], caller_of(request), request.match_info["sha256"]
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise ProtocolError(f"{sha256} is not a SHA-256 in lower-case hexadecimal digits")
-    await daemon.uploads.look(caller.uid, [sha256])
-    if daemon.store.uploads.has(caller.uid, sha256):
+    await uploads.look(caller.uid, [sha256])
+    if uploads.has(caller.uid, sha256):
         return web.Response(status=200)
     size = request.content_length
     if size is None:
         raise ProtocolError("an upload needs a Content-Length")
     try:
-        with daemon.uploads.room(caller.uid, size):
-            target = daemon.paths.data(caller.uid, sha256)
+        with uploads.room(caller.uid, size):
+            target = uploads.place(caller.uid, sha256)
             _make_user_directory(target.parent)
-            await _receive(request, target, sha256, daemon, caller)
-            await while_locked(lambda: _commit(daemon, caller, sha256, size))
-            daemon.data_arrived(caller.uid, sha256)
+            await _receive(request, target, sha256, uploads, caller)
+            await while_locked(lambda: _commit(uploads, caller, sha256, size))
+            uploads.arrivals.tell(caller.uid, sha256)
     except OSError as error:
         raise MachineError(f"the data cannot be stored: {error.strerror}") from error
     return web.Response(status=201)
 
 
-async def _commit(daemon: Daemon, caller: Caller, sha256: str, size: int) -> None:
+async def _commit(uploads: Uploads, caller: Caller, sha256: str, size: int) -> None:
     reach("data.commit")
-    daemon.store.uploads.add(caller.uid, sha256, size)
+    uploads.add(caller.uid, sha256, size)
 
 
 def _make_user_directory(path: Path) -> None:
@@ -57,7 +56,7 @@ def _make_user_directory(path: Path) -> None:
     path.chmod(0o711)
 
 
-async def _receive(request: web.Request, target: Path, sha256: str, daemon: Daemon, caller: Caller) -> None:
+async def _receive(request: web.Request, target: Path, sha256: str, uploads: Uploads, caller: Caller) -> None:
     """Writes the body beside `target`, and renames it when its bytes hash as they should."""
     descriptor, name = tempfile.mkstemp(prefix=PARTIAL, dir=target.parent)
     partial = Path(name)
@@ -66,7 +65,7 @@ async def _receive(request: web.Request, target: Path, sha256: str, daemon: Daem
             await _write(request, file, sha256)
             file.flush()
             await asyncio.to_thread(os.fsync, file.fileno())
-            if daemon.mode is Mode.SITE:
+            if uploads.are_given_away:
                 os.fchown(file.fileno(), caller.uid, caller.gid)
             os.fchmod(file.fileno(), 0o400)
         reach("data.rename")

@@ -11,9 +11,10 @@ from aiohttp import web
 
 from gpujobs.backends import JAX, TENSORFLOW, missing
 from gpujobs.cluster.environment import OBJECT_STORE_BYTES, SHARED_MEMORY, object_store_directory
-from gpujobs.daemon.daemon import Daemon, describe_stray
+from gpujobs.daemon.devices.admission import describe_stray
 from gpujobs.daemon.jobs.checks import has_gpu
-from gpujobs.daemon.keys import daemon_of
+from gpujobs.daemon.keys import SITE
+from gpujobs.daemon.site_service import SiteService
 from gpujobs.errors import GpujobsError
 from gpujobs.model import NodeStatus
 from gpujobs.store.database import HOW_TO_RESTORE
@@ -23,18 +24,18 @@ MENDED_SQLITE, MENDED_SERIES = (3, 51, 3), ("3.44.6", "3.50.7")
 
 
 async def handle(request: web.Request) -> web.Response:
-    daemon = daemon_of(request)
+    site = request.app[SITE]
     checks = [
-        _mode(daemon),
-        _groups(daemon),
-        _private(daemon),
-        _disk(daemon),
-        *_store(daemon),
+        _mode(site),
+        _groups(site),
+        _private(site),
+        _disk(site),
+        *_store(site),
         _sqlite(),
-        _shared_memory(daemon),
-        await _jax(daemon),
-        *await _nodes(daemon),
-        *await _strays(daemon),
+        _shared_memory(site),
+        await _jax(site),
+        *await _nodes(site),
+        *await _strays(site),
     ]
     return web.json_response({"checks": checks})
 
@@ -43,48 +44,46 @@ def _check(name: str, ok: bool | None, message: str) -> dict[str, Any]:
     return {"name": name, "ok": ok, "message": message}
 
 
-def _mode(daemon: Daemon) -> dict[str, Any]:
-    return _check("mode", True, daemon.gatekeeper.describe())
+def _mode(site: SiteService) -> dict[str, Any]:
+    return _check("mode", True, site.access.describe())
 
 
-def _groups(daemon: Daemon) -> dict[str, Any]:
-    if missing := daemon.gatekeeper.missing_groups():
+def _groups(site: SiteService) -> dict[str, Any]:
+    if missing := site.access.missing_groups():
         return _check(
             "groups",
             False,
-            f"{', '.join(missing)} in [access] of {daemon.settings.config}: no such group here",
+            f"{', '.join(missing)} in [access] of {site.in_force.settings.config}: no such group here",
         )
     return _check("groups", True, "every group in the configuration exists")
 
 
-def _private(daemon: Daemon) -> dict[str, Any]:
+def _private(site: SiteService) -> dict[str, Any]:
     """The store and the token must be readable by the daemon alone."""
     open_to_others = [
         path.name
-        for path in (daemon.paths.database, daemon.paths.run, daemon.paths.ray, daemon.paths.ray_token)
+        for path in (site.paths.database, site.paths.run, site.paths.ray, site.paths.ray_token)
         if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077
     ]
     if open_to_others:
         return _check("permissions", False, f"others can reach {', '.join(open_to_others)}; chmod go= them")
-    return _check("permissions", True, f"{daemon.paths.root} is closed to other users")
+    return _check("permissions", True, f"{site.paths.root} is closed to other users")
 
 
-def _disk(daemon: Daemon) -> dict[str, Any]:
-    free = shutil.disk_usage(daemon.paths.root).free
-    message = f"{free / 2**30:.1f} GiB free for {daemon.paths.root}"
+def _disk(site: SiteService) -> dict[str, Any]:
+    free = shutil.disk_usage(site.paths.root).free
+    message = f"{free / 2**30:.1f} GiB free for {site.paths.root}"
     return _check("disk", free > LOW_DISK_BYTES, message)
 
 
-def _store(daemon: Daemon) -> list[dict[str, Any]]:
+def _store(site: SiteService) -> list[dict[str, Any]]:
     """Reads all of it: a damaged page is better found here than by the job that needs it."""
-    if problems := daemon.store.problems():
-        found = _check("store", False, f"{daemon.paths.database}: {'; '.join(problems)}; {HOW_TO_RESTORE}")
+    if problems := site.store.problems():
+        found = _check("store", False, f"{site.paths.database}: {'; '.join(problems)}; {HOW_TO_RESTORE}")
     else:
-        message = (
-            f"{daemon.paths.database} is whole; numbers up to {daemon.store.highest_number()} were given"
-        )
+        message = f"{site.paths.database} is whole; numbers up to {site.store.highest_number()} were given"
         found = _check("store", True, message)
-    return [found, *(_check("store", None, notice) for notice in daemon.notices)]
+    return [found, *(_check("store", None, notice) for notice in site.notices)]
 
 
 def _sqlite() -> dict[str, Any]:
@@ -97,8 +96,8 @@ def _sqlite() -> dict[str, Any]:
     return _check("sqlite", True, f"{version}; {message}; let nothing else write to the store")
 
 
-def _shared_memory(daemon: Daemon) -> dict[str, Any]:
-    if object_store_directory(OBJECT_STORE_BYTES, daemon.paths.ray) is None:
+def _shared_memory(site: SiteService) -> dict[str, Any]:
+    if object_store_directory(OBJECT_STORE_BYTES, site.paths.ray) is None:
         return _check("shared memory", True, f"{SHARED_MEMORY} has room for Ray's object store")
     message = (
         f"{SHARED_MEMORY} is missing, closed or full; results pass through a directory on a disk instead. In a "
@@ -107,35 +106,36 @@ def _shared_memory(daemon: Daemon) -> dict[str, Any]:
     return _check("shared memory", None, message)
 
 
-async def _jax(daemon: Daemon) -> dict[str, Any]:
+async def _jax(site: SiteService) -> dict[str, Any]:
     """It is optional: that it is missing is no failure."""
-    lack = missing(JAX, on_gpu=has_gpu(await daemon.devices()))
+    lack = missing(JAX, on_gpu=has_gpu(await site.nodes.devices_of_members()))
     return _check("backend jax", True if lack is None else None, lack or "jobs may say training.backend: jax")
 
 
-async def _nodes(daemon: Daemon) -> list[dict[str, Any]]:
+async def _nodes(site: SiteService) -> list[dict[str, Any]]:
     checks = []
-    for node in await daemon.nodes.probe():
+    for node in await site.nodes.probe():
         found = ", ".join(f"{d.kind} {d.index} {d.name}" for d in node.devices)
         ok = None if node.status is NodeStatus.STARTING else node.status is NodeStatus.OK
         checks.append(_check(f"node {node.name}", ok, "; ".join(filter(None, [node.message, found]))))
         if node.status is NodeStatus.OK:
-            checks.append(await _launcher(daemon, node.name))
+            checks.append(await _launcher(site, node.name))
     return checks
 
 
-async def _strays(daemon: Daemon) -> list[dict[str, Any]]:
+async def _strays(site: SiteService) -> list[dict[str, Any]]:
     """Trainers that go on though no job knows them, and how each is ended."""
-    await daemon.look_for_strays(daemon.node_name)
+    await site.admission.look_for_strays(site.nodes.own_name)
     return [
-        _check(f"unknown trainer on {stray['node']}", False, describe_stray(stray)) for stray in daemon.strays
+        _check(f"unknown trainer on {stray['node']}", False, describe_stray(stray))
+        for stray in site.admission.strays
     ]
 
 
-async def _launcher(daemon: Daemon, node: str) -> dict[str, Any]:
+async def _launcher(site: SiteService, node: str) -> dict[str, Any]:
     try:
-        seconds = daemon.link.launchers.answer_seconds(TENSORFLOW)
-        answer = await daemon.link.call(node, "launcher", answer_seconds=seconds)
+        seconds = site.link.launchers.answer_seconds(TENSORFLOW)
+        answer = await site.link.call(node, "launcher", answer_seconds=seconds)
     except GpujobsError as error:
         return _check(f"launcher {node}", False, str(error))
     versions = f"TensorFlow {answer['tensorflow']}, Keras {answer['keras']}, pid {answer['pid']}"

@@ -1,4 +1,4 @@
-"""`GET /v1/gpus`: every device, asked at this moment; `POST /v1/gpus/drain` and `resume`."""
+"""`GET /v1/gpus`: every device, asked at this moment."""
 
 from __future__ import annotations
 
@@ -7,81 +7,39 @@ from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
 
-from gpujobs.daemon.access.policy import require_admin
 from gpujobs.daemon.api_json import device_event_json, nodes_json, occupancy_json
-from gpujobs.daemon.daemon import Daemon, describe_stray
+from gpujobs.daemon.devices.admission import describe_stray
 from gpujobs.daemon.devices.drains import named
-from gpujobs.daemon.handlers.query import body_of
-from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.patience import committed
+from gpujobs.daemon.devices.service import DeviceService
+from gpujobs.daemon.keys import DEVICES, caller_of
 from gpujobs.model import Caller, Device, Node, Process
-from gpujobs.policy import Occupancy, occupancies
-
-
-class DevicesBody(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    devices: list[str] = Field(min_length=1)
-    reason: str = Field(default="", max_length=1000)
+from gpujobs.policy import Occupancy
 
 
 async def handle(request: web.Request) -> web.Response:
     """`?device=` gives one alone, with its history."""
-    daemon, caller, name = daemon_of(request), caller_of(request), request.query.get("device")
-    nodes = [_as_seen_by(caller, node) for node in await daemon.nodes.seen()]
-    views = _views(daemon, nodes)
+    devices, caller, name = request.app[DEVICES], caller_of(request), request.query.get("device")
+    nodes = [_as_seen_by(caller, node) for node in await devices.seen()]
+    views = devices.occupancies(nodes)
     if name is None:
-        return _answer(caller, views, nodes, _strays(daemon, caller))
+        return answer(caller, views, nodes, _strays(devices, caller))
     (device,) = named([view.device for view in views], [name])
-    events = [device_event_json(event, caller) for event in daemon.store.devices.events(device.uuid)]
+    events = [device_event_json(event, caller) for event in devices.events(device)]
     (found,) = [occupancy_json(view, caller) for view in views if view.device == device]
     return web.json_response({"devices": [{**found, "events": events}], "nodes": nodes_json(nodes)})
 
 
-async def drain(request: web.Request) -> web.Response:
-    daemon, caller, body = await _change(request, "drain")
-    nodes = await daemon.nodes.seen()
-    reason = body.reason or f"by {caller.user}"
-    devices = named(_devices(nodes), body.devices)
-    await committed(lambda: daemon.drains.drain(devices, reason, caller.user))
-    daemon.dispatcher.wake()
-    return _answer(caller, _views(daemon, nodes), nodes)
-
-
-async def resume(request: web.Request) -> web.Response:
-    daemon, caller, body = await _change(request, "resume")
-    nodes = await daemon.nodes.seen()
-    devices = named(_devices(nodes), body.devices)
-    await committed(lambda: daemon.drains.resume(devices, caller.user))
-    daemon.dispatcher.wake()
-    return _answer(caller, _views(daemon, nodes), nodes)
-
-
-def _strays(daemon: Daemon, caller: Caller) -> list[dict[str, Any]]:
+def _strays(devices: DeviceService, caller: Caller) -> list[dict[str, Any]]:
     """As of the last look; who sees no names is not told whose they are."""
     return [
         {**stray, "message": describe_stray({**stray, "user": stray["user"] if caller.sees_names else None})}
-        for stray in daemon.strays
+        for stray in devices.strays
         if caller.sees_names or caller.is_admin
     ]
 
 
-async def _change(request: web.Request, verb: str) -> tuple[Daemon, Caller, DevicesBody]:
-    caller = caller_of(request)
-    require_admin(caller, f"{verb} devices")
-    return daemon_of(request), caller, await body_of(request, DevicesBody)
-
-
-def _devices(nodes: list[Node]) -> list[Device]:
-    return [device for node in nodes for device in node.devices]
-
-
-def _views(daemon: Daemon, nodes: list[Node]) -> list[Occupancy]:
-    return occupancies(daemon.view.snapshot(nodes))
-
-
-def _answer(
+def answer(
     caller: Caller, views: list[Occupancy], nodes: list[Node], strays: Sequence[dict[str, Any]] = ()
 ) -> web.Response:
     devices = [occupancy_json(view, caller) for view in views]

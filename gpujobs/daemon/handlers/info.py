@@ -9,25 +9,24 @@ from aiohttp import web
 from gpujobs import __version__
 from gpujobs.daemon.access.identity import user_name
 from gpujobs.daemon.api_json import nodes_json
-from gpujobs.daemon.keys import caller_of, daemon_of
-from gpujobs.daemon.standing import share_of
+from gpujobs.daemon.keys import SITE, caller_of
 from gpujobs.model import iso
 
 
 async def handle(request: web.Request) -> web.Response:
-    daemon = daemon_of(request)
+    site = request.app[SITE]
     return web.json_response(
         {
             "version": __version__,
             "pid": os.getpid(),
             "uid": os.geteuid(),
             "user": user_name(os.geteuid()),
-            "mode": daemon.mode,
-            "state_dir": str(daemon.paths.root),
-            "socket": str(daemon.settings.socket),
-            "started_at": iso(daemon.started_at),
-            "nodes": nodes_json(daemon.nodes.known),
-            "jobs": daemon.store.counts(),
-            "share": share_of(daemon, caller_of(request)),
+            "mode": site.mode,
+            "state_dir": str(site.paths.root),
+            "socket": str(site.in_force.settings.socket),
+            "started_at": iso(site.started_at),
+            "nodes": nodes_json(site.nodes.known),
+            "jobs": site.store.counts(),
+            "share": site.standing.of(caller_of(request)),
         }
     )

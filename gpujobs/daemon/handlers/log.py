@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gpujobs.daemon.access.policy import may_read, require
-from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import flag_of, number_of
+from gpujobs.daemon.jobs.queries import JobQueries
 from gpujobs.daemon.keeping.retention import removed_note
-from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.keys import JOB_QUERIES, caller_of
 from gpujobs.errors import UsageError
 from gpujobs.model import Attempt, Job, State
 from gpujobs.results.catalogue import open_file
@@ -21,22 +21,22 @@ CHUNK_BYTES = 1 << 20
 
 
 async def handle(request: web.Request) -> web.StreamResponse:
-    daemon = daemon_of(request)
-    job = daemon.store.job(int(request.match_info["id"]))
+    queries = request.app[JOB_QUERIES]
+    job = queries.store.job(int(request.match_info["id"]))
     require(may_read, caller_of(request), job, "read the log of")
     number, tail = number_of(request, "attempt"), number_of(request, "tail")
     follow = flag_of(request, "follow")
     if number is not None and not 1 <= number <= job.attempt:
         had = f"attempts 1 to {job.attempt}" if job.attempt else "no attempt yet"
         raise UsageError(f"job {job.id} has {had}, not attempt {number}")
-    if note := removed_note(job) or daemon.store.note_of_removal(job.id, "logs"):
+    if note := removed_note(job) or queries.store.note_of_removal(job.id, "logs"):
         raise UsageError(note)
     if job.attempt:
-        await Log.of(daemon, job, number).read(0, 0)  # what is wrong is said before the answer begins
+        await Log.of(queries, job, number).read(0, 0)  # what is wrong is said before the answer begins
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
     await response.prepare(request)
     try:
-        async for chunk in _chunks(daemon, job, number, follow, tail):
+        async for chunk in _chunks(queries, job, number, follow, tail):
             await response.write(chunk)
     except ConnectionResetError:
         pass  # whoever followed has left
@@ -47,13 +47,13 @@ async def handle(request: web.Request) -> web.StreamResponse:
 class Log:
     """The log of an attempt: collected with the results, or still on its node."""
 
-    daemon: Daemon
+    queries: JobQueries
     job: Job
     attempt: Attempt
 
     @classmethod
-    def of(cls, daemon: Daemon, job: Job, number: int | None) -> Log:
-        return cls(daemon, job, daemon.store.attempts(job.id)[(number or job.attempt) - 1])
+    def of(cls, queries: JobQueries, job: Job, number: int | None) -> Log:
+        return cls(queries, job, queries.store.attempts(job.id)[(number or job.attempt) - 1])
 
     async def read(self, offset: int, limit: int = CHUNK_BYTES) -> tuple[bytes, int]:
         """At most `limit` bytes from `offset`, and the present size. Raises UsageError where it is gone."""
@@ -63,7 +63,7 @@ class Log:
                 size = file.seek(0, 2)
                 file.seek(offset)
                 return file.read(limit), size
-        answer = await self.daemon.link.call(
+        answer = await self.queries.link.call(
             self.attempt.node,
             "read_log",
             job=self.job.id,
@@ -97,16 +97,16 @@ class Log:
 
 
 async def _chunks(
-    daemon: Daemon, job: Job, number: int | None, follow: bool, tail: int | None
+    queries: JobQueries, job: Job, number: int | None, follow: bool, tail: int | None
 ) -> AsyncIterator[bytes]:
-    watcher = daemon.board.watch(frozenset({job.id}))
+    watcher = queries.watch([job.id])
     try:
         while job.attempt == 0 and follow and not job.state.is_final:
             await watcher.changed()
-            job = _latest(daemon, job)
+            job = queries.latest(job.id)
         if job.attempt == 0:
             return
-        log = Log.of(daemon, job, number)
+        log = Log.of(queries, job, number)
         offset = 0 if tail is None else await log.tail_offset(tail)
         while True:
             while chunk := (await log.read(offset))[0]:
@@ -115,10 +115,6 @@ async def _chunks(
             if log.has_ended or not follow:
                 return
             await watcher.changed()
-            log = Log(daemon, _latest(daemon, job), log.attempt)
+            log = Log(queries, queries.latest(job.id), log.attempt)
     finally:
-        daemon.board.unwatch(watcher)
-
-
-def _latest(daemon: Daemon, job: Job) -> Job:
-    return daemon.board.jobs.get(job.id) or daemon.store.job(job.id)
+        queries.unwatch(watcher)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keeping.removal import Kind, Left, Rules
-from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.keys import SITE, caller_of
 from gpujobs.errors import NotPermittedError
 from gpujobs.model import iso
 
@@ -30,23 +30,18 @@ class PruneBody(BaseModel):
 
 
 async def handle(request: web.Request) -> web.Response:
-    daemon, caller, body = daemon_of(request), caller_of(request), await body_of(request, PruneBody)
-    if (
-        body.kinds is not None
-        and Kind.JOBS in body.kinds
-        and not caller.is_admin
-        and daemon.gatekeeper.is_site
-    ):
+    site, caller, body = request.app[SITE], caller_of(request), await body_of(request, PruneBody)
+    if body.kinds is not None and Kind.JOBS in body.kinds and not caller.is_admin and site.access.is_site:
         raise NotPermittedError(
             f"{caller.user} may not remove the records of jobs; ask an administrator of this site"
         )
-    rules = _rules(body, daemon.retention.rules)
+    rules = _rules(body, site.retention.rules)
     uid = None if caller.is_admin and not body.mine else caller.uid
     if body.dry_run:
-        found = await daemon.retention.plan(rules, uid)
+        found = await site.retention.plan(rules, uid)
     else:
         # Whoever asks may leave; a batch that is half removed must not stay so.
-        found = await asyncio.shield(daemon.retention.prune(rules, caller.user, uid))
+        found = await asyncio.shield(site.retention.prune(rules, caller.user, uid))
     return web.json_response({"dry_run": body.dry_run, "removed": [_json(one) for one in found]})
 
 

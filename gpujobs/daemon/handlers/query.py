@@ -9,8 +9,8 @@ from urllib.parse import unquote
 from aiohttp import web
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from gpujobs.daemon.jobs.references import Choice, Chosen, Reference, choose
-from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.jobs.references import Choice, Chosen, Reference
+from gpujobs.daemon.keys import JOB_QUERIES, caller_of
 from gpujobs.errors import ProtocolError, UsageError
 from gpujobs.model import State
 
@@ -51,7 +51,7 @@ def chosen_of(request: web.Request, *, own: bool = False) -> Chosen | None:
     choice = choice_of(request)
     if not choice.references and not (own and choice.has_conditions):
         return None
-    return choose(daemon_of(request).store, caller_of(request), choice, own=own)
+    return request.app[JOB_QUERIES].choose(caller_of(request), choice, own=own)
 
 
 def states_of(text: str | None) -> frozenset[State]:

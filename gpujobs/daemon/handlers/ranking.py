@@ -9,10 +9,9 @@ from typing import Any
 from aiohttp import web
 
 from gpujobs.daemon.access.policy import may_read, require
-from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import chosen_of
-from gpujobs.daemon.jobs.listing import describe_groups
-from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.jobs.queries import JobQueries
+from gpujobs.daemon.keys import JOB_QUERIES, caller_of
 from gpujobs.errors import UsageError
 from gpujobs.model import Job
 from gpujobs.results.catalogue import read_metrics
@@ -30,24 +29,24 @@ from gpujobs.results.ranking import (
 
 
 async def handle(request: web.Request) -> web.Response:
-    daemon, caller = daemon_of(request), caller_of(request)
+    queries, caller = request.app[JOB_QUERIES], caller_of(request)
     group, jobs = _group_of(request)
     for job in jobs:
         require(may_read, caller, job, "read the results of")
     # Users may have made the files large, or slow to read.
     metrics = await asyncio.to_thread(_metrics, jobs)
     found = {job: figures(one) for job, one in metrics.items()}
-    criterion = _criterion(request, daemon, jobs, metrics, found)
+    criterion = _criterion(request, queries, jobs, metrics, found)
     places = {one.job: one for one in (rank(found, criterion) if criterion else ())}
     return web.json_response(
         {
-            "group": describe_groups(daemon.board, daemon.store.groups([group]), caller)[group],
+            "group": queries.groups([group], caller)[group],
             "metric": criterion and criterion.metric,
             "mode": criterion and criterion.mode,
             "why": criterion and criterion.why,
             "best": next(iter(places), None),
             "members": [
-                _member(daemon.board.json(job, caller), places.get(job.id), found.get(job.id, {}))
+                _member(queries.json(job, caller), places.get(job.id), found.get(job.id, {}))
                 for job in _in_order(jobs, list(places))
             ],
         }
@@ -75,7 +74,7 @@ def _metrics(jobs: Sequence[Job]) -> dict[int, dict[str, Any]]:
 
 def _criterion(
     request: web.Request,
-    daemon: Daemon,
+    queries: JobQueries,
     jobs: Sequence[Job],
     metrics: Mapping[int, Mapping[str, Any]],
     found: Mapping[int, Figures],
@@ -91,7 +90,7 @@ def _criterion(
     for job in jobs:
         for key, value in (job.sweep_values or {}).items():
             swept.setdefault(key, []).append(value)
-    return default(daemon.store.spec(jobs[0].id).resolved, swept, known, parts[0] if parts else None)
+    return default(queries.store.spec(jobs[0].id).resolved, swept, known, parts[0] if parts else None)
 
 
 def _mode(request: web.Request) -> Mode | None:

@@ -9,11 +9,11 @@ from typing import Any
 from aiohttp import web
 
 from gpujobs.daemon.access.policy import may_read, require
-from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers.query import chosen_of, flag_of
-from gpujobs.daemon.jobs import leftovers
+from gpujobs.daemon.jobs import partial_results
+from gpujobs.daemon.jobs.queries import JobQueries
 from gpujobs.daemon.keeping.retention import removed_note
-from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.keys import JOB_QUERIES, caller_of
 from gpujobs.errors import UsageError
 from gpujobs.model import Job, State, iso
 from gpujobs.results.catalogue import list_files, open_file, read_metrics
@@ -22,7 +22,7 @@ from gpujobs.results.ranking import lines
 
 async def catalogue(request: web.Request) -> web.Response:
     """With `partial`, also of jobs that have no results what they have written so far."""
-    daemon, caller = daemon_of(request), caller_of(request)
+    queries, caller = request.app[JOB_QUERIES], caller_of(request)
     chosen, partial = chosen_of(request, own=flag_of(request, "own")), flag_of(request, "partial")
     if chosen is not None:
         readable = [job for job in chosen.jobs if job.id in chosen.members and may_read(caller, job)]
@@ -36,7 +36,7 @@ async def catalogue(request: web.Request) -> web.Response:
             if not _has_some(job, partial):
                 _require_results(job)
     else:
-        ended = daemon.store.ended(user=request.query.get("user"), states={State.COMPLETED})
+        ended = queries.store.ended(user=request.query.get("user"), states={State.COMPLETED})
         jobs = [job for job in ended if may_read(caller, job)]
     # Their owners may have made them large, or put them on a disk that does not answer.
     whole = [job for job in jobs if job.results is not None]
@@ -45,7 +45,7 @@ async def catalogue(request: web.Request) -> web.Response:
     }
     for job in jobs:
         if job.results is None:
-            entries[job.id] = _described(job, {}, await leftovers.listing(daemon, job))
+            entries[job.id] = _described(job, {}, await partial_results.listing(queries, job))
     return web.json_response({"results": [entries[job.id] for job in jobs]})
 
 
@@ -85,11 +85,11 @@ def _described(job: Job, metrics: dict[str, Any], files: Sequence[tuple[str, int
 
 
 async def file(request: web.Request) -> web.StreamResponse:
-    daemon = daemon_of(request)
-    job = daemon.store.job(int(request.match_info["id"]))
+    queries = request.app[JOB_QUERIES]
+    job = queries.store.job(int(request.match_info["id"]))
     require(may_read, caller_of(request), job, "read the results of")
     if job.results is None:
-        return await _left(request, daemon, job)
+        return await _left(request, queries, job)
     with open_file(job.results, request.match_info["file"], job.uid) as source:
         response = web.StreamResponse()
         response.content_length = source.seek(0, 2)
@@ -100,11 +100,11 @@ async def file(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def _left(request: web.Request, daemon: Daemon, job: Job) -> web.StreamResponse:
+async def _left(request: web.Request, queries: JobQueries, job: Job) -> web.StreamResponse:
     name = request.match_info["file"]
     response = web.StreamResponse()
-    response.content_length = size = await leftovers.size_of(daemon, job, name)
+    response.content_length = size = await partial_results.size_of(queries, job, name)
     await response.prepare(request)
-    async for chunk in leftovers.content(daemon, job, name, size):
+    async for chunk in partial_results.content(queries, job, name, size):
         await response.write(chunk)
     return response

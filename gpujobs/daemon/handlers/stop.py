@@ -7,14 +7,14 @@ import os
 
 from aiohttp import web
 
-from gpujobs.daemon.daemon import StopMode
 from gpujobs.daemon.handlers.query import json_of
-from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.keys import SITE, caller_of
+from gpujobs.daemon.modes import StopMode
 from gpujobs.errors import NotPermittedError, UsageError
 
 
 async def handle(request: web.Request) -> web.StreamResponse:
-    daemon, caller = daemon_of(request), caller_of(request)
+    site, caller = request.app[SITE], caller_of(request)
     if caller.uid not in (0, os.geteuid()):
         raise NotPermittedError(f"{caller.user} may not stop this daemon; it is for its administrators")
     body = await json_of(request)
@@ -22,10 +22,10 @@ async def handle(request: web.Request) -> web.StreamResponse:
         mode = StopMode(body.get("mode", "now"))
     except (AttributeError, ValueError):
         raise UsageError(f"{body}: expected a mode out of {', '.join(StopMode)}") from None
-    running = daemon.stop(mode, caller.user)
+    running = site.stop(mode, caller.user)
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
     await response.write(json.dumps({"stopping": True, "running": running}).encode() + b"\n")
     if mode is not StopMode.NOW:
-        await daemon.ended.wait()
+        await site.stopped()
     return response

@@ -7,15 +7,12 @@ latest reasons. All of it can be thrown away and rebuilt.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from gpujobs.daemon.access.policy import may_look_into, sees_names_of
-from gpujobs.daemon.api_json import job_json
 from gpujobs.daemon.jobs.pending_index import PendingIndex
-from gpujobs.model import Caller, Job, Reason, State
+from gpujobs.model import Job, Reason, State
 from gpujobs.policy import PendingReason, Queue
 
 WATCHED_WAITS = 100
@@ -46,8 +43,7 @@ class Watcher:
 
 
 class JobCache:
-    def __init__(self, unfinished: Iterable[Job], on_commit: Callable[[], None] = lambda: None) -> None:
-        self._on_commit = on_commit
+    def __init__(self, unfinished: Iterable[Job]) -> None:
         self.jobs: dict[int, Job] = {job.id: job for job in unfinished}
         self.waits: Mapping[int, PendingReason] = {}
         self.progress: dict[int, Mapping[str, Any]] = {}
@@ -55,8 +51,6 @@ class JobCache:
         """Of running jobs: what their owners should know, though nothing is wrong with the job."""
         self.lacking: dict[int, str] = {}
         """Of waiting jobs: which of their data is gone."""
-        self.expected: Callable[[int], datetime | None] = lambda _: None
-        """When a waiting job will probably start."""
         self.troubles: dict[int, str] = {}
         """What keeps a job's next step from being recorded, or from being known."""
         self.released: set[int] = set()
@@ -79,7 +73,6 @@ class JobCache:
 
     def put(self, job: Job) -> None:
         """Takes over what the store has just committed."""
-        self._on_commit()
         if job.state.holds_device:
             self._active.add(job.id)
         else:
@@ -156,25 +149,6 @@ class JobCache:
         if job in self._undecided and job in self.queue and self.queue.is_ready(job):
             return UNDECIDED
         return self.waits.get(job)
-
-    def json(self, job: Job, caller: Caller) -> dict[str, Any]:
-        """As `caller` is to see it."""
-        is_named = sees_names_of(caller, job)
-        found = job_json(
-            job,
-            self.wait_of(job.id),
-            self.progress.get(job.id),
-            self.expected(job.id) if job.state is State.PENDING else None,
-            is_named=is_named,
-            shows_sweep=may_look_into(caller, job),
-        )
-        if is_named and job.held and job.id in self.lacking:
-            found["message"] = self.lacking[job.id]
-        return {
-            **found,
-            "notice": self.notices.get(job.id) if is_named else None,
-            "trouble": self.troubles.get(job.id) if is_named else None,
-        }
 
     def waiting_of(self, uid: int) -> int:
         return sum(job.uid == uid and job.state is State.PENDING for job in self.jobs.values())

@@ -103,13 +103,13 @@ def _unknown_states(prediction: ResolvedJob, trained: Mapping[str, Any]) -> str 
     return None
 
 
-def check_share(prepared: Sequence[Prepared], gatekeeper: AccessPolicy) -> None:
+def check_share(prepared: Sequence[Prepared], access: AccessPolicy) -> None:
     """`share: lab` needs a group to share with. Raises JobFileError."""
-    if gatekeeper.share_gid is not None:
+    if access.share_gid is not None:
         return
     why = (
         "this site has no share group ([access] share_group of its gpujobs.toml)"
-        if gatekeeper.is_site
+        if access.is_site
         else "this is a personal daemon, which serves its own user only"
     )
     problems = [

@@ -25,17 +25,17 @@ log = logging.getLogger(__name__)
 
 class Collector:
     def __init__(
-        self, store: Store, link: ClusterLink, paths: StatePaths, gatekeeper: AccessPolicy, quotas: Quotas
+        self, store: Store, link: ClusterLink, paths: StatePaths, access: AccessPolicy, quotas: Quotas
     ) -> None:
         self._store = store
         self._link = link
         self._paths = paths
-        self._gatekeeper = gatekeeper
+        self._access = access
         self._quotas = quotas
 
-    def configure(self, gatekeeper: AccessPolicy, quotas: Quotas) -> None:
+    def configure(self, access: AccessPolicy, quotas: Quotas) -> None:
         """Counts for what ends from now on."""
-        self._gatekeeper, self._quotas = gatekeeper, quotas
+        self._access, self._quotas = access, quotas
 
     async def collect(self, job: Job, node: str) -> Path:
         """The directory of the job's results, which `node` has. May be repeated: what was collected before a
@@ -63,8 +63,8 @@ class Collector:
             destination=str(staging),
         )
         durable.write(self._paths.result_mark(staging), job.current.nonce.encode())
-        if self._gatekeeper.is_site:
-            readers = self._gatekeeper.share_gid if job.share is Share.LAB else None
+        if self._access.is_site:
+            readers = self._access.share_gid if job.share is Share.LAB else None
             await asyncio.to_thread(give_away, staging, job.uid, self._store.gid(job.id), readers)
         reach("collect.rename")
         await asyncio.to_thread(durable.rename, staging, target)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.jobs.checks import check_limit
-from gpujobs.daemon.patience import committed
+from gpujobs.daemon.jobs.service import JobService
 from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Job, utc_now
 from gpujobs.policy.inputs.text import duration
@@ -15,13 +14,12 @@ from gpujobs.policy.users.limits import limits_of
 
 
 async def change_limit(
-    daemon: Daemon, caller: Caller, jobs: Sequence[Job], seconds: float | None
+    service: JobService, caller: Caller, jobs: Sequence[Job], seconds: float | None
 ) -> list[Job]:
     """Lower, or higher within what the site allows; admins any. None takes it away. A running attempt's time
     counts from its start. Raises UsageError where one of the jobs would be stopped by it at once."""
-    await daemon.membership.learn([caller.user])
-    groups = daemon.membership.groups.get(caller.user, ())
-    most = limits_of(caller.user, groups, daemon.rules.limits).max_time_limit_seconds
+    groups = await service.groups_of(caller.user)
+    most = limits_of(caller.user, groups, service.rules.limits).max_time_limit_seconds
     if seconds is None and most is not None and not caller.is_admin:
         raise UsageError(f"a job without a time limit is not allowed; at most {duration(most)} are.")
     for job in jobs:
@@ -29,20 +27,20 @@ async def change_limit(
             job.time_limit_seconds is not None and seconds is not None and seconds > job.time_limit_seconds
         )
         if seconds is not None and (is_higher or job.time_limit_seconds is None):
-            check_limit(seconds, caller, groups, daemon.rules)
+            check_limit(seconds, caller, groups, service.rules)
         _check_not_over(job, seconds)
-    changed = await committed(lambda: _set(daemon, caller, jobs, seconds))
+    changed = await service.writer.patient(lambda: _set(service, caller, jobs, seconds))
     for job in changed:
-        daemon.board.put(job)
-    for job in changed:
-        await daemon.attempts.adjust(job)
-    daemon.dispatcher.wake()
+        await service.attempts.adjust(job)
+    service.changed.tell()
     return changed
 
 
-def _set(daemon: Daemon, caller: Caller, jobs: Sequence[Job], seconds: float | None) -> list[Job]:
-    with daemon.store.together():
-        return [daemon.store.set_time_limit(job.id, seconds, caller.user) for job in jobs]
+def _set(service: JobService, caller: Caller, jobs: Sequence[Job], seconds: float | None) -> list[Job]:
+    limit = [job.id for job in jobs]
+    return service.writer.jobs(
+        lambda store: [store.set_time_limit(job, seconds, caller.user) for job in limit]
+    )
 
 
 def _check_not_over(job: Job, seconds: float | None) -> None:

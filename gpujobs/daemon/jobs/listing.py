@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
-from gpujobs.daemon.api_json import group_json
+from gpujobs.daemon.access.policy import may_look_into, sees_names_of
+from gpujobs.daemon.api_json import group_json, job_json
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.model import Caller, Group, Job, State
 from gpujobs.policy import PendingReason
@@ -38,18 +40,40 @@ def _place(job: Job) -> tuple[int, int, int]:
     return WAITING if job.state is State.PENDING else ACTIVE, -job.priority, job.id
 
 
+def describe_job(
+    cache: JobCache, job: Job, caller: Caller, expected_start: datetime | None
+) -> dict[str, Any]:
+    """A job as JSON, as `caller` is to see it; `expected_start` counts while it waits."""
+    is_named = sees_names_of(caller, job)
+    found = job_json(
+        job,
+        cache.wait_of(job.id),
+        cache.progress.get(job.id),
+        expected_start if job.state is State.PENDING else None,
+        is_named=is_named,
+        shows_sweep=may_look_into(caller, job),
+    )
+    if is_named and job.held and job.id in cache.lacking:
+        found["message"] = cache.lacking[job.id]
+    return {
+        **found,
+        "notice": cache.notices.get(job.id) if is_named else None,
+        "trouble": cache.troubles.get(job.id) if is_named else None,
+    }
+
+
 def describe_groups(
-    board: JobCache, groups: Mapping[int, Group], caller: Caller
+    cache: JobCache, groups: Mapping[int, Group], caller: Caller
 ) -> dict[int, dict[str, Any]]:
     """Groups as JSON, by id, as `caller` is to see them: with how far they are, and why they wait where none
     of their jobs runs."""
     done = {number: float(group.ended) for number, group in groups.items()}
     waits: dict[int, PendingReason] = {}
-    for job in board.jobs.values():
+    for job in cache.jobs.values():
         if job.group_id is None or job.group_id not in groups:
             continue
-        done[job.group_id] += _share(board.progress.get(job.id))
-        if job.group_id not in waits and (wait := board.wait_of(job.id)) is not None:
+        done[job.group_id] += _share(cache.progress.get(job.id))
+        if job.group_id not in waits and (wait := cache.wait_of(job.id)) is not None:
             waits[job.group_id] = wait
     return {
         number: group_json(

@@ -19,9 +19,8 @@ from datetime import datetime
 from gpujobs.daemon.access.policy import sees_names_of
 from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Job, State
-from gpujobs.store.reader import MAX_ID
+from gpujobs.store.reader import MAX_ID, Reader
 from gpujobs.store.records import Wanted
-from gpujobs.store.store import Store
 
 Reference = int | str
 
@@ -90,7 +89,7 @@ def is_range(reference: Reference) -> bool:
 
 
 def choose(
-    store: Store, caller: Caller, choice: Choice | Iterable[Reference], *, own: bool = False
+    store: Reader, caller: Caller, choice: Choice | Iterable[Reference], *, own: bool = False
 ) -> Chosen:
     """Raises UsageError that names what does not exist, and where nothing matches. `own`: of ranges and
     conditions, only the caller's own jobs are meant unless the choice says whose."""
@@ -111,7 +110,7 @@ def choose(
     return Chosen(jobs, frozenset(members.keys() - found.keys()))
 
 
-def _several(store: Store, caller: Caller, reference: str, choice: Choice, whose: Wanted) -> Iterable[Job]:
+def _several(store: Reader, caller: Caller, reference: str, choice: Choice, whose: Wanted) -> Iterable[Job]:
     if numbers := _RANGE.fullmatch(reference):
         return _range(store, int(numbers[1]), int(numbers[2]), whose)
     members = store.members(group_id(store, caller, reference, choice.user))
@@ -119,7 +118,7 @@ def _several(store: Store, caller: Caller, reference: str, choice: Choice, whose
     return [job for job in members if job.id not in replaced]
 
 
-def _range(store: Store, first: int, last: int, whose: Wanted) -> list[Job]:
+def _range(store: Reader, first: int, last: int, whose: Wanted) -> list[Job]:
     text = f"{first}-{last}"
     if last < first:
         raise UsageError(f"{text}: expected the smaller number first")
@@ -131,7 +130,7 @@ def _range(store: Store, first: int, last: int, whose: Wanted) -> list[Job]:
     return found
 
 
-def group_id(store: Store, caller: Caller, reference: str, user: str | None = None) -> int:
+def group_id(store: Reader, caller: Caller, reference: str, user: str | None = None) -> int:
     """Of a group's id or name, whether or not there is such a group id. Raises UsageError for a name that
     the caller, or `user`, has no group of."""
     number = _GROUP.fullmatch(reference)

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 
-from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.jobs.checks import check_limit, check_waiting
-from gpujobs.daemon.patience import committed
+from gpujobs.daemon.jobs.service import JobService
 from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Job, State, StopReason
 from gpujobs.store.records import NewJob
+from gpujobs.store.store import Store
 
 BATCH = 200
 """Copies that are one transaction."""
@@ -58,58 +58,59 @@ class _Awaited:
 
 
 async def requeue(
-    daemon: Daemon, caller: Caller, jobs: Sequence[Job], changes: Changes = Changes()
+    service: JobService, caller: Caller, jobs: Sequence[Job], changes: Changes = Changes()
 ) -> Requeued:
     """All are looked at before any is changed. Copies are made in the order of their originals, so that what they
     wait for is there; in batches, for the same reasons as other changes."""
     ended = sorted((job for job in jobs if job.state.is_final), key=lambda job: job.id)
-    await _check(daemon, caller, ended, changes)
+    await _check(service, caller, ended, changes)
     again = {job.root for job in ended}
-    awaited = {job.id: _awaited(daemon, job, again, changes) for job in ended}
+    awaited = {job.id: _awaited(service, job, again, changes) for job in ended}
     copies: dict[int, Job] = {}
     roots: dict[int, int] = {}
     for start in range(0, len(ended), BATCH):
         batch = ended[start : start + BATCH]
-        copied = await committed(partial(_copies, daemon, caller, batch, changes, awaited, roots))
+        copied = await service.writer.patient(
+            partial(_copies, service, caller, batch, changes, awaited, roots)
+        )
         copies |= {job.id: copy for job, copy in zip(batch, copied, strict=True)}
         roots |= {job.root: copy.id for job, copy in zip(batch, copied, strict=True)}
-        daemon.submitted(copied)
+        service.changed.tell()
         await asyncio.sleep(0)
-    requeued = [copies.get(job.id) or await _send_back(daemon, caller, job, changes.fresh) for job in jobs]
+    requeued = [copies.get(job.id) or await _send_back(service, caller, job, changes.fresh) for job in jobs]
     notes = {copies[job.id].id: "; ".join(_notes(job, awaited[job.id], changes)) for job in ended}
     return Requeued(requeued, {job: note for job, note in notes.items() if note})
 
 
-async def _check(daemon: Daemon, caller: Caller, ended: Sequence[Job], changes: Changes) -> None:
-    await daemon.membership.learn([caller.user])
-    groups = daemon.membership.groups.get(caller.user, ())
+async def _check(service: JobService, caller: Caller, ended: Sequence[Job], changes: Changes) -> None:
+    groups = await service.groups_of(caller.user)
     if ended and not caller.is_admin:
-        waiting = daemon.board.waiting_of(caller.uid)
-        check_waiting(waiting, len(ended), caller.user, groups, daemon.rules)
+        waiting = service.cache.waiting_of(caller.uid)
+        check_waiting(waiting, len(ended), caller.user, groups, service.rules)
     if changes.limit_seconds is not None:
-        check_limit(changes.limit_seconds, caller, groups, daemon.rules)
+        check_limit(changes.limit_seconds, caller, groups, service.rules)
     if changes.finish and changes.fresh:
         raise UsageError(
             "finish ends at the epoch of the checkpoint, and fresh leaves the checkpoint; give one of them"
         )
     for job in ended:
         if changes.finish and (
-            job.state is State.COMPLETED or "training" not in daemon.store.spec(job.id).resolved
+            job.state is State.COMPLETED or "training" not in service.store.spec(job.id).resolved
         ):
             raise UsageError(
                 f"job {job.id} is {job.state}; --finish is for trainings that ended before they were complete"
             )
 
 
-def _awaited(daemon: Daemon, job: Job, again: set[int], changes: Changes) -> _Awaited:
+def _awaited(service: JobService, job: Job, again: set[int], changes: Changes) -> _Awaited:
     """Raises UsageError where the copy could never start."""
     found = _Awaited()
-    whole = daemon.store.job(job.id)
+    whole = service.store.job(job.id)
     if changes.no_after:
         return found
     for kind, numbers in enumerate((whole.after, whole.after_any, whole.after_failed)):
         for number in numbers:
-            line = daemon.store.line_of(number)
+            line = service.store.line_of(number)
             root, group = line[0].root, whole.after_groups.get(number)
             if root in again:
                 found.roots[kind].append(root)
@@ -143,7 +144,7 @@ def _notes(job: Job, awaited: _Awaited, changes: Changes) -> list[str]:
 
 
 def _copies(
-    daemon: Daemon,
+    service: JobService,
     caller: Caller,
     jobs: Sequence[Job],
     changes: Changes,
@@ -153,18 +154,21 @@ def _copies(
     """One transaction: all of them or none."""
     made: list[Job] = []
     known = dict(roots)
-    with daemon.store.together():
+
+    def submit(store: Store) -> list[Job]:
         for job in jobs:
-            new = _copy(daemon, caller, job, changes, awaited[job.id], known)
-            made.append(_submit(daemon, caller, job, new))
+            new = _copy(service, caller, job, changes, awaited[job.id], known)
+            made.append(_submit(store, caller, job, new))
             known[job.root] = made[-1].id
-    return made
+        return made
+
+    return service.writer.jobs(submit)
 
 
-def _submit(daemon: Daemon, caller: Caller, job: Job, new: NewJob) -> Job:
+def _submit(store: Store, caller: Caller, job: Job, new: NewJob) -> Job:
     """As a new job of the same user: results are never overwritten."""
-    (copy,) = daemon.store.submit(
-        replace(caller, uid=job.uid, user=job.user, gid=daemon.store.gid(job.id)),
+    (copy,) = store.submit(
+        replace(caller, uid=job.uid, user=job.user, gid=store.gid(job.id)),
         f"requeue-{job.id}-{uuid.uuid4()}",
         [new],
         actor=caller.user,
@@ -172,33 +176,42 @@ def _submit(daemon: Daemon, caller: Caller, job: Job, new: NewJob) -> Job:
     return copy
 
 
-async def _send_back(daemon: Daemon, caller: Caller, job: Job, fresh: bool) -> Job:
+async def _send_back(service: JobService, caller: Caller, job: Job, fresh: bool) -> Job:
     if fresh:
-        job = await committed(lambda: daemon.store.begin_anew(job.id, caller.user))
-        daemon.board.put(job)
+        job = await service.writer.patient(partial(_begin_anew, service, caller, job.id))
     if job.state is State.PENDING:
         return job
-    job = await committed(lambda: _note_requeue(daemon, caller, job.id))
+    job = await service.writer.patient(lambda: _note_requeue(service, caller, job.id))
     if not job.state.holds_device:
         return job  # it has ended while the store was locked
-    daemon.board.put(job)
-    await daemon.attempts.stop(job, StopReason.REQUEUE, f"requeued by {caller.user}")
-    return daemon.store.job(job.id)
+    await service.attempts.stop(job, StopReason.REQUEUE, f"requeued by {caller.user}")
+    return service.store.job(job.id)
 
 
-def _note_requeue(daemon: Daemon, caller: Caller, number: int) -> Job:
-    job = daemon.latest(number)
-    return daemon.store.note_requeue(number, caller.user) if job.state.holds_device else job
+def _note_requeue(service: JobService, caller: Caller, number: int) -> Job:
+    job = service.latest(number)
+    if not job.state.holds_device:
+        return job
+    return service.writer.job(lambda store: store.note_requeue(number, caller.user))
+
+
+def _begin_anew(service: JobService, caller: Caller, number: int) -> Job:
+    return service.writer.job(lambda store: store.begin_anew(number, caller.user))
 
 
 def _copy(
-    daemon: Daemon, caller: Caller, job: Job, changes: Changes, awaited: _Awaited, roots: Mapping[int, int]
+    service: JobService,
+    caller: Caller,
+    job: Job,
+    changes: Changes,
+    awaited: _Awaited,
+    roots: Mapping[int, int],
 ) -> NewJob:
     """`roots`: the copies that were made so far. It goes on from the checkpoint of one that did
     not complete, unless it is to begin anew."""
-    spec, data = daemon.store.spec(job.id), daemon.store.data(job.id)
+    spec, data = service.store.spec(job.id), service.store.data(job.id)
     for one in data:
-        if one.in_place is None and not daemon.uploads.is_here(job.uid, one.sha256):
+        if one.in_place is None and not service.uploads.is_here(job.uid, one.sha256):
             raise UsageError(
                 f"job {job.id}: its data file {one.path} is no longer kept; submit the job again"
             )
@@ -212,7 +225,7 @@ def _copy(
         source=spec.source,
         resolved=spec.resolved,
         # A higher class was an admin's to give, to that job.
-        priority=job.priority if caller.is_admin else min(job.priority, daemon.rules.priority.max_priority),
+        priority=job.priority if caller.is_admin else min(job.priority, service.rules.priority.max_priority),
         held=changes.hold,
         retries=job.retries,
         requested_gpu=job.requested_gpu,

@@ -14,6 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from gpujobs.config.site import Quotas
+from gpujobs.daemon.observers import Observers
+from gpujobs.daemon.writer import StoreWriter
 from gpujobs.errors import MachineError, UsageError
 from gpujobs.model import utc_now
 from gpujobs.paths import StatePaths
@@ -32,11 +34,19 @@ log = logging.getLogger(__name__)
 class Uploads:
     """`quotas` None: the daemon is the user's own, and so is the disk."""
 
-    def __init__(self, store: Store, paths: StatePaths, quotas: Quotas | None) -> None:
+    def __init__(self, store: Store, writer: StoreWriter, paths: StatePaths, quotas: Quotas | None) -> None:
         self._store = store
+        self._writer = writer
         self._paths = paths
         self.quotas = quotas
         self._arriving: Counter[int] = Counter()
+        self.arrivals = Observers[[int, str]]()
+        """Who hears of data that is here: of which uid, and its SHA-256."""
+
+    @property
+    def are_given_away(self) -> bool:
+        """Whether a file belongs to its user, who is not the daemon's."""
+        return self.quotas is not None
 
     @contextlib.contextmanager
     def room(self, uid: int, size_bytes: int) -> Iterator[None]:
@@ -76,7 +86,7 @@ class Uploads:
                 excess -= size
 
     def _forget(self, uid: int, sha256: str) -> None:
-        self._store.uploads.forget(uid, sha256)
+        self._writer.do(lambda store: store.uploads.forget(uid, sha256))
         path = self._paths.data(uid, sha256)
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -88,6 +98,16 @@ class Uploads:
         known = self._store.uploads.size(uid, sha256)
         expected = known if size_bytes is None else size_bytes
         return known is not None and _size(self._paths.data(uid, sha256)) == expected
+
+    def has(self, uid: int, sha256: str) -> bool:
+        return self._store.uploads.has(uid, sha256)
+
+    def place(self, uid: int, sha256: str) -> Path:
+        return self._paths.data(uid, sha256)
+
+    def add(self, uid: int, sha256: str, size_bytes: int) -> None:
+        """A file is whole, and on the disk under its name."""
+        self._writer.do(lambda store: store.uploads.add(uid, sha256, size_bytes))
 
     async def look(self, uid: int, hashes: Iterable[str]) -> None:
         """Forgets what is not what was uploaded, so that it is asked for again: by its size, and where a job has
@@ -106,7 +126,7 @@ class Uploads:
             return True
         found = await asyncio.to_thread(_hash, self._paths.data(uid, sha256))
         if found == sha256:
-            self._store.uploads.add(uid, sha256, _size(self._paths.data(uid, sha256)) or 0)
+            self.add(uid, sha256, _size(self._paths.data(uid, sha256)) or 0)
         return found == sha256
 
     def remove_partial(self) -> None:

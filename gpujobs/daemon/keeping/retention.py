@@ -19,7 +19,7 @@ from pathlib import Path
 from gpujobs.config.site import Retention as RetentionTable
 from gpujobs.daemon.keeping.kept_aside import kept_aside
 from gpujobs.daemon.keeping.removal import Kind, Left, Rules, chosen, records, rules_of
-from gpujobs.daemon.patience import committed
+from gpujobs.daemon.writer import StoreWriter
 from gpujobs.errors import GpujobsError
 from gpujobs.model import Job, State, utc_now
 from gpujobs.paths import StatePaths
@@ -45,14 +45,14 @@ class Retention:
     def __init__(
         self,
         store: Store,
+        writer: StoreWriter,
         paths: StatePaths,
         table: Callable[[], RetentionTable],
-        on_commit: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._paths = paths
         self._table = table
-        self._on_commit = on_commit
+        self._writer = writer
         self._one_at_a_time = asyncio.Lock()
 
     async def run(self) -> None:
@@ -122,7 +122,9 @@ class Retention:
             removed: list[Left] = []
             planned = await self.plan(rules, uid)
             for start in range(0, len(planned), BATCH):
-                batch, aside = await committed(partial(self._take_out, planned[start : start + BATCH], actor))
+                batch, aside = await self._writer.patient(
+                    partial(self._take_out, planned[start : start + BATCH], actor)
+                )
                 removed += batch
                 await asyncio.to_thread(_delete, aside)
             if removed:
@@ -153,22 +155,8 @@ class Retention:
 
     def _put_aside(self, batch: Sequence[Left], actor: str) -> list[Path]:
         """Committed first: what is on the disk without the store's knowing is found again, the reverse is a lie."""
-        with self._store.together():
-            for one in batch:
-                self._record(one, actor)
-            jobs = [one.job for one in batch if one.kind is Kind.JOBS and one.job is not None]
-            if jobs:
-                self._store.pruning.delete(jobs)
-        self._on_commit()
+        self._writer.do(lambda store: _record(store, batch, actor))
         return [aside for one in batch for aside in self._set_aside(one)]
-
-    def _record(self, one: Left, actor: str) -> None:
-        if one.kind is Kind.DATA and one.sha256 is not None:
-            self._store.uploads.forget(one.uid, one.sha256)
-        elif one.kind is Kind.RESULTS and one.job is not None:
-            self._store.pruning.forget_results(one.job, actor, said_of(one, actor))
-        elif one.kind is not Kind.JOBS and one.job is not None:
-            self._store.pruning.note(one.job, actor, said_of(one, actor))
 
     def _set_aside(self, one: Left) -> list[Path]:
         aside = [moved for place in one.places if (moved := _set_aside(place, self._beside(one, place)))]
@@ -204,6 +192,18 @@ class Retention:
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_size > self._table().daemon_logs:
                     _begin_anew(path, self._table().daemon_logs)
+
+
+def _record(store: Store, batch: Sequence[Left], actor: str) -> None:
+    for one in batch:
+        if one.kind is Kind.DATA and one.sha256 is not None:
+            store.uploads.forget(one.uid, one.sha256)
+        elif one.kind is Kind.RESULTS and one.job is not None:
+            store.pruning.forget_results(one.job, actor, said_of(one, actor))
+        elif one.kind is not Kind.JOBS and one.job is not None:
+            store.pruning.note(one.job, actor, said_of(one, actor))
+    if jobs := [one.job for one in batch if one.kind is Kind.JOBS and one.job is not None]:
+        store.pruning.delete(jobs)
 
 
 def _left(kind: Kind, job: EndedJob, places: Sequence[Path]) -> Left:

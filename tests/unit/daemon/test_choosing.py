@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from gpujobs.daemon.access.policy import may_change, require
-from gpujobs.daemon.handlers.act import ACTIONS, _sorted_out
+from gpujobs.daemon.handlers import CHANGES
+from gpujobs.daemon.handlers.changing import sorted_out
 from gpujobs.daemon.jobs.checks import dependencies
 from gpujobs.daemon.jobs.references import Choice, choose
 from gpujobs.daemon.jobs.submissions import OptionsBody
@@ -21,6 +22,8 @@ from gpujobs.model import Reason, State
 from gpujobs.store.store import Store
 from tests.unit.store.test_groups import sweep
 from tests.unit.store.test_store import A, B, complete, new_job
+
+ACTIONS = {module.ACTION.verb: module.ACTION for module in CHANGES}
 
 ADMIN = replace(A, uid=0, user="root", is_admin=True)
 FAILED = Finish(State.FAILED, Reason.SIGNAL, "")
@@ -125,7 +128,7 @@ def test_of_many_those_are_changed_that_can_be(
         complete(store, 1)
         complete(store, 3, FAILED)
         store.set_held(2, True, "a")
-        jobs, passed_over = _sorted_out(choose(store, A, ["1-5"], own=True), ACTIONS[verb])
+        jobs, passed_over = sorted_out(choose(store, A, ["1-5"], own=True), ACTIONS[verb])
         assert [job.id for job in jobs] == changed
         assert len(jobs) + len(passed_over) == 5
         assert set(left) <= {why for _, why in passed_over}
@@ -136,7 +139,7 @@ def test_of_many_those_are_changed_that_can_be(
 @pytest.mark.parametrize("verb", ["hold", "release", "prioritize", "finish", "limit"])
 def test_what_a_number_names_and_cannot_be_changed_is_refused(store: Store, verb: str) -> None:
     with pytest.raises(UsageError, match="job 1 "):
-        _sorted_out(choose(store, A, [1], own=True), ACTIONS[verb])
+        sorted_out(choose(store, A, [1], own=True), ACTIONS[verb])
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,13 @@ import pytest
 from gpujobs.daemon import dispatch
 from gpujobs.daemon import snapshot_builder as view_module
 from gpujobs.daemon.devices.drains import Drains
-from gpujobs.daemon.devices.ledger import Ledger
 from gpujobs.daemon.devices.membership import Membership
 from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
+from gpujobs.daemon.devices.usage import UsageCache
 from gpujobs.daemon.dispatch import Dispatcher
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.snapshot_builder import SnapshotBuilder
+from gpujobs.daemon.writer import StoreWriter
 from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, Process, Reason, utc_now
 from gpujobs.policy import Rules
 from gpujobs.store.store import Store
@@ -37,12 +38,12 @@ class Nodes:
         return [Node("n", NodeStatus.OK, "", (BUSY,))]
 
 
-def view_of(store: Store, board: JobCache) -> SnapshotBuilder:
+def view_of(store: Store, cache: JobCache) -> SnapshotBuilder:
     return SnapshotBuilder(
-        board,
-        Drains(store.devices),
-        Ledger([], {}, 1e6),
-        MemoryMonitor(board, store.usage),
+        cache,
+        Drains(store.devices, StoreWriter(store, cache)),
+        UsageCache([], {}, 1e6),
+        MemoryMonitor(cache, store.usage, StoreWriter(store, cache)),
         Membership(),
         store.reservations,
         Rules(),
@@ -50,26 +51,28 @@ def view_of(store: Store, board: JobCache) -> SnapshotBuilder:
 
 
 def test_a_job_whose_time_has_come_starts_on_a_fresh_reading(tmp_path: Path) -> None:
-    store, board, started = Store(tmp_path / "s.db"), JobCache([]), list[int]()
+    store, cache, started = Store(tmp_path / "s.db"), JobCache([]), list[int]()
 
     def launch(job: Job) -> None:
         started.append(job.id)
 
     nodes: Any = Nodes()
-    dispatcher = Dispatcher(store, board, nodes, view_of(store, board), launch=launch, stop=lambda *_: None)
+    dispatcher = Dispatcher(
+        StoreWriter(store, cache), cache, nodes, view_of(store, cache), launch=launch, stop=lambda *_: None
+    )
     (job,) = store.submit(A, "key", [replace(new_job(), begin_at=utc_now() + timedelta(seconds=0.2))])
-    board.put(job)
+    cache.put(job)
 
     async def run() -> None:
         task = asyncio.create_task(dispatcher.run())
         dispatcher.wake()
         async with asyncio.timeout(10):
-            while not started and (job.id not in board.waits or _reason() is Reason.BEGIN_TIME):
+            while not started and (job.id not in cache.waits or _reason() is Reason.BEGIN_TIME):
                 await asyncio.sleep(0.01)
         task.cancel()
 
     def _reason() -> Reason:
-        return board.waits[job.id].reason
+        return cache.waits[job.id].reason
 
     asyncio.run(run())
     assert (started, _reason()) == ([], Reason.FOREIGN_PROCESS)
@@ -78,16 +81,21 @@ def test_a_job_whose_time_has_come_starts_on_a_fresh_reading(tmp_path: Path) -> 
 
 def test_a_clock_that_is_set_lets_a_job_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing else happens: the time of its timer is not that of the clock on the wall."""
-    store, board, started = Store(tmp_path / "s.db"), JobCache([]), list[int]()
+    store, cache, started = Store(tmp_path / "s.db"), JobCache([]), list[int]()
     monkeypatch.setattr(dispatch, "CLOCK_SECONDS", 0.05)
     free: Any = Nodes()
     free.probe = lambda: asyncio.sleep(0, [Node("n", NodeStatus.OK, "", (GPU,))])
-    view = view_of(store, board)
+    view = view_of(store, cache)
     dispatcher = Dispatcher(
-        store, board, free, view, launch=lambda job: started.append(job.id), stop=lambda *_: None
+        StoreWriter(store, cache),
+        cache,
+        free,
+        view,
+        launch=lambda job: started.append(job.id),
+        stop=lambda *_: None,
     )
     (job,) = store.submit(A, "key", [replace(new_job(), begin_at=utc_now() + timedelta(hours=8))])
-    board.put(job)
+    cache.put(job)
 
     async def run() -> None:
         task = asyncio.create_task(dispatcher.run())
@@ -108,23 +116,23 @@ def test_a_clock_that_is_set_lets_a_job_begin(tmp_path: Path, monkeypatch: pytes
 
 def test_no_more_is_started_where_a_job_may_not_and_the_next_one_is(tmp_path: Path) -> None:
     """The device of a job whose data is gone goes to another, at once."""
-    store, board, started = Store(tmp_path / "s.db"), JobCache([]), list[int]()
+    store, cache, started = Store(tmp_path / "s.db"), JobCache([]), list[int]()
     free: Any = Nodes()
     free.probe = lambda: asyncio.sleep(0, [Node("n", NodeStatus.OK, "", (GPU,))])
     first, second = store.submit(A, "key", [new_job("first"), new_job("second")])
-    board.put(first)
-    board.put(second)
+    cache.put(first)
+    cache.put(second)
 
     def may_start(job: int) -> bool:
         if job == first.id:
-            board.put(store.set_held(job, True, "gpujobs"))
+            cache.put(store.set_held(job, True, "gpujobs"))
         return job != first.id
 
     dispatcher = Dispatcher(
-        store,
-        board,
+        StoreWriter(store, cache),
+        cache,
         free,
-        view_of(store, board),
+        view_of(store, cache),
         launch=lambda job: started.append(job.id),
         stop=lambda *_: None,
         may_start=may_start,
@@ -144,7 +152,7 @@ def test_no_more_is_started_where_a_job_may_not_and_the_next_one_is(tmp_path: Pa
 
 
 def test_a_decision_that_fails_is_not_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, board, started = Store(tmp_path / "s.db"), JobCache([]), list[int]()
+    store, cache, started = Store(tmp_path / "s.db"), JobCache([]), list[int]()
     probed = 0
 
     class Failing(Nodes):
@@ -158,15 +166,15 @@ def test_a_decision_that_fails_is_not_the_last_one(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(dispatch, "LOOK_AGAIN_SECONDS", 0.01)
     nodes: Any = Failing()
     dispatcher = Dispatcher(
-        store,
-        board,
+        StoreWriter(store, cache),
+        cache,
         nodes,
-        view_of(store, board),
+        view_of(store, cache),
         launch=lambda job: started.append(job.id),
         stop=lambda *_: None,
     )
     (job,) = store.submit(A, "key", [new_job()])
-    board.put(job)
+    cache.put(job)
 
     async def run() -> None:
         task = asyncio.create_task(dispatcher.run())

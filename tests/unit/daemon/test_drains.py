@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from gpujobs.daemon.devices.drains import Drains, named
+from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.writer import StoreWriter
 from gpujobs.errors import UsageError
 from gpujobs.model import Device, DeviceKind, Node, NodeStatus
 from gpujobs.store.store import Store
@@ -28,25 +30,27 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_errors_of_the_hardware_drain_until_somebody_resumes(store: Store) -> None:
-    drains = Drains(store.devices)
-    drains.look(reading(gpu(0), gpu(1, LOST)))
+    drains = Drains(store.devices, StoreWriter(store, JobCache([])))
+    drains.observe(reading(gpu(0), gpu(1, LOST)))
     assert drains.reasons == {gpu(1).uuid: LOST}
-    drains.look(reading(gpu(0), gpu(1)))  # it answers again, and stays drained
-    assert Drains(store.devices).reasons == {gpu(1).uuid: LOST}, "kept by the store"
+    drains.observe(reading(gpu(0), gpu(1)))  # it answers again, and stays drained
+    assert Drains(store.devices, StoreWriter(store, JobCache([]))).reasons == {gpu(1).uuid: LOST}, (
+        "kept by the store"
+    )
     drains.resume([gpu(1, LOST)], "root")
-    drains.look(reading(gpu(1, LOST)))
+    drains.observe(reading(gpu(1, LOST)))
     assert drains.reasons == {}, "whoever resumed it knew of that error"
     again = LOST.replace("once", "2 times")
-    drains.look(reading(gpu(1, again)))
+    drains.observe(reading(gpu(1, again)))
     assert drains.reasons == {gpu(1).uuid: again}
     kinds = [(event.kind, event.actor) for event in store.devices.events(gpu(1).uuid)]
     assert kinds == [("drained", "gpujobs"), ("resumed", "root"), ("drained", "gpujobs")]
 
 
 def test_a_reason_given_by_people_is_kept(store: Store) -> None:
-    drains = Drains(store.devices)
+    drains = Drains(store.devices, StoreWriter(store, JobCache([])))
     drains.drain([gpu(2)], "its fan is loud", "alice")
-    drains.look(reading(gpu(2, LOST)))
+    drains.observe(reading(gpu(2, LOST)))
     assert drains.reasons == {gpu(2).uuid: "its fan is loud"}
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
 from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.writer import StoreWriter
 from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, Process, iso, utc_now
 from gpujobs.store.store import Store
 from tests.unit.store.test_store import A, new_job
@@ -26,8 +27,10 @@ class Box:
 
     def __init__(self, directory: Path) -> None:
         self.store = Store(directory / "s.db")
-        self.board = JobCache([])
-        self.measurements = MemoryMonitor(self.board, self.store.usage, settle_seconds=60.0)
+        self.cache = JobCache([])
+        self.memory = MemoryMonitor(
+            self.cache, self.store.usage, StoreWriter(self.store, self.cache), settle_seconds=60.0
+        )
 
     def start(self, ran: timedelta = timedelta(0)) -> Job:
         (job,) = self.store.submit(A, f"key-{utc_now()}", [replace(new_job(), family="f")])
@@ -35,18 +38,18 @@ class Box:
         job = self.store.mark_running(job.id, 1, 100, utc_now())
         assert job.current is not None
         job = replace(job, current=replace(job.current, started_at=utc_now() - ran))
-        self.board.put(job)
+        self.cache.put(job)
         return job
 
     def look(self, used: int) -> None:
         device = replace(GPU, processes=(Process(100, "a", used, "gpujobs trainer: job 1"),))
-        self.measurements.look([Node("n", NodeStatus.OK, "", (device,))])
+        self.memory.observe([Node("n", NodeStatus.OK, "", (device,))])
 
     def end(self, job: Job, code: int) -> None:
         record: dict[str, Any] = {"exit": {"code": code, "signal": None}, "ended_at": iso(utc_now())}
         ended = self.store.mark_completing(job.id, 1, record)
-        self.measurements.ended(ended)
-        self.board.put(ended)
+        self.memory.ended(ended)
+        self.cache.put(ended)
 
 
 @pytest.fixture
@@ -60,18 +63,18 @@ def test_a_job_that_has_just_begun_does_not_say_what_its_family_needs(box: Box) 
     """Else the next one would get a device on which the first is still to grow."""
     job = box.start()
     box.look(CONTEXT)
-    assert box.measurements.current == {job.id: CONTEXT}
-    assert box.measurements.peaks == {}
+    assert box.memory.current == {job.id: CONTEXT}
+    assert box.memory.peaks == {}
     box.end(job, code=1)
-    assert box.measurements.peaks == box.store.usage.peaks() == {}
+    assert box.memory.peaks == box.store.usage.peaks() == {}
 
 
 def test_one_that_has_settled_or_ended_well_does(box: Box) -> None:
     box.start(ran=timedelta(seconds=61))
     box.look(WHOLE)
-    assert box.measurements.peaks == {"f": WHOLE}
+    assert box.memory.peaks == {"f": WHOLE}
     job = box.start()
     box.look(2 * WHOLE)
-    assert box.measurements.peaks == {"f": 2 * WHOLE}, "what is known to be too little is raised at once"
+    assert box.memory.peaks == {"f": 2 * WHOLE}, "what is known to be too little is raised at once"
     box.end(job, code=0)
     assert box.store.usage.peaks() == {"f": 2 * WHOLE}

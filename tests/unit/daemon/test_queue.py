@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpujobs.daemon.handlers.act import ACTIONS, _sorted_out
+from gpujobs.daemon.handlers import CHANGES
+from gpujobs.daemon.handlers.changing import sorted_out
 from gpujobs.daemon.jobs.cache import JobCache
-from gpujobs.daemon.jobs.listing import describe_groups, rows
+from gpujobs.daemon.jobs.listing import describe_groups, describe_job, rows
 from gpujobs.daemon.jobs.references import choose
 from gpujobs.errors import UsageError
 from gpujobs.lifecycle import Finish
@@ -21,6 +22,8 @@ from gpujobs.policy import PendingReason
 from gpujobs.store.store import Store
 from tests.unit.store.test_groups import sweep
 from tests.unit.store.test_store import DEVICE, A, B, complete, new_job
+
+ACTIONS = {module.ACTION.verb: module.ACTION for module in CHANGES}
 
 FAILED = Finish(State.FAILED, Reason.SIGNAL, "")
 
@@ -78,28 +81,28 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_how_far_a_group_is_and_why_it_waits(store: Store) -> None:
     complete(store, 2)
-    board = JobCache(store.unfinished())
-    board.waits = {3: PendingReason(Reason.RESOURCES, "all is taken"), 4: PendingReason(Reason.PRIORITY, "")}
-    found = describe_groups(board, store.groups([2]), A)[2]
+    cache = JobCache(store.unfinished())
+    cache.waits = {3: PendingReason(Reason.RESOURCES, "all is taken"), 4: PendingReason(Reason.PRIORITY, "")}
+    found = describe_groups(cache, store.groups([2]), A)[2]
     assert (found["jobs"], found["counts"]) == (3, {"COMPLETED": 1, "PENDING": 2})
     assert (found["state"], found["reason"], found["message"]) == ("PENDING", "Resources", "all is taken")
     assert found["progress"] == pytest.approx(1 / 3)
-    board.put(store.start_attempt(3, DEVICE))
-    board.set_progress(3, {"epoch": 3, "epochs": 4, "loss": 1.0})
-    found = describe_groups(board, store.groups([2]), A)[2]
+    cache.put(store.start_attempt(3, DEVICE))
+    cache.set_progress(3, {"epoch": 3, "epochs": 4, "loss": 1.0})
+    found = describe_groups(cache, store.groups([2]), A)[2]
     assert (found["state"], found["reason"]) == ("STARTING", "")
     assert found["progress"] == pytest.approx((1 + 0.75) / 3)
 
 
 def test_the_last_progress_of_an_attempt_is_the_one_of_its_record(store: Store) -> None:
     """What is told on the way comes a few times a second; the end of a short job would be lost."""
-    board = JobCache(store.unfinished())
-    board.put(store.start_attempt(1, DEVICE))
-    board.put(store.mark_running(1, 1, 4711, utc_now()))
-    board.set_progress(1, {"epoch": 1, "epochs": 4})
-    board.put(store.mark_completing(1, 1, {"progress": {"epoch": 4, "epochs": 4}}))
-    board.set_progress(1, {"epoch": 2, "epochs": 4})
-    assert board.json(store.job(1), A)["progress"]["epoch"] == 4
+    cache = JobCache(store.unfinished())
+    cache.put(store.start_attempt(1, DEVICE))
+    cache.put(store.mark_running(1, 1, 4711, utc_now()))
+    cache.set_progress(1, {"epoch": 1, "epochs": 4})
+    cache.put(store.mark_completing(1, 1, {"progress": {"epoch": 4, "epochs": 4}}))
+    cache.set_progress(1, {"epoch": 2, "epochs": 4})
+    assert describe_job(cache, store.job(1), A, None)["progress"]["epoch"] == 4
 
 
 @pytest.mark.parametrize(
@@ -138,7 +141,7 @@ def test_a_change_of_a_group_is_for_the_jobs_that_it_fits(store: Store) -> None:
     store.set_held(first + 3, True, "a")
 
     def those(action: str) -> list[int]:
-        jobs, _ = _sorted_out(choose(store, A, [f"g{first}"]), ACTIONS[action])
+        jobs, _ = sorted_out(choose(store, A, [f"g{first}"]), ACTIONS[action])
         return [one.id - first for one in jobs]
 
     assert those("cancel") == [2, 3, 4]

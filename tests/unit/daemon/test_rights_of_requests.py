@@ -12,9 +12,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from gpujobs.config.settings import Settings
+from gpujobs.daemon.build import build
 from gpujobs.daemon.daemon import Daemon
-from gpujobs.daemon.handlers import ROUTES
-from gpujobs.daemon.keys import CALLER, DAEMON
+from gpujobs.daemon.keys import CALLER
+from gpujobs.daemon.server import make_application
 from gpujobs.errors import GpujobsError
 from gpujobs.model import Caller
 from gpujobs.paths import StatePaths
@@ -42,14 +43,11 @@ class Box:
                 return web.Response(text=f"{error.code}: {error}")
             return answer
 
-        daemon = Daemon(Settings("personal", self.directory, self.directory / "socket"))
-        application = web.Application(middlewares=[as_caller])
-        application[DAEMON] = daemon
-        for route in ROUTES:
-            application.router.add_route(*route)
+        daemon = build(Settings("personal", self.directory, self.directory / "socket"))
+        application = make_application(daemon, [as_caller])
         async with TestClient(TestServer(application)) as client:
             text = await (await client.request(method, path, json=body)).text()
-        await daemon.close()
+        await Daemon(daemon).close()
         return text
 
 

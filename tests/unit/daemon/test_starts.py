@@ -12,6 +12,7 @@ import pytest
 
 from gpujobs.daemon.dispatch import Dispatcher
 from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.writer import StoreWriter
 from gpujobs.errors import StoreError
 from gpujobs.model import Job, Node, NodeStatus
 from gpujobs.store.store import StaleTransitionError, Store
@@ -32,19 +33,19 @@ class Box:
     """Two jobs that wait; `started` are those of which the launch was asked."""
 
     def __init__(self, directory: Path) -> None:
-        self.store, self.board = Store(directory / "s.db"), JobCache([])
+        self.store, self.cache = Store(directory / "s.db"), JobCache([])
         self.started: list[int] = []
         nodes: Any = Idle()
         self.dispatcher = Dispatcher(
-            self.store,
-            self.board,
+            StoreWriter(self.store, self.cache),
+            self.cache,
             nodes,
-            view_of(self.store, self.board),
+            view_of(self.store, self.cache),
             launch=self._launch,
             stop=lambda *_: None,
         )
         for key in ("1", "2"):
-            self.board.put(self.store.submit(A, key, [new_job()])[0])
+            self.cache.put(self.store.submit(A, key, [new_job()])[0])
 
     def _launch(self, job: Job) -> None:
         self.started.append(job.id)

@@ -11,6 +11,8 @@ import pytest
 
 from gpujobs.daemon.devices.foreign_monitor import MEETING, ForeignProcessMonitor
 from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.jobs.listing import describe_job
+from gpujobs.daemon.writer import StoreWriter
 from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, Process, StopReason, utc_now
 from gpujobs.store.store import Store
 from tests.unit.store.test_store import A, new_job
@@ -25,9 +27,9 @@ class Box:
 
     def __init__(self, directory: Path) -> None:
         self.store = Store(directory / "s.db")
-        self.board = JobCache([])
+        self.cache = JobCache([])
         self.stops: list[tuple[int, StopReason, str]] = []
-        self.strangers = ForeignProcessMonitor(self.store, self.board, self._stop)
+        self.strangers = ForeignProcessMonitor(StoreWriter(self.store, self.cache), self.cache, self._stop)
 
     def _stop(self, job: Job, reason: StopReason, message: str) -> None:
         self.stops.append((job.id, reason, message))
@@ -37,11 +39,11 @@ class Box:
         job = self.store.start_attempt(job.id, GPU)
         if running_for is not None:
             job = self.store.mark_running(job.id, 1, pid, utc_now() - running_for)
-        self.board.put(job)
+        self.cache.put(job)
         return job
 
     def look(self, *processes: Process) -> None:
-        self.strangers.look([Node("n", NodeStatus.OK, "", (replace(GPU, processes=processes),))])
+        self.strangers.observe([Node("n", NodeStatus.OK, "", (replace(GPU, processes=processes),))])
 
     def told(self, job: Job) -> list[str]:
         return [event.message for event in self.store.events(job.id) if event.kind == "stranger"]
@@ -64,7 +66,9 @@ def test_an_attempt_that_meets_a_stranger_as_it_begins_goes_back(box: Box) -> No
 
 def test_where_jobs_start_beside_strangers_none_goes_back_for_one(box: Box) -> None:
     """Else it would be started beside the same one again, for ever."""
-    box.strangers = ForeignProcessMonitor(box.store, box.board, box._stop, are_welcome=True)
+    box.strangers = ForeignProcessMonitor(
+        StoreWriter(box.store, box.cache), box.cache, box._stop, are_welcome=True
+    )
     job = box.start(running_for=timedelta(0))
     box.look(TRAINER, STRANGER)
     assert (box.stops, box.told(job)) == ([], ["pid 4711 of bob on GPU 2"])
@@ -76,13 +80,13 @@ def test_a_later_stranger_is_reported_once_to_both_and_nobody_is_ended(box: Box)
         box.look(TRAINER, STRANGER)
     assert box.stops == []
     assert box.told(job) == ["pid 4711 of bob on GPU 2"]
-    assert box.board.json(job, A)["notice"] == "pid 4711 of bob on GPU 2"
+    assert describe_job(box.cache, job, A, None)["notice"] == "pid 4711 of bob on GPU 2"
     (event,) = box.store.devices.events(GPU.uuid)
     assert (event.kind, event.message) == ("stranger", f"pid 4711 of bob on GPU 2, as job {job.id} is")
     (said,) = box.strangers.notices("bob")
     assert said.startswith(f"your process 4711 is on GPU 2, which job {job.id} of a uses")
     box.look(TRAINER)
-    assert box.board.json(job, A)["notice"] is None
+    assert describe_job(box.cache, job, A, None)["notice"] is None
     assert box.strangers.notices("bob") == []
 
 
@@ -102,7 +106,7 @@ def test_a_trainer_that_has_just_ended_is_no_stranger_to_the_next_job(box: Box) 
     """The reading is older than its end; where it is still there at the next look, it is reported."""
     first = box.start(running_for=timedelta(0))
     box.look(TRAINER)
-    box.board.put(box.store.mark_completing(first.id, 1, {}))
+    box.cache.put(box.store.mark_completing(first.id, 1, {}))
     second = box.start(running_for=timedelta(0), pid=101)
     box.look(TRAINER, replace(TRAINER, pid=101))
     assert (box.stops, box.told(second)) == ([], [])
@@ -112,6 +116,6 @@ def test_a_trainer_that_has_just_ended_is_no_stranger_to_the_next_job(box: Box) 
 
 def test_a_job_that_is_being_cancelled_is_not_requeued(box: Box) -> None:
     job = box.start(running_for=timedelta(0))
-    box.board.put(box.store.request_cancel(job.id, "a", "cancelled by a"))
+    box.cache.put(box.store.request_cancel(job.id, "a", "cancelled by a"))
     box.look(TRAINER, STRANGER)
     assert box.stops == []

@@ -9,13 +9,20 @@ import pytest
 
 from gpujobs.config.site import Quotas
 from gpujobs.daemon.jobs import uploads
+from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.uploads import Uploads
+from gpujobs.daemon.writer import StoreWriter
 from gpujobs.errors import MachineError, UsageError
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Caller, Reason, State
 from gpujobs.paths import StatePaths
 from gpujobs.store.records import DataReference, NewJob
 from gpujobs.store.store import Store
+
+
+def writer(store: Store) -> StoreWriter:
+    return StoreWriter(store, JobCache([]))
+
 
 ALICE = Caller(uid=1000, gid=1000, pid=1, user="alice")
 BOB = 1001
@@ -56,7 +63,7 @@ def use(store: Store, letter: str) -> int:
 def test_what_no_job_uses_makes_way_the_oldest_first(store: Store, paths: StatePaths, old: None) -> None:
     first, used, third = (keep(store, paths, letter, 40) for letter in "abc")
     use(store, "b")
-    with Uploads(store, paths, Quotas(data=130, free_disk=0)).room(ALICE.uid, 40):
+    with Uploads(store, writer(store), paths, Quotas(data=130, free_disk=0)).room(ALICE.uid, 40):
         assert (first.exists(), used.exists(), third.exists()) == (False, True, True)
         assert not store.uploads.has(ALICE.uid, "a" * 64)
 
@@ -64,7 +71,7 @@ def test_what_no_job_uses_makes_way_the_oldest_first(store: Store, paths: StateP
 def test_what_jobs_use_stays_and_the_upload_is_refused(store: Store, paths: StatePaths, old: None) -> None:
     kept = [keep(store, paths, letter, 40) for letter in "ab"]
     job = use(store, "a")
-    room = Uploads(store, paths, Quotas(data=100, free_disk=0))
+    room = Uploads(store, writer(store), paths, Quotas(data=100, free_disk=0))
     with pytest.raises(UsageError, match=r"above the .* of each user"), room.room(ALICE.uid, 70):
         pass
     assert all(path.exists() for path in kept)
@@ -77,13 +84,13 @@ def test_what_has_just_come_belongs_to_a_submission_on_its_way(store: Store, pat
     keep(store, paths, "a", 60)
     with (
         pytest.raises(UsageError, match="use the data in_place"),
-        Uploads(store, paths, Quotas(data=100, free_disk=0)).room(ALICE.uid, 60),
+        Uploads(store, writer(store), paths, Quotas(data=100, free_disk=0)).room(ALICE.uid, 60),
     ):
         pass
 
 
 def test_uploads_under_way_count(store: Store, paths: StatePaths) -> None:
-    room = Uploads(store, paths, Quotas(data=100, free_disk=0))
+    room = Uploads(store, writer(store), paths, Quotas(data=100, free_disk=0))
     paths.spool.mkdir()
     with room.room(ALICE.uid, 60):
         with pytest.raises(UsageError), room.room(ALICE.uid, 60):
@@ -98,13 +105,13 @@ def test_the_disk_keeps_a_reserve(store: Store, paths: StatePaths) -> None:
     paths.spool.mkdir()
     with (
         pytest.raises(MachineError, match="must stay free"),
-        Uploads(store, paths, Quotas(data=1 << 60, free_disk=1 << 60)).room(ALICE.uid, 1),
+        Uploads(store, writer(store), paths, Quotas(data=1 << 60, free_disk=1 << 60)).room(ALICE.uid, 1),
     ):
         pass
 
 
 def test_a_personal_daemon_has_no_quotas(store: Store, paths: StatePaths) -> None:
-    with Uploads(store, paths, None).room(ALICE.uid, 1 << 60):
+    with Uploads(store, writer(store), paths, None).room(ALICE.uid, 1 << 60):
         pass
 
 
@@ -112,5 +119,5 @@ def test_what_a_killed_daemon_has_left_of_an_upload_is_removed(store: Store, pat
     whole = keep(store, paths, "a", 10)
     partial = whole.with_name(f"{uploads.PARTIAL}xyz")
     partial.write_bytes(b"half")
-    Uploads(store, paths, None).remove_partial()
+    Uploads(store, writer(store), paths, None).remove_partial()
     assert (whole.exists(), partial.exists()) == (True, False)

@@ -24,13 +24,15 @@ from gpujobs.daemon.access import policy as access
 from gpujobs.daemon.access.connections import REQUESTS_AT_ONCE, RequestLimiter
 from gpujobs.daemon.access.identity import peer_of
 from gpujobs.daemon.access.policy import AccessPolicy
+from gpujobs.daemon.build import build
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.devices import foreign_charges as foreign
 from gpujobs.daemon.devices.foreign_charges import ForeignCharge
-from gpujobs.daemon.devices.ledger import Ledger
+from gpujobs.daemon.devices.usage import UsageCache
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.specs import identity
 from gpujobs.daemon.snapshot_builder import expected_end
+from gpujobs.daemon.writer import StoreWriter
 from gpujobs.errors import NotPermittedError
 from gpujobs.model import Caller, Device, DeviceKind, Job, Node, NodeStatus, Process, Share, utc_now
 from gpujobs.policy import Snapshot, occupancies
@@ -76,12 +78,12 @@ def test_jobs_are_shared_where_the_site_says_so(is_site: bool, by_default: bool,
 
 def test_what_stops_or_is_cancelled_is_no_victim_any_more(store: Store) -> None:
     jobs = [running(store, pid=pid) for pid in (1, 2, 3)]
-    board = JobCache([])
+    cache = JobCache([])
     for job in jobs:
-        board.put(job)
-    board.put(store.request_cancel(jobs[1].id, "a", "cancelled"))
-    board.stopping.add(jobs[0].id)
-    told = {one.job: one.stopping for one in view_of(store, board).allocations()}
+        cache.put(job)
+    cache.put(store.request_cancel(jobs[1].id, "a", "cancelled"))
+    cache.stopping.add(jobs[0].id)
+    told = {one.job: one.stopping for one in view_of(store, cache).allocations()}
     assert told == {jobs[0].id: True, jobs[1].id: True, jobs[2].id: False}
 
 
@@ -99,8 +101,8 @@ def test_a_job_ends_with_its_time_limit_whatever_its_trainer_says(
 def test_an_attempt_on_a_quarter_of_a_device_costs_a_quarter() -> None:
     begin = utc_now()
     use = EndedUsage("a", begin, begin + timedelta(seconds=400), 20 * GIB, 80 * GIB)
-    ledger = Ledger([use, replace(use, user="b", gpu_memory_bytes=None)], {}, FOREVER)
-    assert {user: usage.gpu_seconds for user, usage in ledger.usage.items()} == pytest.approx(
+    usage = UsageCache([use, replace(use, user="b", gpu_memory_bytes=None)], {}, FOREVER)
+    assert {user: usage.gpu_seconds for user, usage in usage.usage.items()} == pytest.approx(
         {"a": 100, "b": 400}
     )
 
@@ -111,14 +113,14 @@ def test_who_computes_beside_the_queue_is_charged_for_it(
     """Ten seconds, on two devices of three."""
     now = [100.0]
     monkeypatch.setattr(foreign.time, "monotonic", lambda: now[0])
-    ledger = Ledger([], {}, FOREVER)
-    charge = ForeignCharge(ledger, store.usage, FOREVER)
+    usage = UsageCache([], {}, FOREVER)
+    charge = ForeignCharge(usage, store.usage, StoreWriter(store, JobCache([])), FOREVER)
     busy = (Process(4711, "bob", GIB, "python"), Process(4712, "bob", GIB, "python"))
     devices = [replace(GPU, index=i, uuid=f"GPU-{i}", processes=busy if i else ()) for i in range(3)]
     now[0] += 10
-    charge.look(occupancies(Snapshot(utc_now(), (), [Node("n", NodeStatus.OK, "", tuple(devices))])))
+    charge.observe(occupancies(Snapshot(utc_now(), (), [Node("n", NodeStatus.OK, "", tuple(devices))])))
     charge.save()
-    assert ledger.usage["bob"].gpu_seconds == pytest.approx(20.0)
+    assert usage.usage["bob"].gpu_seconds == pytest.approx(20.0)
     assert store.usage.foreign()["bob"].gpu_seconds == pytest.approx(20.0)
 
 
@@ -174,15 +176,15 @@ def test_a_packed_job_that_outgrows_what_it_has_reserved_is_stopped(tmp_path: Pa
     """Two of 30 GiB each on 80, of which one has 60: it is stopped, and gets a larger part next time."""
 
     async def scenario() -> tuple[set[int], Any, list[str]]:
-        daemon = Daemon(Settings("personal", tmp_path, tmp_path / "socket"))
+        daemon = build(Settings("personal", tmp_path, tmp_path / "socket"))
         for pid in (98, 99):
-            daemon.board.put(running(daemon.store, 30 * GIB, pid))
+            daemon.cache.put(running(daemon.store, 30 * GIB, pid))
         used = (Process(98, "a", 30 * GIB, "trainer"), Process(99, "a", 60 * GIB, "trainer"))
         device = replace(GPU, memory_used_bytes=79 * GIB, processes=used)
-        daemon._on_reading([Node("n", NodeStatus.OK, "", (device,))])
-        found = set(daemon.board.stopping), daemon.store.job(2).gpu_memory
+        daemon.nodes.readings.tell([Node("n", NodeStatus.OK, "", (device,))])
+        found = set(daemon.cache.stopping), daemon.store.job(2).gpu_memory
         kinds = [event.kind for event in daemon.store.events(2)]
-        await daemon.close()
+        await Daemon(daemon).close()
         return *found, kinds
 
     stopping, reserved, kinds = asyncio.run(scenario())

@@ -11,10 +11,13 @@ from pydantic import BaseModel
 
 from gpujobs.daemon.api_json import job_json
 from gpujobs.daemon.handlers import ROUTES
-from gpujobs.daemon.handlers.act import IdsBody, LimitBody, PriorityBody, RequeueBody
-from gpujobs.daemon.handlers.gpus import DevicesBody
+from gpujobs.daemon.handlers.changing import IdsBody
+from gpujobs.daemon.handlers.drain import DevicesBody
+from gpujobs.daemon.handlers.limit import LimitBody
+from gpujobs.daemon.handlers.prioritize import PriorityBody
 from gpujobs.daemon.handlers.query import ConditionsBody
-from gpujobs.daemon.handlers.reservations import ReservationBody
+from gpujobs.daemon.handlers.requeue import RequeueBody
+from gpujobs.daemon.handlers.reserve import ReservationBody
 from gpujobs.daemon.jobs.submissions import DataBody, FileBody, OptionsBody, SubmissionBody, WithdrawBody
 from gpujobs.model import DeviceState
 from tests.unit.daemon.test_queue import job

@@ -7,29 +7,29 @@ import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
-from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.jobs.queries import JobQueries
 from gpujobs.errors import UsageError
 from gpujobs.model import Job
 
 CHUNK_BYTES = 1 << 20
 
 
-async def listing(daemon: Daemon, job: Job) -> list[tuple[str, int]]:
+async def listing(queries: JobQueries, job: Job) -> list[tuple[str, int]]:
     """(name, bytes). Raises UsageError where the job has not started."""
-    answer = await daemon.link.call(_attempt(job)[0], "list_results", job=job.id, attempt=job.attempt)
+    answer = await queries.link.call(_attempt(job)[0], "list_results", job=job.id, attempt=job.attempt)
     return [(str(name), int(size)) for name, size in answer]
 
 
-async def size_of(daemon: Daemon, job: Job, name: str) -> int:
+async def size_of(queries: JobQueries, job: Job, name: str) -> int:
     """Raises UsageError where there is no such file."""
-    return int((await _read(daemon, job, name, 0, 0))["size"])
+    return int((await _read(queries, job, name, 0, 0))["size"])
 
 
-async def content(daemon: Daemon, job: Job, name: str, size: int) -> AsyncIterator[bytes]:
+async def content(queries: JobQueries, job: Job, name: str, size: int) -> AsyncIterator[bytes]:
     """The first `size` bytes: the file may be growing."""
     offset = 0
     while offset < size:
-        answer = await _read(daemon, job, name, offset, min(CHUNK_BYTES, size - offset))
+        answer = await _read(queries, job, name, offset, min(CHUNK_BYTES, size - offset))
         piece = base64.b64decode(answer["text"])
         if not piece:
             return
@@ -37,10 +37,10 @@ async def content(daemon: Daemon, job: Job, name: str, size: int) -> AsyncIterat
         yield piece
 
 
-async def _read(daemon: Daemon, job: Job, name: str, offset: int, limit: int) -> dict[str, Any]:
+async def _read(queries: JobQueries, job: Job, name: str, offset: int, limit: int) -> dict[str, Any]:
     node, attempt = _attempt(job)
     where = {"job": job.id, "attempt": attempt, "file": name}
-    answer: dict[str, Any] = await daemon.link.call(node, "read_result", **where, offset=offset, limit=limit)
+    answer: dict[str, Any] = await queries.link.call(node, "read_result", **where, offset=offset, limit=limit)
     return answer
 
 

@@ -10,7 +10,7 @@ from gpujobs.policy.users.fairshare import device_share, with_attempt
 from gpujobs.store.usage import EndedUsage
 
 
-class Ledger:
+class UsageCache:
     """`usage` is what a Snapshot takes: of ended attempts, by user."""
 
     def __init__(

@@ -1,0 +1,99 @@
+"""What people ask of devices: what is on them, draining, and reservations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from gpujobs.daemon.devices.admission import NodeAdmission
+from gpujobs.daemon.devices.drains import Drains, named
+from gpujobs.daemon.devices.nodes import Nodes
+from gpujobs.daemon.in_force import InForce
+from gpujobs.daemon.observers import Observers
+from gpujobs.daemon.snapshot_builder import SnapshotBuilder
+from gpujobs.daemon.writer import StoreWriter
+from gpujobs.model import Device, Node
+from gpujobs.policy import Occupancy, Reservation, label, occupancies
+from gpujobs.policy.devices.reservations import check_reservation
+from gpujobs.policy.inputs.rules import ReservationRules
+from gpujobs.store.devices import DeviceEvent, Devices
+from gpujobs.store.reservations import Reservations
+from gpujobs.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceService:
+    """Who may do it was asked before. Raises UsageError for a device that does not exist."""
+
+    nodes: Nodes
+    snapshots: SnapshotBuilder
+    drains: Drains
+    history: Devices
+    bookings: Reservations
+    writer: StoreWriter
+    in_force: InForce
+    admission: NodeAdmission
+    changed: Observers[[]]
+    """Told of whatever may let a job start."""
+
+    @property
+    def strays(self) -> list[dict[str, Any]]:
+        """Trainers that no job knows, as of the last look."""
+        return self.admission.strays
+
+    @property
+    def rules(self) -> ReservationRules:
+        return self.in_force.rules.reservations
+
+    async def seen(self) -> list[Node]:
+        """The nodes with their devices, asked at this moment."""
+        return await self.nodes.seen()
+
+    def occupancies(self, nodes: Sequence[Node]) -> list[Occupancy]:
+        return occupancies(self.snapshots.snapshot(nodes))
+
+    def events(self, device: Device) -> list[DeviceEvent]:
+        return self.history.events(device.uuid)
+
+    async def drain(self, devices: Sequence[Device], reason: str, actor: str) -> None:
+        await self.writer.patient(lambda: self.drains.drain(devices, reason, actor))
+        self.changed.tell()
+
+    async def resume(self, devices: Sequence[Device], actor: str) -> None:
+        await self.writer.patient(lambda: self.drains.resume(devices, actor))
+        self.changed.tell()
+
+    def named(self, names: Sequence[str]) -> list[Device]:
+        return named(self.nodes.devices, names)
+
+    def reservations(self) -> list[Reservation]:
+        return self.bookings.current()
+
+    async def reserve(
+        self, wanted: Sequence[Reservation], devices: Sequence[Device], actor: str, now: datetime
+    ) -> list[Reservation]:
+        """All of them or none: raises UsageError where one may not be, beside those that there are."""
+        made = await self.writer.patient(lambda: self._reserve(wanted, devices, actor, now))
+        self.changed.tell()
+        return made
+
+    def _reserve(
+        self, wanted: Sequence[Reservation], devices: Sequence[Device], actor: str, now: datetime
+    ) -> list[Reservation]:
+        existing = self.bookings.current()
+        known = [device.uuid for device in devices]
+        for one, device in zip(wanted, devices, strict=True):
+            check_reservation(one, existing, known, now, self.rules, label(device))
+
+        def add(store: Store) -> list[Reservation]:
+            return [store.reservations.add(one, actor) for one in wanted]
+
+        return self.writer.do(add)
+
+    async def unreserve(self, number: int, actor: str) -> None:
+        await self.writer.patient(
+            lambda: self.writer.do(lambda store: store.reservations.cancel(number, actor))
+        )
+        self.changed.tell()

@@ -1,0 +1,49 @@
+"""Looking at jobs: what handlers that only read are given. Nothing here can change a job: the store is a `Reader`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from gpujobs.cluster.link import ClusterLink
+from gpujobs.daemon.devices.foreign_monitor import ForeignProcessMonitor
+from gpujobs.daemon.forecast import Forecast
+from gpujobs.daemon.jobs.cache import JobCache, Watcher
+from gpujobs.daemon.jobs.listing import describe_groups, describe_job
+from gpujobs.daemon.jobs.references import Choice, Chosen, Reference, choose
+from gpujobs.daemon.standing import Standing
+from gpujobs.model import Caller, Job
+from gpujobs.store.reader import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class JobQueries:
+    store: Reader
+    cache: JobCache
+    forecast: Forecast
+    link: ClusterLink
+    """Asks nodes for what has not been collected yet."""
+    foreign: ForeignProcessMonitor
+    standing: Standing
+
+    def choose(self, caller: Caller, choice: Choice | Iterable[Reference], *, own: bool = False) -> Chosen:
+        return choose(self.store, caller, choice, own=own)
+
+    def latest(self, number: int) -> Job:
+        """Also one that has just ended."""
+        return self.cache.jobs.get(number) or self.store.job(number)
+
+    def json(self, job: Job, caller: Caller) -> dict[str, Any]:
+        """As `caller` is to see it."""
+        return describe_job(self.cache, job, caller, self.forecast.expected.get(job.id))
+
+    def groups(self, ids: Collection[int], caller: Caller) -> dict[int, dict[str, Any]]:
+        return describe_groups(self.cache, self.store.groups(ids), caller)
+
+    def watch(self, ids: Iterable[int] | None) -> Watcher:
+        """Of these jobs, or of all: whoever watches says `unwatch` at the end."""
+        return self.cache.watch(None if ids is None else frozenset(ids))
+
+    def unwatch(self, watcher: Watcher) -> None:
+        self.cache.unwatch(watcher)

@@ -1,0 +1,149 @@
+"""Attempts of which it is not known what has become: their node is asked, after a restart and whenever an answer did
+not come, until it is known (`inquiries.py`)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from gpujobs.cluster.link import ClusterLink
+from gpujobs.daemon.devices.nodes import Nodes
+from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.jobs.endings import Endings, ended_without_record
+from gpujobs.daemon.jobs.inquiries import Inquiries
+from gpujobs.daemon.writer import StoreWriter
+from gpujobs.errors import GpujobsError
+from gpujobs.failpoints import reach
+from gpujobs.lifecycle import Requeue
+from gpujobs.model import Job, Reason, State, StopReason, from_iso, utc_now
+from gpujobs.store.store import Store
+
+log = logging.getLogger(__name__)
+
+Stop = Callable[[Job, StopReason, str], None]
+"""Asks an attempt to end, with the reason in words."""
+
+
+class Reconciliation:
+    def __init__(
+        self,
+        store: Store,
+        writer: StoreWriter,
+        cache: JobCache,
+        nodes: Nodes,
+        link: ClusterLink,
+        endings: Endings,
+        stop: Stop,
+    ) -> None:
+        self._store = store
+        self._writer = writer
+        self._cache = cache
+        self._nodes = nodes
+        self._link = link
+        self._endings = endings
+        self._again = endings.again
+        self._stop = stop
+        self.inquiries = Inquiries(self._inquire)
+
+    async def recover(self, node: str) -> None:
+        """Asks a node that is back what has become of the attempts that the store believes on it."""
+        mine = [job for job in self._cache.jobs.values() if job.current and self._nodes.of(job) == node]
+        self.take_reports(await self.ask([job for job in mine if job.state.holds_device]))
+        for job in mine:
+            if job.state is State.COMPLETING:
+                self._endings.complete_now(job.id)
+
+    async def ask(self, jobs: list[Job]) -> list[dict[str, Any]]:
+        """Of one node."""
+        if not jobs:
+            return []
+        current = [job.current for job in jobs if job.current is not None]
+        attempts = [[attempt.job, attempt.number, attempt.nonce] for attempt in current]
+        reports: list[dict[str, Any]] = await self._link.call(
+            self._nodes.of(jobs[0]), "reconcile", attempts=attempts
+        )
+        return reports
+
+    async def _inquire(self, job: int, attempt: int) -> bool:
+        """Whether to ask again: it is not known yet, or it has been asked to end and lives."""
+        current = self._cache.jobs.get(job)
+        if current is None or current.attempt != attempt or not current.state.holds_device:
+            return False
+        if self._again.waits(job):
+            return True
+        try:
+            (report,) = await self.ask([current])
+        except GpujobsError as error:
+            self._cache.set_trouble(job, f"what became of its attempt is not known, and asked again: {error}")
+            return True
+        self.take_reports([report])
+        return report["status"] == "unknown" or (
+            report["status"] == "running" and job in self._cache.stopping
+        )
+
+    def take_reports(self, reports: list[dict[str, Any]]) -> None:
+        """Each by itself: one that cannot be believed must not keep the others, or the node, away."""
+        for report in reports:
+            try:
+                self._take_report(report)
+            except Exception:
+                log.exception("job %s: its report was not understood: %s", report.get("job"), report)
+
+    def _take_report(self, report: Mapping[str, Any]) -> None:
+        job, attempt, status = report["job"], report["attempt"], report["status"]
+        current = self._cache.jobs.get(job)
+        if current is None or current.attempt != attempt or not current.state.holds_device:
+            return  # it has ended while its node was asked
+        log.info("job %d, attempt %d: %s", job, attempt, status)
+        self._note_damages(job, report.get("damaged") or [])
+        if status == "unknown":
+            self._cache.set_trouble(
+                job, f"what became of its attempt cannot be told yet: {report.get('error')}"
+            )
+            self.inquiries.begin(current, 1.0)
+            return
+        self._cache.set_trouble(job, None)
+        if status == "running":
+            self._take_running(current, report)
+        elif status != "never_started":
+            self._endings.conclude(job, attempt, report["exit"])
+        elif current.cancel_requested:
+            self._endings.conclude(
+                job, attempt, ended_without_record(Reason.CANCELLED_BY_USER, current.message)
+            )
+        elif current.state is State.STARTING:
+            self._endings.send_back(current, Requeue(Reason.RETRY, "the start was interrupted", False))
+        else:
+            gone = "; ".join(report.get("damaged") or []) or "its files are gone"
+            message = f"nothing is left of the attempt on its node: {gone}"
+            self._endings.conclude(
+                job, attempt, ended_without_record(Reason.SUPERVISOR_LOST, message, costs_retry=False)
+            )
+
+    def _take_running(self, job: Job, report: Mapping[str, Any]) -> None:
+        record = report.get("record") or {}
+        if job.state is State.STARTING and record.get("trainer"):
+            pid, at = record["trainer"]["pid"], record.get("started_at")
+            self._again.do(job.id, "that it runs", lambda: self.mark_running(job.id, job.attempt, pid, at))
+        if report.get("progress"):
+            self._cache.set_progress(job.id, report["progress"])
+        if job.id in self._cache.stopping:
+            return
+        if job.cancel_requested:
+            self._stop(job, StopReason.CANCEL, "")
+        elif said := self._store.requeue_wanted(job.id, job.attempt):
+            self._stop(job, StopReason.REQUEUE, said)
+
+    def _note_damages(self, job: int, damages: list[str]) -> None:
+        for damage in damages:
+            log.warning("job %d: %s", job, damage)
+            self._again.do(job, "what is damaged", partial(self._note, job, damage))
+
+    def _note(self, job: int, damage: str) -> None:
+        self._writer.do(lambda store: store.note(job, "damaged", damage))
+
+    def mark_running(self, job: int, attempt: int, pid: int, at: str | None) -> None:
+        reach("attempts.started.commit")
+        self._writer.job(lambda store: store.mark_running(job, attempt, pid, from_iso(at) or utc_now()))

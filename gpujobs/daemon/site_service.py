@@ -1,0 +1,56 @@
+"""What people ask of the daemon itself: which one it is, its health, a copy of its store, retention, its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from gpujobs.cluster.link import ClusterLink
+from gpujobs.daemon import reload
+from gpujobs.daemon.access.policy import AccessPolicy
+from gpujobs.daemon.devices.admission import NodeAdmission
+from gpujobs.daemon.devices.nodes import Nodes
+from gpujobs.daemon.in_force import InForce
+from gpujobs.daemon.keeping.retention import Retention
+from gpujobs.daemon.modes import Mode, StopMode
+from gpujobs.daemon.shutdown import Shutdown
+from gpujobs.daemon.standing import Standing
+from gpujobs.paths import StatePaths
+from gpujobs.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class SiteService:
+    started_at: datetime
+    in_force: InForce
+    paths: StatePaths
+    store: Store
+    notices: Sequence[str]
+    """What was found when the store was opened."""
+    nodes: Nodes
+    link: ClusterLink
+    admission: NodeAdmission
+    retention: Retention
+    standing: Standing
+    shutdown: Shutdown
+
+    @property
+    def mode(self) -> Mode:
+        return self.in_force.mode
+
+    @property
+    def access(self) -> AccessPolicy:
+        return self.in_force.access
+
+    def reload(self) -> str:
+        """Reads gpujobs.toml again; says in one line what has come of it."""
+        return reload.reload(self.in_force)
+
+    def stop(self, mode: StopMode, actor: str) -> list[int]:
+        """Begins to end; returns the jobs that are running."""
+        return self.shutdown.begin(mode, actor)
+
+    async def stopped(self) -> None:
+        """Returns when the daemon is to close."""
+        await self.shutdown.ended.wait()
