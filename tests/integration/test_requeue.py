@@ -204,7 +204,7 @@ def test_a_time_limit_is_changed_within_what_the_site_allows(daemon: Parts) -> N
     job = submitted(daemon, time_limit_seconds=600.0)
 
     def limited(caller: Caller, seconds: float | None) -> float | None:
-        (changed,) = asyncio.run(change_limit(daemon, caller, [daemon.store.job(job.id)], seconds))
+        (changed,) = asyncio.run(change_limit(daemon.jobs, caller, [daemon.store.job(job.id)], seconds))
         assert daemon.cache.jobs[job.id].time_limit_seconds == changed.time_limit_seconds
         return changed.time_limit_seconds
 

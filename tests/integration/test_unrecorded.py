@@ -248,7 +248,7 @@ def test_a_supervisor_waits_for_room_to_write_how_it_ended(daemon: Parts) -> Non
 
 
 async def reconciled(daemon: Parts, job: Job) -> list[dict[str, Any]]:
-    return await daemon.attempts._reconcile([job])
+    return await daemon.attempts._reconciliation.ask([job])
 
 
 @pytest.mark.parametrize("name", ["record", "claim", "spec", "progress", "log"])
@@ -279,7 +279,7 @@ def test_a_copy_of_the_state_directory_leaves_the_originals_trainers_alone(
     copy = new_daemon(tmp_path / "copy")
 
     async def work() -> Job:
-        await copy.cancel(job, "a")
+        await copy.jobs.cancel_one(job, "a")
         return await settled(copy, job.id, State.CANCELLED)
 
     run(copy, work)
