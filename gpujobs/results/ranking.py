@@ -87,7 +87,7 @@ def _outputs(evaluation: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, 
     return [(str(name), one) for name, one in pairs if isinstance(one, dict)][:MAX_FIGURES]
 
 
-def lines(metrics: Mapping[str, Any]) -> list[str]:
+def evaluation_lines(metrics: Mapping[str, Any]) -> list[str]:
     """What the trainer says of an evaluation, in the data's own units; its user may have written anything."""
     found = evaluated(metrics)[1].get("lines")
     some = found if isinstance(found, list) else []

@@ -17,7 +17,7 @@ from gpujobs.daemon.keys import JOB_QUERIES, caller_of
 from gpujobs.errors import UsageError
 from gpujobs.model import Job, State, iso
 from gpujobs.results.catalogue import list_files, open_file, read_metrics
-from gpujobs.results.ranking import lines
+from gpujobs.results.ranking import evaluation_lines
 
 
 async def catalogue(request: web.Request) -> web.Response:
@@ -79,7 +79,7 @@ def _described(job: Job, metrics: dict[str, Any], files: Sequence[tuple[str, int
         "ended_at": iso(job.ended_at),
         "directory": job.results,
         "metrics": metrics,
-        "evaluation": lines(metrics),
+        "evaluation": evaluation_lines(metrics),
         "files": [{"name": name, "bytes": size} for name, size in files],
     }
 

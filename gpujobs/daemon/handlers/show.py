@@ -11,12 +11,12 @@ from gpujobs.daemon.api_json import attempt_json, event_json
 from gpujobs.daemon.keys import JOB_QUERIES, caller_of
 from gpujobs.model import Job, State, iso
 from gpujobs.results.catalogue import read_metrics
-from gpujobs.results.ranking import lines
+from gpujobs.results.ranking import evaluation_lines
 
 
 def _evaluation(job: Job) -> list[str]:
     """How good its model is, in the data's own units; its user may have made the file large, or slow to read."""
-    return [] if job.results is None else lines(read_metrics(job.results, job.uid))
+    return [] if job.results is None else evaluation_lines(read_metrics(job.results, job.uid))
 
 
 async def handle(request: web.Request) -> web.Response:

@@ -18,7 +18,7 @@ from pydantic import (
     ValidationError,
 )
 
-from gpujobs.daemon.jobs.family import family_of
+from gpujobs.daemon.jobs.memory_class import memory_class_of
 from gpujobs.daemon.jobs.references import Reference
 from gpujobs.errors import GpujobsError, JobFileError, Problem, UsageError
 from gpujobs.jobfile import ResolvedJob, expand
@@ -164,7 +164,7 @@ def prepare(
                 here[reference.sha256] = store.uploads.has(caller.uid, reference.sha256)
             if not here[reference.sha256]:
                 missing[reference.sha256] = None
-        prepared.append(Prepared(file, job, references, family_of(job.resolved, references)))
+        prepared.append(Prepared(file, job, references, memory_class_of(job.resolved, references)))
     if needs or missing:
         return Needs(needs, in_place, list(missing))
     return prepared

@@ -13,7 +13,7 @@ KEYS = ("batch_size", "precision", "backend", "optimizer", "steps_per_execution"
 """Of `training`: what its memory depends on."""
 
 
-def family_of(resolved: Mapping[str, Any], data: Sequence[DataReference]) -> str | None:
+def memory_class_of(resolved: Mapping[str, Any], data: Sequence[DataReference]) -> str | None:
     """A name for all jobs like this one; None for those that train nothing.
 
     Where windows are cut, they say how long a sample is; else the data does, so its hashes stand for its shape.
