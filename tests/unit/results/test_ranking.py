@@ -17,6 +17,7 @@ from gpujobs.results.ranking import (
     chosen,
     default,
     evaluated_by,
+    evaluation_lines,
     figures,
     rank,
 )
