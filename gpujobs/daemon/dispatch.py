@@ -79,7 +79,7 @@ class Dispatcher:
     async def run(self) -> None:
         while True:
             await self._changed.wait()
-            self._changed.clear()
+            self._changed.clear()  # before the look: what changes during it wakes the next round
             try:
                 await self._dispatch()
                 self._tell_decided()
@@ -113,13 +113,14 @@ class Dispatcher:
     def _apply(self, decision: Decision, nodes: Sequence[Node]) -> None:
         devices = {(node.name, device.uuid): device for node in nodes for device in node.devices}
         for start in decision.starts:
+            # Last, since it looks at the disk: only at the jobs that start, not at all that wait.
             if not self._may_start(start.job):
                 self._changed.set()  # its device is for another
                 continue
             try:
                 device = devices[start.node, start.device_uuid]
                 job = self._start(start, device)
-            except StaleTransitionError as error:
+            except StaleTransitionError as error:  # it was cancelled while the devices were read
                 log.warning("not started: %s", error)
                 continue
             self._launch(job)

@@ -108,11 +108,12 @@ class Door:
         if not path.parent.exists():
             path.parent.mkdir(parents=True)
             path.parent.chmod(0o755 if self._is_open_to_all else 0o700)
+        # Of mode 0600 from the kernel: between bind and chmod nobody else can connect.
         listener = private_socket()
         try:
             with _locked(path.parent) as directory:
                 _require_safe(path.parent, os.fstat(directory), 0o022 if self._is_open_to_all else 0o002)
-                _require_free(path)
+                _require_free(path)  # under the lock: a second daemon may have bound since the first look
                 path.unlink(missing_ok=True)
                 reach("door.bind")
                 # Through the open directory, since a socket's path may have 107 bytes only.
@@ -127,7 +128,7 @@ class Door:
         listener.setblocking(False)
         if self._is_ours():  # the other place, which is left for this one
             self._path.unlink(missing_ok=True)
-        self._path, self._inode = path, _inode(path)
+        self._path, self._inode = path, _inode(path)  # last: `close` removes only what is ours by then
         return listener
 
 
@@ -193,6 +194,7 @@ def _inode(path: Path) -> tuple[int, int] | None:
         status = path.lstat()
     except OSError:
         return None
+    # A name says nothing: somebody may have bound another socket under it. Device and inode are of ours alone.
     return status.st_dev, status.st_ino
 
 

@@ -81,6 +81,7 @@ class Endings:
             reach("attempts.exited.commit")
             ended = self._writer.job(lambda store: store.mark_completing(job, attempt, record))
             self.again.do(job, "what it used", lambda: self._on_end(ended))
+            # Beside it, as it takes as long as there are results: the next event must not wait for that.
             self._tasks.spawn(self._complete(job))
 
         if not self.again.do(job, "that its attempt has ended", commit):
@@ -103,6 +104,7 @@ class Endings:
 
     async def _complete(self, job: int) -> None:
         """From COMPLETING to what follows; called again after a restart, so each step may be repeated."""
+        # An event, a report of the node and a timer may all say that it has ended: one follows it up.
         if job in self._concluding:
             return
         self._concluding.add(job)
