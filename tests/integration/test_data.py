@@ -20,7 +20,6 @@ from gpujobs.cli.commands.submit import submit
 from gpujobs.client import Client, connect
 from gpujobs.config.settings import Settings, resolve
 from gpujobs.daemon.build import Parts, build
-from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.modes import Mode
 from gpujobs.daemon.server import door_of, serving
@@ -49,7 +48,7 @@ def settings(root: Path) -> Settings:
     return settings
 
 
-def while_served(settings: Settings, work: Callable[[Client, Daemon], Any]) -> Any:
+def while_served(settings: Settings, work: Callable[[Client, Parts], Any]) -> Any:
     """`work` in a thread, with a client of a daemon that has looked at what is there. No device: all jobs wait."""
 
     async def serve() -> Any:
@@ -136,7 +135,7 @@ def test_a_waiting_job_whose_data_is_gone_says_so_and_goes_on_when_it_is_back(
     (job,) = while_served(settings, lambda client, _: queue(client, root, "first"))
     stored(settings).unlink()
 
-    def look(client: Client, _: Daemon) -> Any:
+    def look(client: Client, _: Parts) -> Any:
         before = client.get(f"/v1/jobs/{job}")
         queue(client, root, "second")
         return before, client.get(f"/v1/jobs/{job}")
@@ -153,12 +152,12 @@ def test_a_waiting_job_whose_data_is_gone_says_so_and_goes_on_when_it_is_back(
 def test_jobs_whose_spool_was_not_mounted_at_one_start_go_on_with_the_next(
     settings: Settings, root: Path
 ) -> None:
-    def two(client: Client, _: Daemon) -> tuple[int, int]:
+    def two(client: Client, _: Parts) -> tuple[int, int]:
         (waits,), (held,) = queue(client, root, "first"), queue(client, root, "second")
         client.post("/v1/jobs/hold", {"ids": [held]})
         return waits, held
 
-    def are_held(client: Client, _: Daemon) -> tuple[bool, ...]:
+    def are_held(client: Client, _: Parts) -> tuple[bool, ...]:
         return tuple(client.get(f"/v1/jobs/{job}")["job"]["held"] for job in jobs)
 
     jobs = while_served(settings, two)
@@ -170,7 +169,7 @@ def test_jobs_whose_spool_was_not_mounted_at_one_start_go_on_with_the_next(
 
 
 def test_a_job_that_its_user_holds_stays_held_when_its_data_is_back(settings: Settings, root: Path) -> None:
-    def hold(client: Client, _: Daemon) -> int:
+    def hold(client: Client, _: Parts) -> int:
         (job,) = queue(client, root, "first")
         client.post("/v1/jobs/hold", {"ids": [job]})
         return job
