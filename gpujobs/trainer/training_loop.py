@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -17,7 +16,8 @@ import numpy as np
 
 from gpujobs.failpoints import reach
 from gpujobs.model import StopReason
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
+from gpujobs.protocol.training import Finishing, Noticed, Order, Said, Trained, line_of, orders_of
 from gpujobs.trainer import building, checkpoint, outputs
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.checkpoint import Position
@@ -39,22 +39,22 @@ KEEPING_REASONS = (StopReason.CANCEL, StopReason.TIME_LIMIT)
 
 
 class Messages:
-    """JSON lines to the supervisor."""
+    """To the supervisor, and from it."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def send(self, **message: Any) -> None:
-        os.write(self._descriptor, json.dumps(message).encode() + b"\n")
+    def send(self, message: Said) -> None:
+        os.write(self._descriptor, line_of(message))
 
-    def received(self) -> list[dict[str, Any]]:
+    def received(self) -> list[Order]:
         """What the supervisor has asked for since: the descriptor is one end of a socket pair."""
         try:
             with socket.socket(fileno=os.dup(self._descriptor)) as end:
-                lines = end.recv(ORDERS_BYTES, socket.MSG_DONTWAIT).splitlines()
+                lines = end.recv(ORDERS_BYTES, socket.MSG_DONTWAIT)
         except OSError:  # nothing has come, or nobody is there
             return []
-        return [json.loads(line) for line in lines]
+        return orders_of(lines)
 
 
 class StopFlag:
@@ -98,7 +98,7 @@ class TrainingLoop:
     """One training, from its last checkpoint on."""
 
     def __init__(
-        self, spec: Spec, model: keras.Model, sets: Sets, messages: Messages, stop: StopFlag
+        self, spec: AttemptSpec, model: keras.Model, sets: Sets, messages: Messages, stop: StopFlag
     ) -> None:
         self.jobfile, self.training = spec.jobfile, spec.jobfile["training"]
         self.directory, self.results = spec.paths.checkpoint, spec.paths.results
@@ -151,7 +151,7 @@ class TrainingLoop:
         self.early_end.obey(self.messages.received())
         if not self.position.rows or not self.early_end.is_due(epoch_seconds):
             return False
-        self.messages.send(event="finishing")
+        self.messages.send(Finishing())
         done, why = len(self.position.rows), self.early_end.why
         print(f"Finished after epoch {done} of {self.epochs}: {why}.", flush=True)
         return True
@@ -264,7 +264,7 @@ class TrainingLoop:
     def warn(self, text: str) -> None:
         """For the log, and for the history of the job."""
         print(f"gpujobs: {text}", flush=True)
-        self.messages.send(warning=text)
+        self.messages.send(Noticed(text))
 
     def validate(self) -> dict[str, float]:
         """The loss and the metrics of the validation part, `val_` before their names."""
@@ -314,7 +314,7 @@ class TrainingLoop:
         self.reported = time.monotonic()
         eta = self.pace.eta_seconds(len(self.position.rows) + share, self.epochs)
         shown = {**row, "epoch": int(row["epoch"]) + 1, "epochs": self.epochs}
-        self.messages.send(progress={**shown, "eta_seconds": eta})
+        self.messages.send(Trained({**shown, "eta_seconds": eta}))
 
 
 def _watcher(make: Any, settings: Any) -> Any:

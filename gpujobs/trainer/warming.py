@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer import building
 from gpujobs.trainer.data import Part, Preprocessing, Samples
 from gpujobs.trainer.data.prepare import apply, scaled_inputs
@@ -29,7 +29,7 @@ class Warmed:
     windowed: Windowed | None = None
 
 
-def warmed(spec: Spec, part: Part, learned: Preprocessing, batch_size: int) -> Warmed:
+def warmed(spec: AttemptSpec, part: Part, learned: Preprocessing, batch_size: int) -> Warmed:
     """Windows before the part in its own file, a window apart; of arrays, the samples before it, whose rows of the
     batches it continues. A file of its own has nothing before it."""
     if isinstance(part.assembled, Windowed):
@@ -45,7 +45,8 @@ def warmed(spec: Spec, part: Part, learned: Preprocessing, batch_size: int) -> W
 
 
 def lead(
-    spec: Spec, learned: Preprocessing, warm: Warmed, chains: Sequence[Any], twin: Callable[[Mapping[str, Any]], Any]
+    spec: AttemptSpec, learned: Preprocessing, warm: Warmed, chains: Sequence[Any],
+    twin: Callable[[Mapping[str, Any]], Any],
 ) -> Callable[[States], None] | None:  # fmt: skip
     """Reads the rows of each series before its first window, fewer than a window has, and says with which states
     the chains begin. `twin`: the model for inputs of these shapes, with a row of its batch for each chain. None where
@@ -68,7 +69,7 @@ def lead(
 
 
 def _begin(
-    states: States, model: Any, spec: Spec, learned: Preprocessing, windowed: Windowed, firsts: Any, lengths: Any
+    states: States, model: Any, spec: AttemptSpec, learned: Preprocessing, windowed: Windowed, firsts: Any, lengths: Any
 ) -> None:  # fmt: skip
     own = States(model)
     kept = [np.array(one) for one in states.take()]
@@ -84,7 +85,7 @@ def _begin(
     states.put_back(kept)
 
 
-def twin(spec: Spec, model: Any, shapes: Mapping[str, Any], batch_size: int) -> Any:
+def twin(spec: AttemptSpec, model: Any, shapes: Mapping[str, Any], batch_size: int) -> Any:
     """The model with the same weights, for other shapes and another fixed batch size."""
     other = building.untrained(spec.jobfile, shapes, batch_size=batch_size)
     for layer, source in zip(other.layers, model.layers, strict=True):

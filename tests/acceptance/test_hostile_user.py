@@ -325,14 +325,13 @@ def test_a_result_exchanged_for_a_link_is_never_opened_with_roots_rights(
 
 def test_a_file_in_place_is_opened_with_its_users_rights(bob: Person, secret: Path) -> None:
     """By the very function of the trainer, as bob: a link to her file in the place of his own."""
-    from gpujobs.protocol.spec import parse
     from gpujobs.trainer import files
+    from tests.specs import attempt_spec, data_file
 
     own = bob.home / "in-place"
     own.write_text("his")
     os.chown(own, bob.uid, bob.gid)
-    entry = {"sha256": "0" * 64, "bytes": 3, "path": str(own), "in_place": True}
-    spec = parse({"jobfile": {}, "data": {"d": entry}})
+    spec = attempt_spec(data={"d": data_file(own, "0" * 64)})
 
     def pin() -> list[str]:
         said: set[str] = set()

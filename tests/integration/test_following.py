@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from gpujobs.lifecycle import Requeue
 from gpujobs.linux.process import boot_id, identify
 from gpujobs.model import Job, Reason, State
 from gpujobs.node.attempts import send_signal
+from gpujobs.protocol.records import ProcessId
 from tests.integration.node import begin, files_of, leave_as_killed, new_daemon, settled, supervise
-from tests.integration.test_unrecorded import DONE, FAILED, event, run
+from tests.integration.test_unrecorded import DONE, FAILED, run
+from tests.specs import event_of as event
 
 
 @pytest.fixture
@@ -115,9 +118,9 @@ def test_a_start_that_seemed_to_fail_and_did_not_is_followed(daemon: Daemon) -> 
 
 def test_a_process_that_has_got_the_pid_of_a_supervisor_is_not_signalled() -> None:
     stranger = subprocess.Popen(["sleep", "60"])
-    known = identify(stranger.pid)
+    known = ProcessId(**identify(stranger.pid))
     try:
-        assert not send_signal({**known, "start_ticks": known["start_ticks"] - 1}, boot_id(), 15)  # type: ignore[arg-type]
+        assert not send_signal(replace(known, start_ticks=known.start_ticks - 1), boot_id(), 15)  # type: ignore[arg-type]
         assert not send_signal(known, "another boot", 15)  # type: ignore[arg-type]
         assert stranger.poll() is None
         assert send_signal(known, boot_id(), 15)  # type: ignore[arg-type]

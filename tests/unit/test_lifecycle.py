@@ -18,6 +18,8 @@ from gpujobs.lifecycle import (
     mermaid,
 )
 from gpujobs.model import FINAL_STATES, Job, Reason, State, utc_now
+from gpujobs.protocol.records import ExitRecord
+from tests.specs import exit_record
 
 JOB = Job(
     id=7,
@@ -41,8 +43,8 @@ JOB = Job(
 )
 
 
-def record(state: State, reason: Reason = Reason.NONE, **more: object) -> dict[str, object]:
-    return {"state": state, "reason": reason, "message": "why", **more}
+def record(state: State, reason: Reason = Reason.NONE, **more: object) -> ExitRecord:
+    return exit_record({"state": state, "reason": reason, "message": "why", **more})
 
 
 def test_final_states_absorb() -> None:

@@ -13,7 +13,7 @@ import jaxlib
 import keras
 import numpy as np
 
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.backends.interface import Batch, is_gpu, require_one, visible_devices
 from gpujobs.trainer.backends.states import states_of
 
@@ -49,7 +49,7 @@ def preload() -> None:
         importlib.import_module(plugin.name)
 
 
-def device_environment(spec: Spec) -> dict[str, str]:
+def device_environment(spec: AttemptSpec) -> dict[str, str]:
     variables = {
         **visible_devices(spec),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
@@ -62,7 +62,7 @@ def device_environment(spec: Spec) -> dict[str, str]:
     return variables
 
 
-def take_device(spec: Spec) -> list[str]:
+def take_device(spec: AttemptSpec) -> list[str]:
     """JAX reads JAX_PLATFORMS when it is imported, so the platform is set here. With "cuda,cpu" it fails where
     CUDA does, and takes the CPU where it sees no GPU at all."""
     if not is_gpu(spec):
@@ -82,7 +82,7 @@ def make_deterministic() -> None:
     """Nothing: XLA's operations are repeatable on a CPU, and on a GPU by the flag of `device_environment`."""
 
 
-def device_peak_bytes(spec: Spec) -> int | None:
+def device_peak_bytes(spec: AttemptSpec) -> int | None:
     if not is_gpu(spec):
         return None
     statistics = jax.local_devices()[0].memory_stats()

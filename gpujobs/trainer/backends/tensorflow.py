@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer import quiet
 from gpujobs.trainer.backends.interface import Batch, is_gpu, require_one, visible_devices
 
@@ -32,7 +32,7 @@ def preload() -> None:
     _ = (tf.config.experimental.set_memory_growth, tf.function, tf.data.Dataset)
 
 
-def device_environment(spec: Spec) -> dict[str, str]:
+def device_environment(spec: AttemptSpec) -> dict[str, str]:
     return {
         **visible_devices(spec),
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
@@ -40,7 +40,7 @@ def device_environment(spec: Spec) -> dict[str, str]:
     }
 
 
-def take_device(spec: Spec) -> list[str]:
+def take_device(spec: AttemptSpec) -> list[str]:
     if not is_gpu(spec):
         tf.config.threading.set_intra_op_parallelism_threads(spec.cpu_threads)
         tf.config.threading.set_inter_op_parallelism_threads(spec.cpu_threads)
@@ -60,7 +60,7 @@ def make_deterministic() -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def device_peak_bytes(spec: Spec) -> int | None:
+def device_peak_bytes(spec: AttemptSpec) -> int | None:
     if not is_gpu(spec) or not tf.config.list_physical_devices("GPU"):
         return None
     return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])

@@ -56,7 +56,7 @@ def history(spec: dict[str, Any]) -> str:
 
 
 def stop(paths: AttemptPaths, reason: str) -> None:
-    paths.stop.write_text(json.dumps({"reason": reason}))
+    paths.stop.write_text(json.dumps({"reason": reason, "message": ""}))
     os.kill(json.loads(paths.record.read_text())["supervisor"]["pid"], signal.SIGTERM)
 
 

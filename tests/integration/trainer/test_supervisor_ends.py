@@ -158,14 +158,14 @@ CHILD = """
 import os, resource, signal, sys, time
 from pathlib import Path
 from gpujobs.supervise import child
-from gpujobs.protocol.spec import parse
+from tests.specs import attempt_spec
 
 def train_job(spec):
     print(os.getpid(), *resource.getrlimit(resource.RLIMIT_CORE), flush=True)
     time.sleep(60)
 
 child.train_job = train_job
-spec = parse({"jobfile": {}, "data": {}, "job_dir": sys.argv[1]})
+spec = attempt_spec(job_dir=Path(sys.argv[1]))
 pid = os.fork()
 if pid == 0:
     child.run_trainer(spec, 1, os.open(os.devnull, os.O_WRONLY))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.failures import DataError
 
 CLASS_TASKS = ("classification", "multilabel", "labelling")
@@ -141,8 +141,8 @@ class LoadedData:
         return named.get(number, str(number))
 
 
-def place(spec: Spec, path: str) -> Path:
-    return Path(spec.data[path]["path"])
+def place(spec: AttemptSpec, path: str) -> Path:
+    return Path(spec.data[path].path)
 
 
 def coded(place: str, values: Any) -> Coded:

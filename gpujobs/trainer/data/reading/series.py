@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpujobs.jobfile.consistency import times_of
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data import missing
 from gpujobs.trainer.data.reading import tables
 from gpujobs.trainer.data.reading.cells import TRUE, shown
@@ -35,7 +35,9 @@ BADNESS = ("number", "truth", "mixed", "text", "other")
 """Kinds of columns; of several files, the last of these counts."""
 
 
-def read_table(spec: Spec, paths: Sequence[str], task: str, *, needs_y: bool, known: Known) -> LoadedData:
+def read_table(
+    spec: AttemptSpec, paths: Sequence[str], task: str, *, needs_y: bool, known: Known
+) -> LoadedData:
     """`known`: of the training file, where this is another. Raises DataError, with every problem."""
     data = spec.jobfile["data"]
     sources = _looked_at(spec, paths)
@@ -60,7 +62,7 @@ def read_table(spec: Spec, paths: Sequence[str], task: str, *, needs_y: bool, kn
     return replace(found, is_fixed=known.is_trained)
 
 
-def _looked_at(spec: Spec, paths: Sequence[str]) -> list[Source]:
+def _looked_at(spec: AttemptSpec, paths: Sequence[str]) -> list[Source]:
     """Raises DataError with the problems of every file."""
     sources, errors = [], []
     for path in paths:
@@ -186,7 +188,9 @@ def _notices(source: Source, names: _Names) -> Iterator[str]:
             yield f"column {column}: {read}."
 
 
-def _refuse_text(spec: Spec, sources: Sequence[Source], names: _Names, features: Sequence[str]) -> None:
+def _refuse_text(
+    spec: AttemptSpec, sources: Sequence[Source], names: _Names, features: Sequence[str]
+) -> None:
     """Raises DataError with every feature that is text, and what it holds."""
     is_embedded = any(head.ids is not None for head in heads(spec.jobfile).values())
     errors = []
@@ -240,7 +244,7 @@ def _has_digits(sources: Sequence[Source], column: str) -> bool:
 
 
 def _read(
-    spec: Spec,
+    spec: AttemptSpec,
     sources: Sequence[Source],
     names: _Names,
     columns: Sequence[str],
