@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from gpujobs.backends import TENSORFLOW
 from gpujobs.errors import LauncherError, LaunchError, MachineError, ProtocolError, in_words
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable
+from gpujobs.linux.saying import say
 from gpujobs.linux.sockets import short_path
 from gpujobs.node import attempts
 from gpujobs.node.attempts import Attempt
@@ -266,7 +266,7 @@ class NodeAgent:
                 self._emit(Exited(key.job, key.attempt, key.nonce, ended))
                 return
         except Exception as error:  # noqa: BLE001 - whatever it is, the daemon is to hear that it should ask
-            _say(f"job {key.job}, attempt {key.attempt}: {error!r}")
+            say(f"job {key.job}, attempt {key.attempt}: {error!r}")
         self._emit(Unclear(key.job, key.attempt, key.nonce))
 
     def _receive(self) -> None:
@@ -278,7 +278,7 @@ class NodeAgent:
             try:
                 self._emit(attempt_event_of(message))
             except ShapeError as error:  # only supervisors reach this socket; their files are the truth
-                _say(f"a datagram is not understood: {error}")
+                say(f"a datagram is not understood: {error}")
 
     def _emit(self, event: AttemptEvent) -> None:
         key = AttemptKey(event.job, event.attempt, event.nonce)
@@ -368,8 +368,3 @@ def _stray(job: str, attempt: str, noted: LockNote, spec: SpecHead | None) -> St
         trainer=noted.trainer,
         started_at=noted.started_at,
     )
-
-
-def _say(words: str) -> None:
-    """Into the agent's log."""
-    print(words, file=sys.stderr)  # noqa: T201
