@@ -6,7 +6,7 @@ becomes of a job whose attempt has ended.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gpujobs.model import FINAL_STATES, Job, Reason, State
@@ -24,13 +24,14 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 class IllegalTransitionError(Exception):
     """A step that the table does not hold. A bug of ours, so it says all it knows."""
 
-    def __init__(self, job: int, origin: State, target: State, history: str = "") -> None:
+    def __init__(self, job: int, origin: State, target: State, history: str) -> None:
         super().__init__(f"job {job}: {origin} -> {target} is not a legal step. {history}".strip())
 
 
-def check_transition(job: int, origin: State, target: State, history: str = "") -> None:
+def check_transition(job: int, origin: State, target: State, history: Callable[[], str]) -> None:
+    """`history` is asked for what has happened to the job, where the step is illegal."""
     if target not in TRANSITIONS[origin]:
-        raise IllegalTransitionError(job, origin, target, history)
+        raise IllegalTransitionError(job, origin, target, history())
 
 
 def mermaid() -> str:

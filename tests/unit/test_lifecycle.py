@@ -51,7 +51,7 @@ def test_final_states_absorb() -> None:
     for final in FINAL_STATES:
         assert TRANSITIONS[final] == frozenset()
         with pytest.raises(IllegalTransitionError, match=f"job 7: {final} -> PENDING"):
-            check_transition(7, final, State.PENDING)
+            check_transition(7, final, State.PENDING, str)
 
 
 def test_every_state_leads_to_an_end() -> None:
@@ -119,7 +119,7 @@ def test_what_follows_is_a_legal_step(
     job = replace(JOB, cancel_requested=cancelled, retries=retries, retries_used=used)
     step = follow_up(job, record(state, reason))
     target = step.state if isinstance(step, Finish) else State.PENDING
-    check_transition(job.id, State.COMPLETING, target)
+    check_transition(job.id, State.COMPLETING, target, str)
     if isinstance(step, Requeue):
         assert not cancelled
         assert not step.uses_retry or used < retries

@@ -399,3 +399,14 @@ def test_each_attempt_has_a_random_id_that_it_keeps(store: Store) -> None:
     assert len({len(attempt.nonce) for attempt in (first, second, other)} - {32}) == 0
     assert len({first.nonce, second.nonce, other.nonce}) == 3
     assert [attempt.nonce for attempt in store.attempts(one.id)] == [first.nonce, second.nonce]
+
+
+def test_an_illegal_step_says_what_has_happened_to_the_job(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    complete(store, job.id)
+    with pytest.raises(IllegalTransitionError) as refused:
+        store.requeue(job.id, 1, Requeue(Reason.RETRY, "", True))
+    assert str(refused.value) == (
+        "job 1: COMPLETED -> PENDING is not a legal step. It has been through: submitted PENDING, state STARTING, "
+        "state RUNNING, state COMPLETING, state COMPLETED"
+    )
