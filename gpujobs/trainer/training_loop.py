@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from gpujobs.failpoints import reach
+from gpujobs.linux import durable
 from gpujobs.model import StopReason
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.protocol.training import Finishing, Noticed, Order, Said, Trained, line_of, orders_of
@@ -257,7 +258,7 @@ class TrainingLoop:
         unfinished = self.results / ".model.keras"  # a SIGKILL may come in the middle
         try:
             self.model.save(unfinished)
-            unfinished.rename(self.results / "model.keras")
+            durable.put_in_place(unfinished, self.results / "model.keras")
         except OSError as error:
             self.warn(f"the model could not be written: {error.strerror or error}")
 
