@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 
 from gpujobs.cluster.collecting import write_chunks
 from gpujobs.daemon.daemon import Daemon
-from gpujobs.lifecycle import Requeue
+from gpujobs.daemon.handlers import log
+from gpujobs.lifecycle import Finish, Requeue
 from gpujobs.linux.process import boot_id, identify
 from gpujobs.model import Job, Reason, State
 from gpujobs.node.attempts import send_signal
@@ -164,3 +166,24 @@ def test_collected_files_and_their_directories_are_on_the_disk(
     monkeypatch.setattr(os, "fsync", sync)
     asyncio.run(write_chunks(chunks(), tmp_path / "staging"))
     assert synced == {"a", "b", "deep", "staging"}
+
+
+def test_a_collected_log_is_not_read_on_the_event_loop(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results may lie on a disk that does not answer."""
+    job = begin(daemon)
+    directory = collected(daemon, job, None)
+    (directory / "log.txt").write_text("Epoch 1/9\n")
+    daemon.store.mark_completing(job.id, 1, DONE)
+    job = daemon.store.finish(job.id, Finish(State.COMPLETED, Reason.NONE, ""), str(directory))
+    threads: list[threading.Thread] = []
+    real = log.open_file
+
+    def opened(*arguments: Any) -> Any:
+        threads.append(threading.current_thread())
+        return real(*arguments)
+
+    monkeypatch.setattr(log, "open_file", opened)
+    assert run(daemon, lambda: log.Log.of(daemon, job, None).read(0)) == (b"Epoch 1/9\n", 10)
+    assert threads and threading.main_thread() not in threads
