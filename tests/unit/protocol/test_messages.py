@@ -16,11 +16,12 @@ from gpujobs.protocol.codec import Message, ShapeError
 from gpujobs.protocol.reading import Reading, ReadingStatus
 from gpujobs.protocol.records import AttemptKey, ProcessId, SupervisorRecord, Wishes
 from gpujobs.protocol.settings import NodeSettings
+from gpujobs.protocol.spec import CheckSpec
 from tests.specs import attempt_spec, check_json, exit_record, spec_json
 
 KEY = AttemptKey(7, 1, "3f")
 SETTINGS = NodeSettings("n", "/s", None, 5.0, "9a")
-CHECK = codec.parse(told.CheckSpec, check_json(spec_json()))
+CHECK = codec.parse(CheckSpec, check_json(spec_json()))
 INSTRUCTIONS: tuple[told.Instruction[Any], ...] = (
     told.Probe(),
     told.Ping(),
