@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gpujobs.supervise.messages import MAX_WARNINGS
 
 from gpujobs.linux import cgroup, sockets
 from gpujobs.paths import AttemptPaths
+from gpujobs.protocol.training import MAX_WARNINGS
 
 PROGRAM = """
 import os, sys, time
