@@ -21,6 +21,7 @@ from gpujobs.linux.process import boot_id, identify
 from gpujobs.model import Job, Reason, State
 from gpujobs.node.attempts import send_signal
 from gpujobs.protocol.records import ProcessId
+from gpujobs.results.catalogue import open_file
 from tests.integration.node import begin, files_of, leave_as_killed, new_daemon, settled, supervise
 from tests.integration.test_unrecorded import DONE, FAILED, run
 from tests.specs import event_of as event
@@ -178,7 +179,7 @@ def test_a_collected_log_is_not_read_on_the_event_loop(
     daemon.store.mark_completing(job.id, 1, DONE)
     job = daemon.store.finish(job.id, Finish(State.COMPLETED, Reason.NONE, ""), str(directory))
     threads: list[threading.Thread] = []
-    real = log.open_file
+    real = open_file
 
     def opened(*arguments: Any) -> Any:
         threads.append(threading.current_thread())

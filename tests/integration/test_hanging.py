@@ -96,7 +96,7 @@ def test_a_head_or_an_agent_that_hangs_is_replaced(
     paths: StatePaths, monkeypatch: pytest.MonkeyPatch, victim: str
 ) -> None:
     monkeypatch.setattr(link_module, "HEARTBEAT_SECONDS", 1.0)
-    monkeypatch.setitem(link_module.CALL_SECONDS, Probe, 2.0)  # type: ignore[arg-type]
+    monkeypatch.setitem(link_module.CALL_SECONDS, Probe, 2.0)
     told: list[tuple[str, str]] = []
 
     def on_node(event: NodeReported) -> None:
