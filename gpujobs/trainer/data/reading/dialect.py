@@ -258,10 +258,10 @@ def _separator(name: str, lines: Sequence[str]) -> str:
     if len(found) == 1:
         return found[0]
     if len(found) > 1:
-        either = " or ".join(f'"{_escaped(sign)}"' for sign in found)
+        either = " or ".join(f'"{escaped(sign)}"' for sign in found)
         raise DataError(
             f"{name}: its fields may be separated by {either}; say which: data.csv: {{separator: "
-            f'"{_escaped(found[0])}"}}'
+            f'"{escaped(found[0])}"}}'
         )
     blanks = [len(line.split()) - 1 for line in sample]
     if _is_even(blanks) and not any("," in line for line in sample[:1]):
@@ -271,7 +271,7 @@ def _separator(name: str, lines: Sequence[str]) -> str:
     return most if counts[most] else ","
 
 
-def _escaped(sign: str) -> str:
+def escaped(sign: str) -> str:
     return "\\t" if sign == "\t" else sign
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from gpujobs.jobfile.consistency import times_of
 from gpujobs.protocol.spec import Spec
 from gpujobs.trainer.data import missing
-from gpujobs.trainer.data.reading import tables
+from gpujobs.trainer.data.reading import table_files, tables
 from gpujobs.trainer.data.reading.cells import TRUE, shown
 from gpujobs.trainer.data.reading.dialect import DATE_LIKE, UNNAMED
 from gpujobs.trainer.data.reading.input_requirements import heads
@@ -27,7 +27,9 @@ from gpujobs.trainer.data.reading.loaded import (
     require_times,
     rows_named,
 )
-from gpujobs.trainer.data.reading.tables import FILE, Source
+from gpujobs.trainer.data.reading.required_columns import require_columns
+from gpujobs.trainer.data.reading.table_files import FILE, Source
+from gpujobs.trainer.data.reading.wanted import BecomesText, Wanted
 from gpujobs.trainer.failures import DataError, together
 
 SHOWN_VALUES = 8
@@ -40,7 +42,7 @@ def read_table(spec: Spec, paths: Sequence[str], task: str, *, needs_y: bool, kn
     data = spec.jobfile["data"]
     sources = _looked_at(spec, paths)
     names = _Names(data, sources)
-    tables.require_columns(sources, names.needed(known, needs_y=needs_y))
+    require_columns(sources, names.needed(known, needs_y=needs_y))
     target = names.target if all(column in names.kinds for column in names.target) else []
     are_text = known.are_text or any(isinstance(name, str) for name in data.get("classes") or ())
     features = list(known.features) or names.features(task)
@@ -65,7 +67,7 @@ def _looked_at(spec: Spec, paths: Sequence[str]) -> list[Source]:
     sources, errors = [], []
     for path in paths:
         try:
-            sources.append(tables.look(path, place(spec, path), spec.jobfile["data"].get("csv") or {}))
+            sources.append(table_files.look(path, place(spec, path), spec.jobfile["data"].get("csv") or {}))
         except DataError as error:
             errors.append(error)
     if errors:
@@ -164,7 +166,7 @@ def _say(sources: Sequence[Source], names: _Names) -> None:
 
 def _notices(source: Source, names: _Names) -> Iterator[str]:
     if source.head is not None:
-        dates = tables.time_format(source, names.time)
+        dates = table_files.time_format(source, names.time)
         how = [*source.head.dialect.said]
         if dates is not None and dates.kind == "written":
             how.append(f"times as {dates}")
@@ -252,10 +254,10 @@ def _read(
     words = [*(column for column in names.apart if column != by_file), *texts]
     numbers = tuple(dict.fromkeys(column for column in columns if column not in texts))
     labels = tuple(column for column in names.target if task in ("classification", "labelling"))
-    wanted = tables.Wanted(numbers, tuple(dict.fromkeys(words)), tuple(names.time), labels, by_file)
+    wanted = Wanted(numbers, tuple(dict.fromkeys(words)), tuple(names.time), labels, by_file)
     try:
         return tables.read(sources, wanted, spec.paths.work)
-    except tables.BecomesText as found:
+    except BecomesText as found:
         return _read(spec, sources, names, columns, [*texts, found.column], task)
 
 

@@ -231,3 +231,9 @@ def _refuse_rolled(text: Any, form: str, found: Any) -> None:
             datetime.datetime.strptime(text[int(index)].as_py(), form)
         except ValueError:
             found[index] = np.datetime64("NaT")
+
+
+def joined(columns: Sequence[Any]) -> Any:
+    """The cells of a column of times, or of one of dates and one of times of day, as text."""
+    trimmed = [pc.utf8_trim_whitespace(column) for column in columns]
+    return trimmed[0] if len(trimmed) == 1 else pc.binary_join_element_wise(*trimmed, " ")

@@ -103,3 +103,11 @@ def _twice(times: Any, early: Any, late: Any, series: Any) -> Any:
         if times[row] <= times[row - 1] or found[row - 1] >= late[row - 1] != early[row - 1]:
             found[row] = late[row]
     return found
+
+
+def fine(times: Any) -> Any:
+    """In seconds, or finer where the file has it finer."""
+    if times.dtype.kind != "M":
+        return times
+    unit, count = np.datetime_data(times.dtype)
+    return times if unit in ("s", "ms", "us", "ns") and count == 1 else times.astype("M8[s]")

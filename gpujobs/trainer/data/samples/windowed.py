@@ -13,7 +13,7 @@ from gpujobs.trainer.data.fitting import scaling
 from gpujobs.trainer.data.memory import pieces
 from gpujobs.trainer.data.notices import NOTHING, Account, say
 from gpujobs.trainer.data.reading.loaded import CLASS_TASKS, LoadedData, begins
-from gpujobs.trainer.data.samples import accounts, splits, timeline
+from gpujobs.trainer.data.samples import accounts, splits, timelines
 from gpujobs.trainer.data.samples.gaps import cut, cut_at, without_missing
 from gpujobs.trainer.data.samples.rows import Mapped, Rows
 from gpujobs.trainer.data.samples.samples import Samples
@@ -250,7 +250,7 @@ def assemble(
     window, handling = data["window"], data.get("missing", "error")
     starts = begins(raw.group.codes) if raw.group is not None else np.zeros(1, np.int64)
     series = np.stack([starts, np.append(starts[1:], len(raw))], axis=1)
-    line = timeline.of(raw, series, data, usual)
+    line = timelines.of(raw, series, data, usual)
     whole = series if line is None else cut_at(series, line.cuts)
     raw, segments, holes, missing = without_missing(raw, whole, handling, scratch)
     is_open = is_open and (task not in CLASS_TASKS or not raw.targets)
