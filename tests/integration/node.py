@@ -20,7 +20,7 @@ from gpujobs.daemon.main import prepare_state
 from gpujobs.model import Device, DeviceKind, Job, State, utc_now
 from gpujobs.node import attempts
 from gpujobs.paths import AttemptPaths, StatePaths
-from tests.unit.store.test_store import A, new_job
+from tests.unit.store.jobs import A, new_job
 
 DEAD = {"pid": 2**22 - 1, "start_ticks": 1}
 """No process has this pid and has begun with the machine."""

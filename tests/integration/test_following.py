@@ -17,8 +17,8 @@ from gpujobs.lifecycle import Requeue
 from gpujobs.linux.process import boot_id, identify
 from gpujobs.model import Job, Reason, State
 from gpujobs.node.attempts import send_signal
+from tests.integration.events import DONE, FAILED, event, run
 from tests.integration.node import begin, files_of, leave_as_killed, new_daemon, settled, supervise
-from tests.integration.test_unrecorded import DONE, FAILED, event, run
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import shutil
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from gpujobs.node.agent import NodeAgent
 from gpujobs.protocol.settings import ClusterSettings
 from gpujobs.results.collect import RefusedResultError
 from tests.acceptance.harness import is_alive
+from tests.integration.events import DONE, FAILED, event, run
 from tests.integration.node import (
     begin,
     files_of,
@@ -35,9 +36,6 @@ from tests.integration.node import (
     until,
 )
 
-DONE = {"state": "COMPLETED", "reason": "", "message": "", "exit": {"code": 0, "signal": None}}
-FAILED = {"state": "FAILED", "reason": "TrainingError", "message": "x", "exit": {"code": 1, "signal": None}}
-
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
@@ -45,20 +43,6 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     yield made
     failpoints.arm("")
     made.store.close()
-
-
-def run(daemon: Daemon, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    async def within() -> Any:
-        try:
-            return await work()
-        finally:
-            daemon.attempts.close()
-
-    return asyncio.run(within())
-
-
-def event(job: Job, what: str, **fields: Any) -> dict[str, Any]:
-    return {"event": "attempt", "job": job.id, "attempt": job.attempt, "what": what, **fields}
 
 
 @pytest.mark.parametrize("fault", ["full", "locked", "error:EIO"])

@@ -17,7 +17,7 @@ from gpujobs.linux import durable
 from gpujobs.paths import AttemptPaths, JobPaths
 from tests.acceptance.harness import eventually, is_alive
 
-from .test_supervisor import PROGRAM, supervise
+from .supervising import PROGRAM, supervise
 
 DEAF = """
 import signal, time

@@ -1,0 +1,29 @@
+"""Attempts whose events nobody has recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from gpujobs.daemon.daemon import Daemon
+from gpujobs.model import Job
+
+DONE = {"state": "COMPLETED", "reason": "", "message": "", "exit": {"code": 0, "signal": None}}
+
+
+FAILED = {"state": "FAILED", "reason": "TrainingError", "message": "x", "exit": {"code": 1, "signal": None}}
+
+
+def run(daemon: Daemon, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    async def within() -> Any:
+        try:
+            return await work()
+        finally:
+            daemon.attempts.close()
+
+    return asyncio.run(within())
+
+
+def event(job: Job, what: str, **fields: Any) -> dict[str, Any]:
+    return {"event": "attempt", "job": job.id, "attempt": job.attempt, "what": what, **fields}
