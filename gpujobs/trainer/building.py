@@ -177,7 +177,7 @@ class _Naming:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, REFUSALS):
             raise TrainerError(f"{self._place}: {in_words(error)}") from error
 
