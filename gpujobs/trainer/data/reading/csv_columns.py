@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
+from numpy.typing import NDArray
 
+from gpujobs.trainer.data.arrays import Integers, Times
 from gpujobs.trainer.data.reading import cells, times
 from gpujobs.trainer.data.reading.cells import Writing, shown
 from gpujobs.trainer.data.reading.dialect import Head
@@ -43,7 +45,7 @@ class CsvColumns:
         self._failures = 0
         self._types = self._fast_types()
 
-    def _fast_types(self) -> dict[str, Any]:
+    def _fast_types(self) -> dict[str, pa.DataType]:
         """By key."""
         found = {self._key[name]: pa.string() for name in self._wanted.columns}
         if self._head.dialect.writing.is_plain:
@@ -64,7 +66,7 @@ class CsvColumns:
                 self._failures += 1
         return self._from_text(block, problems)
 
-    def _parsed(self, block: Block, types: Mapping[str, Any], handler: Any = None) -> Any:
+    def _parsed(self, block: Block, types: Mapping[str, pa.DataType], handler: Any = None) -> pa.Table | None:
         dialect, writing = self._head.dialect, self._head.dialect.writing
         size = PARSED_BYTES if handler is None else len(block.content) + 1
         return pacsv.read_csv(
@@ -80,7 +82,7 @@ class CsvColumns:
             ),
         )
 
-    def _converted(self, table: Any, wrong: Any) -> Piece:
+    def _converted(self, table: pa.Table, wrong: Any) -> Piece:
         """`wrong` is told of each column's cells that cannot be read, and why."""
         writing = self._head.dialect.writing
         numbers = {name: self._numbers(name, table, writing, wrong) for name in self._wanted.numbers}
@@ -90,7 +92,9 @@ class CsvColumns:
         }
         return Piece(table.num_rows, numbers, words, self._times(table, wrong))
 
-    def _numbers(self, name: str, table: Any, writing: Writing, wrong: Any) -> Any:
+    def _numbers(
+        self, name: str, table: pa.Table, writing: Writing, wrong: Any
+    ) -> NDArray[np.float64] | None:
         column = table.column(self._key[name])
         if pa.types.is_floating(column.type):
             return cells.without_missing(column.to_numpy(), writing)
@@ -111,7 +115,7 @@ class CsvColumns:
                 raise BecomesText(name)
         return found
 
-    def _times(self, table: Any, wrong: Any) -> Any:
+    def _times(self, table: pa.Table, wrong: Any) -> Times | None:
         if self._form is None:
             return None
         columns = [table.column(self._key[name]).combine_chunks() for name in self._wanted.time]
@@ -168,7 +172,9 @@ class CsvColumns:
         )
         return found if problems.count == before else None
 
-    def _utf8(self, block: Block, types: Mapping[str, Any], handler: Any, problems: Problems) -> Any:
+    def _utf8(
+        self, block: Block, types: Mapping[str, pa.DataType], handler: Any, problems: Problems
+    ) -> pa.Table:
         """The cells as text; None where some bytes are none."""
         try:
             return self._parsed(block, types, handler)
@@ -187,7 +193,7 @@ class CsvColumns:
             )
             return None
 
-    def _broken(self, row: Any, lines: Any) -> str:
+    def _broken(self, row: Any, lines: Integers) -> str:
         more = (
             ": quote what has the separator in it"
             if row.actual_columns > row.expected_columns
@@ -204,7 +210,7 @@ class _Odd(Exception):
     """A block has something that only a closer look can name."""
 
 
-def _no_problem(kind: str, places: Any, message: Any) -> None:
+def _no_problem(kind: str, places: Integers, message: Any) -> None:
     raise _Odd
 
 

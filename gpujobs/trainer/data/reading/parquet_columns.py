@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as paparquet
+from numpy.typing import NDArray
 
+from gpujobs.trainer.data.arrays import Times
 from gpujobs.trainer.data.reading import cells
 from gpujobs.trainer.failures import DataError
 
@@ -47,7 +50,7 @@ def _is_number(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def floats(name: str, column: str, values: Any) -> Any:
+def floats(name: str, column: str, values: pa.Array) -> NDArray[np.float64] | None:
     """float64. Nulls become NaN."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
@@ -58,14 +61,14 @@ def floats(name: str, column: str, values: Any) -> Any:
     return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
 
 
-def texts(values: Any) -> Any:
+def texts(values: pa.Array) -> pa.Array:
     """Dictionary-encoded text; truths are called as Python writes them."""
     if pa.types.is_boolean(values.type):
         values = pc.if_else(values, "True", "False")
     return cells.words(values, ())
 
 
-def times(name: str, columns: Sequence[str], piece: Any) -> Any:
+def times(name: str, columns: Sequence[str], piece: pa.RecordBatch) -> Times:
     if len(columns) > 1:
         raise DataError(
             f"{name}: data.time names two columns, which is for csv files; expected one column of times"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs.jobfile.consistency import times_of
 from gpujobs.protocol.spec import Spec
@@ -55,7 +56,7 @@ def read_table(spec: Spec, paths: Sequence[str], task: str, *, needs_y: bool, kn
     if errors:
         raise together(errors)
     found = _arrays(names, data, _series_together(names, table), features, target, task)
-    if found.time is not None and found.sequence is not None:  # of windows, the timeline sees to it
+    if found.time is not None and found.lengths is not None:  # of windows, the timeline sees to it
         require_times(found.place("time"), found.time, found.rows)
         firsts = np.cumsum(found.lengths) - found.lengths
         require_order(found.place("time"), found.time, firsts, found.row_number)
@@ -278,7 +279,7 @@ def _series_together(names: _Names, table: tables.Table) -> tables.Table:
     by = names.sequence or names.group
     if by is None:
         return table
-    codes, words = table.words[by].codes, table.words[by].names
+    codes, words = table.words[by].codes, table.words[by].texts
     if len(begins(codes)) == len(words):
         return table
     order = np.argsort(codes, kind="stable")
@@ -312,7 +313,7 @@ def _arrays(
         group=group,
         time=table.time,
         zone=table.zone,
-        sequence=None if sequence is None else sequence.only(first),
+        sequence=None if sequence is None or first is None else sequence.only(first),
         words=words,
         called={"y": f"column {', '.join(target)}", "time": columns},
         features=tuple(features),
@@ -348,8 +349,8 @@ def _targets(
     if errors:
         raise together(errors)
     labels = table.words[column]
-    _say_alike(path, column, labels.names.tolist())
-    return {"y": labels.codes}, {"y": tuple(labels.names.tolist())}
+    _say_alike(path, column, labels.texts.tolist())
+    return {"y": labels.codes}, {"y": tuple(labels.texts.tolist())}
 
 
 def _say_alike(path: str, column: str, words: Sequence[str]) -> None:
@@ -361,7 +362,9 @@ def _say_alike(path: str, column: str, words: Sequence[str]) -> None:
             print(f"{path}: column {column}: {other!r} and {word!r} are two classes, as they are written.")
 
 
-def _weight(path: str, data: Mapping[str, Any], table: tables.Table, at: Mapping[str, int]) -> Any:
+def _weight(
+    path: str, data: Mapping[str, Any], table: tables.Table, at: Mapping[str, int]
+) -> NDArray[np.float32] | None:
     column = data.get("sample_weight")
     if column is None or column not in at:
         return None
@@ -379,7 +382,7 @@ def _weight(path: str, data: Mapping[str, Any], table: tables.Table, at: Mapping
     return weight
 
 
-def _lowest(rows: RowNames, weight: Any) -> str:
+def _lowest(rows: RowNames, weight: NDArray[np.float32]) -> str:
     wrong = np.flatnonzero(weight < 0)
     return rows_named(rows, wrong[:5].tolist(), len(wrong))
 

@@ -30,7 +30,7 @@ class Source:
     name: str
     path: Path
     head: Head | None = None
-    schema: Any = None
+    schema: pa.Schema = None
     count: int = 0
 
     @cached_property

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import DTypeLike, NDArray
 
+from gpujobs.trainer.data.arrays import Integers, Times
 from gpujobs.trainer.data.memory import allocate
 from gpujobs.trainer.data.reading import parquet_columns, text
 from gpujobs.trainer.data.reading.csv_columns import CsvColumns, Piece
@@ -32,10 +34,10 @@ class Table:
     """`values`: float32, shape (rows, len(columns)). `words`: by column; the code of no text is -1.
     `time`: datetime64, int64 or float64, shape (rows,). `rows`: where in which file each of them stands."""
 
-    values: Any
+    values: NDArray[np.float32]
     columns: tuple[str, ...]
     words: dict[str, Coded]
-    time: Any
+    time: Integers | None
     rows: RowNames
     zone: str | None = None
     """Of the time column, where the file says one; `time` is UTC then."""
@@ -74,7 +76,7 @@ class _Reading:
         self._problems = Problems()
         self._lines = RowNames()
 
-    def _array(self, shape: tuple[int, ...], dtype: Any) -> Any:
+    def _array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         try:
             return allocate(shape, dtype, self._scratch)
         except DataError as error:
@@ -105,7 +107,7 @@ class _Reading:
         self._at = rows.stop
         return rows
 
-    def _put_time(self, rows: slice, found: Any) -> None:
+    def _put_time(self, rows: slice, found: Times) -> None:
         if self._time is None:
             self._time = self._array((self._rows,), found.dtype)
         elif self._time.dtype != found.dtype:
@@ -183,7 +185,7 @@ def _common(held: Any, found: Any) -> Any:
     return held.astype(np.promote_types(held.dtype, found.dtype))
 
 
-def _codes(encoded: Any, names: dict[str, int]) -> Any:
+def _codes(encoded: pa.Array, names: dict[str, int]) -> NDArray[np.int32]:
     """int32; new words get the next number in `names`."""
     known = [names.setdefault(word, len(names)) for word in encoded.dictionary.to_pylist()]
     return np.array([*known, -1], np.int32)[
@@ -191,11 +193,11 @@ def _codes(encoded: Any, names: dict[str, int]) -> Any:
     ]
 
 
-def _sorted(codes: Any, names: Mapping[str, int]) -> Coded:
+def _sorted(codes: NDArray[np.int32], names: Mapping[str, int]) -> Coded:
     """With codes in the order of the words, wherever in the file they stand."""
     words = np.array(list(names), dtype=np.str_)
     order = np.argsort(words)
-    place: Any = np.empty(len(words) + 1, np.int32)
+    place = np.empty(len(words) + 1, np.int32)
     place[order], place[-1] = np.arange(len(words)), -1
     for begin in range(0, len(codes), PIECE_ROWS):
         codes[begin : begin + PIECE_ROWS] = place[codes[begin : begin + PIECE_ROWS]]

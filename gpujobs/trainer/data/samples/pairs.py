@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gpujobs.trainer.data.arrays import Integers, Times
 from gpujobs.trainer.data.samples import calendar
 from gpujobs.trainer.data.samples.calendar import Step
 from gpujobs.trainer.data.samples.clock import fine
@@ -24,29 +25,29 @@ LOOKED_AT = 1 << 16
 class Pairs:
     """Times of rows and of those that follow them in the same series, `at` row numbers."""
 
-    at: Any
-    before: Any
-    after: Any
-    wall_before: Any
-    wall_after: Any
+    at: Integers
+    before: Times
+    after: Times
+    wall_before: Times
+    wall_after: Times
 
     @property
-    def is_double(self) -> Any:
+    def is_double(self) -> NDArray[np.bool_]:
         return self.before == self.after
 
     def share(self, step: Step) -> float:
         return float(self.keeps(step).mean())
 
-    def keeps(self, step: Step) -> Any:
+    def keeps(self, step: Step) -> NDArray[np.bool_]:
         count, is_exact = self.moves(step)
         return (count == 1) & is_exact
 
-    def moves(self, step: Step) -> tuple[Any, Any]:
+    def moves(self, step: Step) -> tuple[Integers, NDArray[np.bool_]]:
         if step.is_of_calendar:
             return calendar.moves(step, self.wall_before, self.wall_after)
         return calendar.moves(step, self.before, self.after)
 
-    def only(self, some: Any) -> Pairs:
+    def only(self, some: NDArray[np.bool_]) -> Pairs:
         return Pairs(*(values[some] for values in (
             self.at, self.before, self.after, self.wall_before, self.wall_after)))  # fmt: skip
 
@@ -64,7 +65,7 @@ def _between(line: Timeline, early: int, end: int, begin: int) -> Pairs:
     """Of the rows from `begin` to `end`; those from `early` are looked at."""
     begins = line.series[:, 0]
     begins = begins[(begins >= early) & (begins < end)] - early
-    is_inside: Any = np.ones(end - early, bool)
+    is_inside = np.ones(end - early, bool)
     is_inside[: begin - early] = False
     is_inside[begins] = False
     is_inside[:1] = False

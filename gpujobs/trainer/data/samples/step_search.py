@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs.steps import DAY, SECOND
 from gpujobs.trainer.data.samples import calendar
@@ -61,7 +62,7 @@ def _candidates(pairs: Pairs) -> Iterator[Step]:
         yield Step("business days", 1)
 
 
-def _most_frequent(values: Any) -> Any:
+def _most_frequent(values: NDArray[Any]) -> Any:
     found, counts = np.unique(values, return_counts=True)
     best = found[counts.argmax()].item()
     if isinstance(best, float):  # 0.1 apart, but for what floats lose: the middle of those that are the same
@@ -70,7 +71,7 @@ def _most_frequent(values: Any) -> Any:
     return best
 
 
-def _most_frequent_time(values: Any) -> int:
+def _most_frequent_time(values: NDArray[np.timedelta64]) -> int:
     """In nanoseconds."""
     return int(_most_frequent(values.astype(np.int64))) * NANOSECONDS[np.datetime_data(values.dtype)[0]]
 

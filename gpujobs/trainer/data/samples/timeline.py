@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gpujobs.trainer.data.arrays import Integers, Times
 from gpujobs.trainer.data.notices import SHOWN, listed
 from gpujobs.trainer.data.samples import calendar
 from gpujobs.trainer.data.samples.calendar import Step
@@ -22,13 +24,13 @@ class Broken:
     """Rows that do not come one step after the row before, by kind. `absent`: how many rows lie between.
     `is_cut`: whether windows end there."""
 
-    rows: Any
-    absent: Any
-    is_double: Any
-    is_cut: Any
+    rows: Integers
+    absent: Integers
+    is_double: NDArray[np.bool_]
+    is_cut: NDArray[np.bool_]
 
     @property
-    def cuts(self) -> Any:
+    def cuts(self) -> Integers:
         return self.rows[self.is_cut]
 
 
@@ -42,11 +44,11 @@ class Timeline:
 
     place: str
     called: str
-    times: Any
+    times: Times
     clock: Clock
-    series: Any
+    series: Integers
     steps: tuple[Step | None, ...]
-    which: Any
+    which: Integers
     broken: Broken = NONE
     doubles: int = 0
     is_given: bool = False
@@ -54,18 +56,18 @@ class Timeline:
     row_number: Callable[[int], int] = int
 
     @property
-    def cuts(self) -> Any:
+    def cuts(self) -> Integers:
         return self.broken.cuts
 
-    def step_of(self, rows: Any) -> Any:
+    def step_of(self, rows: Integers) -> Integers:
         """The number of the step of the series of each row."""
         return self.which[self.number_of(rows)]
 
-    def number_of(self, rows: Any) -> Any:
+    def number_of(self, rows: Integers) -> Integers:
         """Of the series of each row."""
         return np.searchsorted(self.series[:, 0], rows, side="right") - 1
 
-    def beyond(self, rows: Any, count: Any) -> Any:
+    def beyond(self, rows: Integers, count: Integers) -> Times:
         """The times `count` steps after those of `rows`; NaT or NaN where the series has no step that tells."""
         found = self.times[rows]
         which = self.step_of(rows)
@@ -80,7 +82,7 @@ class Timeline:
                 found[own] = self._later(step, found[own], count[own])
         return found
 
-    def _later(self, step: Step, times: Any, count: Any) -> Any:
+    def _later(self, step: Step, times: Times, count: Integers) -> Times:
         if times.dtype.kind != "M":
             return calendar.later(step, times, count)
         exact, clock = fine(times), self.clock
@@ -88,10 +90,10 @@ class Timeline:
             return clock.of_wall(calendar.later(step, clock.wall(exact), count)).astype(times.dtype)
         return clock.of_instants(calendar.later(step, clock.instants(exact), count)).astype(times.dtype)
 
-    def ticks(self) -> Any:
+    def ticks(self) -> Integers:
         """The steps from the beginning to each row, int64: rows of one series whose ticks differ by n are n steps
         apart, however many rows there are between them."""
-        found: Any = np.ones(len(self.times), np.int64)
+        found = np.ones(len(self.times), np.int64)
         known = self.broken.absent >= 0
         found[self.broken.rows[known]] = self.broken.absent[known] + 1
         found[self.broken.rows[~known]] = APART
@@ -144,7 +146,7 @@ class Timeline:
                 f"({self._places(rows)}); {what}."
             )
 
-    def _places(self, rows: Any) -> str:
+    def _places(self, rows: Integers) -> str:
         """`row 12: 2021-03-28T01:00:00 to 2021-03-31T09:00:00`: of the file's rows, the first after a gap."""
         shown = []
         for row in rows[:SHOWN].tolist():

@@ -10,6 +10,7 @@ import numpy as np
 
 from gpujobs import steps
 from gpujobs.steps import DAY, SECOND
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.reading.loaded import LoadedData, require_order, require_times
 from gpujobs.trainer.data.samples import calendar, pairs
 from gpujobs.trainer.data.samples.calendar import Step
@@ -30,7 +31,7 @@ HOLIDAYS = 2
 
 
 def of(
-    raw: LoadedData, series: Any, settings: Mapping[str, Any], usual: str | None = None
+    raw: LoadedData, series: Integers, settings: Mapping[str, Any], usual: str | None = None
 ) -> Timeline | None:
     """None without times. `settings`: of the job file's data. `usual`: the step of the training file, which decides
     where several would fit. Raises DataError for times that are missing or go back."""
@@ -41,7 +42,7 @@ def of(
     if zone is not None and times.dtype.kind == "M":
         require_zone(zone)
     clock = Clock(zone or raw.zone, is_wall=raw.zone is None)
-    none: Any = np.zeros(len(series), np.int64)
+    none = np.zeros(len(series), np.int64)
     line = Timeline(
         place, raw.called.get("time", "time"), times, clock, series, (None,), none, row_number=raw.row_number
     )
@@ -92,7 +93,7 @@ def _with_steps(line: Timeline, usual: str | None) -> Timeline:
     if len(some.at) == 0:
         return line
     step = common_step(some, usual)
-    which: Any = np.zeros(len(line.series), np.int64)
+    which = np.zeros(len(line.series), np.int64)
     known = [step]
     for number in _others(line, step):
         own = common_step(pairs.spread(line, *line.series[number].tolist()), usual)
@@ -107,7 +108,7 @@ def _others(line: Timeline, step: Step | None) -> list[int]:
     """The numbers of the series that do not keep the step that most rows keep."""
     if len(line.series) == 1:
         return []
-    kept: Any = np.zeros(len(line.series), np.int64)
+    kept = np.zeros(len(line.series), np.int64)
     for some in pairs.in_pieces(line) if step is not None else ():
         assert step is not None
         keeps = some.keeps(step) if not step.is_about else some.moves(step)[0] == 1
@@ -146,7 +147,7 @@ def _breaks(some: Pairs, step: Step, *, is_given: bool) -> Broken:
     count, is_exact, rows = count[wrong], is_exact[wrong], some.at[wrong]
     is_double = some.is_double[wrong]
     absent = np.where(is_exact & ~is_double, count - 1, -1)
-    is_cut: Any = np.ones(len(rows), bool)
+    is_cut = np.ones(len(rows), bool)
     if step.unit == "business days" and not is_given:
         is_cut = ~((absent > 0) & (absent <= HOLIDAYS))
     return Broken(rows, absent, is_double, is_cut)
@@ -174,7 +175,7 @@ def _with_zone(line: Timeline, again: Callable[[Timeline], Timeline]) -> Timelin
     return found if len(found.broken.rows) < len(line.broken.rows) else line
 
 
-def _explained(line: Timeline, clock: Clock, rows: Any, sizes: list[float]) -> int:
+def _explained(line: Timeline, clock: Clock, rows: Integers, sizes: list[float]) -> int:
     """How many of these jumps are none on the zone's clock."""
     both = fine(np.stack([line.times[rows - 1], line.times[rows]], axis=1).reshape(-1))
     instants = clock.instants(both, np.arange(0, len(both), 2)).reshape(-1, 2)
