@@ -82,7 +82,7 @@ def fitted(
             keras.utils.clear_session()
 
 
-def say_what_figures_mean(spec: AttemptSpec, model: Any) -> None:
+def say_what_figures_mean(spec: AttemptSpec, model: keras.Model) -> None:
     for notice in decision.notices(spec.jobfile, model):
         print(notice, flush=True)
     if (method := scaling_of_targets(spec.jobfile)) is not None:
@@ -177,7 +177,7 @@ class Trained:
     """A trained model, what was learned about its data, and the parts of that data."""
 
     spec: AttemptSpec
-    model: Any
+    model: keras.Model
     learned: Preprocessing
     parts: Mapping[str, Part]
     _predicted: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -23,6 +23,7 @@ from gpujobs.trainer import building, checkpoint, outputs
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.checkpoint import Position
 from gpujobs.trainer.data import Samples
+from gpujobs.trainer.data.arrays import Batch, Integers
 from gpujobs.trainer.early_stopping import Best, EarlyStopping, ReduceOnPlateau
 from gpujobs.trainer.ending import EarlyEnd
 from gpujobs.trainer.failures import NanLossError, Stopped, TrainerError
@@ -86,9 +87,9 @@ class Sets:
     validation_strips: Strips | None = None
 
 
-def order(training: dict[str, Any], epoch: int, count: int) -> Any:
+def order(training: dict[str, Any], epoch: int, count: int) -> Integers:
     """The samples' order in an epoch: a function of (seed, epoch), so that a resumed run repeats it."""
-    indices: Any = np.arange(count, dtype=np.int32 if count < 1 << 31 else np.int64)
+    indices: Integers = np.arange(count, dtype=np.int32 if count < 1 << 31 else np.int64)
     if training.get("shuffle", True):
         seed = training.get("seed")
         np.random.default_rng(None if seed is None else [seed, epoch]).shuffle(indices)
@@ -197,7 +198,7 @@ class TrainingLoop:
         self.position.batch = 0
         return row
 
-    def order(self, epoch: int) -> Any:
+    def order(self, epoch: int) -> Integers:
         if self.sets.strips is not None:
             return self.sets.strips.positions.reshape(-1)
         return order(self.training, epoch, len(self.sets.train))
@@ -205,7 +206,7 @@ class TrainingLoop:
     def _executed(self) -> int:
         return int(self.training.get("steps_per_execution") or 1)
 
-    def batch(self, indices: Any, number: int) -> tuple[Any, Any, Any]:
+    def batch(self, indices: Integers, number: int) -> Batch:
         return self.sets.train.batch(indices[number * self.batch_size : (number + 1) * self.batch_size])
 
     def between_batches(self, logs: Mapping[str, Any], share: float) -> None:
@@ -280,7 +281,7 @@ class TrainingLoop:
                 self.pace.leave_out(time.monotonic() - began)
         return {f"val_{name}": value for name, value in numbers(self.model.get_metrics_result()).items()}
 
-    def validation_batches(self) -> Iterator[tuple[Any, Any, Any]]:
+    def validation_batches(self) -> Iterator[Batch]:
         assert self.sets.validation is not None
         strips = self.sets.validation_strips
         if strips is not None and self.states is not None:

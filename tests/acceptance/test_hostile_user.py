@@ -39,7 +39,7 @@ SHARED_RAY = Path("/tmp/ray")
 
 
 @pytest.fixture(scope="module")
-def planted(bob: Person) -> Iterator[Path]:
+def planted(bob: Person) -> Path:
     """A directory of bob's with modules by the names of those that a daemon imports."""
     directory = bob.home / "ground"
     marker = bob.home / "planted-module-has-run"
@@ -50,7 +50,7 @@ def planted(bob: Person) -> Iterator[Path]:
             (directory / f"{name}.py").write_text(f"open({str(marker)!r}, 'a').write({name!r})\n")
 
     as_person(bob, plant)
-    yield directory
+    return directory
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from gpujobs.node import attempts
 from gpujobs.paths import AttemptPaths, StatePaths
 from gpujobs.protocol.spec import AttemptSpec
 from tests.specs import attempt_spec
-from tests.unit.store.test_store import A, new_job
+from tests.unit.store.jobs import A, new_job
 
 DEAD = {"pid": 2**22 - 1, "start_ticks": 1}
 """No process has this pid and has begun with the machine."""

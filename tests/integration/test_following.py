@@ -22,8 +22,8 @@ from gpujobs.model import Job, Reason, State
 from gpujobs.node.attempts import send_signal
 from gpujobs.protocol.records import ProcessId
 from gpujobs.results.catalogue import open_file
+from tests.integration.events import DONE, FAILED, run
 from tests.integration.node import begin, files_of, leave_as_killed, new_daemon, settled, supervise
-from tests.integration.test_unrecorded import DONE, FAILED, run
 from tests.specs import event_of as event
 
 

@@ -24,7 +24,7 @@ from gpujobs.paths import StatePaths
 from gpujobs.policy import PendingJob, Queue, Rules, Snapshot
 from gpujobs.policy.inputs.rules import PriorityRules
 from gpujobs.policy.users.accounts import Accounts
-from tests.unit.store.test_store import DEVICE, A, new_job
+from tests.unit.store.jobs import DEVICE, A, new_job
 
 JOBS = 250
 """More than one batch."""

@@ -9,7 +9,7 @@ import shutil
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from gpujobs.protocol.instructions import AttemptStatus, Report, Stray
 from gpujobs.protocol.records import AttemptKey
 from gpujobs.results.collect import RefusedResultError
 from tests.acceptance.harness import is_alive
+from tests.integration.events import DONE, FAILED, run
 from tests.integration.node import (
     begin,
     files_of,
@@ -39,9 +40,6 @@ from tests.integration.node import (
 from tests.specs import attempt_spec, node_settings
 from tests.specs import event_of as event
 
-DONE = {"state": "COMPLETED", "reason": "", "message": "", "exit": {"code": 0, "signal": None}}
-FAILED = {"state": "FAILED", "reason": "TrainingError", "message": "x", "exit": {"code": 1, "signal": None}}
-
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
@@ -49,16 +47,6 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     yield made
     failpoints.arm("")
     made.store.close()
-
-
-def run(daemon: Daemon, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    async def within() -> Any:
-        try:
-            return await work()
-        finally:
-            daemon.attempts.close()
-
-    return asyncio.run(within())
 
 
 @pytest.mark.parametrize("fault", ["full", "locked", "error:EIO"])

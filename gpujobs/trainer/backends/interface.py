@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gpujobs.protocol.spec import AttemptSpec
+from gpujobs.trainer.data.arrays import Batch
 from gpujobs.trainer.failures import DeviceMismatchError
 
-Batch = tuple[Any, Any, Any]
+if TYPE_CHECKING:
+    import keras
+
 """(x, y, sample weight or None), as `Samples.batch` gives them."""
 
 
@@ -47,10 +50,10 @@ class Backend(Protocol):
     def device_peak_bytes(self, spec: AttemptSpec) -> int | None:
         """The peak of memory in use on the GPU; None on a CPU slot."""
 
-    def steps(self, model: Any) -> Steps:
+    def steps(self, model: keras.Model) -> Steps:
         """The steps of a compiled model."""
 
-    def predictor(self, model: Any, calls: int) -> Callable[[Any], Any]:
+    def predictor(self, model: keras.Model, calls: int) -> Callable[[Any], Any]:
         """From x to the outputs, as NumPy arrays, without training. `calls`: how often it will be called."""
 
 

@@ -14,8 +14,9 @@ import keras
 import numpy as np
 
 from gpujobs.protocol.spec import AttemptSpec
-from gpujobs.trainer.backends.interface import Batch, is_gpu, require_one, visible_devices
+from gpujobs.trainer.backends.interface import is_gpu, require_one, visible_devices
 from gpujobs.trainer.backends.states import states_of
+from gpujobs.trainer.data.arrays import Batch
 
 LAZY_MODULES: tuple[str, ...] = (
     "jax.experimental.multihost_utils",
@@ -93,7 +94,7 @@ class JaxSteps:
     """Keras's steps consume the values that they are given (XLA reuses their memory), so the variables get the
     new ones after each call: 0.1 ms for the 23 of an LSTM with Adam."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: keras.Model) -> None:
         self._model = model
         self._states = list(states_of(model))
 
@@ -120,11 +121,11 @@ class JaxSteps:
             _run(model.test_function, variables, [batch])
 
 
-def steps(model: Any) -> JaxSteps:
+def steps(model: keras.Model) -> JaxSteps:
     return JaxSteps(model)
 
 
-def predictor(model: Any, calls: int) -> Callable[[Any], Any]:
+def predictor(model: keras.Model, calls: int) -> Callable[[Any], Any]:
     """Compiled even for one call: an operation at a time, each would be compiled for itself."""
     model.make_predict_function()
     states = list(states_of(model))

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer import quiet
-from gpujobs.trainer.backends.interface import Batch, is_gpu, require_one, visible_devices
+from gpujobs.trainer.backends.interface import is_gpu, require_one, visible_devices
+from gpujobs.trainer.data.arrays import Batch
 
 LAZY_MODULES: tuple[str, ...] = tuple(
     f"tensorflow.python.data.ops.{kind}_op"
@@ -70,7 +71,7 @@ class TensorFlowSteps:
     """Called with a few batches at a time: Keras then traces its step once and no outer loop around it, which
     saves a third of a small job's time, and a stop takes effect at once."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: keras.Model) -> None:
         self._model = model
         self._train = model.make_train_function() or model.train_function
         self._test: Any = None
@@ -85,11 +86,11 @@ class TensorFlowSteps:
         self._test(iter([batch]))
 
 
-def steps(model: Any) -> TensorFlowSteps:
+def steps(model: keras.Model) -> TensorFlowSteps:
     return TensorFlowSteps(model)
 
 
-def predictor(model: Any, calls: int) -> Callable[[Any], Any]:
+def predictor(model: keras.Model, calls: int) -> Callable[[Any], Any]:
     """A single batch is called directly: cheaper than tracing a function for it."""
     if calls <= 1:
         return lambda x: keras.tree.map_structure(np.asarray, model(x, training=False))

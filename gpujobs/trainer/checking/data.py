@@ -149,7 +149,7 @@ def _kept(assembled: Plain) -> int:
     arrays = [*raw.inputs.values(), *raw.targets.values()]
     if all(values.nbytes > LOOK_BYTES or values.dtype.kind != "f" for values in arrays):
         return assembled.samples.count
-    gaps: Any = np.zeros(assembled.samples.count, bool)
+    gaps = np.zeros(assembled.samples.count, bool)
     for values in arrays:
         if values.nbytes <= LOOK_BYTES:
             gaps |= missing.rows_with(values)

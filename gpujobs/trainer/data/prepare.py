@@ -9,10 +9,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs.jobfile import losses
 from gpujobs.jobfile.consistency import implied_task, task_of_output
 from gpujobs.protocol.spec import AttemptSpec
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.fitting import absent, classes, scaling
 from gpujobs.trainer.data.fitting.checks import check_inputs, check_shapes
 from gpujobs.trainer.data.fitting.counted import counted, labels
@@ -196,7 +198,7 @@ def _assemble(
     return plain.assemble(raw, handling, _ids(spec.jobfile), scratch)
 
 
-def _encoded(raw: LoadedData, name: str, y: Any, named: Named, ignored: int | None) -> Any:
+def _encoded(raw: LoadedData, name: str, y: NDArray[Any], named: Named, ignored: int | None) -> NDArray[Any]:
     """`ignored` stays what it is: it is no class."""
     if name not in named:
         return y
@@ -231,7 +233,7 @@ def _split(spec: AttemptSpec, assembled: Mapping[str, Assembled]) -> dict[str, A
     return {name: part for name, part in parts.items() if name == "train" or settings[name] > 0}
 
 
-def _labels(train: Assembled, method: str) -> Any:
+def _labels(train: Assembled, method: str) -> Integers | None:
     """The class of each sample, for a stratified split."""
     if method != "stratified":
         return None
@@ -277,7 +279,7 @@ def _x_pieces(spec: AttemptSpec, train: Assembled, name: str) -> scaling.Pieces:
 
 
 def _unmasked(train: Assembled, name: str, head: InputRequirements) -> scaling.Pieces:
-    def found() -> Iterable[Any]:
+    def found() -> Iterable[NDArray[np.float32]]:
         if isinstance(train, Plain):
             for some in train.x_steps(name):
                 yield (taken := some[is_there(some, head)]).reshape(-1, taken.shape[-1])
@@ -402,7 +404,9 @@ def _scaled(rows: Rows, scale: scaling.Scale | None, masked: InputRequirements |
     return Mapped(rows, scale.apply)
 
 
-def _scaled_steps(x: Any, scale: scaling.Scale, head: InputRequirements) -> Any:
+def _scaled_steps(
+    x: NDArray[np.float32], scale: scaling.Scale, head: InputRequirements
+) -> NDArray[np.float32]:
     """A step that is there and would become what masks is moved by a millionth, so that it stays there."""
     there = is_there(x, head)
     done = scale.apply(x)

@@ -17,7 +17,7 @@ import pytest
 from gpujobs.paths import JobPaths
 
 from .conftest import Launched, ended, tutorial
-from .test_resume import SAMPLES, history, kill_when_saved, random_arrays, same, weights
+from .resuming import SAMPLES, history, kill_when_saved, random_arrays, same, weights
 
 
 def model_of(units: int = 3) -> Any:

@@ -36,8 +36,8 @@ from gpujobs.model import Caller, Device, DeviceKind, Job, Node, NodeStatus, Pro
 from gpujobs.policy import Snapshot, occupancies
 from gpujobs.store.store import Store
 from gpujobs.store.usage import EndedUsage
-from tests.unit.daemon.test_dispatch import view_of
-from tests.unit.store.test_store import A, new_job
+from tests.unit.daemon.views import view_of
+from tests.unit.store.jobs import A, new_job
 
 GIB = 1 << 30
 GPU = Device("n", DeviceKind.GPU, 0, "GPU-0", "fake", 80 * GIB, 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs import formats
 from gpujobs.jobfile.consistency import task_of_output
@@ -92,7 +93,7 @@ def _held(
     return path, archives.read_npz(path, place(spec, path), wanted | whole, whole)
 
 
-def _require(file: str, held: Mapping[str, Any], needed: list[str]) -> None:
+def _require(file: str, held: Mapping[str, NDArray[Any]], needed: list[str]) -> None:
     absent = [name for name in needed if name not in held]
     if absent:
         there = ", ".join(sorted(held)) or "none of those"
@@ -111,10 +112,10 @@ def _with_words(found: LoadedData, job: Mapping[str, Any]) -> LoadedData:
         task = task_of_output(job, name)
         if task not in CLASS_TASKS:
             raise DataError(
-                f"{found.place(name)}: holds text, such as {str(text.names[0])!r}; expected numbers, as "
+                f"{found.place(name)}: holds text, such as {str(text.texts[0])!r}; expected numbers, as "
                 f"the task is {task}: classes need a crossentropy loss"
             )
-        targets[name], words[name] = text.codes, tuple(text.names.tolist())
+        targets[name], words[name] = text.codes, tuple(text.texts.tolist())
     return replace(found, targets=targets, words=words)
 
 
