@@ -17,7 +17,10 @@ import pytest
 from gpujobs.paths import JobPaths
 
 from .conftest import Launched, ended, tutorial
-from .test_resume import SAMPLES, history, kill_when_saved, random_arrays, same, weights
+from .test_resume import history, kill_when_saved, random_arrays, same, weights
+
+SAMPLES = 600
+"""In batches of two an epoch lasts about a second: long enough to be interrupted."""
 
 
 def model_of(units: int = 3) -> Any:
