@@ -13,7 +13,6 @@ import pytest
 
 from gpujobs.paths import AttemptPaths, JobPaths
 from tests.integration.trainer.resuming import (
-    SAMPLES,
     history,
     kill_when_saved,
     random_arrays,
@@ -70,19 +69,15 @@ predict: [train]
 
 def files() -> dict[str, Any]:
     random = np.random.default_rng(2)
-    lengths = random.integers(1, 9, SAMPLES)
+    lengths = random.integers(1, 9, 2000)
     return {
-        "s.npy": random.normal(size=1200).astype(np.float32),
+        "s.npy": random.normal(size=2600).astype(np.float32),
         "l.npz": {
             "x": random.normal(size=(lengths.sum(), 1)),
             "n": lengths,
             "y": random.integers(0, 2, lengths.sum()),
         },
-        "r.npz": {
-            "x": random.normal(size=(lengths.sum(), 1)),
-            "n": lengths,
-            "y": random.normal(size=SAMPLES),
-        },
+        "r.npz": {"x": random.normal(size=(lengths.sum(), 1)), "n": lengths, "y": random.normal(size=2000)},
     }
 
 
@@ -105,9 +100,9 @@ def test_every_kind_of_data_resumes_exactly_after_a_kill(launcher: Launched, kin
 
 @pytest.mark.parametrize("interrupt", [kill_when_saved, stop_within_an_epoch])
 def test_a_resumed_job_is_bit_identical(any_launcher: Launched, interrupt: Any) -> None:
-    """With dropout, recurrent dropout and shuffling; 300 batches an epoch, so that a stop is within one."""
+    """With dropout, recurrent dropout and shuffling; 1,000 batches an epoch, so that a stop is within one."""
     job = tutorial(epochs=5, units=4, batch_size=2)
-    resumes_exactly(any_launcher, job, random_arrays(SAMPLES), interrupt)
+    resumes_exactly(any_launcher, job, random_arrays(2000), interrupt)
 
 
 def test_a_resumed_stateful_job_is_bit_identical(any_launcher: Launched) -> None:
@@ -115,8 +110,8 @@ def test_a_resumed_stateful_job_is_bit_identical(any_launcher: Launched) -> None
     job = tutorial(epochs=3, batch_size=2, shuffle=False)
     job["data"]["sample_weight"] = "weight"
     job["model"]["layers"][0] = {"LSTM": {"units": 4, "stateful": True, "dropout": 0.2}}
-    arrays = random_arrays(SAMPLES)
-    arrays["weight"] = np.linspace(0.5, 1.5, SAMPLES, dtype=np.float32)
+    arrays = random_arrays(2000)
+    arrays["weight"] = np.linspace(0.5, 1.5, 2000, dtype=np.float32)
     resumes_exactly(any_launcher, job, arrays, stop_within_an_epoch)
 
 
@@ -125,8 +120,8 @@ def test_a_resumed_masked_job_in_mixed_precision_is_bit_identical(any_launcher: 
     job = tutorial(epochs=3, batch_size=2, precision="mixed_float16", metrics=[])
     job["data"]["lengths"] = "lengths"
     job["model"]["layers"][:1] = [{"Masking": {"mask_value": -99.0}}, {"LSTM": {"units": 4, "dropout": 0.2}}]
-    arrays = random_arrays(SAMPLES)
-    arrays["lengths"] = np.tile(np.arange(3, 7), SAMPLES // 4)
+    arrays = random_arrays(2000)
+    arrays["lengths"] = np.tile(np.arange(3, 7), 500)
     resumes_exactly(any_launcher, job, arrays, stop_within_an_epoch)
 
 
