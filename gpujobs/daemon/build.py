@@ -4,10 +4,9 @@ bottom, says who knows whom. What runs against that order goes through `Observer
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.config import site as siteconfig
@@ -48,10 +47,12 @@ from gpujobs.daemon.tasks import Tasks
 from gpujobs.daemon.writer import StoreWriter
 from gpujobs.linux.stateid import state_id
 from gpujobs.model import Job, Node, utc_now
+from gpujobs.node.probe import DEADLINE_SECONDS
 from gpujobs.paths import StatePaths
 from gpujobs.policy import occupancies
 from gpujobs.policy.inputs.rules import ForeignPolicy
-from gpujobs.protocol.settings import ClusterSettings
+from gpujobs.protocol.events import AttemptEvent, NodeReported
+from gpujobs.protocol.settings import NodeSettings
 from gpujobs.store.opening import open_store
 from gpujobs.store.store import Store
 from gpujobs.store.usage import EndedUsage
@@ -65,6 +66,7 @@ class Parts:
     mode: Mode
     node_name: str
     paths: StatePaths
+    state_id: str
     in_force: InForce
     store: Store
     notices: Sequence[str]
@@ -107,10 +109,10 @@ def build(settings: Settings) -> Parts:
     # The store, who writes it, and what is remembered of it
     store, notices = open_store(paths)
     cache = JobCache(store.unfinished())
-    announcements, events = Observers[[Mapping[str, Any]]](), Observers[[Mapping[str, Any]]]()
+    announcements, events = Observers[[NodeReported]](), Observers[[AttemptEvent]]()
     identity = state_id(paths.identity)
-    cluster = ClusterSettings(node_name, str(paths.root), settings.cpu_slots, state_id=identity)
-    link = ClusterLink(paths, cluster, on_node=announcements.tell, on_attempt=events.tell)
+    own = NodeSettings(node_name, str(paths.root), settings.cpu_slots, DEADLINE_SECONDS, identity)
+    link = ClusterLink(paths, own, on_node=announcements.tell, on_attempt=events.tell)
     nodes = Nodes(link, node_name, settings.cpu_slots)
     journal = Journal(store.history, nodes.device_name)
     writer = StoreWriter(store, cache, journal.wake)
@@ -129,7 +131,7 @@ def build(settings: Settings) -> Parts:
     lacking = Lacking(store, writer, cache, uploads)
     retention = Retention(store, writer, paths, lambda: in_force.site.retention)
     is_site = mode is Mode.SITE
-    specs = Specs(store, paths, site, changes_identity=is_site, require_gpu=settings.require_gpu)
+    specs = Specs(store, paths, site, identity, changes_identity=is_site, require_gpu=settings.require_gpu)
     collector = Collector(store, link, paths, in_force.access, site.quotas)
     ends = Observers[[Job]]()
     attempts = Attempts(
@@ -227,6 +229,7 @@ def build(settings: Settings) -> Parts:
         mode=mode,
         node_name=node_name,
         paths=paths,
+        state_id=identity,
         in_force=in_force,
         store=store,
         notices=notices,

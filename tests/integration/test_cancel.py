@@ -15,7 +15,7 @@ from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.modes import Mode
 from gpujobs.model import Job, State, StopReason
 from gpujobs.paths import StatePaths
-from tests.unit.store.test_store import DEVICE, A, new_job
+from tests.unit.store.jobs import DEVICE, A, new_job
 
 
 async def cancel_after_start(daemon: Parts) -> tuple[Job, Job]:

@@ -19,15 +19,12 @@ from gpujobs.client import Client, delivery
 from gpujobs.client.delivery import Interrupted, deliver
 from gpujobs.client.submission import Submission, read_job_files
 from gpujobs.config.settings import Settings
-from gpujobs.daemon.build import build
-from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.build import Parts, build
 from gpujobs.daemon.handlers import submit
 from gpujobs.errors import DaemonUnreachableError, UsageError
 from tests.acceptance.harness import write_job
 
-from .test_data import root, settings, while_served
-
-__all__ = ["root", "settings"]
+from .served import while_served
 
 COMMAND = ["submit", "a.yaml"]
 
@@ -76,7 +73,7 @@ def cut(client: Client, root: Path, kind: type[Submission]) -> list[int] | None:
 def test_ctrl_c_says_what_was_queued_and_the_same_command_queues_nothing_more(
     settings: Settings, root: Path
 ) -> None:
-    def work(client: Client, _: Daemon) -> Any:
+    def work(client: Client, _: Parts) -> Any:
         return cut(client, root, Cut), queue(client, root), count(client), queue(client, root), count(client)
 
     first, again, queued, third, in_all = while_served(settings, work)
@@ -92,7 +89,7 @@ def test_the_same_command_beside_one_that_is_on_its_way_queues_its_own(
 ) -> None:
     """A loop in a shell starts ten at once, and means ten. What a process leaves that has ended is taken up once."""
 
-    def work(client: Client, _: Daemon) -> Any:
+    def work(client: Client, _: Parts) -> Any:
         cut(client, root, Cut)
         (left,) = home.iterdir()
         with subprocess.Popen(["sleep", "1000"]) as other:
@@ -113,7 +110,7 @@ def test_a_minute_later_or_with_other_words_or_data_it_is_another_submission(
     def other_data() -> None:
         os.utime(root / "tutorial.npz")
 
-    def work(client: Client, _: Daemon) -> Any:
+    def work(client: Client, _: Parts) -> Any:
         found = []
         for change in (
             lambda: monkeypatch.setattr(delivery, "SAME_COMMAND_SECONDS", 0.0),
@@ -134,14 +131,14 @@ def test_a_minute_later_or_with_other_words_or_data_it_is_another_submission(
 def test_ctrl_c_before_it_came_says_that_nothing_was_queued_and_nothing_is(
     settings: Settings, root: Path, home: Path
 ) -> None:
-    def work(client: Client, _: Daemon) -> Any:
+    def work(client: Client, _: Parts) -> Any:
         return cut(client, root, CutBefore), list(home.iterdir()), queue(client, root)
 
     assert while_served(settings, work) == ([], [], ([1], []))
 
 
 def test_what_was_taken_back_is_refused_when_it_still_comes(settings: Settings, root: Path) -> None:
-    def work(client: Client, _: Daemon) -> int:
+    def work(client: Client, _: Parts) -> int:
         body = {"set": {}, "options": {}, "request_key": "k"}
         assert client.post("/v1/requests/withdraw", {"request_key": "k"}) == {"jobs": []}
         with pytest.raises(UsageError, match="taken back"):
@@ -196,7 +193,7 @@ def test_a_daemon_that_dies_after_the_commit_is_asked_again(
 ) -> None:
     lost_answer(monkeypatch, 2)
 
-    def work(client: Client, _: Daemon) -> Any:
+    def work(client: Client, _: Parts) -> Any:
         return queue(client, root), count(client)
 
     (jobs, said), queued = while_served(settings, work)
@@ -210,7 +207,7 @@ def test_the_same_command_takes_up_what_nobody_answered(
     monkeypatch.setattr(delivery, "RECONNECT_SECONDS", 0.3)
     lost_answer(monkeypatch, 1000)
 
-    def work(client: Client, _: Daemon) -> Any:
+    def work(client: Client, _: Parts) -> Any:
         with pytest.raises(DaemonUnreachableError, match="so that nothing is queued twice"):
             queue(client, root)
         monkeypatch.undo()
@@ -222,7 +219,7 @@ def test_the_same_command_takes_up_what_nobody_answered(
 
 
 def test_what_is_wrong_in_a_file_leaves_no_request_behind(settings: Settings, root: Path, home: Path) -> None:
-    def work(client: Client, _: Daemon) -> Any:
+    def work(client: Client, _: Parts) -> Any:
         path = write_job(root)
         path.write_text(path.read_text().replace("epochs", "epoch"))
         with pytest.raises(Exception, match="epoch"):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from typing import Any
 
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.daemon.devices.nodes import Nodes
@@ -18,6 +16,9 @@ from gpujobs.daemon.tasks import Tasks
 from gpujobs.errors import GpujobsError
 from gpujobs.failpoints import reach
 from gpujobs.model import NodeStatus
+from gpujobs.protocol.events import NodeReported
+from gpujobs.protocol.instructions import FindStrays, Stray
+from gpujobs.protocol.records import AttemptKey
 
 RETRY_ADMITTING_SECONDS = 10.0
 """The longest pause between two tries, where the store cannot be written, say."""
@@ -48,18 +49,17 @@ class NodeAdmission:
         self._announcements: dict[str, int] = {}
         """How often each node was announced: what an earlier announcement still does is void."""
 
-        self.strays: list[dict[str, Any]] = []
+        self.strays: tuple[Stray, ...] = ()
         """Attempts that live on a node and that no job knows, as of the last look."""
 
-    def on_node(self, event: Mapping[str, Any]) -> None:
-        status = NodeStatus(event["status"])
-        log.info("node %s: %s", event["name"], event["message"] or status)
-        if status in (NodeStatus.STARTING, NodeStatus.DOWN):
-            self._announced(event["name"])
-            self._nodes.report(event["name"], status, event["message"])
+    def on_node(self, event: NodeReported) -> None:
+        log.info("node %s: %s", event.name, event.message or event.status)
+        if event.status in (NodeStatus.STARTING, NodeStatus.DOWN):
+            self._announced(event.name)
+            self._nodes.report(event.name, event.status, event.message)
             self._changed.tell()
         else:
-            self._tasks.spawn(self._admit(event["name"], self._announced(event["name"])))
+            self._tasks.spawn(self._admit(event.name, self._announced(event.name)))
 
     def _announced(self, name: str) -> int:
         self._announcements[name] = self._announcements.get(name, 0) + 1
@@ -100,31 +100,31 @@ class NodeAdmission:
     async def look_for_strays(self, name: str) -> None:
         """Trainers that go on though no job knows them: of a store that was lost, or restored from a copy."""
         known = [
-            [job.id, job.attempt, job.current.nonce]
+            AttemptKey(job.id, job.attempt, job.current.nonce)
             for job in self._cache.jobs.values()
             if job.current is not None
         ]
         try:
-            found = await self._link.call(name, "strays", known=known)
+            found = (await self._link.call(name, FindStrays(tuple(known)))).strays
         except GpujobsError as error:
             log.warning("node %s: it was not looked for trainers that no job knows: %s", name, error)
             return
         for stray in found:
             if stray not in self.strays:
                 log.warning("node %s: %s", name, describe_stray(stray))
-        self.strays = [{"node": name, **stray} for stray in found]
+        self.strays = found
 
 
-def describe_stray(stray: Mapping[str, Any]) -> str:
+def describe_stray(stray: Stray) -> str:
     """What it is, and how it is ended: its supervisor lets it write a checkpoint first."""
-    owner = f" of {stray['user']}" if stray.get("user") else ""
-    begun = f", begun {stray['started_at']}" if stray.get("started_at") else ""
+    owner = f" of {stray.user}" if stray.user else ""
+    begun = f", begun {stray.started_at}" if stray.started_at else ""
     end = (
-        f"`kill {stray['supervisor']}` ends it"
-        if stray.get("supervisor")
+        f"`kill {stray.supervisor}` ends it"
+        if stray.supervisor
         else "`fuser -k` on its supervisor.lock ends it"
     )
     return (
-        f"a trainer (pid {stray.get('trainer') or 'unknown'}) runs that no job knows: job {stray['job']}, attempt "
-        f"{stray['attempt']}{owner}{begun}; {end}"
+        f"a trainer (pid {stray.trainer or 'unknown'}) runs that no job knows: job {stray.job}, attempt "
+        f"{stray.attempt}{owner}{begun}; {end}"
     )

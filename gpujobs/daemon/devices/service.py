@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from gpujobs.daemon.devices.admission import NodeAdmission
 from gpujobs.daemon.devices.drains import Drains, named
@@ -18,6 +17,7 @@ from gpujobs.model import Device, Node
 from gpujobs.policy import Occupancy, Reservation, label, occupancies
 from gpujobs.policy.devices.reservations import check_reservation
 from gpujobs.policy.inputs.rules import ReservationRules
+from gpujobs.protocol.instructions import Stray
 from gpujobs.store.devices import DeviceEvent, Devices
 from gpujobs.store.reservations import Reservations
 from gpujobs.store.store import Store
@@ -39,7 +39,7 @@ class DeviceService:
     """Told of whatever may let a job start."""
 
     @property
-    def strays(self) -> list[dict[str, Any]]:
+    def strays(self) -> tuple[Stray, ...]:
         """Trainers that no job knows, as of the last look."""
         return self.admission.strays
 

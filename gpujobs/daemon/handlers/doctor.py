@@ -17,6 +17,7 @@ from gpujobs.daemon.keys import SITE
 from gpujobs.daemon.site_service import SiteService
 from gpujobs.errors import GpujobsError
 from gpujobs.model import NodeStatus
+from gpujobs.protocol.instructions import AskLauncher
 from gpujobs.store.database import HOW_TO_RESTORE
 
 LOW_DISK_BYTES = 5 << 30
@@ -127,7 +128,7 @@ async def _strays(site: SiteService) -> list[dict[str, Any]]:
     """Trainers that go on though no job knows them, and how each is ended."""
     await site.admission.look_for_strays(site.nodes.own_name)
     return [
-        _check(f"unknown trainer on {stray['node']}", False, describe_stray(stray))
+        _check(f"unknown trainer on {site.nodes.own_name}", False, describe_stray(stray))
         for stray in site.admission.strays
     ]
 
@@ -135,8 +136,9 @@ async def _strays(site: SiteService) -> list[dict[str, Any]]:
 async def _launcher(site: SiteService, node: str) -> dict[str, Any]:
     try:
         seconds = site.link.launchers.answer_seconds(TENSORFLOW)
-        answer = await site.link.call(node, "launcher", answer_seconds=seconds)
+        answer = await site.link.call(node, AskLauncher(seconds))
     except GpujobsError as error:
         return _check(f"launcher {node}", False, str(error))
-    versions = f"TensorFlow {answer['tensorflow']}, Keras {answer['keras']}, pid {answer['pid']}"
+    packages = answer.packages
+    versions = f"TensorFlow {packages['tensorflow']}, Keras {packages['keras']}, pid {answer.pid}"
     return _check(f"launcher {node}", True, versions)

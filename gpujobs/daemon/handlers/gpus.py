@@ -15,6 +15,8 @@ from gpujobs.daemon.devices.service import DeviceService
 from gpujobs.daemon.keys import DEVICES, caller_of
 from gpujobs.model import Caller, Device, Node, Process
 from gpujobs.policy import Occupancy
+from gpujobs.protocol.codec import write
+from gpujobs.protocol.instructions import Stray
 
 
 async def handle(request: web.Request) -> web.Response:
@@ -33,10 +35,14 @@ async def handle(request: web.Request) -> web.Response:
 def _strays(devices: DeviceService, caller: Caller) -> list[dict[str, Any]]:
     """As of the last look; who sees no names is not told whose they are."""
     return [
-        {**stray, "message": describe_stray({**stray, "user": stray["user"] if caller.sees_names else None})}
+        {"node": devices.nodes.own_name, **write(stray), "message": describe_stray(_shown(stray, caller))}
         for stray in devices.strays
         if caller.sees_names or caller.is_admin
     ]
+
+
+def _shown(stray: Stray, caller: Caller) -> Stray:
+    return stray if caller.sees_names else replace(stray, user=None)
 
 
 def answer(

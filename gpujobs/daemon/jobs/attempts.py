@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.daemon.devices.nodes import Nodes
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.collecting import Collector
-from gpujobs.daemon.jobs.endings import RETRY_COLLECTING_SECONDS, Endings, ended_without_record
+from gpujobs.daemon.jobs.endings import RETRY_COLLECTING_SECONDS, Endings, ended_without_record, key_of
 from gpujobs.daemon.jobs.holds import Holds
 from gpujobs.daemon.jobs.reconciliation import Reconciliation
 from gpujobs.daemon.jobs.specs import GRACE_SECONDS, Specs
@@ -25,6 +24,9 @@ from gpujobs.errors import GpujobsError, LauncherError, LaunchError, MachineErro
 from gpujobs.failpoints import reach
 from gpujobs.lifecycle import Requeue
 from gpujobs.model import Job, Reason, StopReason
+from gpujobs.protocol.events import AttemptEvent, Exited, Logged, Progressed, Started, Unclear, Warned
+from gpujobs.protocol.instructions import Adjust, AttemptStatus, Start, Stop
+from gpujobs.protocol.records import ExitRecord, Wishes
 from gpujobs.store.store import Store
 
 HEARD_SECONDS = GRACE_SECONDS + 5.0
@@ -78,16 +80,15 @@ class Attempts:
         try:
             devices = [d for n in self._nodes.known if n.name == job.current.node for d in n.devices]
             spec = self._specs.attempt(job, devices)
-            backend = spec["backend"]
-            self._link.launchers.use(backend)
-            seconds = self._link.launchers.answer_seconds(backend)
+            self._link.launchers.use(spec.backend)
+            seconds = self._link.launchers.answer_seconds(spec.backend)
             reach("attempts.launch")
-            await self._link.call(job.current.node, "start", spec=spec, answer_seconds=seconds)
+            await self._link.call(job.current.node, Start(spec, seconds))
         except LauncherError as error:
             self.holds.failed(job.current.node, str(error))
             await self._launch_failed(job, Requeue(Reason.RETRY, f"it could not be started: {error}", False))
         except LaunchError as error:
-            await self._launch_failed(job, ended_without_record(Reason.LAUNCH_FAILED, str(error)))
+            await self._launch_failed(job, ended_without_record(job, Reason.LAUNCH_FAILED, str(error)))
         except MachineError as error:
             # Whether it started is not known: the node is asked, now or when it is back.
             log.warning("job %d: the start was not acknowledged: %s", job.id, error)
@@ -98,7 +99,7 @@ class Attempts:
         except Exception as error:  # nobody else would ever end this attempt
             log.exception("job %d: the start failed", job.id)
             await self._launch_failed(
-                job, ended_without_record(Reason.LAUNCH_FAILED, f"it could not be started: {error!r}")
+                job, ended_without_record(job, Reason.LAUNCH_FAILED, f"it could not be started: {error!r}")
             )
         else:
             self.holds.worked(job.current.node)
@@ -106,7 +107,7 @@ class Attempts:
             if latest and latest.cancel_requested:
                 await self.stop(latest)
 
-    async def _launch_failed(self, job: Job, outcome: Requeue | dict[str, Any]) -> None:
+    async def _launch_failed(self, job: Job, outcome: Requeue | ExitRecord) -> None:
         """It may have started all the same, so its node is asked, which revokes it if not."""
         try:
             (report,) = await self._reconciliation.ask([job])
@@ -114,17 +115,14 @@ class Attempts:
             log.warning("job %d: what became of its start is not known: %s", job.id, error)
             self._inquiries.begin(job, 1.0)
             return
-        if report["status"] != "never_started":
+        if report.status is not AttemptStatus.NEVER_STARTED:
             self._reconciliation.take_reports([report])
         elif isinstance(outcome, Requeue) and not self._is_to_end(job.id):
             self._endings.send_back(job, outcome)
         else:
-            record = (
-                outcome
-                if isinstance(outcome, dict)
-                else ended_without_record(Reason.LAUNCH_FAILED, outcome.message)
-            )
-            self._endings.conclude(job.id, job.attempt, record)
+            if isinstance(outcome, Requeue):
+                outcome = ended_without_record(job, Reason.LAUNCH_FAILED, outcome.message)
+            self._endings.conclude(outcome)
 
     def _is_to_end(self, job: int) -> bool:
         latest = self._cache.jobs.get(job)
@@ -138,11 +136,9 @@ class Attempts:
     async def stop(self, job: Job, reason: StopReason = StopReason.CANCEL, message: str = "") -> None:
         """Asks the supervisor to end the job's trainer; its end is heard of as an event. Asked again where it was
         not heard, but for a preemption: the policy may have changed its mind."""
-        assert job.current is not None
         self._cache.stopping.add(job.id)
-        asked = {"job": job.id, "attempt": job.attempt, "reason": reason, "message": message}
         try:
-            answer = await self._link.call(self._nodes.of(job), "stop", **asked, nonce=job.current.nonce)
+            answer = await self._link.call(self._nodes.of(job), Stop(key_of(job), reason, message))
         except GpujobsError as error:
             # It runs on, and may be asked again: nobody is to count on its device until then.
             self._cache.stopping.discard(job.id)
@@ -151,7 +147,7 @@ class Attempts:
                 self._cache.set_trouble(job.id, f"asked to stop ({reason}), which is tried again: {error}")
                 self._tasks.later(RETRY_COLLECTING_SECONDS, lambda: self._stop_again(job, reason, message))
         else:
-            if answer["found"]:
+            if answer.found:
                 self._inquiries.begin(job, HEARD_SECONDS)
             else:
                 self._not_found(job, reason, message)
@@ -174,45 +170,44 @@ class Attempts:
         that does not hear it is told with its next attempt."""
         if job.current is None or not job.state.holds_device:
             return
-        wishes = {"finish": job.finish, "time_limit_seconds": job.time_limit_seconds}
+        wishes = Wishes(job.finish, job.time_limit_seconds)
         try:
-            told = {"job": job.id, "attempt": job.attempt, "nonce": job.current.nonce, "wishes": wishes}
-            await self._link.call(self._nodes.of(job), "adjust", **told)
+            await self._link.call(self._nodes.of(job), Adjust(key_of(job), wishes))
         except GpujobsError as error:
             log.warning("job %d: its supervisor was not told: %s", job.id, error)
 
     # Following
 
-    def on_event(self, event: Mapping[str, Any]) -> None:
-        """An event of section 4 of docs/protocol.md. One that cannot be recorded is tried again, after which
-        those that have come later follow."""
-        job, attempt, what = event["job"], event["attempt"], event["what"]
-        if not self._is_of(job, attempt, event):
-            log.debug("job %d, attempt %s: %s is of no attempt that is under way", job, attempt, what)
-        elif what == "started":
-            self._again.do(
-                job,
-                "that it runs",
-                lambda: self._reconciliation.mark_running(job, attempt, event["pid"], event.get("at")),
-            )
-        elif what == "progress":
-            self._cache.set_progress(job, event["progress"])
-        elif what == "log":
-            self._cache.tell(job)
-        elif what == "warning":
-            self._again.do(job, "a warning", lambda: self._warn(job, event["message"]))
-        elif what == "exited":
-            self._endings.conclude(job, attempt, event["exit"])
-        elif what == "ask" and (current := self._cache.jobs.get(job)) is not None:
-            self._inquiries.begin(current)
+    def on_event(self, event: AttemptEvent) -> None:
+        """An event that cannot be recorded is tried again, after which those that have come later follow."""
+        job, attempt = event.job, event.attempt
+        if not self._is_current(event):
+            log.debug("job %d, attempt %d: %s is of no attempt that is under way", job, attempt, event.tag)
+            return
+        match event:
+            case Started():
+                pid, at = event.pid, event.at
+                running = self._reconciliation.mark_running
+                self._again.do(job, "that it runs", lambda: running(job, attempt, pid, at))
+            case Progressed():
+                self._cache.set_progress(job, event.progress)
+            case Logged():
+                self._cache.tell(job)
+            case Warned():
+                said = event.message
+                self._again.do(job, "a warning", lambda: self._warn(job, said))
+            case Exited():
+                self._endings.conclude(event.exit)
+            case Unclear():
+                self._inquiries.begin(self._cache.jobs[job])
 
-    def _is_of(self, job: int, attempt: int, event: Mapping[str, Any]) -> bool:
+    def _is_current(self, event: AttemptEvent) -> bool:
         """Numbers may be given again; the random id of an attempt is not."""
-        current = self._cache.jobs.get(job)
-        if current is None or current.current is None or current.attempt != attempt:
+        current = self._cache.jobs.get(event.job)
+        if current is None or current.current is None or current.attempt != event.attempt:
             return False
-        nonce = (event.get("exit") or {}).get("nonce", event.get("nonce"))
-        return nonce is None or nonce == current.current.nonce
+        ids = {event.nonce, event.exit.nonce} if isinstance(event, Exited) else {event.nonce}
+        return ids == {current.current.nonce}
 
     def _warn(self, job: int, message: str) -> None:
         self._writer.do(lambda store: store.note(job, "warning", message))

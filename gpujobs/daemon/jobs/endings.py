@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.daemon.devices.nodes import Nodes
@@ -20,7 +19,11 @@ from gpujobs.daemon.writer import StoreWriter
 from gpujobs.errors import GpujobsError, MachineError, StoreError
 from gpujobs.failpoints import reach
 from gpujobs.lifecycle import Finish, Requeue, follow_up
-from gpujobs.model import Job, Reason, State, iso, utc_now
+from gpujobs.model import Job, Reason, State
+from gpujobs.protocol import codec, records
+from gpujobs.protocol.codec import ShapeError
+from gpujobs.protocol.instructions import Forget
+from gpujobs.protocol.records import AttemptKey, ExitRecord
 from gpujobs.store.reader import Reader
 from gpujobs.store.store import DAEMON, StaleTransitionError
 
@@ -74,12 +77,13 @@ class Endings:
 
         self.again.do(job.id, "that its start failed", record)
 
-    def conclude(self, job: int, attempt: int, record: Mapping[str, Any]) -> None:
+    def conclude(self, record: ExitRecord) -> None:
         """The attempt has ended: its device is free at once, whether or not that can be recorded now."""
+        job, attempt = record.job, record.attempt
 
         def commit() -> None:
             reach("attempts.exited.commit")
-            ended = self._writer.job(lambda store: store.mark_completing(job, attempt, record))
+            ended = self._writer.job(lambda store: store.mark_completing(job, attempt, codec.write(record)))
             self.again.do(job, "what it used", lambda: self._on_end(ended))
             # Beside it, as it takes as long as there are results: the next event must not wait for that.
             self._tasks.spawn(self._complete(job))
@@ -144,14 +148,13 @@ class Endings:
             await self._finish(job, step)
 
     def _step_after(self, job: Job) -> Finish | Requeue:
-        record = job.current.exit_record if job.current is not None else None
+        kept = job.current.exit_record if job.current is not None else None
         try:
-            return follow_up(job, record or {})
-        except (KeyError, ValueError, TypeError) as error:
-            lost = ended_without_record(
-                Reason.SUPERVISOR_LOST, f"its exit record makes no sense: {error!r}", costs_retry=False
-            )
-            return follow_up(job, lost)
+            record = records.kept_of(key_of(job), kept or {})
+        except ShapeError as error:
+            lost = f"its exit record makes no sense: {error}"
+            record = ended_without_record(job, Reason.SUPERVISOR_LOST, lost, costs_retry=False)
+        return follow_up(job, record)
 
     async def _finish(self, job: Job, step: Finish) -> None:
         results = None
@@ -178,9 +181,8 @@ class Endings:
             await self._forget(job)
 
     async def _forget(self, job: Job) -> None:
-        assert job.current is not None
         try:
-            await self._link.call(self._nodes.of(job), "forget", job=job.id)
+            await self._link.call(self._nodes.of(job), Forget(job.id))
         except GpujobsError as error:
             log.warning("job %d: its directory is left behind: %s", job.id, error)
 
@@ -195,13 +197,12 @@ class Endings:
                 self._cancel_blocked(job, Finish(State.CANCELLED, Reason.DEPENDENCY_FAILED, why))
 
 
-def ended_without_record(reason: Reason, message: str, *, costs_retry: bool = True) -> dict[str, Any]:
+def key_of(job: Job) -> AttemptKey:
+    """Of its latest attempt."""
+    assert job.current is not None
+    return AttemptKey(job.id, job.attempt, job.current.nonce)
+
+
+def ended_without_record(job: Job, reason: Reason, message: str, *, costs_retry: bool = True) -> ExitRecord:
     """An exit record for an attempt that left none."""
-    return {
-        "state": State.FAILED,
-        "reason": reason,
-        "message": message,
-        "exit": {"code": None, "signal": None},
-        "ended_at": iso(utc_now()),
-        "costs_retry": costs_retry,
-    }
+    return records.without_one(key_of(job), reason, message, costs_retry=costs_retry)

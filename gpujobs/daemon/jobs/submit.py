@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from gpujobs.daemon.writer import StoreWriter
 from gpujobs.errors import JobFileError, MachineError, Problem, UsageError
 from gpujobs.failpoints import reach
 from gpujobs.model import Caller, Job, utc_now
+from gpujobs.protocol.instructions import Inspect
 from gpujobs.store.records import NewJob
 from gpujobs.store.store import Store
 
@@ -218,18 +219,16 @@ class SubmissionService:
         except MachineError:
             return  # the job will say it
 
-    async def _inspect(self, caller: Caller, job: Prepared) -> dict[str, Any]:
+    async def _inspect(self, caller: Caller, job: Prepared) -> Mapping[str, Any]:
         """Raises JobFileError where the job could not be trained."""
-        spec = self._specs.inspection(caller.uid, caller.gid, dict(job.resolved.resolved), job.data)
+        spec = self._specs.check(caller.uid, caller.gid, job.resolved.resolved, job.data)
         try:
             # The check itself has a minute.
             seconds = 60.0 + self._link.launchers.answer_seconds(TENSORFLOW)
-            report: dict[str, Any] = await self._link.call(
-                self._nodes.own_name, "inspect", task="check", spec=spec, answer_seconds=seconds
-            )
+            answer = await self._link.call(self._nodes.own_name, Inspect(spec, seconds))
         except UsageError as error:
             problems = [
                 Problem(job.file.path, job.resolved.line_in(one), one) for one in error.message.splitlines()
             ]
             raise JobFileError(problems) from None
-        return report
+        return answer.result

@@ -20,8 +20,8 @@ from gpujobs.errors import NotPermittedError, UsageError
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Reason, State
 from gpujobs.store.store import Store
-from tests.unit.store.test_groups import sweep
-from tests.unit.store.test_store import A, B, complete, new_job
+from tests.unit.store.jobs import A, B, complete, new_job
+from tests.unit.store.sweeps import sweep
 
 ACTIONS = {module.ACTION.verb: module.ACTION for module in CHANGES}
 

@@ -15,7 +15,7 @@ from gpujobs.daemon.jobs.listing import describe_job
 from gpujobs.daemon.writer import StoreWriter
 from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, Process, StopReason, utc_now
 from gpujobs.store.store import Store
-from tests.unit.store.test_store import A, new_job
+from tests.unit.store.jobs import A, new_job
 
 GPU = Device("n", DeviceKind.GPU, 2, "GPU-2", "fake")
 TRAINER = Process(100, "a", 1, "gpujobs trainer: job 1")
