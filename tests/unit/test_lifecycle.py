@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpujobs.demand import Demand
 from gpujobs.lifecycle import (
     TRANSITIONS,
     Finish,
@@ -27,7 +28,7 @@ JOB = Job(
     state=State.COMPLETING,
     reason=Reason.NONE,
     message="",
-    priority=0,
+    demand=Demand(),
     submitted_at=utc_now(),
     started_at=utc_now(),
     ended_at=None,
@@ -36,8 +37,6 @@ JOB = Job(
     retries_used=0,
     held=False,
     cancel_requested=False,
-    after=(),
-    requested_gpu=None,
 )
 
 

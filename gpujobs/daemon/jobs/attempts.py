@@ -178,7 +178,7 @@ class Attempts:
         that does not hear it is told with its next attempt."""
         if job.current is None or not job.state.holds_device:
             return
-        wishes = {"finish": job.finish, "time_limit_seconds": job.time_limit_seconds}
+        wishes = {"finish": job.finish, "time_limit_seconds": job.demand.time_limit_seconds}
         try:
             told = {"job": job.id, "attempt": job.attempt, "nonce": job.current.nonce, "wishes": wishes}
             await self._link.call(self._node_of(job), "adjust", **told)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from gpujobs.demand import WHOLE_DEVICE, Demand
 from gpujobs.model import Node
 from gpujobs.policy.inputs.pending_job import PendingJob
 from gpujobs.policy.inputs.queue import Queue
@@ -27,8 +28,8 @@ class Allocation:
     """What it has reserved of a shared device; None holds the device whole."""
     measured_bytes: int | None = None
     """What NVML says that its process uses, where it says so."""
-    preemptible: bool = False
-    priority: int = 0
+    demand: Demand = WHOLE_DEVICE
+    """Of its job."""
     group: int | None = None
     """Of a job whose group may have only so many running at once."""
     expected_end: datetime | None = None
@@ -63,7 +64,7 @@ class Usage:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that a decision rests on, and the reasons that it gives later: nothing in it may change but the
-    queue. `waiting` is a Queue that its owner keeps, or any sequence."""
+    queue, and that only by its owner. `waiting` is a Queue, or any sequence."""
 
     now: datetime
     waiting: Queue | Sequence[PendingJob]

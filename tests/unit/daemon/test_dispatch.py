@@ -22,7 +22,7 @@ from gpujobs.daemon.snapshot_builder import SnapshotBuilder
 from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, Process, Reason, utc_now
 from gpujobs.policy import Rules
 from gpujobs.store.store import Store
-from tests.unit.store.test_store import A, new_job
+from tests.unit.store.test_store import A, having, new_job
 
 GPU = Device("n", DeviceKind.GPU, 0, "GPU-0", "fake")
 BUSY = replace(GPU, processes=(Process(4711, "bob", 1, "python x.py"),))
@@ -57,7 +57,7 @@ def test_a_job_whose_time_has_come_starts_on_a_fresh_reading(tmp_path: Path) -> 
 
     nodes: Any = Nodes()
     dispatcher = Dispatcher(store, board, nodes, view_of(store, board), launch=launch, stop=lambda *_: None)
-    (job,) = store.submit(A, "key", [replace(new_job(), begin_at=utc_now() + timedelta(seconds=0.2))])
+    (job,) = store.submit(A, "key", [having(new_job(), begin_at=utc_now() + timedelta(seconds=0.2))])
     board.put(job)
 
     async def run() -> None:
@@ -86,7 +86,7 @@ def test_a_clock_that_is_set_lets_a_job_begin(tmp_path: Path, monkeypatch: pytes
     dispatcher = Dispatcher(
         store, board, free, view, launch=lambda job: started.append(job.id), stop=lambda *_: None
     )
-    (job,) = store.submit(A, "key", [replace(new_job(), begin_at=utc_now() + timedelta(hours=8))])
+    (job,) = store.submit(A, "key", [having(new_job(), begin_at=utc_now() + timedelta(hours=8))])
     board.put(job)
 
     async def run() -> None:

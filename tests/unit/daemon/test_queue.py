@@ -14,6 +14,7 @@ from gpujobs.daemon.handlers.act import ACTIONS, _sorted_out
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.listing import describe_groups, rows
 from gpujobs.daemon.jobs.references import choose
+from gpujobs.demand import Demand
 from gpujobs.errors import UsageError
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Job, Reason, State, utc_now
@@ -27,9 +28,9 @@ FAILED = Finish(State.FAILED, Reason.SIGNAL, "")
 
 def job(id: int, state: State = State.PENDING, group: int | None = None, priority: int = 0) -> Job:
     return Job(
-        id=id, name=f"j{id}", uid=1, user="a", state=state, reason=Reason.NONE, message="", priority=priority,
-        submitted_at=utc_now(), started_at=None, ended_at=None, attempt=0, retries=0, retries_used=0, held=False,
-        cancel_requested=False, after=(), requested_gpu=None, group=None if group is None else "g", group_id=group,
+        id=id, name=f"j{id}", uid=1, user="a", state=state, reason=Reason.NONE, message="",
+        demand=Demand(priority), submitted_at=utc_now(), started_at=None, ended_at=None, attempt=0, retries=0,
+        retries_used=0, held=False, cancel_requested=False, group=None if group is None else "g", group_id=group,
     )  # fmt: skip
 
 
