@@ -17,10 +17,13 @@ class Place(NamedTuple):
 
     gpu: int | None = None
     """A GPU by its index; None: any device."""
+    node: str | None = None
+    """The machine; None: any."""
 
     @property
     def words(self) -> str:
-        return "device" if self.gpu is None else f"GPU {self.gpu}"
+        device = "device" if self.gpu is None else f"GPU {self.gpu}"
+        return device if self.node is None else f"{device} of {self.node}"
 
 
 ANYWHERE = Place()
@@ -73,11 +76,15 @@ class Demand:
     """Not before."""
     at_most: int | None = None
     """So many jobs of its group may run at once."""
+    node: str | None = None
+    """The name of the machine that a job file asks for under `resources.node`, where it does."""
     awaits: Dependencies = field(default_factory=lambda: NO_DEPENDENCIES)
 
     @property
     def place(self) -> Place:
-        return ANYWHERE if self.requested_gpu is None else Place(self.requested_gpu)
+        if self.requested_gpu is None and self.node is None:
+            return ANYWHERE
+        return Place(self.requested_gpu, self.node)
 
 
 WHOLE_DEVICE = Demand()

@@ -266,6 +266,7 @@ def _demand(resolved: Mapping[str, Any], most: int | None) -> Demand:
     return Demand(
         priority=resolved["priority"],
         requested_gpu=resources["gpu"],
+        node=resources["node"],
         gpu_memory=resources["gpu_memory"],
         preemptible=resolved["preemptible"],
         time_limit_seconds=resources["time_limit"],

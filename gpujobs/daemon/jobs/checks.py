@@ -20,7 +20,7 @@ from gpujobs.jobfile.consistency import recurrent_names
 from gpujobs.model import Caller, Device, DeviceKind, Job, Node, Share, State
 from gpujobs.policy.devices.memory import check_gpu_memory
 from gpujobs.policy.inputs.rules import Rules
-from gpujobs.policy.inputs.text import duration
+from gpujobs.policy.inputs.text import duration, listing
 from gpujobs.policy.users.limits import check_begin, check_priority, limits_of, time_limit_of
 from gpujobs.policy.users.limits import check_waiting as check_count
 from gpujobs.store.records import NewJob
@@ -205,7 +205,7 @@ def check_times(options: OptionsBody, now: datetime) -> None:
 def check_rules(
     prepared: Sequence[Prepared], options: OptionsBody, caller: Caller, rules: Rules, nodes: Sequence[Node]
 ) -> None:
-    """Priorities and memory, where the site or its devices set a bound. Raises UsageError, JobFileError."""
+    """Priorities, memory and nodes, where the site or its devices set a bound. Raises UsageError, JobFileError."""
     if options.priority is not None:
         check_priority(options.priority, rules.priority, is_admin=caller.is_admin)
     problems = []
@@ -218,10 +218,21 @@ def check_rules(
             if isinstance(asked.gpu_memory, int):
                 key = "resources.gpu_memory"
                 check_gpu_memory(asked.gpu_memory, nodes, rules.packing)
+            key = "resources.node"
+            check_node(asked.node, nodes)
         except UsageError as error:
             problems.append(job.problem(key, error.message))
     if problems:
         raise JobFileError(list(dict.fromkeys(problems)))
+
+
+def check_node(asked: str | None, nodes: Sequence[Node]) -> None:
+    """Raises UsageError where there is no such node."""
+    names = [node.name for node in nodes]
+    if asked is None or asked in names:
+        return
+    has = f"one node, {names[0]}" if len(names) == 1 else f"the nodes {listing(names)}"
+    raise UsageError(f"this site has {has}; resources.node says {asked}. Leave it out for any node.")
 
 
 def check_waiting(waiting: int, new: int, user: str, groups: Sequence[str], rules: Rules) -> None:

@@ -57,7 +57,8 @@ class Plan:
 
     def is_at(self, place: Place) -> bool:
         device = self.view.device
-        return place.gpu is None or (device.kind is DeviceKind.GPU and device.index == place.gpu)
+        is_gpu = place.gpu is None or (device.kind is DeviceKind.GPU and device.index == place.gpu)
+        return is_gpu and place.node in (None, device.node)
 
     def fits(self, request: Request, max_jobs: int) -> bool:
         """By what is on the device; reservations are another matter."""

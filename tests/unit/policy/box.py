@@ -124,6 +124,7 @@ def _check_device(
     for job in new:
         gpu = job.demand.requested_gpu
         assert gpu is None or (device.kind, device.index) == (DeviceKind.GPU, gpu)
+        assert job.demand.node in (None, device.node)
         _check_reservations(snapshot, device.uuid, job)
 
 
@@ -177,6 +178,7 @@ def _check_preemptions(snapshot: Snapshot, waiting: Mapping[int, PendingJob], de
         assert victim.demand.priority < job.demand.priority
         assert job.id not in starts
         assert job.demand.requested_gpu in (None, index[victim.node, victim.device_uuid])
+        assert job.demand.node in (None, victim.node)
 
 
 def _check_nothing_is_idle(snapshot: Snapshot, decision: Decision) -> None:
@@ -197,6 +199,6 @@ def _check_nothing_is_idle(snapshot: Snapshot, decision: Decision) -> None:
         room = None if total is None else total - margin - (device.memory_used_bytes or 0)
         for job in waiting:
             need = need_bytes(signature(job), snapshot.measured)
-            assert job.demand.requested_gpu not in (None, device.index) or (
-                need and room is not None and need > room
-            )
+            is_elsewhere = job.demand.requested_gpu not in (None, device.index)
+            is_elsewhere |= job.demand.node not in (None, device.node)
+            assert is_elsewhere or (need and room is not None and need > room)

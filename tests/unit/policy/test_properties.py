@@ -54,6 +54,7 @@ waiting_jobs = st.lists(
         st.integers(1, 99),
         st.integers(-2, 2),
         requested_gpu=st.sampled_from([None, None, None, 0, 1, 7]),
+        node=st.sampled_from([None, None, None, "n", "m", "x"]),
         held=st.sampled_from([False, False, False, True]),
         waits_for=st.sampled_from([(), (), (), (7,)]),
         user=users,
