@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gpujobs.model import DeviceState, NodeStatus, Process, Reason
+from dataclasses import replace
+
+from gpujobs.model import DeviceState, Node, NodeStatus, Process, Reason
 from gpujobs.policy import (
     IDLE_MEMORY_BYTES,
     Allocation,
@@ -125,6 +127,20 @@ def test_a_job_begins_when_its_time_has_come() -> None:
     assert before.waits[1].message == "begins at 2026-01-05 12:01 UTC"
     after = decide(Snapshot(later(60), [job], gpus(1)))
     assert started(after) == [(1, "GPU-0")] and after.next_change_at is None
+
+
+def test_a_requested_node_is_taken_and_waited_for() -> None:
+    box = [node(gpu(0)), Node("m", NodeStatus.OK, "", (replace(gpu(0), node="m", uuid="GPU-m"),))]
+    decision = run([pending(1, 0, node="m"), pending(2, 0, node="m", requested_gpu=0)], box)
+    assert started(decision) == [(1, "GPU-m")]
+    assert (decision.waits[2].reason, decision.waits[2].message) == (
+        Reason.RESOURCES,
+        "GPU 0 is used by job 1",
+    )
+    elsewhere = run([pending(1, 0, node="x"), pending(2, 0, node="x", requested_gpu=3)], box)
+    assert not elsewhere.starts
+    assert elsewhere.waits[1].message == "there is no device of x at present"
+    assert elsewhere.waits[2].message == "there is no GPU 3 of x at present"
 
 
 def test_a_requested_gpu_that_does_not_exist() -> None:
