@@ -108,17 +108,14 @@ class Site:
         )
 
     def _waiting(self, id: int, chance: random.Random) -> PendingJob:
-        return PendingJob(
-            id,
-            Demand(
-                chance.choice((0, 0, 0, -1)),
-                requested_gpu=chance.choice((*[None] * 19, chance.randrange(8))),
-                gpu_memory=chance.choice((None, None, 2 * GIB, 4 * GIB, 8 * GIB, 12 * GIB)),
-                time_limit_seconds=chance.choice((None, 3600, 4 * 3600, 86_400)),
-            ),
-            chance.choice(self.users),
-            NOW - timedelta(seconds=chance.randint(0, 600_000)),
-        )
+        priority = chance.choice((0, 0, 0, -1))
+        requested_gpu = chance.choice((*[None] * 19, chance.randrange(8)))
+        user = chance.choice(self.users)
+        submitted_at = NOW - timedelta(seconds=chance.randint(0, 600_000))
+        gpu_memory = chance.choice((None, None, 2 * GIB, 4 * GIB, 8 * GIB, 12 * GIB))
+        limit = chance.choice((None, 3600, 4 * 3600, 86_400))
+        demand = Demand(priority, requested_gpu, gpu_memory, time_limit_seconds=limit)
+        return PendingJob(id, demand, user, submitted_at)
 
     @staticmethod
     def _without(device: Device, ended: Allocation) -> Device:

@@ -67,6 +67,7 @@ class Unschedulable:
     def __init__(self, snapshot: Snapshot, queue: Queue) -> None:
         self._measured = snapshot.measured
         self._queue = queue
+        self._demands: dict[Signature, tuple[Kind, Point]] = {}
         self._holders = {(one.user, one.group) for one in snapshot.reservations}
         self._entitlements: dict[str, Entitlement] = {}
         self._closed: dict[Entitlement, Closed] = {}
@@ -116,6 +117,13 @@ class Unschedulable:
         return least
 
     def _demand(self, signature: Signature) -> tuple[Kind, Point]:
+        """Kept, since thousands of jobs have few signatures."""
+        known = self._demands.get(signature)
+        if known is None:
+            known = self._demands[signature] = self._new_demand(signature)
+        return known
+
+    def _new_demand(self, signature: Signature) -> tuple[Kind, Point]:
         need, limit = need_bytes(signature, self._measured), signature.limit_seconds
         point = Point(math.inf if need is None else need, math.inf if limit is None else limit)
         return Kind(signature.place, need is None), point
