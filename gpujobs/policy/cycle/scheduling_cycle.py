@@ -15,7 +15,7 @@ from gpujobs.policy.devices.occupancy import Occupancy, occupancies
 from gpujobs.policy.devices.plan import Plan
 from gpujobs.policy.inputs.decision import Preempt, Start
 from gpujobs.policy.inputs.pending_job import PendingJob
-from gpujobs.policy.inputs.queue import Queue, Signature, signature
+from gpujobs.policy.inputs.queue import Queue, Signature
 from gpujobs.policy.inputs.request import Request, after
 from gpujobs.policy.inputs.snapshot import Snapshot
 from gpujobs.policy.users.accounts import Account, Accounts
@@ -86,7 +86,7 @@ class SchedulingCycle:
         return isinstance(memory, int) and memory > self.pool.most_room
 
     def request(self, job: PendingJob, account: Account) -> Request:
-        now, kind = self.snapshot.now, signature(job)
+        now, kind = self.snapshot.now, self.queue.signature_of(job)
         ends_by = after(now, job.demand.time_limit_seconds)
         return Request(
             job=job.id,

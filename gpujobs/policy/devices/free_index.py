@@ -46,6 +46,8 @@ class Pool:
         ]
         self._stocks: dict[Terms, FreeIndex] = {}
         self._by_index: dict[int, list[Plan]] = {}
+        self._candidates: dict[Place, Sequence[Plan]] = {ANYWHERE: self.plans}
+        """By the places that were asked for so far: a decision changes none of them."""
         self._own: dict[str, Shelf] = {}
         """Shared devices with jobs of the user on them."""
         self._known_largest: tuple[float, bool] | None = None
@@ -83,10 +85,11 @@ class Pool:
 
     def candidates(self, place: Place) -> Sequence[Plan]:
         """All devices that a job which asks for this place may get at some time."""
-        if place == ANYWHERE:
-            return self.plans
-        plans = self.plans if place.gpu is None else self._by_index.get(place.gpu, ())
-        return [plan for plan in plans if plan.is_at(place)]
+        known = self._candidates.get(place)
+        if known is None:
+            plans = self.plans if place.gpu is None else self._by_index.get(place.gpu, ())
+            known = self._candidates[place] = [plan for plan in plans if plan.is_at(place)]
+        return known
 
     def place(self, request: Request, *, on_own_only: bool = False) -> Plan | None:
         """The device on which the job may start now. `on_own_only`: beside the user's own jobs or nowhere.

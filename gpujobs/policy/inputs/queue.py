@@ -62,6 +62,8 @@ class Queue:
         self.kinds: Counter[Signature] = Counter()
         """How many of the jobs that could start now ask for what."""
         self._jobs: dict[int, PendingJob] = {}
+        self._signatures: dict[int, Signature] = {}
+        """Of those that could start now, by job: each is made once."""
         self._apart: set[int] = set()
         self._begins: list[tuple[datetime, int]] = []
         """A heap of what begins later; what has left the queue or was replaced never is at the top."""
@@ -88,7 +90,7 @@ class Queue:
             self._apart.remove(id)
             self._drop_gone()
             return job
-        kind = signature(job)
+        kind = self._signatures.pop(id)
         mine = self.users[job.user]
         mine.remove((-job.demand.priority, id), kind)
         if not mine.order:
@@ -131,6 +133,7 @@ class Queue:
         other.users = {user: jobs.copy() for user, jobs in self.users.items()}
         other.kinds = self.kinds.copy()
         other._jobs = self._jobs.copy()
+        other._signatures = self._signatures.copy()
         other._apart = self._apart.copy()
         other._begins = self._begins.copy()
         return other
@@ -138,6 +141,10 @@ class Queue:
     def is_ready(self, id: int) -> bool:
         """Whether nothing in the job itself keeps it from starting."""
         return id not in self._apart
+
+    def signature_of(self, job: PendingJob) -> Signature:
+        """Of a job in the queue."""
+        return self._signatures.get(job.id) or signature(job)
 
     def ready(self) -> Iterator[PendingJob]:
         return (job for job in self._jobs.values() if job.id not in self._apart)
@@ -167,7 +174,7 @@ class Queue:
             heappop(self._begins)
 
     def _line_up(self, job: PendingJob) -> None:
-        kind = signature(job)
+        kind = self._signatures[job.id] = signature(job)
         self.users.setdefault(job.user, UserJobs()).add((-job.demand.priority, job.id), kind)
         self.kinds[kind] += 1
 
