@@ -52,7 +52,7 @@ class Forecast:
         began = time.monotonic()
         snapshot = self._snapshot()
         queue = snapshot.queue()
-        if queue.has_ready or queue.next_begin(snapshot.now) is not None:
+        if queue.has_ready or queue.next_begin is not None:
             copied = replace(snapshot, waiting=queue.copy())
             self.expected = await asyncio.to_thread(forecast, copied, JOBS)
         else:

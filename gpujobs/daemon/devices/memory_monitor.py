@@ -41,7 +41,7 @@ class MemoryMonitor:
         self._now[job.id] = used
         key = (job.id, job.attempt)
         self._most[key] = max(used, self._most.get(key, 0))
-        if self._is_settled(job, utc_now()) or job.family in self.peaks:
+        if self._is_settled(job, utc_now()) or job.demand.family in self.peaks:
             self._learn(job, self._most[key])
 
     def ended(self, job: Job) -> None:
@@ -59,8 +59,8 @@ class MemoryMonitor:
         return current is not None and (at - current.started_at).total_seconds() >= self.settle_seconds
 
     def _learn(self, job: Job, peak: int) -> None:
-        if job.family is not None:
-            self.peaks[job.family] = max(peak, self.peaks.get(job.family, 0))
+        if job.demand.family is not None:
+            self.peaks[job.demand.family] = max(peak, self.peaks.get(job.demand.family, 0))
 
 
 def used_by(device: Device, job: Job) -> int | None:

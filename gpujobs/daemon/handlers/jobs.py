@@ -59,7 +59,7 @@ def selected(daemon: Daemon, caller: Caller, request: web.Request, chosen: Chose
     # A job that still waits or runs belongs to the picture, however long ago it was submitted.
     now = replace(choice, since=None)
     unfinished = [job for job in daemon.board.jobs.values() if now.matches(caller, job)]
-    unfinished.sort(key=lambda job: (DISPLAY_ORDER[job.state], -job.priority, job.id))
+    unfinished.sort(key=lambda job: (DISPLAY_ORDER[job.state], -job.demand.priority, job.id))
     has_ended = flag_of(request, "all") or choice.since or any(state.is_final for state in choice.states)
     if not has_ended:
         return unfinished
@@ -79,22 +79,22 @@ async def show(request: web.Request) -> web.Response:
     require(may_look_into, caller, job, "look into")
     if job.state is State.PENDING:
         await daemon.forecast.fresh()
-    spec = daemon.store.spec(job.id)
+    spec, asked = daemon.store.spec(job.id), job.demand
     evaluation = await asyncio.to_thread(_evaluation, job)
     return web.json_response(
         {
             "job": daemon.board.json(job, caller),
-            "time_limit_seconds": job.time_limit_seconds,
-            "begin_at": iso(job.begin_at),
-            "after": list(job.after),
-            "after_any": list(job.after_any),
-            "after_failed": list(job.after_failed),
-            "after_groups": sorted(set(job.after_groups.values())),
+            "time_limit_seconds": asked.time_limit_seconds,
+            "begin_at": iso(asked.begin_at),
+            "after": list(asked.awaits.after),
+            "after_any": list(asked.awaits.after_any),
+            "after_failed": list(asked.awaits.after_failed),
+            "after_groups": sorted(set(asked.awaits.groups.values())),
             "origin": job.origin,
-            "at_most": job.at_most,
+            "at_most": asked.at_most,
             "finish": job.finish,
-            "gpu_memory": job.gpu_memory,
-            "preemptible": job.preemptible,
+            "gpu_memory": asked.gpu_memory,
+            "preemptible": asked.preemptible,
             "retries": job.retries,
             "retries_used": job.retries_used,
             "path": spec.path,

@@ -130,7 +130,7 @@ async def _prepare(
     if any(backend_of(job.resolved) != TENSORFLOW for _, job in resolved):
         on_gpu = daemon.settings.require_gpu and checks.has_gpu(await daemon.devices())
         checks.check_backends(resolved, on_gpu=on_gpu)
-    asks_for_gpu = any(job.requested_gpu is not None for _, job in resolved)
+    asks_for_gpu = any(job.demand.requested_gpu is not None for _, job in resolved)
     devices = await daemon.devices() if asks_for_gpu else []
     await daemon.uploads.look(caller.uid, {d.sha256 for f in body.files for d in f.data.values() if d.sha256})
     prepared = prepare(daemon.store, caller, resolved, is_check=is_check)
@@ -153,7 +153,7 @@ async def _estimate(daemon: Daemon, caller: Caller, prepared: list[Prepared]) ->
         job.family: job
         for job in prepared
         if job.family is not None
-        and job.resolved.gpu_memory == "auto"
+        and job.resolved.demand.gpu_memory == "auto"
         and job.family not in daemon.measurements.peaks
         and job.family not in daemon.estimates
     }

@@ -35,7 +35,7 @@ def _place(job: Job) -> tuple[int, int, int]:
     """What runs, then what waits in its turn, then what has ended, the latest first."""
     if job.state.is_final:
         return ENDED, 0, -job.id
-    return WAITING if job.state is State.PENDING else ACTIVE, -job.priority, job.id
+    return WAITING if job.state is State.PENDING else ACTIVE, -job.demand.priority, job.id
 
 
 def describe_groups(

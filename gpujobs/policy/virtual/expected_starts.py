@@ -31,7 +31,7 @@ def forecast(snapshot: Snapshot, jobs: int = 100) -> dict[int, datetime]:
 
 
 def _seconds(job: PendingJob) -> float | None:
-    return job.time_limit_seconds if job.expected_seconds is None else job.expected_seconds
+    return job.demand.time_limit_seconds if job.expected_seconds is None else job.expected_seconds
 
 
 def _without_our_processes(snapshot: Snapshot) -> Snapshot:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.model import Job, Node, NodeStatus, Reason, utc_now
 from gpujobs.store.store import Store
 from tests.unit.daemon.views import GPU, Nodes, view_of
-from tests.unit.store.jobs import A, new_job
+from tests.unit.store.jobs import A, having, new_job
 
 
 def test_a_job_whose_time_has_come_starts_on_a_fresh_reading(tmp_path: Path) -> None:
@@ -28,7 +27,7 @@ def test_a_job_whose_time_has_come_starts_on_a_fresh_reading(tmp_path: Path) -> 
 
     nodes: Any = Nodes()
     dispatcher = Dispatcher(store, board, nodes, view_of(store, board), launch=launch, stop=lambda *_: None)
-    (job,) = store.submit(A, "key", [replace(new_job(), begin_at=utc_now() + timedelta(seconds=0.2))])
+    (job,) = store.submit(A, "key", [having(new_job(), begin_at=utc_now() + timedelta(seconds=0.2))])
     board.put(job)
 
     async def run() -> None:
@@ -57,7 +56,7 @@ def test_a_clock_that_is_set_lets_a_job_begin(tmp_path: Path, monkeypatch: pytes
     dispatcher = Dispatcher(
         store, board, free, view, launch=lambda job: started.append(job.id), stop=lambda *_: None
     )
-    (job,) = store.submit(A, "key", [replace(new_job(), begin_at=utc_now() + timedelta(hours=8))])
+    (job,) = store.submit(A, "key", [having(new_job(), begin_at=utc_now() + timedelta(hours=8))])
     board.put(job)
 
     async def run() -> None:

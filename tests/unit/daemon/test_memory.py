@@ -14,7 +14,7 @@ from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, Process, iso, utc_now
 from gpujobs.store.store import Store
-from tests.unit.store.jobs import A, new_job
+from tests.unit.store.jobs import A, having, new_job
 
 GPU = Device("n", DeviceKind.GPU, 0, "GPU-0", "fake")
 CONTEXT, WHOLE = 300 << 20, 8 << 30
@@ -30,7 +30,7 @@ class Box:
         self.measurements = MemoryMonitor(self.board, self.store.usage, settle_seconds=60.0)
 
     def start(self, ran: timedelta = timedelta(0)) -> Job:
-        (job,) = self.store.submit(A, f"key-{utc_now()}", [replace(new_job(), family="f")])
+        (job,) = self.store.submit(A, f"key-{utc_now()}", [having(new_job(), family="f")])
         self.store.start_attempt(job.id, GPU)
         job = self.store.mark_running(job.id, 1, 100, utc_now())
         assert job.current is not None

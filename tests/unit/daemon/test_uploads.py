@@ -10,6 +10,7 @@ import pytest
 from gpujobs.config.site import Quotas
 from gpujobs.daemon.jobs import uploads
 from gpujobs.daemon.jobs.uploads import Uploads
+from gpujobs.demand import Demand
 from gpujobs.errors import MachineError, UsageError
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Caller, Reason, State
@@ -49,7 +50,7 @@ def keep(store: Store, paths: StatePaths, letter: str, size: int, uid: int = ALI
 
 def use(store: Store, letter: str) -> int:
     data = (DataReference("d.npz", letter * 64, 1),)
-    job = NewJob("j", "j.yaml", "", {}, 0, False, 0, None, None, None, (), data)
+    job = NewJob("j", "j.yaml", "", {}, Demand(), False, 0, None, data)
     return store.submit(ALICE, f"key-{letter}", [job])[0].id
 
 
