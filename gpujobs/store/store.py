@@ -30,6 +30,7 @@ from gpujobs.store.records import NewJob
 from gpujobs.store.reservations import Reservations
 from gpujobs.store.uploads import Uploads
 from gpujobs.store.usage import UsageTable
+from gpujobs.units import written
 
 DAEMON = "gpujobs"
 """The actor of events that no person caused."""
@@ -253,7 +254,7 @@ class Store(Reader):
 
     def set_time_limit(self, job: int, seconds: float | None, actor: str) -> Job:
         before, after = (
-            "none" if limit is None else f"{limit:g} s"
+            "none" if limit is None else written(limit)
             for limit in (self.job(job).time_limit_seconds, seconds)
         )
         said = f"time limit from {before} to {after}"

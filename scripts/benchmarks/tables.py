@@ -7,6 +7,7 @@ same numbers, with semicolons, decimal commas and days first, stands beside it. 
 
 from __future__ import annotations
 
+import os
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -92,4 +93,6 @@ def first_batch(root: Path, file: str) -> Any:
 
     job = load("job.yaml", JOB.format(file=file))
     data = {path: {"path": str(root / path), "sha256": ""} for path in job.data_paths}
-    return prepare(Spec(job.resolved, data, {}, job_dir=root)).train.samples.batch(np.arange(32))
+    return prepare(
+        Spec(job.resolved, data, {}, job_dir=root, cpu_threads=len(os.sched_getaffinity(0)))
+    ).train.samples.batch(np.arange(32))

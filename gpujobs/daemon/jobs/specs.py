@@ -104,6 +104,7 @@ class Specs:
         return {
             **({} if results is None else {"model_results": results}),
             "identity": identity(uid, gid) if self._changes_identity else None,
+            "cpu_threads": len(os.sched_getaffinity(0)),  # somebody waits for it
             "jobfile": resolved,
             "data": self.data(uid, data),
         }

@@ -109,7 +109,7 @@ class PendingReasons(Mapping[int, PendingReason]):
 def _own_wait(job: PendingJob) -> PendingReason:
     """A reason that lies in the job itself, whatever is free."""
     if job.held:
-        return PendingReason(Reason.HELD, f"held; `gpujobs release {job.id}` lets it go")
+        return PendingReason(Reason.HELD, f"`gpujobs release {job.id}` lets it go")
     if job.waits_for:
         return PendingReason(Reason.DEPENDENCY, _dependency(job))
     return PendingReason(Reason.BEGIN_TIME, f"begins at {instant(job.begin_at)}" if job.begin_at else "")

@@ -102,6 +102,8 @@ class Protocol(socketserver.ThreadingUnixStreamServer):
         self.notices: list[str] = []
         self.changes: list[dict[str, Any]] = []
         """What those who watch hear of each job, instead of what it is."""
+        self.later: list[dict[str, Any]] = []
+        """What they hear from the second time on, where it is something else."""
         self.holds: list[dict[str, Any]] = []
         """Reservations, of the GPU too."""
         self.truncate = False
@@ -249,7 +251,8 @@ class Handler(BaseHTTPRequestHandler):
                 limit = int(query.get("limit", len(chosen)))
                 self.answer(200, {"jobs": chosen[:limit], "total": len(chosen)})
             elif url.path == "/v1/watch":
-                told = [{**j, **change} for change in self.server.changes or [{}] for j in jobs]
+                changes, self.server.changes = self.server.changes, self.server.later or self.server.changes
+                told = [{**j, **change} for change in changes or [{}] for j in jobs]
                 self.answer(200, b"".join(json.dumps({"job": j}).encode() + b"\n" for j in told))
             else:
                 self.results(jobs if ids else [*self.server.jobs.values()], ids)
