@@ -107,6 +107,9 @@ class Protocol(socketserver.ThreadingUnixStreamServer):
         self.holds: list[dict[str, Any]] = []
         """Reservations, of the GPU too."""
         self.truncate = False
+        self.spec: dict[str, Any] = {"a": {"b": 1}}
+        self.said_of_data: list[str] | None = None
+        """The notices of a check."""
         self.outcome: dict[str, Any] = {}
         """What the next submitted jobs are at once."""
 
@@ -213,7 +216,9 @@ class Handler(BaseHTTPRequestHandler):
         elif hashes - self.server.stored:
             self.answer(200, {"missing": sorted(hashes - self.server.stored)})
         elif self.path == "/v1/check":
-            entry = {"name": "a", "sweep": None, "report": REPORT}
+            said = self.server.said_of_data
+            report = REPORT if said is None else {**REPORT, "notices": said}
+            entry = {"name": "a", "sweep": None, "report": report}
             files = [{"path": f["path"], **entry} for f in body["files"]]
             self.answer(200, {"files": files, "left_out": 0})
         else:
@@ -269,7 +274,7 @@ class Handler(BaseHTTPRequestHandler):
                 200, {"devices": [reserved], "nodes": [{"name": "box", "status": "ok", "message": ""}]}
             )
         elif (jobs := self.jobs([int(url.path.rpartition("/")[2])])) is not None:
-            self.answer(200, {"job": jobs[0], "spec": {"a": {"b": 1}}, "attempts": [], "events": [EVENT]})
+            self.answer(200, {"job": jobs[0], "spec": self.server.spec, "attempts": [], "events": [EVENT]})
 
 
 HOLD = {

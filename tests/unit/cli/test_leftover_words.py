@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -114,3 +115,21 @@ def test_an_installation_into_a_pipe_says_a_line_now_and_then() -> None:
     assert "1 packages fetched" not in done.stdout
     assert "1 package fetched, the last: Downloading ray-2.whl (70 MB)" in done.stdout
     assert 1 <= len(done.stdout.splitlines()) <= 3
+
+
+def test_submit_says_what_of_the_data_is_left_out(cli: Cli, server: Protocol) -> None:
+    (cli.directory / "a.yaml").write_text("x: 1")
+    left = "d.csv: 30 rows in 2 series make 9 windows; left out: 1 group shorter than a window (b: 2 rows)."
+    server.said_of_data = [
+        "d.csv: 9 rows in 1 series make 5 windows.",
+        left,
+        *(f"class {n} is absent" for n in range(6)),
+    ]
+    assert "left out" not in cli("submit", "a.yaml").stdout, "nothing can be: nothing is looked at"
+    assert not any(path == "/v1/check" for _, path, _ in server.requests)
+    server.spec = {"data": {"window": {"length": 3}}}
+    said = cli("submit", "a.yaml").stdout.splitlines()
+    assert said[0].startswith("2 a queued")
+    assert said[1:3] == [f"  {left}", "  class 0 is absent"]
+    assert said[-1] == "  2 more: `gpujobs check a.yaml` has all"
+    assert json.loads(cli("submit", "--json", "a.yaml").stdout)[0]["id"] == 3
