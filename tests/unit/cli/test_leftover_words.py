@@ -23,7 +23,8 @@ WINDOW = {"length": 1, "horizon": 2, "stride": 1}
 
 
 def data_line(**data: Any) -> str:
-    report = {**REPORT, "data": {**REPORT["data"], "window": WINDOW, "steps": ["1 hour"], **data}}
+    report: dict[str, Any] = REPORT
+    report = {**report, "data": {**report["data"], "window": WINDOW, "steps": ["1 hour"], **data}}
     return next(line for line in checking.report(report) if "series" in line)
 
 
@@ -50,7 +51,7 @@ def test_the_dates_of_attempts_are_whole_on_a_narrow_terminal(
 
 
 def test_a_held_job_is_held_once() -> None:
-    reason = pending_reasons._own_wait(PendingJob(id=7, priority=0, user="a", submitted_at=None, held=True))  # type: ignore[arg-type]
+    reason = pending_reasons._own_wait(PendingJob(id=7, priority=0, user="a", submitted_at=None, held=True))
     held = job(7, reason=reason.reason, message=reason.message)
     assert output.progress(held) == "Held: `gpujobs release 7` lets it go"
 

@@ -97,7 +97,7 @@ def test_one_number_for_twelve_steps_names_the_window_of_the_last_one(tmp_path: 
 
 def test_labels_of_steps_without_their_task_get_the_advice_to_name_it(tmp_path: Path) -> None:
     rest = "model: {layers: [LSTM: {units: 2}, Dense: {units: 3}]}\ntraining: {loss: sparse_categorical_crossentropy}\n"
-    y = np.arange(24).reshape(6, 4) % 3
+    y: Any = np.arange(24).reshape(6, 4) % 3
     spec = spec_of(tmp_path, "{train: t.npz}", {"t.npz": {"x": np.ones((6, 4, 2)), "y": y}}, rest=rest)
     said = refused(spec, Output("classification", (None, 3), "sparse_categorical_crossentropy"))
     assert said.endswith("say task: labelling, and return_sequences: true in the last recurrent layer")
