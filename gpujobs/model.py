@@ -84,6 +84,7 @@ class Reason(StrEnum):
     DEVICE_MISMATCH = "DeviceMismatch"
     LAUNCH_FAILED = "LaunchFailed"
     SUPERVISOR_LOST = "SupervisorLost"
+    FILES_REMOVED = "FilesRemoved"
     NODE_LOST = "NodeLost"
     RESULTS_FAILED = "ResultsFailed"
 
@@ -134,6 +135,7 @@ FINAL_STATE_OF = {
     Reason.DEVICE_MISMATCH: State.FAILED,
     Reason.LAUNCH_FAILED: State.FAILED,
     Reason.SUPERVISOR_LOST: State.FAILED,
+    Reason.FILES_REMOVED: State.FAILED,
     Reason.NODE_LOST: State.FAILED,
     Reason.RESULTS_FAILED: State.FAILED,
 }

@@ -32,6 +32,7 @@ from gpujobs.store.records import NewJob
 from gpujobs.store.reservations import Reservations
 from gpujobs.store.uploads import Uploads
 from gpujobs.store.usage import UsageTable
+from gpujobs.units import written
 
 DAEMON = "gpujobs"
 """The actor of events that no person caused."""
@@ -258,7 +259,7 @@ class Store(Reader):
     def set_time_limit(self, job: int, seconds: float | None, actor: str) -> Job:
         asked = self.job(job).demand
         before, after = (
-            "none" if limit is None else f"{limit:g} s" for limit in (asked.time_limit_seconds, seconds)
+            "none" if limit is None else written(limit) for limit in (asked.time_limit_seconds, seconds)
         )
         said = f"time limit from {before} to {after}"
         return self._ask(job, replace(asked, time_limit_seconds=seconds), "limited", actor, said)

@@ -146,7 +146,9 @@ def sets_of(spec: AttemptSpec, prepared: Prepared, model: keras.Model) -> Sets:
         for name, shape in shapes_by_name.items()
     }  # fmt: skip
     ready = {
-        name: shaped(part.samples, outputs, part.assembled.raw, learned.classes)
+        name: shaped(
+            part.samples, outputs, part.assembled.raw, learned.classes, spec.jobfile["data"].get("window")
+        )
         for name, part in prepared.parts.items()
     }
     known, output = next(iter(learned.classes.values()), None), next(iter(outputs.values()))

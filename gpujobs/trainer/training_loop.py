@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -111,6 +112,7 @@ class TrainingLoop:
         if self.means is not None:
             self.means.install()
         self.steps = backend.steps(model)
+        self.device_peak = partial(backend.device_peak_bytes, spec)
         self.position = Position()
         self.stopper = _watcher(EarlyStopping, self.training.get("early_stopping"))
         self.plateau = _watcher(ReduceOnPlateau, self.training.get("reduce_lr_on_plateau"))
@@ -316,7 +318,9 @@ class TrainingLoop:
         self.reported = time.monotonic()
         eta = self.pace.eta_seconds(len(self.position.rows) + share, self.epochs)
         shown = {**row, "epoch": int(row["epoch"]) + 1, "epochs": self.epochs}
-        self.messages.send(Trained({**shown, "eta_seconds": eta}))
+        peak = self.device_peak()
+        of_device = {} if peak is None else {"device_peak_bytes": peak}
+        self.messages.send(Trained({**shown, "eta_seconds": eta, **of_device}))
 
 
 def _watcher(make: Any, settings: Any) -> Any:

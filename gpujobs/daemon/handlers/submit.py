@@ -92,7 +92,13 @@ def _new_jobs(daemon: Daemon, caller: Caller, body: SubmissionBody, prepared: li
     checks.check_rules(prepared, options, caller, rules, daemon.nodes.known)
     waiting = daemon.board.waiting_of(caller.uid)
     checks.check_waiting(waiting, len(prepared), caller.user, groups, rules)
-    new = new_jobs(prepared, options, daemon.gatekeeper.default_share, daemon.estimates, awaited)
+    new = new_jobs(
+        prepared,
+        options,
+        daemon.gatekeeper.default_share,
+        daemon.measurements.with_runtime(daemon.estimates),
+        awaited,
+    )
     return checks.with_time_limits(new, prepared, caller.user, groups, rules)
 
 

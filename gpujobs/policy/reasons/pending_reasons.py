@@ -110,7 +110,7 @@ class PendingReasons(Mapping[int, PendingReason]):
 def _own_wait(job: PendingJob) -> PendingReason:
     """A reason that lies in the job itself, whatever is free."""
     if job.held:
-        return PendingReason(Reason.HELD, f"held; `gpujobs release {job.id}` lets it go")
+        return PendingReason(Reason.HELD, f"`gpujobs release {job.id}` lets it go")
     if job.waits_for:
         return PendingReason(Reason.DEPENDENCY, _dependency(job))
     begin_at = job.demand.begin_at

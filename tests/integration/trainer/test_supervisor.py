@@ -65,7 +65,7 @@ def test_a_training_whose_directory_was_removed_is_ended(tmp_path: Path) -> None
         finally:
             told = [json.loads(agent.recv(65536)) for _ in range(2)]
     assert [one["what"] for one in told] == ["log", "exited"]
-    assert (told[1]["exit"]["state"], told[1]["exit"]["reason"]) == ("FAILED", "SupervisorLost")
+    assert (told[1]["exit"]["state"], told[1]["exit"]["reason"]) == ("FAILED", "FilesRemoved")
     assert told[1]["exit"]["message"].startswith(f"{directory} was removed while it ran")
     assert not Path(f"/proc/{pid.read_text()}").exists()
 
