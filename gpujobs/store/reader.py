@@ -6,10 +6,11 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
 
 from gpujobs.errors import StoreError, UsageError
 from gpujobs.model import Attempt, Event, Group, Job, State, iso
-from gpujobs.store import groups
+from gpujobs.store import groups, timeline
 from gpujobs.store.database import HOW_TO_RESTORE
 from gpujobs.store.records import DataReference, StoredSpec, Wanted
 from gpujobs.store.rows import SELECT_JOBS, UNFINISHED, WaitsFor, attempt_of, event_of, job_of
@@ -195,6 +196,11 @@ class Reader:
         with _readable():
             rows = self._connection.execute("SELECT * FROM events WHERE job = ? ORDER BY id", (job,))
             return [event_of(row) for row in rows]
+
+    def timeline(self, start: datetime, end: datetime) -> timeline.Rows:
+        """What devices were used for in this time."""
+        with _readable():
+            return timeline.rows(self._connection, start, end)
 
 
 @contextlib.contextmanager

@@ -121,9 +121,8 @@ def _places(
 
 
 def _texts(times: Any, zone: str | None) -> Any:
-    unit = np.datetime_data(times.dtype)[0]
-    unit = unit if unit in ("D", "h", "m", "s", "ms") else "us"
-    texts = np.datetime_as_string(times, unit="s" if unit in ("h", "m") else unit)
+    unit = {"D": "D", "h": "s", "m": "s", "s": "s", "ms": "ms"}.get(np.datetime_data(times.dtype)[0], "us")
+    texts = times.astype(f"datetime64[{unit}]").astype(str)
     return texts if zone is None else np.char.add(texts, "+00:00")
 
 

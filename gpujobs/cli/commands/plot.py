@@ -36,7 +36,7 @@ def command(chosen: Selection, path: Path | None, metrics: tuple[str, ...], of: 
     from gpujobs.results.curves import panels
 
     if path is not None:
-        _check_output(path)
+        check_output(path)
     if of != KINDS[0]:
         _other(chosen, of, path, metrics, as_json)
         return
@@ -44,7 +44,7 @@ def command(chosen: Selection, path: Path | None, metrics: tuple[str, ...], of: 
     if path is not None:
         from gpujobs.results.pictures.curves import png
 
-        _write(path, png(histories, panels(histories)))
+        write_output(path, png(histories, panels(histories)))
     if as_json:
         output.print_json([curves.json_of(one) for one in histories])
     elif path is not None:
@@ -64,7 +64,7 @@ def _other(chosen: Selection, of: str, path: Path | None, metrics: tuple[str, ..
         )
     found = drawn.read(app.reading_client(), chosen, of)
     if path is not None:
-        _write(path, drawn.png(found))
+        write_output(path, drawn.png(found))
     if as_json:
         output.print_json({"id": found.id, "name": found.name, of: found.content})
     else:
@@ -88,7 +88,7 @@ def _of(histories: Sequence[JobHistory]) -> str:
     return output.printable(f"{one.id} {one.name}, {epochs} epoch{'s' if epochs > 1 else ''}")
 
 
-def _check_output(path: Path) -> None:
+def check_output(path: Path) -> None:
     """Before the work, not after it."""
     if path.suffix.lower() != ".png":
         raise click.BadParameter(f"{path} does not end in .png", param_hint="--output")
@@ -98,7 +98,7 @@ def _check_output(path: Path) -> None:
         raise click.BadParameter(f"there is no directory {path.absolute().parent}", param_hint="--output")
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_output(path: Path, content: bytes) -> None:
     """Into a file that is there, as cp does."""
     try:
         file = path.open("wb")

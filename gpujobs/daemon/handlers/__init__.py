@@ -18,6 +18,7 @@ from gpujobs.daemon.handlers import (
     results,
     stop,
     submit,
+    timeline,
     watch,
 )
 
@@ -37,6 +38,7 @@ ROUTES = [
     ("GET", "/v1/gpus", gpus.handle),
     ("POST", "/v1/gpus/drain", gpus.drain),
     ("POST", "/v1/gpus/resume", gpus.resume),
+    ("GET", "/v1/timeline", timeline.handle),
     ("GET", "/v1/reservations", reservations.listing),
     ("POST", "/v1/reservations", reservations.make),
     ("POST", "/v1/reservations/{id:[0-9]+}/cancel", reservations.cancel),

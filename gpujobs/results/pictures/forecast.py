@@ -9,10 +9,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
 from gpujobs.results.forecast import Forecast, Track, Values
-from gpujobs.results.pictures.style import COLOURS, figure, label, plain, rendered
+from gpujobs.results.pictures.style import COLOURS, figure, label, plain, rendered, times
 
 WIDE, TALL, HEAD = 9.0, 2.6, 0.7
 """Inches of a panel, and of what stands above and below all of them."""
@@ -49,9 +48,7 @@ def _panel(axes: Axes, track: Track, shown: Forecast, zone: tzinfo) -> None:
     if track.group is not None:
         axes.set_title(label(track.group), fontsize="small", loc="left")
     if isinstance(x[0], datetime):
-        locator = AutoDateLocator(tz=zone)
-        axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))
+        times(axes, zone)
         axes.set_xlabel("time" if shown.zone is None else f"time ({label(shown.zone)})", fontsize="small")
     else:
         axes.set_xlabel(label(shown.axis), fontsize="small")
