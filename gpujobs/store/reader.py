@@ -10,7 +10,7 @@ from datetime import datetime
 
 from gpujobs.errors import StoreError, UsageError
 from gpujobs.model import Attempt, Event, Group, Job, State, iso
-from gpujobs.store import groups, timeline
+from gpujobs.store import groups, report, timeline
 from gpujobs.store.database import HOW_TO_RESTORE
 from gpujobs.store.records import DataReference, StoredSpec, Wanted
 from gpujobs.store.rows import SELECT_JOBS, UNFINISHED, WaitsFor, attempt_of, event_of, job_of
@@ -201,6 +201,11 @@ class Reader:
         """What devices were used for in this time."""
         with _readable():
             return timeline.rows(self._connection, start, end)
+
+    def report_rows(self, since: datetime, until: datetime) -> tuple[list[sqlite3.Row], bool]:
+        """Attempts in this time, and whether these are all."""
+        with _readable():
+            return report.rows(self._connection, since, until)
 
 
 @contextlib.contextmanager

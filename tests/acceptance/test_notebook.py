@@ -184,3 +184,15 @@ def test_the_time_line_shows_the_job_where_it_ran(daemon: RunningDaemon) -> None
     assert "▓ ended" in daemon.cli("timeline", code=0).stdout
     daemon.cli("timeline", "--output", "line.png", code=0)
     assert imread(daemon.root / "line.png").shape[1] > 1000
+
+
+def test_the_report_has_the_job_as_table_csv_and_picture(daemon: RunningDaemon) -> None:
+    (job,) = daemon.json("status", "1")
+    found = daemon.json("report")
+    (row,) = [one for one in found["rows"] if one["key"] == job["user"]]
+    assert row["jobs"] >= 1 and row["cpu_hours"] > 0 and row["gpu_hours"] == 0
+    rows = list(csv.DictReader(daemon.cli("report", "--csv", code=0).stdout.splitlines()))
+    assert [one["key"] for one in rows] == [one["key"] for one in found["rows"]]
+    assert "IDLE" in daemon.cli("report", "--idle", code=0).stdout
+    daemon.cli("report", "--by", "week", "--output", "weeks.png", code=0)
+    assert imread(daemon.root / "weeks.png").shape[1] > 800

@@ -11,9 +11,10 @@ from aiohttp import web
 
 from gpujobs.daemon.access.policy import sees_names_of
 from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.handlers.query import instant_in
 from gpujobs.daemon.keys import caller_of, daemon_of
 from gpujobs.errors import UsageError
-from gpujobs.model import Caller, Device, DeviceKind, Job, from_iso, utc_now
+from gpujobs.model import Caller, Device, DeviceKind, Job, utc_now
 from gpujobs.store import timeline as stored
 from gpujobs.store.devices import instant_of
 from gpujobs.view import timeline
@@ -47,23 +48,12 @@ async def handle(request: web.Request) -> web.Response:
 
 
 def _span(request: web.Request, now: datetime) -> tuple[datetime, datetime]:
-    start, end = (_instant(request, name) for name in ("from", "to"))
+    start, end = (instant_in(request, name) for name in ("from", "to"))
     end = end or (now + FUTURE if start is None or start < now else start + FUTURE)
     start = start or min(now, end) - PAST
     if not timedelta() < end - start <= LONGEST:
         raise UsageError("a time line goes from an earlier instant to a later one, at most a year after it")
     return start, end
-
-
-def _instant(request: web.Request, name: str) -> datetime | None:
-    text = request.query.get(name)
-    try:
-        found = from_iso(text)
-    except ValueError:
-        found = None
-    if text is not None and (found is None or found.tzinfo is None):
-        raise UsageError(f"{name} is {text!r}; expected an instant such as 2026-12-24T18:30:00Z")
-    return found
 
 
 def _device(row: Row) -> Device:
