@@ -61,7 +61,9 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
     look_at_predictions(spec, prepared.preprocessing)
     fit, rows, start = fitted(spec, prepared, messages, stop)
     seconds = {"start_seconds": start - began, "train_seconds": time.monotonic() - start}
-    more = {**seconds, **fit.early_end.figures(len(rows), fit.epochs)}
+    more = {**seconds, **fit.use.figures(fit.batch_size), **fit.early_end.figures(len(rows), fit.epochs)}
+    for line in fit.use.lines(fit.batch_size):
+        print(line, flush=True)
     finish(Trained(spec, fit.model, prepared.preprocessing, prepared.parts), rows, more)
 
 

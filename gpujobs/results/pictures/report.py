@@ -22,7 +22,7 @@ def png(rows: list[Row], title: str) -> bytes:
         axes.barh(range(len(shown)), hours, left=left, color=colour, label=f"{kind.upper()} hours")
         left = [before + more for before, more in zip(left, hours, strict=True)]
     for place, hours in enumerate(left):
-        axes.text(hours, place, f" {hours:.3g}", va="center", fontsize="small")
+        axes.text(hours, place, f" {hours:.1f}", va="center", fontsize="small")
     axes.set_yticks(range(len(shown)), [label(row.key, 24) for row in shown], fontsize="small")
     axes.invert_yaxis()
     axes.margins(x=0.12)
