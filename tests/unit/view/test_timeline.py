@@ -8,7 +8,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpujobs.cli import cells, lanes
+from gpujobs.cli import cells, lanes, streams
 from gpujobs.results.pictures import timeline as picture
 from gpujobs.view.timeline import JOB, Lane, Span, Timeline, drains, from_json, stacked
 
@@ -95,3 +95,9 @@ def test_colour_adds_nothing_but_colour() -> None:
 
     line = shown(job(1, 2, 14, state="FAILED"), Span("drain", at(15), None, "fan"))
     assert [click.unstyle(text) for text in lanes.lines(line, 100, True)] == lanes.lines(line, 100, False)
+
+
+def test_a_terminal_without_utf_8_tells_the_kinds_apart_too() -> None:
+    fills = [*lanes.FILLS.values(), lanes.RUNNING]
+    assert len({streams.SIMPLE.get(sign, sign) for sign in fills}) == len(fills)
+    assert all(streams.SIMPLE.get(sign, sign).isascii() for sign in fills)
