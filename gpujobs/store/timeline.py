@@ -48,5 +48,5 @@ def rows(connection: sqlite3.Connection, start: datetime, end: datetime) -> Rows
         (*span, MOST + 1),
     ).fetchall()
     found = [attempts, events, kept]
-    cut = [one[:MOST][::-1] for one in found]
-    return Rows(*cut, all(len(one) <= MOST for one in found))
+    first, second, third = (one[:MOST][::-1] for one in found)
+    return Rows(first, second, third, all(len(one) <= MOST for one in found))

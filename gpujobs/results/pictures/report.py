@@ -21,8 +21,8 @@ def png(rows: list[Row], title: str) -> bytes:
         hours = [float(getattr(row, f"{kind}_hours")) for row in shown]
         axes.barh(range(len(shown)), hours, left=left, color=colour, label=f"{kind.upper()} hours")
         left = [before + more for before, more in zip(left, hours, strict=True)]
-    for place, hours in enumerate(left):
-        axes.text(hours, place, f" {hours:.1f}", va="center", fontsize="small")
+    for place, end in enumerate(left):
+        axes.text(end, place, f" {end:.1f}", va="center", fontsize="small")
     axes.set_yticks(range(len(shown)), [label(row.key, 24) for row in shown], fontsize="small")
     axes.invert_yaxis()
     axes.margins(x=0.12)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 
 from matplotlib.axes import Axes
 from matplotlib.dates import date2num
@@ -25,6 +25,11 @@ WIDE, ROW, HEAD, MOST = 12.0, 0.32, 1.5, 120.0
 """Inches."""
 
 
+def days(at: datetime) -> float:
+    """As matplotlib counts them."""
+    return float(date2num(at))  # type: ignore[no-untyped-call]
+
+
 def png(shown: Timeline, zone: tzinfo) -> bytes:
     rows = sum(lane.rows for lane in shown.lanes)
     drawn = figure(WIDE, min(MOST, HEAD + ROW * max(rows, 3)))
@@ -36,8 +41,8 @@ def png(shown: Timeline, zone: tzinfo) -> bytes:
         ticks.append((first + (lane.rows - 1) / 2, label(f"{lane.node} {lane.kind} {lane.index}", 30)))
         first += lane.rows
         axes.axhline(first - 0.5, color="#cccccc", linewidth=0.6)
-    axes.axvline(date2num(shown.now), color="black", linewidth=0.8, linestyle=":")
-    axes.set(xlim=(date2num(shown.starts_at), date2num(shown.ends_at)), ylim=(max(first, 1) - 0.5, -0.5))
+    axes.axvline(days(shown.now), color="black", linewidth=0.8, linestyle=":")
+    axes.set(xlim=(days(shown.starts_at), days(shown.ends_at)), ylim=(max(first, 1) - 0.5, -0.5))
     axes.set_yticks([place for place, _ in ticks], [text for _, text in ticks], fontsize="small")
     times(axes, zone)
     plain(axes)
@@ -50,7 +55,7 @@ def _bar(axes: Axes, span: Span, row: int, shown: Timeline) -> None:
     is_running = span.kind == JOB and span.ends_at is None
     colour, hatch, _ = LOOKS[RUNNING if is_running else span.kind]
     ends = span.ends_at or (min(shown.now, shown.ends_at) if is_running else shown.ends_at)
-    left, right = date2num(max(span.starts_at, shown.starts_at)), date2num(min(ends, shown.ends_at))
+    left, right = days(max(span.starts_at, shown.starts_at)), days(min(ends, shown.ends_at))
     if span.kind == STRANGER:
         axes.plot([left], [row], marker="v", color=colour, markersize=7)
         return
@@ -64,7 +69,7 @@ def _bar(axes: Axes, span: Span, row: int, shown: Timeline) -> None:
         edgecolor="#555555",
         linewidth=0.6,
     )
-    room = (right - left) / (date2num(shown.ends_at) - date2num(shown.starts_at)) * 130
+    room = (right - left) / (days(shown.ends_at) - days(shown.starts_at)) * 130
     text = " ".join(filter(None, [str(span.job or ""), span.label]))
     if room >= 3:
         dark = is_running
