@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, overload
+from typing import Any, Self, overload
 
 from gpujobs import client as requests
 from gpujobs.api.job import Job
@@ -37,7 +37,7 @@ class Client:
         flags = {key: os.fspath(value) for key, value in given.items() if value is not None}
         self._client = requests.connect(sockets(flags))
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -57,7 +57,11 @@ class Client:
     ) -> list[Job]: ...
 
     def submit(
-        self, what: JobFile | Sequence[JobFile], *, set: Mapping[str, Any] = {}, **options: Any
+        self,
+        what: JobFile | Sequence[JobFile],
+        *,
+        set: Mapping[str, Any] = {},  # noqa: A002 - as the command line's --set
+        **options: Any,
     ) -> Job | list[Job]:
         """Queues a job and returns it; of a file with a sweep, and of a list, the list of all their jobs.
 

@@ -54,6 +54,7 @@ MODULES = (
     "gpujobs.trainer.quiet",
     "gpujobs.trainer.stateful",
     "gpujobs.supervise.supervisor",
+    "pydantic",
     "gpujobs.trainer.tensorboard",
     "gpujobs.trainer.train",
 )
@@ -68,6 +69,7 @@ def load() -> None:
 
     from gpujobs import formats
     from gpujobs.jobfile.keras_names import catalogue
+    from gpujobs.protocol import codec, records, spec, training
     from gpujobs.trainer.backends import active
 
     for name in active.LAZY_MODULES:
@@ -75,6 +77,7 @@ def load() -> None:
     active.preload()
     Image.preinit()  # what a picture's first writing would import
     catalogue()
+    codec.warm((spec.AttemptSpec, *records.KINDS, *training.ORDERS.kinds))
     for name in formats.ENCODINGS:  # of csv files
         codecs.lookup(name)
 
