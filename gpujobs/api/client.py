@@ -87,7 +87,7 @@ class Client:
         return made[0] if is_one else made
 
     def job(self, id: int) -> Job:
-        """Raises UsageError where there is none."""
+        """Raises NotFoundError where there is none."""
         return Job(self._client, self._client.get(f"/v1/jobs/{int(id)}")["job"])
 
     def jobs(

@@ -154,7 +154,7 @@ def test_errors_in_python_are_those_of_the_command_line(daemon: RunningDaemon) -
         "has not ended after 0.3 s; it goes on."
     )
     assert "has no results; `gpujobs wait" in lacking
-    assert unknown == "UsageError job 1000000 does not exist"
+    assert unknown == "NotFoundError job 1000000 does not exist"
     assert nowhere.startswith("JobFileError none.yaml: does not exist; expected a job file")
     assert odd.startswith("UsageError a job file holds texts, numbers, lists and dicts: <object")
     assert nothing.startswith("UsageError there is nothing to submit")
