@@ -27,6 +27,8 @@ COMMANDS = {
     "status": "Show the queue, or some jobs; a group (the jobs of a sweep) is one line.",
     "show": "Show everything about one job.",
     "gpus": "Show every device and who is on it.",
+    "timeline": "Show what each device was, is and will probably be used for.",
+    "report": "Sum up what was used, by user, group, week or device.",
     "drain": "Start nothing more on devices; what runs there goes on.",
     "resume": "Give drained devices work again.",
     "reserve": "Keep devices for a user or a group for some time.",

@@ -16,14 +16,12 @@ import click
 
 from gpujobs.cli import cells, clock, streams
 from gpujobs.model import FINAL_STATES, GROUP_STATES, State
+from gpujobs.printing import printable as printable
 
 PIPE_WIDTH = 80
 """Of drawings. Tables and paragraphs are not cut where no terminal shows them."""
 
 UNCUT = 1 << 20
-UNSEEN = {ord("\n"): " ", 0x200C: None, 0x200D: None}
-"""A line break, and what joins or parts characters: of joined ones each terminal has another width."""
-
 NAMES = frozenset({"NAME", "JOB", "USER", "FOR", "ARRAY"})
 """Columns of names, which differ at their ends: they are shortened in the middle."""
 
@@ -60,15 +58,6 @@ def width(pipe: int = PIPE_WIDTH) -> int:
     if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
         return shutil.get_terminal_size((PIPE_WIDTH, 24)).columns
     return pipe
-
-
-def printable(text: object) -> str:
-    """Other people's names and messages, without what could steer the reader's terminal; `-` for a name that
-    the site hides."""
-    if text is None:
-        return "-"
-    text = str(text).translate(UNSEEN)
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def indented(text: object, label: str = "", hanging: int = 2) -> str:

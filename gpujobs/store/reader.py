@@ -6,11 +6,12 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
 
 from gpujobs.demand import NO_DEPENDENCIES, Dependencies
 from gpujobs.errors import NotFoundError, StoreError
 from gpujobs.model import Attempt, Event, Group, Job, State, iso
-from gpujobs.store import groups
+from gpujobs.store import groups, report, timeline
 from gpujobs.store.database import HOW_TO_RESTORE
 from gpujobs.store.records import DataReference, StoredSpec, Wanted
 from gpujobs.store.rows import (
@@ -201,6 +202,16 @@ class Reader:
         with _readable():
             rows = self._connection.execute("SELECT * FROM events WHERE job = ? ORDER BY id", (job,))
             return [event_of(row) for row in rows]
+
+    def timeline(self, start: datetime, end: datetime) -> timeline.Rows:
+        """What devices were used for in this time."""
+        with _readable():
+            return timeline.rows(self._connection, start, end)
+
+    def report_rows(self, since: datetime, until: datetime) -> tuple[list[sqlite3.Row], bool]:
+        """Attempts in this time, and whether these are all."""
+        with _readable():
+            return report.rows(self._connection, since, until)
 
 
 @contextlib.contextmanager

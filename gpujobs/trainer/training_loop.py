@@ -31,6 +31,7 @@ from gpujobs.trainer.failures import NanLossError, Stopped, TrainerError
 from gpujobs.trainer.means import Means
 from gpujobs.trainer.pace import Pace
 from gpujobs.trainer.stateful import States, Strips
+from gpujobs.trainer.use import Use
 
 CHECKPOINT_SECONDS = 2.0
 CHECKPOINT_SHARE = 20
@@ -120,6 +121,7 @@ class TrainingLoop:
         self.states = None if sets.strips is None else States(model)
         self.saved = self.reported = time.monotonic()
         self.pace = Pace()
+        self.use = Use()
         self.has_validated = False
         self.save_seconds = 0.0
         self.is_unsaved = False
@@ -136,7 +138,7 @@ class TrainingLoop:
         is_over = self.resume() or (self.early_end.is_asked and self.ends_early(0.0))
         while not is_over and len(self.position.rows) < self.epochs:
             began = time.monotonic()
-            row = self.epoch()
+            row = self.use.trained(self.epoch)
             is_over = self.watch(row)
             if self.best_now:
                 self.position.best = self.model.get_weights()
@@ -187,7 +189,8 @@ class TrainingLoop:
             chosen = range(self.position.batch, min(self.position.batch + executed, batches))
             if self.states is not None and self.sets.strips is not None:
                 self.states.reset(self.sets.strips.resets[chosen.start])
-            logs = self.steps.train([self.batch(indices, at) for at in chosen])
+            prepared = self.use.prepared(partial(self._batches, indices, chosen))
+            logs = self.steps.train(prepared)
             self.position.batch = chosen.stop
             self.pace.stepped(number + chosen.stop / batches)
             if chosen.stop < batches:
@@ -207,6 +210,9 @@ class TrainingLoop:
 
     def _executed(self) -> int:
         return int(self.training.get("steps_per_execution") or 1)
+
+    def _batches(self, indices: Integers, chosen: range) -> list[Batch]:
+        return [self.batch(indices, at) for at in chosen]
 
     def batch(self, indices: Integers, number: int) -> Batch:
         return self.sets.train.batch(indices[number * self.batch_size : (number + 1) * self.batch_size])

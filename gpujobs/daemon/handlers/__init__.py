@@ -14,10 +14,12 @@ from gpujobs.daemon.handlers import (
     prune,
     queue,
     ranking,
+    report,
     reservations,
     results,
     stop,
     submit,
+    timeline,
     watch,
 )
 
@@ -37,6 +39,8 @@ ROUTES = [
     ("GET", "/v1/gpus", gpus.handle),
     ("POST", "/v1/gpus/drain", gpus.drain),
     ("POST", "/v1/gpus/resume", gpus.resume),
+    ("GET", "/v1/timeline", timeline.handle),
+    ("GET", "/v1/report", report.handle),
     ("GET", "/v1/reservations", reservations.listing),
     ("POST", "/v1/reservations", reservations.make),
     ("POST", "/v1/reservations/{id:[0-9]+}/cancel", reservations.cancel),

@@ -12,6 +12,7 @@ import pytest
 
 from gpujobs.cli import checking, embedded, output
 from gpujobs.cli.commands import show
+from gpujobs.demand import Demand
 from gpujobs.errors import MachineError
 from gpujobs.policy.inputs.pending_job import PendingJob
 from gpujobs.policy.reasons import pending_reasons
@@ -51,7 +52,7 @@ def test_the_dates_of_attempts_are_whole_on_a_narrow_terminal(
 
 
 def test_a_held_job_is_held_once() -> None:
-    reason = pending_reasons._own_wait(PendingJob(id=7, priority=0, user="a", submitted_at=None, held=True))
+    reason = pending_reasons._own_wait(PendingJob(7, Demand(), user="a", submitted_at=None, held=True))
     held = job(7, reason=reason.reason, message=reason.message)
     assert output.progress(held) == "Held: `gpujobs release 7` lets it go"
 
