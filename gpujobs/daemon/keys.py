@@ -10,8 +10,10 @@ from gpujobs.model import Caller
 
 if TYPE_CHECKING:
     from gpujobs.daemon.daemon import Daemon
+    from gpujobs.daemon.live.broadcast import Broadcaster
 
 DAEMON: web.AppKey[Daemon] = web.AppKey("daemon")
+LIVE: web.AppKey[Broadcaster] = web.AppKey("live")
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 
 

@@ -15,7 +15,8 @@ from gpujobs.daemon.access.identity import peer_of
 from gpujobs.daemon.daemon import Daemon, Mode
 from gpujobs.daemon.door import Door
 from gpujobs.daemon.handlers import LASTING, ROUTES
-from gpujobs.daemon.keys import CALLER, DAEMON
+from gpujobs.daemon.keys import CALLER, DAEMON, LIVE
+from gpujobs.daemon.live.watching import broadcaster
 from gpujobs.errors import (
     GpujobsError,
     JobFileError,
@@ -47,6 +48,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def make_application(daemon: Daemon) -> web.Application:
     application = web.Application(middlewares=MIDDLEWARES, client_max_size=MAX_BODY_BYTES)
     application[DAEMON] = daemon
+    application[LIVE] = broadcaster(daemon)
     for method, path, handler in ROUTES:
         application.router.add_route(method, path, handler)
     return application
