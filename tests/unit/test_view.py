@@ -66,7 +66,14 @@ def test_own_jobs_come_first_among_those_that_have_not_ended() -> None:
         of(2, job(1, State.RUNNING)), of(1, job(2)), of(2, job(3, priority=9)), of(1, job(4, State.RUNNING)),
         of(1, job(5, State.COMPLETED)), of(2, job(6, State.FAILED)),
     ]  # fmt: skip
-    assert [row.id for row in rows(jobs, unfolded=False, own_uid=1) if isinstance(row, Job)] == [4, 2, 1, 3, 5, 6]
+    assert [row.id for row in rows(jobs, unfolded=False, own_uid=1) if isinstance(row, Job)] == [
+        4,
+        2,
+        1,
+        3,
+        5,
+        6,
+    ]
 
 
 @pytest.fixture
