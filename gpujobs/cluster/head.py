@@ -31,6 +31,7 @@ from gpujobs.cluster.environment import (
 from gpujobs.cluster.jsonlines import read_lines, write_line
 from gpujobs.cluster.orphans import become_only_head
 from gpujobs.errors import GpujobsError, MachineError
+from gpujobs.linux.saying import say
 from gpujobs.model import DeviceKind, NodeStatus
 from gpujobs.node.devices import devices_of
 from gpujobs.node.probe import read_once
@@ -114,7 +115,7 @@ def _object_store(temp_parent: Path) -> dict[str, str]:
     directory = object_store_directory(OBJECT_STORE_BYTES, temp_parent)
     if directory is None:
         return {}
-    print(f"/dev/shm cannot be used; Ray's object store is in {directory}", file=sys.stderr)  # noqa: T201
+    say(f"/dev/shm cannot be used; Ray's object store is in {directory}")
     return {"_plasma_directory": str(directory)}
 
 
@@ -179,7 +180,7 @@ class Head:
 def _ray_has_ended(task: asyncio.Task[None]) -> None:
     """Without its agent the head is of no use; the daemon sees the end and starts over."""
     if not task.cancelled():
-        print(f"the node agent is gone: {task.exception()!r}", file=sys.stderr)  # noqa: T201
+        say(f"the node agent is gone: {task.exception()!r}")
         os._exit(1)
 
 

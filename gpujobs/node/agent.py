@@ -14,7 +14,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +23,7 @@ from gpujobs.backends import TENSORFLOW
 from gpujobs.errors import LauncherError, LaunchError, MachineError, ProtocolError, in_words
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable
+from gpujobs.linux.saying import say
 from gpujobs.linux.sockets import short_path
 from gpujobs.node import attempts, records
 from gpujobs.node.attempts import Attempt, AttemptStatus
@@ -246,7 +246,7 @@ class NodeAgent:
                 self._emit({**event, "what": "exited", "exit": ended})
                 return
         except Exception as error:  # noqa: BLE001 - whatever it is, the daemon is to hear that it should ask
-            print(f"job {job}, attempt {number}: {error!r}", file=sys.stderr)  # noqa: T201
+            say(f"job {job}, attempt {number}: {error!r}")
         self._emit({**event, "what": "ask"})
 
     def _receive(self) -> None:

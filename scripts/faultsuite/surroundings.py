@@ -130,11 +130,24 @@ def fill(box: Box) -> Path:
     return path
 
 
+def may_fail_for(box: Box, words: str) -> None:
+    """A training that ended while nothing could be written had no place for its results: then it has failed, and the
+    reason says so."""
+    for job, found in box.jobs().items():
+        if found["state"] == "FAILED" and words not in found["message"]:
+            raise Failure("lost", f"job {job} ended FAILED: {found['message']}")
+        if job in box.acknowledged:
+            box.acknowledged[job]["expect"] = (*box.acknowledged[job]["expect"], "FAILED")
+
+
 def full_disk(box: Box, *, state: str) -> None:
-    with small_disk(box), STATES[state](box):
-        ballast = fill(box)
-        pause(4.0)
-        ballast.unlink()
+    with small_disk(box):
+        with STATES[state](box):
+            ballast = fill(box)
+            pause(4.0)
+            ballast.unlink()
+        box.settle()
+        may_fail_for(box, "No space left on device")
 
 
 def full_disk_at_once(box: Box, *, wait: float) -> None:
@@ -145,6 +158,8 @@ def full_disk_at_once(box: Box, *, wait: float) -> None:
         pause(3.0)
         box.submit()  # may be refused
         ballast.unlink()
+        box.settle()
+        may_fail_for(box, "No space left on device")
 
 
 def full_disk_at_start(box: Box) -> None:
@@ -172,8 +187,11 @@ def unwritable(box: Box) -> Iterator[None]:
 
 
 def read_only(box: Box, *, state: str) -> None:
-    with small_disk(box), STATES[state](box), unwritable(box):
-        pause(3.0)
+    with small_disk(box):
+        with STATES[state](box), unwritable(box):
+            pause(3.0)
+        box.settle()
+        may_fail_for(box, "Read-only file system")
 
 
 def read_only_at_start(box: Box) -> None:
@@ -186,7 +204,9 @@ def read_only_at_start(box: Box) -> None:
 
 
 def not_mounted(box: Box, *, name: str) -> None:
-    long_job(box)
+    long_job(
+        box, "--retries", "3"
+    )  # a machine that goes on, as here, says that the job is to blame for its kills
     box.cut_power()
     away = box.root / "away"
     (box.state / name).rename(away)

@@ -148,6 +148,25 @@ def test_a_waiting_job_whose_data_is_gone_says_so_and_goes_on_when_it_is_back(
     assert kinds == ["submitted", "warning", "held", "released"]
 
 
+def test_jobs_whose_spool_was_not_mounted_at_one_start_go_on_with_the_next(
+    settings: Settings, root: Path
+) -> None:
+    def two(client: Client, _: Daemon) -> tuple[int, int]:
+        (waits,), (held,) = queue(client, root, "first"), queue(client, root, "second")
+        client.post("/v1/jobs/hold", {"ids": [held]})
+        return waits, held
+
+    def are_held(client: Client, _: Daemon) -> tuple[bool, ...]:
+        return tuple(client.get(f"/v1/jobs/{job}")["job"]["held"] for job in jobs)
+
+    jobs = while_served(settings, two)
+    file = stored(settings)
+    file.rename(root / "away")
+    assert while_served(settings, are_held) == (True, True)
+    (root / "away").rename(file)
+    assert while_served(settings, are_held) == (False, True)
+
+
 def test_a_job_that_its_user_holds_stays_held_when_its_data_is_back(settings: Settings, root: Path) -> None:
     def hold(client: Client, _: Daemon) -> int:
         (job,) = queue(client, root, "first")

@@ -63,8 +63,8 @@ async def _submit(daemon: Daemon, caller: Caller, body: SubmissionBody, key: str
     new = _new_jobs(daemon, caller, body, prepared)
     reach("submit.commit")
     jobs = daemon.store.submit(caller, key, new)
-    reach("submit.answer")
     daemon.submitted(jobs)
+    reach("submit.answer")
     if len(jobs) <= MAX_FORECAST:
         await daemon.forecast.fresh()
     return _created(daemon, caller, jobs, checks.site_defaults(prepared, new))

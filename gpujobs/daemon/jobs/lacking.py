@@ -24,7 +24,11 @@ class Lacking:
         self._uploads = uploads
 
     def look(self) -> None:
-        """Holds the jobs that wait and whose data is gone. What many share is looked at once."""
+        """Holds the jobs that wait and whose data is gone, and lets go those whose data is back, as after a start
+        without the spool's file system. What many share is looked at once."""
+        for held in [job for job in self._board.jobs.values() if job.held and job.state is State.PENDING]:
+            if self._was_held_here(held.id) and self._lack(held) is None:
+                self._board.put(self._store.set_held(held.id, False, DAEMON))
         if all(self._uploads.is_here(*one) for one in self._store.uploads.awaited()):
             return
         waiting = [job.id for job in self._board.jobs.values() if job.state is State.PENDING]

@@ -7,10 +7,12 @@ process ends, however it ends; a line for each start. They are proof of what has
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Mapping
@@ -134,10 +136,20 @@ def _checkpoint(directory: Path) -> tuple[Any, Any]:
 
 
 def _save(directory: Path, weights: Any, rows: Any) -> None:
-    directory.mkdir(exist_ok=True)
-    new = directory / "small.json.new"
-    new.write_text(json.dumps({"weights": [float(one) for one in weights], "rows": rows}))
-    new.replace(directory / "small.json")
+    """As the trainer with Keras: what cannot be written does not end the training, and what stands in the place of a
+    checkpoint goes."""
+    path, new = directory / "small.json", directory / "small.json.new"
+    try:
+        if not directory.is_dir():
+            directory.unlink(missing_ok=True)
+            directory.mkdir()
+        if path.is_dir():
+            shutil.rmtree(path)
+        new.write_text(json.dumps({"weights": [float(one) for one in weights], "rows": rows}))
+        new.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            new.unlink()
 
 
 def _write_results(results: Path, spec: Any, predicted: Any, rows: Any) -> None:
