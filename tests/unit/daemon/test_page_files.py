@@ -50,7 +50,7 @@ def test_uplot_has_its_licence_and_makes_no_markup() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "8470", "localhost:1", "127.0.0.1", "127.0.0.1:65536", "127.0.0.1:-1", "::1:80", "[127.0.0.1]:1", "127.0.0.1:٣"],
+    ["", "8470", "box:1", "127.0.0.1", "127.0.0.1:65536", "127.0.0.1:x", "::1:80", "[127.0.0.1]:1", "127.0.0.1:٣"],
 )  # fmt: skip
 def test_an_address_is_one_or_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"expected ADDRESS:PORT such as 127\.0\.0\.1:8470"):
