@@ -7,6 +7,7 @@ import asyncio
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import threading
@@ -18,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from gpujobs.client.connection import UnixConnection
 from gpujobs.config.settings import Settings
@@ -30,7 +32,7 @@ from gpujobs.model import Caller
 from gpujobs.paths import StatePaths
 from tests.unit.store.test_store import DEVICE, DONE, new_job
 
-from .harness import eventually, short_directory
+from .harness import ROOT, eventually, short_directory
 from .people import Person, as_person
 
 HOSTILE = "<script>alert(1)</script>\u202e\x1b[31m" + "x" * 10_000
@@ -477,3 +479,39 @@ def test_open_pages_find_the_next_daemon(as_root: None) -> None:
             assert site.address == address and site.get("/v1/info", cookie)[0] == 200
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+# Metrics
+
+
+def families(site: Site) -> dict[str, Any]:
+    status, headers, text = site.get("/metrics")
+    assert status == 200 and headers["Content-Type"].startswith("application/openmetrics-text")
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def test_metrics_name_no_job_and_no_user_and_are_what_the_store_says(pages: Pages) -> None:
+    found = families(pages.site)
+    assert all(name.startswith("gpujobs_") for name in found)
+    labels = {name for family in found.values() for sample in family.samples for name in sample.labels}
+    assert labels <= {"version", "state", "reason", "node", "device"}
+    ended = {sample.labels["state"]: sample.value for sample in found["gpujobs_jobs_ended"].samples}
+    assert ended["completed"] == 1 and sum(ended.values()) == 1
+    waiting = {sample.labels["state"]: sample.value for sample in found["gpujobs_jobs"].samples}
+    assert waiting["pending"] == 2
+    assert pages.site.get("/metrics", Host="evil.example")[0] == 403
+
+
+def test_users_are_in_the_metrics_where_the_site_says_so(alice: Person, bob: Person) -> None:
+    with opened("[web]\nusers_in_metrics = true\n") as site:
+        site.on_loop(lambda daemon: fill(daemon, alice, bob))
+        samples = families(site)["gpujobs_user_jobs"].samples
+    assert {sample.labels["user"]: sample.value for sample in samples} == {alice.name: 1, bob.name: 1}
+
+
+def test_the_dashboard_asks_for_metrics_that_exist(pages: Pages) -> None:
+    board = json.loads((ROOT / "scripts/grafana.json").read_text())
+    known = set(families(pages.site)) | {"gpujobs_jobs_ended_total"}
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    names = {name for text in asked for name in re.findall(r"gpujobs_\w+", text)}
+    assert len(asked) == 8 and names <= known

@@ -20,6 +20,7 @@ from gpujobs.daemon.daemon import Daemon, Mode
 from gpujobs.daemon.keys import CALLER, WEB
 from gpujobs.daemon.web import events, pages
 from gpujobs.daemon.web.guard import PAGE, PUBLIC, Guard, Handler, NotLoggedInError, add_headers
+from gpujobs.daemon.web.metrics import Metrics
 from gpujobs.daemon.web.peers import uid_of_peer
 from gpujobs.daemon.web.sessions import Sessions
 from gpujobs.linux.stateid import state_id
@@ -146,6 +147,7 @@ def add_routes(application: web.Application, door: WebDoor) -> None:
         ("GET", "/login", pages.login),
         ("POST", "/logout", pages.logout),
         ("GET", "/events", events.handle),
+        ("GET", "/metrics", Metrics().handle),
     ):
         application.router.add_route(method, path, handler)
     application.on_response_prepare.append(add_headers)

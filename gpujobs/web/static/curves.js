@@ -27,8 +27,9 @@ function chart(metric, runs) {
     }))],
   };
   return { place, draw: () => {
-    options.width = Math.max(280, place.clientWidth);
-    new uPlot(options, uPlot.join(series.map((one) => one)), place);
+    options.width = Math.max(240, place.clientWidth);
+    const drawn = new uPlot(options, uPlot.join(series), place);
+    new ResizeObserver(() => drawn.setSize({ width: Math.max(240, place.clientWidth), height: options.height })).observe(place);
   } };
 }
 
