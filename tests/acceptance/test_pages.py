@@ -12,8 +12,18 @@ import pytest
 
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.lifecycle import Finish
-from gpujobs.model import Caller, Reason, State, utc_now
-from tests.unit.store.test_store import DEVICE, DONE, complete, new_job
+from gpujobs.model import (
+    Caller,
+    Device,
+    DeviceKind,
+    Node,
+    NodeStatus,
+    Process,
+    Reason,
+    State,
+    utc_now,
+)
+from tests.unit.store.test_store import DONE, complete, new_job
 
 from .browser import CHROMIUM, Browser, browsing
 from .test_web import HOSTILE, Site, opened
@@ -28,8 +38,21 @@ HISTORY = "epoch,loss,accuracy,val_loss,val_accuracy\n" + "".join(
 )
 
 
+GPUS = (
+    Device("n", DeviceKind.GPU, 0, "GPU-0", "NVIDIA H100 80GB HBM3", 80 << 30, 21 << 30, 87, 61, 412.0),
+    Device("n", DeviceKind.GPU, 1, "GPU-1", "NVIDIA H100 80GB HBM3", 80 << 30, 3 << 30, 12, 40, 90.0,
+           (Process(77, "dora", 3 << 30, f"python {HOSTILE}"),)),
+)  # fmt: skip
+
+
+async def nothing() -> list[Node]:
+    return []
+
+
 def fill(daemon: Daemon) -> None:
-    """Eleven jobs in as many standings; job 1 has results, job 2 runs."""
+    """Two GPUs, and twelve jobs in many standings; job 1 has results, job 2 runs, and a stranger is on the other GPU."""
+    daemon.nodes._nodes = {"n": Node("n", NodeStatus.OK, devices=GPUS)}
+    daemon.nodes.probe = nothing  # type: ignore[method-assign]  # no agent answers here
     results = daemon.paths.result(1)
     results.mkdir(mode=0o700)
     (results / "history.csv").write_text(HISTORY)
@@ -57,12 +80,12 @@ def fill(daemon: Daemon) -> None:
         for n in (0, 1)
     ]
     store.submit(ROOT, "11", group)
-    attempt = store.start_attempt(1, DEVICE).attempt
+    attempt = store.start_attempt(1, GPUS[0]).attempt
     store.mark_running(1, attempt, 99, utc_now())
     store.mark_completing(1, attempt, {"state": "COMPLETED", "exit": {"code": 0, "signal": None}})
     store.finish(1, DONE, str(results))
     for number in (2, 3):
-        attempt = store.start_attempt(number, DEVICE).attempt
+        attempt = store.start_attempt(number, GPUS[0]).attempt
         if number == 2:
             store.mark_running(number, attempt, os.getpid(), utc_now())
     complete(store, 4, Finish(State.FAILED, Reason.SIGNAL, "the trainer was killed by signal 9"))
@@ -89,6 +112,8 @@ async def visit(site: Site, browser: Browser, pictures: Path | None) -> None:
     )
     assert await browser.run(f"document.body.innerText.includes({HOSTILE[:25]!r})"), "it is text"
     assert await browser.run("document.querySelectorAll('main script').length") == 0
+    assert await browser.run("document.querySelectorAll('.card').length") == 2
+    assert await browser.run("document.querySelector('.card .foreign').textContent.includes('dora pid 77')")
     await shoot(browser, pictures, "now")
     await browser.run(f"{SEARCH}.value = 'power'; {SEARCH}.oninput()")
     assert await browser.run("document.querySelectorAll('.queue tbody tr').length") == 1
