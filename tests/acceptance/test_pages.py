@@ -50,7 +50,7 @@ async def nothing() -> list[Node]:
 
 
 def fill(daemon: Daemon) -> None:
-    """Two GPUs, and twelve jobs in many standings; job 1 has results, job 2 runs, and a stranger is on the other GPU."""
+    """Two GPUs, a stranger on one, and twelve jobs in many standings; job 1 has results, job 2 runs."""
     daemon.nodes._nodes = {"n": Node("n", NodeStatus.OK, devices=GPUS)}
     daemon.nodes.probe = nothing  # type: ignore[method-assign]  # no agent answers here
     results = daemon.paths.result(1)
