@@ -60,8 +60,7 @@ def make_application(daemon: Daemon) -> web.Application:
 def make_pages(application: web.Application) -> web.Application:
     """The requests of `application` for those who have a cookie, and the pages themselves."""
     made = web.Application(middlewares=[_errors, listener.identity, _turns], client_max_size=MAX_BODY_BYTES)
-    for key in (DAEMON, LIVE, WEB):
-        made[key] = application[key]
+    made[DAEMON], made[LIVE], made[WEB] = application[DAEMON], application[LIVE], application[WEB]
     for method, path, handler in ROUTES:
         if handler not in ON_SOCKET_ALONE:
             made.router.add_route(method, path, handler)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -21,6 +22,9 @@ from gpujobs.policy import Occupancy, occupancies
 
 CACHED_SECONDS = 5.0
 DEVICE = ("node", "device")
+
+Place = TypeVar("Place", bound=tuple[str, ...])
+"""Values of the labels."""
 
 
 class BoxCollector(Collector):
@@ -79,7 +83,7 @@ def _place(one: Occupancy) -> tuple[str, str]:
     return one.device.node, f"{one.device.kind}{one.device.index}"
 
 
-def _gauge(name: str, text: str, labels: Sequence[str], values: Mapping[tuple[str, ...], float]) -> Metric:
+def _gauge(name: str, text: str, labels: Sequence[str], values: Mapping[Place, float]) -> Metric:
     metric = GaugeMetricFamily(name, text, labels=list(labels))
     for place, value in values.items():
         metric.add_metric(list(place), value)
@@ -97,6 +101,6 @@ class Metrics:
         if time.monotonic() >= self._until:
             registry = CollectorRegistry(auto_describe=False)
             registry.register(BoxCollector(daemon_of(request)))
-            self._text = generate_latest(registry)
+            self._text = generate_latest(registry)  # type: ignore[no-untyped-call]
             self._until = time.monotonic() + CACHED_SECONDS
         return web.Response(body=self._text, headers={"Content-Type": CONTENT_TYPE_LATEST})
