@@ -113,7 +113,7 @@ async def visit(site: Site, browser: Browser, pictures: Path | None) -> None:
     assert await browser.run(f"document.body.innerText.includes({HOSTILE[:25]!r})"), "it is text"
     assert await browser.run("document.querySelectorAll('main script').length") == 0
     assert await browser.run("document.querySelectorAll('.card').length") == 2
-    assert await browser.run("document.querySelector('.card .foreign').textContent.includes('dora pid 77')")
+    assert await browser.run("document.querySelector('.card p.foreign').textContent.includes('dora pid 77')")
     await shoot(browser, pictures, "now")
     await browser.run(f"{SEARCH}.value = 'power'; {SEARCH}.oninput()")
     assert await browser.run("document.querySelectorAll('.queue tbody tr').length") == 1
