@@ -3,6 +3,7 @@
 GpujobsError                     1
 ├── JobFileError                 2   an invalid job file: one or many Problems
 ├── UsageError                   2   an id, option or value that makes no sense
+│   ├── NotFoundError            2   an id, a name or a path of what does not exist
 │   └── ConfigError              2   an invalid gpujobs.toml: one or many Problems
 ├── DaemonUnreachableError       3   no daemon answers on the socket
 ├── MachineError                 4   the machine lacks something
@@ -72,6 +73,13 @@ class UsageError(GpujobsError):
     exit_code = 2
 
 
+class NotFoundError(UsageError):
+    """On the wire a usage error too, which says by `exists` that it is this one."""
+
+    def to_wire(self) -> dict[str, Any]:
+        return {**super().to_wire(), "exists": False}
+
+
 class ConfigError(UsageError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
@@ -134,4 +142,6 @@ def from_wire(body: dict[str, Any]) -> GpujobsError:
     """The error that `to_wire` described; an unknown code gives the base class."""
     if body.get("code") == JobFileError.code:
         return JobFileError([Problem(**problem) for problem in body.get("problems", [])])
+    if body.get("exists") is False:
+        return NotFoundError(str(body.get("message", "")))
     return _BY_CODE.get(str(body.get("code")), GpujobsError)(str(body.get("message", "")))

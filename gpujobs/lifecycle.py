@@ -6,11 +6,11 @@ becomes of a job whose attempt has ended.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from gpujobs.model import FINAL_STATES, Job, Reason, State
+from gpujobs.protocol.records import ExitRecord
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.PENDING: frozenset({State.STARTING, State.CANCELLED}),
@@ -24,13 +24,14 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 class IllegalTransitionError(Exception):
     """A step that the table does not hold. A bug of ours, so it says all it knows."""
 
-    def __init__(self, job: int, origin: State, target: State, history: str = "") -> None:
+    def __init__(self, job: int, origin: State, target: State, history: str) -> None:
         super().__init__(f"job {job}: {origin} -> {target} is not a legal step. {history}".strip())
 
 
-def check_transition(job: int, origin: State, target: State, history: str = "") -> None:
+def check_transition(job: int, origin: State, target: State, history: Callable[[], str]) -> None:
+    """`history` is asked for what has happened to the job, where the step is illegal."""
     if target not in TRANSITIONS[origin]:
-        raise IllegalTransitionError(job, origin, target, history)
+        raise IllegalTransitionError(job, origin, target, history())
 
 
 def mermaid() -> str:
@@ -63,24 +64,22 @@ class Requeue:
     exclusive: bool = False
 
 
-def follow_up(job: Job, exit_record: Mapping[str, Any]) -> Finish | Requeue:
+def follow_up(job: Job, record: ExitRecord) -> Finish | Requeue:
     """What becomes of a job, given the record of how its attempt ended.
 
     A request to cancel wins over every other end but success: whoever asked is not to find the
     job queued again. A stop that the daemon asked for (preemption, shutdown) costs no retry, nor does an
     attempt that was lost with its machine or its files.
     """
-    state = State(exit_record["state"])
-    reason = Reason(exit_record.get("reason") or Reason.NONE)
-    message = str(exit_record.get("message") or "")
+    state, reason, message = record.state, record.reason, record.message
     if state is State.COMPLETED:
         return Finish(state, Reason.NONE, "")
     if job.cancel_requested:
         return Finish(State.CANCELLED, Reason.CANCELLED_BY_USER, job.message or "cancelled")
-    if exit_record.get("stopped_for"):
-        why = message or exit_record["stopped_for"]
+    if record.stopped_for is not None:
+        why = message or record.stopped_for
         return Requeue(Reason.RETRY, f"attempt {job.attempt} was stopped: {why}", False)
-    if exit_record.get("costs_retry") is False:
+    if not record.costs_retry:
         return Requeue(Reason.RETRY, f"attempt {job.attempt} was lost: {message or reason}", False)
     may_retry = job.retries_used < job.retries
     if reason is Reason.DEVICE_OUT_OF_MEMORY and may_retry and _shared_its_device(job):

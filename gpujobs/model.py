@@ -263,7 +263,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A submitted job as the store has it. `spec` is the resolved job file."""
+    """A submitted job as the store has it, without its job file: `Reader.spec` gives that."""
 
     id: int
     name: str

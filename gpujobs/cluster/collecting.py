@@ -12,12 +12,14 @@ from typing import Any, BinaryIO
 from gpujobs.errors import MachineError, from_wire
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable
+from gpujobs.protocol.instructions import CollectedFile
+from gpujobs.protocol.launcher import Refused
 
 
-async def write_chunks(chunks: Any, destination: Path) -> list[dict[str, Any]]:
+async def write_chunks(chunks: Any, destination: Path) -> tuple[CollectedFile, ...]:
     """Writes into the new directory `destination`, durably; removes it again where anything fails.
 
-    Returns `{"name", "bytes", "sha256"}` of each file. `chunks` is the streaming generator of the
+    `chunks` is the streaming generator of the
     agent's `collect`; names are relative and were checked there, and are checked again here.
     """
     files = _Files(destination)
@@ -25,8 +27,8 @@ async def write_chunks(chunks: Any, destination: Path) -> list[dict[str, Any]]:
         destination.mkdir(mode=0o700)
         async for reference in chunks:
             name, content = await reference
-            if not name:
-                raise from_wire(content)
+            if isinstance(content, Refused):
+                raise from_wire(dict(content.error))
             reach("collect.write")
             files.write(name, content)
         written = files.finish()
@@ -50,7 +52,7 @@ class _Files:
         self._name = ""
         self._file: BinaryIO | None = None
         self._digest = hashlib.sha256()
-        self._written: list[dict[str, Any]] = []
+        self._written: list[CollectedFile] = []
 
     def write(self, name: str, content: bytes) -> None:
         """The chunks of a file come one after the other."""
@@ -74,12 +76,12 @@ class _Files:
         self._file.flush()
         os.fsync(self._file.fileno())
         size, digest = self._file.tell(), self._digest.hexdigest()
-        self._written.append({"name": self._name, "bytes": size, "sha256": digest})
+        self._written.append(CollectedFile(self._name, size, digest))
         self.close()
 
-    def finish(self) -> list[dict[str, Any]]:
+    def finish(self) -> tuple[CollectedFile, ...]:
         self._end()
-        return sorted(self._written, key=lambda file: str(file["name"]))
+        return tuple(sorted(self._written, key=lambda file: file.name))
 
     def close(self) -> None:
         """What a full disk still holds back is lost with the directory."""

@@ -30,20 +30,27 @@ from gpujobs.cluster.environment import (
 )
 from gpujobs.cluster.jsonlines import read_lines, write_line
 from gpujobs.cluster.orphans import become_only_head
-from gpujobs.errors import GpujobsError, MachineError
+from gpujobs.errors import GpujobsError, MachineError, ProtocolError, from_wire
 from gpujobs.linux.saying import say
 from gpujobs.model import DeviceKind, NodeStatus
 from gpujobs.node.devices import devices_of
 from gpujobs.node.probe import read_once
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.settings import ClusterSettings
+from gpujobs.protocol import codec
+from gpujobs.protocol import head as wire
+from gpujobs.protocol.codec import Message, ShapeError
+from gpujobs.protocol.events import HeadFailed, NodeReported
+from gpujobs.protocol.head import Answer, Refusal, Request
+from gpujobs.protocol.instructions import Collect, Collected, Instruction
+from gpujobs.protocol.launcher import Refused
+from gpujobs.protocol.settings import NodeSettings
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, required=True)
     connection = socket.socket(fileno=parser.parse_args().fd)
-    settings = ClusterSettings(**json.loads(_first_line(connection)))
+    settings = codec.parse(NodeSettings, _first_line(connection))
     paths = StatePaths(Path(settings.state_dir))
     with _telling(connection):
         become_only_head(paths.head_lock)
@@ -71,7 +78,7 @@ def _telling(connection: socket.socket) -> Iterator[None]:
         else:
             message = f"Ray cannot start: {type(error).__name__}: {first_line(str(error))}"
         with contextlib.suppress(OSError):
-            connection.sendall(json.dumps({"event": "failed", "message": message}).encode() + b"\n")
+            connection.sendall(json.dumps(wire.write_line(HeadFailed(message))).encode() + b"\n")
         raise
 
 
@@ -89,7 +96,7 @@ def _first_line(connection: socket.socket) -> bytes:
     return line
 
 
-def start_ray(paths: StatePaths, temp_parent: Path, settings: ClusterSettings) -> None:
+def start_ray(paths: StatePaths, temp_parent: Path, settings: NodeSettings) -> None:
     """A cluster of this machine alone. The address is explicit: a bare init would follow a file in
     /tmp that anybody can write, and show our token to whoever is named there."""
     make_token(paths.ray_token)
@@ -122,7 +129,7 @@ def _object_store(temp_parent: Path) -> dict[str, str]:
 class Head:
     """Relays the daemon's calls to the node agents, and their events to the daemon."""
 
-    def __init__(self, settings: ClusterSettings) -> None:
+    def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
         self._agents: dict[str, Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -133,8 +140,8 @@ class Head:
         await self._report(writer, NodeStatus.OK, "")
         relay = asyncio.create_task(self._relay_events(self._settings.node_name, writer))
         relay.add_done_callback(_ray_has_ended)
-        async for request in read_lines(reader):
-            task = asyncio.create_task(self._answer(request, writer))
+        async for line in read_lines(reader):
+            task = asyncio.create_task(self._take(line, writer))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         relay.cancel()
@@ -145,36 +152,44 @@ class Head:
         self._agents[name] = await start_agent(self._settings)
 
     async def _report(self, writer: asyncio.StreamWriter, status: NodeStatus, message: str) -> None:
-        node = {"name": self._settings.node_name, "status": status, "message": message}
-        await write_line(writer, {"event": "node", "node": node})
+        report = NodeReported(self._settings.node_name, status, message)
+        await write_line(writer, wire.write_line(report))
 
     async def _relay_events(self, name: str, writer: asyncio.StreamWriter) -> None:
         while True:
             for event in await self._agents[name].next_events.remote():
-                await write_line(writer, event)
+                await write_line(writer, wire.write_line(event))
 
-    async def _answer(self, request: Mapping[str, Any], writer: asyncio.StreamWriter) -> None:
+    async def _take(self, line: Mapping[str, Any], writer: asyncio.StreamWriter) -> None:
         try:
-            answer = {"result": await self._call(request["node"], request["call"], request["args"])}
-        except GpujobsError as error:
-            answer = {"error": error.to_wire()}
-        except Exception as error:  # noqa: BLE001 - whatever Ray raises, the daemon must hear of it
-            answer = {"error": MachineError(f"Ray: {type(error).__name__}: {error}").to_wire()}
-        await write_line(writer, {"id": request["id"], **answer})
+            request = wire.request_of(line)
+        except ShapeError as error:
+            number = int(line.get("id", 0))
+            await write_line(writer, wire.write_line(Refusal(number, ProtocolError(str(error)))))
+        else:
+            await self._answer(request, writer)
 
-    async def _call(self, node: str, name: str, args: Mapping[str, Any]) -> Any:
+    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        answer: Answer | Refusal
+        try:
+            answer = Answer(request.id, codec.write(await self._carry_out(request.node, request.instruction)))
+        except GpujobsError as error:
+            answer = Refusal(request.id, error)
+        except Exception as error:  # noqa: BLE001 - whatever Ray raises, the daemon must hear of it
+            answer = Refusal(request.id, MachineError(f"Ray: {type(error).__name__}: {error}"))
+        await write_line(writer, wire.write_line(answer))
+
+    async def _carry_out(self, node: str, instruction: Instruction[Any]) -> Message:
         agent = self._agents.get(node)
         if agent is None:
             raise MachineError(f"{node} is no member of the cluster")
-        if name == "collect":
-            chunks = agent.collect.remote(args["job"], args["attempt"], args["limit_bytes"], args["nonce"])
-            return {"files": await write_chunks(chunks, Path(args["destination"]))}
-        answer = await agent.call.remote(name, dict(args))
-        if "error" in answer:
-            from gpujobs.errors import from_wire
-
-            raise from_wire(answer["error"])
-        return answer["result"]
+        if isinstance(instruction, Collect):
+            chunks = agent.collect.remote(instruction)
+            return Collected(await write_chunks(chunks, Path(instruction.destination)))
+        answer: Message = await agent.carry_out.remote(instruction)
+        if isinstance(answer, Refused):
+            raise from_wire(dict(answer.error))
+        return answer
 
 
 def _ray_has_ended(task: asyncio.Task[None]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 
-async def read_lines(reader: asyncio.StreamReader) -> AsyncIterator[dict[str, Any]]:
+async def read_lines(reader: asyncio.StreamReader) -> AsyncIterator[Mapping[str, Any]]:
     """Until the other end closes."""
     while line := await reader.readline():
         yield json.loads(line)

@@ -21,6 +21,7 @@ from gpujobs.node.launcher_client import (
     last_line,
 )
 from gpujobs.paths import StatePaths
+from gpujobs.protocol.launcher import PingLauncher, Versions
 
 IDLE_SECONDS = 600.0
 """A launcher that has not been used for so long gives its memory back: JAX's imports take some seconds again."""
@@ -75,7 +76,7 @@ class Launchers:
         """Kills it where it does not answer in time. Its keeper starts another."""
         seconds = PING_SECONDS if process.pid in self._ready else FIRST_ANSWER_SECONDS
         try:
-            await ask(self._paths.launcher_socket(backend), {"op": "ping"}, seconds)
+            await ask(self._paths.launcher_socket(backend), PingLauncher(), seconds, Versions)
             self._ready.add(process.pid)
         except LauncherEndedError as error:
             if not await _has_ended(process):

@@ -14,7 +14,6 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +23,36 @@ from gpujobs.cluster.jsonlines import read_lines, write_line
 from gpujobs.cluster.launchers import Launchers
 from gpujobs.cluster.orphans import end_session
 from gpujobs.cluster.restart import end, keep
-from gpujobs.errors import LauncherError, MachineError, from_wire
+from gpujobs.errors import LauncherError, MachineError, ProtocolError
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable
 from gpujobs.model import NodeStatus
 from gpujobs.node.agent import NodeAgent
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.settings import ClusterSettings
+from gpujobs.protocol import codec
+from gpujobs.protocol import head as wire
+from gpujobs.protocol import instructions as told
+from gpujobs.protocol.codec import M, ShapeError
+from gpujobs.protocol.events import AttemptEvent, HeadFailed, NodeReported
+from gpujobs.protocol.head import Answer, Refusal, Request
+from gpujobs.protocol.instructions import Instruction
+from gpujobs.protocol.settings import NodeSettings
 
 log = logging.getLogger(__name__)
 
-CALL_SECONDS: Mapping[str, float] = {
-    "forget": 300.0,
-    "inspect": 200.0,  # its child has a minute, and the launcher may be importing
-    "launcher": 150.0,
-    "probe": 20.0,
-    "read_log": 10.0,
-    "strays": 60.0,
+CALL_SECONDS: Mapping[type[Instruction[Any]], float] = {
+    told.Forget: 300.0,
+    told.Inspect: 200.0,  # its child has a minute, and the launcher may be importing
+    told.AskLauncher: 150.0,
+    told.Probe: 20.0,
+    told.ReadLog: 10.0,
+    told.FindStrays: 60.0,
 }
-"""How long the answer of each call is waited for; 30 s where nothing is said here."""
+"""How long the answer of each is waited for; 30 s where nothing is said here."""
 
 OTHER_CALL_SECONDS = 30.0
 
-UNBOUNDED = frozenset({"collect"})
+UNBOUNDED = (told.Collect,)
 """Takes as long as there are results. A head that hangs is found by its heart, which beats meanwhile."""
 
 HEARTBEAT_SECONDS = 10.0
@@ -57,24 +63,37 @@ missed because we ourselves were stopped."""
 START_SECONDS = 180.0
 """Ray takes seconds, on a machine that is very busy a minute."""
 
-WITHOUT_RAY = frozenset(
-    {"stop", "adjust", "reconcile", "read_log", "list_results", "read_result", "forget", "strays"}
+WITHOUT_RAY = (
+    told.Stop,
+    told.Adjust,
+    told.Reconcile,
+    told.ReadLog,
+    told.ListResults,
+    told.ReadResult,
+    told.Forget,
+    told.FindStrays,
 )
 """What can be done on this machine though Ray is away: nothing is to wait for it that wants to end."""
 
-Callback = Callable[[Mapping[str, Any]], None]
+LAUNCHES = (told.Start, told.Inspect, told.AskLauncher)
+"""What the launcher is asked for."""
 
 
 class ClusterLink:
     def __init__(
-        self, paths: StatePaths, settings: ClusterSettings, *, on_node: Callback, on_attempt: Callback
+        self,
+        paths: StatePaths,
+        settings: NodeSettings,
+        *,
+        on_node: Callable[[NodeReported], None],
+        on_attempt: Callable[[AttemptEvent], None],
     ) -> None:
         self._paths = paths
         self._settings = settings
         self._on_node = on_node
         self._on_attempt = on_attempt
         self._ids = itertools.count()
-        self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._pending: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._is_up = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -95,40 +114,44 @@ class ClusterLink:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._is_up.wait(), seconds)
 
-    async def call(self, node: str, name: str, **args: Any) -> Any:
-        """A call of the node's agent (docs/protocol.md, section 2). Raises the agent's error, or
+    async def call(self, node: str, instruction: Instruction[M]) -> M:
+        """What the node's agent answers (docs/protocol.md, section 2). Raises the agent's error, or
         MachineError where the cluster is away, or does not answer: then nobody knows whether it was carried out."""
-        if self._writer is None and name in WITHOUT_RAY and node == self._settings.node_name:
-            return await self._call_here(name, args)
-        seconds = None if name in UNBOUNDED else _seconds(name, args)
+        is_ours = node == self._settings.node_name and type(instruction) in WITHOUT_RAY
+        if self._writer is None and is_ours:
+            return await self._carry_out_here(instruction)
+        seconds = None if isinstance(instruction, UNBOUNDED) else _seconds(instruction)
         try:
             async with asyncio.timeout(seconds):
-                return await self._call(node, name, args)
+                return await self._call(node, instruction)
         except TimeoutError:
-            raise MachineError(f"{node} did not answer within {seconds:g} s ({name})") from None
+            raise MachineError(f"{node} did not answer within {seconds:g} s ({instruction.tag})") from None
         except LauncherError:
-            if name in ("start", "inspect", "launcher"):
-                self.launchers.suspect(_backend(args))
+            if isinstance(instruction, LAUNCHES):
+                self.launchers.suspect(_backend(instruction))
             raise
 
-    async def _call(self, node: str, name: str, args: Mapping[str, Any]) -> Any:
+    async def _call(self, node: str, instruction: Instruction[M]) -> M:
         if self._writer is None:
             raise MachineError("the cluster is not up")
         number = next(self._ids)
         future = self._pending[number] = asyncio.get_running_loop().create_future()
         try:
-            await write_line(self._writer, {"id": number, "node": node, "call": name, "args": args})
-            return await future
+            await write_line(self._writer, wire.write_request(Request(number, node, instruction)))
+            return instruction.read(await future)
+        except ShapeError as error:
+            raise ProtocolError(f"the answer of {node} makes no sense: {error}") from error
         except ConnectionError as error:
             raise MachineError(f"the cluster is away: {error}") from error
         finally:
             self._pending.pop(number, None)
 
-    async def _call_here(self, name: str, args: Mapping[str, Any]) -> Any:
+    async def _carry_out_here(self, instruction: Instruction[M]) -> M:
         try:
-            return await self._own_agent.call(name, args)
+            answer = await self._own_agent.carry_out(instruction)
         except OSError as error:
-            raise MachineError(f"{name}: {error}") from error
+            raise MachineError(f"{instruction.tag}: {error}") from error
+        return instruction.own(answer)
 
     async def close(self) -> None:
         """Ends Ray and the launchers. Supervisors and their trainers are in neither's tree."""
@@ -148,7 +171,7 @@ class ClusterLink:
         self._announce(NodeStatus.DOWN, f"the cluster ended: {message}; another try in {backoff:.0f} s")
 
     def _announce(self, status: NodeStatus, message: str) -> None:
-        self._on_node({"name": self._settings.node_name, "status": status, "message": message})
+        self._on_node(NodeReported(self._settings.node_name, status, message))
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         """Kills a head that does not come up, or does not answer: it is started again."""
@@ -169,7 +192,7 @@ class ClusterLink:
     async def _beats(self) -> bool:
         try:
             async with asyncio.timeout(HEARTBEAT_SECONDS):
-                await self._call(self._settings.node_name, "ping", {})
+                await self._call(self._settings.node_name, told.Ping())
         except TimeoutError:
             return False
         except MachineError as error:  # an answer, if of a head that is about to end
@@ -205,7 +228,7 @@ class ClusterLink:
         reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 26)
         watch = asyncio.create_task(self._watch(process))
         try:
-            await write_line(writer, asdict(self._settings))
+            await write_line(writer, codec.write(self._settings))
             async for message in read_lines(reader):
                 self._take(message, writer)
         except (ConnectionError, json.JSONDecodeError) as error:
@@ -222,24 +245,31 @@ class ClusterLink:
         return f"{why} ({self._paths.run / 'head.log'} says more)"
 
     def _take(self, message: Mapping[str, Any], writer: asyncio.StreamWriter) -> None:
-        event = message.get("event")
-        if event == "failed":
-            self._failure = str(message["message"])
+        try:
+            line = wire.line_of(message)
+        except ShapeError as error:
+            log.error("the head's line is not understood: %s", error)
             return
-        if event == "node":
-            self._writer = writer
-            self._is_up.set()
-            self._on_node(message["node"])
-        elif event == "attempt":
-            self._on_attempt(message)
+        match line:
+            case HeadFailed():
+                self._failure = line.message
+            case NodeReported():
+                self._writer = writer
+                self._is_up.set()
+                self._on_node(line)
+            case AttemptEvent():
+                self._on_attempt(line)
+            case Answer() | Refusal():
+                self._take_answer(line)
+
+    def _take_answer(self, answer: Answer | Refusal) -> None:
+        future = self._pending.get(answer.id)
+        if future is None or future.done():
+            return
+        if isinstance(answer, Refusal):
+            future.set_exception(answer.error)
         else:
-            future = self._pending.get(message["id"])
-            if future is None or future.done():
-                return
-            if "error" in message:
-                future.set_exception(from_wire(message["error"]))
-            else:
-                future.set_result(message["result"])
+            future.set_result(answer.result)
 
     def _fail_pending(self) -> None:
         for future in self._pending.values():
@@ -258,10 +288,11 @@ def last_words(path: Path) -> str:
     return next((line.strip()[:500] for line in reversed(lines) if line.strip()), "")
 
 
-def _seconds(name: str, args: Mapping[str, Any]) -> float:
+def _seconds(instruction: Instruction[Any]) -> float:
     """A start waits for the launcher, which may be importing, and for it to be there at all."""
-    return CALL_SECONDS.get(name, OTHER_CALL_SECONDS) + float(args.get("answer_seconds", 0.0))
+    own = CALL_SECONDS.get(type(instruction), OTHER_CALL_SECONDS)
+    return own + (instruction.answer_seconds if isinstance(instruction, LAUNCHES) else 0.0)
 
 
-def _backend(args: Mapping[str, Any]) -> str:
-    return str((args.get("spec") or {}).get("backend", TENSORFLOW))
+def _backend(instruction: Instruction[Any]) -> str:
+    return instruction.spec.backend if isinstance(instruction, told.Start) else TENSORFLOW

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -43,12 +43,15 @@ from gpujobs.failpoints import reach
 from gpujobs.lifecycle import Finish
 from gpujobs.linux.stateid import state_id
 from gpujobs.model import Device, Job, Node, NodeStatus, Reason, State, StopReason, utc_now
-from gpujobs.node.probe import read_once
+from gpujobs.node.probe import DEADLINE_SECONDS, read_once
 from gpujobs.paths import StatePaths
 from gpujobs.policy import Snapshot, occupancies
 from gpujobs.policy.devices.memory import outgrown
 from gpujobs.policy.inputs.rules import ForeignPolicy
-from gpujobs.protocol.settings import ClusterSettings
+from gpujobs.protocol.events import AttemptEvent, NodeReported, Warned
+from gpujobs.protocol.instructions import FindStrays, Stray
+from gpujobs.protocol.records import AttemptKey
+from gpujobs.protocol.settings import NodeSettings
 from gpujobs.store.opening import open_store
 from gpujobs.store.store import Store
 from gpujobs.store.usage import EndedUsage
@@ -88,13 +91,15 @@ class Daemon:
         self.store, self.notices = open_store(self.paths)
         self.journal = Journal(self.store.history, self._device_name)
         self.board = JobCache(self.store.unfinished(), self.journal.wake)
+        self.state_id = state_id(self.paths.identity)
         self.link = ClusterLink(
             self.paths,
-            ClusterSettings(
+            NodeSettings(
                 self.node_name,
                 str(settings.state_dir),
                 settings.cpu_slots,
-                state_id=state_id(self.paths.identity),
+                DEADLINE_SECONDS,
+                self.state_id,
             ),
             on_node=self._on_node,
             on_attempt=self._on_attempt,
@@ -140,7 +145,12 @@ class Daemon:
         self.lacking = Lacking(self.store, self.board, self.uploads)
         self.retention = Retention(self.store, self.paths, lambda: self.site.retention, self.journal.wake)
         self.specs = Specs(
-            self.store, self.paths, self.site, changes_identity=site, require_gpu=settings.require_gpu
+            self.store,
+            self.paths,
+            self.site,
+            self.state_id,
+            changes_identity=site,
+            require_gpu=settings.require_gpu,
         )
         self.collector = Collector(self.store, self.link, self.paths, self.gatekeeper, self.site.quotas)
         self.attempts = Attempts(
@@ -172,7 +182,7 @@ class Daemon:
         self._admissions: dict[str, int] = {}
         """How often each node was announced: what an earlier announcement still does is void."""
 
-        self.strays: list[dict[str, Any]] = []
+        self.strays: tuple[Stray, ...] = ()
         """Attempts that live on a node and that no job knows, as of the last look."""
 
     def configure(self, site: SiteConfig) -> None:
@@ -271,20 +281,19 @@ class Daemon:
         self.board.stopping.add(job.id)
         self._spawn(self.attempts.stop(job, reason, message))
 
-    def _on_attempt(self, event: Mapping[str, Any]) -> None:
+    def _on_attempt(self, event: AttemptEvent) -> None:
         self.attempts.on_event(event)
-        if event["what"] == "warning":  # noted, and changes no job
+        if isinstance(event, Warned):  # noted, and changes no job
             self.journal.wake()
 
-    def _on_node(self, event: Mapping[str, Any]) -> None:
-        status = NodeStatus(event["status"])
-        log.info("node %s: %s", event["name"], event["message"] or status)
-        if status in (NodeStatus.STARTING, NodeStatus.DOWN):
-            self._announced(event["name"])
-            self.nodes.report(event["name"], status, event["message"])
+    def _on_node(self, event: NodeReported) -> None:
+        log.info("node %s: %s", event.name, event.message or event.status)
+        if event.status in (NodeStatus.STARTING, NodeStatus.DOWN):
+            self._announced(event.name)
+            self.nodes.report(event.name, event.status, event.message)
             self.dispatcher.wake()
         else:
-            self._spawn(self._admit(event["name"], self._announced(event["name"])))
+            self._spawn(self._admit(event.name, self._announced(event.name)))
 
     def _announced(self, name: str) -> int:
         self._admissions[name] = self._admissions.get(name, 0) + 1
@@ -325,19 +334,19 @@ class Daemon:
     async def look_for_strays(self, name: str) -> None:
         """Trainers that go on though no job knows them: of a store that was lost, or restored from a copy."""
         known = [
-            [job.id, job.attempt, job.current.nonce]
+            AttemptKey(job.id, job.attempt, job.current.nonce)
             for job in self.board.jobs.values()
             if job.current is not None
         ]
         try:
-            found = await self.link.call(name, "strays", known=known)
+            found = (await self.link.call(name, FindStrays(tuple(known)))).strays
         except GpujobsError as error:
             log.warning("node %s: it was not looked for trainers that no job knows: %s", name, error)
             return
         for stray in found:
             if stray not in self.strays:
                 log.warning("node %s: %s", name, describe_stray(stray))
-        self.strays = [{"node": name, **stray} for stray in found]
+        self.strays = found
 
     async def devices(self) -> list[Device]:
         """Those of the members; of this machine alone while the cluster is still starting."""
@@ -443,16 +452,16 @@ def cancelled_by(actor: str, why: str = "") -> Finish:
     return Finish(State.CANCELLED, Reason.CANCELLED_BY_USER, said)
 
 
-def describe_stray(stray: Mapping[str, Any]) -> str:
+def describe_stray(stray: Stray) -> str:
     """What it is, and how it is ended: its supervisor lets it write a checkpoint first."""
-    owner = f" of {stray['user']}" if stray.get("user") else ""
-    begun = f", begun {stray['started_at']}" if stray.get("started_at") else ""
+    owner = f" of {stray.user}" if stray.user else ""
+    begun = f", begun {stray.started_at}" if stray.started_at else ""
     end = (
-        f"`kill {stray['supervisor']}` ends it"
-        if stray.get("supervisor")
+        f"`kill {stray.supervisor}` ends it"
+        if stray.supervisor
         else "`fuser -k` on its supervisor.lock ends it"
     )
     return (
-        f"a trainer (pid {stray.get('trainer') or 'unknown'}) runs that no job knows: job {stray['job']}, attempt "
-        f"{stray['attempt']}{owner}{begun}; {end}"
+        f"a trainer (pid {stray.trainer or 'unknown'}) runs that no job knows: job {stray.job}, attempt "
+        f"{stray.attempt}{owner}{begun}; {end}"
     )

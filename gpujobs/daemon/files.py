@@ -5,8 +5,6 @@ of whoever asks, for the owner of the state directory alone. Nothing is written.
 from __future__ import annotations
 
 import asyncio
-import base64
-import os
 import shutil
 import socket
 import sqlite3
@@ -30,7 +28,9 @@ from gpujobs.daemon.handlers import jobs, log, ranking, results
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.keys import DAEMON
 from gpujobs.errors import StoreError, UsageError
+from gpujobs.node.pieces import read_log
 from gpujobs.paths import StatePaths
+from gpujobs.protocol.instructions import Instruction, Piece, ReadLog
 from gpujobs.store.database import migrations
 from gpujobs.store.reader import Reader
 
@@ -60,18 +60,10 @@ class _Spool:
     def __init__(self, paths: StatePaths) -> None:
         self._paths = paths
 
-    async def call(self, _node: str, name: str, **asked: Any) -> dict[str, Any]:
-        if name != "read_log":
-            raise UsageError(f"{name} needs a daemon; `gpujobs serve &` starts one")
-        path = self._paths.job(asked["job"]).attempt(asked["attempt"]).log
-        try:
-            with path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                file.seek(asked["offset"])
-                text = file.read(asked["limit"])
-        except FileNotFoundError:
-            return {"text": "", "size": 0}
-        return {"text": base64.b64encode(text).decode(), "size": size}
+    async def call(self, _node: str, asked: Instruction[Any]) -> Piece:
+        if not isinstance(asked, ReadLog):
+            raise UsageError(f"{asked.tag} needs a daemon; `gpujobs serve &` starts one")
+        return await asyncio.to_thread(read_log, self._paths, asked)
 
 
 class Files:

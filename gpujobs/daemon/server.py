@@ -23,6 +23,7 @@ from gpujobs.errors import (
     GpujobsError,
     JobFileError,
     MachineError,
+    NotFoundError,
     NotPermittedError,
     ProtocolError,
     UsageError,
@@ -155,8 +156,10 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 def status_of(error: GpujobsError) -> int:
     if isinstance(error, JobFileError):
         return 400
+    if isinstance(error, NotFoundError):
+        return 404
     if isinstance(error, UsageError):
-        return 404 if "not exist" in error.message else 400
+        return 400
     if isinstance(error, NotPermittedError):
         return 401 if isinstance(error, NotLoggedInError) else 403
     if isinstance(error, MachineError):

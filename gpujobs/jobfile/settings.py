@@ -39,10 +39,10 @@ def parse_key(key: str) -> Path:
 
 
 def path_of(key: str) -> Path:
-    parts: list[str | int] = []
-    for part in re.sub(r"\[(\d{1,6})\]", r".\1", key).split("."):
-        parts.append(int(part) if re.fullmatch(r"\d{1,6}", part, re.ASCII) else part)
-    return tuple(parts)
+    return tuple(
+        int(part) if re.fullmatch(r"\d{1,6}", part, re.ASCII) else part
+        for part in re.sub(r"\[(\d{1,6})\]", r".\1", key).split(".")
+    )
 
 
 def _refuse_unknown(path: Path) -> None:

@@ -83,6 +83,14 @@ def rename(source: Path, target: Path) -> None:
         sync_directory(source.parent)
 
 
+def put_in_place(finished: Path, target: Path) -> None:
+    """Replaces `target` by a file beside it that somebody else has written."""
+    with finished.open("rb") as file:
+        os.fsync(file.fileno())
+    finished.replace(target)
+    sync_directory(target.parent)
+
+
 def make_directory(path: Path, mode: int) -> None:
     """Raises FileExistsError."""
     path.mkdir(mode=mode)
@@ -107,10 +115,7 @@ def copy(source: Path, target: Path) -> None:
     """Replaces `target` by a durable copy of `source`."""
     temporary = target.with_name(f"{target.name}.tmp")
     shutil.copyfile(source, temporary)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(target)
-    sync_directory(target.parent)
+    put_in_place(temporary, target)
 
 
 def set_aside(path: Path, ending: str = "damaged") -> Path:

@@ -7,15 +7,13 @@ attempts it reads from their directories, and after a restart it is told which o
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import json
 import os
 import shutil
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +23,35 @@ from gpujobs.failpoints import reach
 from gpujobs.linux import durable
 from gpujobs.linux.saying import say
 from gpujobs.linux.sockets import short_path
-from gpujobs.node import attempts, records
-from gpujobs.node.attempts import Attempt, AttemptStatus
+from gpujobs.node import attempts
+from gpujobs.node.attempts import Attempt
 from gpujobs.node.devices import devices_of
-from gpujobs.node.launcher_client import ANSWER_SECONDS, FIRST_ANSWER_SECONDS, ask
+from gpujobs.node.launcher_client import ask
+from gpujobs.node.pieces import piece_of, read_log
 from gpujobs.node.probe import Probe
 from gpujobs.paths import AttemptPaths, JobPaths, StatePaths
-from gpujobs.protocol.settings import ClusterSettings
+from gpujobs.protocol import codec
+from gpujobs.protocol import instructions as told
+from gpujobs.protocol.codec import Message, ShapeError
+from gpujobs.protocol.events import AttemptEvent, Exited, Unclear, attempt_event_of
+from gpujobs.protocol.instructions import (
+    AttemptStatus,
+    Found,
+    Instruction,
+    Nothing,
+    Orphans,
+    Piece,
+    Probed,
+    Report,
+    Reports,
+    ResultFile,
+    ResultFiles,
+    Stray,
+)
+from gpujobs.protocol.launcher import Forked, InspectJob, PingLauncher, StartAttempt
+from gpujobs.protocol.records import AttemptKey, LockNote, StopRequest, SupervisorRecord
+from gpujobs.protocol.settings import NodeSettings
+from gpujobs.protocol.spec import AttemptSpec, SpecHead
 from gpujobs.results.catalogue import list_files, open_file
 from gpujobs.results.collect import Limits, RefusedResultError, chunks
 
@@ -42,29 +62,14 @@ RECORD_SECONDS = 10.0
 class NodeAgent:
     """`follows` is false for one that only answers: nobody waits for its events."""
 
-    def __init__(self, settings: ClusterSettings, *, follows: bool = True) -> None:
+    def __init__(self, settings: NodeSettings, *, follows: bool = True) -> None:
         self._follows = follows
         self._settings = settings
         self._paths = StatePaths(Path(settings.state_dir))
         self._probe = Probe()
-        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._ended: set[tuple[int, int, str]] = set()
-        self._followed: dict[tuple[int, int, str], int] = {}
-        self._calls: dict[str, Callable[..., Awaitable[Any]]] = {
-            "probe": self.probe,
-            "start": self.start,
-            "stop": self.stop,
-            "adjust": self.adjust,
-            "list_results": self.list_results,
-            "read_result": self.read_result,
-            "reconcile": self.reconcile,
-            "read_log": self.read_log,
-            "inspect": self.inspect,
-            "launcher": self.launcher,
-            "forget": self.forget,
-            "ping": self.ping,
-            "strays": self.strays,
-        }
+        self._events: asyncio.Queue[AttemptEvent] = asyncio.Queue()
+        self._ended: set[AttemptKey] = set()
+        self._followed: dict[AttemptKey, int] = {}
 
     async def open(self) -> None:
         """Binds the socket on which supervisors tell what happens."""
@@ -75,13 +80,40 @@ class NodeAgent:
             self._socket.bind(name)
         asyncio.get_running_loop().add_reader(self._socket, self._receive)
 
-    async def call(self, name: str, args: Mapping[str, Any]) -> Any:
-        """A call by its name in the protocol."""
-        if name not in self._calls:
-            raise ProtocolError(f"an agent has no call {name}")
-        return await self._calls[name](**args)
+    async def carry_out(self, instruction: Instruction[Any]) -> Message:
+        """Returns the answer that belongs to it."""
+        match instruction:
+            case told.Ping():
+                return Nothing()
+            case told.Probe():
+                return await self.probe()
+            case told.Start():
+                return await self.start(instruction.spec, instruction.answer_seconds)
+            case told.Stop():
+                return await self.stop(instruction)
+            case told.Adjust():
+                return await self.adjust(instruction)
+            case told.Reconcile():
+                return await self.reconcile(instruction.attempts)
+            case told.FindStrays():
+                return await asyncio.to_thread(self._strays, frozenset(instruction.known))
+            case told.ReadLog():
+                return await asyncio.to_thread(read_log, self._paths, instruction)
+            case told.ListResults():
+                return await asyncio.to_thread(self._list_results, instruction)
+            case told.ReadResult():
+                return await asyncio.to_thread(self._read_result, instruction)
+            case told.Inspect():
+                return await self._ask(InspectJob(instruction.spec), instruction.answer_seconds)
+            case told.AskLauncher():
+                return await self._ask(PingLauncher(), instruction.answer_seconds)
+            case told.Forget():
+                root = self._paths.job(instruction.job).root
+                await asyncio.to_thread(shutil.rmtree, root, ignore_errors=True)
+                return Nothing()
+        raise ProtocolError(f"an agent has no answer to {instruction.tag}")
 
-    async def next_events(self) -> list[dict[str, Any]]:
+    async def next_events(self) -> list[AttemptEvent]:
         """Waits for at least one event; returns all there are."""
         events = [await self._events.get()]
         while not self._events.empty():
@@ -90,95 +122,88 @@ class NodeAgent:
 
     # Devices
 
-    async def probe(self) -> dict[str, Any]:
+    async def probe(self) -> Probed:
         reading = await self._probe.read(self._settings.probe_deadline_seconds)
-        return asdict(devices_of(reading, self._settings.node_name, self._settings.cpu_slots))
-
-    async def ping(self) -> None:
-        """Answering is all."""
+        return Probed(devices_of(reading, self._settings.node_name, self._settings.cpu_slots))
 
     # Attempts
 
-    async def start(self, spec: dict[str, Any], answer_seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+    async def start(self, spec: AttemptSpec, answer_seconds: float) -> Forked:
         """Raises LauncherError where the attempt could not be started, whatever the job is; an attempt of which
         no answer was heard may have started all the same."""
-        job = self._paths.job(spec["job"])
+        if spec.state_id != self._settings.state_id:
+            raise LauncherError(
+                f"the attempt is of another state directory ({spec.state_id}) than this node's"
+            )
+        job = self._paths.job(spec.job)
         try:
-            paths = attempts.make(job, {**spec, "state_id": self._settings.state_id})
+            paths = attempts.make(job, spec)
         except attempts.OccupiedError as error:
             raise LauncherError(str(error)) from error
         except OSError as error:
             raise LauncherError(f"the directory of the attempt cannot be made: {in_words(error)}") from error
-        request = {"op": "start", "attempt_dir": str(paths.root), "notify": str(self._paths.agent_socket)}
+        op = StartAttempt(str(paths.root), str(self._paths.agent_socket))
         reach("spawn.supervisor")
         try:
-            answer = await ask(self._paths.launcher_socket(spec["backend"]), request, answer_seconds)
+            answer = await ask(self._paths.launcher_socket(spec.backend), op, answer_seconds, Forked)
         except LaunchError as error:  # it could not fork: the launcher knows nothing of the job
             raise LauncherError(str(error)) from error
-        self._follow(self._attempt(spec["job"], spec["attempt"], spec.get("nonce", "")), answer["pid"])
-        return {"pid": answer["pid"]}
+        self._follow(self._attempt(AttemptKey(spec.job, spec.attempt, spec.nonce)), answer.pid)
+        return answer
 
-    def _attempt(self, job: int, attempt: int, nonce: str) -> Attempt:
-        return Attempt(self._paths.job(job).attempt(attempt), nonce, self._settings.state_id)
+    def _attempt(self, key: AttemptKey) -> Attempt:
+        return Attempt(self._paths.job(key.job).attempt(key.attempt), key.nonce, self._settings.state_id)
 
-    async def stop(
-        self, job: int, attempt: int, reason: str, message: str = "", nonce: str = ""
-    ) -> dict[str, Any]:
+    async def stop(self, asked: told.Stop) -> Found:
         """Writes why, then signals the supervisor. Where none is found, ask what became of the attempt."""
-        asked = self._attempt(job, attempt, nonce)
-        record = await self._living(asked)
+        attempt = self._attempt(asked.attempt)
+        record = await self._living(attempt)
         if record is None:
-            return {"found": False}
+            return Found(False)
         # Why is worth less than the stop: a full disk must not keep a job running.
         with contextlib.suppress(OSError):
-            durable.write_json(asked.paths.stop, {"reason": reason, "message": message})
-        return {"found": attempts.send_signal(record["supervisor"], record["boot_id"], signal.SIGTERM)}
+            durable.write_json(attempt.paths.stop, codec.write(StopRequest(asked.reason, asked.message)))
+        return Found(attempts.send_signal(record.supervisor, record.boot_id, signal.SIGTERM))
 
-    async def adjust(self, job: int, attempt: int, wishes: dict[str, Any], nonce: str = "") -> dict[str, Any]:
+    async def adjust(self, asked: told.Adjust) -> Found:
         """Writes what is asked of a running attempt, as `stop` does. A supervisor of an older gpujobs would take
         the signal for a stop, so it is not told."""
-        asked = self._attempt(job, attempt, nonce)
-        record = await self._living(asked)
-        if record is None or not record["hears_wishes"]:
-            return {"found": False}
+        attempt = self._attempt(asked.attempt)
+        record = await self._living(attempt)
+        if record is None or not record.hears_wishes:
+            return Found(False)
         try:
-            durable.write_json(asked.paths.wishes, wishes)
+            durable.write_json(attempt.paths.wishes, codec.write(asked.wishes))
         except OSError as error:
             raise MachineError(f"what is asked of it cannot be written: {error}") from error
-        return {"found": attempts.send_signal(record["supervisor"], record["boot_id"], signal.SIGTERM)}
+        return Found(attempts.send_signal(record.supervisor, record.boot_id, signal.SIGTERM))
 
-    async def _living(self, asked: Attempt) -> dict[str, Any] | None:
+    async def _living(self, asked: Attempt) -> SupervisorRecord | None:
         """The record of an attempt whose supervisor may be signalled."""
         if asked.exit is not None or not (asked.is_locked or asked.paths.spec.exists()):
             return None
         record = await self._wait_for_record(asked)
         return record if record is not None and asked.is_ours(record) else None
 
-    async def reconcile(self, attempts: list[list[Any]]) -> list[dict[str, Any]]:
-        """A report of each (job, number, nonce), at once: one may have to wait for its record."""
-        return list(await asyncio.gather(*(self._report(*asked) for asked in attempts)))
+    async def reconcile(self, asked: Iterable[AttemptKey]) -> Reports:
+        """A report of each, at once: one may have to wait for its record."""
+        return Reports(tuple(await asyncio.gather(*map(self._report, asked))))
 
-    async def _report(self, job: int, number: int, nonce: str = "") -> dict[str, Any]:
-        attempt = self._attempt(job, number, nonce)
-        report: dict[str, Any] = {
-            "job": job,
-            "attempt": number,
-            "record": None,
-            "progress": None,
-            "exit": None,
-        }
+    async def _report(self, key: AttemptKey) -> Report:
+        attempt = self._attempt(key)
         try:
-            report |= await self._look(job, number, attempt)
+            report = await self._look(attempt)
         except Exception as error:  # noqa: BLE001 - one attempt must not keep the others from being told of
-            report |= {"status": AttemptStatus.UNKNOWN, "error": f"{type(error).__name__}: {error}"}
-        return {**report, "damaged": attempt.damages}
+            why = f"{type(error).__name__}: {error}"
+            report = replace(_nothing_known(key), status=AttemptStatus.UNKNOWN, error=why)
+        return replace(report, damaged=tuple(attempt.damages))
 
-    async def _look(self, job: int, number: int, attempt: Attempt) -> dict[str, Any]:
+    async def _look(self, attempt: Attempt) -> Report:
         status, record, ended = attempts.status_of(attempt), None, None
         if status is AttemptStatus.RUNNING:
             record = await self._wait_for_record(attempt)
             if record is not None:
-                self._follow(attempt, record["supervisor"]["pid"])
+                self._follow(attempt, record.supervisor.pid)
         if status is AttemptStatus.ENDED:
             ended = attempt.exit
         if status is AttemptStatus.LOST:
@@ -187,9 +212,10 @@ class NodeAgent:
         if ended is not None:
             self._ended.add(attempt.key)
         progress = None if status is AttemptStatus.NEVER_STARTED else attempt.progress
-        return {"status": status, "record": record, "progress": progress, "exit": ended}
+        known = _nothing_known(attempt.key)
+        return replace(known, status=status, record=record, progress=progress, exit=ended)
 
-    async def _wait_for_record(self, attempt: Attempt) -> dict[str, Any] | None:
+    async def _wait_for_record(self, attempt: Attempt) -> SupervisorRecord | None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + RECORD_SECONDS
         while (record := attempt.record) is None and loop.time() < deadline:
@@ -198,20 +224,15 @@ class NodeAgent:
             await asyncio.sleep(0.01)
         return record
 
-    async def strays(self, known: list[list[Any]]) -> list[dict[str, Any]]:
-        """The attempts that live here and are none of `known` ((job, number, nonce)): no job is theirs."""
-        return await asyncio.to_thread(self._strays, {tuple(attempt) for attempt in known})
-
-    def _strays(self, known: set[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    def _strays(self, known: frozenset[AttemptKey]) -> Orphans:
+        """The attempts that live here and are none of `known`: no job is theirs."""
         found = []
         for directory in sorted((self._paths.spool / "jobs").glob("*")):
             for name, noted in attempts.living(JobPaths(directory)):
-                attempt = Attempt(AttemptPaths(directory / name))
-                spec = attempt.read(attempt.paths.spec, records.spec) or {}
-                key = (spec.get("job"), spec.get("attempt"), spec.get("nonce", ""))
-                if key not in known:
+                spec = Attempt(AttemptPaths(directory / name)).spec
+                if spec is None or AttemptKey(spec.job, spec.attempt, spec.nonce) not in known:
                     found.append(_stray(directory.name, name, noted, spec))
-        return found
+        return Orphans(tuple(found))
 
     def _follow(self, attempt: Attempt, pid: int) -> None:
         """Watches for the end of a supervisor: its exit.json, or its death without one."""
@@ -235,19 +256,18 @@ class NodeAgent:
     def _supervisor_ended(self, attempt: Attempt) -> None:
         """It may have ended before it claimed its attempt, as on a full disk. What cannot be told now is asked
         for again by the daemon."""
-        job, number = attempt.paths.key
-        event = {"event": "attempt", "job": job, "attempt": number, "nonce": attempt.nonce}
+        key = attempt.key
         try:
             status = attempts.status_of(attempt)
             if status is AttemptStatus.LOST:
                 attempts.end_trainer(attempt)
             if status in (AttemptStatus.LOST, AttemptStatus.ENDED):
                 ended = attempt.exit or attempts.lost_record(attempt)
-                self._emit({**event, "what": "exited", "exit": ended})
+                self._emit(Exited(key.job, key.attempt, key.nonce, ended))
                 return
         except Exception as error:  # noqa: BLE001 - whatever it is, the daemon is to hear that it should ask
-            say(f"job {job}, attempt {number}: {error!r}")
-        self._emit({**event, "what": "ask"})
+            say(f"job {key.job}, attempt {key.attempt}: {error!r}")
+        self._emit(Unclear(key.job, key.attempt, key.nonce))
 
     def _receive(self) -> None:
         while True:
@@ -255,12 +275,14 @@ class NodeAgent:
                 message = self._socket.recv(1 << 20)
             except BlockingIOError:
                 return
-            with contextlib.suppress(ValueError, KeyError, TypeError):  # only supervisors reach this socket
-                self._emit(json.loads(message))
+            try:
+                self._emit(attempt_event_of(message))
+            except ShapeError as error:  # only supervisors reach this socket; their files are the truth
+                say(f"a datagram is not understood: {error}")
 
-    def _emit(self, event: dict[str, Any]) -> None:
-        key = (event["job"], event["attempt"], event.get("nonce", ""))
-        if event["what"] == "exited":
+    def _emit(self, event: AttemptEvent) -> None:
+        key = AttemptKey(event.job, event.attempt, event.nonce)
+        if isinstance(event, Exited):
             if key in self._ended:
                 return
             self._ended.add(key)
@@ -268,83 +290,49 @@ class NodeAgent:
 
     # What attempts have left
 
-    async def read_log(self, job: int, attempt: int, offset: int, limit: int) -> dict[str, Any]:
-        path = self._paths.job(job).attempt(attempt).log
-        try:
-            with path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                file.seek(offset)
-                text = file.read(limit)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return {"text": "", "offset": offset, "size": 0}
-        return {"text": base64.b64encode(text).decode(), "offset": offset + len(text), "size": size}
+    def _list_results(self, asked: told.ListResults) -> ResultFiles:
+        paths = self._paths.job(asked.job)
+        found = [ResultFile(name, size) for name, size in list_files(str(paths.results))]
+        log = paths.attempt(asked.attempt).log
+        return ResultFiles((*found, *([ResultFile("log.txt", log.stat().st_size)] if log.exists() else [])))
 
-    async def list_results(self, job: int, attempt: int) -> list[tuple[str, int]]:
-        """(name, bytes) of what a job has left that did not complete, or has written so far."""
-        paths = self._paths.job(job)
-        found = await asyncio.to_thread(list_files, str(paths.results))
-        logs = [("log.txt", paths.attempt(attempt).log)]
-        return found + [(name, log.stat().st_size) for name, log in logs if log.exists()]
+    def _read_result(self, asked: told.ReadResult) -> Piece:
+        """Raises UsageError where there is none of that name."""
+        if asked.file == "log.txt":
+            return read_log(self._paths, told.ReadLog(asked.job, asked.attempt, asked.offset, asked.limit))
+        paths = self._paths.job(asked.job)
+        owner = _owner(Attempt(paths.attempt(asked.attempt)).spec)
+        with open_file(str(paths.results), asked.file, owner) as file:
+            return piece_of(file, asked.offset, asked.limit)
 
-    async def read_result(self, job: int, attempt: int, file: str, offset: int, limit: int) -> dict[str, Any]:
-        """As `read_log`, of one of these files. Raises UsageError where there is none of that name."""
-        if file == "log.txt":
-            return await self.read_log(job, attempt, offset, limit)
-        text, size = await asyncio.to_thread(self._read_result, job, attempt, file, offset, limit)
-        return {"text": base64.b64encode(text).decode(), "offset": offset + len(text), "size": size}
-
-    def _read_result(self, job: int, attempt: int, name: str, offset: int, limit: int) -> tuple[bytes, int]:
-        paths = self._paths.job(job)
-        with open_file(str(paths.results), name, self._owner(Attempt(paths.attempt(attempt)))) as file:
-            size = file.seek(0, 2)
-            file.seek(offset)
-            return file.read(limit), size
-
-    def _owner(self, attempt: Attempt) -> int:
-        spec = attempt.read(attempt.paths.spec, records.spec) or {}
-        return int((spec.get("identity") or {}).get("uid", os.geteuid()))
-
-    def collect(
-        self, job: int, attempt: int, limit_bytes: int, nonce: str = ""
-    ) -> Iterator[tuple[str, bytes]]:
+    def collect(self, key: AttemptKey, limit_bytes: int) -> Iterator[tuple[str, bytes]]:
         """(name, chunk) of every result, and of the logs of all attempts: `log.txt` is the last one's.
         Raises RefusedResultError, also where the results have more than `limit_bytes`, and where they are gone;
         MachineError where they may come back."""
-        paths = self._paths.job(job)
-        spec = self._spec_to_collect(job, attempt, nonce)
-        owner = (spec.get("identity") or {}).get("uid", os.geteuid())
+        paths = self._paths.job(key.job)
+        owner = _owner(self._spec_to_collect(key))
         yield from chunks(paths.results, frozenset({owner, os.geteuid()}), Limits(total_bytes=limit_bytes))
-        for number in range(1, attempt + 1):
-            name = "log.txt" if number == attempt else f"log-{number}.txt"
+        for number in range(1, key.attempt + 1):
+            name = "log.txt" if number == key.attempt else f"log-{number}.txt"
             with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 yield from _log_chunks(paths.attempt(number).log, name)
 
-    def _spec_to_collect(self, job: int, number: int, nonce: str) -> dict[str, Any]:
+    def _spec_to_collect(self, key: AttemptKey) -> SpecHead:
         if not (self._paths.spool / "jobs").is_dir():
             raise MachineError(f"{self._paths.spool / 'jobs'} is not there; is its file system mounted?")
-        attempt = self._attempt(job, number, nonce)
-        spec = attempt.read(attempt.paths.spec, records.spec)
+        attempt = self._attempt(key)
+        spec = attempt.spec
         if spec is None:
             why = "; ".join(attempt.damages) or f"{attempt.paths.root} is gone"
-            raise RefusedResultError(f"the results of job {job} cannot be collected: {why}")
-        if spec["nonce"] != nonce:
+            raise RefusedResultError(f"the results of job {key.job} cannot be collected: {why}")
+        if spec.nonce != key.nonce:
             raise RefusedResultError(
                 f"{attempt.paths.root} is of another attempt than the one that has ended"
             )
         return spec
 
-    async def inspect(
-        self, task: str, spec: dict[str, Any], answer_seconds: float = FIRST_ANSWER_SECONDS
-    ) -> Any:
-        request = {"op": "inspect", "task": task, "spec": spec}
-        answer = await ask(self._paths.launcher_socket(TENSORFLOW), request, answer_seconds)
-        return answer["result"]
-
-    async def launcher(self, answer_seconds: float = FIRST_ANSWER_SECONDS) -> dict[str, Any]:
-        return await ask(self._paths.launcher_socket(TENSORFLOW), {"op": "ping"}, answer_seconds)
-
-    async def forget(self, job: int) -> None:
-        await asyncio.to_thread(shutil.rmtree, self._paths.job(job).root, ignore_errors=True)
+    async def _ask(self, op: InspectJob | PingLauncher, seconds: float) -> Message:
+        return await ask(self._paths.launcher_socket(TENSORFLOW), op, seconds, op.answer)
 
 
 def _log_chunks(path: Path, name: str) -> Iterator[tuple[str, bytes]]:
@@ -353,14 +341,30 @@ def _log_chunks(path: Path, name: str) -> Iterator[tuple[str, bytes]]:
             yield name, chunk
 
 
-def _stray(job: str, attempt: str, noted: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
-    """For people: what it is, and which processes it has. None where the note in its lock is damaged."""
-    return {
-        "job": job,
-        "attempt": attempt.removeprefix("attempt-"),
-        "user": spec.get("user"),
-        "device": (spec.get("device") or {}).get("uuid"),
-        "supervisor": (noted.get("supervisor") or {}).get("pid"),
-        "trainer": (noted.get("trainer") or {}).get("pid"),
-        "started_at": noted.get("started_at"),
-    }
+def _owner(spec: SpecHead | None) -> int:
+    """An earlier version has written no identity where it ran the attempt as the daemon's own user."""
+    return os.geteuid() if spec is None or spec.uid is None else spec.uid
+
+
+def _nothing_known(key: AttemptKey) -> Report:
+    return Report(
+        attempt=key,
+        status=AttemptStatus.UNKNOWN,
+        record=None,
+        progress=None,
+        exit=None,
+        damaged=(),
+        error="",
+    )
+
+
+def _stray(job: str, attempt: str, noted: LockNote, spec: SpecHead | None) -> Stray:
+    return Stray(
+        job=job,
+        attempt=attempt.removeprefix("attempt-"),
+        user=None if spec is None else spec.user,
+        device=None if spec is None else spec.device_uuid,
+        supervisor=noted.supervisor,
+        trainer=noted.trainer,
+        started_at=noted.started_at,
+    )

@@ -11,29 +11,28 @@ import contextlib
 import os
 import signal
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable
 from gpujobs.linux.cgroup import Cgroup
 from gpujobs.linux.durable import DamagedError
 from gpujobs.linux.process import boot_id, start_ticks
-from gpujobs.model import Reason, State, iso, utc_now
-from gpujobs.node import records
+from gpujobs.model import Reason
 from gpujobs.paths import AttemptPaths, JobPaths
+from gpujobs.protocol import codec, records, spec
+from gpujobs.protocol.codec import ShapeError
+from gpujobs.protocol.instructions import AttemptStatus
+from gpujobs.protocol.records import AttemptKey, ExitRecord, LockNote, ProcessId, Progress, SupervisorRecord
+from gpujobs.protocol.spec import AttemptSpec, SpecHead
 
+T = TypeVar("T")
+W = TypeVar("W", ExitRecord, SupervisorRecord)
 
-class AttemptStatus(StrEnum):
-    RUNNING = "running"
-    ENDED = "ended"
-    LOST = "lost"
-    NEVER_STARTED = "never_started"
-    UNKNOWN = "unknown"
-    """It could not be looked at, or not be revoked: ask again."""
+Json = Mapping[str, Any]
 
 
 class OccupiedError(Exception):
@@ -51,15 +50,15 @@ class Attempt:
     """What was found damaged, in words."""
 
     @property
-    def key(self) -> tuple[int, int, str]:
-        return (*self.paths.key, self.nonce)
+    def key(self) -> AttemptKey:
+        return AttemptKey(*self.paths.key, self.nonce)
 
-    def read(self, path: Path, check: Callable[[Any], dict[str, Any]]) -> dict[str, Any] | None:
+    def read(self, path: Path, parse: Callable[[Json], T]) -> T | None:
         """What a supervisor has written there; None where there is nothing, or nothing that can be believed."""
         try:
             value = durable.read_json(path)
-            return None if value is None else check(value)
-        except (DamagedError, ValueError) as damage:
+            return None if value is None else parse(value)
+        except (DamagedError, ShapeError) as damage:
             why = damage.why if isinstance(damage, DamagedError) else f"makes no sense: {damage}"
             self.keep_aside(path, why)
             return None
@@ -71,64 +70,69 @@ class Attempt:
         self.damages.append(f"{path.name} {why}; {kept}")
 
     @property
-    def exit(self) -> dict[str, Any] | None:
-        return self._own(self.read(self.paths.exit, records.exit_record))
+    def exit(self) -> ExitRecord | None:
+        return self._own(self.read(self.paths.exit, records.exit_of))
 
     @property
-    def progress(self) -> dict[str, Any] | None:
-        return self.read(self.paths.progress, records.progress)
+    def progress(self) -> Progress | None:
+        return self.read(self.paths.progress, records.progress_of)
 
     @property
-    def record(self) -> dict[str, Any] | None:
+    def spec(self) -> SpecHead | None:
+        """Of whichever attempt has this number."""
+        return self.read(self.paths.spec, spec.head_of)
+
+    @property
+    def record(self) -> SupervisorRecord | None:
         """Of record.json, or else what the supervisor has noted in its lock."""
-        record = self.read(self.paths.record, records.record)
+        record = self.read(self.paths.record, records.record_of)
         if record is None:
-            with contextlib.suppress(DamagedError, ValueError):
+            with contextlib.suppress(DamagedError, ShapeError):
                 noted = durable.read_json(self.paths.lock)
-                record = noted and records.record(noted)
+                record = None if noted is None else records.record_of(noted)
         return self._own(record)
 
-    def _own(self, value: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _own(self, value: W | None) -> W | None:
         """A number may be given again; its random id is not."""
-        return value if value is None or value.get("nonce", "") == self.nonce else None
+        return value if value is None or value.nonce == self.nonce else None
 
     @property
     def is_locked(self) -> bool:
         return durable.is_locked(self.paths.lock)
 
-    def is_ours(self, record: dict[str, Any]) -> bool:
+    def is_ours(self, record: SupervisorRecord) -> bool:
         """Whether its processes may be signalled. They are another daemon's where this directory is a copy: then
         nobody holds the lock in it, and the id is the original's."""
-        return self.is_locked or bool(record["state_id"] == self.state_id)
+        return self.is_locked or record.state_id == self.state_id
 
 
 # Making
 
 
-def make(job: JobPaths, spec: dict[str, Any]) -> AttemptPaths:
+def make(job: JobPaths, spec: AttemptSpec) -> AttemptPaths:
     """Makes the directories of a job's attempt and writes spec.json. The parent is the daemon's own,
     so nobody can have put a link there. Raises OccupiedError where an attempt that lives is in the way."""
-    attempt = job.attempt(spec["attempt"])
-    _make_room(job, spec["attempt"])
+    attempt = job.attempt(spec.attempt)
+    _make_room(job, spec.attempt)
     job.root.mkdir(mode=0o711, parents=True, exist_ok=True)
     job.root.chmod(0o711)
     if not job.work.exists():
         job.work.mkdir(mode=0o700)
-        if spec.get("identity"):
-            os.chown(job.work, spec["identity"]["uid"], spec["identity"]["gid"])
+        if spec.identity.uid != os.geteuid():
+            os.chown(job.work, spec.identity.uid, spec.identity.gid)
     attempt.root.mkdir(mode=0o700)
     durable.sync_directory(job.root)
     durable.sync_directory(job.root.parent)
     reach("attempts.make")
-    durable.write_json(attempt.spec, spec)
+    durable.write_json(attempt.spec, codec.write(spec))
     return attempt
 
 
 def _make_room(job: JobPaths, number: int) -> None:
     """Numbers that were given before, to jobs that the store has forgotten, have left their directories."""
-    for name, found in living(job):
+    for name, noted in living(job):
         raise OccupiedError(
-            f"{job.root} is in use: {name} lives (supervisor pid {found.get('supervisor', {}).get('pid', 'unknown')})"
+            f"{job.root} is in use: {name} lives (supervisor pid {noted.supervisor or 'unknown'})"
             " and is not known here; `gpujobs doctor` says how to end it"
         )
     for path, expected in ((job.root, number > 1), (job.work, True), (job.attempt(number).root, False)):
@@ -136,16 +140,17 @@ def _make_room(job: JobPaths, number: int) -> None:
             durable.set_aside(path, "other")
 
 
-def living(job: JobPaths) -> Iterator[tuple[str, dict[str, Any]]]:
+def living(job: JobPaths) -> Iterator[tuple[str, LockNote]]:
     """(name, note in the lock) of each attempt of a job whose trainer may live: its lock is held."""
     for path in sorted(job.root.glob("attempt-*")):
         paths = AttemptPaths(path)
         if durable.is_locked(paths.lock):
-            noted: dict[str, Any] | None = None
+            noted = None
             with contextlib.suppress(DamagedError):
                 noted = durable.read_json(paths.lock)
-            if not (noted or {}).get("has_ended"):
-                yield path.name, noted or {}
+            note = records.note_of(noted)
+            if not note.has_ended:
+                yield path.name, note
 
 
 def _is_directory(path: Path) -> bool:
@@ -179,8 +184,8 @@ def _has_directory(attempt: Attempt) -> bool:
     if not _is_directory(root):
         attempt.keep_aside(root, "is not a directory")
         return False
-    spec = attempt.read(attempt.paths.spec, records.spec)
-    if spec is None or spec["nonce"] == attempt.nonce:
+    spec = attempt.spec
+    if spec is None or spec.nonce == attempt.nonce:
         return True
     if attempt.is_locked:
         attempt.damages.append(f"{root.name} is in use by another attempt of this number")
@@ -197,7 +202,7 @@ def _is_running(attempt: Attempt) -> bool:
     return (
         record is not None
         and attempt.is_ours(record)
-        and is_alive(record["supervisor"], record["boot_id"])
+        and is_alive(record.supervisor, record.boot_id)
         and not attempt.paths.lock.exists()
     )
 
@@ -217,12 +222,12 @@ def _revoke(attempt: Attempt) -> bool:
     return True
 
 
-def is_alive(process: dict[str, Any] | None, recorded_boot: str | None) -> bool:
+def is_alive(process: ProcessId, recorded_boot: str) -> bool:
     """Whether a recorded process still runs: the same pid, start and boot."""
-    if process is None or recorded_boot != boot_id():
+    if recorded_boot != boot_id():
         return False
     try:
-        return start_ticks(process["pid"]) == int(process["start_ticks"])
+        return start_ticks(process.pid) == process.start_ticks
     except (OSError, IndexError):
         return False
 
@@ -230,10 +235,10 @@ def is_alive(process: dict[str, Any] | None, recorded_boot: str | None) -> bool:
 # Ending
 
 
-def send_signal(process: dict[str, Any], boot: str, number: signal.Signals) -> bool:
+def send_signal(process: ProcessId, boot: str, number: signal.Signals) -> bool:
     """Through a pidfd, so that it cannot be another's who has got the pid. False where the process has ended."""
     try:
-        descriptor = os.pidfd_open(process["pid"])
+        descriptor = os.pidfd_open(process.pid)
     except ProcessLookupError:
         return False
     try:
@@ -251,20 +256,20 @@ def end_trainer(attempt: Attempt) -> None:
     """Makes sure that a trainer whose supervisor is gone has ended, with all that it has started. The kernel
     has already sent it SIGKILL with its supervisor's death; it may not have come to it yet."""
     record = attempt.record
-    if record is None or not attempt.is_ours(record) or record["boot_id"] != boot_id():
+    if record is None or not attempt.is_ours(record) or record.boot_id != boot_id():
         return
-    if record["cgroup"]:
-        group = Cgroup(Path(record["cgroup"]))
+    if record.cgroup:
+        group = Cgroup(Path(record.cgroup))
         group.kill()
         group.remove()
-    send_signal(record["trainer"], record["boot_id"], signal.SIGKILL)
+    send_signal(record.trainer, record.boot_id, signal.SIGKILL)
 
 
-def lost_record(attempt: Attempt) -> dict[str, Any]:
+def lost_record(attempt: Attempt) -> ExitRecord:
     """The exit record of an attempt whose supervisor left none. It costs a retry only where the supervisor was
     killed beside a machine that went on, with all its files there: then the job may be to blame."""
     record, progress = attempt.record, attempt.progress
-    has_restarted = record is not None and record["boot_id"] != boot_id()
+    has_restarted = record is not None and record.boot_id != boot_id()
     is_damaged = record is None or bool(attempt.damages)
     if has_restarted:
         message = "the machine was restarted"
@@ -275,12 +280,10 @@ def lost_record(attempt: Attempt) -> dict[str, Any]:
         has_restarted, message = True, "it belongs to another state directory, of which this one is a copy"
     else:
         message = "the supervisor was killed, and its trainer with it"
-    return {
-        "state": State.FAILED,
-        "reason": Reason.SUPERVISOR_LOST,
-        "message": message,
-        "exit": {"code": None, "signal": None},
-        "ended_at": iso(utc_now()),
-        "progress": progress,
-        "costs_retry": not (has_restarted or is_damaged),
-    }
+    return records.without_one(
+        attempt.key,
+        Reason.SUPERVISOR_LOST,
+        message,
+        progress=progress,
+        costs_retry=not (has_restarted or is_damaged),
+    )

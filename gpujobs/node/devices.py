@@ -7,16 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from gpujobs.model import Device, DeviceKind, Node, NodeStatus
-from gpujobs.node.probe import Reading
+from gpujobs.protocol.reading import Reading, ReadingStatus
 
 
 def devices_of(reading: Reading, node: str, cpu_slots: int | None) -> Node:
     """A driver that fails gives no device at all: a GPU box must not quietly train on its CPU."""
-    if reading.status == "failed":
+    if reading.status is ReadingStatus.FAILED:
         return Node(node, NodeStatus.DRIVER_ERROR, reading.message)
-    if reading.status == "ok" and reading.devices:
+    if reading.status is ReadingStatus.OK and reading.devices:
         return Node(node, NodeStatus.OK, "", tuple(replace(device, node=node) for device in reading.devices))
-    found = "the NVIDIA driver shows no GPU" if reading.status == "ok" else reading.message
+    found = "the NVIDIA driver shows no GPU" if reading.status is ReadingStatus.OK else reading.message
     slots = cpu_slots_of(node, cpu_slots)
     slots_said = f"{len(slots)} CPU slot{'' if len(slots) == 1 else 's'}"
     return Node(node, NodeStatus.OK, f"{found}: training on {slots_said}", slots)

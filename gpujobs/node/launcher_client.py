@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
-from typing import Any
 
-from gpujobs.errors import LauncherError, from_wire, in_words
+from gpujobs.errors import LauncherError, in_words
 from gpujobs.linux.sockets import connect
+from gpujobs.protocol.codec import M
+from gpujobs.protocol.launcher import OPS, Op, answer_of
 
 FIRST_ANSWER_SECONDS = 120.0
 """The first answer waits for the import of the backend, which a cold disk makes slow."""
@@ -28,19 +28,19 @@ class LauncherEndedError(LauncherError):
     """It has closed the connection, where one that hangs is silent."""
 
 
-async def ask(path: Path, request: dict[str, Any], seconds: float = FIRST_ANSWER_SECONDS) -> dict[str, Any]:
-    """One request, one answer within so long. Raises LauncherError where there is no launcher or no answer, and
-    what the launcher answers where it refuses."""
+async def ask(path: Path, op: Op, seconds: float, kind: type[M]) -> M:
+    """One request, one answer of this kind within so long. Raises LauncherError where there is no launcher
+    or no answer, and what the launcher answers where it refuses."""
     reader, writer = await _connect(path)
     log = path.with_suffix(".log")
     written = size_of(log)
     try:
-        writer.write(json.dumps(request).encode() + b"\n")
+        writer.write(OPS.encode(op) + b"\n")
         await writer.drain()
         line = await asyncio.wait_for(reader.readline(), seconds)
         if not line:
             raise _ended(log, written)
-        answer: dict[str, Any] = json.loads(line)
+        return answer_of(kind, line)
     except ValueError as error:
         raise LauncherError(f"the launcher's answer is not whole: {error}") from error
     except TimeoutError:
@@ -49,9 +49,6 @@ async def ask(path: Path, request: dict[str, Any], seconds: float = FIRST_ANSWER
         raise _ended(log, written) from error
     finally:
         writer.close()
-    if "error" in answer:
-        raise from_wire(answer["error"])
-    return answer
 
 
 def _ended(log: Path, written: int) -> LauncherEndedError:

@@ -9,31 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
 
 from gpujobs.errors import in_words
-from gpujobs.model import Device, DeviceKind, Process
+from gpujobs.protocol import codec
+from gpujobs.protocol.codec import ShapeError
+from gpujobs.protocol.reading import Reading, ReadingStatus
 
 DEADLINE_SECONDS = 5.0
 
 KILL_SECONDS = 1.0
 
 COMMAND = (sys.executable, "-P", "-m", "gpujobs.node.probe")
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """`status` is ok, no_driver or failed; `message` explains the latter two; devices only with ok."""
-
-    status: str
-    message: str = ""
-    devices: tuple[Device, ...] = ()
 
 
 def read_once(deadline_seconds: float = DEADLINE_SECONDS) -> Reading:
@@ -48,7 +37,7 @@ def read_once(deadline_seconds: float = DEADLINE_SECONDS) -> Reading:
             start_new_session=True,
         )
     except OSError as error:
-        return Reading("failed", f"the probe of NVML cannot be started: {in_words(error)}")
+        return Reading(ReadingStatus.FAILED, f"the probe of NVML cannot be started: {in_words(error)}")
     try:
         output, errors = process.communicate(b"read\n", deadline_seconds)
         return _reading_of(output, errors.decode(errors="replace"))
@@ -92,12 +81,13 @@ class Probe:
             return _hung(deadline_seconds)
         except OSError as error:
             await self.close()
-            return Reading("failed", f"the probe of NVML cannot be started: {in_words(error)}")
+            return Reading(ReadingStatus.FAILED, f"the probe of NVML cannot be started: {in_words(error)}")
         if not line:
             status = self._process.returncode if self._process else None
             await self.close()
             return Reading(
-                "failed", f"the probe of NVML ended with status {status} while it asked the driver"
+                ReadingStatus.FAILED,
+                f"the probe of NVML ended with status {status} while it asked the driver",
             )
         return _reading_of(line, "")
 
@@ -135,47 +125,36 @@ def _environment() -> dict[str, str]:
 
 def _hung(deadline_seconds: float) -> Reading:
     return Reading(
-        "failed",
+        ReadingStatus.FAILED,
         f"NVML did not answer within {deadline_seconds:g} s; `dmesg | grep -i -e xid -e nvrm` may say why",
     )
 
 
 def _reading_of(line: bytes, errors: str) -> Reading:
     try:
-        values = json.loads(line)
-    except ValueError:
+        return codec.parse(Reading, line)
+    except ShapeError:
         last = errors.strip().splitlines()[-1:] or ["no message"]
-        return Reading("failed", f"the probe of NVML failed: {last[0]}")
-    devices = tuple(device_from_dict(device) for device in values["devices"])
-    return Reading(values["status"], values["message"], devices)
+        return Reading(ReadingStatus.FAILED, f"the probe of NVML failed: {last[0]}")
 
 
-def device_from_dict(values: Mapping[str, Any]) -> Device:
-    """The inverse of `dataclasses.asdict`."""
-    processes = tuple(Process(**process) for process in values["processes"])
-    errors = tuple(values["hardware_errors"])
-    kind = DeviceKind(values["kind"])
-    return Device(**{**values, "kind": kind, "processes": processes, "hardware_errors": errors})
-
-
-def _answer() -> dict[str, Any]:
-    """In the probe process: one reading as a dict."""
+def _answer() -> Reading:
+    """In the probe process."""
     from gpujobs import nvml
     from gpujobs.errors import DriverError
     from gpujobs.node.processes import describe_all
 
     try:
-        devices = tuple(describe_all(device) for device in nvml.read())
-        return asdict(Reading("ok", "", devices))
+        return Reading(ReadingStatus.OK, "", tuple(describe_all(device) for device in nvml.read()))
     except nvml.NoDriverError as error:
-        return asdict(Reading("no_driver", str(error)))
+        return Reading(ReadingStatus.NO_DRIVER, str(error))
     except DriverError as error:
-        return asdict(Reading("failed", str(error)))
+        return Reading(ReadingStatus.FAILED, str(error))
 
 
 def main() -> None:
     for _ in sys.stdin:
-        sys.stdout.write(json.dumps(_answer()) + "\n")
+        sys.stdout.write(codec.encode(_answer()).decode() + "\n")
         sys.stdout.flush()
 
 

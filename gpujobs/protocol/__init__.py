@@ -1,0 +1,12 @@
+"""What crosses a border between processes: for each message one frozen class, which `codec` reads strictly and writes.
+
+spec          daemon → agent → supervisor → trainer: what an attempt is told (spec.json), and what a check is
+instructions  daemon → agent, and the answers
+events        supervisor → agent → daemon: what happens to attempts, nodes and the head
+records       what supervisors and agents write beside an attempt: record.json, exit.json, stop.json, wishes.json
+launcher      agent → launcher, and the answers
+training      trainer ↔ supervisor
+settings      daemon → head and agent
+head          daemon ↔ head: the lines that carry the above
+reading       the probe of NVML → agent
+"""

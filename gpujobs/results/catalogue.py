@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from gpujobs.errors import UsageError
+from gpujobs.errors import NotFoundError, UsageError
 from gpujobs.paths import RESULT_MARK
 
 MAX_METRICS_BYTES = 4 << 20
@@ -63,7 +63,7 @@ def open_file(directory: str, name: str, uid: int) -> BinaryIO:
 
     Raises UsageError where there is no such file.
     """
-    missing = UsageError(f"{name} does not exist among the results in {directory}")
+    missing = NotFoundError(f"{name} does not exist among the results in {directory}")
     parts = name.split("/")
     if not all(parts) or any(part in (".", "..") or "\0" in part for part in parts):
         raise missing

@@ -230,6 +230,5 @@ def _move_aside(paths: StatePaths, target: Path) -> Path | None:
         return None
     target.mkdir(mode=0o700)
     for path in there:
-        path.replace(target / path.name)
-    durable.sync_directory(target)
+        durable.rename(path, target / path.name)
     return target

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Sequence
 
-from gpujobs.errors import UsageError
+from gpujobs.errors import NotFoundError
 from gpujobs.model import Group, State, from_iso
 from gpujobs.store.records import NewJob
 
@@ -61,7 +61,7 @@ def newest(connection: sqlite3.Connection, uid: int, name: str) -> int:
     query = "SELECT max(group_id) FROM jobs WHERE uid = ? AND sweep = ?"
     (found,) = connection.execute(query, (uid, name)).fetchone()
     if found is None:
-        raise UsageError(f"a group {name!r} of yours does not exist; a job is named by its number")
+        raise NotFoundError(f"a group {name!r} of yours does not exist; a job is named by its number")
     return int(found)
 
 
@@ -69,5 +69,5 @@ def newest_of(connection: sqlite3.Connection, user: str, name: str) -> int:
     query = "SELECT max(group_id) FROM jobs WHERE user = ? AND sweep = ?"
     (found,) = connection.execute(query, (user, name)).fetchone()
     if found is None:
-        raise UsageError(f"a group {name!r} of {user}'s does not exist; a job is named by its number")
+        raise NotFoundError(f"a group {name!r} of {user}'s does not exist; a job is named by its number")
     return int(found)

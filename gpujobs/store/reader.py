@@ -7,7 +7,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 
-from gpujobs.errors import StoreError, UsageError
+from gpujobs.errors import NotFoundError, StoreError
 from gpujobs.model import Attempt, Event, Group, Job, State, iso
 from gpujobs.store import groups
 from gpujobs.store.database import HOW_TO_RESTORE
@@ -29,20 +29,20 @@ class Reader:
         return self._select("jobs.uid = ? AND jobs.request_key = ?", (uid, request_key))
 
     def job(self, job: int) -> Job:
-        """Raises UsageError where there is no such job."""
+        """Raises NotFoundError where there is no such job."""
         found = self._select("jobs.id = ?", (job,)) if job <= MAX_ID else []
         if not found:
-            raise UsageError(f"job {job} does not exist")
+            raise NotFoundError(f"job {job} does not exist")
         return found[0]
 
     def jobs(self, ids: Collection[int]) -> list[Job]:
-        """In the order of `ids`. Raises UsageError that names those which do not exist."""
+        """In the order of `ids`. Raises NotFoundError that names those which do not exist."""
         numbers = json.dumps(sorted(ids))
         found = {j.id: j for j in self._select("jobs.id IN (SELECT value FROM json_each(?))", (numbers,))}
         unknown = [str(number) for number in ids if number not in found]
         if unknown:
             some, verb = ("job", "does") if len(unknown) == 1 else ("jobs", "do")
-            raise UsageError(f"{some} {', '.join(unknown)} {verb} not exist")
+            raise NotFoundError(f"{some} {', '.join(unknown)} {verb} not exist")
         return [found[number] for number in ids]
 
     def groups(self, ids: Collection[int]) -> dict[int, Group]:
@@ -50,10 +50,10 @@ class Reader:
         return groups.counted(self._connection, ids)
 
     def members(self, group: int) -> list[Job]:
-        """In the order of their ids. Raises UsageError where there is no such group."""
+        """In the order of their ids. Raises NotFoundError where there is no such group."""
         found = self._select("jobs.group_id = ?", (group,))
         if not found:
-            raise UsageError(f"group g{group} does not exist")
+            raise NotFoundError(f"group g{group} does not exist")
         return found
 
     def line_of(self, job: int) -> list[Job]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from gpujobs.errors import UsageError
+from gpujobs.errors import NotFoundError
 from gpujobs.model import iso, utc_now
 from gpujobs.policy import Reservation
 from gpujobs.store.database import transaction
@@ -49,7 +49,7 @@ class Reservations:
                 (number,),
             ).fetchone()
             if row is None:
-                raise UsageError(
+                raise NotFoundError(
                     f"reservation {number} does not exist; `gpujobs reserve` lists those that do"
                 )
             self._devices.record(row["device"], "unreserved", actor, f"reservation {number}")

@@ -331,6 +331,11 @@ class Store(Reader):
             )
         return current
 
+    def _told(self, job: int) -> str:
+        """Its history, in a line."""
+        steps = [f"{event.kind} {event.to_state or event.message}".strip() for event in self.events(job)]
+        return f"It has been through: {', '.join(steps)}"
+
     def _move(
         self,
         current: Job,
@@ -342,7 +347,7 @@ class Store(Reader):
         actor: str = DAEMON,
         **columns: object,
     ) -> None:
-        check_transition(current.id, current.state, target)
+        check_transition(current.id, current.state, target, lambda: self._told(current.id))
         assignments = "".join(f", {name} = ?" for name in columns)
         cursor = self._connection.execute(
             f"UPDATE jobs SET state = ?, reason = ?, message = ?{assignments} WHERE id = ? AND state = ?",

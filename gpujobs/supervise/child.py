@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from gpujobs.linux import process, title
-from gpujobs.protocol.spec import Identity, Spec
+from gpujobs.protocol.spec import AttemptSpec, Identity
+from gpujobs.protocol.training import Began, Failed
 from gpujobs.trainer import applying, train, training_loop
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.data import notices
@@ -24,7 +25,7 @@ OOM_SCORE_ADJ = 300
 """Of at most 1000: when memory runs out, the kernel ends a training first, not a service."""
 
 
-def run_trainer(spec: Spec, output: int, messages: int) -> NoReturn:
+def run_trainer(spec: AttemptSpec, output: int, messages: int) -> NoReturn:
     """The trainer's whole life, in a process that the supervisor has just forked."""
     supervisor = os.getppid()
     code = 1
@@ -44,14 +45,14 @@ def run_trainer(spec: Spec, output: int, messages: int) -> NoReturn:
         os._exit(code)
 
 
-def train_job(spec: Spec) -> int:
+def train_job(spec: AttemptSpec) -> int:
     """The exit code. An error goes to the log whole, and to the supervisor as its reason and message."""
     sender = training_loop.Messages(MESSAGES_FD)
     stop = training_loop.StopFlag()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
         backend.take_device(spec)
-        sender.send(event="started")
+        sender.send(Began())
         with notices.once():
             (train if "training" in spec.jobfile else applying).run(spec, sender, stop)
     except Stopped:
@@ -60,12 +61,12 @@ def train_job(spec: Spec) -> int:
         flush()
         os.kill(os.getpid(), signal.SIGTERM)
     except Exception as error:  # noqa: BLE001 - classified here, whatever it is
-        reason = reason_of(error, on_gpu=spec.device.get("kind") == "gpu").value
+        reason = reason_of(error, on_gpu=spec.device.is_gpu).value
         if isinstance(error, TrainerError):  # says itself what is wrong
             print(f"{reason}: {error}", file=sys.stderr)
         else:
             traceback.print_exc()
-        sender.send(error={"reason": reason, "message": describe(error).replace("\n", "; ")})
+        sender.send(Failed(reason, describe(error).replace("\n", "; ")))
         return 1
     return 0
 
@@ -84,9 +85,9 @@ def connect_descriptors(output: int, messages: int) -> None:
         assert stream.fileno() == number
 
 
-def become(identity: Identity | None) -> None:
-    """Takes the user's identity, for good. Raises where a way back is left."""
-    if identity is not None:
+def become(identity: Identity) -> None:
+    """Takes the user's identity, for good. Raises where a way back is left. Nothing changes where it is ours."""
+    if not is_own(identity):
         os.setgroups(identity.groups)
         os.setresgid(identity.gid, identity.gid, identity.gid)
         os.setresuid(identity.uid, identity.uid, identity.uid)
@@ -105,6 +106,12 @@ def become(identity: Identity | None) -> None:
     process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
 
 
+def is_own(identity: Identity) -> bool:
+    """Whether this process has it, wholly."""
+    same = os.getresuid() == (identity.uid,) * 3 and os.getresgid() == (identity.gid,) * 3
+    return same and set(os.getgroups()) == set(identity.groups)
+
+
 def offer_to_oom_killer() -> None:
     """Before the daemon, whose lower score this process has inherited. While it still may: /proc/self belongs
     to root once the identity has changed. Not every container lets it; then all are alike."""
@@ -112,7 +119,7 @@ def offer_to_oom_killer() -> None:
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE_ADJ))
 
 
-def confine(spec: Spec) -> None:
+def confine(spec: AttemptSpec) -> None:
     """Working directory, umask, limits, environment and title."""
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -123,10 +130,9 @@ def confine(spec: Spec) -> None:
     title.set_title(f"gpujobs trainer: job {spec.job} {spec.name if spec.is_named else ''}".rstrip())
 
 
-def environment(spec: Spec) -> dict[str, str]:
-    home = spec.identity.home if spec.identity else str(Path("~").expanduser())
+def environment(spec: AttemptSpec) -> dict[str, str]:
     return {
-        "HOME": home,
+        "HOME": spec.identity.home,
         "USER": spec.user,
         "LOGNAME": spec.user,
         "PATH": "/usr/local/bin:/usr/bin:/bin",

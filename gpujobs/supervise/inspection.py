@@ -11,13 +11,16 @@ import signal
 import socket
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from gpujobs.backends import TENSORFLOW
 from gpujobs.errors import LaunchError, UsageError
 from gpujobs.linux import process, title
-from gpujobs.protocol.spec import Spec, parse
+from gpujobs.model import DeviceKind, utc_now
+from gpujobs.protocol import codec
+from gpujobs.protocol.codec import instant
+from gpujobs.protocol.launcher import Inspected, Refused
+from gpujobs.protocol.spec import AttemptSpec, CheckSpec, DeviceName
 from gpujobs.supervise import child
 from gpujobs.trainer import applying, checking
 from gpujobs.trainer.backends import active as backend
@@ -30,14 +33,14 @@ TOO_LATE = f"the check did not end within {DEADLINE_SECONDS:g} seconds, or crash
 ANSWER_MAX_BYTES = 4 << 20
 
 
-def answer(request: dict[str, Any], connection: int) -> None:
+def answer(asked: CheckSpec, connection: int) -> None:
     """In a process forked for it: asks a child without privileges, and relays what it says."""
     # The launcher's socket must not outlive it here: whoever asked then would wait for nobody.
     process.close_all_except(connection)
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        answer_as_user(request, writer)
+        answer_as_user(asked, writer)
     os.close(writer)
     reply = read_answer(reader) or _error(LaunchError.code, TOO_LATE)
     os.kill(pid, signal.SIGKILL)
@@ -61,21 +64,22 @@ def read_answer(reader: int) -> bytes | None:
         return None
 
 
-def answer_as_user(request: dict[str, Any], writer: int) -> None:
+def answer_as_user(asked: CheckSpec, writer: int) -> None:
     try:
-        spec = parse(request["spec"])
+        spec = trial(asked, Path())
         null = os.open(os.devnull, os.O_RDWR)
         child.connect_descriptors(null, writer)
         writer = child.MESSAGES_FD
         child.offer_to_oom_killer()
-        child.become(spec.identity)
+        child.become(asked.identity)
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
         title.set_environment({**backend.device_environment(spec), "CUDA_VISIBLE_DEVICES": "-1"})
         title.set_title("gpujobs check")
-        found = (
-            checking.report(spec, values=False) if "training" in spec.jobfile else look_at_predictions(spec)
-        )
-        reply = json.dumps({"result": found}).encode()
+        if "training" in asked.jobfile:
+            reply = codec.encode(Inspected(checking.report(spec, values=False)))
+        else:
+            look_at_predictions(asked)
+            reply = codec.encode(Inspected({}))
     except BaseException as error:  # noqa: BLE001 - this process must never return into the launcher's code
         reply = _error(UsageError.code, describe(error))
     while reply:
@@ -83,15 +87,46 @@ def answer_as_user(request: dict[str, Any], writer: int) -> None:
     os._exit(0)
 
 
-def look_at_predictions(spec: Spec) -> dict[str, Any]:
+def look_at_predictions(asked: CheckSpec) -> None:
     """Of a job that applies a trained model: whether its data fits. What is written on the way goes away."""
     with tempfile.TemporaryDirectory() as directory:
-        placed = replace(spec, job_dir=Path(directory))
+        placed = trial(asked, Path(directory))
         placed.paths.work.mkdir()
         with contextlib.redirect_stdout(io.StringIO()):  # it is said when it is predicted
             applying.look(placed)
-    return {}
+
+
+def trial(asked: CheckSpec, directory: Path) -> AttemptSpec:
+    """An attempt that is none, on the CPU: what a training looks at its data and builds its model with."""
+    now = instant(utc_now())
+    return AttemptSpec(
+        job=0,
+        attempt=0,
+        nonce="",
+        state_id="",
+        name="",
+        user="",
+        identity=asked.identity,
+        backend=TENSORFLOW,
+        device=DeviceName(DeviceKind.CPU, 0, "", "CPU"),
+        all_devices=(),
+        require_gpu=True,
+        cpu_threads=1,
+        time_limit_seconds=None,
+        grace_seconds=0.0,
+        finish=False,
+        log_limit_bytes=0,
+        is_named=False,
+        job_dir=directory,
+        submitted_at=now,
+        started_at=now,
+        jobfile=asked.jobfile,
+        data=asked.data,
+        model_results=asked.model_results,
+        checkpoint_from=(),
+        begins_anew=False,
+    )
 
 
 def _error(code: str, message: str) -> bytes:
-    return json.dumps({"error": {"code": code, "message": message}}).encode()
+    return codec.encode(Refused({"code": code, "message": message}))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import selectors
 import signal
@@ -16,11 +15,23 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from gpujobs import failpoints
 from gpujobs.backends import JAX, TENSORFLOW
 from gpujobs.linux import sockets
+from gpujobs.protocol import codec
+from gpujobs.protocol.codec import Message
+from gpujobs.protocol.launcher import (
+    OPS,
+    Forked,
+    InspectJob,
+    Op,
+    PingLauncher,
+    Refused,
+    StartAttempt,
+    Versions,
+)
 
 ROOM = "GPUJOBS_TITLE_ROOM"
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
@@ -86,49 +97,46 @@ def reap() -> None:
 def answer(connection: socket.socket) -> None:
     try:
         connection.settimeout(REQUEST_SECONDS)
-        request = read_request(connection)
-        reply = handle(request, connection)
+        reply = carry_out(read_op(connection), connection)
     except Exception as error:  # noqa: BLE001 - the launcher serves everybody; the asker gets the error
-        reply = {"error": {"code": "launch", "message": f"{type(error).__name__}: {error}"}}
+        reply = Refused({"code": "launch", "message": f"{type(error).__name__}: {error}"})
     if reply is not None:
         send(connection, reply)
 
 
-def read_request(connection: socket.socket) -> dict[str, Any]:
+def read_op(connection: socket.socket) -> Op:
+    """Raises ShapeError, which names the field that is wrong."""
     data = b""
     while not data.endswith(b"\n"):
         chunk = connection.recv(1 << 16)
         if not chunk or len(data) > REQUEST_MAX_BYTES:
             raise ValueError("expected one JSON line of at most 16 MiB")
         data += chunk
-    request = json.loads(data)
-    if not isinstance(request, dict):
-        raise ValueError("expected a JSON object")
-    return request
+    return OPS.parse(data)
 
 
-def send(connection: socket.socket, reply: dict[str, Any]) -> None:
+def send(connection: socket.socket, reply: Message) -> None:
     try:
-        connection.sendall(json.dumps(reply).encode() + b"\n")
+        connection.sendall(codec.encode(reply) + b"\n")
     except OSError:
         return  # the asker has gone
 
 
-def handle(request: dict[str, Any], connection: socket.socket) -> dict[str, Any] | None:
+def carry_out(op: Op, connection: socket.socket) -> Message | None:
     """The answer; None where a forked child answers on the connection itself."""
-    match request.get("op"):
-        case "ping":
+    match op:
+        case PingLauncher():
             from gpujobs.trainer.backends import active
 
-            return {"pid": os.getpid(), **active.versions()}
-        case "start":
-            return {"pid": start(request["attempt_dir"], request.get("notify"))}
-        case "inspect":
+            return Versions(os.getpid(), active.versions())
+        case StartAttempt():
+            return Forked(start(op.attempt_dir, op.notify))
+        case InspectJob():
             from gpujobs.supervise import inspection
 
-            fork(lambda: inspection.answer(request, connection.detach()))
+            fork(lambda: inspection.answer(op.spec, connection.detach()))
             return None
-    return {"error": {"code": "launch", "message": f"unknown op {request.get('op')!r}"}}
+    raise ValueError(f"no answer to {op.tag}")
 
 
 def fork(body: Callable[[], None]) -> int:

@@ -51,6 +51,7 @@ MODULES = (
     "gpujobs.trainer.quiet",
     "gpujobs.trainer.stateful",
     "gpujobs.supervise.supervisor",
+    "pydantic",
     "gpujobs.trainer.tensorboard",
     "gpujobs.trainer.train",
 )
@@ -64,12 +65,14 @@ def load() -> None:
 
     from gpujobs import formats
     from gpujobs.jobfile.keras_names import catalogue
+    from gpujobs.protocol import codec, records, spec, training
     from gpujobs.trainer.backends import active
 
     for name in active.LAZY_MODULES:
         importlib.import_module(name)
     active.preload()
     catalogue()
+    codec.warm((spec.AttemptSpec, *records.KINDS, *training.ORDERS.kinds))
     for name in formats.ENCODINGS:  # of csv files
         codecs.lookup(name)
 

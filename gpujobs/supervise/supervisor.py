@@ -15,16 +15,41 @@ import socket
 import stat
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from gpujobs.failpoints import reach
 from gpujobs.linux import cgroup, durable, inotify, process, title
 from gpujobs.linux.sockets import Notifier
-from gpujobs.model import Reason, State, StopReason, iso, utc_now
+from gpujobs.model import Reason, State, StopReason, utc_now
 from gpujobs.paths import AttemptPaths
-from gpujobs.protocol.spec import Spec, parse
-from gpujobs.supervise import messages
+from gpujobs.protocol import codec, records, training
+from gpujobs.protocol.codec import ShapeError, instant
+from gpujobs.protocol.events import AttemptEvent, Exited, Logged, Progressed, Started, Warned
+from gpujobs.protocol.events import write_attempt_event as written
+from gpujobs.protocol.records import (
+    AttemptKey,
+    ExitRecord,
+    ExitStatus,
+    ProcessId,
+    Progress,
+    StopRequest,
+    SupervisorRecord,
+    Wishes,
+)
+from gpujobs.protocol.spec import AttemptSpec, head_of
+from gpujobs.protocol.training import (
+    Began,
+    Deadline,
+    Failed,
+    Finishing,
+    FinishSoon,
+    Noticed,
+    Order,
+    StopNow,
+    Trained,
+)
 from gpujobs.supervise.verdict import Ending, Verdict, classify
 
 READ_BYTES = 65536
@@ -55,16 +80,21 @@ def claim(paths: AttemptPaths) -> int | None:
 
 
 def supervise(
-    attempt_dir: str, notify: str | None, run_trainer: Callable[[Spec, int, int], NoReturn]
+    attempt_dir: str, notify: str | None, run_trainer: Callable[[AttemptSpec, int, int], NoReturn]
 ) -> None:
     """The whole life of a supervisor, in a process just forked for it, with SIGTERM blocked."""
     paths = AttemptPaths(Path(attempt_dir))
     lock = claim(paths)
     if lock is None:
         return
-    raw = json.loads(paths.spec.read_text())
-    title.set_title(f"gpujobs supervisor: job {raw.get('job')}.{raw.get('attempt')}")
-    supervision = Supervision(paths, raw, Notifier(notify), lock)
+    notifier = Notifier(notify)
+    try:
+        spec = codec.parse(AttemptSpec, paths.spec.read_bytes(), "spec.json")
+    except (OSError, ShapeError) as error:
+        refuse(paths, notifier, error)
+        return
+    title.set_title(f"gpujobs supervisor: job {spec.job}.{spec.attempt}")
+    supervision = Supervision(paths, spec, notifier, lock)
     try:
         supervision.start(run_trainer)
         verdict = supervision.watch()
@@ -74,18 +104,30 @@ def supervise(
     supervision.finish(verdict)
 
 
+def refuse(paths: AttemptPaths, notifier: Notifier, error: Exception) -> None:
+    """Nothing is started by a spec that lacks something, its identity above all, or says more than is understood."""
+    key, state_id = AttemptKey(*paths.key, ""), ""
+    with contextlib.suppress(OSError, ShapeError):  # its id, where that much can be read
+        head = head_of(codec.loads(paths.spec.read_bytes()))
+        key, state_id = replace(key, nonce=head.nonce), head.state_id
+    message = f"the attempt cannot be started: {error}"
+    record = records.without_one(key, Reason.LAUNCH_FAILED, message, state_id=state_id)
+    durable.write_json(paths.exit, codec.write(record))
+    notifier.send(json.dumps(written(Exited(key.job, key.attempt, key.nonce, record))).encode())
+
+
 class Supervision:
     """The state of one running attempt. Instants of its timers are `time.monotonic` seconds."""
 
-    def __init__(self, paths: AttemptPaths, raw: dict[str, Any], notifier: Notifier, lock: int) -> None:
-        self.paths, self.raw, self.notifier, self.lock = paths, raw, notifier, lock
-        self.spec = parse(raw)
+    def __init__(self, paths: AttemptPaths, spec: AttemptSpec, notifier: Notifier, lock: int) -> None:
+        self.paths, self.spec, self.notifier, self.lock = paths, spec, notifier, lock
+        self.key = (spec.job, spec.attempt, spec.nonce)
         self.selector = selectors.DefaultSelector()
-        self.started_at = iso(utc_now())
-        self.record: dict[str, Any] = {}
+        self.started_at = instant(utc_now())
+        self.record: SupervisorRecord | None = None
         self.running_at: str | None = None
-        self.error: dict[str, Any] | None = None
-        self.progress: dict[str, Any] | None = None
+        self.error: Failed | None = None
+        self.progress: Progress | None = None
         self.stop_reason: StopReason | None = None
         self.stop_message = ""
         self.log_error: str | None = None
@@ -96,15 +138,15 @@ class Supervision:
         self.message_buffer = b""
         self.orders = -1
         self.time_limit_seconds = self.spec.time_limit_seconds
-        self.wishes: dict[str, Any] = {}
+        self.wishes: Wishes | None = None
         self.began = time.monotonic()
-        self.warnings_left = messages.MAX_WARNINGS
+        self.warnings_left = training.MAX_WARNINGS
         self.log_left = self.spec.log_limit_bytes
         self.cgroup: cgroup.Cgroup | None = None
         self.timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self.last: dict[str, float] = {}
 
-    def start(self, run_trainer: Callable[[Spec, int, int], NoReturn]) -> None:
+    def start(self, run_trainer: Callable[[AttemptSpec, int, int], NoReturn]) -> None:
         process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
         self.log = os.open(self.paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         output, output_in = os.pipe()
@@ -162,22 +204,22 @@ class Supervision:
     def finish(self, verdict: Verdict) -> None:
         """Writes the last progress and the exit record, and tells the agent. Before that, the directory of the
         job is closed to its user: what is collected is what the trainer has left."""
-        if self.spec.identity is not None:
+        if self.spec.identity.uid != os.geteuid():
             self._attempt_write(lambda: self.spec.job_dir.chmod(0o700))
         if self.progress is not None:
             self._write_progress()
         record = self._exit_record(verdict)
         self._note_in_lock(has_ended=True)
         while not self._write_exit(record):
-            self._note("exited", exit=record)  # who can keep it elsewhere need not wait for this disk
+            self._note(Exited(*self.key, record))  # who can keep it elsewhere need not wait for this disk
             time.sleep(EXIT_RETRY_SECONDS)
-        self._note("exited", exit=record)
+        self._note(Exited(*self.key, record))
 
-    def _write_exit(self, record: dict[str, Any]) -> bool:
+    def _write_exit(self, record: ExitRecord) -> bool:
         """False where it is worth another try: the lock says meanwhile that nobody else is to conclude."""
         try:
             reach("supervisor.exit")
-            durable.write_json(self.paths.exit, record)
+            durable.write_json(self.paths.exit, codec.write(record))
         except (FileNotFoundError, NotADirectoryError):
             return True  # the job was forgotten
         except OSError:
@@ -185,8 +227,9 @@ class Supervision:
         return True
 
     def _note_in_lock(self, **more: bool) -> None:
+        known = {} if self.record is None else codec.write(self.record)
         with contextlib.suppress(OSError):
-            durable.note_holder(self.lock, {**self.record, **more})
+            durable.note_holder(self.lock, {**known, **more})
 
     def _write_record(self) -> None:
         """The trainer does not depend on it: it is in the lock, too, and a full disk may have room again."""
@@ -194,46 +237,47 @@ class Supervision:
         self._note_in_lock()
         try:
             reach("supervisor.record")
-            durable.write_json(self.paths.record, self.record)
+            durable.write_json(self.paths.record, codec.write(self.record))
         except OSError:
             self._at(EXIT_RETRY_SECONDS, "record", self._write_record)
 
-    def _exit_record(self, verdict: Verdict) -> dict[str, Any]:
-        code = None if self.status is None else os.waitstatus_to_exitcode(self.status)
+    def _exit_record(self, verdict: Verdict) -> ExitRecord:
         lost = f"the log is not whole: {self.log_error}" if self.log_error else ""
         left = "processes that it had started could not be ended" if self.has_leftovers else ""
-        record = {
-            "job": self.spec.job,
-            "attempt": self.spec.attempt,
-            "nonce": self.spec.nonce,
-            "state_id": self.spec.state_id,
-            "state": verdict.state.value,
-            "reason": verdict.reason.value,
-            "message": "; ".join(part for part in (verdict.message, lost, left) if part),
-            "exit": {
-                "code": code if code is not None and code >= 0 else None,
-                "signal": -code if code is not None and code < 0 else None,
-            },
-            "started_at": self.started_at,
-            "running_at": self.running_at,
-            "ended_at": iso(utc_now()),
-            "progress": self.progress,
-        }
-        if verdict.stopped_for:
-            record["stopped_for"] = verdict.stopped_for
-        return record
+        return ExitRecord(
+            job=self.spec.job,
+            attempt=self.spec.attempt,
+            nonce=self.spec.nonce,
+            state_id=self.spec.state_id,
+            state=verdict.state,
+            reason=verdict.reason,
+            message="; ".join(part for part in (verdict.message, lost, left) if part),
+            exit=self._exit_status(),
+            started_at=self.started_at,
+            running_at=self.running_at,
+            ended_at=instant(utc_now()),
+            progress=self.progress,
+            stopped_for=verdict.stopped_for,
+            costs_retry=True,
+        )
 
-    def _record(self) -> dict[str, Any]:
-        return {
-            "boot_id": process.boot_id(),
-            "nonce": self.spec.nonce,
-            "state_id": self.spec.state_id,
-            "supervisor": process.identify(os.getpid()),
-            "trainer": process.identify(self.trainer),
-            "cgroup": str(self.cgroup.path) if self.cgroup is not None else None,
-            "started_at": self.started_at,
-            "hears_wishes": True,
-        }
+    def _exit_status(self) -> ExitStatus:
+        if self.status is None:
+            return records.NO_STATUS
+        code = os.waitstatus_to_exitcode(self.status)
+        return ExitStatus(code, None) if code >= 0 else ExitStatus(None, -code)
+
+    def _record(self) -> SupervisorRecord:
+        return SupervisorRecord(
+            boot_id=process.boot_id(),
+            nonce=self.spec.nonce,
+            state_id=self.spec.state_id,
+            supervisor=ProcessId(**process.identify(os.getpid())),
+            trainer=ProcessId(**process.identify(self.trainer)),
+            cgroup=str(self.cgroup.path) if self.cgroup is not None else None,
+            started_at=self.started_at,
+            hears_wishes=True,
+        )
 
     def _watch_signals(self) -> None:
         wakeup, wakeup_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -287,7 +331,7 @@ class Supervision:
         self.time_limit_seconds = seconds
         for name in ("warning", "limit"):
             self.timers.pop(name, None)
-        self._order(deadline=None if not seconds else self.began + seconds)
+        self._order(Deadline(None if not seconds else self.began + seconds))
         if not seconds:
             return
         left = min(WARNING_SECONDS, WARNING_SHARE * seconds)
@@ -296,15 +340,15 @@ class Supervision:
             self._at(seconds - left - passed, "warning", lambda: self._warn(left))
         self._at(seconds - passed, "limit", lambda: self._stop(StopReason.TIME_LIMIT))
 
-    def _order(self, **order: Any) -> None:
+    def _order(self, order: Order) -> None:
         """Asks something of the training, which looks for it after each epoch."""
         with contextlib.suppress(OSError):  # it has ended, or hears nothing
-            os.write(self.orders, json.dumps(order).encode() + b"\n")
+            os.write(self.orders, training.written(order))
 
     def _warn(self, left: float) -> None:
         message = f"the time limit is reached in {left:g} seconds; then the job is stopped at a checkpoint"
         self._write_log(f"gpujobs: {message}\n".encode())
-        self._note("warning", message=message)
+        self._note(Warned(*self.key, message))
 
     def _on_signal(self, descriptor: int) -> None:
         os.read(descriptor, 4096)
@@ -313,33 +357,32 @@ class Supervision:
         if not self.paths.stop.exists() and self._hear_wishes():
             return
         try:
-            request = json.loads(self.paths.stop.read_text())
-            self.stop_message = str(request.get("message", ""))
-            reason = StopReason(request["reason"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            request = codec.parse(StopRequest, self.paths.stop.read_bytes())
+            self.stop_message, reason = request.message, request.reason
+        except (OSError, ShapeError):
             reason = StopReason.SHUTDOWN  # nobody asked for this job's end: it may be started again
         self._stop(reason)
 
     def _hear_wishes(self) -> bool:
         """Whether somebody has asked for something else than a stop since the last time."""
         try:
-            wishes = json.loads(self.paths.wishes.read_text())
-        except (OSError, ValueError):
+            wishes = codec.parse(Wishes, self.paths.wishes.read_bytes())
+        except (OSError, ShapeError):
             return False
         if wishes == self.wishes:
             return False
         self.wishes = wishes
-        if wishes["finish"]:
-            self._order(finish=True)
-        if wishes["time_limit_seconds"] != self.time_limit_seconds:
-            self._limit(wishes["time_limit_seconds"])
+        if wishes.finish:
+            self._order(FinishSoon())
+        if wishes.time_limit_seconds != self.time_limit_seconds:
+            self._limit(wishes.time_limit_seconds)
         return True
 
     def _stop(self, reason: StopReason) -> None:
         if self.stop_reason is not None or self.status is not None:
             return
         self.stop_reason = reason
-        self._order(stop=reason)
+        self._order(StopNow(reason))
         os.kill(self.trainer, signal.SIGTERM)
         self._at(self.spec.grace_seconds, "kill", lambda: os.kill(self.trainer, signal.SIGKILL))
 
@@ -357,7 +400,10 @@ class Supervision:
             self._log(chunk)
         except OSError as error:
             self.log_error = error.strerror
-        self._throttled("log", LOG_NOTE_SECONDS, lambda: self._note("log", size=os.fstat(self.log).st_size))
+        self._throttled("log", LOG_NOTE_SECONDS, self._note_log)
+
+    def _note_log(self) -> None:
+        self._note(Logged(*self.key, os.fstat(self.log).st_size))
 
     def _log(self, chunk: bytes) -> None:
         """Keeps the beginning of a log that is too long, and says so."""
@@ -371,7 +417,7 @@ class Supervision:
     def _on_messages(self, descriptor: int) -> None:
         for chunk in self._read(descriptor):
             *lines, self.message_buffer = (self.message_buffer + chunk).split(b"\n")
-            self.message_buffer = self.message_buffer[: messages.MAX_LINE_BYTES]
+            self.message_buffer = self.message_buffer[: training.MAX_LINE_BYTES]
             for line in lines:
                 self._on_message(line)
 
@@ -392,24 +438,25 @@ class Supervision:
         return chunks
 
     def _on_message(self, line: bytes) -> None:
-        message = messages.parse(line)
-        if (error := messages.error_of(message)) is not None:
-            self.error = error
-        elif message.get("event") == "started" and self.running_at is None:
-            self.running_at = iso(utc_now())
-            self._note("started", pid=self.trainer, at=self.running_at)
-        elif message.get("event") == "finishing" and "finishing" not in self.last:
-            self.last["finishing"] = time.monotonic()
-            self._note("warning", message="the training finishes before its last epoch")
-        elif (progress := messages.progress_of(message)) is not None:
-            self.progress = progress
-            self._throttled(
-                "note", PROGRESS_NOTE_SECONDS, lambda: self._note("progress", progress=self.progress)
-            )
-            self._throttled("file", PROGRESS_FILE_SECONDS, self._write_progress)
-        elif (warning := messages.warning_of(message)) is not None and self.warnings_left > 0:
-            self.warnings_left -= 1
-            self._note("warning", message=warning)
+        match training.said(line):
+            case Failed() as error:
+                self.error = error
+            case Began() if self.running_at is None:
+                self.running_at = instant(utc_now())
+                self._note(Started(*self.key, self.trainer, self.running_at))
+            case Finishing() if "finishing" not in self.last:
+                self.last["finishing"] = time.monotonic()
+                self._note(Warned(*self.key, "the training finishes before its last epoch"))
+            case Trained(progress):
+                self.progress = progress
+                self._throttled("note", PROGRESS_NOTE_SECONDS, self._note_progress)
+                self._throttled("file", PROGRESS_FILE_SECONDS, self._write_progress)
+            case Noticed(message) if self.warnings_left > 0:
+                self.warnings_left -= 1
+                self._note(Warned(*self.key, message))
+
+    def _note_progress(self) -> None:
+        self._note(Progressed(*self.key, self.progress or {}))
 
     def _write_progress(self) -> None:
         self._attempt_write(lambda: durable.write_json(self.paths.progress, self.progress, durable=False))
@@ -428,7 +475,5 @@ class Supervision:
             return False
         return stat.S_ISREG(status.st_mode)
 
-    def _note(self, what: str, **fields: Any) -> None:
-        head = {"event": "attempt", "job": self.spec.job, "attempt": self.spec.attempt, "what": what}
-        head |= {"nonce": self.spec.nonce}
-        self.notifier.send(json.dumps({**head, **fields}).encode())
+    def _note(self, event: AttemptEvent) -> None:
+        self.notifier.send(json.dumps(written(event)).encode())

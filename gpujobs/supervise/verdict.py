@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from gpujobs.model import Reason, State, StopReason
+from gpujobs.protocol.training import Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +16,7 @@ class Ending:
 
     status: int
     has_results: bool
-    error: Mapping[str, Any] | None = None
+    error: Failed | None = None
     stop_reason: StopReason | None = None
     stop_message: str = ""
     time_limit_seconds: float | None = None
@@ -31,7 +30,7 @@ class Verdict:
     state: State
     reason: Reason
     message: str
-    stopped_for: str | None = None
+    stopped_for: StopReason | None = None
 
 
 def classify(ending: Ending) -> Verdict:
@@ -43,7 +42,7 @@ def classify(ending: Ending) -> Verdict:
     if ending.stop_reason is not None:
         return _stopped(ending)
     if ending.error is not None:
-        return _failed(_reason(ending.error), str(ending.error.get("message", ""))[:2000])
+        return _failed(_reason(ending.error), ending.error.message)
     if code == -signal.SIGKILL and ending.oom_killed:
         return _failed(Reason.HOST_OUT_OF_MEMORY, "killed by the kernel, which ran out of memory")
     if code < 0:
@@ -86,10 +85,10 @@ TRAINER_REASONS = frozenset(
 )
 
 
-def _reason(error: Mapping[str, Any]) -> Reason:
+def _reason(error: Failed) -> Reason:
     """The trainer runs what a user wrote: only reasons that a trainer may give are believed."""
     try:
-        reason = Reason(error.get("reason", ""))
+        reason = Reason(error.reason)
     except ValueError:
         return Reason.TRAINING_ERROR
     return reason if reason in TRAINER_REASONS else Reason.TRAINING_ERROR

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import yaml
 
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer import files, outputs, plain_model, train
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.backends import configure
@@ -25,7 +25,7 @@ from gpujobs.trainer.failures import TrainerError
 from gpujobs.trainer.training_loop import Messages, StopFlag
 
 
-def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
+def run(spec: AttemptSpec, messages: Messages, stop: StopFlag) -> None:
     """Raises TrainerError where the model cannot be read, DataError where data does not fit it."""
     began = time.monotonic()
     shutil.rmtree(spec.paths.results, ignore_errors=True)
@@ -50,7 +50,7 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
     outputs.write_prediction(spec.paths.results, spec, metrics)
 
 
-def read(spec: Spec) -> train.Trained:
+def read(spec: AttemptSpec) -> train.Trained:
     """The model, with the job file that it was trained by and what was learned about its data."""
     with _readable(spec) as source:
         whole, learned = _described(spec, source)
@@ -60,7 +60,7 @@ def read(spec: Spec) -> train.Trained:
     return train.Trained(whole, model, learned, {})
 
 
-def look(spec: Spec) -> None:
+def look(spec: AttemptSpec) -> None:
     """Without the model: raises DataError where its data cannot be what the model was trained with."""
     with _readable(spec) as source:
         whole, learned = _described(spec, source)
@@ -69,9 +69,10 @@ def look(spec: Spec) -> None:
 
 
 @contextlib.contextmanager
-def _readable(spec: Spec) -> Iterator[Path]:
+def _readable(spec: AttemptSpec) -> Iterator[Path]:
     """The results with the model. Raises TrainerError for what is wrong with them."""
-    source = Path(spec.extra["model_results"])
+    assert spec.model_results is not None, "a job that applies a model is told where it is"
+    source = Path(spec.model_results)
     try:
         yield source
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
@@ -79,7 +80,7 @@ def _readable(spec: Spec) -> Iterator[Path]:
         raise TrainerError(f"the model of job {number} cannot be read from {source}: {what}") from error
 
 
-def _described(spec: Spec, source: Path) -> tuple[Spec, Preprocessing]:
+def _described(spec: AttemptSpec, source: Path) -> tuple[AttemptSpec, Preprocessing]:
     """With the job file that the model was trained by, and what was learned about its data."""
     job = yaml.safe_load((source / "job.yaml").read_text())
     learned = preprocessing.from_json(json.loads((source / preprocessing.FILE).read_text()))

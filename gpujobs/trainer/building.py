@@ -55,7 +55,9 @@ def build(
     return model
 
 
-def compile_model(model: Any, jobfile: Mapping[str, Any], optimizer: Any, *, masked: bool = False) -> None:
+def compile_model(
+    model: keras.Model, jobfile: Mapping[str, Any], optimizer: keras.Optimizer, *, masked: bool = False
+) -> None:
     """With the job's loss and metrics. `masked`: see `build`."""
     training, outputs, told = jobfile["training"], outputs_of(jobfile), decisions(jobfile, model)
     if len(outputs) > 1:
@@ -87,7 +89,7 @@ def _metric(entry: Any, place: str, decision: Decision | None) -> Any:
     return metrics.showing_probabilities(metric, decision)
 
 
-def make_metrics(model: Any, jobfile: Mapping[str, Any], batch: tuple[Any, Any, Any]) -> None:
+def make_metrics(model: keras.Model, jobfile: Mapping[str, Any], batch: tuple[Any, Any, Any]) -> None:
     """Makes the metrics' variables before the first step would: TensorFlow traces twice a step that makes some.
 
     `batch`: (x, y, sample weight), as Keras's own step takes it. The metrics see predictions of 0 and are reset.
@@ -177,7 +179,7 @@ class _Naming:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, REFUSALS):
             raise TrainerError(f"{self._place}: {in_words(error)}") from error
 

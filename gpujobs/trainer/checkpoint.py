@@ -102,7 +102,7 @@ def save(directory: Path, model: keras.Model, position: Position) -> None:
     try:
         with temporary.open("wb") as file:
             reach("checkpoint.write")
-            np.savez(file, state=np.array(state), **arrays)
+            np.savez(file, state=np.array(state), **arrays)  # type: ignore[arg-type]  # the stubs take any keyword for allow_pickle
             file.flush()
             os.fsync(file.fileno())
         reach("checkpoint.older")

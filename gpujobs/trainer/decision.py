@@ -76,7 +76,7 @@ def decision(task: str, loss: Any, activation: str, units: int) -> Decision:
     return Decision(scale, units, is_each, "categorical" in kind and units > 1)
 
 
-def decisions(job: Mapping[str, Any], model: Any) -> dict[str, Decision]:
+def decisions(job: Mapping[str, Any], model: keras.Model) -> dict[str, Decision]:
     """Of each of the model's outputs that tells classes, by name (`y`: an only one that needs none)."""
     found = {}
     for name, tensor in output_tensors(job, model).items():
@@ -87,7 +87,7 @@ def decisions(job: Mapping[str, Any], model: Any) -> dict[str, Decision]:
     return found
 
 
-def output_tensors(job: Mapping[str, Any], model: Any) -> dict[str, Any]:
+def output_tensors(job: Mapping[str, Any], model: keras.Model) -> dict[str, Any]:
     """By the outputs' names; `y` where the only one needs none."""
     names = outputs_of(job)
     if len(names) > 1:
@@ -113,7 +113,7 @@ def activation_of(tensor: Any) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def notices(job: Mapping[str, Any], model: Any) -> Iterator[str]:
+def notices(job: Mapping[str, Any], model: keras.Model) -> Iterator[str]:
     """What of a loss and a last activation does not fit together, though both are what was asked for."""
     for name, tensor in output_tensors(job, model).items():
         if task_of_output(job, name) not in CLASS_TASKS:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
+from gpujobs.protocol.training import Deadline, FinishSoon, Order, StopNow
 
 WRAP_UP_SECONDS = 5.0
 """For predictions, evaluation and files, besides `WRAP_UP_EPOCHS`."""
@@ -19,10 +21,9 @@ MEASURED = 5
 
 
 class EarlyEnd:
-    """Asked after each epoch. `orders` are the supervisor's: `finish`, `deadline` (of the monotonic clock, which all
-    processes share; None takes it away) and `stop` with its reason."""
+    """Asked after each epoch."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: AttemptSpec) -> None:
         resources = spec.jobfile.get("resources") or {}
         self.is_asked = spec.finish
         self.stop_reason = ""
@@ -32,12 +33,15 @@ class EarlyEnd:
         self._seconds: deque[float] = deque(maxlen=MEASURED)
         self._is_first = True
 
-    def obey(self, orders: list[dict[str, Any]]) -> None:
+    def obey(self, orders: Iterable[Order]) -> None:
         for order in orders:
-            self.is_asked = self.is_asked or bool(order.get("finish"))
-            self.stop_reason = str(order.get("stop", self.stop_reason))
-            if "deadline" in order:
-                self._deadline = order["deadline"]
+            match order:
+                case Deadline():
+                    self._deadline = order.at
+                case FinishSoon():
+                    self.is_asked = True
+                case StopNow():
+                    self.stop_reason = order.reason
 
     def is_due(self, epoch_seconds: float, now: float | None = None) -> bool:
         """Whether an epoch that took so long is to be the last."""

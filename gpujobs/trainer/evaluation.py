@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs.trainer import prediction
 from gpujobs.trainer.data import Part, Preprocessing, Samples
@@ -22,9 +23,13 @@ LINES = 10
 
 
 def evaluate(
-    predicted: Mapping[str, Any], constant: Any, forecasts: Mapping[str, Any], targets: Sequence[str] = (),
-    *, is_forecast: bool = False,
-) -> dict[str, Any]:  # fmt: skip
+    predicted: Mapping[str, NDArray[Any]],
+    constant: NDArray[Any],
+    forecasts: Mapping[str, Any],
+    targets: Sequence[str] = (),
+    *,
+    is_forecast: bool = False,
+) -> dict[str, Any]:
     """The model and naive forecasts of one output, in the data's own units. `predicted`: its arrays of
     predictions.npz, with y_true.
 
@@ -62,7 +67,7 @@ def evaluate(
     }
 
 
-def _everywhere(constant: Any, truth: Any) -> Any:
+def _everywhere(constant: NDArray[Any], truth: NDArray[Any]) -> NDArray[Any]:
     """Of truth's shape: a constant for all of a sample, or one for each of its values."""
     one = np.asarray(constant)
     if one.size > 1 and one.size == truth[:1].size:
@@ -70,7 +75,7 @@ def _everywhere(constant: Any, truth: Any) -> Any:
     return np.broadcast_to(one, truth.shape)
 
 
-def class_figures(truth: Any, predicted: Any) -> Figures:
+def class_figures(truth: NDArray[Any], predicted: NDArray[Any]) -> Figures:
     """accuracy; balanced_accuracy: the mean over the classes that are there of the share that is found; macro_f1:
     the mean over all classes, expected or predicted, of F1 (of one that is never found 0), as scikit-learn has them.
     """
@@ -85,11 +90,11 @@ def class_figures(truth: Any, predicted: Any) -> Figures:
     }
 
 
-def _labels_of(truth: Any, predicted: Any) -> Any:
+def _labels_of(truth: NDArray[Any], predicted: NDArray[Any]) -> NDArray[Any]:
     return np.unique(np.concatenate([np.unique(truth), np.unique(predicted)]))
 
 
-def _one_class(truth: Any, predicted: Any, label: Any) -> dict[str, Any]:
+def _one_class(truth: NDArray[Any], predicted: NDArray[Any], label: Any) -> dict[str, Any]:
     """`precision`, `recall`, `f1`: 0 where there is nothing to divide by; `support`: how many there are."""
     hits = int(((truth == label) & (predicted == label)).sum())
     support, said = int((truth == label).sum()), int((predicted == label).sum())
@@ -101,7 +106,7 @@ def _one_class(truth: Any, predicted: Any, label: Any) -> dict[str, Any]:
     }
 
 
-def _rare(truth: Any) -> dict[str, Any] | None:
+def _rare(truth: NDArray[Any]) -> dict[str, Any] | None:
     """The rarest of the classes that are there, where it has less than half of an even share; None elsewhere."""
     found, counts = np.unique(truth, return_counts=True)
     least = int(counts.argmin())
@@ -110,7 +115,7 @@ def _rare(truth: Any) -> dict[str, Any] | None:
     return {"class": found[least].item(), "samples": int(counts[least]), "of": int(counts.sum())}
 
 
-def by_class(truth: Any, predicted: Any, names: Any) -> dict[str, Any]:
+def by_class(truth: NDArray[Any], predicted: NDArray[Any], names: NDArray[np.str_] | None) -> dict[str, Any]:
     """`classes`: figures of each; `confusion`: how many of each class (a row) were taken for each (a column), both
     of the most frequent MAX_CLASSES. Of multi-label each label has its figures, and there is no confusion."""
     if truth.ndim > 1:
@@ -129,15 +134,20 @@ def by_class(truth: Any, predicted: Any, names: Any) -> dict[str, Any]:
     return {"classes": found, "confusion": {"classes": [one.item() for one in labels], "matrix": matrix}}
 
 
-def number_figures(truth: Any, predicted: Any) -> Figures:
+def number_figures(truth: NDArray[np.float64], predicted: NDArray[np.float64]) -> Figures:
     """mae and rmse, in the target's units."""
     error = (predicted - truth).astype(np.float64)
     return {"mae": float(np.abs(error).mean()), "rmse": float(np.sqrt(np.square(error).mean()))}
 
 
 def by_column(
-    truth: Any, predicted: Any, there: Any, names: Sequence[str], *, is_forecast: bool
-) -> dict[str, Any]:  # fmt: skip
+    truth: NDArray[np.float64],
+    predicted: NDArray[np.float64],
+    there: NDArray[np.bool_],
+    names: Sequence[str],
+    *,
+    is_forecast: bool,
+) -> dict[str, Any]:
     """`targets`: the figures of each column that has a name, and `steps`: of each step ahead, where there are several.
     Both are axes of truth, shape (samples, columns), or (samples, steps ahead, columns)."""
     found: dict[str, Any] = {}
@@ -168,7 +178,7 @@ def constant(train: Part, target: str, task: str, learned: Preprocessing) -> Any
     return learned.classes[target].decode(most) if target in learned.classes else most
 
 
-def _mean(samples: Samples, target: str) -> Any:
+def _mean(samples: Samples, target: str) -> NDArray[np.float64]:
     """Of each value of a sample; of steps, where not all count, over all that do."""
     rows, counted = samples.targets[target], samples.counted.get(target)
     total, count = np.zeros(()), 0
@@ -180,7 +190,7 @@ def _mean(samples: Samples, target: str) -> Any:
     return total / count
 
 
-def series_forecasts(windowed: Windowed, target: str, season: int | None) -> dict[str, Any]:
+def series_forecasts(windowed: Windowed, target: str, season: int | None) -> dict[str, NDArray[np.float32]]:
     """The last value seen, and the one a season before, for each step ahead: shape (samples, horizon, columns).
 
     Where the series has no row just a season before, the last value stands for it; NaN where that is missing."""
@@ -194,7 +204,7 @@ def series_forecasts(windowed: Windowed, target: str, season: int | None) -> dic
     last = starts[:, None] + np.full(end - first, shown)
     found = {"last value": y[last][..., columns]}
     if season:
-        ahead: Any = first - shown + np.arange(end - first)
+        ahead = first - shown + np.arange(end - first)
         rows = starts[:, None] + shown + ahead
         before = windowed.before(rows, season * (1 + (ahead - 1) // season))
         found["a season before"] = y[np.where(before < 0, last, before)][..., columns]

@@ -6,18 +6,16 @@ import hashlib
 import os
 import resource
 import stat
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec, DataFile
 from gpujobs.trainer.failures import DataError
 
 RESERVED_FILES = 512
 """What a trainer opens beside its data."""
 
 
-def pin(spec: Spec) -> Spec:
+def pin(spec: AttemptSpec) -> AttemptSpec:
     """The spec with each data path replaced by a name of an open descriptor, whose content is as submitted.
 
     Nobody can put another file in between the check and the reading. The descriptors stay open until the
@@ -25,7 +23,7 @@ def pin(spec: Spec) -> Spec:
     """
     make_room(len(spec.data))
     return replace(
-        spec, data={name: {**entry, "path": _open(name, entry)} for name, entry in spec.data.items()}
+        spec, data={name: replace(file, path=_open(name, file)) for name, file in spec.data.items()}
     )
 
 
@@ -37,14 +35,14 @@ def make_room(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard) if hard >= 0 else wanted, hard))
 
 
-def _open(name: str, entry: Mapping[str, Any]) -> str:
+def _open(name: str, file: DataFile) -> str:
     # O_NONBLOCK: a pipe must not keep the device waiting for somebody to write into it.
     try:
-        descriptor = os.open(entry["path"], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise DataError(f"{name}: cannot be read: {error.strerror}") from error
     try:
-        _require(name, descriptor, entry["sha256"])
+        _require(name, descriptor, file.sha256)
     except DataError:
         os.close(descriptor)
         raise

@@ -12,7 +12,8 @@ from typing import Any
 
 from gpujobs.jobfile.writing import dump
 from gpujobs.metric_names import smaller_is_better
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol import codec
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer import machine, tensorboard
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.data.fitting.preprocessing import FILE, Preprocessing
@@ -39,14 +40,14 @@ def values(rows: list[dict[str, float]], kept: int) -> dict[str, dict[str, float
     return result
 
 
-def environment(spec: Spec) -> dict[str, Any]:
+def environment(spec: AttemptSpec) -> dict[str, Any]:
     return {
         **machine.describe(),
         "python": platform.python_version(),
         **backend.versions(),
-        "device": dict(spec.device),
+        "device": codec.write(spec.device),
         "seed": spec.jobfile.get("training", {}).get("seed"),
-        "data": {name: entry["sha256"] for name, entry in spec.data.items()},
+        "data": {name: file.sha256 for name, file in spec.data.items()},
     }
 
 
@@ -59,7 +60,7 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def write_prediction(results: Path, spec: Spec, metrics: Mapping[str, Any]) -> None:
+def write_prediction(results: Path, spec: AttemptSpec, metrics: Mapping[str, Any]) -> None:
     """The figures of a job that trained nothing."""
     (results / "job.yaml").write_text(dump(spec.jobfile), encoding="utf-8")
     (results / "environment.json").write_text(
@@ -68,7 +69,7 @@ def write_prediction(results: Path, spec: Spec, metrics: Mapping[str, Any]) -> N
     (results / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
 
 
-def write(results: Path, spec: Spec, rows: list[dict[str, float]], metrics: Mapping[str, Any]) -> None:
+def write(results: Path, spec: AttemptSpec, rows: list[dict[str, float]], metrics: Mapping[str, Any]) -> None:
     """All but the model and the predictions; metrics.json last: it says that the results are whole."""
     history(results / "history.csv", rows)
     (results / "job.yaml").write_text(dump(spec.jobfile), encoding="utf-8")

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.data import Preprocessing, Samples
@@ -71,7 +72,7 @@ def only(found: Mapping[str, Any], output: str) -> dict[str, Any]:
     return {key: found[name] for key, name in own.items() if name in found}
 
 
-def counts(found: Mapping[str, Any], values: Any) -> Any:
+def counts(found: Mapping[str, NDArray[Any]], values: NDArray[Any]) -> NDArray[np.bool_]:
     """bool, of the first axes of `values`, some of the arrays of an output: what counts."""
     counted = found.get("counted")
     return np.ones(values.shape[:1], bool) if counted is None else counted
@@ -146,7 +147,7 @@ def state_model(model: keras.Model, names: Iterable[str]) -> keras.Model:
     return keras.Model(inputs, outputs)
 
 
-def _states(layer: Any) -> dict[str, Any]:
+def _states(layer: keras.Layer) -> dict[str, Any]:
     twin = type(layer).from_config(_returning_states(layer.get_config()))
     values = keras.tree.flatten(layer.input)[0]  # beside them stands a mask, which the twin gets by itself
     tensors = list(twin(values)[1:])
@@ -166,7 +167,7 @@ def _returning_states(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "name": f"{config['name']}_states"}
 
 
-def _is_lstm(layer: Any) -> bool:
+def _is_lstm(layer: keras.Layer) -> bool:
     return "lstm" in type(getattr(layer, "forward_layer", layer)).__name__.lower()
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from gpujobs.trainer.data import Part
+from gpujobs.trainer.data.arrays import Times
 from gpujobs.trainer.data.fitting.counted import Labelled
 from gpujobs.trainer.data.samples.ragged import Ragged
 from gpujobs.trainer.data.samples.windowed import Windowed
@@ -86,13 +87,14 @@ def _times(arrays: Mapping[str, Any], part: Part, steps: int) -> Any:
 class _Instants:
     """Times in UTC, which the table says."""
 
-    def __init__(self, times: Any) -> None:
+    def __init__(self, times: Times) -> None:
         self.times, self.shape = times, times.shape
 
 
-def _of_steps(assembled: Ragged, part: Part, steps: int) -> Any:
+def _of_steps(assembled: Ragged, part: Part, steps: int) -> Times:
     numbers = part.samples.at(np.arange(len(part.samples)))
     first, times = assembled.begins[numbers], assembled.raw.time
+    assert times is not None
     if len(times) == len(assembled.begins):
         return times[numbers][:, None]
     return times[np.minimum(first[:, None] + np.arange(steps), len(times) - 1)]

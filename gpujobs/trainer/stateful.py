@@ -9,10 +9,12 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.backends.states import states_of
 from gpujobs.trainer.data import Samples
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.failures import DataError
 
 FITTING = 10
@@ -24,8 +26,8 @@ class Strips:
     """`positions`: batch k is samples k * batch_size to (k + 1) * batch_size; row i continues row i of the
     batch before, unless `resets` says that a series begins. Both of shape (batches, batch_size)."""
 
-    positions: Any
-    resets: Any
+    positions: Integers
+    resets: NDArray[np.bool_]
 
     @property
     def batches(self) -> int:
@@ -61,7 +63,7 @@ def strips(samples: Samples, batch_size: int, file: str, *, is_series: bool) -> 
     """A series' windows are laid side by side, so that each row of the batches reads on where it stopped.
     Arrays are taken as they stand, as Keras does. Raises DataError where they do not make whole batches."""
     count = len(samples)
-    positions: Any = np.arange(count)
+    positions: Integers = np.arange(count)
     if is_series:
         batches = count // batch_size
         if batches == 0:
@@ -79,29 +81,29 @@ def strips(samples: Samples, batch_size: int, file: str, *, is_series: bool) -> 
         )
     else:
         positions = positions.reshape(-1, batch_size)
-    resets: Any = np.ones(positions.shape, bool)
+    resets = np.ones(positions.shape, bool)
     resets[1:] = ~_continues(samples, positions[:-1], positions[1:], is_series=is_series)
     return Strips(positions, resets)
 
 
-def chains(samples: Samples, batch_size: int, *, is_series: bool) -> list[Any]:
+def chains(samples: Samples, batch_size: int, *, is_series: bool) -> list[Integers]:
     """The samples that continue each other, as arrays of positions: for predictions, one pass over each."""
     count = len(samples)
     rows = (
         [np.arange(count)] if is_series else [np.arange(row, count, batch_size) for row in range(batch_size)]
     )
-    found = []
+    found: list[Integers] = []
     for row in rows:
-        cuts: Any = np.flatnonzero(~_continues(samples, row[:-1], row[1:], is_series=is_series)) + 1
+        cuts = np.flatnonzero(~_continues(samples, row[:-1], row[1:], is_series=is_series)) + 1
         found += [chain for chain in np.split(row, cuts) if len(chain)]
     return found
 
 
-def _continues(samples: Samples, before: Any, after: Any, *, is_series: bool) -> Any:
+def _continues(samples: Samples, before: Integers, after: Integers, *, is_series: bool) -> NDArray[np.bool_]:
     """bool: whether the samples at `after` go on where those at `before` end: they are of one series, and no
     window between them was left out."""
     one, other = samples.at(before), samples.at(after)
-    same: Any = np.ones(one.shape, bool)
+    same = np.ones(one.shape, bool)
     if samples.series is not None:
         same &= samples.series.take(one) == samples.series.take(other)
     return same & (other == one + 1) if is_series else same
@@ -113,7 +115,7 @@ class States:
     def __init__(self, model: keras.Model) -> None:
         self._variables = [state for _, state in states_of(model)]
 
-    def reset(self, rows: Any) -> None:
+    def reset(self, rows: NDArray[np.bool_]) -> None:
         """Sets the states of these rows, a bool for each of the batch, to zero."""
         if not rows.any():
             return

@@ -18,7 +18,7 @@ import numpy as np
 from gpujobs.jobfile import losses as jobfile_losses
 from gpujobs.jobfile.consistency import is_stateful, scaling_of_targets, task_of_output
 from gpujobs.model import utc_now
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer import (
     building,
     checkpoint,
@@ -46,7 +46,7 @@ from gpujobs.trainer.training_loop import Messages, Sets, StopFlag, TrainingLoop
 OF_WHOLE_BATCHES = ("dice", "tversky")
 
 
-def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
+def run(spec: AttemptSpec, messages: Messages, stop: StopFlag) -> None:
     """Trains, predicts and writes the results. Raises TrainerError, Stopped, or what Keras raises."""
     began = time.monotonic()
     shutil.rmtree(spec.paths.results, ignore_errors=True)
@@ -63,7 +63,7 @@ def run(spec: Spec, messages: Messages, stop: StopFlag) -> None:
 
 
 def fitted(
-    spec: Spec, prepared: Prepared, messages: Messages, stop: StopFlag
+    spec: AttemptSpec, prepared: Prepared, messages: Messages, stop: StopFlag
 ) -> tuple[TrainingLoop, list[dict[str, float]], float]:
     """The training that has ended, its history, and when (`time.monotonic`) it began. From the start with a new model,
     as if there had been none, where the checkpoint turns out to be another model's only after a step was run."""
@@ -82,7 +82,7 @@ def fitted(
             keras.utils.clear_session()
 
 
-def say_what_figures_mean(spec: Spec, model: Any) -> None:
+def say_what_figures_mean(spec: AttemptSpec, model: keras.Model) -> None:
     for notice in decision.notices(spec.jobfile, model):
         print(notice, flush=True)
     if (method := scaling_of_targets(spec.jobfile)) is not None:
@@ -91,15 +91,14 @@ def say_what_figures_mean(spec: Spec, model: Any) -> None:
         )
 
 
-def begin_from(spec: Spec) -> None:
+def begin_from(spec: AttemptSpec) -> None:
     """Takes an earlier job's checkpoint over, or, where somebody asked to begin anew, leaves none."""
-    if spec.extra.get("begins_anew"):
+    if spec.begins_anew:
         checkpoint.clear(spec.paths.checkpoint)
-    origins = spec.extra.get("checkpoint_from") or []
-    checkpoint.inherit(spec.paths.checkpoint, [Path(one) for one in origins])
+    checkpoint.inherit(spec.paths.checkpoint, [Path(origin) for origin in spec.checkpoint_from])
 
 
-def look_at_predictions(spec: Spec, learned: Preprocessing) -> None:
+def look_at_predictions(spec: AttemptSpec, learned: Preprocessing) -> None:
     """Raises DataError before the training for what could not be predicted after it, which would lose the model."""
     with contextlib.redirect_stdout(io.StringIO()), notices.once():  # it is said when it is predicted
         entries = {
@@ -108,15 +107,15 @@ def look_at_predictions(spec: Spec, learned: Preprocessing) -> None:
         all_of(entries, lambda entry: to_predict(spec, entry, learned))
 
 
-def print_devices(spec: Spec) -> None:
+def print_devices(spec: AttemptSpec) -> None:
     print(backend.title())
-    gpus = [device for device in spec.all_devices if device.get("kind") == "gpu"]
+    gpus = [device for device in spec.all_devices if device.is_gpu]
     for gpu in gpus:
-        print(f"GPU {gpu['index']}: {gpu['name']} ({gpu['uuid']})")
+        print(f"GPU {gpu.index}: {gpu.name} ({gpu.uuid})")
     if not gpus:
         print("This box has no GPU.")
-    kind = "GPU" if spec.device.get("kind") == "gpu" else "CPU slot"
-    print(f"Visible to this job: {kind} {spec.device.get('index')}: {spec.device.get('name')}", flush=True)
+    kind = "GPU" if spec.device.is_gpu else "CPU slot"
+    print(f"Visible to this job: {kind} {spec.device.index}: {spec.device.name}", flush=True)
 
 
 def shapes(part: Part) -> dict[str, tuple[int | None, ...]]:
@@ -128,7 +127,7 @@ def is_masked(prepared: Prepared) -> bool:
     return bool(prepared.train.samples.counted)
 
 
-def sets_of(spec: Spec, prepared: Prepared, model: keras.Model) -> Sets:
+def sets_of(spec: AttemptSpec, prepared: Prepared, model: keras.Model) -> Sets:
     """The training and validation parts with targets as the loss wants them."""
     training, learned = spec.jobfile["training"], prepared.preprocessing
     shapes_by_name = outputs_by_name(spec, model)
@@ -169,7 +168,7 @@ def sets_of(spec: Spec, prepared: Prepared, model: keras.Model) -> Sets:
     return Sets(train, validation, orders["train"], orders.get("validation"))
 
 
-def outputs_by_name(spec: Spec, model: keras.Model) -> dict[str, tuple[int | None, ...]]:
+def outputs_by_name(spec: AttemptSpec, model: keras.Model) -> dict[str, tuple[int | None, ...]]:
     return {name: tuple(one.shape) for name, one in decision.output_tensors(spec.jobfile, model).items()}
 
 
@@ -177,8 +176,8 @@ def outputs_by_name(spec: Spec, model: keras.Model) -> dict[str, tuple[int | Non
 class Trained:
     """A trained model, what was learned about its data, and the parts of that data."""
 
-    spec: Spec
-    model: Any
+    spec: AttemptSpec
+    model: keras.Model
     learned: Preprocessing
     parts: Mapping[str, Part]
     _predicted: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -347,7 +346,7 @@ def _column_names(trained: Trained, target: str, arrays: Mapping[str, Any]) -> S
     return [called] if columns == 1 else [f"{called}[{column}]" for column in range(columns)]
 
 
-def queue_seconds(spec: Spec) -> float | None:
+def queue_seconds(spec: AttemptSpec) -> float | None:
     if spec.submitted_at is None:
         return None
     until = datetime.fromisoformat(spec.started_at) if spec.started_at else utc_now()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -16,12 +15,15 @@ import keras
 import numpy as np
 
 from gpujobs.failpoints import reach
+from gpujobs.linux import durable
 from gpujobs.model import StopReason
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
+from gpujobs.protocol.training import Finishing, Noticed, Order, Said, Trained, line_of, orders_of
 from gpujobs.trainer import building, checkpoint, outputs
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.checkpoint import Position
 from gpujobs.trainer.data import Samples
+from gpujobs.trainer.data.arrays import Batch, Integers
 from gpujobs.trainer.early_stopping import Best, EarlyStopping, ReduceOnPlateau
 from gpujobs.trainer.ending import EarlyEnd
 from gpujobs.trainer.failures import NanLossError, Stopped, TrainerError
@@ -39,22 +41,22 @@ KEEPING_REASONS = (StopReason.CANCEL, StopReason.TIME_LIMIT)
 
 
 class Messages:
-    """JSON lines to the supervisor."""
+    """To the supervisor, and from it."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def send(self, **message: Any) -> None:
-        os.write(self._descriptor, json.dumps(message).encode() + b"\n")
+    def send(self, message: Said) -> None:
+        os.write(self._descriptor, line_of(message))
 
-    def received(self) -> list[dict[str, Any]]:
+    def received(self) -> list[Order]:
         """What the supervisor has asked for since: the descriptor is one end of a socket pair."""
         try:
             with socket.socket(fileno=os.dup(self._descriptor)) as end:
-                lines = end.recv(ORDERS_BYTES, socket.MSG_DONTWAIT).splitlines()
+                lines = end.recv(ORDERS_BYTES, socket.MSG_DONTWAIT)
         except OSError:  # nothing has come, or nobody is there
             return []
-        return [json.loads(line) for line in lines]
+        return orders_of(lines)
 
 
 class StopFlag:
@@ -85,9 +87,9 @@ class Sets:
     validation_strips: Strips | None = None
 
 
-def order(training: dict[str, Any], epoch: int, count: int) -> Any:
+def order(training: dict[str, Any], epoch: int, count: int) -> Integers:
     """The samples' order in an epoch: a function of (seed, epoch), so that a resumed run repeats it."""
-    indices: Any = np.arange(count, dtype=np.int32 if count < 1 << 31 else np.int64)
+    indices: Integers = np.arange(count, dtype=np.int32 if count < 1 << 31 else np.int64)
     if training.get("shuffle", True):
         seed = training.get("seed")
         np.random.default_rng(None if seed is None else [seed, epoch]).shuffle(indices)
@@ -98,7 +100,7 @@ class TrainingLoop:
     """One training, from its last checkpoint on."""
 
     def __init__(
-        self, spec: Spec, model: keras.Model, sets: Sets, messages: Messages, stop: StopFlag
+        self, spec: AttemptSpec, model: keras.Model, sets: Sets, messages: Messages, stop: StopFlag
     ) -> None:
         self.jobfile, self.training = spec.jobfile, spec.jobfile["training"]
         self.directory, self.results = spec.paths.checkpoint, spec.paths.results
@@ -151,7 +153,7 @@ class TrainingLoop:
         self.early_end.obey(self.messages.received())
         if not self.position.rows or not self.early_end.is_due(epoch_seconds):
             return False
-        self.messages.send(event="finishing")
+        self.messages.send(Finishing())
         done, why = len(self.position.rows), self.early_end.why
         print(f"Finished after epoch {done} of {self.epochs}: {why}.", flush=True)
         return True
@@ -196,7 +198,7 @@ class TrainingLoop:
         self.position.batch = 0
         return row
 
-    def order(self, epoch: int) -> Any:
+    def order(self, epoch: int) -> Integers:
         if self.sets.strips is not None:
             return self.sets.strips.positions.reshape(-1)
         return order(self.training, epoch, len(self.sets.train))
@@ -204,7 +206,7 @@ class TrainingLoop:
     def _executed(self) -> int:
         return int(self.training.get("steps_per_execution") or 1)
 
-    def batch(self, indices: Any, number: int) -> tuple[Any, Any, Any]:
+    def batch(self, indices: Integers, number: int) -> Batch:
         return self.sets.train.batch(indices[number * self.batch_size : (number + 1) * self.batch_size])
 
     def between_batches(self, logs: Mapping[str, Any], share: float) -> None:
@@ -257,14 +259,14 @@ class TrainingLoop:
         unfinished = self.results / ".model.keras"  # a SIGKILL may come in the middle
         try:
             self.model.save(unfinished)
-            unfinished.rename(self.results / "model.keras")
+            durable.put_in_place(unfinished, self.results / "model.keras")
         except OSError as error:
             self.warn(f"the model could not be written: {error.strerror or error}")
 
     def warn(self, text: str) -> None:
         """For the log, and for the history of the job."""
         print(f"gpujobs: {text}", flush=True)
-        self.messages.send(warning=text)
+        self.messages.send(Noticed(text))
 
     def validate(self) -> dict[str, float]:
         """The loss and the metrics of the validation part, `val_` before their names."""
@@ -279,7 +281,7 @@ class TrainingLoop:
                 self.pace.leave_out(time.monotonic() - began)
         return {f"val_{name}": value for name, value in numbers(self.model.get_metrics_result()).items()}
 
-    def validation_batches(self) -> Iterator[tuple[Any, Any, Any]]:
+    def validation_batches(self) -> Iterator[Batch]:
         assert self.sets.validation is not None
         strips = self.sets.validation_strips
         if strips is not None and self.states is not None:
@@ -314,7 +316,7 @@ class TrainingLoop:
         self.reported = time.monotonic()
         eta = self.pace.eta_seconds(len(self.position.rows) + share, self.epochs)
         shown = {**row, "epoch": int(row["epoch"]) + 1, "epochs": self.epochs}
-        self.messages.send(progress={**shown, "eta_seconds": eta})
+        self.messages.send(Trained({**shown, "eta_seconds": eta}))
 
 
 def _watcher(make: Any, settings: Any) -> Any:

@@ -6,17 +6,21 @@ import contextlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer import building
 from gpujobs.trainer.data import Part, Preprocessing, Samples
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.prepare import apply, scaled_inputs
 from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.failures import TrainerError
 from gpujobs.trainer.stateful import States
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +29,11 @@ class Warmed:
     windows, of a series."""
 
     samples: Samples
-    own: Any
+    own: Integers
     windowed: Windowed | None = None
 
 
-def warmed(spec: Spec, part: Part, learned: Preprocessing, batch_size: int) -> Warmed:
+def warmed(spec: AttemptSpec, part: Part, learned: Preprocessing, batch_size: int) -> Warmed:
     """Windows before the part in its own file, a window apart; of arrays, the samples before it, whose rows of the
     batches it continues. A file of its own has nothing before it."""
     if isinstance(part.assembled, Windowed):
@@ -39,14 +43,18 @@ def warmed(spec: Spec, part: Part, learned: Preprocessing, batch_size: int) -> W
     numbers = part.samples.numbers
     count = len(part.samples)
     is_one = numbers is not None and count and numbers[-1] - numbers[0] == count - 1
-    if not is_one or numbers[0] % batch_size:
+    if numbers is None or not is_one or numbers[0] % batch_size:
         return Warmed(part.samples, np.arange(count))
     return Warmed(part.samples.first(int(numbers[-1]) + 1), np.asarray(numbers))
 
 
 def lead(
-    spec: Spec, learned: Preprocessing, warm: Warmed, chains: Sequence[Any], twin: Callable[[Mapping[str, Any]], Any]
-) -> Callable[[States], None] | None:  # fmt: skip
+    spec: AttemptSpec,
+    learned: Preprocessing,
+    warm: Warmed,
+    chains: Sequence[Integers],
+    twin: Callable[[Mapping[str, Any]], keras.Model],
+) -> Callable[[States], None] | None:
     """Reads the rows of each series before its first window, fewer than a window has, and says with which states
     the chains begin. `twin`: the model for inputs of these shapes, with a row of its batch for each chain. None where
     there are no such rows, or the model takes windows of one length only."""
@@ -68,8 +76,14 @@ def lead(
 
 
 def _begin(
-    states: States, model: Any, spec: Spec, learned: Preprocessing, windowed: Windowed, firsts: Any, lengths: Any
-) -> None:  # fmt: skip
+    states: States,
+    model: keras.Model,
+    spec: AttemptSpec,
+    learned: Preprocessing,
+    windowed: Windowed,
+    firsts: Integers,
+    lengths: Integers,
+) -> None:
     own = States(model)
     kept = [np.array(one) for one in states.take()]
     for length in np.unique(lengths[lengths > 0]):
@@ -84,7 +98,7 @@ def _begin(
     states.put_back(kept)
 
 
-def twin(spec: Spec, model: Any, shapes: Mapping[str, Any], batch_size: int) -> Any:
+def twin(spec: AttemptSpec, model: keras.Model, shapes: Mapping[str, Any], batch_size: int) -> keras.Model:
     """The model with the same weights, for other shapes and another fixed batch size."""
     other = building.untrained(spec.jobfile, shapes, batch_size=batch_size)
     for layer, source in zip(other.layers, model.layers, strict=True):

@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmarks.support.options import Options
 from benchmarks.support.rows import Row, ratios
+from benchmarks.support.specs import spec_of
 from benchmarks.support.timing import timed
 
 AT_MOST = 1.15
@@ -149,14 +150,12 @@ def epoch(fit: Any) -> None:
 def fits(root: Path, case: Case) -> list[Any]:
     """Two trainings of one model: from the files, and from memory."""
     from gpujobs.jobfile import load
-    from gpujobs.protocol.spec import Spec
     from gpujobs.trainer import building, train, training_loop
     from gpujobs.trainer.backends import active, configure
     from gpujobs.trainer.data import prepare
 
     job = load("job.yaml", case.text)
-    data = {path: {"path": str(root / path), "sha256": ""} for path in job.data_paths}
-    spec = Spec(job.resolved, data, {"kind": "cpu", "uuid": "0", "index": 0}, job_dir=root, require_gpu=False)
+    spec = spec_of(job, root, root)
     active.take_device(spec)
     prepared = prepare(spec)
     made = []

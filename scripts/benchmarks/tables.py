@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.support.options import Options
 from benchmarks.support.rows import Row, ratios
+from benchmarks.support.specs import spec_of
 from benchmarks.support.timing import timed
 
 AT_MOST = 1.25
@@ -87,9 +88,7 @@ def rounds(root: Path, count: int) -> tuple[tuple[float, ...], ...]:
 
 def first_batch(root: Path, file: str) -> Any:
     from gpujobs.jobfile import load
-    from gpujobs.protocol.spec import Spec
     from gpujobs.trainer.data import prepare
 
     job = load("job.yaml", JOB.format(file=file))
-    data = {path: {"path": str(root / path), "sha256": ""} for path in job.data_paths}
-    return prepare(Spec(job.resolved, data, {}, job_dir=root)).train.samples.batch(np.arange(32))
+    return prepare(spec_of(job, root, root)).train.samples.batch(np.arange(32))

@@ -58,10 +58,10 @@ BUGS = (
         "what another attempt of the same number has left is believed",
         (
             (
-                '        return value if value is None or value.get("nonce", "") == self.nonce else None\n',
+                "        return value if value is None or value.nonce == self.nonce else None\n",
                 "        return value\n",
             ),
-            ('    if spec is None or spec["nonce"] == attempt.nonce:\n', "    if True:\n"),
+            ("    if spec is None or spec.nonce == attempt.nonce:\n", "    if True:\n"),
             (
                 "        if os.path.lexists(path) and not (expected and _is_directory(path)):\n",
                 "        if os.path.lexists(path) and not _is_directory(path):\n",
@@ -107,9 +107,9 @@ BUGS = (
         "a file that cannot be read ends the look at an attempt",
         (
             (
-                "        except (DamagedError, ValueError) as damage:\n"
+                "        except (DamagedError, ShapeError) as damage:\n"
                 '            why = damage.why if isinstance(damage, DamagedError) else f"makes no sense: {damage}"\n',
-                "        except (DamagedError, ValueError) as damage:\n            raise\n"
+                "        except (DamagedError, ShapeError) as damage:\n            raise\n"
                 '            why = damage.why if isinstance(damage, DamagedError) else f"makes no sense: {damage}"\n',
             ),
         ),

@@ -4,6 +4,7 @@
 unset CDPATH # with it, `cd` prints where it went
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
 venv=$root/.venv
+constraints=$root/constraints.txt
 
 die() {
     printf '%s: %s\n' "$(basename -- "$0")" "$*" >&2
@@ -43,7 +44,7 @@ ensure_environment() {
     if has_nvidia_driver; then extras=${extras:+$extras,}cuda; fi
     python=$(find_python) || exit
     made="$("$python" --version) $root"
-    wanted="$made $(sha256sum <"$root/pyproject.toml") "
+    wanted="$made $(cat "$root/pyproject.toml" "${constraints:-/dev/null}" | sha256sum) "
     if is_installed "$wanted" "$extras"; then return; fi
     [ -w "$root" ] || die "$root cannot be written; the environment .venv is made there (clone it to a place of your own)"
     exec {lock}>"$root/.venv.lock"
@@ -53,6 +54,19 @@ ensure_environment() {
     fi
     if ! is_installed "$wanted" "$extras"; then install "$python" "$made" "$wanted" "$extras"; fi
     exec {lock}>&-
+}
+
+# Makes the dev environment beside the usual one, in .venv-newest, of the newest versions that there are, and says which
+# of them are others than the tested ones.
+ensure_newest_environment() {
+    local tested=$constraints
+    venv=$root/.venv-newest constraints=
+    ensure_environment dev
+    run_pip "$venv/bin/python" --upgrade --upgrade-strategy eager --editable "$root[dev]" ||
+        die "the newest versions could not be installed, the lines above say why"
+    echo "newer than constraints.txt, or not in it:" >&2
+    "$venv/bin/python" -m pip freeze --disable-pip-version-check --exclude-editable |
+        grep -vxFf "$tested" >&2 || echo "nothing" >&2
 }
 
 # What was installed with the dev extra serves also those who do not need it.
@@ -72,7 +86,7 @@ install() {
         "$python" -m venv "$venv" || die "$python could not make $venv; the lines above say why"
         echo "$made" >"$venv/.gpujobs-made"
     fi
-    run_pip "$venv/bin/python" --editable "$root${extras:+[$extras]}" ||
+    run_pip "$venv/bin/python" ${constraints:+--constraint "$constraints"} --editable "$root${extras:+[$extras]}" ||
         die "the installation failed, the lines above say why; run this again to go on"
     echo "$wanted$extras" >"$venv/.gpujobs-installed"
     echo "the environment is ready after $SECONDS s" >&2

@@ -108,7 +108,7 @@ PARTS = (
     ),
     Part(
         "supervisor",
-        ("*/supervisor.py", "*/ending.py", "*/verdict.py", "*/messages.py", "*/cgroup.py"),
+        ("*/supervisor.py", "*/ending.py", "*/verdict.py", "*/training.py", "*/cgroup.py"),
         (
             "unit/trainer/test_*",
             "unit/supervise/*",

@@ -85,10 +85,10 @@ class Hour:
                     f"{event['at'][11:23]} job {job:<2} {shown['job']['name']:<8} {event['actor']:<12} {what}"
                 )
         for index in range(4):
-            for event in self.daemon.json("gpus", index)[0]["events"]:
-                lines.append(
-                    f"{event['at'][11:23]} GPU {index}  {'':<8} {event['actor']:<12} {event['message']}"
-                )
+            lines += [
+                f"{event['at'][11:23]} GPU {index}  {'':<8} {event['actor']:<12} {event['message']}"
+                for event in self.daemon.json("gpus", index)[0]["events"]
+            ]
         return sorted(lines)
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from gpujobs.store.store import Store
 
+from .conftest import running
 from .harness import RunningDaemon, eventually, write_job
 
 
@@ -40,12 +44,15 @@ def test_a_daemon_that_hangs_is_named_by_its_lock(daemon: RunningDaemon) -> None
     eventually(lambda: daemon.cli("status").returncode == 0)
 
 
-def test_a_submission_whose_daemon_dies_after_the_commit_gets_its_numbers(own_daemon: RunningDaemon) -> None:
-    daemon = own_daemon
-    daemon.cli("stop", code=0)
-    daemon.wait_end()
-    daemon.environment["GPUJOBS_FAILPOINTS"] = "submit.answer=kill"
-    daemon.start()
+@pytest.fixture
+def mortal() -> Iterator[RunningDaemon]:
+    """The first submission kills it."""
+    with running(environment={"GPUJOBS_FAILPOINTS": "submit.answer=kill"}) as daemon:
+        yield daemon
+
+
+def test_a_submission_whose_daemon_dies_after_the_commit_gets_its_numbers(mortal: RunningDaemon) -> None:
+    daemon = mortal
     files = [write_job(daemon.root, f"j{number}") for number in range(3)]
     with daemon.popen("submit", "--hold", *files) as asking:
         daemon.wait_end()

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections.abc import Iterator
 
+import pytest
+
+from .conftest import running
 from .harness import ENDLESS, RunningDaemon, eventually, is_alive, kill_all, processes_of
 
 
@@ -24,10 +28,22 @@ def assert_ran_once(daemon: RunningDaemon, job: int, epochs: int) -> None:
     assert epochs_in(log) == list(range(1, epochs + 1)), log
 
 
-def test_kill_of_the_daemon_with_one_job_running_and_five_waiting(own_daemon: RunningDaemon) -> None:
-    daemon = own_daemon
-    daemon.slots = 1
-    daemon.restart()
+@pytest.fixture(scope="module")
+def mortal() -> Iterator[RunningDaemon]:
+    """One for all of these: each leaves it running, without a job."""
+    with running(slots=1) as daemon:
+        yield daemon
+
+
+def restart_with(daemon: RunningDaemon, slots: int) -> None:
+    if daemon.slots != slots:
+        daemon.slots = slots
+        daemon.restart()
+
+
+def test_kill_of_the_daemon_with_one_job_running_and_five_waiting(mortal: RunningDaemon) -> None:
+    daemon = mortal
+    restart_with(daemon, slots=1)
     first = daemon.submit_quick("long", epochs=300)
     pid = daemon.until_epoch(first, 1)["pid"]
     os.kill(pid, signal.SIGSTOP)  # so that it cannot end before the daemon is back
@@ -45,8 +61,8 @@ def test_kill_of_the_daemon_with_one_job_running_and_five_waiting(own_daemon: Ru
         assert_ran_once(daemon, job, 2)
 
 
-def test_a_job_that_ends_while_no_daemon_runs_is_collected_by_the_next(own_daemon: RunningDaemon) -> None:
-    daemon = own_daemon
+def test_a_job_that_ends_while_no_daemon_runs_is_collected_by_the_next(mortal: RunningDaemon) -> None:
+    daemon = mortal
     job = daemon.submit_quick("orphan", epochs=200)
     pid = daemon.until_epoch(job, 1)["pid"]
     daemon.kill9()
@@ -57,9 +73,26 @@ def test_a_job_that_ends_while_no_daemon_runs_is_collected_by_the_next(own_daemo
     assert_ran_once(daemon, job, 200)
 
 
-def test_kill_of_everything_but_the_supervisor_while_a_job_runs(own_daemon: RunningDaemon) -> None:
+def test_kill_of_everything_at_once(mortal: RunningDaemon) -> None:
+    """As when the power fails: what ran is tried again, without using up its retries for nothing."""
+    daemon = mortal
+    job = daemon.submit_quick("victim", epochs=ENDLESS)
+    daemon.until_epoch(job, 1)
+    daemon.kill9()
+    kill_all(processes_of(daemon.state))
+    eventually(lambda: not processes_of(daemon.state), 20)
+    daemon.slots = 2  # as the next test wants it
+    daemon.start()
+    found = daemon.until_epoch(job, 1)
+    assert found["attempt"] == 2
+    daemon.cli("cancel", job, code=0)
+    daemon.until(job, "CANCELLED")
+
+
+def test_kill_of_everything_but_the_supervisor_while_a_job_runs(mortal: RunningDaemon) -> None:
     """Ray's head, its raylet and the launcher: the job completes, and later ones start."""
-    daemon = own_daemon
+    daemon = mortal
+    restart_with(daemon, slots=2)
     for name in ("gpujobs.cluster.head", "raylet/raylet", "gpujobs.supervise.launcher"):
         job = daemon.submit_quick("survivor", epochs=ENDLESS)
         pid = daemon.until_epoch(job, 1)["pid"]
@@ -73,18 +106,3 @@ def test_kill_of_everything_but_the_supervisor_while_a_job_runs(own_daemon: Runn
         assert (found["state"], found["pid"], found["attempt"]) == ("RUNNING", pid, 1), name
         daemon.cli("cancel", job, code=0)
         daemon.until(job, "CANCELLED")
-
-
-def test_kill_of_everything_at_once(own_daemon: RunningDaemon) -> None:
-    """As when the power fails: what ran is tried again, without using up its retries for nothing."""
-    daemon = own_daemon
-    job = daemon.submit_quick("victim", epochs=ENDLESS)
-    daemon.until_epoch(job, 1)
-    daemon.kill9()
-    kill_all(processes_of(daemon.state))
-    eventually(lambda: not processes_of(daemon.state), 20)
-    daemon.start()
-    found = daemon.until_epoch(job, 1)
-    assert found["attempt"] == 2
-    daemon.cli("cancel", job, code=0)
-    daemon.until(job, "CANCELLED")

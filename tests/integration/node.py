@@ -20,7 +20,9 @@ from gpujobs.daemon.main import prepare_state
 from gpujobs.model import Device, DeviceKind, Job, State, utc_now
 from gpujobs.node import attempts
 from gpujobs.paths import AttemptPaths, StatePaths
-from tests.unit.store.test_store import A, new_job
+from gpujobs.protocol.spec import AttemptSpec
+from tests.specs import attempt_spec
+from tests.unit.store.jobs import A, new_job
 
 DEAD = {"pid": 2**22 - 1, "start_ticks": 1}
 """No process has this pid and has begun with the machine."""
@@ -59,19 +61,16 @@ def begin(daemon: Daemon, state: State = State.RUNNING) -> Job:
     return job
 
 
-def spec_of(daemon: Daemon, job: Job) -> dict[str, Any]:
+def spec_of(daemon: Daemon, job: Job) -> AttemptSpec:
     assert job.current is not None
-    return {
-        "job": job.id,
-        "attempt": job.attempt,
-        "nonce": job.current.nonce,
-        "state_id": daemon.link._settings.state_id,
-        "jobfile": {},
-        "data": {},
-        "identity": None,
-        "grace_seconds": 2,
-        "job_dir": str(daemon.paths.job(job.id).root),
-    }
+    return attempt_spec(
+        job=job.id,
+        attempt=job.attempt,
+        nonce=job.current.nonce,
+        state_id=daemon.state_id,
+        grace_seconds=2.0,
+        job_dir=daemon.paths.job(job.id).root,
+    )
 
 
 def files_of(daemon: Daemon, job: Job) -> AttemptPaths:
@@ -89,7 +88,7 @@ def leave_as_killed(daemon: Daemon, job: Job, **record: Any) -> AttemptPaths:
     found = {
         "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
         "nonce": job.current.nonce,
-        "state_id": daemon.link._settings.state_id,
+        "state_id": daemon.state_id,
         "supervisor": DEAD,
         "trainer": DEAD,
         "cgroup": None,

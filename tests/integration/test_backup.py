@@ -25,7 +25,7 @@ from gpujobs.paths import StatePaths
 from gpujobs.store.opening import open_store
 from gpujobs.store.store import Store
 from tests.acceptance.harness import short_directory
-from tests.unit.store.test_store import A, new_job
+from tests.unit.store.jobs import A, new_job
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from gpujobs.daemon.daemon import Daemon, Mode
 from gpujobs.daemon.main import prepare_state
 from gpujobs.model import Job, State, StopReason
 from gpujobs.paths import StatePaths
-from tests.unit.store.test_store import DEVICE, A, new_job
+from tests.unit.store.jobs import DEVICE, A, new_job
 
 
 async def cancel_after_start(daemon: Daemon) -> tuple[Job, Job]:

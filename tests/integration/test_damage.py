@@ -18,8 +18,8 @@ from gpujobs.daemon.daemon import Daemon
 from gpujobs.model import Job, Reason, State
 from gpujobs.node.agent import NodeAgent
 from gpujobs.paths import AttemptPaths, StatePaths
-from gpujobs.protocol.settings import ClusterSettings
 from tests.integration.node import begin, files_of, leave_as_killed, new_daemon, settled
+from tests.specs import node_settings
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def test_a_daemon_starts_whatever_is_in_the_place_of_its_own_files(tmp_path: Pat
     become_only_head(state.head_lock)
 
     async def run() -> None:
-        agent = NodeAgent(ClusterSettings("n", str(state.root)))
+        agent = NodeAgent(node_settings(state.root))
         await agent.open()
         asyncio.get_running_loop().remove_reader(agent._socket)
         agent._socket.close()

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,56 +17,15 @@ import pytest
 from gpujobs import failpoints
 from gpujobs.cli.commands.submit import submit
 from gpujobs.client import Client, connect
-from gpujobs.config.settings import Settings, resolve
-from gpujobs.daemon.daemon import Daemon, Mode
-from gpujobs.daemon.main import prepare_state
-from gpujobs.daemon.server import door_of, serving
+from gpujobs.config.settings import Settings
+from gpujobs.daemon.daemon import Daemon
 from gpujobs.errors import GpujobsError, MachineError
 from gpujobs.linux import durable
 from gpujobs.model import Caller, Reason, State
-from gpujobs.paths import StatePaths
-from tests.acceptance.harness import short_directory, write_job
+from tests.acceptance.harness import write_job
+from tests.integration.served import while_served
 
 ME = Caller(uid=os.geteuid(), gid=os.getegid(), pid=os.getpid(), user="me", is_admin=True)
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    directory = short_directory()
-    yield directory
-    shutil.rmtree(directory)
-
-
-@pytest.fixture
-def settings(root: Path) -> Settings:
-    (root / "gpujobs.toml").write_text("")
-    flags = {"state_dir": str(root / "s"), "config": str(root / "gpujobs.toml")}
-    settings = resolve(flags, environ={})
-    prepare_state(StatePaths(settings.state_dir), Mode.PERSONAL)
-    return settings
-
-
-def while_served(settings: Settings, work: Callable[[Client, Daemon], Any]) -> Any:
-    """`work` in a thread, with a client of a daemon that has looked at what is there. No device: all jobs wait."""
-
-    async def serve() -> Any:
-        daemon = Daemon(settings)
-        daemon.lacking.look()
-        async with serving(daemon, door_of(daemon)):
-
-            def ask() -> Any:
-                client = connect([settings.socket])
-                try:
-                    return work(client, daemon)
-                finally:
-                    client.close()
-
-            done = await asyncio.to_thread(ask)
-        daemon.store.close()
-        settings.socket.unlink(missing_ok=True)
-        return done
-
-    return asyncio.run(serve())
 
 
 def queue(client: Client, root: Path, *names: str) -> list[int]:

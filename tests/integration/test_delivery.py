@@ -24,9 +24,7 @@ from gpujobs.daemon.handlers import submit
 from gpujobs.errors import DaemonUnreachableError, UsageError
 from tests.acceptance.harness import write_job
 
-from .test_data import root, settings, while_served
-
-__all__ = ["root", "settings"]
+from .served import while_served
 
 COMMAND = ["submit", "a.yaml"]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,16 @@ import pytest
 
 from gpujobs.cluster.collecting import write_chunks
 from gpujobs.daemon.daemon import Daemon
-from gpujobs.lifecycle import Requeue
+from gpujobs.daemon.handlers import log
+from gpujobs.lifecycle import Finish, Requeue
 from gpujobs.linux.process import boot_id, identify
 from gpujobs.model import Job, Reason, State
 from gpujobs.node.attempts import send_signal
+from gpujobs.protocol.records import ProcessId
+from gpujobs.results.catalogue import open_file
+from tests.integration.events import DONE, FAILED, run
 from tests.integration.node import begin, files_of, leave_as_killed, new_daemon, settled, supervise
-from tests.integration.test_unrecorded import DONE, FAILED, event, run
+from tests.specs import event_of as event
 
 
 @pytest.fixture
@@ -115,9 +121,9 @@ def test_a_start_that_seemed_to_fail_and_did_not_is_followed(daemon: Daemon) -> 
 
 def test_a_process_that_has_got_the_pid_of_a_supervisor_is_not_signalled() -> None:
     stranger = subprocess.Popen(["sleep", "60"])
-    known = identify(stranger.pid)
+    known = ProcessId(**identify(stranger.pid))
     try:
-        assert not send_signal({**known, "start_ticks": known["start_ticks"] - 1}, boot_id(), 15)  # type: ignore[arg-type]
+        assert not send_signal(replace(known, start_ticks=known.start_ticks - 1), boot_id(), 15)  # type: ignore[arg-type]
         assert not send_signal(known, "another boot", 15)  # type: ignore[arg-type]
         assert stranger.poll() is None
         assert send_signal(known, boot_id(), 15)  # type: ignore[arg-type]
@@ -161,3 +167,24 @@ def test_collected_files_and_their_directories_are_on_the_disk(
     monkeypatch.setattr(os, "fsync", sync)
     asyncio.run(write_chunks(chunks(), tmp_path / "staging"))
     assert synced == {"a", "b", "deep", "staging"}
+
+
+def test_a_collected_log_is_not_read_on_the_event_loop(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results may lie on a disk that does not answer."""
+    job = begin(daemon)
+    directory = collected(daemon, job, None)
+    (directory / "log.txt").write_text("Epoch 1/9\n")
+    daemon.store.mark_completing(job.id, 1, DONE)
+    job = daemon.store.finish(job.id, Finish(State.COMPLETED, Reason.NONE, ""), str(directory))
+    threads: list[threading.Thread] = []
+    real = open_file
+
+    def opened(*arguments: Any) -> Any:
+        threads.append(threading.current_thread())
+        return real(*arguments)
+
+    monkeypatch.setattr(log, "open_file", opened)
+    assert run(daemon, lambda: log.Log.of(daemon, job, None).read(0)) == (b"Epoch 1/9\n", 10)
+    assert threads and threading.main_thread() not in threads

@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -26,8 +25,11 @@ from gpujobs.errors import LauncherError, MachineError
 from gpujobs.model import Node, NodeStatus
 from gpujobs.node.launcher_client import ANSWER_SECONDS, ask
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.settings import ClusterSettings
+from gpujobs.protocol.events import NodeReported
+from gpujobs.protocol.instructions import Probe
+from gpujobs.protocol.launcher import PingLauncher, Versions
 from tests.integration.node import until
+from tests.specs import node_settings
 
 
 @pytest.fixture
@@ -48,11 +50,11 @@ def test_a_launcher_that_hangs_is_replaced_after_the_first_request_that_it_does_
         launchers = Launchers(paths)
         try:
             launchers.use(TENSORFLOW)
-            first = (await ask(socket, {"op": "ping"}))["pid"]
+            first = (await ask(socket, PingLauncher(), 120.0, Versions)).pid
             await until(lambda: launchers.answer_seconds(TENSORFLOW) == ANSWER_SECONDS)
             os.kill(first, signal.SIGSTOP)
             with pytest.raises(LauncherError, match=r"did not answer within 0.5 s"):
-                await ask(socket, {"op": "ping"}, 0.5)
+                await ask(socket, PingLauncher(), 0.5, Versions)
             launchers.suspect(TENSORFLOW)
             await until(lambda: not psutil.pid_exists(first), 60)
             # It listens before it imports, which need not be waited for.
@@ -79,7 +81,7 @@ def test_a_launcher_that_cannot_import_its_backend_has_ended_and_says_why(
             with pytest.raises(
                 LauncherError, match=r"ended .*: ModuleNotFoundError: No module named 'tensorflow'"
             ):
-                await ask(paths.launcher_socket(TENSORFLOW), {"op": "ping"})
+                await ask(paths.launcher_socket(TENSORFLOW), PingLauncher(), 120.0, Versions)
             await until(lambda: "ended (" in caplog.text)
         finally:
             await launchers.close()
@@ -94,28 +96,28 @@ def test_a_head_or_an_agent_that_hangs_is_replaced(
     paths: StatePaths, monkeypatch: pytest.MonkeyPatch, victim: str
 ) -> None:
     monkeypatch.setattr(link_module, "HEARTBEAT_SECONDS", 1.0)
-    monkeypatch.setitem(link_module.CALL_SECONDS, "probe", 2.0)  # type: ignore[arg-type]
+    monkeypatch.setitem(link_module.CALL_SECONDS, Probe, 2.0)
     told: list[tuple[str, str]] = []
 
-    def on_node(event: Any) -> None:
-        told.append((event["status"], event["message"]))
+    def on_node(event: NodeReported) -> None:
+        told.append((event.status, event.message))
 
     async def life() -> None:
-        settings = ClusterSettings("n", str(paths.root), 1, state_id="x")
+        settings = node_settings(paths.root, cpu_slots=1, state_id="x")
         link = ClusterLink(paths, settings, on_node=on_node, on_attempt=lambda _: None)
         try:
             await link.start()
             await until(lambda: ("ok", "") in told, 120)
-            assert (await link.call("n", "probe"))["status"] == "ok"
+            assert (await link.call("n", Probe())).node.status == "ok"
             told.clear()
             os.kill(_pid(link, victim), signal.SIGSTOP)
             began = time.monotonic()
             with pytest.raises(MachineError, match=r"did not answer within 2 s|ended before it answered"):
-                await link.call("n", "probe")
+                await link.call("n", Probe())
             assert time.monotonic() - began < 10
             await until(lambda: any("it did not answer for 2 s" in message for _, message in told), 30)
             await until(lambda: ("ok", "") in told, 120)
-            assert (await link.call("n", "probe"))["status"] == "ok"
+            assert (await link.call("n", Probe())).node.status == "ok"
         finally:
             await link.close()
 

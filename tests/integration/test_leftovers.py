@@ -7,10 +7,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,7 +20,8 @@ from gpujobs.cluster.orphans import end_session
 from gpujobs.daemon.daemon import Mode
 from gpujobs.daemon.main import prepare_state
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.settings import ClusterSettings
+from gpujobs.protocol.events import NodeReported
+from tests.specs import node_settings
 
 HEAD = """
 import sys, time
@@ -112,14 +112,12 @@ def test_a_lock_that_a_stranger_holds_is_named_by_the_node_and_nobody_is_killed(
     async def run() -> None:
         told = asyncio.Event()
 
-        def on_node(node: Mapping[str, Any]) -> None:
-            said.append(node["message"])
-            if node["status"] == "down":
+        def on_node(node: NodeReported) -> None:
+            said.append(node.message)
+            if node.status == "down":
                 told.set()
 
-        cluster = ClusterLink(
-            paths, ClusterSettings("n", str(paths.root)), on_node=on_node, on_attempt=lambda _: None
-        )
+        cluster = ClusterLink(paths, node_settings(paths.root), on_node=on_node, on_attempt=lambda _: None)
         ended = await asyncio.wait_for(cluster._run_head(), 60)
         cluster._head_ended(ended, 1.0)
         await told.wait()
@@ -141,7 +139,7 @@ def test_a_ray_that_hangs_is_ended_and_its_last_words_are_told(
 
     async def run() -> str:
         cluster = ClusterLink(
-            paths, ClusterSettings("n", str(paths.root)), on_node=lambda _: None, on_attempt=lambda _: None
+            paths, node_settings(paths.root), on_node=lambda _: None, on_attempt=lambda _: None
         )
         return await asyncio.wait_for(cluster._run_head(), 60)
 

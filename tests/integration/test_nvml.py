@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gpujobs.node.probe import Probe, Reading, read_once
+from gpujobs.node.probe import Probe, read_once
+from gpujobs.protocol.reading import Reading
 from tests.fake_nvml import GIB, FakeGpus, box, uuid
 
 WITHOUT_A_LIBRARY = """

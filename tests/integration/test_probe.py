@@ -15,8 +15,9 @@ import pytest
 
 from gpujobs.model import DeviceKind, DeviceState, NodeStatus, utc_now
 from gpujobs.node.devices import devices_of
-from gpujobs.node.probe import Probe, Reading, read_once
+from gpujobs.node.probe import Probe, read_once
 from gpujobs.policy import Snapshot, occupancies
+from gpujobs.protocol.reading import Reading
 from tests.fake_nvml import GIB, FakeGpus, box, uuid
 
 

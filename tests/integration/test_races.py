@@ -26,7 +26,7 @@ from gpujobs.node.probe import Probe
 from gpujobs.policy import Rules
 from gpujobs.store.store import Store
 from tests.fake_nvml import GIB, FakeGpus, box, uuid
-from tests.unit.store.test_store import A, new_job
+from tests.unit.store.jobs import A, new_job
 
 STARTS = 100
 DEVICES = 4

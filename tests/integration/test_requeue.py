@@ -24,7 +24,7 @@ from gpujobs.paths import StatePaths
 from gpujobs.policy import PendingJob, Queue, Rules, Snapshot
 from gpujobs.policy.inputs.rules import PriorityRules
 from gpujobs.policy.users.accounts import Accounts
-from tests.unit.store.test_store import DEVICE, A, new_job
+from tests.unit.store.jobs import DEVICE, A, new_job
 
 JOBS = 250
 """More than one batch."""
@@ -73,6 +73,11 @@ def test_nobody_gets_more_into_the_queue_than_by_submitting(daemon: Daemon) -> N
     assert len(queued_again(daemon, ADMIN, jobs)) == JOBS
 
 
+def checkpoint_of(daemon: Daemon, job: Job) -> tuple[list[str], bool]:
+    """What the spec of its next attempt says of it."""
+    return list(daemon.specs._checkpoints(job)), job.begins_anew
+
+
 def test_a_job_that_was_queued_again_and_cancelled_while_it_waited_hands_the_first_checkpoint_on(
     daemon: Daemon,
 ) -> None:
@@ -81,18 +86,18 @@ def test_a_job_that_was_queued_again_and_cancelled_while_it_waited_hands_the_fir
     second = daemon.store.cancel_pending(second.id, "a", cancelled_by("a"))
     (third,) = queued_again(daemon, A, [second])
     origins = [str(daemon.paths.job(job.id).checkpoint) for job in (second, first)]
-    assert daemon.specs._checkpoint(third) == {"checkpoint_from": origins, "begins_anew": False}
+    assert checkpoint_of(daemon, third) == (origins, False)
 
 
 def test_a_job_can_begin_anew(daemon: Daemon) -> None:
     """Of an ended one as a copy that continues nothing; of one that waits, with its next attempt."""
     first = cancelled(daemon)[0]
     (copy,) = queued_again(daemon, A, [first], fresh=True)
-    assert daemon.specs._checkpoint(copy) == {"checkpoint_from": [], "begins_anew": False}
+    assert checkpoint_of(daemon, copy) == ([], False)
     (waiting,) = queued_again(daemon, A, [first])
     (again,) = queued_again(daemon, A, [waiting], fresh=True)
     assert again.id == waiting.id
-    assert daemon.specs._checkpoint(again) == {"checkpoint_from": [], "begins_anew": True}
+    assert checkpoint_of(daemon, again) == ([], True)
     attempt = daemon.store.start_attempt(again.id, DEVICE).attempt
     assert daemon.store.job(again.id).begins_anew, "an attempt that does not come to it changes nothing"
     daemon.store.mark_running(again.id, attempt, 1, utc_now())

@@ -9,7 +9,7 @@ import shutil
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,12 @@ from gpujobs.errors import MachineError
 from gpujobs.linux.stateid import state_id
 from gpujobs.model import Job, NodeStatus, Reason, State, StopReason
 from gpujobs.node.agent import NodeAgent
-from gpujobs.protocol.settings import ClusterSettings
+from gpujobs.protocol.events import NodeReported
+from gpujobs.protocol.instructions import AttemptStatus, Report, Stray
+from gpujobs.protocol.records import AttemptKey
 from gpujobs.results.collect import RefusedResultError
 from tests.acceptance.harness import is_alive
+from tests.integration.events import DONE, FAILED, run
 from tests.integration.node import (
     begin,
     files_of,
@@ -34,9 +37,8 @@ from tests.integration.node import (
     supervise,
     until,
 )
-
-DONE = {"state": "COMPLETED", "reason": "", "message": "", "exit": {"code": 0, "signal": None}}
-FAILED = {"state": "FAILED", "reason": "TrainingError", "message": "x", "exit": {"code": 1, "signal": None}}
+from tests.specs import attempt_spec, node_settings
+from tests.specs import event_of as event
 
 
 @pytest.fixture
@@ -45,20 +47,6 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     yield made
     failpoints.arm("")
     made.store.close()
-
-
-def run(daemon: Daemon, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    async def within() -> Any:
-        try:
-            return await work()
-        finally:
-            daemon.attempts.close()
-
-    return asyncio.run(within())
-
-
-def event(job: Job, what: str, **fields: Any) -> dict[str, Any]:
-    return {"event": "attempt", "job": job.id, "attempt": job.attempt, "what": what, **fields}
 
 
 @pytest.mark.parametrize("fault", ["full", "locked", "error:EIO"])
@@ -106,7 +94,7 @@ def test_a_locked_store_does_not_stop_the_event_loop(daemon: Daemon) -> None:
         other = sqlite3.connect(daemon.paths.database, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         began = time.monotonic()
-        daemon.attempts.on_event(event(job, "started", pid=7))
+        daemon.attempts.on_event(event(job, "started", pid=7, at="2026-01-01T00:00:00Z"))
         assert time.monotonic() - began < 2
         assert daemon.store.job(job.id).state is State.STARTING
         other.execute("ROLLBACK")
@@ -200,15 +188,15 @@ def test_cancelling_leads_out_of_a_collection_that_cannot_go_on(daemon: Daemon) 
 def test_results_whose_directory_is_gone_are_refused_for_good(daemon: Daemon) -> None:
     job = begin(daemon)
     assert job.current is not None
-    agent = NodeAgent(ClusterSettings(daemon.node_name, str(daemon.paths.root), state_id="x"))
+    agent = NodeAgent(node_settings(daemon.paths.root, name=daemon.node_name, state_id="x"))
     with pytest.raises(RefusedResultError, match="another attempt"):
-        list(agent.collect(job.id, 1, 1 << 20, "another"))
+        list(agent.collect(AttemptKey(job.id, 1, "another"), 1 << 20))
     shutil.rmtree(daemon.paths.job(job.id).root)
     with pytest.raises(RefusedResultError, match="attempt-1 is gone"):
-        list(agent.collect(job.id, 1, 1 << 20, job.current.nonce))
+        list(agent.collect(AttemptKey(job.id, 1, job.current.nonce), 1 << 20))
     shutil.rmtree(daemon.paths.spool)
     with pytest.raises(MachineError, match="mounted"):
-        list(agent.collect(job.id, 1, 1 << 20, job.current.nonce))
+        list(agent.collect(AttemptKey(job.id, 1, job.current.nonce), 1 << 20))
 
 
 def test_a_node_is_admitted_whatever_failed_before(daemon: Daemon) -> None:
@@ -216,7 +204,7 @@ def test_a_node_is_admitted_whatever_failed_before(daemon: Daemon) -> None:
 
     async def work() -> None:
         failpoints.arm("node.admit=error:EIO*1")
-        daemon._on_node({"name": daemon.node_name, "status": "ok", "message": ""})
+        daemon._on_node(NodeReported(daemon.node_name, NodeStatus.OK, ""))
         await until(lambda: daemon.nodes.known[0].status is NodeStatus.DOWN)
         assert "it cannot be used yet: [Errno 5]" in daemon.nodes.known[0].message
         await until(
@@ -240,13 +228,14 @@ def test_a_supervisor_waits_for_room_to_write_how_it_ended(daemon: Daemon) -> No
         assert time.monotonic() < deadline
         time.sleep(0.01)
     (report,) = asyncio.run(reconciled(daemon, job))
-    assert (report["status"], report["exit"]) == ("running", None)
+    assert (report.status, report.exit) == (AttemptStatus.RUNNING, None)
     assert supervisor.wait(20) == 0
     (report,) = asyncio.run(reconciled(daemon, job))
-    assert (report["status"], report["exit"]["reason"]) == ("ended", "TrainingError")
+    assert report.status is AttemptStatus.ENDED
+    assert report.exit is not None and report.exit.reason is Reason.TRAINING_ERROR
 
 
-async def reconciled(daemon: Daemon, job: Job) -> list[dict[str, Any]]:
+async def reconciled(daemon: Daemon, job: Job) -> tuple[Report, ...]:
     return await daemon.attempts._reconcile([job])
 
 
@@ -285,7 +274,7 @@ def test_a_copy_of_the_state_directory_leaves_the_originals_trainers_alone(
     copy.store.close()
     assert is_alive(trainer) and supervisor.poll() is None
     (report,) = asyncio.run(reconciled(daemon, job))
-    assert report["status"] == "running"
+    assert report.status is AttemptStatus.RUNNING
     supervisor.terminate()
     supervisor.wait(20)
 
@@ -318,7 +307,7 @@ def test_a_trainer_that_no_job_knows_is_found_told_of_and_can_be_ended(
 
     (check,) = run(other, work)
     assert check["ok"] is False
-    assert "job 1, attempt 1, begun" in check["message"]
+    assert "job 1, attempt 1 of somebody, begun" in check["message"]
     assert f"`kill {supervisor.pid}` ends it" in check["message"]
     new = begin_again(other)
     assert "is in use: attempt-1 lives" in new
@@ -328,18 +317,16 @@ def test_a_trainer_that_no_job_knows_is_found_told_of_and_can_be_ended(
     assert begin_again(other) == ""
     assert (other.paths.spool / "jobs/1.other/attempt-1/exit.json").exists()
     other.store.close()
-    assert "unknown" in describe_stray(
-        {"job": "1", "attempt": "1"} | dict.fromkeys(["supervisor", "trainer"])
-    )
+    nothing = dict.fromkeys(("user", "device", "supervisor", "trainer", "started_at"))
+    assert "unknown" in describe_stray(Stray(job="1", attempt="1", **nothing))
 
 
 def begin_again(daemon: Daemon) -> str:
     """Why the first attempt of a new job 1 cannot be made; empty where it can."""
     from gpujobs.node import attempts
 
-    spec = {"job": 1, "attempt": 1, "nonce": "1" * 32, "jobfile": {}, "data": {}}
     try:
-        attempts.make(daemon.paths.job(1), spec)
+        attempts.make(daemon.paths.job(1), attempt_spec(nonce="1" * 32))
     except attempts.OccupiedError as error:
         return str(error)
     return ""

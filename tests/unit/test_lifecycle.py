@@ -17,39 +17,15 @@ from gpujobs.lifecycle import (
     follow_up,
     mermaid,
 )
-from gpujobs.model import FINAL_STATES, Job, Reason, State, utc_now
-
-JOB = Job(
-    id=7,
-    name="seven",
-    uid=1000,
-    user="a",
-    state=State.COMPLETING,
-    reason=Reason.NONE,
-    message="",
-    priority=0,
-    submitted_at=utc_now(),
-    started_at=utc_now(),
-    ended_at=None,
-    attempt=1,
-    retries=1,
-    retries_used=0,
-    held=False,
-    cancel_requested=False,
-    after=(),
-    requested_gpu=None,
-)
-
-
-def record(state: State, reason: Reason = Reason.NONE, **more: object) -> dict[str, object]:
-    return {"state": state, "reason": reason, "message": "why", **more}
+from gpujobs.model import FINAL_STATES, Reason, State
+from tests.unit.records import JOB, record
 
 
 def test_final_states_absorb() -> None:
     for final in FINAL_STATES:
         assert TRANSITIONS[final] == frozenset()
         with pytest.raises(IllegalTransitionError, match=f"job 7: {final} -> PENDING"):
-            check_transition(7, final, State.PENDING)
+            check_transition(7, final, State.PENDING, str)
 
 
 def test_every_state_leads_to_an_end() -> None:
@@ -117,7 +93,7 @@ def test_what_follows_is_a_legal_step(
     job = replace(JOB, cancel_requested=cancelled, retries=retries, retries_used=used)
     step = follow_up(job, record(state, reason))
     target = step.state if isinstance(step, Finish) else State.PENDING
-    check_transition(job.id, State.COMPLETING, target)
+    check_transition(job.id, State.COMPLETING, target, str)
     if isinstance(step, Requeue):
         assert not cancelled
         assert not step.uses_retry or used < retries

@@ -1,4 +1,4 @@
-"""A difference carries all that has changed, on random pictures; who does not read is dropped, who comes back has all."""
+"""A difference carries all that has changed; who does not read is dropped, who comes back misses nothing."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from gpujobs.lifecycle import TRANSITIONS, Finish, Requeue, follow_up
 from gpujobs.model import Attempt, DeviceKind, Job, Reason, State, utc_now
-from tests.unit.test_lifecycle import JOB, record
+from tests.unit.records import JOB, record
 
 LEGAL = {
     "PENDING": {"STARTING", "CANCELLED"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from gpujobs.errors import UsageError
+from gpujobs.errors import NotFoundError, UsageError
 from gpujobs.model import Device, Node
 from gpujobs.store.devices import Devices
 from gpujobs.store.store import DAEMON
@@ -73,7 +73,9 @@ def _named(devices: Sequence[Device], name: str) -> Device:
         )
         raise UsageError(f"device {name} is not clear: {places}; name one of them")
     known = ", ".join(str(device.index) for device in devices) or "none"
-    raise UsageError(f"device {name} does not exist; expected one of {known}, or a UUID; see `gpujobs gpus`")
+    raise NotFoundError(
+        f"device {name} does not exist; expected one of {known}, or a UUID; see `gpujobs gpus`"
+    )
 
 
 def _is_called(device: Device, name: str) -> bool:

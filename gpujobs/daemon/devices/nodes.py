@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.errors import GpujobsError
 from gpujobs.model import DeviceKind, Node, NodeStatus
 from gpujobs.node.devices import devices_of
-from gpujobs.node.probe import Probe, device_from_dict
+from gpujobs.node.probe import Probe
+from gpujobs.protocol import instructions as told
 
 
 class Nodes:
@@ -77,7 +77,7 @@ class Nodes:
         if node.status in (NodeStatus.STARTING, NodeStatus.DOWN) or _is_cpu_only(node):
             return node
         try:
-            seen = node_from_dict(await self._link.call(node.name, "probe"))
+            seen = (await self._link.call(node.name, told.Probe())).node
         except GpujobsError as error:
             return replace(node, status=NodeStatus.DOWN, message=str(error), devices=())
         if self._nodes.get(node.name) is node:
@@ -87,9 +87,3 @@ class Nodes:
 
 def _is_cpu_only(node: Node) -> bool:
     return bool(node.devices) and all(device.kind is DeviceKind.CPU for device in node.devices)
-
-
-def node_from_dict(values: Mapping[str, Any]) -> Node:
-    """The answer of an agent's `probe`."""
-    devices = tuple(device_from_dict(device) for device in values["devices"])
-    return Node(values["name"], NodeStatus(values["status"]), values["message"], devices)

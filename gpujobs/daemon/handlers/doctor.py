@@ -16,6 +16,7 @@ from gpujobs.daemon.jobs.checks import has_gpu
 from gpujobs.daemon.keys import daemon_of
 from gpujobs.errors import GpujobsError
 from gpujobs.model import NodeStatus
+from gpujobs.protocol.instructions import AskLauncher
 from gpujobs.store.database import HOW_TO_RESTORE
 
 LOW_DISK_BYTES = 5 << 30
@@ -128,15 +129,17 @@ async def _strays(daemon: Daemon) -> list[dict[str, Any]]:
     """Trainers that go on though no job knows them, and how each is ended."""
     await daemon.look_for_strays(daemon.node_name)
     return [
-        _check(f"unknown trainer on {stray['node']}", False, describe_stray(stray)) for stray in daemon.strays
+        _check(f"unknown trainer on {daemon.node_name}", False, describe_stray(stray))
+        for stray in daemon.strays
     ]
 
 
 async def _launcher(daemon: Daemon, node: str) -> dict[str, Any]:
     try:
         seconds = daemon.link.launchers.answer_seconds(TENSORFLOW)
-        answer = await daemon.link.call(node, "launcher", answer_seconds=seconds)
+        answer = await daemon.link.call(node, AskLauncher(seconds))
     except GpujobsError as error:
         return _check(f"launcher {node}", False, str(error))
-    versions = f"TensorFlow {answer['tensorflow']}, Keras {answer['keras']}, pid {answer['pid']}"
+    packages = answer.packages
+    versions = f"TensorFlow {packages['tensorflow']}, Keras {packages['keras']}, pid {answer.pid}"
     return _check(f"launcher {node}", True, versions)

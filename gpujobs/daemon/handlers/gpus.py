@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -18,6 +19,8 @@ from gpujobs.daemon.live.picture import as_seen_by
 from gpujobs.daemon.patience import committed
 from gpujobs.model import Caller, Device, Node
 from gpujobs.policy import Occupancy, occupancies
+from gpujobs.protocol.codec import write
+from gpujobs.protocol.instructions import Stray
 
 
 class DevicesBody(BaseModel):
@@ -61,10 +64,14 @@ async def resume(request: web.Request) -> web.Response:
 def _strays(daemon: Daemon, caller: Caller) -> list[dict[str, Any]]:
     """As of the last look; who sees no names is not told whose they are."""
     return [
-        {**stray, "message": describe_stray({**stray, "user": stray["user"] if caller.sees_names else None})}
+        {"node": daemon.node_name, **write(stray), "message": describe_stray(_shown(stray, caller))}
         for stray in daemon.strays
         if caller.sees_names or caller.is_admin
     ]
+
+
+def _shown(stray: Stray, caller: Caller) -> Stray:
+    return stray if caller.sees_names else replace(stray, user=None)
 
 
 async def _change(request: web.Request, verb: str) -> tuple[Daemon, Caller, DevicesBody]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,13 +91,16 @@ async def file(request: web.Request) -> web.StreamResponse:
     require(may_read, caller_of(request), job, "read the results of")
     if job.results is None:
         return await _left(request, daemon, job)
-    with open_file(job.results, request.match_info["file"], job.uid) as source:
+    # On a disk that does not answer, whoever asked waits, and nobody else.
+    source = await asyncio.to_thread(open_file, job.results, request.match_info["file"], job.uid)
+    try:
         response = web.StreamResponse()
-        response.content_length = source.seek(0, 2)
-        source.seek(0)
+        response.content_length = os.fstat(source.fileno()).st_size
         await response.prepare(request)
-        while chunk := source.read(1 << 20):
+        while chunk := await asyncio.to_thread(source.read, 1 << 20):
             await response.write(chunk)
+    finally:
+        source.close()
     return response
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -27,6 +27,7 @@ from gpujobs.daemon.patience import while_locked
 from gpujobs.errors import JobFileError, MachineError, Problem, UsageError
 from gpujobs.failpoints import reach
 from gpujobs.model import Caller, Job, utc_now
+from gpujobs.protocol.instructions import Inspect
 from gpujobs.store.records import NewJob
 
 MAX_ESTIMATES = 20
@@ -179,21 +180,19 @@ async def _look_at_predictions(daemon: Daemon, caller: Caller, prepared: list[Pr
         return  # the job will say it
 
 
-async def _inspect(daemon: Daemon, caller: Caller, job: Prepared) -> dict[str, Any]:
+async def _inspect(daemon: Daemon, caller: Caller, job: Prepared) -> Mapping[str, Any]:
     """Raises JobFileError where the job could not be trained."""
-    spec = daemon.specs.inspection(caller.uid, caller.gid, dict(job.resolved.resolved), job.data)
+    spec = daemon.specs.check(caller.uid, caller.gid, job.resolved.resolved, job.data)
     try:
         # The check itself has a minute.
         seconds = 60.0 + daemon.link.launchers.answer_seconds(TENSORFLOW)
-        report: dict[str, Any] = await daemon.link.call(
-            daemon.node_name, "inspect", task="check", spec=spec, answer_seconds=seconds
-        )
+        answer = await daemon.link.call(daemon.node_name, Inspect(spec, seconds))
     except UsageError as error:
         problems = [
             Problem(job.file.path, job.resolved.line_in(one), one) for one in error.message.splitlines()
         ]
         raise JobFileError(problems) from None
-    return report
+    return answer.result
 
 
 def _created(daemon: Daemon, caller: Caller, jobs: list[Job], notices: Sequence[str] = ()) -> web.Response:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,12 @@ from gpujobs.daemon.jobs.specs import GRACE_SECONDS, Specs
 from gpujobs.errors import GpujobsError, LauncherError, LaunchError, MachineError, StoreError
 from gpujobs.failpoints import reach
 from gpujobs.lifecycle import Finish, Requeue, follow_up
-from gpujobs.model import Job, Reason, State, StopReason, from_iso, iso, utc_now
+from gpujobs.model import Job, Reason, State, StopReason, from_iso, utc_now
+from gpujobs.protocol import codec, records
+from gpujobs.protocol.codec import ShapeError
+from gpujobs.protocol.events import AttemptEvent, Exited, Logged, Progressed, Started, Unclear, Warned
+from gpujobs.protocol.instructions import Adjust, AttemptStatus, Forget, Reconcile, Report, Start, Stop
+from gpujobs.protocol.records import AttemptKey, ExitRecord, Wishes
 from gpujobs.store.store import DAEMON, StaleTransitionError, Store
 
 RETRY_COLLECTING_SECONDS = 10.0
@@ -81,16 +86,15 @@ class Attempts:
         try:
             devices = [d for n in self._nodes.known if n.name == job.current.node for d in n.devices]
             spec = self._specs.attempt(job, devices)
-            backend = spec["backend"]
-            self._link.launchers.use(backend)
-            seconds = self._link.launchers.answer_seconds(backend)
+            self._link.launchers.use(spec.backend)
+            seconds = self._link.launchers.answer_seconds(spec.backend)
             reach("attempts.launch")
-            await self._link.call(job.current.node, "start", spec=spec, answer_seconds=seconds)
+            await self._link.call(job.current.node, Start(spec, seconds))
         except LauncherError as error:
             self.holds.failed(job.current.node, str(error))
             await self._launch_failed(job, Requeue(Reason.RETRY, f"it could not be started: {error}", False))
         except LaunchError as error:
-            await self._launch_failed(job, _ended(Reason.LAUNCH_FAILED, str(error)))
+            await self._launch_failed(job, _ended(job, Reason.LAUNCH_FAILED, str(error)))
         except MachineError as error:
             # Whether it started is not known: the node is asked, now or when it is back.
             log.warning("job %d: the start was not acknowledged: %s", job.id, error)
@@ -101,7 +105,7 @@ class Attempts:
         except Exception as error:  # nobody else would ever end this attempt
             log.exception("job %d: the start failed", job.id)
             await self._launch_failed(
-                job, _ended(Reason.LAUNCH_FAILED, f"it could not be started: {error!r}")
+                job, _ended(job, Reason.LAUNCH_FAILED, f"it could not be started: {error!r}")
             )
         else:
             self.holds.worked(job.current.node)
@@ -109,7 +113,7 @@ class Attempts:
             if latest and latest.cancel_requested:
                 await self.stop(latest)
 
-    async def _launch_failed(self, job: Job, outcome: Requeue | dict[str, Any]) -> None:
+    async def _launch_failed(self, job: Job, outcome: Requeue | ExitRecord) -> None:
         """It may have started all the same, so its node is asked, which revokes it if not."""
         try:
             (report,) = await self._reconcile([job])
@@ -117,13 +121,14 @@ class Attempts:
             log.warning("job %d: what became of its start is not known: %s", job.id, error)
             self._inquiries.begin(job, 1.0)
             return
-        if report["status"] != "never_started":
+        if report.status is not AttemptStatus.NEVER_STARTED:
             self._take_reports([report])
         elif isinstance(outcome, Requeue) and not self._is_to_end(job.id):
             self._send_back(job, outcome)
         else:
-            record = outcome if isinstance(outcome, dict) else _ended(Reason.LAUNCH_FAILED, outcome.message)
-            self._conclude(job.id, job.attempt, record)
+            if isinstance(outcome, Requeue):
+                outcome = _ended(job, Reason.LAUNCH_FAILED, outcome.message)
+            self._conclude(outcome)
 
     def _is_to_end(self, job: int) -> bool:
         latest = self._board.jobs.get(job)
@@ -142,11 +147,9 @@ class Attempts:
     async def stop(self, job: Job, reason: StopReason = StopReason.CANCEL, message: str = "") -> None:
         """Asks the supervisor to end the job's trainer; its end is heard of as an event. Asked again where it was
         not heard, but for a preemption: the policy may have changed its mind."""
-        assert job.current is not None
         self._board.stopping.add(job.id)
-        asked = {"job": job.id, "attempt": job.attempt, "reason": reason, "message": message}
         try:
-            answer = await self._link.call(self._node_of(job), "stop", **asked, nonce=job.current.nonce)
+            answer = await self._link.call(self._node_of(job), Stop(_key(job), reason, message))
         except GpujobsError as error:
             # It runs on, and may be asked again: nobody is to count on its device until then.
             self._board.stopping.discard(job.id)
@@ -155,7 +158,7 @@ class Attempts:
                 self._board.set_trouble(job.id, f"asked to stop ({reason}), which is tried again: {error}")
                 self._later(RETRY_COLLECTING_SECONDS, lambda: self._stop_again(job, reason, message))
         else:
-            if answer["found"]:
+            if answer.found:
                 self._inquiries.begin(job, HEARD_SECONDS)
             else:
                 self._not_found(job, reason, message)
@@ -178,56 +181,57 @@ class Attempts:
         that does not hear it is told with its next attempt."""
         if job.current is None or not job.state.holds_device:
             return
-        wishes = {"finish": job.finish, "time_limit_seconds": job.time_limit_seconds}
+        wishes = Wishes(job.finish, job.time_limit_seconds)
         try:
-            told = {"job": job.id, "attempt": job.attempt, "nonce": job.current.nonce, "wishes": wishes}
-            await self._link.call(self._node_of(job), "adjust", **told)
+            await self._link.call(self._node_of(job), Adjust(_key(job), wishes))
         except GpujobsError as error:
             log.warning("job %d: its supervisor was not told: %s", job.id, error)
 
     # Following
 
-    def on_event(self, event: Mapping[str, Any]) -> None:
-        """An event of section 4 of docs/protocol.md. One that cannot be recorded is tried again, after which
-        those that have come later follow."""
-        job, attempt, what = event["job"], event["attempt"], event["what"]
-        if not self._is_of(job, attempt, event):
-            log.debug("job %d, attempt %s: %s is of no attempt that is under way", job, attempt, what)
-        elif what == "started":
-            self._again.do(
-                job, "that it runs", lambda: self._mark_running(job, attempt, event["pid"], event.get("at"))
-            )
-        elif what == "progress":
-            self._board.set_progress(job, event["progress"])
-        elif what == "log":
-            self._board.tell(job)
-        elif what == "warning":
-            self._again.do(job, "a warning", lambda: self._store.note(job, "warning", event["message"]))
-        elif what == "exited":
-            self._conclude(job, attempt, event["exit"])
-        elif what == "ask" and (current := self._board.jobs.get(job)) is not None:
-            self._inquiries.begin(current)
+    def on_event(self, event: AttemptEvent) -> None:
+        """An event that cannot be recorded is tried again, after which those that have come later follow."""
+        job, attempt = event.job, event.attempt
+        if not self._is_current(event):
+            log.debug("job %d, attempt %d: %s is of no attempt that is under way", job, attempt, event.tag)
+            return
+        match event:
+            case Started():
+                pid, at = event.pid, event.at
+                self._again.do(job, "that it runs", lambda: self._mark_running(job, attempt, pid, at))
+            case Progressed():
+                self._board.set_progress(job, event.progress)
+            case Logged():
+                self._board.tell(job)
+            case Warned():
+                said = event.message
+                self._again.do(job, "a warning", lambda: self._store.note(job, "warning", said))
+            case Exited():
+                self._conclude(event.exit)
+            case Unclear():
+                self._inquiries.begin(self._board.jobs[job])
 
-    def _is_of(self, job: int, attempt: int, event: Mapping[str, Any]) -> bool:
+    def _is_current(self, event: AttemptEvent) -> bool:
         """Numbers may be given again; the random id of an attempt is not."""
-        current = self._board.jobs.get(job)
-        if current is None or current.current is None or current.attempt != attempt:
+        current = self._board.jobs.get(event.job)
+        if current is None or current.current is None or current.attempt != event.attempt:
             return False
-        nonce = (event.get("exit") or {}).get("nonce", event.get("nonce"))
-        return nonce is None or nonce == current.current.nonce
+        ids = {event.nonce, event.exit.nonce} if isinstance(event, Exited) else {event.nonce}
+        return ids == {current.current.nonce}
 
-    def _mark_running(self, job: int, attempt: int, pid: int, at: str | None) -> None:
+    def _mark_running(self, job: int, attempt: int, pid: int, at: str) -> None:
         reach("attempts.started.commit")
         self._board.put(self._store.mark_running(job, attempt, pid, from_iso(at) or utc_now()))
 
     # Ending
 
-    def _conclude(self, job: int, attempt: int, record: Mapping[str, Any]) -> None:
+    def _conclude(self, record: ExitRecord) -> None:
         """The attempt has ended: its device is free at once, whether or not that can be recorded now."""
+        job, attempt = record.job, record.attempt
 
         def commit() -> None:
             reach("attempts.exited.commit")
-            ended = self._store.mark_completing(job, attempt, record)
+            ended = self._store.mark_completing(job, attempt, codec.write(record))
             self._board.put(ended)
             self._again.do(job, "what it used", lambda: self._on_end(ended))
             self._spawn(self._complete(job))
@@ -291,14 +295,13 @@ class Attempts:
             await self._finish(job, step)
 
     def _step_after(self, job: Job) -> Finish | Requeue:
-        record = job.current.exit_record if job.current is not None else None
+        kept = job.current.exit_record if job.current is not None else None
         try:
-            return follow_up(job, record or {})
-        except (KeyError, ValueError, TypeError) as error:
-            lost = _ended(
-                Reason.SUPERVISOR_LOST, f"its exit record makes no sense: {error!r}", costs_retry=False
-            )
-            return follow_up(job, lost)
+            record = records.kept_of(_key(job), kept or {})
+        except ShapeError as error:
+            lost = f"its exit record makes no sense: {error}"
+            record = _ended(job, Reason.SUPERVISOR_LOST, lost, costs_retry=False)
+        return follow_up(job, record)
 
     async def _finish(self, job: Job, step: Finish) -> None:
         results = None
@@ -325,9 +328,8 @@ class Attempts:
             await self._forget(job)
 
     async def _forget(self, job: Job) -> None:
-        assert job.current is not None
         try:
-            await self._link.call(self._node_of(job), "forget", job=job.id)
+            await self._link.call(self._node_of(job), Forget(job.id))
         except GpujobsError as error:
             log.warning("job %d: its directory is left behind: %s", job.id, error)
 
@@ -355,16 +357,12 @@ class Attempts:
         name = job.current.node if job.current is not None else ""
         return name if name in members or not members else members[0]
 
-    async def _reconcile(self, jobs: list[Job]) -> list[dict[str, Any]]:
+    async def _reconcile(self, jobs: list[Job]) -> tuple[Report, ...]:
         """Of one node."""
         if not jobs:
-            return []
-        current = [job.current for job in jobs if job.current is not None]
-        attempts = [[attempt.job, attempt.number, attempt.nonce] for attempt in current]
-        reports: list[dict[str, Any]] = await self._link.call(
-            self._node_of(jobs[0]), "reconcile", attempts=attempts
-        )
-        return reports
+            return ()
+        asked = Reconcile(tuple(_key(job) for job in jobs if job.current is not None))
+        return (await self._link.call(self._node_of(jobs[0]), asked)).reports
 
     async def _inquire(self, job: int, attempt: int) -> bool:
         """Whether to ask again: it is not known yet, or it has been asked to end and lives."""
@@ -379,52 +377,54 @@ class Attempts:
             self._board.set_trouble(job, f"what became of its attempt is not known, and asked again: {error}")
             return True
         self._take_reports([report])
-        return report["status"] == "unknown" or (
-            report["status"] == "running" and job in self._board.stopping
-        )
+        is_stopping = report.status is AttemptStatus.RUNNING and job in self._board.stopping
+        return report.status is AttemptStatus.UNKNOWN or is_stopping
 
-    def _take_reports(self, reports: list[dict[str, Any]]) -> None:
+    def _take_reports(self, reports: Iterable[Report]) -> None:
         """Each by itself: one that cannot be believed must not keep the others, or the node, away."""
         for report in reports:
             try:
                 self._take_report(report)
             except Exception:
-                log.exception("job %s: its report was not understood: %s", report.get("job"), report)
+                log.exception("job %d: its report was not understood: %s", report.attempt.job, report)
 
-    def _take_report(self, report: Mapping[str, Any]) -> None:
-        job, attempt, status = report["job"], report["attempt"], report["status"]
+    def _take_report(self, report: Report) -> None:
+        job, status = report.attempt.job, report.status
         current = self._board.jobs.get(job)
-        if current is None or current.attempt != attempt or not current.state.holds_device:
+        if current is None or current.attempt != report.attempt.attempt or not current.state.holds_device:
             return  # it has ended while its node was asked
-        log.info("job %d, attempt %d: %s", job, attempt, status)
-        self._note_damages(job, report.get("damaged") or [])
-        if status == "unknown":
-            self._board.set_trouble(
-                job, f"what became of its attempt cannot be told yet: {report.get('error')}"
-            )
+        log.info("job %d, attempt %d: %s", job, current.attempt, status)
+        self._note_damages(job, report.damaged)
+        if status is AttemptStatus.UNKNOWN:
+            self._board.set_trouble(job, f"what became of its attempt cannot be told yet: {report.error}")
             self._inquiries.begin(current, 1.0)
             return
         self._board.set_trouble(job, None)
-        if status == "running":
+        if status is AttemptStatus.RUNNING:
             self._take_running(current, report)
-        elif status != "never_started":
-            self._conclude(job, attempt, report["exit"])
-        elif current.cancel_requested:
-            self._conclude(job, attempt, _ended(Reason.CANCELLED_BY_USER, current.message))
-        elif current.state is State.STARTING:
-            self._send_back(current, Requeue(Reason.RETRY, "the start was interrupted", False))
-        else:
-            gone = "; ".join(report.get("damaged") or []) or "its files are gone"
-            message = f"nothing is left of the attempt on its node: {gone}"
-            self._conclude(job, attempt, _ended(Reason.SUPERVISOR_LOST, message, costs_retry=False))
+        elif status is AttemptStatus.NEVER_STARTED:
+            self._take_never_started(current, report.damaged)
+        elif report.exit is not None:
+            self._conclude(report.exit)
 
-    def _take_running(self, job: Job, report: Mapping[str, Any]) -> None:
-        record = report.get("record") or {}
-        if job.state is State.STARTING and record.get("trainer"):
-            pid, at = record["trainer"]["pid"], record.get("started_at")
+    def _take_never_started(self, job: Job, damaged: Sequence[str]) -> None:
+        if job.cancel_requested:
+            self._conclude(_ended(job, Reason.CANCELLED_BY_USER, job.message))
+        elif job.state is State.STARTING:
+            self._send_back(job, Requeue(Reason.RETRY, "the start was interrupted", False))
+        else:
+            message = (
+                f"nothing is left of the attempt on its node: {'; '.join(damaged) or 'its files are gone'}"
+            )
+            self._conclude(_ended(job, Reason.SUPERVISOR_LOST, message, costs_retry=False))
+
+    def _take_running(self, job: Job, report: Report) -> None:
+        record = report.record
+        if job.state is State.STARTING and record is not None:
+            pid, at = record.trainer.pid, record.started_at
             self._again.do(job.id, "that it runs", lambda: self._mark_running(job.id, job.attempt, pid, at))
-        if report.get("progress"):
-            self._board.set_progress(job.id, report["progress"])
+        if report.progress:
+            self._board.set_progress(job.id, report.progress)
         if job.id in self._board.stopping:
             return
         if job.cancel_requested:
@@ -432,7 +432,7 @@ class Attempts:
         elif said := self._store.requeue_wanted(job.id, job.attempt):
             self._spawn(self.stop(job, StopReason.REQUEUE, said))
 
-    def _note_damages(self, job: int, damages: list[str]) -> None:
+    def _note_damages(self, job: int, damages: Iterable[str]) -> None:
         for damage in damages:
             log.warning("job %d: %s", job, damage)
             self._again.do(job, "what is damaged", partial(self._store.note, job, "damaged", damage))
@@ -458,13 +458,10 @@ class Attempts:
             task.cancel()
 
 
-def _ended(reason: Reason, message: str, *, costs_retry: bool = True) -> dict[str, Any]:
-    """An exit record for an attempt that left none."""
-    return {
-        "state": State.FAILED,
-        "reason": reason,
-        "message": message,
-        "exit": {"code": None, "signal": None},
-        "ended_at": iso(utc_now()),
-        "costs_retry": costs_retry,
-    }
+def _key(job: Job) -> AttemptKey:
+    assert job.current is not None
+    return AttemptKey(job.id, job.attempt, job.current.nonce)
+
+
+def _ended(job: Job, reason: Reason, message: str, *, costs_retry: bool = True) -> ExitRecord:
+    return records.without_one(_key(job), reason, message, costs_retry=costs_retry)

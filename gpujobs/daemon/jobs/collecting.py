@@ -15,6 +15,8 @@ from gpujobs.failpoints import reach
 from gpujobs.linux import durable
 from gpujobs.model import Job, Share
 from gpujobs.paths import StatePaths
+from gpujobs.protocol.instructions import Collect
+from gpujobs.protocol.records import AttemptKey
 from gpujobs.results.handover import give_away
 from gpujobs.store.store import Store
 
@@ -55,12 +57,7 @@ class Collector:
         reach("collect.begin")
         await self._link.call(
             node,
-            "collect",
-            job=job.id,
-            attempt=job.attempt,
-            nonce=job.current.nonce,
-            limit_bytes=self._quotas.results,
-            destination=str(staging),
+            Collect(AttemptKey(job.id, job.attempt, job.current.nonce), self._quotas.results, str(staging)),
         )
         durable.write(self._paths.result_mark(staging), job.current.nonce.encode())
         if self._gatekeeper.is_site:

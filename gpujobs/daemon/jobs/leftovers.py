@@ -3,45 +3,41 @@ checkpoint where it was cancelled or has run out of time. It lies on its node, w
 
 from __future__ import annotations
 
-import base64
 from collections.abc import AsyncIterator
-from typing import Any
 
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.errors import UsageError
 from gpujobs.model import Job
+from gpujobs.protocol.instructions import ListResults, Piece, ReadResult
 
 CHUNK_BYTES = 1 << 20
 
 
 async def listing(daemon: Daemon, job: Job) -> list[tuple[str, int]]:
     """(name, bytes). Raises UsageError where the job has not started."""
-    answer = await daemon.link.call(_attempt(job)[0], "list_results", job=job.id, attempt=job.attempt)
-    return [(str(name), int(size)) for name, size in answer]
+    answer = await daemon.link.call(_attempt(job)[0], ListResults(job.id, job.attempt))
+    return [(file.name, file.bytes) for file in answer.files]
 
 
 async def size_of(daemon: Daemon, job: Job, name: str) -> int:
     """Raises UsageError where there is no such file."""
-    return int((await _read(daemon, job, name, 0, 0))["size"])
+    return (await _read(daemon, job, name, 0, 0)).size
 
 
 async def content(daemon: Daemon, job: Job, name: str, size: int) -> AsyncIterator[bytes]:
     """The first `size` bytes: the file may be growing."""
     offset = 0
     while offset < size:
-        answer = await _read(daemon, job, name, offset, min(CHUNK_BYTES, size - offset))
-        piece = base64.b64decode(answer["text"])
+        piece = (await _read(daemon, job, name, offset, min(CHUNK_BYTES, size - offset))).content
         if not piece:
             return
         offset += len(piece)
         yield piece
 
 
-async def _read(daemon: Daemon, job: Job, name: str, offset: int, limit: int) -> dict[str, Any]:
+async def _read(daemon: Daemon, job: Job, name: str, offset: int, limit: int) -> Piece:
     node, attempt = _attempt(job)
-    where = {"job": job.id, "attempt": attempt, "file": name}
-    answer: dict[str, Any] = await daemon.link.call(node, "read_result", **where, offset=offset, limit=limit)
-    return answer
+    return await daemon.link.call(node, ReadResult(job.id, attempt, name, offset, limit))
 
 
 def _attempt(job: Job) -> tuple[str, int]:

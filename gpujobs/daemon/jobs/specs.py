@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from gpujobs.backends import backend_of
 from gpujobs.config.site import SiteConfig
 from gpujobs.errors import LaunchError
-from gpujobs.model import Device, DeviceKind, Job, iso
+from gpujobs.model import Device, DeviceKind, Job
 from gpujobs.paths import StatePaths
+from gpujobs.protocol.codec import instant
+from gpujobs.protocol.spec import AttemptSpec, CheckSpec, DataFile, DeviceName, Identity
 from gpujobs.store.records import DataReference
 from gpujobs.store.store import Store
 
@@ -24,56 +27,65 @@ MAX_ORIGINS = 100
 
 
 class Specs:
-    """`changes_identity` is true for a site daemon, whose trainers run as the submitting user."""
+    """`changes_identity` is true for a site daemon, whose trainers run as the submitting user; those of another run
+    as its own, and their specs say so."""
 
     def __init__(
-        self, store: Store, paths: StatePaths, site: SiteConfig, *, changes_identity: bool, require_gpu: bool
+        self,
+        store: Store,
+        paths: StatePaths,
+        site: SiteConfig,
+        state_id: str,
+        *,
+        changes_identity: bool,
+        require_gpu: bool,
     ) -> None:
         self._store = store
+        self._state_id = state_id
         self._paths = paths
         self.site = site
         self._changes_identity = changes_identity
         self._require_gpu = require_gpu
 
-    def attempt(self, job: Job, devices: Sequence[Device]) -> dict[str, Any]:
+    def attempt(self, job: Job, devices: Sequence[Device]) -> AttemptSpec:
         """Raises LaunchError where the job's user is not known on this machine any more."""
         current = job.current
         assert current is not None
         resolved = self._store.spec(job.id).resolved
-        return {
-            **self._model(job, resolved),
-            **self._checkpoint(job),
-            "backend": backend_of(resolved),
-            "job": job.id,
-            "attempt": current.number,
-            "nonce": current.nonce,
-            "name": job.name,
-            "user": job.user,
-            "submitted_at": iso(job.submitted_at),
-            "started_at": iso(current.started_at),
-            "identity": identity(job.uid, self._store.gid(job.id)) if self._changes_identity else None,
-            "device": {
-                "kind": current.device_kind,
-                "index": current.device_index,
-                "uuid": current.device_uuid,
-                "name": current.device_name,
-            },
-            "all_devices": [
-                {"kind": d.kind, "index": d.index, "uuid": d.uuid, "name": d.name} for d in devices
-            ],
-            "require_gpu": self._require_gpu,
-            "cpu_threads": threads_per_device(devices),
-            "time_limit_seconds": job.time_limit_seconds,
-            "grace_seconds": GRACE_SECONDS,
-            "finish": job.finish,
-            "log_limit_bytes": self.site.quotas.log,
-            "is_named": not self.site.access.hide_names,
-            "job_dir": str(self._paths.job(job.id).root),
-            "jobfile": resolved,
-            "data": self.data(job.uid, self._store.data(job.id)),
-        }
+        return AttemptSpec(
+            job=job.id,
+            attempt=current.number,
+            nonce=current.nonce,
+            state_id=self._state_id,
+            name=job.name,
+            user=job.user,
+            identity=self._identity(job.uid, self._store.gid(job.id)),
+            backend=backend_of(resolved),
+            device=DeviceName(
+                current.device_kind, current.device_index, current.device_uuid, current.device_name
+            ),
+            all_devices=tuple(DeviceName(d.kind, d.index, d.uuid, d.name) for d in devices),
+            require_gpu=self._require_gpu,
+            cpu_threads=threads_per_device(devices),
+            time_limit_seconds=job.time_limit_seconds,
+            grace_seconds=GRACE_SECONDS,
+            finish=job.finish,
+            log_limit_bytes=self.site.quotas.log,
+            is_named=not self.site.access.hide_names,
+            job_dir=self._paths.job(job.id).root,
+            submitted_at=instant(job.submitted_at),
+            started_at=instant(current.started_at),
+            jobfile=resolved,
+            data=self.data(job.uid, self._store.data(job.id)),
+            model_results=self._model(job, resolved),
+            checkpoint_from=self._checkpoints(job),
+            begins_anew=job.begins_anew,
+        )
 
-    def _checkpoint(self, job: Job) -> dict[str, Any]:
+    def _identity(self, uid: int, gid: int) -> Identity:
+        return identity(uid, gid) if self._changes_identity else own_identity()
+
+    def _checkpoints(self, job: Job) -> tuple[str, ...]:
         """Where the checkpoint to go on from is: of the job that it was queued again of, or, where that has none,
         of the one that that was queued again of. They are all of the same user's."""
         origins: list[int] = []
@@ -81,46 +93,44 @@ class Specs:
         while origin is not None and origin not in origins and len(origins) < MAX_ORIGINS:
             origins.append(origin)
             origin = self._store.job(origin).continues
-        found = [str(self._paths.job(number).checkpoint) for number in origins]
-        return {"checkpoint_from": found, "begins_anew": job.begins_anew}
+        return tuple(str(self._paths.job(number).checkpoint) for number in origins)
 
-    def _model(self, job: Job, resolved: Mapping[str, Any]) -> dict[str, str]:
+    def _model(self, job: Job, resolved: Mapping[str, Any]) -> str | None:
         """Where the results with the model to apply are. They are their user's: the trainer opens them with the
         rights of this job's user, whatever was checked when the job was submitted."""
         trained_by = resolved["model"].get("job")
         if trained_by is None:
-            return {}
+            return None
         results = self._store.job(int(trained_by)).results
         if results is None:
             raise LaunchError(f"the results of job {trained_by}, whose model job {job.id} applies, are gone")
-        return {"model_results": results}
+        return results
 
-    def inspection(
-        self, uid: int, gid: int, resolved: dict[str, Any], data: Sequence[DataReference]
-    ) -> dict[str, Any]:
-        """For a task that looks at a job file and its data without being a job."""
+    def check(
+        self, uid: int, gid: int, resolved: Mapping[str, Any], data: Sequence[DataReference]
+    ) -> CheckSpec:
+        """For a look at a job file and its data without a job."""
         trained_by = resolved["model"].get("job")
-        results = None if trained_by is None else self._store.job(int(trained_by)).results
-        return {
-            **({} if results is None else {"model_results": results}),
-            "identity": identity(uid, gid) if self._changes_identity else None,
-            "jobfile": resolved,
-            "data": self.data(uid, data),
-        }
+        return CheckSpec(
+            identity=self._identity(uid, gid),
+            jobfile=resolved,
+            data=self.data(uid, data),
+            model_results=None if trained_by is None else self._store.job(int(trained_by)).results,
+        )
 
-    def data(self, uid: int, references: Sequence[DataReference]) -> dict[str, dict[str, Any]]:
+    def data(self, uid: int, references: Sequence[DataReference]) -> dict[str, DataFile]:
         return {
-            reference.path: {
-                "sha256": reference.sha256,
-                "bytes": reference.bytes,
-                "path": reference.in_place or str(self._paths.data(uid, reference.sha256)),
-                "in_place": reference.in_place is not None,
-            }
+            reference.path: DataFile(
+                reference.sha256,
+                reference.bytes,
+                reference.in_place or str(self._paths.data(uid, reference.sha256)),
+                reference.in_place is not None,
+            )
             for reference in references
         }
 
 
-def identity(uid: int, gid: int) -> dict[str, Any]:
+def identity(uid: int, gid: int) -> Identity:
     """As a login of theirs would be at this moment. `gid` is the group that they submitted with; whoever has
     left it since has their primary one instead."""
     try:
@@ -129,7 +139,12 @@ def identity(uid: int, gid: int) -> dict[str, Any]:
         raise LaunchError(f"uid {uid} is not a user of this machine; the job cannot run as them") from None
     groups = sorted(set(os.getgrouplist(entry.pw_name, entry.pw_gid)))
     own = gid if gid in groups else entry.pw_gid
-    return {"uid": uid, "gid": own, "groups": groups, "home": entry.pw_dir}
+    return Identity(uid, own, tuple(groups), entry.pw_dir)
+
+
+def own_identity() -> Identity:
+    """The daemon's. Its user need not be known to the machine, as in a container that runs as any uid."""
+    return Identity(os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), str(Path("~").expanduser()))
 
 
 def threads_per_device(devices: Sequence[Device]) -> int:

@@ -21,6 +21,7 @@ from gpujobs.daemon.keeping.kept_aside import kept_aside
 from gpujobs.daemon.keeping.removal import Kind, Left, Rules, chosen, records, rules_of
 from gpujobs.daemon.patience import committed
 from gpujobs.errors import GpujobsError
+from gpujobs.linux import durable
 from gpujobs.model import Job, State, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.results.catalogue import list_files
@@ -222,7 +223,7 @@ def _set_aside(path: Path, beside: Path) -> Path | None:
     """None where there is nothing."""
     aside = beside / f"{ASIDE}{path.name}-{os.urandom(4).hex()}"
     try:
-        path.rename(aside)
+        durable.rename(path, aside)
     except FileNotFoundError:
         return None
     return aside

@@ -103,6 +103,10 @@ class Queue:
                 self._apart.remove(id)
                 self._line_up(job)
 
+    def is_behind(self, now: datetime) -> bool:
+        """Whether `advance` may change it."""
+        return bool(self._begins) and self._begins[0][0] <= now
+
     def next_begin(self, now: datetime) -> datetime | None:
         """The earliest time to begin after `now`."""
         self.advance(now)

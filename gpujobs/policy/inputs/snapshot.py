@@ -81,4 +81,7 @@ class Snapshot:
     """Peak memory in bytes of earlier jobs, by family."""
 
     def queue(self) -> Queue:
-        return self.waiting if isinstance(self.waiting, Queue) else Queue(self.waiting)
+        """Of its own where the decision would line jobs up: a caller's queue stays as it is."""
+        if not isinstance(self.waiting, Queue):
+            return Queue(self.waiting)
+        return self.waiting.copy() if self.waiting.is_behind(self.now) else self.waiting

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
+from gpujobs.trainer.data.arrays import Batch
 from gpujobs.trainer.failures import DeviceMismatchError
 
-Batch = tuple[Any, Any, Any]
+if TYPE_CHECKING:
+    import keras
+
 """(x, y, sample weight or None), as `Samples.batch` gives them."""
 
 
@@ -35,42 +38,42 @@ class Backend(Protocol):
     def preload(self) -> None:
         """Looks at what it loads when it is first named. Runs no operation and asks for no device."""
 
-    def device_environment(self, spec: Spec) -> dict[str, str]:
+    def device_environment(self, spec: AttemptSpec) -> dict[str, str]:
         """The variables that make one GPU visible, or none. They must be set before the first operation."""
 
-    def take_device(self, spec: Spec) -> list[str]:
+    def take_device(self, spec: AttemptSpec) -> list[str]:
         """Configures the device and returns what is seen of it. Raises DeviceMismatchError."""
 
     def make_deterministic(self) -> None:
         """Makes operations repeatable, where `device_environment` has not done so."""
 
-    def device_peak_bytes(self, spec: Spec) -> int | None:
+    def device_peak_bytes(self, spec: AttemptSpec) -> int | None:
         """The peak of memory in use on the GPU; None on a CPU slot."""
 
-    def steps(self, model: Any) -> Steps:
+    def steps(self, model: keras.Model) -> Steps:
         """The steps of a compiled model."""
 
-    def predictor(self, model: Any, calls: int) -> Callable[[Any], Any]:
+    def predictor(self, model: keras.Model, calls: int) -> Callable[[Any], Any]:
         """From x to the outputs, as NumPy arrays, without training. `calls`: how often it will be called."""
 
 
-def is_gpu(spec: Spec) -> bool:
-    return spec.device.get("kind") == "gpu"
+def is_gpu(spec: AttemptSpec) -> bool:
+    return spec.device.is_gpu
 
 
-def visible_devices(spec: Spec) -> dict[str, str]:
+def visible_devices(spec: AttemptSpec) -> dict[str, str]:
     """CUDA's variables. Its default order is not NVML's."""
     return {
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": str(spec.device["uuid"]) if is_gpu(spec) else "-1",
+        "CUDA_VISIBLE_DEVICES": spec.device.uuid if is_gpu(spec) else "-1",
     }
 
 
-def require_one(spec: Spec, name: str, seen: Sequence[str], why: str = "") -> None:
+def require_one(spec: AttemptSpec, name: str, seen: Sequence[str], why: str = "") -> None:
     """Raises DeviceMismatchError where a GPU is required and the backend does not see exactly one."""
     if spec.require_gpu and len(seen) != 1:
         raise DeviceMismatchError(
             f"{name} sees {len(seen)} GPUs ({', '.join(seen) or 'none'}); expected exactly one, "
-            f"{spec.device['uuid']}. Check with `gpujobs doctor` the driver and {name}'s CUDA libraries."
+            f"{spec.device.uuid}. Check with `gpujobs doctor` the driver and {name}'s CUDA libraries."
             f"{f' {name} says: {why}' if why else ''}"
         )

@@ -13,9 +13,10 @@ import jaxlib
 import keras
 import numpy as np
 
-from gpujobs.protocol.spec import Spec
-from gpujobs.trainer.backends.interface import Batch, is_gpu, require_one, visible_devices
+from gpujobs.protocol.spec import AttemptSpec
+from gpujobs.trainer.backends.interface import is_gpu, require_one, visible_devices
 from gpujobs.trainer.backends.states import states_of
+from gpujobs.trainer.data.arrays import Batch
 
 LAZY_MODULES: tuple[str, ...] = (
     "jax.experimental.multihost_utils",
@@ -49,7 +50,7 @@ def preload() -> None:
         importlib.import_module(plugin.name)
 
 
-def device_environment(spec: Spec) -> dict[str, str]:
+def device_environment(spec: AttemptSpec) -> dict[str, str]:
     variables = {
         **visible_devices(spec),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
@@ -62,7 +63,7 @@ def device_environment(spec: Spec) -> dict[str, str]:
     return variables
 
 
-def take_device(spec: Spec) -> list[str]:
+def take_device(spec: AttemptSpec) -> list[str]:
     """JAX reads JAX_PLATFORMS when it is imported, so the platform is set here. With "cuda,cpu" it fails where
     CUDA does, and takes the CPU where it sees no GPU at all."""
     if not is_gpu(spec):
@@ -82,7 +83,7 @@ def make_deterministic() -> None:
     """Nothing: XLA's operations are repeatable on a CPU, and on a GPU by the flag of `device_environment`."""
 
 
-def device_peak_bytes(spec: Spec) -> int | None:
+def device_peak_bytes(spec: AttemptSpec) -> int | None:
     if not is_gpu(spec):
         return None
     statistics = jax.local_devices()[0].memory_stats()
@@ -93,7 +94,7 @@ class JaxSteps:
     """Keras's steps consume the values that they are given (XLA reuses their memory), so the variables get the
     new ones after each call: 0.1 ms for the 23 of an LSTM with Adam."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: keras.Model) -> None:
         self._model = model
         self._states = list(states_of(model))
 
@@ -120,11 +121,11 @@ class JaxSteps:
             _run(model.test_function, variables, [batch])
 
 
-def steps(model: Any) -> JaxSteps:
+def steps(model: keras.Model) -> JaxSteps:
     return JaxSteps(model)
 
 
-def predictor(model: Any, calls: int) -> Callable[[Any], Any]:
+def predictor(model: keras.Model, calls: int) -> Callable[[Any], Any]:
     """Compiled even for one call: an operation at a time, each would be compiled for itself."""
     model.make_predict_function()
     states = list(states_of(model))

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 
-def states_of(model: Any) -> Iterator[tuple[Any, Any]]:
+def states_of(model: keras.Model) -> Iterator[tuple[Any, Any]]:
     """(layer, variable) of each state, in the layers' order."""
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.RNN) and layer.stateful:

@@ -9,9 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer import quiet
-from gpujobs.trainer.backends.interface import Batch, is_gpu, require_one, visible_devices
+from gpujobs.trainer.backends.interface import is_gpu, require_one, visible_devices
+from gpujobs.trainer.data.arrays import Batch
 
 LAZY_MODULES: tuple[str, ...] = tuple(
     f"tensorflow.python.data.ops.{kind}_op"
@@ -32,7 +33,7 @@ def preload() -> None:
     _ = (tf.config.experimental.set_memory_growth, tf.function, tf.data.Dataset)
 
 
-def device_environment(spec: Spec) -> dict[str, str]:
+def device_environment(spec: AttemptSpec) -> dict[str, str]:
     return {
         **visible_devices(spec),
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
@@ -40,7 +41,7 @@ def device_environment(spec: Spec) -> dict[str, str]:
     }
 
 
-def take_device(spec: Spec) -> list[str]:
+def take_device(spec: AttemptSpec) -> list[str]:
     if not is_gpu(spec):
         tf.config.threading.set_intra_op_parallelism_threads(spec.cpu_threads)
         tf.config.threading.set_inter_op_parallelism_threads(spec.cpu_threads)
@@ -60,7 +61,7 @@ def make_deterministic() -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def device_peak_bytes(spec: Spec) -> int | None:
+def device_peak_bytes(spec: AttemptSpec) -> int | None:
     if not is_gpu(spec) or not tf.config.list_physical_devices("GPU"):
         return None
     return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
@@ -70,7 +71,7 @@ class TensorFlowSteps:
     """Called with a few batches at a time: Keras then traces its step once and no outer loop around it, which
     saves a third of a small job's time, and a stop takes effect at once."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: keras.Model) -> None:
         self._model = model
         self._train = model.make_train_function() or model.train_function
         self._test: Any = None
@@ -85,11 +86,11 @@ class TensorFlowSteps:
         self._test(iter([batch]))
 
 
-def steps(model: Any) -> TensorFlowSteps:
+def steps(model: keras.Model) -> TensorFlowSteps:
     return TensorFlowSteps(model)
 
 
-def predictor(model: Any, calls: int) -> Callable[[Any], Any]:
+def predictor(model: keras.Model, calls: int) -> Callable[[Any], Any]:
     """A single batch is called directly: cheaper than tracing a function for it."""
     if calls <= 1:
         return lambda x: keras.tree.map_structure(np.asarray, model(x, training=False))

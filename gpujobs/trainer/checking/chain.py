@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpujobs.trainer.counting import WRAPPERS, Shape, inner_of
+
+if TYPE_CHECKING:
+    import keras
 
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 
@@ -39,7 +42,7 @@ class LayerInfo:
         return self.inner[0] in RECURRENT and self.kind != "TimeDistributed"
 
 
-def links(model: Any) -> list[LayerInfo]:
+def links(model: keras.Model) -> list[LayerInfo]:
     """Of every layer but the inputs, those that are read before those that read them."""
     layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
     readers: dict[str, list[str]] = {}
@@ -49,7 +52,7 @@ def links(model: Any) -> list[LayerInfo]:
     return [_link(layer, tuple(readers.get(layer.name, ()))) for layer in layers]
 
 
-def _link(layer: Any, feeds: tuple[str, ...]) -> LayerInfo:
+def _link(layer: keras.Layer, feeds: tuple[str, ...]) -> LayerInfo:
     inputs = _tensors(layer.input)
     output = _tensors(layer.output)[0]
     return LayerInfo(
@@ -71,7 +74,7 @@ def _tensors(one_or_more: Any) -> list[Any]:
     return list(one_or_more) if isinstance(one_or_more, list | tuple) else [one_or_more]
 
 
-def _sources(layer: Any) -> Iterator[Any]:
+def _sources(layer: keras.Layer) -> Iterator[Any]:
     """The layers whose outputs it reads."""
     for tensor in _tensors(layer.input):
         operation = tensor._keras_history.operation
@@ -79,10 +82,10 @@ def _sources(layer: Any) -> Iterator[Any]:
             yield operation
 
 
-def _core(layer: Any) -> str:
+def _core(layer: keras.Layer) -> str:
     """The kind of a layer; of both directions of a recurrent one, that of the recurrent one."""
     return type(_inner(layer)).__name__
 
 
-def _inner(layer: Any) -> Any:
+def _inner(layer: keras.Layer) -> Any:
     return layer.forward_layer if type(layer).__name__ == "Bidirectional" else layer

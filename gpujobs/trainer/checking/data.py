@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpujobs.jobfile.consistency import task_of_output
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data import Part, Prepared, missing, prepare
 from gpujobs.trainer.data.fitting.counted import labels
 from gpujobs.trainer.data.memory import looking_at
@@ -46,7 +46,7 @@ class Looked:
         return [{"file": one.file, **left.to_json()} for one in self.accounts for left in one.left_out]
 
 
-def look(spec: Spec) -> Looked:
+def look(spec: AttemptSpec) -> Looked:
     """Raises DataError, as a training would, for the files of training, validation, test and prediction."""
     said = io.StringIO()
     accounts = []
@@ -63,7 +63,7 @@ def look(spec: Spec) -> Looked:
     return Looked(prepared, arrays, notices, (*prepared.accounts, *accounts))
 
 
-def rows(spec: Spec, raw: LoadedData) -> list[dict[str, Any]]:
+def rows(spec: AttemptSpec, raw: LoadedData) -> list[dict[str, Any]]:
     """`array`, `shape`, `dtype`, `nan`, `infinite` and `looked_at` of each input and target of the training file."""
     found = []
     for name, values in [*raw.inputs.items(), *raw.targets.items()]:
@@ -83,7 +83,7 @@ def rows(spec: Spec, raw: LoadedData) -> list[dict[str, Any]]:
     return found
 
 
-def _looked_at(spec: Spec, raw: LoadedData, name: str, values: Any) -> str:
+def _looked_at(spec: AttemptSpec, raw: LoadedData, name: str, values: Any) -> str:
     if values.nbytes <= LOOK_BYTES or name in raw.words:
         return "all"
     source = spec.jobfile["data"]["train"]
@@ -96,7 +96,7 @@ def _looked_at(spec: Spec, raw: LoadedData, name: str, values: Any) -> str:
     return f"{part}, evenly spread"
 
 
-def described(spec: Spec, prepared: Prepared) -> dict[str, Any]:
+def described(spec: AttemptSpec, prepared: Prepared) -> dict[str, Any]:
     """What the samples are: how many for each part, their shape, windows, gaps, lengths."""
     train = prepared.train
     found: dict[str, Any] = {
@@ -149,14 +149,14 @@ def _kept(assembled: Plain) -> int:
     arrays = [*raw.inputs.values(), *raw.targets.values()]
     if all(values.nbytes > LOOK_BYTES or values.dtype.kind != "f" for values in arrays):
         return assembled.samples.count
-    gaps: Any = np.zeros(assembled.samples.count, bool)
+    gaps = np.zeros(assembled.samples.count, bool)
     for values in arrays:
         if values.nbytes <= LOOK_BYTES:
             gaps |= missing.rows_with(values)
     return int((~gaps).sum())
 
 
-def class_counts(spec: Spec, prepared: Prepared) -> list[dict[str, Any]]:
+def class_counts(spec: AttemptSpec, prepared: Prepared) -> list[dict[str, Any]]:
     """`output`, `class` and `samples` of the training part for each class; labelled steps that count are each one."""
     found = []
     samples = prepared.train.truth

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.checking.data import LOOK_BYTES
 from gpujobs.trainer.data import Samples
 from gpujobs.trainer.data.memory import looking_at, pieces
@@ -15,7 +15,7 @@ from gpujobs.trainer.data.reading.input_requirements import heads, is_there
 from gpujobs.trainer.data.samples.rows import RaggedRows
 
 
-def unfit(spec: Spec, samples: Samples) -> int:
+def unfit(spec: AttemptSpec, samples: Samples) -> int:
     """How many of the samples, among those that are looked at, have a masked step before one that is there, or no
     step at all. Sequences of different length, which we pad, have none."""
     count = 0

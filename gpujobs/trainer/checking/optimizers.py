@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
 
 SLOTS = {
     "SGD": 0,
@@ -38,7 +41,7 @@ def slots(kind: str, arguments: Mapping[str, Any]) -> int:
     return count + bool(arguments.get("gradient_accumulation_steps"))
 
 
-def slots_of(optimizer: Any) -> int:
+def slots_of(optimizer: keras.Optimizer) -> int:
     """Of a Keras optimizer, or of the one that a LossScaleOptimizer wraps."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     return slots(type(optimizer).__name__, optimizer.get_config())

@@ -15,7 +15,7 @@ import numpy as np
 
 from gpujobs.backends import backend_of
 from gpujobs.jobfile.consistency import is_stateful
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer import building, decision, train
 from gpujobs.trainer.checking import data, fused, layers, masks, memory
 from gpujobs.trainer.checking.chain import links
@@ -36,7 +36,7 @@ OF_WHAT = {
 }
 
 
-def report(spec: Spec, *, values: bool = True) -> dict[str, Any]:
+def report(spec: AttemptSpec, *, values: bool = True) -> dict[str, Any]:
     """Raises TrainerError where the job could not be trained.
 
     `values=False`: the weights get none, which takes long for a large model. Keras cannot compute afterwards, so this
@@ -47,7 +47,7 @@ def report(spec: Spec, *, values: bool = True) -> dict[str, Any]:
 
 
 @contextmanager
-def scratch(spec: Spec) -> Iterator[Spec]:
+def scratch(spec: AttemptSpec) -> Iterator[AttemptSpec]:
     """The spec with a directory for what does not fit into the memory."""
     directory = Path(tempfile.mkdtemp(prefix="gpujobs-check-"))
     try:
@@ -57,7 +57,7 @@ def scratch(spec: Spec) -> Iterator[Spec]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _report(spec: Spec, *, values: bool) -> dict[str, Any]:
+def _report(spec: AttemptSpec, *, values: bool) -> dict[str, Any]:
     training = spec.jobfile["training"]
     looked = data.look(spec)
     prepared = looked.prepared
@@ -97,7 +97,7 @@ def _report(spec: Spec, *, values: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _model(spec: Spec, shapes: building.Shapes, *, values: bool) -> Any:
+def _model(spec: AttemptSpec, shapes: building.Shapes, *, values: bool) -> Any:
     """Without values, in a scope of Keras that is not left: there it would make them. A layer that needs some at
     once, such as the states of a stateful one, is refused in it, so what is refused is tried with values too."""
     if not values and not is_stateful(spec.jobfile):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from gpujobs.trainer.failures import DataError
 
@@ -72,7 +73,7 @@ def _of_limits() -> list[int]:
     return [soft[kind] - used[kind] * PAGE for kind in used if soft[kind] != resource.RLIM_INFINITY]
 
 
-def allocate(shape: tuple[int, ...], dtype: Any, scratch: Path) -> Any:
+def allocate(shape: tuple[int, ...], dtype: DTypeLike, scratch: Path) -> NDArray[Any]:
     """An array of undefined content: in memory, or in a file without a name in the directory `scratch`.
 
     Raises DataError where neither has room. Memory that is never written is never taken.
@@ -86,7 +87,7 @@ def allocate(shape: tuple[int, ...], dtype: Any, scratch: Path) -> Any:
             f"claims {shape[0]} rows, {gib(size)}; expected at most what is free on the disk, {gib(free)}"
         )
     file = scratch / "array.tmp"
-    mapped: Any = np.memmap(file, dtype, "w+", shape=shape)
+    mapped = np.memmap(file, dtype, "w+", shape=shape)
     file.unlink()
     return mapped
 
@@ -119,5 +120,5 @@ def looking_at(size: int) -> Iterator[None]:
         LOOK.reset(token)
 
 
-def row_bytes(values: Any) -> int:
+def row_bytes(values: NDArray[Any]) -> int:
     return int(values.itemsize * math.prod(values.shape[1:]))

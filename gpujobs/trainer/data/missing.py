@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs.trainer.data.memory import pieces, row_bytes
 from gpujobs.trainer.data.reading.loaded import LoadedData, RowNames, rows_named
@@ -22,7 +23,7 @@ SETTING = ", or say data.missing: drop or fill"
 FIXED = "; the model was trained with data.missing: error, so rows without a value cannot be predicted"
 
 
-def count(values: Any) -> tuple[int, int]:
+def count(values: NDArray[Any]) -> tuple[int, int]:
     """How many values are NaN, and how many are infinite as float32."""
     if values.dtype.kind != "f":
         return 0, 0
@@ -36,7 +37,7 @@ def count(values: Any) -> tuple[int, int]:
     return missing, infinite
 
 
-def refuse(place: Place, values: Any, rows: RowNames | None = None, advice: str = SETTING) -> None:
+def refuse(place: Place, values: NDArray[Any], rows: RowNames | None = None, advice: str = SETTING) -> None:
     """Raises DataError with the numbers of both and the first rows, where there is one."""
     missing, infinite = count(values)
     if missing or infinite:
@@ -46,7 +47,9 @@ def refuse(place: Place, values: Any, rows: RowNames | None = None, advice: str 
         )
 
 
-def refuse_infinite(place: Place, values: Any, rows: RowNames | None = None, advice: str = "") -> None:
+def refuse_infinite(
+    place: Place, values: NDArray[np.floating[Any]], rows: RowNames | None = None, advice: str = ""
+) -> None:
     """Raises DataError: an infinity is no missing value, which could be left out or filled."""
     infinite = count(values)[1]
     if infinite:
@@ -56,7 +59,7 @@ def refuse_infinite(place: Place, values: Any, rows: RowNames | None = None, adv
         )
 
 
-def first(values: Any, rows: RowNames | None, *, nan: bool = True) -> str:
+def first(values: NDArray[np.floating[Any]], rows: RowNames | None, *, nan: bool = True) -> str:
     """The first rows with such a value, in words."""
     found: list[int] = []
     total = 0
@@ -79,7 +82,7 @@ def require(raw: LoadedData, handling: str) -> None:
         raise together(errors)
 
 
-def wrong(raw: LoadedData, name: str, values: Any, handling: str) -> list[DataError]:
+def wrong(raw: LoadedData, name: str, values: NDArray[Any], handling: str) -> list[DataError]:
     """As `require`, of one input or target."""
     if raw.features and name not in raw.targets and values.ndim == 2:
         return by_column(raw, values, handling=handling)
@@ -91,7 +94,7 @@ def wrong(raw: LoadedData, name: str, values: Any, handling: str) -> list[DataEr
     return []
 
 
-def by_column(raw: LoadedData, values: Any, *, handling: str) -> list[DataError]:
+def by_column(raw: LoadedData, values: NDArray[np.floating[Any]], *, handling: str) -> list[DataError]:
     """An error for each column of a table that has values missing, or infinite ones where others are no error."""
     refused = refuse if handling == "error" else refuse_infinite
     errors = []
@@ -104,9 +107,9 @@ def by_column(raw: LoadedData, values: Any, *, handling: str) -> list[DataError]
     return errors
 
 
-def rows_with(values: Any) -> Any:
+def rows_with(values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     """bool, shape (rows,): where a value of the row is NaN."""
-    found: Any = np.zeros(len(values), bool)
+    found = np.zeros(len(values), bool)
     if values.dtype.kind == "f":
         for rows in pieces(0, len(values), row_bytes(values)):
             piece = np.isnan(np.asarray(values[rows]))
@@ -114,7 +117,7 @@ def rows_with(values: Any) -> Any:
     return found
 
 
-def fill_forward(values: Any) -> None:
+def fill_forward(values: NDArray[np.float32]) -> None:
     """In place, along axis 0 of shape (steps, columns): the last value seen, before the first the first one;
     0 where there is none at all."""
     for column in values.T:

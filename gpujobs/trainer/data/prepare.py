@@ -9,10 +9,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs.jobfile import losses
 from gpujobs.jobfile.consistency import implied_task, task_of_output
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.fitting import absent, classes, scaling
 from gpujobs.trainer.data.fitting.checks import check_inputs, check_shapes
 from gpujobs.trainer.data.fitting.counted import counted, labels
@@ -65,7 +67,7 @@ class Prepared:
         return self.parts["train"]
 
 
-def prepare(spec: Spec, raw: LoadedData | None = None) -> Prepared:
+def prepare(spec: AttemptSpec, raw: LoadedData | None = None) -> Prepared:
     """`raw`: the training file's, where it has been read. Raises DataError, naming file and array or column."""
     data, task = spec.jobfile["data"], task_of(spec)
     raw = read_training(spec) if raw is None else raw
@@ -128,18 +130,18 @@ def all_of(sources: Mapping[str, Source], read: Callable[[Source], Found]) -> di
     return found
 
 
-def read_training(spec: Spec) -> LoadedData:
+def read_training(spec: AttemptSpec) -> LoadedData:
     """Raises DataError."""
     return sources.read(spec, spec.jobfile["data"]["train"], task_of(spec), needs_y=True)
 
 
-def task_of(spec: Spec) -> str:
+def task_of(spec: AttemptSpec) -> str:
     """As the job file says; several outputs have no task of their own."""
     job = spec.jobfile
     return str(job.get("task") or implied_task(job) or "several")
 
 
-def _named(spec: Spec, raw: LoadedData) -> Named:
+def _named(spec: AttemptSpec, raw: LoadedData) -> Named:
     given = spec.jobfile["data"].get("classes")
     names = [name for name in raw.targets if task_of_output(spec.jobfile, name) in CLASS_TASKS]
     found = {name: classes.find(given, raw.words.get(name)) for name in names}
@@ -151,7 +153,7 @@ def _named(spec: Spec, raw: LoadedData) -> Named:
 
 
 def read_assembled(
-    spec: Spec, source: Mapping[str, Any], learned: Preprocessing, *, needs_y: bool
+    spec: AttemptSpec, source: Mapping[str, Any], learned: Preprocessing, *, needs_y: bool
 ) -> Assembled:
     """The samples of another file than the job was trained with."""
     named, features = learned.classes, learned.features
@@ -159,7 +161,7 @@ def read_assembled(
 
 
 def _read(
-    spec: Spec,
+    spec: AttemptSpec,
     source: Mapping[str, Any],
     task: str,
     named: Named,
@@ -174,7 +176,13 @@ def _read(
 
 
 def _assemble(
-    spec: Spec, raw: LoadedData, task: str, named: Named, *, is_open: bool = False, usual: str | None = None
+    spec: AttemptSpec,
+    raw: LoadedData,
+    task: str,
+    named: Named,
+    *,
+    is_open: bool = False,
+    usual: str | None = None,
 ) -> Assembled:
     data, scratch = spec.jobfile["data"], spec.paths.work
     handling = data.get("missing", "error")
@@ -190,7 +198,7 @@ def _assemble(
     return plain.assemble(raw, handling, _ids(spec.jobfile), scratch)
 
 
-def _encoded(raw: LoadedData, name: str, y: Any, named: Named, ignored: int | None) -> Any:
+def _encoded(raw: LoadedData, name: str, y: NDArray[Any], named: Named, ignored: int | None) -> NDArray[Any]:
     """`ignored` stays what it is: it is no class."""
     if name not in named:
         return y
@@ -209,7 +217,7 @@ def _ids(job: Mapping[str, Any]) -> Iterable[str]:
 # Parts
 
 
-def _split(spec: Spec, assembled: Mapping[str, Assembled]) -> dict[str, Assembled]:
+def _split(spec: AttemptSpec, assembled: Mapping[str, Assembled]) -> dict[str, Assembled]:
     train, settings = assembled["train"], spec.jobfile["data"].get("split")
     share = float(spec.jobfile["training"].get("validation_split") or 0.0)
     if settings is None and not share:
@@ -225,7 +233,7 @@ def _split(spec: Spec, assembled: Mapping[str, Assembled]) -> dict[str, Assemble
     return {name: part for name, part in parts.items() if name == "train" or settings[name] > 0}
 
 
-def _labels(train: Assembled, method: str) -> Any:
+def _labels(train: Assembled, method: str) -> Integers | None:
     """The class of each sample, for a stratified split."""
     if method != "stratified":
         return None
@@ -241,7 +249,7 @@ def _labels(train: Assembled, method: str) -> Any:
     return y
 
 
-def _require_several(spec: Spec, train: Samples, assembled: Assembled) -> None:
+def _require_several(spec: AttemptSpec, train: Samples, assembled: Assembled) -> None:
     for name in train.targets:
         if task_of_output(spec.jobfile, name) in ("classification", "labelling"):
             found = labels(train, name)
@@ -251,14 +259,14 @@ def _require_several(spec: Spec, train: Samples, assembled: Assembled) -> None:
 # Scaling
 
 
-def _fitted_inputs(spec: Spec, train: Assembled) -> dict[str, scaling.Scale]:
+def _fitted_inputs(spec: AttemptSpec, train: Assembled) -> dict[str, scaling.Scale]:
     """Numbers are scaled; ids are not."""
     method = (spec.jobfile["data"].get("scaling") or {}).get("x", "none")
     names = [] if method == "none" else [name for name in train.raw.inputs if name not in _ids(spec.jobfile)]
     return {name: scaling.fit(method, _x_pieces(spec, train, name)) for name in names}
 
 
-def _x_pieces(spec: Spec, train: Assembled, name: str) -> scaling.Pieces:
+def _x_pieces(spec: AttemptSpec, train: Assembled, name: str) -> scaling.Pieces:
     """The steps that are there: those that Masking skips are not fitted on."""
     head = masked_heads(spec, train.samples.inputs).get(name)
     values = train.x_pieces(name) if head is None else _unmasked(train, name, head)
@@ -271,7 +279,7 @@ def _x_pieces(spec: Spec, train: Assembled, name: str) -> scaling.Pieces:
 
 
 def _unmasked(train: Assembled, name: str, head: InputRequirements) -> scaling.Pieces:
-    def found() -> Iterable[Any]:
+    def found() -> Iterable[NDArray[np.float32]]:
         if isinstance(train, Plain):
             for some in train.x_steps(name):
                 yield (taken := some[is_there(some, head)]).reshape(-1, taken.shape[-1])
@@ -282,7 +290,7 @@ def _unmasked(train: Assembled, name: str, head: InputRequirements) -> scaling.P
     return lambda: (one for one in found() if len(one))
 
 
-def masked_heads(spec: Spec, inputs: Mapping[str, Rows]) -> dict[str, InputRequirements]:
+def masked_heads(spec: AttemptSpec, inputs: Mapping[str, Rows]) -> dict[str, InputRequirements]:
     """Of the inputs whose padding the file itself has, in numbers, and Masking skips."""
     return {
         name: head
@@ -292,7 +300,7 @@ def masked_heads(spec: Spec, inputs: Mapping[str, Rows]) -> dict[str, InputRequi
     }  # fmt: skip
 
 
-def _fitted_targets(spec: Spec, train: Assembled) -> dict[str, scaling.Scale]:
+def _fitted_targets(spec: AttemptSpec, train: Assembled) -> dict[str, scaling.Scale]:
     """Numbers are scaled; classes are not."""
     method = (spec.jobfile["data"].get("scaling") or {}).get("y", "none")
     names = [] if method == "none" else list(train.samples.targets)
@@ -320,7 +328,7 @@ def _counted_pieces(train: Assembled, name: str, counts: Rows) -> scaling.Pieces
     return found
 
 
-def apply(spec: Spec, assembled: Assembled, learned: Preprocessing) -> Part:
+def apply(spec: AttemptSpec, assembled: Assembled, learned: Preprocessing) -> Part:
     """The samples with what was learned from the training part applied to them."""
     truth = assembled.samples
     check_shapes(assembled.raw, truth, learned.shapes)
@@ -337,12 +345,12 @@ def apply(spec: Spec, assembled: Assembled, learned: Preprocessing) -> Part:
     return Part(done, truth, assembled)
 
 
-def scaled_inputs(spec: Spec, inputs: Mapping[str, Rows], learned: Preprocessing) -> dict[str, Rows]:
+def scaled_inputs(spec: AttemptSpec, inputs: Mapping[str, Rows], learned: Preprocessing) -> dict[str, Rows]:
     masked = masked_heads(spec, inputs)
     return {name: _scaled(rows, learned.x.get(name), masked.get(name)) for name, rows in inputs.items()}
 
 
-def to_predict(spec: Spec, entry: Mapping[str, Any], learned: Preprocessing) -> Part:
+def to_predict(spec: AttemptSpec, entry: Mapping[str, Any], learned: Preprocessing) -> Part:
     """What an entry under `predict` gives, where it is no part of the data. Raises DataError."""
     if entry.get("values") is None:
         assembled = read_assembled(spec, entry, learned, needs_y=False)
@@ -378,7 +386,7 @@ def _one_sample(expected: tuple[int | None, ...]) -> str:
     return f"one sample of shape ({names}{',' if len(expected) == 1 else ''})"
 
 
-def _as_ids(spec: Spec, raw: LoadedData, name: str, rows: Rows) -> Rows:
+def _as_ids(spec: AttemptSpec, raw: LoadedData, name: str, rows: Rows) -> Rows:
     """The only column of a table's windows as the ids that an Embedding takes, a number for each step."""
     if name not in _ids(spec.jobfile) or not raw.features or rows.row_shape[-1:] != (1,):
         return rows
@@ -396,7 +404,9 @@ def _scaled(rows: Rows, scale: scaling.Scale | None, masked: InputRequirements |
     return Mapped(rows, scale.apply)
 
 
-def _scaled_steps(x: Any, scale: scaling.Scale, head: InputRequirements) -> Any:
+def _scaled_steps(
+    x: NDArray[np.float32], scale: scaling.Scale, head: InputRequirements
+) -> NDArray[np.float32]:
     """A step that is there and would become what masks is moved by a millionth, so that it stays there."""
     there = is_there(x, head)
     done = scale.apply(x)

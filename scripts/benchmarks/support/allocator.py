@@ -19,8 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.support.specs import spec_of
 from gpujobs.jobfile import expand
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.supervise import preload
 from gpujobs.trainer import quiet
 
@@ -31,7 +32,6 @@ STEPS = 40
 """At least, since steps differ: TensorFlow runs the operations of a step in whichever order they are ready."""
 
 ENABLE = "_ZN3tsl23EnableCPUAllocatorStatsEv"
-CPU_SLOT = {"kind": "cpu", "index": 0, "uuid": "CPU-0", "name": "CPU slot"}
 
 
 def main() -> None:
@@ -48,22 +48,21 @@ def main() -> None:
             print(json.dumps(found), flush=True)
 
 
-def specs(file: Path) -> Iterator[Spec]:
+def specs(file: Path) -> Iterator[AttemptSpec]:
     """Of each job that a file makes."""
     for number, job in enumerate(expand(str(file), file.read_text())):
-        places = {name: {"path": str(file.parent / name), "sha256": ""} for name in job.data_paths}
         scratch = Path(os.environ["TMPDIR"]) / f"{file.stem}-{number}"
         (scratch / "work").mkdir(parents=True, exist_ok=True)
-        yield Spec(job.resolved, places, CPU_SLOT, name=job.name, job_dir=scratch, require_gpu=False)
+        yield replace(spec_of(job, file.parent, scratch), name=job.name)
 
 
-def estimated(spec: Spec) -> Any:
+def estimated(spec: AttemptSpec) -> Any:
     from gpujobs.trainer import checking
 
     return checking.report(spec, values=False)["memory"]
 
 
-def trained(spec: Spec) -> int:
+def trained(spec: AttemptSpec) -> int:
     """Trains for a few epochs. Returns the most bytes that were held."""
     import tensorflow as tf
 

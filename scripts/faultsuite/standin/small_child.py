@@ -21,6 +21,9 @@ from typing import Any, NoReturn
 
 import small_training
 
+from gpujobs.protocol.spec import DataFile
+from gpujobs.protocol.training import Began, Failed, Said, Trained, line_of
+
 EPOCH_SECONDS = 0.01
 PR_SET_PDEATHSIG = 1
 
@@ -47,7 +50,7 @@ def run_trainer(spec: Any, output: int, messages: int) -> NoReturn:
         signal.signal(signal.SIGTERM, _stop)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         _note_what_runs(spec)
-        _tell(event="started")
+        _tell(Began())
         _run(spec)
         code = 0
     except Stopped:
@@ -55,7 +58,7 @@ def run_trainer(spec: Any, output: int, messages: int) -> NoReturn:
         os.kill(os.getpid(), signal.SIGTERM)
     except BaseException as error:  # noqa: BLE001 - it must never return into the supervisor's code
         os.write(1, f"{error!r}\n".encode())
-        _tell(error={"reason": "TrainerCrashed", "message": repr(error)})
+        _tell(Failed("TrainerCrashed", repr(error)))
     finally:
         os._exit(code)
 
@@ -64,15 +67,15 @@ def _stop(*_: Any) -> None:
     raise Stopped
 
 
-def _tell(**message: Any) -> None:
-    os.write(3, json.dumps(message).encode() + b"\n")
+def _tell(message: Said) -> None:
+    os.write(3, line_of(message))
 
 
 def _note_what_runs(spec: Any) -> None:
     evidence = Path(spec.job_dir).parents[2].parent / "evidence"
     evidence.mkdir(exist_ok=True)
     _line(evidence / "starts", f"{spec.job} {spec.attempt} {spec.nonce} {os.getpid()} {time.time()}")
-    for what in (f"job-{spec.job}", f"device-{spec.device['index']}"):
+    for what in (f"job-{spec.job}", f"device-{spec.device.index}"):
         lock = os.open(evidence / what, os.O_RDWR | os.O_CREAT)  # is held until this process ends
         deadline = time.monotonic() + 1.0  # one that was killed may not have come to its end yet
         while not _locks(lock):
@@ -109,7 +112,7 @@ def _run(spec: Any) -> None:
         time.sleep(EPOCH_SECONDS)
         _save(spec.paths.checkpoint, weights, rows)
         os.write(1, f"Epoch {len(rows)}/{epochs}\n".encode())
-        _tell(progress={"epoch": len(rows), "epochs": epochs, "loss": rows[-1]["loss"]})
+        _tell(Trained({"epoch": len(rows), "epochs": epochs, "loss": rows[-1]["loss"]}))
         is_crash = spec.name.startswith("dies") or (spec.name.startswith("crash") and spec.attempt == 1)
         if is_crash and len(rows) > 1:
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -118,11 +121,11 @@ def _run(spec: Any) -> None:
     _write_results(results, spec, predicted, rows)
 
 
-def _read_data(data: Mapping[str, Mapping[str, Any]]) -> None:
-    for entry in data.values():
-        content = Path(entry["path"]).read_bytes()
-        if len(content) != entry["bytes"]:
-            raise ValueError(f"the data have {len(content)} bytes, not {entry['bytes']}")
+def _read_data(data: Mapping[str, DataFile]) -> None:
+    for file in data.values():
+        content = Path(file.path).read_bytes()
+        if len(content) != file.bytes:
+            raise ValueError(f"the data have {len(content)} bytes, not {file.bytes}")
 
 
 def _checkpoint(directory: Path) -> tuple[Any, Any]:

@@ -21,6 +21,7 @@ import pytest
 from gpujobs.backends import missing
 from gpujobs.linux import sockets
 from gpujobs.paths import AttemptPaths, JobPaths
+from tests.specs import check_json, spec_json
 
 LAUNCHER = (sys.executable, "-m", "gpujobs.supervise.launcher")
 INSTALLATION = Path(__file__).parents[3]
@@ -100,13 +101,18 @@ class Launched:
         np.savez(path, **(arrays or {"x": x, "y": np.array([1, 2, 3, 2, 3, 1])}))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         entry = {"sha256": digest, "bytes": path.stat().st_size, "path": str(path), "in_place": False}
-        return {
-            "job": self.jobs, "attempt": 1, "name": "tutorial-lstm", "user": "somebody", "identity": None,
-            "submitted_at": "2026-01-01T00:00:00Z", "started_at": "2026-01-01T00:00:01Z",
-            "device": {"kind": "cpu", "index": 0, "uuid": "CPU-0", "name": "CPU slot"}, "all_devices": [],
-            "require_gpu": True, "cpu_threads": 1, "time_limit_seconds": 200, "grace_seconds": 5,
-            "job_dir": str(job.root), "jobfile": jobfile, "data": {"t.npz": entry}, **fields,
-        }  # fmt: skip
+        whole = spec_json(
+            job=self.jobs,
+            backend=self.backend,
+            time_limit_seconds=200,
+            job_dir=str(job.root),
+            jobfile=jobfile,
+            data={"t.npz": entry},
+        )
+        return {**whole, **fields}
+
+    def check(self, spec: dict[str, Any]) -> dict[str, Any]:
+        return self.ask(op="inspect", spec=check_json(spec))
 
     def start(self, spec: dict[str, Any]) -> AttemptPaths:
         paths = JobPaths(Path(spec["job_dir"])).attempt(spec["attempt"])

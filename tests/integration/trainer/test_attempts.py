@@ -48,7 +48,7 @@ def test_a_job_completes_with_all_its_files(any_launcher: Launched) -> None:
 def test_cancel_stops_at_the_next_batch(launcher: Launched) -> None:
     paths = launcher.start(launcher.spec(tutorial(epochs=LONG)))
     log_has(paths, "Epoch 2/")
-    paths.stop.write_text(json.dumps({"reason": "cancel"}))
+    paths.stop.write_text(json.dumps({"reason": "cancel", "message": ""}))
     os.kill(json.loads(paths.record.read_text())["supervisor"]["pid"], signal.SIGTERM)
     record = ended(paths)
     assert (record["state"], record["reason"]) == ("CANCELLED", "CancelledByUser")
@@ -113,7 +113,7 @@ def test_a_revoked_attempt_never_starts(launcher: Launched) -> None:
     paths.root.mkdir()
     paths.claim.write_text("revoked")
     paths.spec.write_text(json.dumps(spec))
-    pid = launcher.ask(op="start", attempt_dir=str(paths.root))["pid"]
+    pid = launcher.ask(op="start", attempt_dir=str(paths.root), notify=None)["pid"]
     eventually(lambda: gone(pid), 10)
     assert not paths.record.exists()
     assert paths.claim.read_text() == "revoked"

@@ -117,7 +117,7 @@ def built() -> Any:
 
 
 @pytest.mark.parametrize(
-    "case, metric",
+    ("case", "metric"),
     [
         ("classes", "accuracy"),
         ("no metrics", "loss"),

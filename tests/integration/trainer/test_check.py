@@ -21,7 +21,7 @@ CLASSIFICATION = "training: {loss: sparse_categorical_crossentropy, batch_size: 
 
 
 def ask(launcher: Launched, text: str, files: Mapping[str, Any]) -> dict[str, Any]:
-    return launcher.ask(op="inspect", task="check", spec=spec_of(launcher, text, files))
+    return launcher.check(spec_of(launcher, text, files))
 
 
 def report(launcher: Launched, text: str, files: Mapping[str, Any]) -> dict[str, Any]:
@@ -266,7 +266,7 @@ def test_an_answer_that_no_socket_holds_at_once_arrives_whole(launcher: Launched
     spec = spec_of(launcher, job("LSTM: {units: 2}", "Dense: {units: 1}"), {"d.npz": NUMBERS})
     name = "d" * 1_000_000
     spec["data"][name] = {"sha256": "", "bytes": 1, "path": "/none", "in_place": True}
-    said = launcher.ask(op="inspect", task="check", spec=spec)["error"]["message"]
+    said = launcher.check(spec)["error"]["message"]
     assert said == f"{name}: cannot be read: No such file or directory"
 
 

@@ -17,7 +17,7 @@ import pytest
 from gpujobs.paths import JobPaths
 
 from .conftest import Launched, ended, tutorial
-from .test_resume import history, kill_when_saved, random_arrays, same, weights
+from .resuming import SAMPLES, history, kill_when_saved, random_arrays, same, weights
 
 
 def model_of(units: int = 3) -> Any:
@@ -207,10 +207,10 @@ def test_a_requeued_job_takes_over_the_first_checkpoints_there_are(tmp_path: Pat
 def test_a_job_goes_on_where_its_checkpoints_are_damaged_and_says_so(launcher: Launched) -> None:
     """Ended with the weights of an undisturbed twin, from the older checkpoint and from the start."""
     job = tutorial(epochs=4, units=4, batch_size=2)
-    whole = launcher.spec(job, random_arrays(2000))
+    whole = launcher.spec(job, random_arrays(SAMPLES))
     assert ended(launcher.start(whole))["state"] == "COMPLETED"
     for names in (["checkpoint.npz"], ["checkpoint.npz", "checkpoint-older.npz"]):
-        cut = launcher.spec(job, random_arrays(2000))
+        cut = launcher.spec(job, random_arrays(SAMPLES))
         directory = JobPaths(Path(cut["job_dir"])).checkpoint
         kill_when_saved(launcher.start(cut), directory / "checkpoint.npz")
         shutil.copy(directory / "checkpoint.npz", directory / "checkpoint-older.npz")
@@ -225,8 +225,8 @@ def test_a_job_goes_on_where_its_checkpoints_are_damaged_and_says_so(launcher: L
 
 
 def test_a_checkpoint_that_cannot_be_written_does_not_end_the_training(launcher: Launched) -> None:
-    job = tutorial(epochs=2, units=4, batch_size=2)
-    spec = launcher.spec(job, random_arrays(4000))
+    job = tutorial(epochs=4, units=4, batch_size=2)
+    spec = launcher.spec(job, random_arrays(SAMPLES))
     paths = JobPaths(Path(spec["job_dir"]))
     paths.checkpoint.symlink_to("/proc")  # where nobody can write, root neither
     attempt = launcher.start(spec)
@@ -238,7 +238,7 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_the_training(launcher:
 
 def test_a_job_that_is_to_begin_anew_does(launcher: Launched) -> None:
     job = tutorial(epochs=4, units=4, batch_size=2)
-    cut = launcher.spec(job, random_arrays(2000))
+    cut = launcher.spec(job, random_arrays(SAMPLES))
     kill_when_saved(launcher.start(cut), JobPaths(Path(cut["job_dir"])).checkpoint / "checkpoint.npz")
     again = launcher.start({**cut, "attempt": 2, "begins_anew": True})
     assert ended(again)["state"] == "COMPLETED"

@@ -105,9 +105,10 @@ preload.load()
 before = set(sys.modules)
 from gpujobs.trainer import train, training_loop
 from gpujobs.trainer.backends import active as backend
-from gpujobs.protocol.spec import parse
+from gpujobs.protocol.codec import parse
+from gpujobs.protocol.spec import AttemptSpec
 for number, path in enumerate(sys.argv[1:]):
-    spec = parse(json.loads(Path(path).read_text()))
+    spec = parse(AttemptSpec, Path(path).read_bytes())
     if number == 0:
         os.environ.update(backend.device_environment(spec))
         backend.take_device(spec)

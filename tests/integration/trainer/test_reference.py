@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.reference import cells
-from tests.unit.docs.test_cells_page import COUNTS
+from tests.unit.docs.cells import COUNTS
 from tests.unit.trainer.data.making import csv
 
 from .conftest import Launched

@@ -7,8 +7,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
-import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,32 +16,8 @@ import pytest
 
 from gpujobs.linux import cgroup, sockets
 from gpujobs.paths import AttemptPaths
-from gpujobs.supervise.messages import MAX_WARNINGS
-
-PROGRAM = """
-import os, sys, time
-from gpujobs.supervise import supervisor
-
-def run_trainer(spec, output, messages):
-    os.dup2(output, 1)
-    {body}
-    os._exit(0)
-
-supervisor.supervise(sys.argv[1], sys.argv[2] or None, run_trainer)
-"""
-
-
-def supervise(directory: Path, body: str, notify: str = "", **more: Any) -> dict[str, Any]:
-    """The exit record of an attempt whose trainer runs `body`; `more` goes into its spec."""
-    paths = AttemptPaths(directory)
-    directory.mkdir(exist_ok=True)
-    (directory / "job").mkdir(exist_ok=True)
-    spec = {"job": 3, "attempt": 1, "jobfile": {}, "data": {}, "job_dir": str(directory / "job"), **more}
-    paths.spec.write_text(json.dumps(spec))
-    code = PROGRAM.format(body=textwrap.indent(textwrap.dedent(body), "    ").strip())
-    subprocess.run([sys.executable, "-c", code, str(directory), notify], check=True, timeout=60)
-    record: dict[str, Any] = json.loads(paths.exit.read_text())
-    return record
+from gpujobs.protocol.training import MAX_WARNINGS
+from tests.integration.trainer.supervising import supervise
 
 
 def test_a_trainer_that_exits_by_itself(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ import pytest
 from gpujobs.linux import durable
 from gpujobs.paths import AttemptPaths, JobPaths
 from tests.acceptance.harness import eventually, is_alive
+from tests.specs import spec_json
 
-from .test_supervisor import PROGRAM, supervise
+from .supervising import PROGRAM, supervise
 
 DEAF = """
 import signal, time
@@ -34,7 +35,7 @@ class Live:
     def __init__(self, directory: Path, body: str, **more: Any) -> None:
         self.paths = AttemptPaths(directory)
         (directory / "job").mkdir(parents=True)
-        spec = {"job": 3, "attempt": 1, "jobfile": {}, "data": {}, "job_dir": str(directory / "job"), **more}
+        spec = spec_json(job=3, job_dir=str(directory / "job"), **more)
         self.paths.spec.write_text(json.dumps(spec))
         code = PROGRAM.format(body=textwrap.indent(textwrap.dedent(body), "    ").strip())
         self.process = subprocess.Popen([sys.executable, "-c", code, str(directory), ""])
@@ -104,7 +105,7 @@ def test_the_kernels_end_of_a_trainer_for_memory_is_told_from_a_signal(tmp_path:
     """The kernel counts such ends; the count is what is given here."""
     counted = "from gpujobs.linux import process; n = [4, 5]; process.oom_kills = lambda: n.pop(0)"
     (tmp_path / "a/job").mkdir(parents=True)
-    spec = {"job": 3, "attempt": 1, "jobfile": {}, "data": {}, "job_dir": str(tmp_path / "a/job")}
+    spec = spec_json(job=3, job_dir=str(tmp_path / "a/job"))
     AttemptPaths(tmp_path / "a").spec.write_text(json.dumps(spec))
     code = counted + PROGRAM.format(body="os.kill(os.getpid(), 9)")
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "a"), ""], check=True, timeout=60)
@@ -119,7 +120,7 @@ def test_a_line_without_an_end_does_not_fill_the_supervisors_memory(tmp_path: Pa
     os._exit(7)
     """
     (tmp_path / "a/job").mkdir(parents=True)
-    spec = {"job": 3, "attempt": 1, "jobfile": {}, "data": {}, "job_dir": str(tmp_path / "a/job")}
+    spec = spec_json(job=3, job_dir=str(tmp_path / "a/job"))
     AttemptPaths(tmp_path / "a").spec.write_text(json.dumps(spec))
     code = PROGRAM.format(body=textwrap.indent(textwrap.dedent(body), "    ").strip())
     code += "\nprint([line for line in open('/proc/self/status') if line.startswith('VmHWM:')][0].split()[1])"
@@ -158,14 +159,14 @@ CHILD = """
 import os, resource, signal, sys, time
 from pathlib import Path
 from gpujobs.supervise import child
-from gpujobs.protocol.spec import parse
+from tests.specs import attempt_spec
 
 def train_job(spec):
     print(os.getpid(), *resource.getrlimit(resource.RLIMIT_CORE), flush=True)
     time.sleep(60)
 
 child.train_job = train_job
-spec = parse({"jobfile": {}, "data": {}, "job_dir": sys.argv[1]})
+spec = attempt_spec(job_dir=Path(sys.argv[1]))
 pid = os.fork()
 if pid == 0:
     child.run_trainer(spec, 1, os.open(os.devnull, os.O_WRONLY))

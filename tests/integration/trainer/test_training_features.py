@@ -19,7 +19,7 @@ from gpujobs.trainer.checkpoint import FILE
 
 from .conftest import Launched, ended, log_has
 from .jobs import Ran, run, spec_of
-from .test_resume import stop
+from .resuming import stop
 
 SAMPLES, BATCH, EPOCHS = 90, 16, 6
 TEXT = """

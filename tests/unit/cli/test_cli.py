@@ -16,17 +16,7 @@ import pytest
 from gpujobs.cli import checking
 from gpujobs.cli.app import COMMANDS
 from tests.unit.cli.conftest import REPORT, ROOT, Cli, Protocol, job
-
-RUNNING = {
-    "state": "RUNNING",
-    "started_at": "2026-01-01T00:00:00Z",
-    "device": {"kind": "gpu", "index": 2, "uuid": "GPU-2", "name": "A"},
-    "progress": {"epoch": 3, "epochs": 20, "loss": 0.61234, "eta_seconds": 70},
-}
-
-
-def ended(state: str = "COMPLETED") -> dict[str, object]:
-    return {"state": state, "ended_at": "2026-01-01T00:01:00Z", "reason": "", "message": ""}
+from tests.unit.cli.rows import RUNNING, ended
 
 
 @pytest.mark.parametrize("name", COMMANDS)

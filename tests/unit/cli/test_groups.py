@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
 from gpujobs.cli.ranking import setting, short_names
-from tests.unit.cli.conftest import Cli, Protocol, job, member
-from tests.unit.cli.test_cli import RUNNING, ended
-
-ADAM = {"training.optimizer": {"Adam": {"learning_rate": 0.01}}}
-
-
-def sweep(server: Protocol, *states: str, first: int = 1, name: str = "sweep") -> None:
-    for number, state in enumerate(states, first):
-        more: dict[str, Any] = ended(state) if state not in ("RUNNING", "PENDING") else {"state": state}
-        server.jobs[number] = member(number, first, name, ADAM, **more)
+from tests.unit.cli.conftest import Cli, Protocol, job
+from tests.unit.cli.rows import RUNNING
+from tests.unit.cli.sweeps import ADAM, sweep
 
 
 def test_a_group_is_one_line_of_status(cli: Cli, server: Protocol) -> None:

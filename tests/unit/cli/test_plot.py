@@ -19,8 +19,8 @@ from gpujobs.cli import braille, curves, picture
 from gpujobs.cli.curves import JobHistory, panels, parsed
 from gpujobs.errors import UsageError
 from tests.unit.cli.conftest import ROOT, Cli, Protocol, job
-from tests.unit.cli.test_cli import ended
-from tests.unit.cli.test_groups import sweep
+from tests.unit.cli.rows import ended
+from tests.unit.cli.sweeps import sweep
 
 TWO = "epoch,accuracy,loss,val_loss\n0,0.25,1.5,2.0\n1,0.5,1.0,nan\n2,0.75,0.5,1.25\n"
 OTHER = "epoch,loss,mae\n0,3.0,0.1\n1,2.0,0.2\n"

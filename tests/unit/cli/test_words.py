@@ -15,12 +15,13 @@ from click.testing import CliRunner
 from gpujobs.cli.commands.status import share_line
 from gpujobs.cli.main import cli as program
 from gpujobs.config import settings
-from gpujobs.model import Reason, State, utc_now
+from gpujobs.lifecycle import Finish
+from gpujobs.model import Caller, Reason, State, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.store.store import Store
 from tests.unit.cli.conftest import Cli, Protocol, job
-from tests.unit.cli.test_cli import RUNNING, ended
-from tests.unit.store.test_store import DEVICE, Caller, Finish, new_job
+from tests.unit.cli.rows import RUNNING, ended
+from tests.unit.store.jobs import DEVICE, new_job
 
 ME = Caller(uid=os.getuid(), gid=os.getgid(), pid=1, user="me")
 

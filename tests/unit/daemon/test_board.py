@@ -13,8 +13,8 @@ from gpujobs.daemon.jobs.cache import UNDECIDED, JobCache
 from gpujobs.model import Reason
 from gpujobs.policy import PendingReason
 from gpujobs.store.store import Store
-from tests.unit.daemon.test_dispatch import Nodes, view_of
-from tests.unit.store.test_store import A, new_job
+from tests.unit.daemon.views import Nodes, view_of
+from tests.unit.store.jobs import A, new_job
 
 
 @pytest.fixture

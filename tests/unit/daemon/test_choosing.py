@@ -19,8 +19,8 @@ from gpujobs.errors import NotPermittedError, UsageError
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Reason, State
 from gpujobs.store.store import Store
-from tests.unit.store.test_groups import sweep
-from tests.unit.store.test_store import A, B, complete, new_job
+from tests.unit.store.jobs import A, B, complete, new_job
+from tests.unit.store.sweeps import sweep
 
 ADMIN = replace(A, uid=0, user="root", is_admin=True)
 FAILED = Finish(State.FAILED, Reason.SIGNAL, "")

@@ -12,41 +12,12 @@ import pytest
 
 from gpujobs.daemon import dispatch
 from gpujobs.daemon import snapshot_builder as view_module
-from gpujobs.daemon.devices.drains import Drains
-from gpujobs.daemon.devices.ledger import Ledger
-from gpujobs.daemon.devices.membership import Membership
-from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
 from gpujobs.daemon.dispatch import Dispatcher
 from gpujobs.daemon.jobs.cache import JobCache
-from gpujobs.daemon.snapshot_builder import SnapshotBuilder
-from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, Process, Reason, utc_now
-from gpujobs.policy import Rules
+from gpujobs.model import Job, Node, NodeStatus, Reason, utc_now
 from gpujobs.store.store import Store
-from tests.unit.store.test_store import A, new_job
-
-GPU = Device("n", DeviceKind.GPU, 0, "GPU-0", "fake")
-BUSY = replace(GPU, processes=(Process(4711, "bob", 1, "python x.py"),))
-
-
-class Nodes:
-    """The device was free when it was read last; somebody is on it by now."""
-
-    known = (Node("n", NodeStatus.OK, "", (GPU,)),)
-
-    async def probe(self) -> list[Node]:
-        return [Node("n", NodeStatus.OK, "", (BUSY,))]
-
-
-def view_of(store: Store, board: JobCache) -> SnapshotBuilder:
-    return SnapshotBuilder(
-        board,
-        Drains(store.devices),
-        Ledger([], {}, 1e6),
-        MemoryMonitor(board, store.usage),
-        Membership(),
-        store.reservations,
-        Rules(),
-    )
+from tests.unit.daemon.views import GPU, Nodes, view_of
+from tests.unit.store.jobs import A, new_job
 
 
 def test_a_job_whose_time_has_come_starts_on_a_fresh_reading(tmp_path: Path) -> None:

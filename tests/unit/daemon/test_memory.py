@@ -14,7 +14,7 @@ from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, Process, iso, utc_now
 from gpujobs.store.store import Store
-from tests.unit.store.test_store import A, new_job
+from tests.unit.store.jobs import A, new_job
 
 GPU = Device("n", DeviceKind.GPU, 0, "GPU-0", "fake")
 CONTEXT, WHOLE = 300 << 20, 8 << 30

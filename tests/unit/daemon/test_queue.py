@@ -19,18 +19,11 @@ from gpujobs.lifecycle import Finish
 from gpujobs.model import Job, Reason, State, utc_now
 from gpujobs.policy import PendingReason
 from gpujobs.store.store import Store
-from tests.unit.store.test_groups import sweep
-from tests.unit.store.test_store import DEVICE, A, B, complete, new_job
+from tests.unit.daemon.queued import job
+from tests.unit.store.jobs import DEVICE, A, B, complete, new_job
+from tests.unit.store.sweeps import sweep
 
 FAILED = Finish(State.FAILED, Reason.SIGNAL, "")
-
-
-def job(id: int, state: State = State.PENDING, group: int | None = None, priority: int = 0) -> Job:
-    return Job(
-        id=id, name=f"j{id}", uid=1, user="a", state=state, reason=Reason.NONE, message="", priority=priority,
-        submitted_at=utc_now(), started_at=None, ended_at=None, attempt=0, retries=0, retries_used=0, held=False,
-        cancel_requested=False, after=(), requested_gpu=None, group=None if group is None else "g", group_id=group,
-    )  # fmt: skip
 
 
 def shown(*arguments: object, **options: object) -> list[object]:

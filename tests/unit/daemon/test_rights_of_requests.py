@@ -19,7 +19,7 @@ from gpujobs.errors import GpujobsError
 from gpujobs.model import Caller
 from gpujobs.paths import StatePaths
 from gpujobs.store.store import Store
-from tests.unit.store.test_store import DEVICE, A, B, new_job
+from tests.unit.store.jobs import DEVICE, A, B, new_job
 
 ADMIN = Caller(uid=0, gid=0, pid=1, user="root", is_admin=True)
 

@@ -10,7 +10,7 @@ from gpujobs.daemon.jobs.checks import site_defaults
 from gpujobs.daemon.jobs.submissions import FileBody, Prepared
 from gpujobs.jobfile.resolve import load
 from gpujobs.model import Share
-from tests.unit.store.test_store import new_job
+from tests.unit.store.jobs import new_job
 
 FILE = "data: {train: d.npz}\nmodel: {layers: [LSTM: {units: 1}]}\ntraining: {loss: mse, epochs: 1}\n"
 

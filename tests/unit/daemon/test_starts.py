@@ -15,8 +15,8 @@ from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.errors import StoreError
 from gpujobs.model import Job, Node, NodeStatus
 from gpujobs.store.store import StaleTransitionError, Store
-from tests.unit.daemon.test_dispatch import GPU, view_of
-from tests.unit.store.test_store import A, new_job
+from tests.unit.daemon.views import GPU, view_of
+from tests.unit.store.jobs import A, new_job
 
 
 class Idle:

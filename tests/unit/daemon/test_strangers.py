@@ -13,7 +13,7 @@ from gpujobs.daemon.devices.foreign_monitor import MEETING, ForeignProcessMonito
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, Process, StopReason, utc_now
 from gpujobs.store.store import Store
-from tests.unit.store.test_store import A, new_job
+from tests.unit.store.jobs import A, new_job
 
 GPU = Device("n", DeviceKind.GPU, 2, "GPU-2", "fake")
 TRAINER = Process(100, "a", 1, "gpujobs trainer: job 1")

@@ -36,8 +36,8 @@ from gpujobs.model import Caller, Device, DeviceKind, Job, Node, NodeStatus, Pro
 from gpujobs.policy import Snapshot, occupancies
 from gpujobs.store.store import Store
 from gpujobs.store.usage import EndedUsage
-from tests.unit.daemon.test_dispatch import view_of
-from tests.unit.store.test_store import A, new_job
+from tests.unit.daemon.views import view_of
+from tests.unit.store.jobs import A, new_job
 
 GIB = 1 << 30
 GPU = Device("n", DeviceKind.GPU, 0, "GPU-0", "fake", 80 * GIB, 0)
@@ -165,9 +165,9 @@ def test_the_groups_of_a_caller_are_those_of_the_process(tmp_path: Path) -> None
 
 def test_who_has_left_a_group_does_not_run_with_it() -> None:
     own = pwd.getpwuid(os.getuid())
-    assert identity(own.pw_uid, 54321)["gid"] == own.pw_gid
-    groups = identity(own.pw_uid, own.pw_gid)["groups"]
-    assert sorted(os.getgrouplist(own.pw_name, own.pw_gid)) == groups and 54321 not in groups
+    assert identity(own.pw_uid, 54321).gid == own.pw_gid
+    groups = identity(own.pw_uid, own.pw_gid).groups
+    assert tuple(sorted(os.getgrouplist(own.pw_name, own.pw_gid))) == groups and 54321 not in groups
 
 
 def test_a_packed_job_that_outgrows_what_it_has_reserved_is_stopped(tmp_path: Path) -> None:

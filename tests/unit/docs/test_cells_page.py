@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 import yaml
@@ -12,12 +11,10 @@ import yaml
 from gpujobs.jobfile import load
 from gpujobs.jobfile.consistency import recurrent_names
 from tests.reference import cells
+from tests.unit.docs.cells import COUNTS, PAGE, ROOT
 
-ROOT = Path(__file__).parents[3]
-PAGE = (ROOT / "docs/cells.md").read_text(encoding="utf-8")
 EQUATIONS = [line for block in re.findall(r"```\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 (EXAMPLE,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-COUNTS = re.findall(r"^\| (\w+)(?: with `(.*)`)? \| (.*units.*) \| (\d+) \|$", PAGE, re.MULTILINE)
 
 
 @pytest.mark.parametrize("equation", EQUATIONS)

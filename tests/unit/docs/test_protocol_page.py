@@ -17,7 +17,7 @@ from gpujobs.daemon.handlers.query import ConditionsBody
 from gpujobs.daemon.handlers.reservations import ReservationBody
 from gpujobs.daemon.jobs.submissions import DataBody, FileBody, OptionsBody, SubmissionBody, WithdrawBody
 from gpujobs.model import DeviceState
-from tests.unit.daemon.test_queue import job
+from tests.unit.daemon.queued import job
 
 PAGE = (Path(__file__).parents[3] / "docs/protocol.md").read_text(encoding="utf-8")
 PART = PAGE.split("## 1. ")[1].split("## 2. ")[0]

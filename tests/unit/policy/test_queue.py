@@ -9,10 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gpujobs.policy import PendingJob, Queue
+from gpujobs.policy import PendingJob, Queue, Snapshot, decide
 from gpujobs.policy.inputs.queue import signature
 
-from .box import NOW, later
+from .box import NOW, gpu, later, node
 
 
 def test_a_job_is_in_the_queue_once() -> None:
@@ -30,6 +30,15 @@ def test_a_copy_is_independent() -> None:
     copy.advance(later(60))
     assert [job.id for job in queue] == [1, 2, 3] and [job.id for job in queue.ready()] == [1]
     assert [job.id for job in copy.ready()] == [3]
+
+
+def test_a_decision_leaves_the_queue_of_its_caller_as_it_was() -> None:
+    queue = Queue([PendingJob(1, 0, begin_at=later(60))])
+    box = [node(gpu(0))]
+    assert [start.job for start in decide(Snapshot(later(60), queue, box, ())).starts] == [1]
+    assert list(queue.ready()) == []
+    assert decide(Snapshot(NOW, queue, box, ())).starts == decide(Snapshot(NOW, queue.copy(), box, ())).starts
+    assert not decide(Snapshot(NOW, queue, box, ())).starts
 
 
 def test_the_next_time_to_begin_skips_those_that_left() -> None:

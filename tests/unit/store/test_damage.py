@@ -11,7 +11,7 @@ from gpujobs.errors import StoreError
 from gpujobs.store import database
 from gpujobs.store.store import Store
 
-from .test_store import A, new_job
+from .jobs import A, new_job
 
 
 def full(path: Path) -> bytearray:

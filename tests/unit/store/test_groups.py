@@ -14,9 +14,9 @@ from gpujobs.errors import UsageError
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Reason, State
 from gpujobs.store.database import migrations
-from gpujobs.store.records import NewJob
 from gpujobs.store.store import Store
-from tests.unit.store.test_store import DEVICE, A, B, complete, new_job
+from tests.unit.store.jobs import DEVICE, A, B, complete, new_job
+from tests.unit.store.sweeps import sweep
 
 
 @pytest.fixture
@@ -24,14 +24,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened = Store(tmp_path / "s.db")
     yield opened
     opened.close()
-
-
-def sweep(name: str, count: int, start: int = 0) -> list[NewJob]:
-    """`start`: how many jobs come before these in the submission."""
-    return [
-        replace(new_job(f"{name}-{n + 1}"), group=name, group_start=start, sweep_values={"training.seed": n})
-        for n in range(count)
-    ]
 
 
 def test_the_jobs_of_a_sweep_have_the_id_of_their_first(store: Store) -> None:

@@ -17,7 +17,7 @@ from gpujobs.store import numbers
 from gpujobs.store.opening import open_store
 from gpujobs.store.store import Store
 
-from .test_store import DEVICE, A, new_job
+from .jobs import DEVICE, A, new_job
 
 
 @pytest.fixture

@@ -14,32 +14,10 @@ import pytest
 
 from gpujobs.errors import StoreError, UsageError
 from gpujobs.lifecycle import Finish, IllegalTransitionError, Requeue
-from gpujobs.model import Caller, Device, DeviceKind, Job, Reason, Share, State, utc_now
+from gpujobs.model import Reason, Share, State, utc_now
 from gpujobs.store.database import connect, migrations
-from gpujobs.store.records import DataReference, NewJob
 from gpujobs.store.store import StaleTransitionError, Store
-
-A = Caller(uid=1000, gid=1000, pid=1, user="a")
-B = Caller(uid=1001, gid=1001, pid=2, user="b")
-DEVICE = Device("n", DeviceKind.CPU, 0, "CPU-n-0", "cpu")
-DONE = Finish(State.COMPLETED, Reason.NONE, "")
-
-
-def new_job(name: str = "j", *, after: tuple[int, ...] = (), held: bool = False) -> NewJob:
-    return NewJob(
-        name=name,
-        path="j.yaml",
-        source="name: j",
-        resolved={"name": name},
-        priority=0,
-        held=held,
-        retries=1,
-        requested_gpu=None,
-        time_limit_seconds=None,
-        group=None,
-        after=after,
-        data=(DataReference("d.npz", "0" * 64, 10),),
-    )
+from tests.unit.store.jobs import DEVICE, DONE, A, B, complete, new_job
 
 
 @pytest.fixture
@@ -47,13 +25,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened = Store(tmp_path / "s.db")
     yield opened
     opened.close()
-
-
-def complete(store: Store, job: int, step: Finish = DONE) -> Job:
-    attempt = store.start_attempt(job, DEVICE).attempt
-    store.mark_running(job, attempt, 99, utc_now())
-    store.mark_completing(job, attempt, {"state": step.state, "exit": {"code": 0, "signal": None}})
-    return store.finish(job, step, "/r")
 
 
 def test_a_whole_life_is_told_by_its_events(store: Store) -> None:
@@ -184,7 +155,7 @@ def test_a_committed_job_survives_kill_9(tmp_path: Path) -> None:
     program = f"""
 import os, signal, sys
 sys.path[:0] = {sys.path!r}
-from tests.unit.store.test_store import A, new_job
+from tests.unit.store.jobs import A, new_job
 from gpujobs.store.store import Store
 from pathlib import Path
 store = Store(Path({str(tmp_path / "s.db")!r}))
@@ -399,3 +370,14 @@ def test_each_attempt_has_a_random_id_that_it_keeps(store: Store) -> None:
     assert len({len(attempt.nonce) for attempt in (first, second, other)} - {32}) == 0
     assert len({first.nonce, second.nonce, other.nonce}) == 3
     assert [attempt.nonce for attempt in store.attempts(one.id)] == [first.nonce, second.nonce]
+
+
+def test_an_illegal_step_says_what_has_happened_to_the_job(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    complete(store, job.id)
+    with pytest.raises(IllegalTransitionError) as refused:
+        store.requeue(job.id, 1, Requeue(Reason.RETRY, "", True))
+    assert str(refused.value) == (
+        "job 1: COMPLETED -> PENDING is not a legal step. It has been through: submitted PENDING, state STARTING, "
+        "state RUNNING, state COMPLETING, state COMPLETED"
+    )

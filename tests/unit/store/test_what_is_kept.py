@@ -13,7 +13,7 @@ from gpujobs.lifecycle import Requeue
 from gpujobs.model import Job, Reason, State, utc_now
 from gpujobs.store.database import connect
 from gpujobs.store.store import Store
-from tests.unit.store.test_store import DEVICE, A, new_job
+from tests.unit.store.jobs import DEVICE, A, new_job
 
 AGAIN = Requeue(Reason.RETRY, "again", False)
 ALONE = Requeue(Reason.RETRY, "out of memory", True, exclusive=True)

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer import data, files
 from gpujobs.trainer.data.reading import archives
 from gpujobs.trainer.data.reading.loaded import place
 from gpujobs.trainer.failures import DataError
+from tests.specs import attempt_spec, data_file
 
 
 def header(shape: str) -> bytes:
@@ -45,9 +46,9 @@ def test_an_entry_that_claims_more_than_deflate_can_hold(tmp_path: Path) -> None
         data.headers("bomb.npz", path)
 
 
-def pinned(path: Path) -> Spec:
+def pinned(path: Path) -> AttemptSpec:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return files.pin(Spec({}, {"t.npz": {"path": str(path), "sha256": digest}}, {}))
+    return files.pin(attempt_spec(data={"t.npz": data_file(path, digest)}))
 
 
 def test_what_was_hashed_is_what_is_read(tmp_path: Path) -> None:
@@ -63,6 +64,6 @@ def test_what_was_hashed_is_what_is_read(tmp_path: Path) -> None:
 def test_another_file_than_was_submitted(tmp_path: Path) -> None:
     path = tmp_path / "t.npz"
     np.savez(path, x=np.ones((2, 3, 1)))
-    spec = Spec({}, {"t.npz": {"path": str(path), "sha256": "0" * 64}}, {})
+    spec = attempt_spec(data={"t.npz": data_file(path, "0" * 64)})
     with pytest.raises(DataError, match=r"t\.npz: its SHA-256 is .* Submit the job again\."):
         files.pin(spec)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.training import Deadline, FinishSoon
 from gpujobs.trainer.ending import EarlyEnd
+from tests.specs import attempt_spec
 
 
 def early_end(at_limit: str = "finish", **more: bool) -> EarlyEnd:
-    return EarlyEnd(Spec({"resources": {"at_limit": at_limit}}, {}, {}, **more))  # type: ignore[arg-type]
+    return EarlyEnd(attempt_spec(jobfile={"resources": {"at_limit": at_limit}}, **more))
 
 
 def epochs_until_the_end(one: EarlyEnd, seconds: list[float]) -> tuple[int, float]:
@@ -25,7 +26,7 @@ def epochs_until_the_end(one: EarlyEnd, seconds: list[float]) -> tuple[int, floa
 @pytest.mark.parametrize("length", [0.01, 1.0, 7.0, 20.0])
 def test_what_is_left_suffices_for_the_end(length: float) -> None:
     one = early_end()
-    one.obey([{"deadline": 100.0}])
+    one.obey([Deadline(100.0)])
     _, ended = epochs_until_the_end(one, [length] * 100_000)
     assert 1.5 * length + 5 <= 100 - ended + 1e-6, "for predictions and files"
     assert ended + 3.5 * length + 5 >= 100, "and no more than that is given away"
@@ -34,24 +35,24 @@ def test_what_is_left_suffices_for_the_end(length: float) -> None:
 
 def test_the_first_epoch_traces_and_measures_nothing_once_there_is_another() -> None:
     one = early_end()
-    one.obey([{"deadline": 100.0}])
+    one.obey([Deadline(100.0)])
     assert epochs_until_the_end(one, [30.0] + [1.0] * 1000)[1] == 93.0
 
 
 def test_another_limit_counts_from_then_on() -> None:
     one = early_end()
-    one.obey([{"deadline": 10.0}])
-    one.obey([{"deadline": 1000.0}])
+    one.obey([Deadline(10.0)])
+    one.obey([Deadline(1000.0)])
     assert not one.is_due(1.0, 50.0)
-    one.obey([{"deadline": None}])
+    one.obey([Deadline(None)])
     assert not one.is_due(1.0, 5000.0)
 
 
 def test_without_at_limit_only_who_asks_ends_it() -> None:
     one = early_end("stop")
-    one.obey([{"deadline": 10.0}])
+    one.obey([Deadline(10.0)])
     assert not one.is_due(1.0, 9.9)
     assert one.figures(1, 2) == {}
-    one.obey([{"finish": True}])
+    one.obey([FinishSoon()])
     assert one.is_due(1.0, 9.9) and one.why == "asked for"
     assert early_end("stop", finish=True).is_due(1.0, 0.0)

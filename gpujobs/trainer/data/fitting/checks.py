@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs.trainer.data.memory import pieces, row_bytes
 from gpujobs.trainer.data.notices import say
@@ -54,7 +55,7 @@ def check_inputs(raw: LoadedData, samples: Samples, heads: Mapping[str, InputReq
             say([note])
 
 
-def _check_ids(place: str, values: Any, count: int) -> None:
+def _check_ids(place: str, values: NDArray[Any], count: int) -> None:
     low, high, broken = count, 0, 0
     for rows in pieces(0, len(values), row_bytes(values)):
         piece = np.asarray(values[rows])
@@ -73,7 +74,7 @@ def _check_padding(place: str, rows: RaggedRows, *, is_ids: bool) -> None:
     count = 0
     for some in pieces(0, len(rows.values), row_bytes(rows.values)):
         piece = rows.values[some] if rows.change is None else rows.change(rows.values[some])
-        same = np.asarray(piece, rows.dtype) == rows.dtype(rows.padding)
+        same = np.asarray(piece, rows.dtype) == np.asarray(rows.padding, rows.dtype)
         count += int((same if is_ids else same.reshape(len(piece), -1).all(axis=-1)).sum())
     if count:
         advice = "number the ids from 1" if is_ids else "choose another mask_value in Masking"

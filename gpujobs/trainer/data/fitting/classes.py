@@ -8,7 +8,9 @@ from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.failures import DataError
 
 SHOWN = 20
@@ -24,7 +26,7 @@ class Classes:
     def are_text(self) -> bool:
         return any(isinstance(name, str) for name in self.names)
 
-    def encode(self, place: str, labels: Any, words: Sequence[str] | None) -> Any:
+    def encode(self, place: str, labels: NDArray[Any], words: Sequence[str] | None) -> NDArray[Any]:
         """The numbers of the classes, of the labels' shape. `words`: what the labels are called, where the file
         has text; otherwise they are numbers that are names here, or, where names are text, those of the classes.
         Rows of zeros and ones, one for each class, stay what they are. Raises DataError for what is no class."""
@@ -53,12 +55,12 @@ class Classes:
             f"{place}: holds the label {name!r}, which is no class{hint} (expected any of {some})"
         )
 
-    def _numbers(self, place: str, found: list[Any]) -> Any:
+    def _numbers(self, place: str, found: list[Any]) -> Integers:
         return np.array([self.number(place, name) for name in found], np.int64)
 
-    def decode(self, numbers: Any) -> Any:
+    def decode(self, numbers: Integers) -> NDArray[Any]:
         """The names; what is no class, such as a label that a loss ignores, has none (of numbers: stays)."""
-        names: Any = np.asarray(self.names)
+        names = np.asarray(self.names)
         known = (numbers >= 0) & (numbers < len(names))
         found = names[np.where(known, numbers, 0)]
         return found if np.all(known) else np.where(known, found, "" if self.are_text else numbers)
@@ -77,21 +79,21 @@ def find(given: Sequence[Any] | None, words: Sequence[str] | None) -> Classes | 
     return Classes(tuple(words)) if words is not None else None
 
 
-def is_one_hot(y: Any) -> bool:
+def is_one_hot(y: NDArray[Any]) -> bool:
     """Rows of zeros with a single one."""
     return y.ndim >= 2 and y.shape[-1] > 1 and bool(is_binary(y) and (y.sum(axis=-1) == 1).all())
 
 
-def is_binary(y: Any) -> bool:
+def is_binary(y: NDArray[Any]) -> bool:
     return y.dtype.kind in "fiub" and bool(((y == 0) | (y == 1)).all())
 
 
-def are_signs(y: Any) -> bool:
+def are_signs(y: NDArray[Any]) -> bool:
     """-1 and 1, as hinge losses have them."""
     return y.dtype.kind in "fi" and bool(((y == -1) | (y == 1)).all()) and bool((y == -1).any())
 
 
-def require_numbers(place: str, labels: Any, count: int, why: str) -> Any:
+def require_numbers(place: str, labels: NDArray[Any], count: int, why: str) -> Integers:
     """int64. Raises DataError where a label is not a whole number from 0 to count - 1."""
     whole = labels.astype(np.int64)
     if (whole != labels).any() or whole.min() < 0 or whole.max() >= count:
@@ -103,7 +105,7 @@ def require_numbers(place: str, labels: Any, count: int, why: str) -> Any:
     return whole
 
 
-def require_several(place: str, labels: Any) -> None:
+def require_several(place: str, labels: NDArray[Any]) -> None:
     """Raises DataError where the training part has one class only: there is nothing to tell apart."""
     if is_one_hot(labels):
         labels = labels.argmax(axis=-1)
@@ -114,6 +116,6 @@ def require_several(place: str, labels: Any) -> None:
         )
 
 
-def one_hot(labels: Any, units: int) -> Any:
+def one_hot(labels: NDArray[Any], units: int) -> NDArray[np.float32]:
     """float32, shape (*labels.shape, units)."""
     return np.eye(units, dtype=np.float32)[labels]

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs.jobfile import losses
 from gpujobs.jobfile.consistency import keeps_steps, outputs_of, task_of_output
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.fitting import classes
 from gpujobs.trainer.data.reading.input_requirements import InputRequirements, heads, is_there
 from gpujobs.trainer.data.reading.loaded import CLASS_TASKS
@@ -30,7 +32,7 @@ class Unmasked:
     def row_shape(self) -> tuple[int | None, ...]:
         return self.rows.row_shape[:1]
 
-    def take(self, numbers: Any) -> Any:
+    def take(self, numbers: Integers) -> NDArray[Any]:
         return is_there(self.rows.take(numbers), self.head)
 
 
@@ -44,7 +46,7 @@ class AnyOf:
     def row_shape(self) -> tuple[int | None, ...]:
         return self.rows[0].row_shape
 
-    def take(self, numbers: Any) -> Any:
+    def take(self, numbers: Integers) -> NDArray[Any]:
         return np.any([one.take(numbers) for one in self.rows], axis=0)
 
 
@@ -61,7 +63,7 @@ class Labelled:
         shape = self.labels.row_shape
         return shape[:-1] if shape[-1:] == (1,) else shape
 
-    def take(self, numbers: Any) -> Any:
+    def take(self, numbers: Integers) -> NDArray[Any]:
         y = self.labels.take(numbers)
         y = y[..., 0] if self.labels.row_shape[-1:] == (1,) else y
         found = y != self.ignored
@@ -105,7 +107,7 @@ def without_ignored(labels: Any, ignored: int | None) -> Any:
     return np.where(labels == ignored, labels.dtype.type(1 if ignored == 0 else 0), labels)
 
 
-def labels(samples: Samples, name: str) -> Any:
+def labels(samples: Samples, name: str) -> NDArray[Any]:
     """The number of the class of each sample, or step, that counts, one after the other; one-hot rows as numbers."""
     rows = samples.targets[name]
     if isinstance(rows, RaggedRows) and isinstance(samples.counted.get(name), ThereRows):

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.memory import pieces, row_bytes
 from gpujobs.trainer.data.samples.windows import columns
 
-Pieces = Callable[[], Iterable[Any]]
+Pieces = Callable[[], Iterable[NDArray[Any]]]
 """Gives the training values again and again, each time as arrays of shape (rows, columns)."""
 
 
@@ -26,13 +28,13 @@ BLOCK_COLUMNS = 64
 class Scale:
     """Column by column: scaled = (value - center) / width. Arrays, shape (columns,)."""
 
-    center: Any
-    width: Any
+    center: NDArray[np.float32]
+    width: NDArray[np.float32]
 
-    def apply(self, values: Any) -> Any:
+    def apply(self, values: NDArray[Any]) -> NDArray[np.floating[Any]]:
         return (values - self.center) / self.width
 
-    def invert(self, values: Any) -> Any:
+    def invert(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         return values * self.width + self.center
 
     def to_json(self) -> dict[str, list[float]]:
@@ -50,7 +52,7 @@ def fit(method: str, values: Pieces) -> Scale:
     return Scale(center.astype(np.float32), width.astype(np.float32))
 
 
-def _standard(values: Pieces) -> tuple[Any, Any]:
+def _standard(values: Pieces) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation."""
     count, total = 0, 0.0
     for piece in values():
@@ -62,14 +64,14 @@ def _standard(values: Pieces) -> tuple[Any, Any]:
     return mean, np.sqrt(squares / count)
 
 
-def _minmax(values: Pieces) -> tuple[Any, Any]:
+def _minmax(values: Pieces) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """To 0 and 1."""
     low = np.min([piece.min(axis=0) for piece in values()], axis=0)
     high = np.max([piece.max(axis=0) for piece in values()], axis=0)
     return low.astype(np.float64), high.astype(np.float64) - low
 
 
-def _robust(values: Pieces) -> tuple[Any, Any]:
+def _robust(values: Pieces) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Median and interquartile range."""
     count = next(iter(values())).shape[1]
     blocks = [slice(first, first + BLOCK_COLUMNS) for first in range(0, count, BLOCK_COLUMNS)]
@@ -82,7 +84,7 @@ def _only(values: Pieces, block: slice) -> Pieces:
     return lambda: (piece[:, block] for piece in values())
 
 
-def quantiles(values: Pieces, shares: Sequence[float]) -> Any:
+def quantiles(values: Pieces, shares: Sequence[float]) -> NDArray[np.float64]:
     """float64, shape (len(shares), columns): as numpy.quantile's, between neighbours linearly, but in two passes
     over float32 values and in memory that does not grow with them (a radix selection by halves of 16 bits)."""
     upper = _histograms(values)
@@ -95,7 +97,7 @@ def quantiles(values: Pieces, shares: Sequence[float]) -> Any:
     return below + (above - below) * (np.array(at) - np.floor(at))[:, None]
 
 
-def _histograms(values: Pieces) -> Any:
+def _histograms(values: Pieces) -> Integers:
     """How often each upper half occurs, shape (columns, 65536)."""
     counts: Any = 0
     for piece in values():
@@ -104,11 +106,13 @@ def _histograms(values: Pieces) -> Any:
     return counts
 
 
-def _select(values: Pieces, upper: Any, ranks: Sequence[int]) -> dict[int, Any]:
+def _select(values: Pieces, upper: Integers, ranks: Sequence[int]) -> dict[int, NDArray[np.float32]]:
     """The value of each rank (0: the smallest) of each column."""
     ends = upper.cumsum(axis=1)
     halves = {rank: (ends <= rank).sum(axis=1) for rank in ranks}
-    lower: Any = {(column, half): 0 for rank in ranks for column, half in enumerate(halves[rank].tolist())}
+    lower: dict[tuple[int, int], Any] = {
+        (column, half): 0 for rank in ranks for column, half in enumerate(halves[rank].tolist())
+    }
     for piece in values():
         bits = _sortable(piece)
         for column, half in lower:
@@ -117,28 +121,28 @@ def _select(values: Pieces, upper: Any, ranks: Sequence[int]) -> dict[int, Any]:
             lower[column, half] += np.bincount(chosen, minlength=1 << 16)
     found = {}
     for rank in ranks:
-        bits = []
+        own = []
         for column, half in enumerate(halves[rank].tolist()):
             before = int(ends[column, half] - upper[column, half])
-            bits.append(half << 16 | int((lower[column, half].cumsum() <= rank - before).sum()))
-        found[rank] = _floats(np.array(bits, np.uint32))
+            own.append(half << 16 | int((lower[column, half].cumsum() <= rank - before).sum()))
+        found[rank] = _floats(np.array(own, np.uint32))
     return found
 
 
-def _sortable(values: Any) -> Any:
+def _sortable(values: NDArray[np.float32]) -> NDArray[np.uint32]:
     """float32 as uint32 in the same order: the sign bit is turned, and negative numbers are complemented."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
 
 
-def _floats(bits: Any) -> Any:
+def _floats(bits: NDArray[np.uint32]) -> NDArray[np.float32]:
     return np.where(bits >> 31, bits ^ np.uint32(1 << 31), ~bits).astype(np.uint32).view(np.float32)
 
 
-def rows_in_pieces(values: Any, chosen: Sequence[int] | None, spans: Any) -> Pieces:
+def rows_in_pieces(values: NDArray[np.float32], chosen: Sequence[int] | None, spans: Integers) -> Pieces:
     """`values`, shape (rows, columns): some columns (None: all) of the rows of (first, end) pairs."""
 
-    def found() -> Iterable[Any]:
+    def found() -> Iterable[NDArray[np.float32]]:
         for first, end in spans:
             for rows in pieces(int(first), int(end), row_bytes(values)):
                 yield np.asarray(columns(values[rows], chosen), np.float32)

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.fitting.classes import Classes
 from gpujobs.trainer.data.fitting.targets import SPARSE, Output
 from gpujobs.trainer.data.samples.rows import Mapped, Rows
@@ -44,7 +46,7 @@ class Labels:
         shape = self.rows.row_shape
         return shape[:-1] if self.is_one_hot or shape[-1:] == (1,) else shape
 
-    def take(self, numbers: Any) -> Any:
+    def take(self, numbers: Integers) -> Integers:
         y = self.rows.take(numbers)
         if self.is_one_hot:
             return y.argmax(axis=-1)
@@ -62,24 +64,24 @@ class Product:
     def row_shape(self) -> tuple[int | None, ...]:
         return self.other.row_shape
 
-    def take(self, numbers: Any) -> Any:
+    def take(self, numbers: Integers) -> NDArray[np.float32]:
         one, other = self.one.take(numbers), self.other.take(numbers)
         return one.reshape(one.shape + (1,) * (other.ndim - one.ndim)) * other
 
 
-def _balanced(samples: Samples, labels: Labels, count: int) -> Any:
+def _balanced(samples: Samples, labels: Labels, count: int) -> NDArray[np.float32]:
     found = samples.all_of(labels)
     for rows in samples.counted.values():
         found = found[samples.all_of(rows)]
     counts = np.bincount(found.reshape(-1), minlength=count)
     there = counts > 0
-    table: Any = np.ones(count, np.float32)
+    table = np.ones(count, np.float32)
     table[there] = counts.sum() / (there.sum() * counts[there])
     return table
 
 
-def _given(weights: Mapping[Any, float], count: int, known: Classes | None) -> Any:
-    table: Any = np.ones(count, np.float32)
+def _given(weights: Mapping[Any, float], count: int, known: Classes | None) -> NDArray[np.float32]:
+    table = np.ones(count, np.float32)
     for name, weight in weights.items():
         if known is not None:
             table[known.number("training.class_weight", name)] = weight

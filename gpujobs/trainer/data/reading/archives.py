@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs.errors import in_words
 from gpujobs.trainer.data.memory import LOOK, available_bytes, gib
@@ -124,7 +125,7 @@ def npy_header(name: str, path: Path) -> Header:
     return header
 
 
-def map_npy(name: str, path: Path) -> Any:
+def map_npy(name: str, path: Path) -> NDArray[Any]:
     """The array, memory-mapped and read-only: only what is used is read."""
     npy_header(name, path)
     try:
@@ -135,7 +136,9 @@ def map_npy(name: str, path: Path) -> Any:
         raise DataError(f"{name}: cannot be read: {error}") from error
 
 
-def read_npz(name: str, path: Path, wanted: Collection[str], whole: Collection[str] = ()) -> dict[str, Any]:
+def read_npz(
+    name: str, path: Path, wanted: Collection[str], whole: Collection[str] = ()
+) -> dict[str, NDArray[Any]]:
     """Those of the wanted arrays that are there. Raises DataError where they take more memory than there is.
 
     `whole`: those of which a beginning, and zeros for the rest, would be nonsense, as it would of words.
@@ -174,7 +177,7 @@ def _require_room(name: str, found: Mapping[str, Header]) -> None:
         )
 
 
-def _decoded(place: str, values: Any) -> Any:
+def _decoded(place: str, values: NDArray[Any]) -> NDArray[Any]:
     """Bytes as text."""
     if values.dtype.kind != "S":
         return values

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from gpujobs.trainer.data.arrays import Integers
 
 NO_NUMBER = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
@@ -66,7 +69,7 @@ def pattern(writing: Writing) -> str:
     return rf"^[+-]?({whole}({point}\d*)?|{point}\d+)([eE][+-]?\d+)?$|^[+-]?([iI]nf(inity)?|INF)$"
 
 
-def numbers(cells: Any, writing: Writing) -> tuple[Any, Any]:
+def numbers(cells: pa.Array, writing: Writing) -> tuple[NDArray[np.float64], Integers]:
     """float64 of an array of texts, NaN where none is, and the indices of those that are neither a number nor
     nothing."""
     text = pc.utf8_trim_whitespace(cells)
@@ -87,7 +90,7 @@ def numbers(cells: Any, writing: Writing) -> tuple[Any, Any]:
     return without_missing(found, writing), np.flatnonzero(wrong)
 
 
-def without_missing(values: Any, writing: Writing) -> Any:
+def without_missing(values: NDArray[np.float64], writing: Writing) -> NDArray[np.float64]:
     """NaN in the place of the numbers that stand for no value."""
     absent = writing.missing_numbers
     if not absent:
@@ -95,13 +98,13 @@ def without_missing(values: Any, writing: Writing) -> Any:
     return np.where(np.isin(values, absent), np.nan, values)
 
 
-def _without_unit(text: Any, unit: str) -> Any:
+def _without_unit(text: pa.Array, unit: str) -> pa.Array:
     sign = re.escape(unit)
     bare = pc.replace_substring_regex(text, rf"^([+-]?)\s*{sign}\s*([+-]?[\d.,])", r"\1\2")
     return pc.replace_substring_regex(bare, rf"([\d.,])\s*{sign}$", r"\1")
 
 
-def truths(cells: Any, writing: Writing) -> tuple[Any, Any]:
+def truths(cells: pa.Array, writing: Writing) -> tuple[NDArray[np.float64], Integers]:
     """As `numbers`, of cells that say yes (1) or no (0)."""
     text = pc.utf8_trim_whitespace(cells)
     is_true = pc.fill_null(pc.is_in(text, value_set=pa.array([*TRUE, "1", "1.0"])), False)
@@ -112,14 +115,14 @@ def truths(cells: Any, writing: Writing) -> tuple[Any, Any]:
     return found, np.flatnonzero(wrong)
 
 
-def words(cells: Any, missing: Sequence[str]) -> Any:
+def words(cells: pa.Array, missing: Sequence[str]) -> pa.Array:
     """Dictionary-encoded; null where there is none."""
     text = cells.cast(pa.string())
     absent = pc.is_in(text, value_set=pa.array(["", *missing]))
     return pc.if_else(absent, None, text).dictionary_encode()
 
 
-def _numpy(values: Any) -> Any:
+def _numpy(values: pa.Array) -> NDArray[Any]:
     return values.to_numpy(zero_copy_only=False)
 
 

@@ -64,14 +64,14 @@ class Head:
     times: dict[tuple[str, ...], TimeFormat] = field(default_factory=dict)
     """By the columns that hold them."""
 
-    _columns: dict[int, Any] = field(default_factory=dict)
+    _columns: dict[int, pa.Array] = field(default_factory=dict)
 
     @cached_property
-    def table(self) -> Any:
+    def table(self) -> pa.Table:
         """All columns as text; rows with another number of fields are left out here, and named when they are read."""
         return parsed(self.block, self.dialect, skip_broken=True)
 
-    def cells(self, number: int) -> Any:
+    def cells(self, number: int) -> pa.Array:
         """An array of text: the values of a column, without those that stand for none."""
         if number not in self._columns:
             text = pc.utf8_trim_whitespace(self.table.column(number).combine_chunks())
@@ -102,7 +102,7 @@ class Head:
         return list(pc.unique(self.cells(number)).to_pylist())
 
 
-def parsed(block: Block, dialect: Dialect, *, skip_broken: bool = False) -> Any:
+def parsed(block: Block, dialect: Dialect, *, skip_broken: bool = False) -> pa.Table:
     """A table of text."""
     handler = (lambda row: "skip") if skip_broken else None
     return pacsv.read_csv(
@@ -258,10 +258,10 @@ def _separator(name: str, lines: Sequence[str]) -> str:
     if len(found) == 1:
         return found[0]
     if len(found) > 1:
-        either = " or ".join(f'"{_escaped(sign)}"' for sign in found)
+        either = " or ".join(f'"{escaped(sign)}"' for sign in found)
         raise DataError(
             f"{name}: its fields may be separated by {either}; say which: data.csv: {{separator: "
-            f'"{_escaped(found[0])}"}}'
+            f'"{escaped(found[0])}"}}'
         )
     blanks = [len(line.split()) - 1 for line in sample]
     if _is_even(blanks) and not any("," in line for line in sample[:1]):
@@ -271,7 +271,7 @@ def _separator(name: str, lines: Sequence[str]) -> str:
     return most if counts[most] else ","
 
 
-def _escaped(sign: str) -> str:
+def escaped(sign: str) -> str:
     return "\\t" if sign == "\t" else sign
 
 
@@ -432,7 +432,7 @@ def _writing(name: str, head: Head, given: Mapping[str, Any]) -> Writing:
     return writing
 
 
-def _signs(values: Any) -> Counter[str]:
+def _signs(values: pa.Array) -> Counter[str]:
     """How many columns of nothing but numbers have numbers of each form. `comma`: a decimal one for sure."""
     found = Counter[str]()
     matches = {key: pc.any(pc.match_substring_regex(values, one.pattern)) for key, one in NUMBER_WITH.items()}
@@ -455,7 +455,7 @@ def _signs(values: Any) -> Counter[str]:
     return found
 
 
-def _is_grouped(values: Any) -> Any:
+def _is_grouped(values: pa.Array) -> pa.Array:
     """Whether each has three digits behind a point, or no point at all."""
     return pc.match_substring_regex(values, r"^[+-]?[1-9]\d{0,2}\.\d{3}$|^[+-]?\d+$")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def names_of(entry: str | Mapping[str, str]) -> dict[str, str]:
@@ -24,7 +25,7 @@ class InputRequirements:
     is_masked: bool = False
 
 
-def is_there(x: Any, head: InputRequirements) -> Any:
+def is_there(x: NDArray[np.float32], head: InputRequirements) -> NDArray[np.bool_]:
     """bool, shape (samples, steps): the steps that are not masked; `x`: (samples, steps) of ids, else (samples,
     steps, ...), of which a step is masked where all its features are the value for that, as float32."""
     if head.ids is not None:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
+from gpujobs.trainer.data.arrays import Integers, Times
 from gpujobs.trainer.failures import DataError
 
 CLASS_TASKS = ("classification", "multilabel", "labelling")
@@ -21,16 +23,22 @@ CLASS_TASKS = ("classification", "multilabel", "labelling")
 class Coded:
     """Names that repeat: row i is called `names[codes[i]]`; without names, `codes[i]`."""
 
-    codes: Any
-    names: Any = None
+    codes: Integers
+    names: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
 
-    def decode(self, codes: Any) -> Any:
+    @property
+    def texts(self) -> NDArray[np.str_]:
+        """The names, of what has some."""
+        assert self.names is not None
+        return self.names
+
+    def decode(self, codes: Integers) -> NDArray[Any]:
         return codes if self.names is None else self.names[codes]
 
-    def only(self, rows: Any) -> Coded:
+    def only(self, rows: Integers) -> Coded:
         return Coded(self.codes[rows], self.names)
 
 
@@ -41,7 +49,7 @@ class RowNames:
     of the files each is."""
 
     files: list[str] = field(default_factory=list)
-    order: Any = None
+    order: Integers | None = None
     _starts: array[int] = field(default_factory=lambda: array("q"))
     _lines: array[int] = field(default_factory=lambda: array("q"))
     _file: array[int] = field(default_factory=lambda: array("q"))
@@ -62,7 +70,7 @@ class RowNames:
         run = bisect_right(self._starts, row) - 1
         return self.files[self._file[run]], self._lines[run] + row - self._starts[run]
 
-    def sorted(self, order: Any) -> RowNames:
+    def sorted(self, order: Integers) -> RowNames:
         return replace(self, order=order)
 
 
@@ -97,12 +105,12 @@ class LoadedData:
     """
 
     file: str
-    inputs: dict[str, Any]
-    targets: dict[str, Any]
-    lengths: Any = None
-    weight: Any = None
+    inputs: dict[str, NDArray[Any]]
+    targets: dict[str, NDArray[Any]]
+    lengths: Integers | None = None
+    weight: NDArray[Any] | None = None
     group: Coded | None = None
-    time: Any = None
+    time: Times | None = None
     sequence: Coded | None = None
     zone: str | None = None
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -141,11 +149,11 @@ class LoadedData:
         return named.get(number, str(number))
 
 
-def place(spec: Spec, path: str) -> Path:
-    return Path(spec.data[path]["path"])
+def place(spec: AttemptSpec, path: str) -> Path:
+    return Path(spec.data[path].path)
 
 
-def coded(place: str, values: Any) -> Coded:
+def coded(place: str, values: NDArray[Any]) -> Coded:
     """Text as codes in the order of its words; integers are codes already. Raises DataError for others."""
     if values.dtype.kind == "U":
         names, codes = np.unique(values, return_inverse=True)
@@ -155,14 +163,14 @@ def coded(place: str, values: Any) -> Coded:
     return Coded(values)
 
 
-def begins(codes: Any) -> Any:
+def begins(codes: Integers) -> Integers:
     """The first row of each run of one code."""
     if len(codes) == 0:
         return np.zeros(0, np.int64)
     return np.concatenate([[0], np.flatnonzero(codes[1:] != codes[:-1]) + 1])
 
 
-def require_times(place: str, time: Any, rows: RowNames | None = None) -> None:
+def require_times(place: str, time: Times, rows: RowNames | None = None) -> None:
     """Raises DataError where a row has none."""
     if time.dtype.kind in "mMf" and (time != time).any():
         none = np.flatnonzero(time != time)
@@ -174,11 +182,11 @@ def require_times(place: str, time: Any, rows: RowNames | None = None) -> None:
 
 def require_order(
     place: str,
-    time: Any,
-    firsts: Any,
+    time: Times,
+    firsts: Integers,
     row_number: Callable[[int], int],
     *,
-    shown: Any = None,
+    shown: Times | None = None,
     is_strict: bool = True,
 ) -> None:
     """Raises DataError where time goes back within a series, or, `is_strict`, stands. `firsts`: the first row of each.

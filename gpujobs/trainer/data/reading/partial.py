@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 LOCAL_HEADER = struct.Struct("<4s22xHH")
 """Of a zip file's member: its signature, and the lengths of its name and of what follows it (APPNOTE.TXT, 4.3.7)."""
 
 
-def read(path: Path, member: str, most: int) -> Any:
+def read(path: Path, member: str, most: int) -> NDArray[np.floating[Any]]:
     """An array whose header has been checked: mapped where it is stored as it is; of a compressed one the first `most`
     bytes, and zeros, which take no memory, for the rest. Raises as zipfile does."""
     with zipfile.ZipFile(path) as archive:
@@ -29,7 +30,7 @@ def is_compressed(path: Path, member: str) -> bool:
         return archive.getinfo(member).compress_type != zipfile.ZIP_STORED
 
 
-def _mapped(path: Path, info: zipfile.ZipInfo) -> Any:
+def _mapped(path: Path, info: zipfile.ZipInfo) -> NDArray[np.floating[Any]]:
     with path.open("rb") as file:
         file.seek(info.header_offset)
         signature, name, extra = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
@@ -40,9 +41,9 @@ def _mapped(path: Path, info: zipfile.ZipInfo) -> Any:
         return np.memmap(path, dtype, "r", file.tell(), shape, order)
 
 
-def _beginning(file: IO[bytes], most: int) -> Any:
+def _beginning(file: IO[bytes], most: int) -> NDArray[np.floating[Any]]:
     shape, order, dtype = _header(file)
-    values: Any = np.zeros(int(np.prod(shape)), dtype)
+    values = np.zeros(int(np.prod(shape)), dtype)
     part = values[: most // dtype.itemsize]
     read = file.read(part.nbytes)
     part[: len(read) // dtype.itemsize] = np.frombuffer(read, dtype)

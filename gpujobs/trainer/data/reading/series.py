@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs.jobfile.consistency import times_of
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data import missing
-from gpujobs.trainer.data.reading import tables
+from gpujobs.trainer.data.reading import table_files, tables
 from gpujobs.trainer.data.reading.cells import TRUE, shown
 from gpujobs.trainer.data.reading.dialect import DATE_LIKE, UNNAMED
 from gpujobs.trainer.data.reading.input_requirements import heads
@@ -27,7 +28,9 @@ from gpujobs.trainer.data.reading.loaded import (
     require_times,
     rows_named,
 )
-from gpujobs.trainer.data.reading.tables import FILE, Source
+from gpujobs.trainer.data.reading.required_columns import require_columns
+from gpujobs.trainer.data.reading.table_files import FILE, Source
+from gpujobs.trainer.data.reading.wanted import BecomesText, Wanted
 from gpujobs.trainer.failures import DataError, together
 
 SHOWN_VALUES = 8
@@ -35,12 +38,14 @@ BADNESS = ("number", "truth", "mixed", "text", "other")
 """Kinds of columns; of several files, the last of these counts."""
 
 
-def read_table(spec: Spec, paths: Sequence[str], task: str, *, needs_y: bool, known: Known) -> LoadedData:
+def read_table(
+    spec: AttemptSpec, paths: Sequence[str], task: str, *, needs_y: bool, known: Known
+) -> LoadedData:
     """`known`: of the training file, where this is another. Raises DataError, with every problem."""
     data = spec.jobfile["data"]
     sources = _looked_at(spec, paths)
     names = _Names(data, sources)
-    tables.require_columns(sources, names.needed(known, needs_y=needs_y))
+    require_columns(sources, names.needed(known, needs_y=needs_y))
     target = names.target if all(column in names.kinds for column in names.target) else []
     are_text = known.are_text or any(isinstance(name, str) for name in data.get("classes") or ())
     features = list(known.features) or names.features(task)
@@ -53,19 +58,19 @@ def read_table(spec: Spec, paths: Sequence[str], task: str, *, needs_y: bool, kn
     if errors:
         raise together(errors)
     found = _arrays(names, data, _series_together(names, table), features, target, task)
-    if found.time is not None and found.sequence is not None:  # of windows, the timeline sees to it
+    if found.time is not None and found.lengths is not None:  # of windows, the timeline sees to it
         require_times(found.place("time"), found.time, found.rows)
         firsts = np.cumsum(found.lengths) - found.lengths
         require_order(found.place("time"), found.time, firsts, found.row_number)
     return replace(found, is_fixed=known.is_trained)
 
 
-def _looked_at(spec: Spec, paths: Sequence[str]) -> list[Source]:
+def _looked_at(spec: AttemptSpec, paths: Sequence[str]) -> list[Source]:
     """Raises DataError with the problems of every file."""
     sources, errors = [], []
     for path in paths:
         try:
-            sources.append(tables.look(path, place(spec, path), spec.jobfile["data"].get("csv") or {}))
+            sources.append(table_files.look(path, place(spec, path), spec.jobfile["data"].get("csv") or {}))
         except DataError as error:
             errors.append(error)
     if errors:
@@ -164,7 +169,7 @@ def _say(sources: Sequence[Source], names: _Names) -> None:
 
 def _notices(source: Source, names: _Names) -> Iterator[str]:
     if source.head is not None:
-        dates = tables.time_format(source, names.time)
+        dates = table_files.time_format(source, names.time)
         how = [*source.head.dialect.said]
         if dates is not None and dates.kind == "written":
             how.append(f"times as {dates}")
@@ -186,7 +191,9 @@ def _notices(source: Source, names: _Names) -> Iterator[str]:
             yield f"column {column}: {read}."
 
 
-def _refuse_text(spec: Spec, sources: Sequence[Source], names: _Names, features: Sequence[str]) -> None:
+def _refuse_text(
+    spec: AttemptSpec, sources: Sequence[Source], names: _Names, features: Sequence[str]
+) -> None:
     """Raises DataError with every feature that is text, and what it holds."""
     is_embedded = any(head.ids is not None for head in heads(spec.jobfile).values())
     errors = []
@@ -240,7 +247,7 @@ def _has_digits(sources: Sequence[Source], column: str) -> bool:
 
 
 def _read(
-    spec: Spec,
+    spec: AttemptSpec,
     sources: Sequence[Source],
     names: _Names,
     columns: Sequence[str],
@@ -252,10 +259,10 @@ def _read(
     words = [*(column for column in names.apart if column != by_file), *texts]
     numbers = tuple(dict.fromkeys(column for column in columns if column not in texts))
     labels = tuple(column for column in names.target if task in ("classification", "labelling"))
-    wanted = tables.Wanted(numbers, tuple(dict.fromkeys(words)), tuple(names.time), labels, by_file)
+    wanted = Wanted(numbers, tuple(dict.fromkeys(words)), tuple(names.time), labels, by_file)
     try:
         return tables.read(sources, wanted, spec.paths.work)
-    except tables.BecomesText as found:
+    except BecomesText as found:
         return _read(spec, sources, names, columns, [*texts, found.column], task)
 
 
@@ -276,7 +283,7 @@ def _series_together(names: _Names, table: tables.Table) -> tables.Table:
     by = names.sequence or names.group
     if by is None:
         return table
-    codes, words = table.words[by].codes, table.words[by].names
+    codes, words = table.words[by].codes, table.words[by].texts
     if len(begins(codes)) == len(words):
         return table
     order = np.argsort(codes, kind="stable")
@@ -310,7 +317,7 @@ def _arrays(
         group=group,
         time=table.time,
         zone=table.zone,
-        sequence=None if sequence is None else sequence.only(first),
+        sequence=None if sequence is None or first is None else sequence.only(first),
         words=words,
         called={"y": f"column {', '.join(target)}", "time": columns},
         features=tuple(features),
@@ -346,8 +353,8 @@ def _targets(
     if errors:
         raise together(errors)
     labels = table.words[column]
-    _say_alike(path, column, labels.names.tolist())
-    return {"y": labels.codes}, {"y": tuple(labels.names.tolist())}
+    _say_alike(path, column, labels.texts.tolist())
+    return {"y": labels.codes}, {"y": tuple(labels.texts.tolist())}
 
 
 def _say_alike(path: str, column: str, words: Sequence[str]) -> None:
@@ -359,7 +366,9 @@ def _say_alike(path: str, column: str, words: Sequence[str]) -> None:
             print(f"{path}: column {column}: {other!r} and {word!r} are two classes, as they are written.")
 
 
-def _weight(path: str, data: Mapping[str, Any], table: tables.Table, at: Mapping[str, int]) -> Any:
+def _weight(
+    path: str, data: Mapping[str, Any], table: tables.Table, at: Mapping[str, int]
+) -> NDArray[np.float32] | None:
     column = data.get("sample_weight")
     if column is None or column not in at:
         return None
@@ -377,7 +386,7 @@ def _weight(path: str, data: Mapping[str, Any], table: tables.Table, at: Mapping
     return weight
 
 
-def _lowest(rows: RowNames, weight: Any) -> str:
+def _lowest(rows: RowNames, weight: NDArray[np.float32]) -> str:
     wrong = np.flatnonzero(weight < 0)
     return rows_named(rows, wrong[:5].tolist(), len(wrong))
 

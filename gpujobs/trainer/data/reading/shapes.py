@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs.trainer.data import missing
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.reading.loaded import LoadedData, begins
 from gpujobs.trainer.failures import DataError
 
@@ -17,7 +19,7 @@ def require(found: LoadedData, named: Mapping[str, str], *, is_series: bool) -> 
     for name, x in found.inputs.items():
         _require_input(f"{found.file}: array {named[name]}", x, found, is_series=is_series)
     if found.lengths is not None:
-        _require_lengths(found, named)
+        _require_lengths(found, found.lengths, named)
     _require_rows(found, named)
     if found.weight is not None:
         _require_weights(f"{found.file}: array {named['sample_weight']}", found.weight)
@@ -25,7 +27,7 @@ def require(found: LoadedData, named: Mapping[str, str], *, is_series: bool) -> 
         _require_together(f"{found.file}: array {named['group']}", found.group.codes)
 
 
-def _require_input(place: str, x: Any, found: LoadedData, *, is_series: bool) -> None:
+def _require_input(place: str, x: NDArray[Any], found: LoadedData, *, is_series: bool) -> None:
     if x.dtype.kind not in "fiub":
         raise DataError(f"{place}: has dtype {x.dtype}; expected numbers")
     allowed, form = (2, 3, 4, 5), "(samples, timesteps, features)"
@@ -37,8 +39,7 @@ def _require_input(place: str, x: Any, found: LoadedData, *, is_series: bool) ->
         raise DataError(f"{place}: has shape {x.shape}; expected {form}, none of them 0")
 
 
-def _require_lengths(found: LoadedData, named: Mapping[str, str]) -> None:
-    lengths = found.lengths
+def _require_lengths(found: LoadedData, lengths: Integers, named: Mapping[str, str]) -> None:
     place = f"{found.file}: array {named['lengths']}"
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or len(lengths) == 0:
         raise DataError(
@@ -77,7 +78,7 @@ def _require_rows(found: LoadedData, named: Mapping[str, str]) -> None:
             raise DataError(f"{place}: has dtype {values.dtype}; expected numbers or text")
 
 
-def _require_weights(place: str, weight: Any) -> None:
+def _require_weights(place: str, weight: NDArray[np.float64]) -> None:
     if weight.dtype.kind not in "fiub":
         raise DataError(f"{place}: has dtype {weight.dtype}; expected numbers of at least 0")
     missing.refuse(lambda: place, weight)
@@ -86,7 +87,7 @@ def _require_weights(place: str, weight: Any) -> None:
         raise DataError(f"{place}: holds {what}; expected numbers of at least 0, and some above")
 
 
-def _require_together(place: str, codes: Any) -> None:
+def _require_together(place: str, codes: Integers) -> None:
     runs = codes[begins(codes)]
     names, counts = np.unique(runs, return_counts=True)
     if len(runs) != len(names):

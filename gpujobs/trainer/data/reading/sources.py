@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs import formats
 from gpujobs.jobfile.consistency import task_of_output
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data.reading import archives, shapes
 from gpujobs.trainer.data.reading.input_requirements import heads, names_of
 from gpujobs.trainer.data.reading.loaded import CLASS_TASKS, Coded, Known, LoadedData, coded, place
@@ -23,10 +24,10 @@ APART = ("lengths", "sample_weight", "group", "time")
 
 
 def read(
-    spec: Spec, source: Mapping[str, Any], task: str, *, needs_y: bool, known: Known | None = None
+    spec: AttemptSpec, source: Mapping[str, Any], task: str, *, needs_y: bool, known: Known | None = None
 ) -> LoadedData:
     """`known`: of the training file, where this is another. Raises DataError, naming file and array or column."""
-    is_trained = "model_results" in spec.extra
+    is_trained = spec.model_results is not None
     path = source.get("path")
     paths = [path] if path is not None else list(source.get("files") or source["arrays"].values())
     errors = [error for one in paths for error in _wrong_format(one, place(spec, one))]
@@ -49,7 +50,7 @@ def _wrong_format(name: str, path: Path) -> list[DataError]:
     return [DataError(f"{name}: {wrong}")] if wrong else []
 
 
-def _arrays(spec: Spec, source: Mapping[str, Any], task: str, *, needs_y: bool) -> LoadedData:
+def _arrays(spec: AttemptSpec, source: Mapping[str, Any], task: str, *, needs_y: bool) -> LoadedData:
     data = spec.jobfile["data"]
     inputs, targets = names_of(data.get("x", "x")), names_of(data.get("y", "y"))
     apart = {key: data[key] for key in APART if data.get(key) and (needs_y or key != "sample_weight")}
@@ -78,7 +79,7 @@ def _arrays(spec: Spec, source: Mapping[str, Any], task: str, *, needs_y: bool) 
 
 
 def _held(
-    spec: Spec, source: Mapping[str, Any], wanted: set[str], whole: set[str]
+    spec: AttemptSpec, source: Mapping[str, Any], wanted: set[str], whole: set[str]
 ) -> tuple[str, dict[str, Any]]:
     """The file's name for messages, and its arrays."""
     if source.get("arrays"):
@@ -92,7 +93,7 @@ def _held(
     return path, archives.read_npz(path, place(spec, path), wanted | whole, whole)
 
 
-def _require(file: str, held: Mapping[str, Any], needed: list[str]) -> None:
+def _require(file: str, held: Mapping[str, NDArray[Any]], needed: list[str]) -> None:
     absent = [name for name in needed if name not in held]
     if absent:
         there = ", ".join(sorted(held)) or "none of those"
@@ -111,10 +112,10 @@ def _with_words(found: LoadedData, job: Mapping[str, Any]) -> LoadedData:
         task = task_of_output(job, name)
         if task not in CLASS_TASKS:
             raise DataError(
-                f"{found.place(name)}: holds text, such as {str(text.names[0])!r}; expected numbers, as "
+                f"{found.place(name)}: holds text, such as {str(text.texts[0])!r}; expected numbers, as "
                 f"the task is {task}: classes need a crossentropy loss"
             )
-        targets[name], words[name] = text.codes, tuple(text.names.tolist())
+        targets[name], words[name] = text.codes, tuple(text.texts.tolist())
     return replace(found, targets=targets, words=words)
 
 

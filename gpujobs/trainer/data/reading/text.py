@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
 
 from gpujobs import formats
+from gpujobs.trainer.data.arrays import Integers
 
 BLOCK_BYTES = 8 << 20
 """Read and parsed at once, by several threads."""
@@ -43,7 +44,7 @@ class Block:
     count: int
     form: Form
 
-    def lines(self) -> Any:
+    def lines(self) -> Integers:
         """The number of the line of each row, int64."""
         rows = self.written.splitlines()
         begin = self.form.comment

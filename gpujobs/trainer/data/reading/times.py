@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from gpujobs.trainer.data.arrays import Integers, Times
 from gpujobs.trainer.failures import DataError
 
 ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?"
@@ -38,7 +40,7 @@ class TimeFormat:
         return {"iso": "ISO 8601", "number": "numbers"}.get(self.kind, " or ".join(self.formats))
 
     @property
-    def arrow(self) -> Any:
+    def arrow(self) -> pa.DataType:
         return pa.timestamp(self.unit, "UTC" if self.has_zone else None)
 
 
@@ -60,7 +62,7 @@ def look(place: str, cells: Sequence[str], declared: Sequence[str]) -> TimeForma
     return TimeFormat("written", (found,), _unit(cells) if found.endswith("%f") else "s")
 
 
-def _all(texts: Any, pattern: str) -> bool:
+def _all(texts: pa.Array, pattern: str) -> bool:
     return bool(pc.all(pc.match_substring_regex(texts, pattern)).as_py())
 
 
@@ -148,7 +150,7 @@ def _day_or_month(place: str, days: Sequence[re.Match[str]], sign: str, year: st
     )
 
 
-def parse(cells: Any, form: TimeFormat) -> tuple[Any, Any]:
+def parse(cells: pa.Array, form: TimeFormat) -> tuple[Times, Integers]:
     """datetime64, int64 or float64 of an array of texts, and the indices of those that are no such time."""
     text = pc.utf8_trim_whitespace(cells)
     if form.kind == "number":
@@ -158,7 +160,7 @@ def parse(cells: Any, form: TimeFormat) -> tuple[Any, Any]:
     return found, wrong
 
 
-def _numbers(text: Any) -> tuple[Any, Any]:
+def _numbers(text: pa.Array) -> tuple[NDArray[Any], Integers]:
     is_number = pc.fill_null(pc.match_substring_regex(text, NUMBER), False)
     plain = pc.if_else(is_number, text, None)
     wrong = np.flatnonzero(~is_number.to_numpy(zero_copy_only=False))
@@ -170,7 +172,7 @@ def _numbers(text: Any) -> tuple[Any, Any]:
     return pc.cast(plain, pa.float64()).to_numpy(zero_copy_only=False), wrong
 
 
-def _iso(text: Any, form: TimeFormat) -> Any:
+def _iso(text: pa.Array, form: TimeFormat) -> NDArray[np.datetime64]:
     valid = pc.match_substring_regex(text, ISO + (ZONE if form.has_zone else "$"))
     kept = pc.if_else(valid, text, None)
     try:
@@ -187,15 +189,15 @@ def _one(cell: str | None, form: TimeFormat) -> Any:
         return None
 
 
-def _by_formats(text: Any, form: TimeFormat) -> Any:
-    found = None
+def _by_formats(text: pa.Array, form: TimeFormat) -> NDArray[np.datetime64]:
+    found: Any = None
     for one in form.formats:
         times = _strptime(text, one.replace("%T", "%H:%M:%S"), form.unit)
         found = times if found is None else np.where(np.isnat(found), times, found)
     return found
 
 
-def _strptime(text: Any, form: str, unit: str) -> Any:
+def _strptime(text: pa.Array, form: str, unit: str) -> NDArray[np.datetime64]:
     fraction = None
     if form.endswith(".%f"):
         fraction = pc.replace_substring_regex(text, r"^.*\.(\d+)$", r"0.\1")
@@ -220,7 +222,7 @@ def _late(form: str) -> str:
     )
 
 
-def _refuse_rolled(text: Any, form: str, found: Any) -> None:
+def _refuse_rolled(text: pa.Array, form: str, found: NDArray[np.datetime64]) -> None:
     """strptime makes the 2nd of March of the 30th of February: in place, no time of it."""
     if "%d" not in form:
         return
@@ -231,3 +233,9 @@ def _refuse_rolled(text: Any, form: str, found: Any) -> None:
             datetime.datetime.strptime(text[int(index)].as_py(), form)
         except ValueError:
             found[index] = np.datetime64("NaT")
+
+
+def joined(columns: Sequence[pa.Array]) -> pa.Array:
+    """The cells of a column of times, or of one of dates and one of times of day, as text."""
+    trimmed = [pc.utf8_trim_whitespace(column) for column in columns]
+    return trimmed[0] if len(trimmed) == 1 else pc.binary_join_element_wise(*trimmed, " ")

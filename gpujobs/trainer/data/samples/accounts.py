@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.notices import SHOWN, Account, LeftOut, n
 from gpujobs.trainer.data.reading.loaded import Coded, LoadedData
 from gpujobs.trainer.data.samples import splits
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from gpujobs.trainer.data.samples.windowed import Windowed
 
 
-def of_windows(made: Windowed, whole: Any, missing: Any, shown: int, reach: int) -> Account:
+def of_windows(made: Windowed, whole: Integers, missing: Integers, shown: int, reach: int) -> Account:
     """`whole`: the (first, end) rows that follow each other by the step. `missing`: the rows with missing values.
     A window shows `shown` rows from its start and needs `reach`."""
     count = len(made.samples)
@@ -37,7 +39,7 @@ def _apart(names: list[str]) -> str:
     return f"{' or '.join(known[:SHOWN])} apart" + (" (some have no step)" if len(known) < len(names) else "")
 
 
-def _rows(raw: LoadedData, missing: Any) -> Iterator[LeftOut]:
+def _rows(raw: LoadedData, missing: Integers) -> Iterator[LeftOut]:
     if len(missing):
         where = tuple(place(raw, int(row)) for row in missing[:SHOWN])
         yield LeftOut("rows", len(missing), "with missing values", where)
@@ -50,8 +52,8 @@ def place(raw: LoadedData, row: int) -> str:
 
 def _short(made: Windowed, reach: int) -> Iterator[LeftOut]:
     """Series without a window, and what lies between gaps and has none."""
-    rows: Any = made.series[:, 1] - made.series[:, 0]
-    of: Any = np.searchsorted(made.series[:, 0], made.segments[:, 0], side="right") - 1
+    rows = made.series[:, 1] - made.series[:, 0]
+    of = np.searchsorted(made.series[:, 0], made.segments[:, 0], side="right") - 1
     length = made.segments[:, 1] - made.segments[:, 0]
     has_some = np.bincount(of[length >= reach], minlength=len(rows)) > 0
     what = "series" if made.raw.group is None else "groups"
@@ -80,10 +82,10 @@ def _name(made: Windowed, number: int) -> str:
     return str(number + 1) if group is None else str(group.decode(group.codes[first]))
 
 
-def _windows(made: Windowed, whole: Any, shown: int, reach: int) -> Iterator[LeftOut]:
+def _windows(made: Windowed, whole: Integers, shown: int, reach: int) -> Iterator[LeftOut]:
     least = shown if made.is_open else reach
 
-    def count(segments: Any) -> int:
+    def count(segments: Integers) -> int:
         return len(splits.windows(segments, shown, least, made.window["stride"]))
 
     without_gaps, without_missing = count(made.series), count(whole)
@@ -120,11 +122,13 @@ def _lacking(made: Windowed, parts: Mapping[str, Any]) -> Iterator[str]:
             yield f"{n(len(absent), 'group')} {verb} too short to have a window in the {name} part ({shown}{more})."
 
 
-def _series_of(made: Windowed) -> Any:
+def _series_of(made: Windowed) -> Integers:
     return np.unique(np.searchsorted(made.series[:, 0], made.index.first, side="right") - 1)
 
 
-def of_samples(raw: LoadedData, keep: Any, what: str, *, names: Any = None) -> Account:
+def of_samples(
+    raw: LoadedData, keep: NDArray[np.bool_], what: str, *, names: NDArray[np.str_] | None = None
+) -> Account:
     """`keep`: whether each sample (or sequence) has its values. `names`: what each is called, where it has a name."""
     gone = np.flatnonzero(~keep)
     left = []
@@ -139,7 +143,8 @@ def of_samples(raw: LoadedData, keep: Any, what: str, *, names: Any = None) -> A
 
 
 def _weights(raw: LoadedData, what: str) -> Iterator[str]:
-    zeros = 0 if raw.weight is None else int((np.asarray(raw.weight) == 0).sum())
-    if zeros:
-        what = what if np.ndim(raw.weight) == 1 and len(raw.weight) == len(raw) else "step"
+    weight = raw.weight
+    zeros = 0 if weight is None else int((np.asarray(weight) == 0).sum())
+    if weight is not None and zeros:
+        what = what if weight.ndim == 1 and len(weight) == len(raw) else "step"
         yield f"{n(zeros, what)} {'has' if zeros == 1 else 'have'} the weight 0: nothing is learned from that."

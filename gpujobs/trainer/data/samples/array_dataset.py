@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.notices import Account
 from gpujobs.trainer.data.reading.loaded import LoadedData
 from gpujobs.trainer.data.samples import splits
@@ -23,7 +25,7 @@ class ArrayDataset(ABC):
     samples: Samples
     account: Account
 
-    def split(self, settings: Mapping[str, Any], labels: Any) -> dict[str, Self]:
+    def split(self, settings: Mapping[str, Any], labels: Integers | None) -> dict[str, Self]:
         chosen = self.samples.at(np.arange(len(self.samples)))
         groups = None if self.raw.group is None else self.of_samples(self.raw.group.codes)[chosen]
         times = None if self.raw.time is None else self.of_samples(self.raw.time)[chosen]
@@ -36,10 +38,10 @@ class ArrayDataset(ABC):
         one, two = self.samples.only(everything[:count]), self.samples.only(everything[count:])
         return replace(self, samples=one), replace(self, samples=two)
 
-    def x_pieces(self, name: str) -> Callable[[], Iterable[Any]]:
+    def x_pieces(self, name: str) -> Callable[[], Iterable[NDArray[Any]]]:
         return self.read_in_pieces(self.samples.inputs[name])
 
-    def y_pieces(self, name: str) -> Callable[[], Iterable[Any]]:
+    def y_pieces(self, name: str) -> Callable[[], Iterable[NDArray[Any]]]:
         return self.read_in_pieces(self.samples.targets[name])
 
     @abstractmethod
@@ -47,5 +49,5 @@ class ArrayDataset(ABC):
         """One value for each sample of the file, where there may be one for each step."""
 
     @abstractmethod
-    def read_in_pieces(self, rows: Any) -> Callable[[], Iterable[Any]]:
+    def read_in_pieces(self, rows: Any) -> Callable[[], Iterable[NDArray[Any]]]:
         """The values of an array, shape (values, features), from the beginning each time it is called."""

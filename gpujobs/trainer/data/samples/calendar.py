@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs import steps
 from gpujobs.steps import DAY, SECOND, Written
+from gpujobs.trainer.data.arrays import Integers, Times
 
 NANOSECONDS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": SECOND}
 """Of the units that times have here."""
@@ -45,7 +47,7 @@ class Step:
         return self.unit in ("months", "business days") or (self.unit == "time" and self.count % DAY == 0)
 
 
-def moves(step: Step, before: Any, after: Any) -> tuple[Any, Any]:
+def moves(step: Step, before: Times, after: Times) -> tuple[Integers, NDArray[np.bool_]]:
     """How many steps (int64, rounded) lie between each two times, and whether exactly so."""
     if step.unit == "months":
         count = np.rint((_months(after) - _months(before)) / step.count).astype(np.int64)
@@ -63,7 +65,7 @@ def moves(step: Step, before: Any, after: Any) -> tuple[Any, Any]:
     return count, apart == count * size
 
 
-def later(step: Step, times: Any, count: Any) -> Any:
+def later(step: Step, times: Times, count: Integers) -> Times:
     """The times so many steps later."""
     if step.unit == "months":
         date = _date(_months(times) + (np.asarray(count) * int(step.count)), step.day)
@@ -77,7 +79,7 @@ def later(step: Step, times: Any, count: Any) -> Any:
     return times + size
 
 
-def day_of(times: Any) -> Day:
+def day_of(times: NDArray[np.datetime64]) -> Day:
     """Which day of its month most of the times are."""
     days, first = _days(times), times.astype("M8[M]").astype("M8[D]")
     numbers = (days - first).astype(np.int64) + 1
@@ -89,7 +91,7 @@ def day_of(times: Any) -> Day:
     return max(rules, key=lambda rule: int((days == _date(months, rule)).sum()))  # the first of the best
 
 
-def _date(months: Any, day: Day | None) -> Any:
+def _date(months: Integers, day: Day | None) -> NDArray[np.datetime64]:
     first = months.astype("M8[M]").astype("M8[D]")
     last = (months + 1).astype("M8[M]").astype("M8[D]") - 1
     if day == "end":
@@ -101,19 +103,19 @@ def _date(months: Any, day: Day | None) -> Any:
     return np.minimum(first + (int(day or 1) - 1), last)
 
 
-def _months(times: Any) -> Any:
+def _months(times: NDArray[np.datetime64]) -> Integers:
     return times.astype("M8[M]").astype(np.int64)
 
 
-def _days(times: Any) -> Any:
+def _days(times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
     return times.astype("M8[D]")
 
 
-def _numbers(times: Any) -> Any:
+def _numbers(times: Times) -> Integers:
     return times.astype(np.int64) if times.dtype.kind == "M" else times
 
 
-def _size(step: Step, times: Any) -> Any:
+def _size(step: Step, times: Times) -> Any:
     """The step in the unit of the times' own numbers."""
     if times.dtype.kind != "M":
         return float(step.count) if times.dtype.kind == "f" or step.count % 1 else int(step.count)

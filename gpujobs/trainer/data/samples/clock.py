@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from gpujobs.trainer.data.arrays import Integers, Times
 from gpujobs.trainer.failures import DataError
 
 LIKELY_ZONES = (
@@ -47,26 +48,26 @@ class Clock:
     zone: str | None = None
     is_wall: bool = True
 
-    def instants(self, times: Any, series: Any = None) -> Any:
+    def instants(self, times: Times, series: Integers | None = None) -> Times:
         """`series`: the first rows of each, within which an hour may come twice."""
         if self.zone is None or not self.is_wall:
             return times
         early, late = (_assumed(times, self.zone, which) for which in ("earliest", "latest"))
         return _twice(times, early, late, series)
 
-    def wall(self, times: Any) -> Any:
+    def wall(self, times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
         if self.zone is None or self.is_wall:
             return times
         aware = pa.array(times).cast(pa.timestamp(_unit(times), self.zone))
         return pc.local_timestamp(aware).to_numpy(zero_copy_only=False)
 
-    def of_wall(self, times: Any) -> Any:
+    def of_wall(self, times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
         """As the file has them, from those on the wall; of an hour that comes twice the first."""
         if self.zone is None or self.is_wall:
             return times
         return _assumed(times, self.zone, "earliest")
 
-    def of_instants(self, times: Any) -> Any:
+    def of_instants(self, times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
         """As the file has them."""
         if self.zone is None or not self.is_wall:
             return times
@@ -83,17 +84,22 @@ def require_zone(name: str) -> None:
         ) from error
 
 
-def _assumed(times: Any, zone: str, ambiguous: str) -> Any:
+def _assumed(times: NDArray[np.datetime64], zone: str, ambiguous: str) -> NDArray[np.datetime64]:
     """Instants. A time that the zone leaves out, between 02:00 and 03:00 in spring, is the end of that hour."""
     aware = pc.assume_timezone(pa.array(times), zone, ambiguous=ambiguous, nonexistent="latest")
     return aware.to_numpy(zero_copy_only=False).astype(times.dtype)
 
 
-def _unit(times: Any) -> str:
+def _unit(times: NDArray[np.datetime64]) -> str:
     return str(np.datetime_data(times.dtype)[0])
 
 
-def _twice(times: Any, early: Any, late: Any, series: Any) -> Any:
+def _twice(
+    times: NDArray[np.datetime64],
+    early: NDArray[np.datetime64],
+    late: NDArray[np.datetime64],
+    series: Integers | None,
+) -> NDArray[np.datetime64]:
     """The hour that comes twice in autumn: the first time until the clock goes back or stands, then the second."""
     found = early.copy()
     firsts = set() if series is None else set(np.asarray(series).tolist())
@@ -103,3 +109,11 @@ def _twice(times: Any, early: Any, late: Any, series: Any) -> Any:
         if times[row] <= times[row - 1] or found[row - 1] >= late[row - 1] != early[row - 1]:
             found[row] = late[row]
     return found
+
+
+def fine(times: Times) -> Times:
+    """In seconds, or finer where the file has it finer."""
+    if times.dtype.kind != "M":
+        return times
+    unit, count = np.datetime_data(times.dtype)
+    return times if unit in ("s", "ms", "us", "ns") and count == 1 else times.astype("M8[s]")

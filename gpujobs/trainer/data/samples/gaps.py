@@ -5,20 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs.trainer.data import missing
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.memory import allocate, pieces, row_bytes
 from gpujobs.trainer.data.reading.loaded import LoadedData
 
-NO_ROWS: Any = np.zeros(0, np.int64)
+NO_ROWS = np.zeros(0, np.int64)
 
 
 def without_missing(
-    raw: LoadedData, segments: Any, handling: str, scratch: Path
-) -> tuple[LoadedData, Any, Any, Any]:
+    raw: LoadedData, segments: Integers, handling: str, scratch: Path
+) -> tuple[LoadedData, Integers, NDArray[np.bool_] | None, Integers]:
     """The arrays, the (first, end) rows without a gap, whether a row's target is missing (None: of none), and the
     numbers of the rows that are left out.
 
@@ -42,8 +43,8 @@ def without_missing(
     return replace(raw, inputs=inputs), segments, holes if holes.any() else None, NO_ROWS
 
 
-def _holes(raw: LoadedData) -> Any:
-    found: Any = np.zeros(len(raw), bool)
+def _holes(raw: LoadedData) -> NDArray[np.bool_]:
+    found = np.zeros(len(raw), bool)
     for y in raw.targets.values():
         found |= missing.rows_with(y)
     if raw.y_columns is not None:
@@ -53,7 +54,7 @@ def _holes(raw: LoadedData) -> Any:
     return found
 
 
-def cut_at(segments: Any, rows: Any) -> Any:
+def cut_at(segments: Integers, rows: Integers) -> Integers:
     """The (first, end) rows of what lies between these rows, each of which begins anew. `rows`: sorted."""
     firsts = np.concatenate([segments[:, 0], rows])
     firsts.sort()
@@ -62,7 +63,7 @@ def cut_at(segments: Any, rows: Any) -> Any:
     return np.stack([firsts, ends], axis=1)
 
 
-def cut(segments: Any, wrong: Any) -> Any:
+def cut(segments: Integers, wrong: NDArray[np.bool_]) -> Integers:
     """The (first, end) rows of what is left between the rows that are wrong, shape (n, 2)."""
     found = []
     for first, end in segments:
@@ -72,7 +73,7 @@ def cut(segments: Any, wrong: Any) -> Any:
     return np.array(found, np.int64).reshape(-1, 2)
 
 
-def _filled(values: Any, segments: Any, scratch: Path) -> Any:
+def _filled(values: NDArray[np.float32], segments: Integers, scratch: Path) -> NDArray[np.float32]:
     """In place, or, where the file itself is mapped, in a copy that is on the disk where it is large."""
     if not values.flags.writeable:
         copy = allocate(values.shape, np.float32, scratch)

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs.trainer.data import missing
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.memory import allocate, pieces, row_bytes
 from gpujobs.trainer.data.reading.loaded import LoadedData
 from gpujobs.trainer.data.samples import accounts
@@ -22,17 +24,17 @@ from gpujobs.trainer.failures import together
 class Plain(ArrayDataset):
     """Samples of one length, a row of every array each."""
 
-    def of_samples(self, values: Any) -> Any:
+    def of_samples(self, values: Integers) -> Integers:
         return values
 
-    def x_steps(self, name: str) -> Iterable[Any]:
+    def x_steps(self, name: str) -> Iterable[NDArray[np.float32]]:
         """Pieces of an input as its samples have it, shape (samples, steps, ...)."""
         rows = self.samples.inputs[name]
         for some in pieces(0, len(self.samples), 4 * math.prod(size or 1 for size in rows.row_shape)):
             yield rows.take(self.samples.at(np.arange(some.start, some.stop)))
 
-    def read_in_pieces(self, rows: Any) -> Callable[[], Iterable[Any]]:
-        def found() -> Iterable[Any]:
+    def read_in_pieces(self, rows: Any) -> Callable[[], Iterable[NDArray[Any]]]:
+        def found() -> Iterable[NDArray[Any]]:
             for some in pieces(0, len(self.samples), row_bytes(rows.values)):
                 taken = rows.take(self.samples.at(np.arange(some.start, some.stop)))
                 yield taken.reshape(-1, taken.shape[-1] if taken.ndim > 1 else 1)
@@ -43,7 +45,7 @@ class Plain(ArrayDataset):
 def assemble(raw: LoadedData, handling: str, tokens: Iterable[str], scratch: Path) -> Plain:
     """`tokens`: the inputs that are ids, which stay integers. Raises DataError for values that are missing."""
     inputs = dict(raw.inputs)
-    keep: Any = np.ones(len(raw), bool)
+    keep = np.ones(len(raw), bool)
     for name, x in inputs.items():
         gaps = _gaps(raw, name, x, handling)
         if handling == "fill" and gaps.any() and x.ndim > 2:  # facts have no step before to take a value from
@@ -64,7 +66,7 @@ def assemble(raw: LoadedData, handling: str, tokens: Iterable[str], scratch: Pat
     return Plain(raw, samples, accounts.of_samples(raw, keep, "samples"))
 
 
-def _gaps(raw: LoadedData, name: str, values: Any, handling: str) -> Any:
+def _gaps(raw: LoadedData, name: str, values: NDArray[Any], handling: str) -> NDArray[np.bool_]:
     """Which samples have values missing. Raises DataError where that is an error."""
     errors = missing.wrong(raw, name, values, handling)
     if errors:
@@ -83,7 +85,7 @@ def _labels(raw: LoadedData) -> dict[str, Rows]:
     return labels
 
 
-def _filled(x: Any, gaps: Any, scratch: Path) -> Any:
+def _filled(x: NDArray[Any], gaps: NDArray[np.bool_], scratch: Path) -> NDArray[Any]:
     """In place, or, where the file itself is mapped, in a copy: within each sample, step after step."""
     if not x.flags.writeable:
         copy = allocate(x.shape, np.float32, scratch)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs.trainer.data import missing
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.memory import pieces, row_bytes
 from gpujobs.trainer.data.reading.input_requirements import InputRequirements
 from gpujobs.trainer.data.reading.loaded import CLASS_TASKS, Coded, LoadedData
@@ -25,18 +27,18 @@ class Ragged(ArrayDataset):
     """Sequences of different length. `begins`: the first step of each in the arrays of `samples`, in which
     they follow each other."""
 
-    begins: Any
+    begins: Integers
 
-    def of_samples(self, values: Any) -> Any:
+    def of_samples(self, values: Integers) -> Integers:
         return _first(values, self.begins)
 
-    def read_in_pieces(self, rows: Any) -> Callable[[], Iterable[Any]]:
+    def read_in_pieces(self, rows: Any) -> Callable[[], Iterable[NDArray[Any]]]:
         values = rows.values
         width = row_bytes(values)
         if isinstance(rows, RaggedRows):
             width *= int(rows.lengths.mean())
 
-        def found() -> Iterable[Any]:
+        def found() -> Iterable[NDArray[np.float64]]:
             for some in pieces(0, len(self.samples), width):
                 numbers = self.samples.at(np.arange(some.start, some.stop))
                 taken = values[rows.steps(numbers)] if isinstance(rows, RaggedRows) else rows.take(numbers)
@@ -56,7 +58,7 @@ def assemble(
     """Raises DataError for values that are missing."""
     lengths = np.asarray(raw.lengths, np.int64)
     begins = np.cumsum(lengths) - lengths
-    keep: Any = np.ones(len(lengths), bool)
+    keep = np.ones(len(lengths), bool)
     inputs: dict[str, Rows] = {}
     for name, values in raw.inputs.items():
         inputs[name], gaps = _input(
@@ -79,8 +81,14 @@ def assemble(
 
 
 def _input(
-    raw: LoadedData, name: str, values: Any, begins: Any, lengths: Any, handling: str, head: InputRequirements
-) -> tuple[Rows, Any]:
+    raw: LoadedData,
+    name: str,
+    values: NDArray[Any],
+    begins: Integers,
+    lengths: Integers,
+    handling: str,
+    head: InputRequirements,
+) -> tuple[Rows, NDArray[np.bool_]]:
     """The input's rows, and which sequences have values missing that were not filled."""
     if is_static(raw, values, head):
         return ArrayRows(values), _gaps(raw, name, values, handling)
@@ -92,13 +100,14 @@ def _input(
     return RaggedRows(steps if steps.ndim > 1 else steps[:, None], begins, lengths, head.padding), gaps
 
 
-def is_static(raw: LoadedData, values: Any, head: InputRequirements) -> bool:
+def is_static(raw: LoadedData, values: NDArray[Any], head: InputRequirements) -> bool:
     """Whether an input beside the sequences has facts about each, shape (sequences, facts)."""
+    assert raw.lengths is not None
     is_one_each = len(values) == len(raw.lengths) and values.ndim == 2
     return len(raw.inputs) > 1 and is_one_each and head.ids is None
 
 
-def concatenated(values: Any, lengths: Any) -> Any:
+def concatenated(values: NDArray[Any], lengths: Integers) -> NDArray[Any]:
     """Padded sequences, shape (samples, steps, ...), one after the other without their padding."""
     if len(values) == lengths.sum() and (values.ndim < 3 or len(values) != len(lengths)):
         return values
@@ -106,11 +115,16 @@ def concatenated(values: Any, lengths: Any) -> Any:
 
 
 def _handled(
-    raw: LoadedData, name: str, steps: Any, begins: Any, lengths: Any, handling: str
-) -> tuple[Any, Any]:
+    raw: LoadedData,
+    name: str,
+    steps: NDArray[Any],
+    begins: Integers,
+    lengths: Integers,
+    handling: str,
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """The steps, and which sequences have missing values that were not filled."""
     wrong = _gaps(raw, name, steps, handling)
-    none: Any = np.zeros(len(lengths), bool)
+    none = np.zeros(len(lengths), bool)
     if not wrong.any():
         return steps, none
     gaps = np.add.reduceat(wrong.astype(np.int64), begins) > 0
@@ -123,7 +137,7 @@ def _handled(
     return filled, none
 
 
-def _gaps(raw: LoadedData, name: str, values: Any, handling: str) -> Any:
+def _gaps(raw: LoadedData, name: str, values: NDArray[Any], handling: str) -> NDArray[np.bool_]:
     """Which rows have values missing. Raises DataError where that is an error."""
     errors = missing.wrong(raw, name, values, handling)
     if errors:
@@ -131,14 +145,21 @@ def _gaps(raw: LoadedData, name: str, values: Any, handling: str) -> Any:
     return np.zeros(len(values), bool) if handling == "error" else missing.rows_with(values)
 
 
-def _targets(raw: LoadedData) -> dict[str, Any]:
+def _targets(raw: LoadedData) -> dict[str, NDArray[Any]]:
     if raw.y_columns is None:
         return raw.targets
     (values,) = raw.inputs.values()
     return {"y": values[:, list(raw.y_columns)]}
 
 
-def _one(raw: LoadedData, name: str, y: Any, begins: Any, lengths: Any, task: str) -> Rows:
+def _one(
+    raw: LoadedData,
+    name: str,
+    y: NDArray[Any],
+    begins: Integers,
+    lengths: Integers,
+    task: str,
+) -> Rows:
     """One label for a sequence: that of its last step, from which a class may not differ before."""
     if len(y) == len(lengths):
         return ArrayRows(y, y.dtype)
@@ -154,7 +175,7 @@ def _one(raw: LoadedData, name: str, y: Any, begins: Any, lengths: Any, task: st
     return ArrayRows(last, y.dtype)
 
 
-def _each(raw: LoadedData, name: str, y: Any, begins: Any, lengths: Any) -> Rows:
+def _each(raw: LoadedData, name: str, y: Integers, begins: Integers, lengths: Integers) -> Rows:
     """A label for each step."""
     is_padded = y.ndim > 1 and len(y) == len(lengths) and y.shape[1] >= lengths.max()
     if len(y) != lengths.sum() and not is_padded:
@@ -166,13 +187,13 @@ def _each(raw: LoadedData, name: str, y: Any, begins: Any, lengths: Any) -> Rows
     return RaggedRows(steps, begins, lengths, 0, steps.dtype)
 
 
-def _without_target(raw: LoadedData, name: str, rows: Any, handling: str) -> Any:
+def _without_target(raw: LoadedData, name: str, rows: Any, handling: str) -> NDArray[np.bool_]:
     """Which sequences lack a target. Raises DataError where that is an error."""
     wrong = _gaps(raw, name, rows.values, handling)
     return np.add.reduceat(wrong, rows.begins) > 0 if isinstance(rows, RaggedRows) else wrong
 
 
-def _weights(raw: LoadedData, begins: Any, lengths: Any, *, is_per_step: bool) -> Rows | None:
+def _weights(raw: LoadedData, begins: Integers, lengths: Integers, *, is_per_step: bool) -> Rows | None:
     """Of sequences, or of steps."""
     weight = raw.weight
     if weight is None:
@@ -184,7 +205,7 @@ def _weights(raw: LoadedData, begins: Any, lengths: Any, *, is_per_step: bool) -
     return RaggedRows(weight, begins, lengths)
 
 
-def _labels(raw: LoadedData, begins: Any) -> dict[str, Rows]:
+def _labels(raw: LoadedData, begins: Integers) -> dict[str, Rows]:
     """What people ask for with a prediction. The time of a sequence is that of its first step."""
     labels: dict[str, Rows] = {}
     if raw.time is not None:
@@ -200,6 +221,6 @@ def _named(named: Coded) -> Rows:
     return Mapped(ArrayRows(named.codes, named.codes.dtype), named.decode)
 
 
-def _first(values: Any, begins: Any) -> Any:
+def _first(values: NDArray[Any], begins: Integers) -> NDArray[Any]:
     """Of each sequence, where there is a value for each step."""
     return values if len(values) == len(begins) else values[begins]

@@ -10,27 +10,30 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from gpujobs.trainer.data.arrays import Integers
 
 
 class Rows(Protocol):
     @property
     def row_shape(self) -> tuple[int | None, ...]: ...
 
-    def take(self, numbers: Any) -> Any: ...
+    def take(self, numbers: Integers) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayRows:
     """An array, in memory or mapped, shape (rows, ...)."""
 
-    values: Any
-    dtype: Any = np.float32
+    values: NDArray[Any]
+    dtype: DTypeLike = np.float32
 
     @property
     def row_shape(self) -> tuple[int | None, ...]:
         return tuple(self.values.shape[1:])
 
-    def take(self, numbers: Any) -> Any:
+    def take(self, numbers: Integers) -> NDArray[Any]:
         return self.values[numbers].astype(self.dtype, copy=False)
 
 
@@ -41,25 +44,25 @@ class RaggedRows:
     `change` is applied to the values that are there; the rest, on the right, is `padding`.
     """
 
-    values: Any
-    begins: Any
-    lengths: Any
+    values: NDArray[Any]
+    begins: Integers
+    lengths: Integers
     padding: float = 0.0
-    dtype: Any = np.float32
-    change: Callable[[Any], Any] | None = None
+    dtype: DTypeLike = np.float32
+    change: Callable[[NDArray[Any]], NDArray[Any]] | None = None
 
     @property
     def row_shape(self) -> tuple[int | None, ...]:
         return (None, *self.values.shape[1:])
 
-    def steps(self, numbers: Any) -> Any:
+    def steps(self, numbers: Integers) -> Integers:
         """The numbers of all steps of these sequences, one after the other."""
         lengths = self.lengths[numbers]
         return np.repeat(self.begins[numbers] - (np.cumsum(lengths) - lengths), lengths) + np.arange(
             lengths.sum()
         )
 
-    def take(self, numbers: Any) -> Any:
+    def take(self, numbers: Integers) -> NDArray[Any]:
         taken = self.values[self.steps(numbers)]
         if self.change is not None:
             taken = self.change(taken)
@@ -69,7 +72,7 @@ class RaggedRows:
         return batch
 
 
-def there(lengths: Any, numbers: Any) -> Any:
+def there(lengths: Integers, numbers: Integers) -> NDArray[np.bool_]:
     """bool, shape (sequences, steps): false on the right of a sequence. As long as the longest of all sequences,
     so that every batch has one shape and is traced once."""
     return np.arange(int(lengths.max())) < lengths[numbers][:, None]
@@ -79,13 +82,13 @@ def there(lengths: Any, numbers: Any) -> Any:
 class ThereRows:
     """Which steps of sequences are there, bool: false where they are padded."""
 
-    lengths: Any
+    lengths: Integers
 
     @property
     def row_shape(self) -> tuple[int | None, ...]:
         return (None,)
 
-    def take(self, numbers: Any) -> Any:
+    def take(self, numbers: Integers) -> NDArray[np.bool_]:
         return there(self.lengths, numbers)
 
 
@@ -94,12 +97,12 @@ class Mapped:
     """Rows changed as they are taken. `shape` is the row's afterwards, where it differs."""
 
     rows: Rows
-    change: Callable[[Any], Any]
+    change: Callable[[NDArray[Any]], NDArray[Any]]
     shape: tuple[int | None, ...] | None = None
 
     @property
     def row_shape(self) -> tuple[int | None, ...]:
         return self.rows.row_shape if self.shape is None else self.shape
 
-    def take(self, numbers: Any) -> Any:
+    def take(self, numbers: Integers) -> NDArray[Any]:
         return self.change(self.rows.take(numbers))

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gpujobs.trainer.data.arrays import Arrays, Batch, Integers
 from gpujobs.trainer.data.samples.rows import Rows
 
 CHUNK = 8192
@@ -30,7 +32,7 @@ class Samples:
     inputs: Mapping[str, Rows]
     targets: Mapping[str, Rows]
     count: int
-    numbers: Any = None
+    numbers: Integers | None = None
     weight: Rows | None = None
     labels: Mapping[str, Rows] = field(default_factory=dict)
     series: Rows | None = None
@@ -39,11 +41,11 @@ class Samples:
     def __len__(self) -> int:
         return self.count if self.numbers is None else len(self.numbers)
 
-    def at(self, positions: Any) -> Any:
+    def at(self, positions: Integers) -> Integers:
         """The rows' numbers of the samples at these positions, 0 to len - 1."""
         return np.asarray(positions) if self.numbers is None else self.numbers[positions]
 
-    def batch(self, positions: Any) -> tuple[Any, Any, Any]:
+    def batch(self, positions: Integers) -> Batch:
         """(x, y, weight) as Keras takes them: an array where there is one input or output, else by name. Where not
         all count, there is a weight for each output, which is UNCOUNTED for what does not."""
         rows = self.at(positions)
@@ -54,22 +56,22 @@ class Samples:
         )
         return self.x(positions), y, self._weights(rows)
 
-    def _weights(self, rows: Any) -> Any:
+    def _weights(self, rows: Integers) -> Arrays | None:
         weight = None if self.weight is None else self.weight.take(rows)
         if not self.counted:
             return weight
         given = np.ones(len(rows), np.float32) if weight is None else weight
         return _one_or_all({name: _marked(given, self.counted.get(name), rows) for name in self.targets})
 
-    def x(self, positions: Any) -> Any:
+    def x(self, positions: Integers) -> Arrays:
         rows = self.at(positions)
         return _one_or_all({name: one.take(rows) for name, one in self.inputs.items()})
 
-    def target(self, name: str) -> Any:
+    def target(self, name: str) -> NDArray[Any]:
         """Every sample's target, shape (samples, ...)."""
         return self.all_of(self.targets[name])
 
-    def all_of(self, rows: Rows) -> Any:
+    def all_of(self, rows: Rows) -> NDArray[Any]:
         positions = np.arange(len(self))
         if len(self) <= CHUNK:
             return rows.take(self.at(positions))
@@ -81,11 +83,11 @@ class Samples:
         """The first rows of the file, whatever part they are in."""
         return replace(self, numbers=np.arange(count))
 
-    def only(self, positions: Any) -> Samples:
+    def only(self, positions: Integers) -> Samples:
         return replace(self, numbers=self.at(positions))
 
 
-def _marked(weight: Any, counted: Rows | None, rows: Any) -> Any:
+def _marked(weight: NDArray[np.float32], counted: Rows | None, rows: Integers) -> NDArray[np.float32]:
     if counted is None:
         return weight
     counts = counted.take(rows)
@@ -93,5 +95,5 @@ def _marked(weight: Any, counted: Rows | None, rows: Any) -> Any:
     return np.where(counts, weight.reshape(shape), np.float32(UNCOUNTED)).astype(np.float32, copy=False)
 
 
-def _one_or_all(arrays: dict[str, Any]) -> Any:
+def _one_or_all(arrays: dict[str, NDArray[Any]]) -> Arrays:
     return next(iter(arrays.values())) if len(arrays) == 1 else arrays

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gpujobs.trainer.data.arrays import Integers, Times
 from gpujobs.trainer.data.samples.windows import WindowIndex
 from gpujobs.trainer.failures import DataError
 
 PARTS = ("train", "validation", "test")
-Numbers = dict[str, Any]
+Numbers = dict[str, Integers]
 """The numbers of the samples of each part."""
 
 
@@ -20,16 +22,25 @@ def shares(count: int, validation: float, test: float) -> tuple[int, int]:
     return count - round(count * validation) - round(count * test), count - round(count * test)
 
 
-def split(settings: Mapping[str, Any], count: int, *, labels: Any, groups: Any, times: Any) -> Numbers:
+def split(
+    settings: Mapping[str, Any],
+    count: int,
+    *,
+    labels: NDArray[Any] | None,
+    groups: Integers | None,
+    times: Times | None,
+) -> Numbers:
     """`labels`, `groups` and `times` have a value for each sample, or are None where the method needs none."""
     method, seed = settings["method"], int(settings["seed"])
     validation, test = float(settings["validation"]), float(settings["test"])
     random = np.random.default_rng(seed)
     if method == "group":
+        assert groups is not None
         return _by_group(groups, validation, test, random)
     if method == "stratified":
+        assert labels is not None
         return _stratified(labels, validation, test, random)
-    order: Any = np.arange(count, dtype=np.int32 if count < 1 << 31 else np.int64)
+    order: Integers = np.arange(count, dtype=np.int32 if count < 1 << 31 else np.int64)
     if method == "random":
         random.shuffle(order)
     elif times is not None:
@@ -38,14 +49,14 @@ def split(settings: Mapping[str, Any], count: int, *, labels: Any, groups: Any, 
     return _parts(order[:a], order[a:b], order[b:])
 
 
-def _parts(train: Any, validation: Any, test: Any) -> Numbers:
+def _parts(train: Integers, validation: Integers, test: Integers) -> Numbers:
     """In the data's order, sorted in place: the training's own shuffling is another matter."""
     for part in (train, validation, test):
         part.sort()
     return dict(zip(PARTS, (train, validation, test), strict=True))
 
 
-def _by_group(groups: Any, validation: float, test: float, random: Any) -> Numbers:
+def _by_group(groups: Integers, validation: float, test: float, random: np.random.Generator) -> Numbers:
     names, codes = np.unique(groups, return_inverse=True)
     order = random.permutation(len(names))
     a, b = shares(len(names), validation, test)
@@ -53,7 +64,7 @@ def _by_group(groups: Any, validation: float, test: float, random: Any) -> Numbe
     return _parts(*(np.flatnonzero(np.isin(codes, part)) for part in chosen))
 
 
-def _stratified(labels: Any, validation: float, test: float, random: Any) -> Numbers:
+def _stratified(labels: NDArray[Any], validation: float, test: float, random: np.random.Generator) -> Numbers:
     """Each class is split by itself."""
     parts: list[list[Any]] = [[], [], []]
     for label in np.unique(labels):
@@ -76,7 +87,7 @@ def require_some(file: str, parts: Mapping[str, int], settings: Mapping[str, Any
             )
 
 
-def windows(segments: Any, length: int, reach: int, stride: int) -> WindowIndex:
+def windows(segments: Integers, length: int, reach: int, stride: int) -> WindowIndex:
     """All windows within segments, an array of (first row, end) rows. A window's target ends `reach` rows
     after its start."""
     first, end = segments[:, 0], segments[:, 1]
@@ -85,8 +96,8 @@ def windows(segments: Any, length: int, reach: int, stride: int) -> WindowIndex:
 
 
 def chronological_spans(
-    series: Any, segments: Any, reaches_back: int, settings: Mapping[str, Any]
-) -> dict[str, Any]:
+    series: Integers, segments: Integers, reaches_back: int, settings: Mapping[str, Any]
+) -> dict[str, Integers]:
     """The (first, end) rows of each part, in each segment: the first rows of a series train, the next validate,
     the last test. `segments` lie within `series`.
 
@@ -102,6 +113,6 @@ def chronological_spans(
     }
 
 
-def some(spans: Any) -> Any:
+def some(spans: Integers) -> Integers:
     """Those of the (first, end) rows that are not empty."""
     return spans[spans[:, 1] > spans[:, 0]]

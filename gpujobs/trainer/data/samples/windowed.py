@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.fitting import scaling
 from gpujobs.trainer.data.memory import pieces
 from gpujobs.trainer.data.notices import NOTHING, Account, say
 from gpujobs.trainer.data.reading.loaded import CLASS_TASKS, LoadedData, begins
-from gpujobs.trainer.data.samples import accounts, splits, timeline
+from gpujobs.trainer.data.samples import accounts, splits, timelines
 from gpujobs.trainer.data.samples.gaps import cut, cut_at, without_missing
 from gpujobs.trainer.data.samples.rows import Mapped, Rows
 from gpujobs.trainer.data.samples.samples import Samples
@@ -44,12 +47,12 @@ class Windowed:
     raw: LoadedData
     window: Mapping[str, int]
     task: str
-    series: Any
-    segments: Any
+    series: Integers
+    segments: Integers
     index: WindowIndex
-    fitted: Any
-    numbers: Any = None
-    holes: Any = None
+    fitted: Integers
+    numbers: Integers | None = None
+    holes: NDArray[np.bool_] | None = None
     is_open: bool = False
     timeline: Timeline | None = None
     account: Account = NOTHING
@@ -71,6 +74,7 @@ class Windowed:
 
     def _times(self, first: int, length: int | None = None, every: int = 1) -> TimeRows:
         assert self.timeline is not None
+        assert self.raw.time is not None
         return TimeRows(self.raw.time, self.index, first, self.timeline.beyond, length, every)
 
     @property
@@ -92,7 +96,7 @@ class Windowed:
         """From the first row that is shown to the end of the last."""
         return span(self.window)
 
-    def before(self, rows: Any, steps: Any) -> Any:
+    def before(self, rows: Integers, steps: Integers) -> Integers:
         """The rows that are so many steps before these, in the same series; -1 where there is none."""
         if self.timeline is None:
             begin = self.series[np.searchsorted(self.series[:, 0], rows, side="right") - 1, 0]
@@ -114,7 +118,7 @@ class Windowed:
         """The rows of the target, counted from a window's start: the first, and the end."""
         return _target(self.window, self.task)
 
-    def _rows(self, values: Any, numbers: Any, first: int, length: int) -> Rows:
+    def _rows(self, values: NDArray[np.float32], numbers: Any, first: int, length: int) -> Rows:
         """Columns that lie apart are chosen from each batch, not from the series: that would copy it."""
         apart = numbers is not None and not is_contiguous(numbers)
         table = two(values) if apart else columns(two(values), numbers)
@@ -125,7 +129,7 @@ class Windowed:
             return rows
         return Mapped(rows, lambda taken: taken[:, :, list(numbers)], (length, len(numbers)))
 
-    def _shown(self, table: Any, dtype: Any = np.float32) -> WindowRows:
+    def _shown(self, table: NDArray[np.float32], dtype: DTypeLike = np.float32) -> WindowRows:
         return WindowRows(table, self.index, 0, self.window["length"], dtype, self.every)
 
     def _targets(self) -> dict[str, Rows]:
@@ -154,7 +158,7 @@ class Windowed:
                  "method: chronological keeps them apart."])  # fmt: skip
         return {name: replace(self, numbers=samples.at(positions)) for name, positions in parts.items()}
 
-    def _groups(self) -> Any:
+    def _groups(self) -> Integers:
         assert self.raw.group is not None
         numbers = self.samples.at(np.arange(len(self.samples)))
         return self.raw.group.codes[self.index.starts(numbers)]
@@ -168,7 +172,7 @@ class Windowed:
             parts[name] = replace(self, index=index, fitted=fitted, numbers=self._known(index))
         return parts
 
-    def _known(self, index: WindowIndex) -> Any:
+    def _known(self, index: WindowIndex) -> Integers | None:
         """The windows whose targets are all there."""
         if self.holes is None:
             return None
@@ -206,15 +210,15 @@ class Windowed:
         for name, x in self.raw.inputs.items():
             found[name] = WindowRows(two(x), index, 0, length)
             if numbers is not None:
-                chosen: Any = partial(np.take, indices=numbers, axis=2)
+                chosen = partial(np.take, indices=numbers, axis=2)
                 found[name] = Mapped(found[name], chosen, (length, len(numbers)))
         return found
 
-    def x_pieces(self, name: str) -> Callable[[], Iterable[Any]]:
+    def x_pieces(self, name: str) -> Callable[[], Iterable[NDArray[Any]]]:
         spans = self._spans(0, self.span)
         return scaling.rows_in_pieces(two(self.raw.inputs[name]), self.raw.x_columns, spans)
 
-    def y_pieces(self, name: str) -> Callable[[], Iterable[Any]]:
+    def y_pieces(self, name: str) -> Callable[[], Iterable[NDArray[Any]]]:
         spans = self._spans(*self.target)
         if self.holes is not None:
             spans = cut(spans, self.holes)
@@ -223,11 +227,11 @@ class Windowed:
         (x,) = self.raw.inputs.values()
         return scaling.rows_in_pieces(x, self.raw.y_columns, spans)
 
-    def _spans(self, first: int, end: int) -> Any:
+    def _spans(self, first: int, end: int) -> Integers:
         """The rows that the windows see between `first` and `end`, or those that scaling may see."""
         if self.numbers is None or self.fitted is not self.segments:
             return self.fitted
-        is_start: Any = np.zeros(len(self.raw), bool)
+        is_start = np.zeros(len(self.raw), bool)
         for some in pieces(0, len(self.numbers), 8):
             is_start[self.index.starts(self.numbers[some]) + first] = True
         return covered(is_start, end - first)
@@ -237,7 +241,7 @@ def assemble(
     raw: LoadedData,
     data: Mapping[str, Any],
     task: str,
-    scratch: Any,
+    scratch: Path,
     *,
     is_open: bool = False,
     usual: str | None = None,
@@ -250,7 +254,7 @@ def assemble(
     window, handling = data["window"], data.get("missing", "error")
     starts = begins(raw.group.codes) if raw.group is not None else np.zeros(1, np.int64)
     series = np.stack([starts, np.append(starts[1:], len(raw))], axis=1)
-    line = timeline.of(raw, series, data, usual)
+    line = timelines.of(raw, series, data, usual)
     whole = series if line is None else cut_at(series, line.cuts)
     raw, segments, holes, missing = without_missing(raw, whole, handling, scratch)
     is_open = is_open and (task not in CLASS_TASKS or not raw.targets)
@@ -265,7 +269,7 @@ def assemble(
 
 
 def _too_short(
-    raw: LoadedData, segments: Any, window: Mapping[str, int], least: int, line: Timeline | None
+    raw: LoadedData, segments: Integers, window: Mapping[str, int], least: int, line: Timeline | None
 ) -> str:
     longest = int((segments[:, 1] - segments[:, 0]).max(initial=0))
     said = ", ".join(f"{key} {window[key]}" for key in ("length", "horizon", "sampling_rate", "gap")
@@ -298,7 +302,7 @@ def _target(window: Mapping[str, int], task: str) -> tuple[int, int]:
     return (first, first + horizon) if horizon else (shown - 1, shown)
 
 
-def two(values: Any) -> Any:
+def two(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Shape (rows, columns)."""
     return values if values.ndim == 2 else values.reshape(len(values), -1)
 
@@ -315,7 +319,7 @@ def _steps(rows: WindowRows) -> Rows:
     return Mapped(rows, lambda taken: taken[:, :, 0], (rows.length,))
 
 
-def covered(is_start: Any, length: int) -> Any:
+def covered(is_start: NDArray[np.bool_], length: int) -> Integers:
     """The (first, end) rows of spans of `length` rows that begin where `is_start`; those that touch or overlap
     are one."""
     firsts, ends, last = [], [], -length - 1
@@ -323,7 +327,7 @@ def covered(is_start: Any, length: int) -> Any:
         starts = np.flatnonzero(is_start[some]) + some.start
         if len(starts) == 0:
             continue
-        before: Any = np.append(last, starts[:-1])
+        before = np.append(last, starts[:-1])
         apart = starts > before + length
         firsts.append(starts[apart])
         ends.append(before[apart] + length)

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import DTypeLike, NDArray
+
+from gpujobs.trainer.data.arrays import Integers, Times
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,21 +19,21 @@ class WindowIndex:
     windows: the first begins at row `first[i]`, each next one `stride` rows later. A few numbers a segment,
     however many windows."""
 
-    first: Any
-    counts: Any
-    ends: Any
+    first: Integers
+    counts: Integers
+    ends: Integers
     stride: int
 
     def __len__(self) -> int:
         return int(self.counts.sum())
 
-    def segments(self, numbers: Any) -> Any:
+    def segments(self, numbers: Integers) -> Integers:
         """The number of each window's segment."""
         if len(self.counts) == 1:
             return np.zeros(np.shape(numbers), np.int64)
         return np.searchsorted(np.cumsum(self.counts), numbers, side="right")
 
-    def starts(self, numbers: Any) -> Any:
+    def starts(self, numbers: Integers) -> Integers:
         """The first row of each window, int64."""
         numbers = np.asarray(numbers, np.int64)
         if len(self.counts) == 1:
@@ -45,18 +48,18 @@ class WindowRows:
     """`length` rows of a series, shape (series rows, columns), from `offset` after each window's start, `every` rows
     apart."""
 
-    series: Any
+    series: NDArray[np.float32]
     index: WindowIndex
     offset: int
     length: int
-    dtype: Any = np.float32
+    dtype: DTypeLike = np.float32
     every: int = 1
 
     @property
     def row_shape(self) -> tuple[int | None, ...]:
         return (self.length, *self.series.shape[1:])
 
-    def take(self, numbers: Any) -> Any:
+    def take(self, numbers: Integers) -> NDArray[Any]:
         span = (self.length - 1) * self.every + 1
         view = np.moveaxis(sliding_window_view(self.series, span, axis=0)[..., :: self.every], -1, 1)
         return view[self.index.starts(numbers) + self.offset].astype(self.dtype, copy=False)
@@ -67,7 +70,7 @@ class FutureRows:
     """As WindowRows, NaN where the rows lie beyond the end of the window's segment, which nobody knows yet, and
     where they are `holes` (bool, a row each)."""
 
-    series: Any
+    series: NDArray[np.floating[Any]]
     index: WindowIndex
     offset: int
     length: int
@@ -77,7 +80,7 @@ class FutureRows:
     def row_shape(self) -> tuple[int | None, ...]:
         return (self.length, *self.series.shape[1:])
 
-    def take(self, numbers: Any) -> Any:
+    def take(self, numbers: Integers) -> NDArray[np.float32]:
         first = self.index.starts(numbers) + self.offset
         rows = first[:, None] + np.arange(self.length)
         ends = self.index.ends[self.index.segments(numbers)][:, None]
@@ -91,7 +94,7 @@ class FutureRows:
 class StepRows:
     """One row of a series, or of a column, for each window: that `offset` after the window's start."""
 
-    series: Any
+    series: NDArray[Any]
     index: WindowIndex
     offset: int
 
@@ -99,7 +102,7 @@ class StepRows:
     def row_shape(self) -> tuple[int | None, ...]:
         return tuple(self.series.shape[1:])
 
-    def take(self, numbers: Any) -> Any:
+    def take(self, numbers: Integers) -> NDArray[Any]:
         return self.series[self.index.starts(numbers) + self.offset]
 
 
@@ -108,10 +111,10 @@ class TimeRows:
     """As StepRows for times; with a `length`, for so many rows, shape (windows, length). Beyond the end of a segment
     they are what `beyond` says of its last row and of how many steps come after it."""
 
-    times: Any
+    times: Times
     index: WindowIndex
     offset: int
-    beyond: Callable[[Any, Any], Any]
+    beyond: Callable[[Integers, Integers], Times]
     length: int | None = None
     every: int = 1
 
@@ -119,7 +122,7 @@ class TimeRows:
     def row_shape(self) -> tuple[int | None, ...]:
         return () if self.length is None else (self.length,)
 
-    def take(self, numbers: Any) -> Any:
+    def take(self, numbers: Integers) -> Times:
         rows = self.index.starts(numbers) + self.offset
         last = self.index.ends[self.index.segments(numbers)] - 1
         if self.length is not None:
@@ -140,7 +143,7 @@ class SegmentRows:
     def row_shape(self) -> tuple[int | None, ...]:
         return ()
 
-    def take(self, numbers: Any) -> Any:
+    def take(self, numbers: Integers) -> NDArray[Any]:
         return self.index.segments(numbers)
 
 
@@ -148,7 +151,7 @@ def is_contiguous(numbers: Sequence[int]) -> bool:
     return list(numbers) == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
-def columns(values: Any, numbers: Sequence[int] | None) -> Any:
+def columns(values: NDArray[np.float32], numbers: Sequence[int] | None) -> NDArray[np.float32]:
     """Columns of a table, shape (rows, len(numbers)): a view where they lie next to each other."""
     if numbers is None:
         return values

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from gpujobs.jobfile import load
-from gpujobs.protocol.spec import Spec
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data import Prepared, prepare
+from tests.specs import attempt_spec, data_file
 
 DENSE = "model: {layers: [LSTM: {units: 2}, Dense: {units: 1}]}\n"
 
@@ -31,15 +32,15 @@ def write(path: Path, content: Any) -> None:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def spec_of(root: Path, data: str, files: Mapping[str, Any], *, rest: str = "") -> Spec:
+def spec_of(root: Path, data: str, files: Mapping[str, Any], *, rest: str = "") -> AttemptSpec:
     """`data`: the job file's data section. `rest`: other sections, where they are not `mse` and a small LSTM."""
     for name, content in files.items():
         write(root / name, content)
     text = f"data: {data}\n" + (rest or DENSE + "training: {loss: mse}\n")
     job = load("job.yaml", text)
     (root / "work").mkdir(exist_ok=True)
-    entries = {path: {"path": str(root / path), "sha256": ""} for path in job.data_paths}
-    return Spec(job.resolved, entries, {}, job_dir=root)
+    entries = {path: data_file(root / path) for path in job.data_paths}
+    return attempt_spec(jobfile=job.resolved, data=entries, job_dir=root)
 
 
 def prepared(root: Path, data: str, files: Mapping[str, Any], *, rest: str = "") -> Prepared:

@@ -14,7 +14,8 @@ import pyarrow.parquet
 import pytest
 
 from gpujobs.trainer.data import prepare
-from gpujobs.trainer.data.reading import tables, text, times
+from gpujobs.trainer.data.reading import table_files, tables, text, times
+from gpujobs.trainer.data.reading.wanted import Wanted
 from gpujobs.trainer.failures import DataError
 
 from .making import everything, prepared, spec_of
@@ -117,8 +118,8 @@ def test_a_date_and_a_time_in_two_columns(tmp_path: Path) -> None:
 
 def test_declared_missing_values_are_missing_however_they_are_written(tmp_path: Path) -> None:
     content = "t,v\n0,1\n1,?\n2,-999\n3,-999.00\n4,\n5,None\n6,  \n7,5\n"
-    source = tables.look("t.csv", write(tmp_path / "t.csv", content), {"missing": ["?", "-999"]})
-    read = tables.read([source], tables.Wanted(("v",)), tmp_path)
+    source = table_files.look("t.csv", write(tmp_path / "t.csv", content), {"missing": ["?", "-999"]})
+    read = tables.read([source], Wanted(("v",)), tmp_path)
     np.testing.assert_array_equal(read.values[:, 0], [1, *[np.nan] * 6, 5])
 
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from gpujobs.trainer.data.reading import tables, text
-from gpujobs.trainer.data.reading.tables import Wanted
+from gpujobs.trainer.data.reading import table_files, tables, text
+from gpujobs.trainer.data.reading.wanted import Wanted
 
 from .making import everything, prepared
 
@@ -26,7 +26,7 @@ COLUMNS = {
 
 
 def read(path: Path, **wanted: Any) -> tables.Table:
-    return tables.read([tables.look(path.name, path)], Wanted(**wanted), path.parent)
+    return tables.read([table_files.look(path.name, path)], Wanted(**wanted), path.parent)
 
 
 def as_csv(path: Path, newline: str = "\n") -> Path:

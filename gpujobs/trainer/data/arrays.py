@@ -1,0 +1,20 @@
+"""Kinds of arrays that have no one dtype."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Times: TypeAlias = NDArray[Any]
+"""datetime64, int64 or float64, as the file's column of times is."""
+
+Integers: TypeAlias = NDArray[np.integer[Any]]
+"""int32 or int64: numbers of rows, samples or classes, which take the smaller type where they fit."""
+
+Arrays: TypeAlias = NDArray[Any] | dict[str, NDArray[Any]]
+"""One array, or each by the name of its input or output."""
+
+Batch: TypeAlias = tuple[Arrays, Arrays | None, Arrays | None]
+"""(x, y, weight) as Keras takes them; y and weight are None where there are none."""

@@ -1,0 +1,222 @@
+"""The wanted columns of csv files, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+from numpy.typing import NDArray
+
+from gpujobs.trainer.data.arrays import Integers, Times
+from gpujobs.trainer.data.reading import cells, times
+from gpujobs.trainer.data.reading.cells import Writing, shown
+from gpujobs.trainer.data.reading.dialect import Head
+from gpujobs.trainer.data.reading.problems import Problems
+from gpujobs.trainer.data.reading.table_files import Source
+from gpujobs.trainer.data.reading.text import Block
+from gpujobs.trainer.data.reading.times import TimeFormat
+from gpujobs.trainer.data.reading.wanted import BecomesText, Wanted
+
+PARSED_BYTES = 1 << 20
+"""Of a block, by each of several threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What a block of a csv file holds. `numbers`: float64 by column. `words`: dictionary-encoded."""
+
+    count: int
+    numbers: dict[str, Any]
+    words: dict[str, Any]
+    time: Any
+
+
+class CsvColumns:
+    """The wanted columns of a csv file: converted by pyarrow as it parses, or, where it cannot, from text."""
+
+    def __init__(self, source: Source, head: Head, wanted: Wanted, form: TimeFormat | None) -> None:
+        self._source, self._head, self._wanted, self._form = source, head, wanted, form
+        self._key = {name: str(source.names.index(name)) for name in wanted.columns}
+        self._truths = {name for name in wanted.numbers if source.kinds[name] == "truth"}
+        self._failures = 0
+        self._types = self._fast_types()
+
+    def _fast_types(self) -> dict[str, pa.DataType]:
+        """By key."""
+        found = {self._key[name]: pa.string() for name in self._wanted.columns}
+        if self._head.dialect.writing.is_plain:
+            numbers = [
+                name for name in self._wanted.numbers if name not in {*self._truths, *self._wanted.words}
+            ]
+            found |= {self._key[name]: pa.float64() for name in numbers}
+        if self._form is not None and self._form.kind == "iso" and len(self._wanted.time) == 1:
+            found[self._key[self._wanted.time[0]]] = self._form.arrow
+        return found
+
+    def read(self, block: Block, problems: Problems) -> Piece | None:
+        """None where there are problems, which are added."""
+        if self._failures < 2:
+            try:
+                return self._converted(self._parsed(block, self._types), _no_problem)
+            except (pa.ArrowInvalid, _Odd):
+                self._failures += 1
+        return self._from_text(block, problems)
+
+    def _parsed(self, block: Block, types: Mapping[str, pa.DataType], handler: Any = None) -> pa.Table | None:
+        dialect, writing = self._head.dialect, self._head.dialect.writing
+        size = PARSED_BYTES if handler is None else len(block.content) + 1
+        return pacsv.read_csv(
+            pa.BufferReader(block.content),
+            pacsv.ReadOptions(column_names=dialect.keys(), use_threads=handler is None, block_size=size),
+            pacsv.ParseOptions(delimiter=dialect.separator, invalid_row_handler=handler),
+            pacsv.ConvertOptions(
+                column_types=types,
+                include_columns=list(types),
+                null_values=writing.no_number,
+                strings_can_be_null=False,
+                decimal_point=writing.decimal,
+            ),
+        )
+
+    def _converted(self, table: pa.Table, wrong: Any) -> Piece:
+        """`wrong` is told of each column's cells that cannot be read, and why."""
+        writing = self._head.dialect.writing
+        numbers = {name: self._numbers(name, table, writing, wrong) for name in self._wanted.numbers}
+        words = {
+            name: cells.words(table.column(self._key[name]).combine_chunks(), writing.missing)
+            for name in self._wanted.words
+        }
+        return Piece(table.num_rows, numbers, words, self._times(table, wrong))
+
+    def _numbers(
+        self, name: str, table: pa.Table, writing: Writing, wrong: Any
+    ) -> NDArray[np.float64] | None:
+        column = table.column(self._key[name])
+        if pa.types.is_floating(column.type):
+            return cells.without_missing(column.to_numpy(), writing)
+        column = column.combine_chunks()
+        convert = cells.truths if name in self._truths else cells.numbers
+        found, places = convert(column, writing)
+        if len(places):
+            expected = "yes or no, as the rows before" if name in self._truths else "a number"
+            wrong(
+                f"column {name}",
+                places,
+                lambda place: (
+                    f"column {name}: holds {shown(column[place].as_py())!r}; expected {expected}: "
+                    + cells.advice(column[place].as_py(), writing)
+                ),
+            )
+            if name in self._wanted.labels:
+                raise BecomesText(name)
+        return found
+
+    def _times(self, table: pa.Table, wrong: Any) -> Times | None:
+        if self._form is None:
+            return None
+        columns = [table.column(self._key[name]).combine_chunks() for name in self._wanted.time]
+        if pa.types.is_timestamp(columns[0].type):
+            if columns[0].null_count:
+                raise _Odd
+            return columns[0].to_numpy(zero_copy_only=False)
+        joined = times.joined(columns)
+        found, places = times.parse(joined, self._form)
+        if len(places):
+            named = f"column{'s' if len(columns) > 1 else ''} {', '.join(self._wanted.time)}"
+            wrong(
+                named,
+                places,
+                lambda place: (
+                    f"{named}: holds {shown(joined[place].as_py())!r}; expected a time{self._as_before()}"
+                ),
+            )
+        return found
+
+    def _as_before(self) -> str:
+        if self._form is None or self._form.kind == "number":
+            return ", a number as in the rows before"
+        if self._form.kind == "iso":
+            example = "2026-01-31 12:00:00" + ("+01:00" if self._form.has_zone else "")
+            return f' such as {example}: data.csv: {{dates: "..."}} says how others are written'
+        return f" written {self._form}"
+
+    def _from_text(self, block: Block, problems: Problems) -> Piece | None:
+        broken: list[Any] = []
+
+        def skip(row: Any) -> str:
+            broken.append(row)
+            return "skip"
+
+        types = dict.fromkeys(self._key.values(), pa.string())
+        before = problems.count
+        table = self._utf8(block, types, skip, problems)
+        if table is None:
+            return None
+        lines = block.lines()
+        kept = np.delete(lines, [row.number - 1 for row in broken]) if broken else lines
+        problems.add(
+            f"{self._source.name}: fields",
+            range(len(broken)),
+            lambda place: self._broken(broken[place], lines),
+        )
+        name = self._source.name
+        found = self._converted(
+            table,
+            lambda kind, places, what: problems.add(
+                f"{name}: {kind}", places, lambda place: f"{name}: row {int(kept[place])}: {what(place)}"
+            ),
+        )
+        return found if problems.count == before else None
+
+    def _utf8(
+        self, block: Block, types: Mapping[str, pa.DataType], handler: Any, problems: Problems
+    ) -> pa.Table:
+        """The cells as text; None where some bytes are none."""
+        try:
+            return self._parsed(block, types, handler)
+        except pa.ArrowInvalid:
+            bad = [number for number, row in enumerate(block.written.splitlines()) if not _is_utf8(row)]
+            if not bad:
+                raise
+            name, why = (
+                self._source.name,
+                "expected one encoding: name it, as in data.csv: {encoding: latin-1}",
+            )
+            problems.add(
+                f"{name}: bytes",
+                range(len(bad)),
+                lambda place: f"{name}: row {block.line + bad[place]}: holds bytes that are not UTF-8; {why}",
+            )
+            return None
+
+    def _broken(self, row: Any, lines: Integers) -> str:
+        more = (
+            ": quote what has the separator in it"
+            if row.actual_columns > row.expected_columns
+            else ": a comment or a total is told by data.csv.comment, or removed"
+        )
+        return (
+            f"{self._source.name}: row {int(lines[row.number - 1])} has {row.actual_columns} "
+            f"field{'s' if row.actual_columns > 1 else ''}; expected {row.expected_columns}, as the first row has; it "
+            f"holds {shown(row.text.strip())!r}{more}"
+        )
+
+
+class _Odd(Exception):
+    """A block has something that only a closer look can name."""
+
+
+def _no_problem(kind: str, places: Integers, message: Any) -> None:
+    raise _Odd
+
+
+def _is_utf8(row: bytes) -> bool:
+    try:
+        row.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,119 @@
+"""The csv and parquet files of a job, before their rows are read: columns, kinds, how times are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gpujobs import formats
+from gpujobs.trainer.data.reading import dialect, parquet_columns, text, times
+from gpujobs.trainer.data.reading.dialect import Head
+from gpujobs.trainer.data.reading.times import TimeFormat
+from gpujobs.trainer.failures import DataError
+
+FILE = "file"
+"""Stands for a column that has the name of each row's file, where no column has this name."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that has been looked at. `name` is the path as the user wrote it: its suffix says the format. `head`: the
+    beginning of a csv file. `schema`, `count`: of a parquet file."""
+
+    name: str
+    path: Path
+    head: Head | None = None
+    schema: pa.Schema = None
+    count: int = 0
+
+    @cached_property
+    def names(self) -> list[str]:
+        return list(self.head.dialect.names) if self.head is not None else list(self.schema.names)
+
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """number, truth, mixed, text or other, of each column."""
+        if self.head is not None:
+            return {name: self.head.kind(number) for number, name in enumerate(self.names)}
+        return {column.name: parquet_columns.kind_of(column.type) for column in self.schema}
+
+    def holds_names_only(self, column: str) -> bool:
+        return self.head is not None and self.head.holds_names_only(self.names.index(column))
+
+    def distinct(self, column: str) -> list[str]:
+        """The different values of a column of text, of the beginning."""
+        if self.head is not None:
+            return self.head.distinct(self.names.index(column))
+        with naming(self), parquet_columns.opened(self.path) as file:
+            piece = next(
+                file.iter_batches(parquet_columns.PIECE_ROWS, columns=[column], use_threads=False), None
+            )
+        return (
+            []
+            if piece is None
+            else [str(one) for one in pc.unique(piece.column(0)).to_pylist() if one is not None]
+        )
+
+
+def look(name: str, path: Path, csv: Mapping[str, Any] = {}) -> Source:
+    """`csv`: data.csv of the job file. Raises DataError."""
+    with naming(Source(name, path)):
+        if formats.is_text(name):
+            return Source(name, path, dialect.look(name, path, csv))
+        with parquet_columns.opened(path) as file:
+            return Source(name, path, None, file.schema_arrow, file.metadata.num_rows)
+
+
+@contextmanager
+def naming(source: Source) -> Iterator[None]:
+    """What pyarrow raises, as DataError that names the file."""
+    try:
+        yield
+    except MemoryError:  # pyarrow's is one of its own exceptions too
+        raise
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{source.name}: holds bytes that are no {error.encoding} ({error.reason}); expected one encoding "
+            "throughout: name it, as in data.csv: {encoding: latin-1}"
+        ) from error
+    except pa.ArrowException as error:
+        why = " ".join(str(error).split())[:200]
+        what = "csv" if formats.is_text(source.name) else "parquet"
+        raise DataError(
+            f"{source.name}: cannot be read as {what} ({why}); expected a file that a {what} writer has written"
+        ) from error
+    except OSError as error:
+        why = " ".join((error.strerror or str(error)).split())[:200]
+        raise DataError(f"{source.name}: cannot be read: {why}") from error
+
+
+def most_rows(source: Source) -> int:
+    """At least as many as there are rows."""
+    if source.head is None:
+        return source.count
+    return text.count(source.name, source.path, source.head.dialect.form)
+
+
+def time_format(source: Source, time: Sequence[str]) -> TimeFormat | None:
+    """Of a csv file, in whose column, or two columns, `time` is."""
+    if not time or source.head is None:
+        return None
+    if tuple(time) not in source.head.times:
+        source.head.times[tuple(time)] = _time_format(source, source.head, time)
+    return source.head.times[tuple(time)]
+
+
+def _time_format(source: Source, head: Head, time: Sequence[str]) -> TimeFormat:
+    place = f"{source.name}: column{'s' if len(time) > 1 else ''} {', '.join(time)}"
+    columns = [head.table.column(source.names.index(name)).combine_chunks() for name in time]
+    joined = times.joined(columns).filter(pc.not_equal(times.joined(columns), ""))
+    known = head.dialect.writing.missing
+    held = joined.filter(pc.invert(pc.is_in(joined, value_set=pa.array([" ", *known], pa.string()))))
+    return times.look(place, held[: times.SUFFICIENT].to_pylist(), head.dialect.dates)
