@@ -26,6 +26,7 @@ COMMANDS = {
     "submit": "Queue job files.",
     "status": "Show the queue, or some jobs; a group (the jobs of a sweep) is one line.",
     "show": "Show everything about one job.",
+    "web": "Print a link to the pages of the daemon, and open it where there is a browser.",
     "gpus": "Show every device and who is on it.",
     "timeline": "Show what each device was, is and will probably be used for.",
     "report": "Sum up what was used, by user, group, week or device.",

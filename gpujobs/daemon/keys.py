@@ -10,8 +10,12 @@ from gpujobs.model import Caller
 
 if TYPE_CHECKING:
     from gpujobs.daemon.daemon import Daemon
+    from gpujobs.daemon.live.broadcast import Broadcaster
+    from gpujobs.daemon.web.listener import WebDoor
 
 DAEMON: web.AppKey[Daemon] = web.AppKey("daemon")
+LIVE: web.AppKey[Broadcaster] = web.AppKey("live")
+WEB: web.AppKey[WebDoor] = web.AppKey("web")
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 
 

@@ -14,8 +14,11 @@ from gpujobs.daemon.access.connections import ConnectionLimit
 from gpujobs.daemon.access.identity import peer_of
 from gpujobs.daemon.daemon import Daemon, Mode
 from gpujobs.daemon.door import Door
-from gpujobs.daemon.handlers import LASTING, ROUTES
-from gpujobs.daemon.keys import CALLER, DAEMON
+from gpujobs.daemon.handlers import LASTING, ON_SOCKET_ALONE, ROUTES
+from gpujobs.daemon.keys import CALLER, DAEMON, LIVE, WEB
+from gpujobs.daemon.live.watching import broadcaster
+from gpujobs.daemon.web import listener
+from gpujobs.daemon.web.guard import NotLoggedInError
 from gpujobs.errors import (
     GpujobsError,
     JobFileError,
@@ -48,34 +51,49 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def make_application(daemon: Daemon) -> web.Application:
     application = web.Application(middlewares=MIDDLEWARES, client_max_size=MAX_BODY_BYTES)
     application[DAEMON] = daemon
+    application[LIVE] = broadcaster(daemon)
+    application[WEB] = listener.door_of(daemon)
     for method, path, handler in ROUTES:
         application.router.add_route(method, path, handler)
     return application
 
 
+def make_pages(application: web.Application) -> web.Application:
+    """The requests of `application` for those who have a cookie, and the pages themselves."""
+    made = web.Application(middlewares=[_errors, listener.identity, _turns], client_max_size=MAX_BODY_BYTES)
+    made[DAEMON], made[LIVE], made[WEB] = application[DAEMON], application[LIVE], application[WEB]
+    for method, path, handler in ROUTES:
+        if handler not in ON_SOCKET_ALONE:
+            made.router.add_route(method, path, handler)
+    listener.add_routes(made, application[WEB])
+    return made
+
+
 @asynccontextmanager
 async def serving(daemon: Daemon, door: Door) -> AsyncIterator[web.Server]:
     """Answers on the socket meanwhile, and where it listens again when its name was removed."""
-    runner = web.AppRunner(
-        make_application(daemon),
-        access_log=None,
-        logger=_SILENT,
-        shutdown_timeout=1.0,
-        max_line_size=MAX_LINE_BYTES,
-    )
+    application = make_application(daemon)
+    runner = _runner(application)
     await runner.setup()
     assert runner.server is not None
-    per_user = daemon.site.quotas.connections if daemon.mode is Mode.SITE else None
-    gate = ConnectionLimit(runner.server, per_user)
-    await gate.admit(door.open())
-    keeper = asyncio.create_task(door.keep(gate.admit))
-    try:
-        yield runner.server
-    finally:
-        keeper.cancel()
-        await asyncio.gather(keeper, return_exceptions=True)
-        await gate.close()
-        await runner.cleanup()
+    async with listener.serving(daemon, application[WEB], lambda: _runner(make_pages(application))):
+        per_user = daemon.site.quotas.connections if daemon.mode is Mode.SITE else None
+        gate = ConnectionLimit(runner.server, per_user)
+        await gate.admit(door.open())
+        keeper = asyncio.create_task(door.keep(gate.admit))
+        try:
+            yield runner.server
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+            await gate.close()
+            await runner.cleanup()
+
+
+def _runner(application: web.Application) -> web.AppRunner:
+    return web.AppRunner(
+        application, access_log=None, logger=_SILENT, shutdown_timeout=1.0, max_line_size=MAX_LINE_BYTES
+    )
 
 
 def door_of(daemon: Daemon) -> Door:
@@ -89,10 +107,18 @@ def door_of(daemon: Daemon) -> Door:
 async def _identity(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.transport is None:
         raise NotPermittedError("the connection was closed")
-    daemon = request.app[DAEMON]
-    caller = daemon.gatekeeper.admit(peer_of(request.transport.get_extra_info("socket")))
-    request[CALLER] = caller
-    if request.match_info.handler in LASTING:
+    request[CALLER] = peer_of(request.transport.get_extra_info("socket"))
+    return await _turns(request, handler)
+
+
+@web.middleware
+async def _turns(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The caller is let in, with the rights of this moment, and waits until it is their turn."""
+    daemon, caller = request.app[DAEMON], request.get(CALLER)
+    if caller is None:  # what asks nobody who they are
+        return await handler(request)
+    request[CALLER] = caller = daemon.gatekeeper.admit(caller)
+    if request.match_info.handler in LASTING | listener.LASTING:
         return await handler(request)
     return await daemon.turns.take(caller.uid, lambda: _work(request, handler))
 
@@ -135,7 +161,7 @@ def status_of(error: GpujobsError) -> int:
     if isinstance(error, UsageError):
         return 400
     if isinstance(error, NotPermittedError):
-        return 403
+        return 401 if isinstance(error, NotLoggedInError) else 403
     if isinstance(error, MachineError):
         return 503
     return 400 if isinstance(error, ProtocolError) else 500

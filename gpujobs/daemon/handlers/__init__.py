@@ -21,6 +21,7 @@ from gpujobs.daemon.handlers import (
     submit,
     timeline,
     watch,
+    web,
 )
 
 ROUTES = [
@@ -51,7 +52,11 @@ ROUTES = [
     ("POST", "/v1/stop", stop.handle),
     ("GET", "/v1/doctor", doctor.handle),
     ("GET", "/v1/backup", backup.handle),
+    ("POST", "/v1/web/link", web.link),
 ]
+
+ON_SOCKET_ALONE = frozenset({web.link, backup.handle, stop.handle})
+"""Not on the pages' address: a cookie is no reason to end the daemon, or to get another one."""
 
 LASTING = frozenset(
     {watch.handle, queue.watch, log.handle, data.handle, results.file, stop.handle, backup.handle}

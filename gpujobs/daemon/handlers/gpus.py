@@ -15,8 +15,9 @@ from gpujobs.daemon.daemon import Daemon, describe_stray
 from gpujobs.daemon.devices.drains import named
 from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.live.picture import as_seen_by
 from gpujobs.daemon.patience import committed
-from gpujobs.model import Caller, Device, Node, Process
+from gpujobs.model import Caller, Device, Node
 from gpujobs.policy import Occupancy, occupancies
 from gpujobs.protocol.codec import write
 from gpujobs.protocol.instructions import Stray
@@ -31,7 +32,7 @@ class DevicesBody(BaseModel):
 async def handle(request: web.Request) -> web.Response:
     """`?device=` gives one alone, with its history."""
     daemon, caller, name = daemon_of(request), caller_of(request), request.query.get("device")
-    nodes = [_as_seen_by(caller, node) for node in await daemon.nodes.seen()]
+    nodes = [as_seen_by(caller, node) for node in await daemon.nodes.seen()]
     views = _views(daemon, nodes)
     if name is None:
         return _answer(caller, views, nodes, _strays(daemon, caller))
@@ -92,17 +93,3 @@ def _answer(
 ) -> web.Response:
     devices = [occupancy_json(view, caller) for view in views]
     return web.json_response({"devices": devices, "nodes": nodes_json(nodes), "unknown": list(strays)})
-
-
-def _as_seen_by(caller: Caller, node: Node) -> Node:
-    """Without the names and commands of other people's processes, where the site hides them."""
-    if caller.sees_names:
-        return node
-
-    def process(one: Process) -> Process:
-        return one if one.user == caller.user else replace(one, user=None, command=None)
-
-    def device(one: Device) -> Device:
-        return replace(one, processes=tuple(map(process, one.processes)))
-
-    return replace(node, devices=tuple(map(device, node.devices)))

@@ -9,13 +9,13 @@ from aiohttp import web
 from gpujobs import __version__
 from gpujobs.daemon.access.identity import user_name
 from gpujobs.daemon.api_json import nodes_json
-from gpujobs.daemon.keys import caller_of, daemon_of
+from gpujobs.daemon.keys import WEB, caller_of, daemon_of
 from gpujobs.daemon.standing import share_of
 from gpujobs.model import iso
 
 
 async def handle(request: web.Request) -> web.Response:
-    daemon = daemon_of(request)
+    daemon, door = daemon_of(request), request.app.get(WEB)
     return web.json_response(
         {
             "version": __version__,
@@ -28,6 +28,7 @@ async def handle(request: web.Request) -> web.Response:
             "started_at": iso(daemon.started_at),
             "nodes": nodes_json(daemon.nodes.known),
             "jobs": daemon.store.counts(),
+            "web": None if door is None else door.url or None,
             "share": share_of(daemon, caller_of(request)),
         }
     )
