@@ -1,6 +1,6 @@
 """The words of gpujobs: states, reasons, devices, jobs and attempts.
 
-Values only, from the standard library only; every other module may import this one.
+Values only, from the standard library only (and `demand`); every other module may import this one.
 Instants are UTC-aware datetimes, sizes are bytes, durations are seconds.
 """
 
@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
+
+from gpujobs.demand import Demand
 
 
 class State(StrEnum):
@@ -82,6 +84,7 @@ class Reason(StrEnum):
     DEVICE_MISMATCH = "DeviceMismatch"
     LAUNCH_FAILED = "LaunchFailed"
     SUPERVISOR_LOST = "SupervisorLost"
+    FILES_REMOVED = "FilesRemoved"
     NODE_LOST = "NodeLost"
     RESULTS_FAILED = "ResultsFailed"
 
@@ -132,6 +135,7 @@ FINAL_STATE_OF = {
     Reason.DEVICE_MISMATCH: State.FAILED,
     Reason.LAUNCH_FAILED: State.FAILED,
     Reason.SUPERVISOR_LOST: State.FAILED,
+    Reason.FILES_REMOVED: State.FAILED,
     Reason.NODE_LOST: State.FAILED,
     Reason.RESULTS_FAILED: State.FAILED,
 }
@@ -272,7 +276,7 @@ class Job:
     state: State
     reason: Reason
     message: str
-    priority: int
+    demand: Demand
     submitted_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -281,32 +285,10 @@ class Job:
     retries_used: int
     held: bool
     cancel_requested: bool
-    after: tuple[int, ...]
-    requested_gpu: int | None
-    """The index a job file asks for under `resources.gpu`, where it does."""
-    time_limit_seconds: float | None = None
-    after_any: tuple[int, ...] = ()
-    """Jobs that it waits for however they end; `after` are those that must complete."""
-    after_failed: tuple[int, ...] = ()
-    """Jobs that must end without success; of a group that was named, one of its jobs must."""
-    after_groups: Mapping[int, int] = field(default_factory=dict)
-    """Of these jobs, those that are waited for since their group was named: its id."""
-    begin_at: datetime | None = None
-    gpu_memory: int | Literal["auto"] | None = None
-    """Bytes of a device that it agrees to share; None asks for a whole one."""
-    estimate_bytes: int | None = None
-    """For `auto`, as long as nothing was measured."""
-    family: str | None = None
-    """The same for jobs that need the same memory."""
-    exclusive: bool = False
-    """A whole device whatever it asks for: it has run out of memory beside others."""
-    preemptible: bool = False
     continues: int | None = None
     """The job whose checkpoint it begins from."""
     origin: int | None = None
     """The first of the jobs that were queued again as this one."""
-    at_most: int | None = None
-    """So many jobs of its group may run at once."""
     finish: bool = False
     """Its training is to end after the epoch under way, as if that had been the last."""
     begins_anew: bool = False
@@ -330,6 +312,11 @@ class Job:
     def root(self) -> int:
         """The same for a job and what it was queued again as."""
         return self.origin or self.id
+
+    @property
+    def limited_group(self) -> int | None:
+        """The id of its group, where only so many of that may run at once."""
+        return None if self.demand.at_most is None else self.group_id
 
 
 GROUP_STATES = (

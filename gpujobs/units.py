@@ -21,6 +21,15 @@ def seconds(value: object) -> int:
     raise ValueError("not a duration")
 
 
+def written(duration: float) -> str:
+    """As `seconds` reads it: `2h`, `1h30m`, `45s`; less than a second is 0s."""
+    rest, parts = round(duration), []
+    for unit in ("d", "h", "m", "s"):
+        count, rest = divmod(rest, _UNIT_SECONDS[unit])
+        parts += [f"{count}{unit}"] if count else []
+    return "".join(parts) or "0s"
+
+
 def size_bytes(value: object) -> int:
     """`512MiB`, `1.5GiB` or a whole number of bytes. Units are powers of 1024. Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool):

@@ -12,8 +12,8 @@ from itertools import pairwise
 
 import click
 
-from gpujobs.cli.curves import Curve, Panel
-from gpujobs.cli.output import printable
+from gpujobs.printing import printable
+from gpujobs.results.curves import Curve, Panel
 
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 ROWS, CROWD = 10, 3

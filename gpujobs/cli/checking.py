@@ -17,14 +17,15 @@ def lines(entries: Sequence[Mapping[str, Any]], left_out: int) -> Iterator[str]:
     """Of each file; of a sweep the first job, and what differs in the others."""
     for path, found in groupby(entries, key=lambda entry: entry["path"]):
         members = list(found)
-        yield f"{path}: valid{f', {len(members)} jobs' if members[0].get('sweep') else ''}"
+        count = f", {_n(len(members), 'job')}" if members[0].get("sweep") else ""
+        yield f"{path}: valid{count}"
         if members[0].get("sweep"):
             yield f"  the first, {output.printable(members[0]['name'])}:"
         yield from report(members[0]["report"])
         if len(members) > 1:
             yield from _sweep(members)
     if left_out:
-        yield f"{left_out} more jobs were not looked at."
+        yield f"{_n(left_out, 'more job was', 'more jobs were')} not looked at."
     yield SEE
 
 
@@ -61,7 +62,7 @@ def _layers(one: Mapping[str, Any]) -> Iterator[str]:
     yield "layers"
     yield from _table(("NAME", "LAYER", "OUTPUT", "PARAMETERS"), rows, 3)
     fixed = one["parameters"] - one["trainable_parameters"]
-    yield f"  {one['parameters']:,} parameters{f', {fixed:,} of them not trained' if fixed else ''}"
+    yield f"  {_n(one['parameters'], 'parameter')}{f', {fixed:,} of them not trained' if fixed else ''}"
 
 
 def _memory(one: Mapping[str, Any]) -> Iterator[str]:
@@ -103,13 +104,24 @@ def _details(data: Mapping[str, Any]) -> Iterator[str]:
         yield f"features: {', '.join(data['features'])}; target: {', '.join(data['target'])}"
     if "window" in data:
         window = data["window"]
-        yield (f"{data['series']:,} series with {data['gaps']:,} gaps{_apart(data)}; {_window(window)}")
+        yield (f"{data['series']:,} series{_apart(data)}, {_gaps(data)}; {_window(window)}")
     if "lengths" in data:
         lengths = data["lengths"]
         yield (
-            f"{data['sequences']:,} sequences of {lengths['least']} to {lengths['most']} steps "
+            f"{_n(data['sequences'], 'sequence')} of {lengths['least']} to {lengths['most']} steps "
             f"(median {lengths['median']:g})"
         )
+
+
+def _gaps(data: Mapping[str, Any]) -> str:
+    """Absent rows may lie where no window would have come anyway: then no gap parts anything."""
+    gaps, absent = data["gaps"], data.get("absent_rows", 0)
+    rows = f" ({_n(absent, 'row is', 'rows are')} absent)" if absent else ""
+    return f"{_n(gaps, 'gap') if gaps else 'no gap'}{rows}"
+
+
+def _n(count: int, one: str, many: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def _apart(data: Mapping[str, Any]) -> str:
@@ -120,7 +132,7 @@ def _apart(data: Mapping[str, Any]) -> str:
 def _window(window: Mapping[str, Any]) -> str:
     every, gap = window.get("sampling_rate", 1), window.get("gap", 0)
     return (
-        f"windows of {window['length']} rows{f', every {every}th row' if every > 1 else ''}, "
+        f"windows of {_n(window['length'], 'row')}{f', every {every}th row' if every > 1 else ''}, "
         f"{window['horizon']} ahead{f' after a gap of {gap}' if gap else ''}, {window['stride']} apart"
     )
 
@@ -140,7 +152,7 @@ def _steps(one: Mapping[str, Any]) -> Iterator[str]:
     yield f"samples: {parts}; each {shapes}"
     yield (
         f"steps: {one['steps_per_epoch']:,} an epoch, batches of {one['batch_size']}; "
-        f"{one['epochs']:,} epochs"
+        f"{_n(one['epochs'], 'epoch')}"
     )
 
 

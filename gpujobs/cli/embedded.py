@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import click
 
 from gpujobs.client import Client, connect
 from gpujobs.errors import DaemonUnreachableError, MachineError
+
+READY_SECONDS = 120.0
+"""For a daemon of our own to answer, at most; it takes one on a machine that is not busy."""
+
+PATIENCE_SECONDS = 10.0
+"""After which it is said that it is waited for."""
 
 SOCKET_SECONDS = 10.0
 """From a daemon's lock to its socket, at most."""
@@ -51,9 +60,17 @@ def embedded_daemon(flags: dict[str, Any], socket: Path) -> Iterator[Client]:
         os.close(lifeline_write)
 
 
-def _wait_ready(process: subprocess.Popen[bytes], ready_read: int) -> str:
-    """What it says of another daemon, which was faster; empty where there is none."""
+def _wait_ready(process: subprocess.Popen[bytes], ready_read: int, seconds: float = READY_SECONDS) -> str:
+    """What it says of another daemon, which was faster; empty where there is none. Raises MachineError, and ends it,
+    where it says nothing within these seconds."""
     with os.fdopen(ready_read, "rb") as ready:
+        if not _answers(ready, seconds):
+            process.kill()
+            process.wait()
+            raise MachineError(
+                f"the embedded daemon did not answer within {seconds:g} s and was ended; a state directory on a slow "
+                "or hung file system, or a machine without memory, may be why: `gpujobs doctor` checks both."
+            )
         said = ready.readline().decode().strip()
     if said == "ready":
         return ""
@@ -64,6 +81,16 @@ def _wait_ready(process: subprocess.Popen[bytes], ready_read: int) -> str:
         f"the embedded daemon ended (exit code {code}) before it answered; "
         "its messages stand above; `gpujobs doctor` checks the installation."
     )
+
+
+def _answers(ready: IO[bytes], seconds: float) -> bool:
+    """Whether there is something to read, or the end, within these seconds; says that it waits."""
+    if select.select([ready], [], [], min(seconds, PATIENCE_SECONDS))[0]:
+        return True
+    click.echo(
+        f"gpujobs: the embedded daemon has not answered yet; waiting for it for up to {seconds:g} s", err=True
+    )
+    return bool(select.select([ready], [], [], max(0.0, seconds - PATIENCE_SECONDS))[0])
 
 
 def _client_of_another(socket: Path, said: str) -> Client:

@@ -15,15 +15,16 @@ from typing import Any
 import click
 
 from gpujobs.cli import cells, clock, streams
-from gpujobs.model import FINAL_STATES, GROUP_STATES, State
+from gpujobs.model import FINAL_STATES
+from gpujobs.printing import printable as printable
+from gpujobs.view import words
+from gpujobs.view.words import counts as counts
+from gpujobs.view.words import duration as duration
 
 PIPE_WIDTH = 80
 """Of drawings. Tables and paragraphs are not cut where no terminal shows them."""
 
 UNCUT = 1 << 20
-UNSEEN = {ord("\n"): " ", 0x200C: None, 0x200D: None}
-"""A line break, and what joins or parts characters: of joined ones each terminal has another width."""
-
 NAMES = frozenset({"NAME", "JOB", "USER", "FOR", "ARRAY"})
 """Columns of names, which differ at their ends: they are shortened in the middle."""
 
@@ -60,15 +61,6 @@ def width(pipe: int = PIPE_WIDTH) -> int:
     if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
         return shutil.get_terminal_size((PIPE_WIDTH, 24)).columns
     return pipe
-
-
-def printable(text: object) -> str:
-    """Other people's names and messages, without what could steer the reader's terminal; `-` for a name that
-    the site hides."""
-    if text is None:
-        return "-"
-    text = str(text).translate(UNSEEN)
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def indented(text: object, label: str = "", hanging: int = 2) -> str:
@@ -136,18 +128,6 @@ def size(count: int | None) -> str:
     raise AssertionError("unreachable")
 
 
-def duration(seconds: float | None) -> str:
-    """3 s, 4:05, 2:03:04, 3d 02:00."""
-    if seconds is None:
-        return ""
-    minutes, second = divmod(int(max(0, seconds)), 60)
-    hours, minute = divmod(minutes, 60)
-    days, hour = divmod(hours, 24)
-    if days:
-        return f"{days}d {hour:02}:{minute:02}"
-    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
-
-
 def local_time(text: str | None, unit: str = "minutes") -> str:
     """An instant of the JSON as `2026-12-24 18:30`, as `clock` shows it; `unit` may be `seconds`."""
     return clock.from_json(text, unit)
@@ -179,17 +159,7 @@ def holder(term: dict[str, Any]) -> str:
 
 def progress(job: dict[str, Any]) -> str:
     """What a job does, or why it does not."""
-    if job.get("trouble"):
-        return str(job["trouble"])
-    done = job.get("progress")
-    if job["state"] in ("RUNNING", "COMPLETING") and done:
-        text = f"epoch {done.get('epoch', '?')}/{done.get('epochs', '?')}"
-        text += f" eta {duration(done['eta_seconds'])}" if done.get("eta_seconds") else ""
-        if done.get("loss") is not None:
-            text += f" loss {done['loss']:.4g}"
-        return text + (f"; {clock.localised(job['notice'])} too" if job.get("notice") else "")
-    reason, said = job.get("reason") or "", clock.localised(job.get("message") or "")
-    return f"{reason}: {said}" if reason and said else reason or said
+    return clock.localised(words.of_job(job))
 
 
 def has_ended(job: dict[str, Any]) -> bool:
@@ -230,12 +200,5 @@ def settings(sweep: dict[str, Any]) -> str:
 
 
 def _group_cells(g: dict[str, Any]) -> tuple[object, ...]:
-    why = f"; {progress(g)}" if g["reason"] else ""
-    what = f"{100 * g['progress']:.0f}%: {counts(g['counts'])}{why}"
+    what = clock.localised(words.of_group(g))
     return f"g{g['id']}", g["name"], g["user"], g["state"], "", what, duration(elapsed(g))
-
-
-def counts(by_state: dict[str, int]) -> str:
-    """`1 failed, 5 completed, 2 running`: first what has ended, last what waits."""
-    states = sorted(map(State, by_state), key=lambda state: (not state.is_final, GROUP_STATES.index(state)))
-    return ", ".join(f"{by_state[state]} {state.lower().replace('_', ' ')}" for state in states)

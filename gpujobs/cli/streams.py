@@ -30,6 +30,11 @@ SIMPLE = {
     "≥": ">",
     "⣿": "*",
     "⠶": "o",
+    "▓": "#",
+    "█": "@",
+    "░": ".",
+    "┴": "+",
+    "▲": "^",
 }
 """Of one cell each, so that tables stay aligned."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -81,8 +83,8 @@ class Client:
             return _decoded(self._connection.getresponse())
 
     @contextmanager
-    def open(self, path: str, **query: object) -> Iterator[Stream]:
-        """An answer to be read as it comes."""
+    def open(self, path: str, *, deadline: float | None = None, **query: object) -> Iterator[Stream]:
+        """An answer to be read as it comes; until `deadline` (`time.monotonic`), where TimeoutError is raised."""
         connection = UnixConnection(self.socket)
         try:
             with self._translated():
@@ -90,13 +92,14 @@ class Client:
                 response = connection.getresponse()
                 if response.status >= 300:
                     _decoded(response)
-            yield Stream(response, self._translated)
+            yield Stream(response, self._translated, connection.sock, deadline)
         finally:
             connection.close()
 
-    def watch(self, ids: Sequence[int | str]) -> Iterator[dict[str, Any]]:
-        """Jobs, each at once and then as it changes, until all of `ids` have ended."""
-        with self.open("/v1/watch", ids=list(ids)) as stream:
+    def watch(self, ids: Sequence[int | str], deadline: float | None = None) -> Iterator[dict[str, Any]]:
+        """Jobs, each at once and then as it changes, until all of `ids` have ended, or until `deadline`
+        (`time.monotonic`), where TimeoutError is raised."""
+        with self.open("/v1/watch", deadline=deadline, ids=list(ids)) as stream:
             for line in stream:
                 if line.strip():
                     yield _object(line)["job"]
@@ -113,16 +116,23 @@ class Stream:
     """The body of an answer; only its reading, not its reader's printing, can mean a lost daemon."""
 
     def __init__(
-        self, response: http.client.HTTPResponse, translated: Callable[[], AbstractContextManager[None]]
+        self,
+        response: http.client.HTTPResponse,
+        translated: Callable[[], AbstractContextManager[None]],
+        sock: socket.socket,
+        deadline: float | None,
     ) -> None:
         self._response = response
         self._translated = translated
+        self._sock, self._deadline = sock, deadline
 
     def __iter__(self) -> Iterator[bytes]:
         while line := self.readline():
             yield line
 
     def readline(self) -> bytes:
+        if self._deadline is not None:
+            self._sock.settimeout(max(self._deadline - time.monotonic(), 0.001))
         with self._translated():
             return self._response.readline()
 

@@ -40,6 +40,7 @@ TABLES = (
     "devices",
     "reservations",
     "retention",
+    "web",
 )
 """What `gpujobs.config.site` reads: the daemon's alone."""
 
@@ -59,6 +60,8 @@ class Settings:
     cpu_slots: int | None = None
     require_gpu: bool = True
     max_retries: int = 10
+    web: str | None = None
+    """ADDRESS:PORT of the pages as a flag says it, empty for none; None where no flag says anything."""
 
 
 def resolve(
@@ -78,6 +81,9 @@ def resolve(
         # The site's places are the site daemon's; a personal one takes only its limits.
         file = {key: value for key, value in file.items() if key not in ("state_dir", "socket")}
     values = {**file, **given}
+    web = (flags or {}).get("web")
+    if web:
+        listen_address(web)
     state_dir = _state_dir(values, mode, environ)
     return Settings(
         mode=mode,
@@ -87,6 +93,7 @@ def resolve(
         cpu_slots=values.get("cpu_slots"),
         require_gpu=values.get("require_gpu", True),
         max_retries=values.get("max_retries", 10),
+        web=web,
     )
 
 
@@ -146,6 +153,24 @@ def _exists(path: Path) -> bool:
 def personal_state(environ: Mapping[str, str] = os.environ) -> Path:
     """The user's own directory for what programs keep between two runs."""
     return _xdg(environ, "XDG_STATE_HOME", ".local/state")
+
+
+def listen_address(text: str) -> tuple[str, int]:
+    """`127.0.0.1:8470`, `[::1]:0`. Raises UsageError."""
+    import ipaddress
+
+    address, colon, port = text.rpartition(":")
+    try:
+        parsed = ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))
+        if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+            raise ValueError
+        if (parsed.version == 6) != (address.startswith("[") and address.endswith("]")):
+            raise ValueError
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is no address for the pages; expected ADDRESS:PORT such as 127.0.0.1:8470 or [::1]:8470"
+        ) from None
+    return str(parsed), int(port)
 
 
 def _given(flags: Mapping[str, Any] | None, environ: Mapping[str, str]) -> dict[str, Any]:

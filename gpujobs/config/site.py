@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from gpujobs import units
 from gpujobs.config import file as configfile
-from gpujobs.config.settings import TABLES, key_problem, nearest_key
-from gpujobs.errors import ConfigError, Problem
+from gpujobs.config.settings import TABLES, key_problem, listen_address, nearest_key
+from gpujobs.errors import ConfigError, Problem, UsageError
 from gpujobs.policy.inputs.rules import (
     ForeignPolicy,
     Limits,
@@ -203,6 +204,42 @@ class Retention(Table):
     """One log of the daemon's own processes; one older copy of each is kept."""
 
 
+def _listen(value: object) -> object:
+    if isinstance(value, str) and value:
+        try:
+            listen_address(value)
+        except UsageError as error:
+            raise ValueError(str(error).partition("; ")[2]) from None
+    return value
+
+
+def _url(value: object) -> object:
+    parts = urlsplit(value) if isinstance(value, str) else None
+    if parts is not None and (
+        parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/")
+    ):
+        raise ValueError(
+            "expected the address that people use, such as https://gpu.example.org, without a path"
+        )
+    return value
+
+
+class WebTable(Table):
+    """The pages and `/metrics`."""
+
+    listen: Annotated[str | None, BeforeValidator(_listen)] = None
+    """ADDRESS:PORT; empty for none. None is 127.0.0.1:8470 for a site's daemon, a free port for a personal one."""
+
+    url: Annotated[str | None, BeforeValidator(_url)] = None
+    """Under which people reach them, where a proxy is in front."""
+
+    proxy_user: str | None = None
+    """The UNIX user that the proxy runs as, where it is on this machine."""
+
+    users_in_metrics: bool = False
+    """Whether `/metrics`, which asks nobody who they are, says what each user has used."""
+
+
 class SiteConfig(Table):
     access: Access = Access()
     quotas: Quotas = Quotas()
@@ -214,6 +251,7 @@ class SiteConfig(Table):
     devices: Devices = Devices()
     reservations: Reservations = Reservations()
     retention: Retention = Retention()
+    web: WebTable = WebTable()
 
     def rules(self) -> Rules:
         """What the policy goes by."""

@@ -42,7 +42,7 @@ def job_json(
         "state": job.state,
         "reason": wait.reason if wait and pending else job.reason,
         "message": wait.message if wait and pending else job.message,
-        "priority": job.priority,
+        "priority": job.demand.priority,
         "submitted_at": iso(job.submitted_at),
         "started_at": iso(job.started_at),
         "ended_at": iso(job.ended_at),

@@ -37,6 +37,7 @@ from gpujobs.daemon.jobs.submit import SubmissionService
 from gpujobs.daemon.jobs.uploads import Uploads
 from gpujobs.daemon.journal import Journal
 from gpujobs.daemon.keeping.retention import Retention
+from gpujobs.daemon.live.broadcast import Broadcaster
 from gpujobs.daemon.modes import Mode
 from gpujobs.daemon.observers import Observers
 from gpujobs.daemon.shutdown import Shutdown
@@ -96,6 +97,7 @@ class Parts:
     queries: JobQueries
     devices: DeviceService
     site: SiteService
+    live: Broadcaster
 
 
 def build(settings: Settings) -> Parts:
@@ -199,6 +201,7 @@ def build(settings: Settings) -> Parts:
         standing,
         shutdown,
     )
+    live = Broadcaster(cache, nodes.probe)
 
     # Who hears of what
     def rules_changed() -> None:
@@ -258,6 +261,7 @@ def build(settings: Settings) -> Parts:
         queries=queries,
         devices=devices,
         site=site_service,
+        live=live,
     )
 
 

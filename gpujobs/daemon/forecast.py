@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from gpujobs.policy import Snapshot
-from gpujobs.policy.virtual.expected_starts import forecast
+from gpujobs.policy.virtual.expected_starts import ExpectedRun, expected_runs
 
 JOBS = 100
 """Of the queue, from its head; each costs about one decision."""
@@ -26,13 +26,14 @@ log = logging.getLogger(__name__)
 
 
 class Forecast:
-    """`expected` is the last answer: the start of each job that has one."""
+    """`expected` is the last answer: the start of each job that has one; `runs`: with device and length."""
 
     def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
         self._snapshot = snapshot
         self._good_until = 0.0
         self._task: asyncio.Task[None] | None = None
         self.expected: Mapping[int, datetime] = {}
+        self.runs: Mapping[int, ExpectedRun] = {}
 
     def refresh(self) -> None:
         """Begins to work out a new answer, where the last one is old. Returns at once."""
@@ -52,11 +53,12 @@ class Forecast:
         began = time.monotonic()
         snapshot = self._snapshot()
         queue = snapshot.queue()
-        if queue.has_ready or queue.next_begin(snapshot.now) is not None:
+        if queue.has_ready or queue.next_begin is not None:
             copied = replace(snapshot, waiting=queue.copy())
-            self.expected = await asyncio.to_thread(forecast, copied, JOBS)
+            self.runs = await asyncio.to_thread(expected_runs, copied, JOBS)
         else:
-            self.expected = {}
+            self.runs = {}
+        self.expected = {job: run.starts_at for job, run in self.runs.items()}
         now = time.monotonic()
         self._good_until = now + SHARE * (now - began)
 

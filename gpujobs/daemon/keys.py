@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from gpujobs.daemon.jobs.service import JobService
     from gpujobs.daemon.jobs.submit import SubmissionService
     from gpujobs.daemon.jobs.uploads import Uploads
+    from gpujobs.daemon.live.broadcast import Broadcaster
     from gpujobs.daemon.site_service import SiteService
+    from gpujobs.daemon.web.listener import WebDoor
 
 JOBS: web.AppKey[JobService] = web.AppKey("jobs")
 JOB_QUERIES: web.AppKey[JobQueries] = web.AppKey("job_queries")
@@ -23,7 +25,8 @@ SUBMISSIONS: web.AppKey[SubmissionService] = web.AppKey("submissions")
 UPLOADS: web.AppKey[Uploads] = web.AppKey("uploads")
 DEVICES: web.AppKey[DeviceService] = web.AppKey("devices")
 SITE: web.AppKey[SiteService] = web.AppKey("site")
-
+LIVE: web.AppKey[Broadcaster] = web.AppKey("live")
+WEB: web.AppKey[WebDoor] = web.AppKey("web")
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 
 

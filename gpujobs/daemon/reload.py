@@ -66,13 +66,16 @@ def _fixed_values(before: SiteConfig, now: SiteConfig) -> Iterator[str]:
         yield "foreign.policy"
     if before.quotas.connections != now.quotas.connections:
         yield "quotas.connections"
+    if before.web != now.web:
+        yield "web"
 
 
 def _with_fixed_values(before: SiteConfig, now: SiteConfig) -> SiteConfig:
     """The new configuration, with the old values of what cannot change."""
     priority = now.priority.model_copy(update={"half_life": before.priority.half_life})
     quotas = now.quotas.model_copy(update={"connections": before.quotas.connections})
-    return now.model_copy(update={"priority": priority, "quotas": quotas, "foreign": before.foreign})
+    kept = {"foreign": before.foreign, "web": before.web}
+    return now.model_copy(update={"priority": priority, "quotas": quotas, **kept})
 
 
 def _changes(before: SiteConfig, now: SiteConfig) -> Iterator[str]:

@@ -15,10 +15,13 @@ from gpujobs.daemon.access.connections import ConnectionLimit, RequestLimiter
 from gpujobs.daemon.access.identity import peer_of
 from gpujobs.daemon.build import Parts
 from gpujobs.daemon.door import Door
-from gpujobs.daemon.handlers import ROUTES, STREAMING
+from gpujobs.daemon.handlers import ON_SOCKET_ALONE, ROUTES, STREAMING
 from gpujobs.daemon.in_force import InForce
-from gpujobs.daemon.keys import CALLER, DEVICES, JOB_QUERIES, JOBS, SITE, SUBMISSIONS, UPLOADS
+from gpujobs.daemon.keys import CALLER, DEVICES, JOB_QUERIES, JOBS, LIVE, SITE, SUBMISSIONS, UPLOADS, WEB
 from gpujobs.daemon.modes import Mode
+from gpujobs.daemon.web import listener
+from gpujobs.daemon.web.guard import NotLoggedInError
+from gpujobs.daemon.web.listener import WebDoor
 from gpujobs.errors import (
     GpujobsError,
     JobFileError,
@@ -53,12 +56,28 @@ LIMITER = web.AppKey("limiter", RequestLimiter)
 
 
 def make_application(parts: Parts, middlewares: Sequence[Middleware] | None = None) -> web.Application:
-    application = web.Application(middlewares=middlewares or MIDDLEWARES, client_max_size=MAX_BODY_BYTES)
+    door = listener.door_of(parts.in_force, parts.paths, parts.state_id)
+    return _application(parts, door, middlewares or MIDDLEWARES, ROUTES)
+
+
+def make_pages(parts: Parts, door: WebDoor) -> web.Application:
+    """The socket's requests for those who have a cookie, and the pages themselves."""
+    routes = [route for route in ROUTES if route[2] not in ON_SOCKET_ALONE]
+    made = _application(parts, door, PAGES_MIDDLEWARES, routes)
+    listener.add_routes(made, door)
+    return made
+
+
+def _application(
+    parts: Parts, door: WebDoor, middlewares: Sequence[Middleware], routes: Sequence[tuple[str, str, Handler]]
+) -> web.Application:
+    application = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     application[IN_FORCE], application[LIMITER] = parts.in_force, parts.limiter
     application[JOBS], application[JOB_QUERIES] = parts.jobs, parts.queries
     application[SUBMISSIONS], application[UPLOADS] = parts.submissions, parts.uploads
     application[DEVICES], application[SITE] = parts.devices, parts.site
-    for method, path, handler in ROUTES:
+    application[LIVE], application[WEB] = parts.live, door
+    for method, path, handler in routes:
         application.router.add_route(method, path, handler)
     return application
 
@@ -66,26 +85,29 @@ def make_application(parts: Parts, middlewares: Sequence[Middleware] | None = No
 @asynccontextmanager
 async def serving(parts: Parts, door: Door) -> AsyncIterator[web.Server]:
     """Answers on the socket meanwhile, and where it listens again when its name was removed."""
-    runner = web.AppRunner(
-        make_application(parts),
-        access_log=None,
-        logger=_SILENT,
-        shutdown_timeout=1.0,
-        max_line_size=MAX_LINE_BYTES,
-    )
+    application = make_application(parts)
+    web_door = application[WEB]
+    runner = _runner(application)
     await runner.setup()
     assert runner.server is not None
-    per_user = parts.in_force.site.quotas.connections if parts.mode is Mode.SITE else None
-    gate = ConnectionLimit(runner.server, per_user)
-    await gate.admit(door.open())
-    keeper = asyncio.create_task(door.keep(gate.admit))
-    try:
-        yield runner.server
-    finally:
-        keeper.cancel()
-        await asyncio.gather(keeper, return_exceptions=True)
-        await gate.close()
-        await runner.cleanup()
+    async with listener.serving(parts.in_force, web_door, lambda: _runner(make_pages(parts, web_door))):
+        per_user = parts.in_force.site.quotas.connections if parts.mode is Mode.SITE else None
+        gate = ConnectionLimit(runner.server, per_user)
+        await gate.admit(door.open())
+        keeper = asyncio.create_task(door.keep(gate.admit))
+        try:
+            yield runner.server
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+            await gate.close()
+            await runner.cleanup()
+
+
+def _runner(application: web.Application) -> web.AppRunner:
+    return web.AppRunner(
+        application, access_log=None, logger=_SILENT, shutdown_timeout=1.0, max_line_size=MAX_LINE_BYTES
+    )
 
 
 def door_of(parts: Parts) -> Door:
@@ -99,9 +121,18 @@ def door_of(parts: Parts) -> Door:
 async def _identity(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.transport is None:
         raise NotPermittedError("the connection was closed")
-    caller = request.app[IN_FORCE].access.admit(peer_of(request.transport.get_extra_info("socket")))
-    request[CALLER] = caller
-    if request.match_info.handler in STREAMING:
+    request[CALLER] = peer_of(request.transport.get_extra_info("socket"))
+    return await _turns(request, handler)
+
+
+@web.middleware
+async def _turns(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The caller is let in, with the rights of this moment, and waits until it is their turn."""
+    caller = request.get(CALLER)
+    if caller is None:  # what asks nobody who they are
+        return await handler(request)
+    request[CALLER] = caller = request.app[IN_FORCE].access.admit(caller)
+    if request.match_info.handler in STREAMING | listener.STREAMING:
         return await handler(request)
     return await request.app[LIMITER].take(caller.uid, lambda: _work(request, handler))
 
@@ -144,7 +175,7 @@ def status_of(error: GpujobsError) -> int:
     if isinstance(error, UsageError):
         return 400
     if isinstance(error, NotPermittedError):
-        return 403
+        return 401 if isinstance(error, NotLoggedInError) else 403
     if isinstance(error, MachineError):
         return 503
     return 400 if isinstance(error, ProtocolError) else 500
@@ -156,3 +187,5 @@ def _error(status: int, error: GpujobsError) -> web.Response:
 
 MIDDLEWARES = [_errors, _identity]
 """Around every handler: who asks, and errors as the wire has them."""
+
+PAGES_MIDDLEWARES = [_errors, listener.identity, _turns]

@@ -37,8 +37,10 @@ class SnapshotBuilder:
 
     def snapshot(self, nodes: Sequence[Node]) -> Snapshot:
         """As of this moment, with the devices as they were just read."""
+        now = utc_now()
+        self._cache.queue.advance(now)
         return Snapshot(
-            now=utc_now(),
+            now=now,
             waiting=self._cache.queue,
             nodes=nodes,
             allocations=self.allocations(),
@@ -65,9 +67,8 @@ class SnapshotBuilder:
             started_at=current.started_at,
             gpu_memory_bytes=current.gpu_memory_bytes,
             measured_bytes=self._memory.current.get(job.id),
-            preemptible=job.preemptible,
-            priority=job.priority,
-            group=job.group_id if job.at_most is not None else None,
+            demand=job.demand,
+            group=job.limited_group,
             expected_end=expected_end(job, self._cache.progress.get(job.id)),
             stopping=job.id in self._cache.stopping or job.cancel_requested,
         )
@@ -78,7 +79,7 @@ def expected_end(job: Job, progress: Mapping[str, Any] | None) -> datetime | Non
     unknown."""
     current = job.current
     begun = None if current is None else current.running_at or current.started_at
-    limit = job.time_limit_seconds
+    limit = job.demand.time_limit_seconds
     latest = None if begun is None or limit is None else begun + timedelta(seconds=limit)
     eta = (progress or {}).get("eta_seconds")
     if not isinstance(eta, int | float) or eta < 0:

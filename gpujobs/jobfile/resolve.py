@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any
 
 from gpujobs import formats
+from gpujobs.demand import Demand
 from gpujobs.errors import JobFileError, Problem
 from gpujobs.jobfile.reader import Document, Path, ReadError, read, read_value
 from gpujobs.jobfile.settings import SettingError, parse_key, path_of, with_value
@@ -42,12 +43,10 @@ class ResolvedJob:
     resolved: dict[str, Any]
     data_paths: tuple[str, ...]
     in_place_paths: tuple[str, ...]
-    time_limit_seconds: int | None
-    requested_gpu: int | None
-    priority: int
+    demand: Demand
+    """What the file asks for; a submission may add to it."""
+
     retries: int
-    gpu_memory: int | Literal["auto"] | None = None
-    preemptible: bool = False
     trained_by: int | None = None
     """The job whose model is applied, where this one trains none."""
 
@@ -56,9 +55,6 @@ class ResolvedJob:
 
     group: str | None = None
     sweep_values: Mapping[str, Any] = field(default_factory=dict)
-    at_most: int | None = None
-    """So many jobs of its sweep may run at once."""
-
     _line: Callable[[str], int | None] = field(default=lambda _: None, repr=False, compare=False)
     _near: Callable[[Path], int | None] = field(default=lambda _: None, repr=False, compare=False)
 
@@ -253,19 +249,28 @@ def _resolved_job(
         resolved=resolved,
         data_paths=tuple(dict.fromkeys(path for path, _ in files)),
         in_place_paths=tuple(dict.fromkeys(path for path, in_place in files if in_place)),
-        time_limit_seconds=resolved["resources"]["time_limit"],
-        requested_gpu=resolved["resources"]["gpu"],
-        priority=resolved["priority"],
+        demand=_demand(resolved, most),
         retries=resolved["retries"],
-        gpu_memory=resolved["resources"]["gpu_memory"],
-        preemptible=resolved["preemptible"],
         trained_by=resolved["model"].get("job"),
         share=resolved.get("share"),
         group=group,
         sweep_values=sweep_values,
-        at_most=most,
         _line=lambda key: document.lines.get(tuple(key.split("."))),
         _near=document.line,
+    )
+
+
+def _demand(resolved: Mapping[str, Any], most: int | None) -> Demand:
+    """`most`: so many jobs of its sweep may run at once."""
+    resources = resolved["resources"]
+    return Demand(
+        priority=resolved["priority"],
+        requested_gpu=resources["gpu"],
+        node=resources["node"],
+        gpu_memory=resources["gpu_memory"],
+        preemptible=resolved["preemptible"],
+        time_limit_seconds=resources["time_limit"],
+        at_most=most,
     )
 
 

@@ -414,6 +414,7 @@ def gpu_memory(value: Any) -> int | Literal["auto"]:
 
 class Resources(Section):
     gpu: int | None = _field(None, "the number of a GPU (0 is the first), or nothing for any", ge=0, le=65535)
+    node: Name | None = _field(None, "the name of a node, or nothing for any")
     gpu_memory: Annotated[int, Field()] | Literal["auto"] | None = _field(
         None, "a size of at least 64MiB such as 3GiB, or auto (and nothing for a whole GPU)"
     )

@@ -6,7 +6,7 @@ Pure: no I/O, no clock, no chance; the standard library only. docs/scheduling.md
 from gpujobs.policy.decide import decide
 from gpujobs.policy.devices.occupancy import IDLE_MEMORY_BYTES, Occupancy, label, occupancies, occupancy
 from gpujobs.policy.inputs.decision import Decision, PendingReason, Preempt, Start
-from gpujobs.policy.inputs.pending_job import GpuMemory, PendingJob
+from gpujobs.policy.inputs.pending_job import PendingJob
 from gpujobs.policy.inputs.queue import Queue
 from gpujobs.policy.inputs.rules import Rules
 from gpujobs.policy.inputs.snapshot import Allocation, Reservation, Snapshot, Usage
@@ -15,7 +15,6 @@ __all__ = [
     "IDLE_MEMORY_BYTES",
     "Allocation",
     "Decision",
-    "GpuMemory",
     "Occupancy",
     "PendingJob",
     "PendingReason",

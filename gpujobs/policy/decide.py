@@ -20,10 +20,10 @@ from gpujobs.policy.reasons.pending_reasons import PendingReasons
 def decide(snapshot: Snapshot) -> Decision:
     """Starts and preemptions for this moment, and a reason for each job that waits on.
 
-    A Queue in the snapshot is not changed, but that jobs line up in it whose time to begin has come.
+    Nothing of the caller's is changed. An owner of a Queue who advances it spares a copy whenever a job's time to
+    begin has come.
     """
-    queue = snapshot.queue()
-    queue.advance(snapshot.now)
+    queue = snapshot.queue().advanced(snapshot.now)
     round = SchedulingCycle(snapshot, queue)
     round.assign()
     return Decision(
@@ -37,7 +37,7 @@ def decide(snapshot: Snapshot) -> Decision:
 def _next_change(round: SchedulingCycle) -> datetime | None:
     """The earliest instant at which the same jobs and devices may give another decision."""
     snapshot, instants = round.snapshot, []
-    if (begin := round.queue.next_begin(snapshot.now)) is not None:
+    if (begin := round.queue.next_begin) is not None:
         instants.append(begin)
     if round.queue.has_ready:
         instants += borders(snapshot.reservations, snapshot.now)

@@ -31,7 +31,7 @@ class Record:
     def run_seconds(self) -> float:
         """How long it runs in all, unless its time limit ends it before."""
         one = self.submission
-        return min(one.duration_seconds, one.time_limit_seconds or one.duration_seconds)
+        return min(one.duration_seconds, one.demand.time_limit_seconds or one.duration_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +161,9 @@ class Recorder:
 def _waiting(number: int, one: Submission) -> PendingJob:
     return PendingJob(
         id=number,
-        priority=one.priority,
+        demand=one.demand,
         user=one.user,
         submitted_at=_at(one.submit_seconds),
-        gpu_memory_bytes=one.memory_bytes,
-        preemptible=one.preemptible,
-        time_limit_seconds=one.time_limit_seconds,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gpujobs import units
+from gpujobs.demand import WHOLE_DEVICE, Demand
 from gpujobs.errors import JobFileError, Problem
 from gpujobs.policy.inputs.text import gib
 
@@ -21,17 +22,19 @@ LONGEST_SECONDS = 366 * 86400
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """`submit_seconds` count from the trace's beginning, or from 1970 where it has instants.
-    `memory_bytes` None asks for a whole device."""
+    """`submit_seconds` count from the trace's beginning, or from 1970 where it has instants."""
 
     user: str
     submit_seconds: float
     duration_seconds: float
-    memory_bytes: int | None
-    priority: int
-    time_limit_seconds: float | None = None
-    preemptible: bool = False
+    demand: Demand = WHOLE_DEVICE
     group: str | None = None
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Of a GPU that it shares; None: it has a whole one."""
+        memory = self.demand.gpu_memory
+        return memory if isinstance(memory, int) else None
 
 
 class Unreadable(ValueError):
@@ -125,10 +128,12 @@ def _submission(header: list[str], cells: list[str], largest_bytes: int) -> Subm
             row, "submit_time", _instant, "seconds, or an instant such as 2026-01-31T14:00Z"
         ),
         duration_seconds=_read(row, "duration", _seconds, "seconds above 0, or text such as 90m"),
-        memory_bytes=memory,
-        priority=_read(row, "priority", _integer, "an integer"),
-        time_limit_seconds=_read(row, "time_limit", _limit, "seconds above 0, or text such as 90m"),
-        preemptible=_read(row, "preemptible", _truth, "true or false"),
+        demand=Demand(
+            gpu_memory=memory,
+            priority=_read(row, "priority", _integer, "an integer"),
+            time_limit_seconds=_read(row, "time_limit", _limit, "seconds above 0, or text such as 90m"),
+            preemptible=_read(row, "preemptible", _truth, "true or false"),
+        ),
         group=row.get("group") or None,
     )
 

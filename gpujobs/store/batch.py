@@ -9,8 +9,9 @@ from datetime import datetime
 
 from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Event, Reason, State, iso
-from gpujobs.store import events
+from gpujobs.store import demands, events
 from gpujobs.store.records import NewJob
+from gpujobs.store.rows import dependency_rows
 
 MAX_SUBMISSION_BYTES = 64 << 20
 """Of the text and the resolved form of its jobs: a sweep multiplies what it is given."""
@@ -35,10 +36,9 @@ class Batch:
         execute = self.connection.execute
         reason = Reason.HELD if job.held else Reason.NONE
         row = execute(
-            "INSERT INTO jobs (uid, gid, user, request_key, request_index, name, sweep, spec, reason, priority,"
-            " held, retries, requested_gpu, time_limit_seconds, share, submitted_at, begin_at, gpu_memory,"
-            " estimate_bytes, family, preemptible, continues, origin, at_most, finish)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO jobs (uid, gid, user, request_key, request_index, name, sweep, spec, reason, demand,"
+            " held, retries, share, submitted_at, continues, origin, finish)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 self.caller.uid,
                 self.caller.gid,
@@ -49,21 +49,13 @@ class Batch:
                 job.group,
                 self._insert_spec(job),
                 reason,
-                job.priority,
+                demands.written(job.demand),
                 job.held,
                 job.retries,
-                job.requested_gpu,
-                job.time_limit_seconds,
                 job.share,
                 iso(self.now),
-                iso(job.begin_at),
-                None if job.gpu_memory is None else str(job.gpu_memory),
-                job.estimate_bytes,
-                job.family,
-                job.preemptible,
                 job.continues,
                 job.origin,
-                job.at_most,
                 job.finish,
             ),
         )
@@ -71,11 +63,7 @@ class Batch:
         assert number is not None
         self.connection.executemany(
             "INSERT INTO dependencies (job, after, any_end, of_group) VALUES (?, ?, ?, ?)",
-            [
-                (number, after, kind, job.after_groups.get(after))
-                for kind, jobs in enumerate((job.after, job.after_any, job.after_failed))
-                for after in jobs
-            ],
+            dependency_rows(number, job.demand.awaits),
         )
         self.connection.executemany(
             "INSERT INTO job_data (job, path, sha256, bytes, in_place) VALUES (?, ?, ?, ?, ?)",

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from gpujobs.model import Event
-from gpujobs.store.rows import event_values
+from gpujobs.store.rows import event_row
 
 
 def record(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
@@ -14,5 +14,5 @@ def record(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
     connection.executemany(
         "INSERT INTO events (job, at, kind, actor, attempt, from_state, to_state, reason, message)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [event_values(event) for event in events],
+        [event_row(event) for event in events],
     )

@@ -6,13 +6,23 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
 
+from gpujobs.demand import NO_DEPENDENCIES, Dependencies
 from gpujobs.errors import NotFoundError, StoreError
 from gpujobs.model import Attempt, Event, Group, Job, State, iso
-from gpujobs.store import groups
+from gpujobs.store import groups, report, timeline
 from gpujobs.store.database import HOW_TO_RESTORE
 from gpujobs.store.records import DataReference, StoredSpec, Wanted
-from gpujobs.store.rows import SELECT_JOBS, UNFINISHED, WaitsFor, attempt_of, event_of, job_of
+from gpujobs.store.rows import (
+    SELECT_JOBS,
+    UNFINISHED,
+    DependencyRow,
+    attempt_of,
+    dependencies_of,
+    event_of,
+    job_of,
+)
 
 MAX_ID = (1 << 63) - 1
 """Of SQLite's integers."""
@@ -118,21 +128,18 @@ class Reader:
     def _select(self, where: str, values: Sequence[object], tail: str = " ORDER BY jobs.id") -> list[Job]:
         with _readable():
             rows = self._connection.execute(f"{SELECT_JOBS} WHERE {where}{tail}", values).fetchall()
-            waits_for = self._dependencies(rows[0]["id"] if len(rows) == 1 else None) if rows else {}
-            return [job_of(row, waits_for.get(row["id"]) or WaitsFor()) for row in rows]
+            awaits = self._dependencies(rows[0]["id"] if len(rows) == 1 else None) if rows else {}
+            return [job_of(row, awaits.get(row["id"], NO_DEPENDENCIES)) for row in rows]
 
-    def _dependencies(self, job: int | None) -> dict[int, WaitsFor]:
+    def _dependencies(self, job: int | None) -> dict[int, Dependencies]:
         """Of `job`, or of all that have not ended (after that they no longer matter)."""
         chosen = f"(SELECT id FROM jobs WHERE state IN {UNFINISHED})" if job is None else f"({int(job)})"
-        found: dict[int, WaitsFor] = {}
+        found: dict[int, list[DependencyRow]] = {}
         for row in self._connection.execute(
             f"SELECT job, after, any_end, of_group FROM dependencies WHERE job IN {chosen}"
         ):
-            of = found.setdefault(row["job"], WaitsFor())
-            of.kinds[row["any_end"]].append(row["after"])
-            if row["of_group"] is not None:
-                of.groups[row["after"]] = row["of_group"]
-        return found
+            found.setdefault(row["job"], []).append(DependencyRow(*row))
+        return {number: dependencies_of(rows) for number, rows in found.items()}
 
     def blocked_for_good(self) -> dict[int, str]:
         """Why PENDING jobs can never start, by job: what was to complete has not, or what was to fail has
@@ -195,6 +202,16 @@ class Reader:
         with _readable():
             rows = self._connection.execute("SELECT * FROM events WHERE job = ? ORDER BY id", (job,))
             return [event_of(row) for row in rows]
+
+    def timeline(self, start: datetime, end: datetime) -> timeline.Rows:
+        """What devices were used for in this time."""
+        with _readable():
+            return timeline.rows(self._connection, start, end)
+
+    def report_rows(self, since: datetime, until: datetime) -> tuple[list[sqlite3.Row], bool]:
+        """Attempts in this time, and whether these are all."""
+        with _readable():
+            return report.rows(self._connection, since, until)
 
 
 @contextlib.contextmanager

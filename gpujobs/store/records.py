@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from gpujobs.demand import Demand
 from gpujobs.model import Share, State
 
 
@@ -29,13 +30,10 @@ class NewJob:
     path: str
     source: str
     resolved: Mapping[str, Any]
-    priority: int
+    demand: Demand
     held: bool
     retries: int
-    requested_gpu: int | None
-    time_limit_seconds: float | None
     group: str | None
-    after: tuple[int, ...]
     data: tuple[DataReference, ...]
     group_start: int = 0
     """With a `group`: the position, among the jobs submitted together, of the group's first one."""
@@ -43,19 +41,9 @@ class NewJob:
     """The id of the group, where that exists already."""
     sweep_values: Mapping[str, Any] | None = None
     share: Share = Share.PRIVATE
-    after_any: tuple[int, ...] = ()
-    after_failed: tuple[int, ...] = ()
-    after_groups: Mapping[int, int] = field(default_factory=dict)
-    """The group by which a job that is waited for was named, by job."""
-    begin_at: datetime | None = None
-    gpu_memory: int | str | None = None
-    estimate_bytes: int | None = None
-    family: str | None = None
-    preemptible: bool = False
     continues: int | None = None
     origin: int | None = None
     """Of a job that is queued again: the first of its line."""
-    at_most: int | None = None
     finish: bool = False
 
 

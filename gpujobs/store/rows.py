@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
+from gpujobs.demand import NO_DEPENDENCIES, Dependencies
 from gpujobs.model import Attempt, DeviceKind, Event, Job, Reason, Share, State, from_iso, iso
+from gpujobs.store import demands
 
 ATTEMPT_COLUMNS = (
     "node",
@@ -39,18 +41,26 @@ SELECT_JOBS = (
 )
 
 
-@dataclass(slots=True)
-class WaitsFor:
-    """The jobs that one waits for: those that must complete, end, end without success; and the group by which
-    each was named, where it was one."""
-
-    kinds: tuple[list[int], list[int], list[int]] = field(default_factory=lambda: ([], [], []))
-    groups: dict[int, int] = field(default_factory=dict)
+def dependency_rows(job: int, awaits: Dependencies) -> Iterator[DependencyRow]:
+    for kind, jobs in enumerate((awaits.after, awaits.after_any, awaits.after_failed)):
+        for after in jobs:
+            yield DependencyRow(job, after, kind, awaits.groups.get(after))
 
 
-def job_of(row: sqlite3.Row, waits_for: WaitsFor) -> Job:
+def dependencies_of(rows: Iterable[DependencyRow]) -> Dependencies:
+    """Of the rows of one job. `any_end` is 0: must complete, 1: must end, 2: must end without success."""
+    kinds: tuple[list[int], list[int], list[int]] = ([], [], [])
+    groups: dict[int, int] = {}
+    for row in rows:
+        kinds[row.any_end].append(row.after)
+        if row.of_group is not None:
+            groups[row.after] = row.of_group
+    after, after_any, after_failed = map(tuple, kinds)
+    return Dependencies(after, after_any, after_failed, groups)
+
+
+def job_of(row: sqlite3.Row, awaits: Dependencies = NO_DEPENDENCIES) -> Job:
     """A row of SELECT_JOBS as a Job."""
-    after, after_any, after_failed = map(tuple, waits_for.kinds)
     current = None
     if row["a_node"] is not None:
         current = _attempt(row, row["id"], row["attempt"], "a_")
@@ -62,7 +72,7 @@ def job_of(row: sqlite3.Row, waits_for: WaitsFor) -> Job:
         state=State(row["state"]),
         reason=Reason(row["reason"]),
         message=row["message"],
-        priority=row["priority"],
+        demand=demands.read(row["demand"], awaits),
         submitted_at=_instant(row["submitted_at"]),
         started_at=from_iso(row["started_at"]),
         ended_at=from_iso(row["ended_at"]),
@@ -71,21 +81,8 @@ def job_of(row: sqlite3.Row, waits_for: WaitsFor) -> Job:
         retries_used=row["retries_used"],
         held=bool(row["held"]),
         cancel_requested=bool(row["cancel_requested"]),
-        after=after,
-        requested_gpu=row["requested_gpu"],
-        time_limit_seconds=row["time_limit_seconds"],
-        after_any=after_any,
-        after_failed=after_failed,
-        after_groups=waits_for.groups,
-        begin_at=from_iso(row["begin_at"]),
-        gpu_memory=_gpu_memory(row["gpu_memory"]),
-        estimate_bytes=row["estimate_bytes"],
-        family=row["family"],
-        exclusive=bool(row["exclusive"]),
-        preemptible=bool(row["preemptible"]),
         continues=row["continues"],
         origin=row["origin"],
-        at_most=row["at_most"],
         finish=bool(row["finish"]),
         begins_anew=bool(row["begins_anew"]),
         group=row["sweep"],
@@ -118,11 +115,33 @@ def event_of(row: sqlite3.Row) -> Event:
     )
 
 
-def event_values(event: Event) -> tuple[Any, ...]:
-    """In the order of the columns job, at, kind, actor, attempt, from, to, reason, message."""
-    return (
+class EventRow(NamedTuple):
+    """In the order of the table's columns."""
+
+    job: int
+    at: str
+    kind: str
+    actor: str
+    attempt: int | None
+    from_state: State | None
+    to_state: State | None
+    reason: Reason
+    message: str
+
+
+class DependencyRow(NamedTuple):
+    """In the order of the table's columns."""
+
+    job: int
+    after: int
+    any_end: int
+    of_group: int | None
+
+
+def event_row(event: Event) -> EventRow:
+    return EventRow(
         event.job,
-        iso(event.at),
+        iso(event.at) or "",
         event.kind,
         event.actor,
         event.attempt,
@@ -155,10 +174,6 @@ def _attempt(row: sqlite3.Row, job: int, number: int, prefix: str) -> Attempt:
         device_memory_bytes=row[prefix + "device_memory_bytes"],
         nonce=row[prefix + "nonce"],
     )
-
-
-def _gpu_memory(text: str | None) -> int | Literal["auto"] | None:
-    return None if text is None else "auto" if text == "auto" else int(text)
 
 
 def _instant(text: str) -> Any:

@@ -11,14 +11,16 @@ import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from gpujobs.demand import Demand
 from gpujobs.errors import StoreError, UsageError
 from gpujobs.lifecycle import Finish, Requeue, check_transition
 from gpujobs.model import Caller, Device, Event, Job, Reason, State, iso, utc_now
-from gpujobs.store import events, groups
+from gpujobs.store import demands, events, groups
 from gpujobs.store.batch import Batch
 from gpujobs.store.database import check, connect, transaction
 from gpujobs.store.devices import Devices
@@ -30,6 +32,7 @@ from gpujobs.store.records import NewJob
 from gpujobs.store.reservations import Reservations
 from gpujobs.store.uploads import Uploads
 from gpujobs.store.usage import UsageTable
+from gpujobs.units import written
 
 DAEMON = "gpujobs"
 """The actor of events that no person caused."""
@@ -229,7 +232,9 @@ class Store(Reader):
                 step.reason,
                 step.message,
                 retries_used=current.retries_used + step.uses_retry,
-                exclusive=current.exclusive or step.exclusive,
+                demand=demands.written(
+                    replace(current.demand, exclusive=current.demand.exclusive or step.exclusive)
+                ),
             )
         return self.job(job)
 
@@ -252,26 +257,24 @@ class Store(Reader):
         return self._note(job, "finish_requested", actor, "finish = ?", 1, said)
 
     def set_time_limit(self, job: int, seconds: float | None, actor: str) -> Job:
+        asked = self.job(job).demand
         before, after = (
-            "none" if limit is None else f"{limit:g} s"
-            for limit in (self.job(job).time_limit_seconds, seconds)
+            "none" if limit is None else written(limit) for limit in (asked.time_limit_seconds, seconds)
         )
         said = f"time limit from {before} to {after}"
-        return self._note(job, "limited", actor, "time_limit_seconds = ?", seconds, said)
+        return self._ask(job, replace(asked, time_limit_seconds=seconds), "limited", actor, said)
 
     def set_reservation(self, job: int, gpu_memory_bytes: int | None) -> Job:
         """What the job's next attempt reserves of a shared device; None gives it a whole one."""
-        what = "a whole device" if gpu_memory_bytes is None else f"{gpu_memory_bytes} bytes"
-        with transaction(self._connection):
-            current = self.job(job)
-            self._connection.execute(
-                "UPDATE jobs SET gpu_memory = coalesce(?, gpu_memory), exclusive = ? WHERE id = ?",
-                (None if gpu_memory_bytes is None else str(gpu_memory_bytes), gpu_memory_bytes is None, job),
+        asked = self.job(job).demand
+        if gpu_memory_bytes is None:
+            what, asked = "a whole device", replace(asked, exclusive=True)
+        else:
+            what, asked = (
+                f"{gpu_memory_bytes} bytes",
+                replace(asked, exclusive=False, gpu_memory=gpu_memory_bytes),
             )
-            message = f"it gets {what} next time"
-            event = Event(job, utc_now(), "reservation", DAEMON, current.attempt, message=message)
-            events.record(self._connection, [event])
-        return self.job(job)
+        return self._ask(job, asked, "reservation", DAEMON, f"it gets {what} next time")
 
     def set_held(self, job: int, held: bool, actor: str) -> Job:
         current = self.job(job)
@@ -297,8 +300,8 @@ class Store(Reader):
         current = self.job(job)
         if current.state.is_final:
             raise UsageError(f"job {job} is {current.state}; only a job that has not ended has a priority")
-        change = f"from {current.priority} to {priority}"
-        return self._note(job, "prioritized", actor, "priority = ?", priority, change)
+        change = f"from {current.demand.priority} to {priority}"
+        return self._ask(job, replace(current.demand, priority=priority), "prioritized", actor, change)
 
     def note_requeue(self, job: int, actor: str) -> Job:
         """Remembers who has sent a job that has started back to the queue; its attempt is still to end."""
@@ -311,6 +314,10 @@ class Store(Reader):
             (job, attempt),
         ).fetchone()
         return "" if row is None else f"requeued by {row['actor']}"
+
+    def _ask(self, job: int, demand: Demand, kind: str, actor: str, message: str) -> Job:
+        """From now on the job asks for this."""
+        return self._note(job, kind, actor, "demand = ?", demands.written(demand), message)
 
     def _note(
         self, job: int, kind: str, actor: str, assignment: str, value: str | float | None, message: str = ""

@@ -111,7 +111,7 @@ def trial(asked: CheckSpec, directory: Path) -> AttemptSpec:
         device=DeviceName(DeviceKind.CPU, 0, "", "CPU"),
         all_devices=(),
         require_gpu=True,
-        cpu_threads=1,
+        cpu_threads=len(os.sched_getaffinity(0)),  # somebody waits for it
         time_limit_seconds=None,
         grace_seconds=0.0,
         finish=False,

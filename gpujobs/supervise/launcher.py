@@ -56,6 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     execute_with_room(arguments.backend)
     listener = sockets.listen(arguments.socket.absolute())
+    os.environ["MPLCONFIGDIR"] = str(arguments.socket.absolute().parent / "matplotlib")  # its list of fonts
     from gpujobs.supervise import preload
     from gpujobs.trainer import quiet
 

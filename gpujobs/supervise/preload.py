@@ -39,6 +39,9 @@ MODULES = (
     "pyarrow.vendored.version",
     "pyarrow.compute",
     "pyarrow.parquet",
+    "gpujobs.results.pictures.confusion",
+    "gpujobs.results.pictures.curves",
+    "gpujobs.results.pictures.forecast",
     "gpujobs.trainer.data",
     "gpujobs.trainer.evaluation",
     "gpujobs.trainer.files",
@@ -62,6 +65,7 @@ def load() -> None:
     for name in MODULES:
         importlib.import_module(name)
     import keras
+    from PIL import Image
 
     from gpujobs import formats
     from gpujobs.jobfile.keras_names import catalogue
@@ -71,6 +75,7 @@ def load() -> None:
     for name in active.LAZY_MODULES:
         importlib.import_module(name)
     active.preload()
+    Image.preinit()  # what a picture's first writing would import
     catalogue()
     codec.warm((spec.AttemptSpec, *records.KINDS, *training.ORDERS.kinds))
     for name in formats.ENCODINGS:  # of csv files

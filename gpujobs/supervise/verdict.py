@@ -38,7 +38,7 @@ def classify(ending: Ending) -> Verdict:
     if code == 0 and ending.has_results:
         return Verdict(State.COMPLETED, Reason.NONE, "")
     if ending.gone is not None:
-        return _failed(Reason.SUPERVISOR_LOST, f"{ending.gone} was removed while it ran")
+        return _failed(Reason.FILES_REMOVED, f"{ending.gone} was removed while it ran")
     if ending.stop_reason is not None:
         return _stopped(ending)
     if ending.error is not None:

@@ -45,7 +45,7 @@ def evaluate(
     for name, forecast in forecasts.items():
         known = np.where(np.isnan(forecast), constant, forecast).reshape(truth.shape)
         naive[name] = figures(truth[there], known[there])
-    always = _everywhere(constant, truth)
+    always = everywhere(constant, truth)
     naive["majority class" if is_class else "mean"] = figures(truth[there], always[there])
     model = figures(truth[there], answer[there])
     rare = _rare(truth[there]) if is_class else None
@@ -67,7 +67,7 @@ def evaluate(
     }
 
 
-def _everywhere(constant: NDArray[Any], truth: NDArray[Any]) -> NDArray[Any]:
+def everywhere(constant: NDArray[Any], truth: NDArray[Any]) -> NDArray[Any]:
     """Of truth's shape: a constant for all of a sample, or one for each of its values."""
     one = np.asarray(constant)
     if one.size > 1 and one.size == truth[:1].size:

@@ -108,7 +108,7 @@ def _numbers(own: Mapping[str, Any], targets: Sequence[str], part: Part) -> Iter
     predicted = _steps(predicted)
     if truth is not None:
         truth = _steps(truth.reshape(predicted.shape) if truth.size == predicted.size else truth)
-    names = targets if len(targets) == predicted.shape[-1] else _numbered("y", predicted.shape[-1])
+    names = targets if len(targets) == predicted.shape[-1] else numbered("y", predicted.shape[-1])
     for number, name in enumerate(names):
         if truth is not None and number < truth.shape[-1]:
             yield f"{name}_true", truth[..., number]
@@ -146,7 +146,7 @@ def _names(classes: Any, count: int) -> list[str]:
     return [str(number) for number in range(count)]
 
 
-def _numbered(name: str, count: int) -> list[str]:
+def numbered(name: str, count: int) -> list[str]:
     return [name] if count == 1 else [f"{name}[{number}]" for number in range(count)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from gpujobs.jobfile import losses as jobfile_losses
 from gpujobs.jobfile.consistency import is_stateful, scaling_of_targets, task_of_output
 from gpujobs.model import utc_now
 from gpujobs.protocol.spec import AttemptSpec
+from gpujobs.results.curves import JobHistory
 from gpujobs.trainer import (
     building,
     checkpoint,
@@ -26,6 +28,7 @@ from gpujobs.trainer import (
     evaluation,
     files,
     outputs,
+    pictures,
     prediction,
     prediction_table,
     stateful,
@@ -58,7 +61,9 @@ def run(spec: AttemptSpec, messages: Messages, stop: StopFlag) -> None:
     look_at_predictions(spec, prepared.preprocessing)
     fit, rows, start = fitted(spec, prepared, messages, stop)
     seconds = {"start_seconds": start - began, "train_seconds": time.monotonic() - start}
-    more = {**seconds, **fit.early_end.figures(len(rows), fit.epochs)}
+    more = {**seconds, **fit.use.figures(fit.batch_size), **fit.early_end.figures(len(rows), fit.epochs)}
+    for line in fit.use.lines(fit.batch_size):
+        print(line, flush=True)
     finish(Trained(spec, fit.model, prepared.preprocessing, prepared.parts), rows, more)
 
 
@@ -146,7 +151,9 @@ def sets_of(spec: AttemptSpec, prepared: Prepared, model: keras.Model) -> Sets:
         for name, shape in shapes_by_name.items()
     }  # fmt: skip
     ready = {
-        name: shaped(part.samples, outputs, part.assembled.raw, learned.classes)
+        name: shaped(
+            part.samples, outputs, part.assembled.raw, learned.classes, spec.jobfile["data"].get("window")
+        )
         for name, part in prepared.parts.items()
     }
     known, output = next(iter(learned.classes.values()), None), next(iter(outputs.values()))
@@ -254,6 +261,15 @@ def finish(trained: Trained, rows: list[dict[str, float]], more: Mapping[str, An
     }
     outputs.preprocessing(results, trained.learned)
     outputs.write(results, spec, rows, metrics)
+    unit = metrics["units"]["history"] or ""
+    drawn = JobHistory(spec.job, spec.name, history_columns(rows), unit if "scaled" in unit else "")
+    pictures.draw(results, drawn, evaluated, trained)
+
+
+def history_columns(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """As history.csv has them."""
+    names = ["epoch", *sorted(rows[-1].keys() - {"epoch"})] if rows else []
+    return {name: [float(row.get(name, math.nan)) for row in rows] for name in names}
 
 
 def units(job: Mapping[str, Any], task: str) -> dict[str, str | None]:

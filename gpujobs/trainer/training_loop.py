@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -30,6 +31,7 @@ from gpujobs.trainer.failures import NanLossError, Stopped, TrainerError
 from gpujobs.trainer.means import Means
 from gpujobs.trainer.pace import Pace
 from gpujobs.trainer.stateful import States, Strips
+from gpujobs.trainer.use import Use
 
 CHECKPOINT_SECONDS = 2.0
 CHECKPOINT_SHARE = 20
@@ -111,6 +113,7 @@ class TrainingLoop:
         if self.means is not None:
             self.means.install()
         self.steps = backend.steps(model)
+        self.device_peak = partial(backend.device_peak_bytes, spec)
         self.position = Position()
         self.stopper = _watcher(EarlyStopping, self.training.get("early_stopping"))
         self.plateau = _watcher(ReduceOnPlateau, self.training.get("reduce_lr_on_plateau"))
@@ -118,6 +121,7 @@ class TrainingLoop:
         self.states = None if sets.strips is None else States(model)
         self.saved = self.reported = time.monotonic()
         self.pace = Pace()
+        self.use = Use()
         self.has_validated = False
         self.save_seconds = 0.0
         self.is_unsaved = False
@@ -134,7 +138,7 @@ class TrainingLoop:
         is_over = self.resume() or (self.early_end.is_asked and self.ends_early(0.0))
         while not is_over and len(self.position.rows) < self.epochs:
             began = time.monotonic()
-            row = self.epoch()
+            row = self.use.trained(self.epoch)
             is_over = self.watch(row)
             if self.best_now:
                 self.position.best = self.model.get_weights()
@@ -185,7 +189,8 @@ class TrainingLoop:
             chosen = range(self.position.batch, min(self.position.batch + executed, batches))
             if self.states is not None and self.sets.strips is not None:
                 self.states.reset(self.sets.strips.resets[chosen.start])
-            logs = self.steps.train([self.batch(indices, at) for at in chosen])
+            prepared = self.use.prepared(partial(self._batches, indices, chosen))
+            logs = self.steps.train(prepared)
             self.position.batch = chosen.stop
             self.pace.stepped(number + chosen.stop / batches)
             if chosen.stop < batches:
@@ -205,6 +210,9 @@ class TrainingLoop:
 
     def _executed(self) -> int:
         return int(self.training.get("steps_per_execution") or 1)
+
+    def _batches(self, indices: Integers, chosen: range) -> list[Batch]:
+        return [self.batch(indices, at) for at in chosen]
 
     def batch(self, indices: Integers, number: int) -> Batch:
         return self.sets.train.batch(indices[number * self.batch_size : (number + 1) * self.batch_size])
@@ -316,7 +324,9 @@ class TrainingLoop:
         self.reported = time.monotonic()
         eta = self.pace.eta_seconds(len(self.position.rows) + share, self.epochs)
         shown = {**row, "epoch": int(row["epoch"]) + 1, "epochs": self.epochs}
-        self.messages.send(Trained({**shown, "eta_seconds": eta}))
+        peak = self.device_peak()
+        of_device = {} if peak is None else {"device_peak_bytes": peak}
+        self.messages.send(Trained({**shown, "eta_seconds": eta, **of_device}))
 
 
 def _watcher(make: Any, settings: Any) -> Any:

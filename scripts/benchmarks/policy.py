@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.support.options import Options
 from benchmarks.support.rows import Row
 from benchmarks.support.timing import timed
+from gpujobs.demand import Demand
 from gpujobs.model import Device, DeviceKind, Node, NodeStatus, Process
 from gpujobs.policy import Allocation, PendingJob, Queue, Snapshot, Usage, decide
 
@@ -58,7 +59,7 @@ class Site:
             for number, box in enumerate(boxes)
         ]
         if preemptible:
-            self.allocations = [replace(one, preemptible=True) for one in self.allocations]
+            self.allocations = [replace(one, demand=Demand(preemptible=True)) for one in self.allocations]
         self.queue = Queue(self._waiting(id, chance) for id in range(1_000_000, 1_000_000 + waiting))
         self.usage = {user: Usage(chance.uniform(0, 1e6), NOW) for user in self.users}
 
@@ -77,7 +78,7 @@ class Site:
 
     def submit(self, priority: int = 0) -> None:
         user = self.users[len(self.users) // 2]
-        self.queue.add(PendingJob(2_000_000, priority, user=user, submitted_at=NOW))
+        self.queue.add(PendingJob(2_000_000, Demand(priority), user=user, submitted_at=NOW))
 
     def _device(self, index: int, box: int, chance: random.Random, shared: float) -> Device:
         jobs = PACKED if chance.random() < shared else 1
@@ -107,15 +108,14 @@ class Site:
         )
 
     def _waiting(self, id: int, chance: random.Random) -> PendingJob:
-        return PendingJob(
-            id,
-            chance.choice((0, 0, 0, -1)),
-            requested_gpu=chance.choice((*[None] * 19, chance.randrange(8))),
-            user=chance.choice(self.users),
-            submitted_at=NOW - timedelta(seconds=chance.randint(0, 600_000)),
-            gpu_memory_bytes=chance.choice((None, None, 2 * GIB, 4 * GIB, 8 * GIB, 12 * GIB)),
-            time_limit_seconds=chance.choice((None, 3600, 4 * 3600, 86_400)),
-        )
+        priority = chance.choice((0, 0, 0, -1))
+        requested_gpu = chance.choice((*[None] * 19, chance.randrange(8)))
+        user = chance.choice(self.users)
+        submitted_at = NOW - timedelta(seconds=chance.randint(0, 600_000))
+        gpu_memory = chance.choice((None, None, 2 * GIB, 4 * GIB, 8 * GIB, 12 * GIB))
+        limit = chance.choice((None, 3600, 4 * 3600, 86_400))
+        demand = Demand(priority, requested_gpu, gpu_memory, time_limit_seconds=limit)
+        return PendingJob(id, demand, user, submitted_at)
 
     @staticmethod
     def _without(device: Device, ended: Allocation) -> Device:

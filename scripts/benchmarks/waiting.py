@@ -7,6 +7,7 @@ from benchmarks.support.daemon import running
 from benchmarks.support.options import Options
 from benchmarks.support.rows import Row
 from benchmarks.support.timing import timed
+from gpujobs.demand import Demand
 from gpujobs.model import Device, DeviceKind, Node, NodeStatus, utc_now
 from gpujobs.policy import Allocation, PendingJob, Queue, Snapshot, decide
 
@@ -41,12 +42,12 @@ def decisions(options: Options) -> tuple[float, ...]:
     """
     devices = tuple(Device("box", DeviceKind.GPU, index, f"GPU-{index}", "GPU") for index in range(8))
     held = [Allocation(index, "box", device.uuid) for index, device in enumerate(devices[1:], 1)]
-    waiting = [PendingJob(number, number % 7) for number in range(100, 100 + options.waiting)]
+    waiting = [PendingJob(number, Demand(number % 7)) for number in range(100, 100 + options.waiting)]
     queue = Queue(waiting)
 
     def decision() -> None:
         started = decide(Snapshot(utc_now(), queue, [Node("box", NodeStatus.OK, "", devices)], held)).starts
         queue.remove(started[0].job)
-        queue.add(PendingJob(started[0].job + options.waiting, 3))
+        queue.add(PendingJob(started[0].job + options.waiting, Demand(3)))
 
     return tuple(1000 * timed(decision) for _ in range(options.commands))

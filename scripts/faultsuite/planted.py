@@ -27,8 +27,8 @@ BUGS = (
         "the end of an attempt is dropped when its commit fails",
         (
             (
-                '        if not self._again.do(job, "that its attempt has ended", commit):\n'
-                "            self._board.release(job, attempt)\n",
+                '        if not self.again.do(job, "that its attempt has ended", commit):\n'
+                "            self._cache.release(job, attempt)\n",
                 "        try:\n            commit()\n        except Exception:\n            pass\n",
             ),
         ),

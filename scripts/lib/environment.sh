@@ -92,7 +92,8 @@ install() {
     echo "the environment is ready after $SECONDS s" >&2
 }
 
-# Installs by this Python's pip; on a terminal it says what it does, and for how long already.
+# Installs by this Python's pip; on a terminal it says what it does, and for how long already, elsewhere a line now
+# and then.
 # Usage: run_pip PYTHON ARGUMENT…
 run_pip() {
     local interpreter=$1
@@ -100,7 +101,7 @@ run_pip() {
     if [ -t 2 ]; then
         "$interpreter" -m pip install --progress-bar off --disable-pip-version-check "$@" | show_progress >&2
     else
-        "$interpreter" -m pip install --quiet --disable-pip-version-check "$@"
+        "$interpreter" -m pip install --progress-bar off --disable-pip-version-check "$@" | show_steps >&2
     fi
 }
 
@@ -132,6 +133,27 @@ show_progress() {
         printf '\r\033[K%5d s  %s …' "$SECONDS" "$what"
     done
     printf '\r\033[K'
+}
+
+# What is being done, a line at most every `GPUJOBS_STEP_SECONDS` (15), for a log or a pipe.
+show_steps() {
+    local line='' what='looking for the packages' count=0 status every=${GPUJOBS_STEP_SECONDS:-15} said=$SECONDS
+    while :; do
+        status=0
+        IFS= read -r -t 1 line || status=$?
+        if [ "$status" -le 128 ] && [ "$status" != 0 ]; then break; fi
+        case $line in
+        *.metadata*) ;;
+        *Downloading*.whl*'('* | *Downloading*.tar.gz*'('* | *'Using cached'*'('*)
+            count=$((count + 1)) line=${line#"${line%%[![:space:]]*}"} what="$count package$(if [ "$count" -gt 1 ]; then echo s; fi) fetched, the last: ${line//https:*\//}"
+            ;;
+        *'Installing collected packages'*) what="unpacking $count packages" ;;
+        esac
+        if [ $((SECONDS - said)) -ge "$every" ]; then
+            printf '%5d s  %s\n' "$SECONDS" "$what"
+            said=$SECONDS
+        fi
+    done
 }
 
 # How this clone's command is called from where the caller is.

@@ -47,7 +47,7 @@ PARTS = (
         ("*/store/*",),
         (
             "unit/store/*",
-            "unit/daemon/test_board.py",
+            "unit/daemon/test_cache.py",
             "unit/daemon/test_choosing.py",
             "unit/daemon/test_queue.py",
             "unit/daemon/test_uploads.py",

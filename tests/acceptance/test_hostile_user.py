@@ -652,7 +652,7 @@ def flooded(request: pytest.FixtureRequest, alice: Person, bob: Person) -> Itera
     store = Store(root / "s/gpujobs.db")
     caller = Caller(uid=bob.uid, gid=bob.gid, pid=1, user=bob.name)
     data = (DataReference("tutorial.npz", "0" * 64, 1, "/nowhere/tutorial.npz"),)
-    new = NewJob("flood", "flood.yaml", text, job.resolved, 0, False, 0, None, None, None, (), data)
+    new = NewJob("flood", "flood.yaml", text, job.resolved, job.demand, False, 0, None, data)
     for batch in range(request.param // 10_000):
         store.submit(caller, f"flood {batch}", [new] * 10_000)
     store.close()

@@ -20,13 +20,14 @@ from gpujobs.daemon.jobs.requeues import Changes, requeue
 from gpujobs.daemon.jobs.service import cancelled_by
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.modes import Mode
+from gpujobs.demand import Demand, Dependencies
 from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Job, Share, State, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.policy import PendingJob, Queue, Rules, Snapshot
 from gpujobs.policy.inputs.rules import PriorityRules
 from gpujobs.policy.users.accounts import Accounts
-from tests.unit.store.jobs import DEVICE, A, new_job
+from tests.unit.store.jobs import DEVICE, A, having, new_job
 
 JOBS = 250
 """More than one batch."""
@@ -48,7 +49,7 @@ def daemon(tmp_path: Path) -> Iterator[Parts]:
 
 def cancelled(daemon: Parts) -> list[Job]:
     """Of user a. An admin had given them a high class."""
-    new = replace(new_job(), data=(), priority=9)
+    new = having(new_job(), data=(), priority=9)
     with daemon.store.together():
         jobs = daemon.store.submit(A, "key", [new] * JOBS)
         return [daemon.store.cancel_pending(job.id, "a", cancelled_by("a")) for job in jobs]
@@ -110,14 +111,14 @@ def test_a_class_that_an_admin_has_given_is_not_kept(daemon: Parts) -> None:
     (job, *_) = cancelled(daemon)
     (own,) = queued_again(daemon, A, [job])
     (theirs,) = queued_again(daemon, ADMIN, [job])
-    assert (own.priority, theirs.priority) == (3, 9)
+    assert (own.demand.priority, theirs.demand.priority) == (3, 9)
 
 
 BEGIN = datetime(2036, 7, 1, 6, tzinfo=UTC)
 
 
 def submitted(daemon: Parts, **said: Any) -> Job:
-    (job,) = daemon.store.submit(A, str(uuid.uuid4()), [replace(new_job(), data=(), **said)])
+    (job,) = daemon.store.submit(A, str(uuid.uuid4()), [having(new_job(), data=(), **said)])
     daemon.cache.put(job)
     return job
 
@@ -129,12 +130,14 @@ def ended(daemon: Parts, job: Job) -> Job:
 
 def test_all_that_was_said_at_the_submission_is_kept(daemon: Parts) -> None:
     others = [submitted(daemon) for _ in range(3)]
-    said: dict[str, Any] = {
-        "name": "n", "priority": 2, "retries": 5, "requested_gpu": 1, "time_limit_seconds": 60.0, "begin_at": BEGIN,
-        "share": Share.LAB, "gpu_memory": 1 << 30, "estimate_bytes": 7, "family": "f", "preemptible": True,
-        "after": (others[0].id,), "after_any": (others[1].id,), "after_failed": (others[2].id,), "at_most": 3,
-    }  # fmt: skip
-    job = submitted(daemon, **said)
+    first, second, third = (one.id for one in others)
+    demand = Demand(
+        2, 1, 1 << 30, 7, "f", preemptible=True, time_limit_seconds=60.0, begin_at=BEGIN, at_most=3,
+        awaits=Dependencies((first,), (second,), (third,)),
+    )  # fmt: skip
+    said: dict[str, Any] = {"name": "n", "retries": 5, "share": Share.LAB, "demand": demand}
+    (job,) = daemon.store.submit(A, "key", [replace(new_job(), data=(), **said)])
+    daemon.cache.put(job)
     (copy,) = queued_again(daemon, A, [ended(daemon, job)])
     whole = daemon.store.job(copy.id)
     assert {key: getattr(whole, key) for key in said} == said
@@ -142,8 +145,8 @@ def test_all_that_was_said_at_the_submission_is_kept(daemon: Parts) -> None:
     (held,) = queued_again(
         daemon, A, [daemon.store.job(job.id)], hold=True, no_after=True, limit_seconds=30.0
     )
-    assert (held.held, held.after, held.after_any, held.after_failed) == (True, (), (), ())
-    assert held.time_limit_seconds == 30.0
+    assert (held.held, held.demand.awaits) == (True, Dependencies())
+    assert held.demand.time_limit_seconds == 30.0
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
@@ -158,8 +161,8 @@ def test_what_is_queued_again_together_waits_for_the_copies(daemon: Parts, order
     by_origin = {copy.origin: copy for copy in copies}
     one, two, three = (by_origin[job.id] for job in jobs)
     assert [copy.origin for copy in copies] == [jobs[place].id for place in order]
-    assert (one.after, two.after) == ((), (one.id,))
-    assert (three.after, three.after_any) == ((two.id,), (one.id,))
+    assert (one.demand.awaits.after, two.demand.awaits.after) == ((), (one.id,))
+    assert three.demand.awaits == Dependencies((two.id,), (one.id,))
     assert {id for id in daemon.cache.jobs if daemon.cache.queue.is_ready(id)} == {one.id}
 
 
@@ -170,7 +173,7 @@ def test_what_was_queued_again_earlier_is_waited_for_and_said(daemon: Parts) -> 
     (copy,) = queued_again(daemon, A, [daemon.store.job(first.id)])
     requeued = asyncio.run(requeue(daemon.jobs, A, [daemon.store.job(second.id)]))
     (again,) = requeued.jobs
-    assert daemon.store.job(again.id).after == (copy.id,)
+    assert daemon.store.job(again.id).demand.awaits.after == (copy.id,)
     said = f"waits for job {copy.id}, as which job {first.id} was queued again"
     assert requeued.notes == {again.id: said}
 
@@ -192,15 +195,15 @@ def test_the_copy_of_a_copy_is_of_the_same_line(daemon: Parts) -> None:
     (again,) = queued_again(daemon, A, [ended(daemon, copy)])
     assert again.origin == first.id
     (last,) = queued_again(daemon, A, [ended(daemon, waiting)])
-    assert daemon.store.job(last.id).after_any == (again.id,)
+    assert daemon.store.job(last.id).demand.awaits.after_any == (again.id,)
 
 
 def test_a_begin_that_is_over_makes_nobody_older(daemon: Parts) -> None:
     """What is queued again is as young as what is submitted now."""
     now = datetime(2030, 1, 1, tzinfo=UTC)
     rules = Rules(PriorityRules(weight_age=1000.0))
-    old = PendingJob(1, 0, user="a", submitted_at=now, begin_at=now - timedelta(days=5))
-    new = PendingJob(2, 0, user="a", submitted_at=now)
+    old = PendingJob(1, Demand(begin_at=now - timedelta(days=5)), user="a", submitted_at=now)
+    new = PendingJob(2, user="a", submitted_at=now)
     accounts = Accounts(Snapshot(now, [old, new], [], rules=rules), Queue([old, new]), [])
     assert accounts.score(accounts["a"], old) == accounts.score(accounts["a"], new)
 
@@ -210,8 +213,8 @@ def test_a_time_limit_is_changed_within_what_the_site_allows(daemon: Parts) -> N
 
     def limited(caller: Caller, seconds: float | None) -> float | None:
         (changed,) = asyncio.run(change_limit(daemon.jobs, caller, [daemon.store.job(job.id)], seconds))
-        assert daemon.cache.jobs[job.id].time_limit_seconds == changed.time_limit_seconds
-        return changed.time_limit_seconds
+        assert daemon.cache.jobs[job.id].demand == changed.demand
+        return changed.demand.time_limit_seconds
 
     assert [limited(A, seconds) for seconds in (60.0, 7200.0, 30.0)] == [60.0, 7200.0, 30.0]
     with pytest.raises(UsageError, match="at most 2 h are allowed"):

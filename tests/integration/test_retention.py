@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,14 @@ from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.keeping.removal import Kind, Rules
 from gpujobs.daemon.keeping.retention import Retention, removed_note
 from gpujobs.daemon.writer import StoreWriter
+from gpujobs.demand import Demand
 from gpujobs.lifecycle import Finish
 from gpujobs.linux import durable
 from gpujobs.model import Caller, Device, DeviceKind, Reason, State, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.store.records import DataReference, NewJob
 from gpujobs.store.store import Store
+from tests.unit.store.jobs import having
 
 ALICE = Caller(uid=1000, gid=1000, pid=1, user="alice")
 BOB = Caller(uid=1001, gid=1001, pid=1, user="bob")
@@ -49,10 +51,10 @@ class Place:
 
     def submit(self, who: Caller = ALICE, count: int = 1, **fields: Any) -> list[int]:
         new = NewJob(
-            name="j", path="j.yaml", source="text", resolved={"model": {}}, priority=0, held=False, retries=1,
-            requested_gpu=None, time_limit_seconds=None, group=None, after=(), data=(),
+            name="j", path="j.yaml", source="text", resolved={"model": {}}, demand=Demand(), held=False, retries=1,
+            group=None, data=(),
         )  # fmt: skip
-        jobs = self.store.submit(who, f"k{next(self._keys)}", [replace(new, **fields)] * count)
+        jobs = self.store.submit(who, f"k{next(self._keys)}", [having(new, **fields)] * count)
         return [job.id for job in jobs]
 
     def ended(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpujobs.demand import Demand
 from gpujobs.model import Job, Reason, State, utc_now
 from gpujobs.protocol.records import ExitRecord
 from tests.specs import exit_record
@@ -14,7 +15,7 @@ JOB = Job(
     state=State.COMPLETING,
     reason=Reason.NONE,
     message="",
-    priority=0,
+    demand=Demand(),
     submitted_at=utc_now(),
     started_at=utc_now(),
     ended_at=None,
@@ -23,8 +24,6 @@ JOB = Job(
     retries_used=0,
     held=False,
     cancel_requested=False,
-    after=(),
-    requested_gpu=None,
 )
 
 

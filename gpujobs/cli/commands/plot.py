@@ -13,8 +13,11 @@ from gpujobs.cli.choosing import Selection, choosing
 from gpujobs.errors import UsageError
 
 if TYPE_CHECKING:
-    from gpujobs.cli.curves import JobHistory, Panel
     from gpujobs.client import Client
+    from gpujobs.results.curves import JobHistory, Panel
+
+
+KINDS = ("curves", "forecast", "confusion")
 
 
 @app.command("plot", "gpujobs plot 7 8 --metric loss --output curves.png")
@@ -23,33 +26,58 @@ if TYPE_CHECKING:
     "-o", "--output", "path", type=click.Path(path_type=Path), metavar="FILE.png", help="Write a picture."
 )
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this one; repeatable.")
+@click.option("--of", type=click.Choice(KINDS), default=KINDS[0], help="What to draw of one job.")
 @app.json_option
-def command(chosen: Selection, path: Path | None, metrics: tuple[str, ...], as_json: bool) -> None:
+def command(chosen: Selection, path: Path | None, metrics: tuple[str, ...], of: str, as_json: bool) -> None:
     """GROUP is a group's id, such as g12, or its name: those jobs of a sweep that have a curve. Of a job that runs,
-    or did not complete, the curve is what there is. Without --output it draws here; validation is dashed."""
+    or did not complete, the curve is what there is. Without --output it draws here; validation is dashed.
+    A forecast (truth, forecast, naive forecast) and a confusion matrix are drawn with --output alone."""
     from gpujobs.cli import curves
+    from gpujobs.results.curves import panels
 
     if path is not None:
-        _check_output(path)
+        check_output(path)
+    if of != KINDS[0]:
+        _other(chosen, of, path, metrics, as_json)
+        return
     histories = curves.chosen(curves.read_histories(app.reading_client(), chosen), metrics)
     if path is not None:
-        from gpujobs.cli.picture import png
+        from gpujobs.results.pictures.curves import png
 
-        _write(path, png(histories, curves.panels(histories)))
+        write_output(path, png(histories, panels(histories)))
     if as_json:
         output.print_json([curves.json_of(one) for one in histories])
     elif path is not None:
         click.echo(f"{output.printable(path)}: {_of(histories)}")
     else:
-        click.echo("\n".join(_drawing(histories, curves.panels(histories))))
+        click.echo("\n".join(_drawing(histories, panels(histories))))
+
+
+def _other(chosen: Selection, of: str, path: Path | None, metrics: tuple[str, ...], as_json: bool) -> None:
+    from gpujobs.cli import drawn
+
+    if metrics:
+        raise click.UsageError(f"--metric chooses curves; a {of} has none.")
+    if path is None and not as_json:
+        raise click.UsageError(
+            f"a {of} is drawn as a picture; name it with --output FILE.png, or ask for --json."
+        )
+    found = drawn.read(app.reading_client(), chosen, of)
+    if path is not None:
+        write_output(path, drawn.png(found))
+    if as_json:
+        output.print_json({"id": found.id, "name": found.name, of: found.content})
+    else:
+        click.echo(output.printable(f"{path}: {of} of {found.id} {found.name}"))
 
 
 def draw(client: Client, ids: Sequence[int]) -> None:
     """The curves of these jobs, here."""
     from gpujobs.cli import curves
+    from gpujobs.results.curves import panels
 
     histories = curves.chosen(curves.read_histories(client, Selection(tuple(ids))), ())
-    click.echo("\n".join(_drawing(histories, curves.panels(histories))))
+    click.echo("\n".join(_drawing(histories, panels(histories))))
 
 
 def _of(histories: Sequence[JobHistory]) -> str:
@@ -60,7 +88,7 @@ def _of(histories: Sequence[JobHistory]) -> str:
     return output.printable(f"{one.id} {one.name}, {epochs} epoch{'s' if epochs > 1 else ''}")
 
 
-def _check_output(path: Path) -> None:
+def check_output(path: Path) -> None:
     """Before the work, not after it."""
     if path.suffix.lower() != ".png":
         raise click.BadParameter(f"{path} does not end in .png", param_hint="--output")
@@ -70,7 +98,7 @@ def _check_output(path: Path) -> None:
         raise click.BadParameter(f"there is no directory {path.absolute().parent}", param_hint="--output")
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_output(path: Path, content: bytes) -> None:
     """Into a file that is there, as cp does."""
     try:
         file = path.open("wb")

@@ -124,7 +124,7 @@ def _attempts(attempts: list[dict[str, Any]]) -> list[str]:
         )
         for attempt in attempts
     ]
-    return output.table(head, rows, flexible=5) if rows else []
+    return output.table(head, rows, flexible=5, indent=2) if rows else []
 
 
 def _event(event: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import click
 
 from gpujobs.cli import app, output, streams
 from gpujobs.cli.choosing import Selection, choosing
+from gpujobs.view import now as view
 
 HOME, TO_END_OF_LINE, TO_END_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
 CLEAR = "\x1b[2J"
@@ -46,14 +47,22 @@ def watch(query: dict[str, Any], limit: int) -> None:
         fitting = max(1, shutil.get_terminal_size().lines - LEFT_LINES)
         limit = min(limit or fitting, fitting)
         click.echo(CLEAR, nl=False)
-    with app.client().open("/v1/queue/watch", limit=limit or None, **query) as states:
-        for number, state in enumerate(states):
-            answer = json.loads(state)
-            text = lines(answer["rows"], answer["total"])
+    seen = view.Now()
+    with app.client().open("/v1/queue/watch", limit=limit or None, changes=True, **query) as pieces:
+        for number, piece in enumerate(pieces):
+            seen = _after(seen, json.loads(piece))
+            text = lines([dict(row.shown) for row in seen.rows], seen.total)
             if is_live:
                 _draw_over(text)
             else:
                 click.echo("\n".join([*([""] if number else []), *text]))
+
+
+def _after(seen: view.Now, piece: dict[str, Any]) -> view.Now:
+    """The first piece has all, the others what is new."""
+    if "rows" in piece:
+        return view.now_from_json(piece)
+    return view.applied(seen, view.difference_from_json(piece))
 
 
 def _draw_over(text: list[str]) -> None:

@@ -115,7 +115,8 @@ def interrupted(error: Interrupted) -> None:
 @click.option("--wait", is_flag=True, help="Wait for the end; print state, exit code and the last lines.")
 @app.json_option
 def command(files: tuple[str, ...], follow: bool, wait: bool, as_json: bool, **options: Any) -> None:
-    """With --follow or --wait, the exit code is 1 where a job did not complete."""
+    """With --follow or --wait, the exit code is 1 where a job did not complete. What one job leaves out of its data
+    is said once it is queued, as `gpujobs check` says it."""
     if follow and wait:
         raise click.UsageError("expected --follow or --wait, not both.")
     overrides(options["sets"])
@@ -130,6 +131,11 @@ def command(files: tuple[str, ...], follow: bool, wait: bool, as_json: bool, **o
         output.print_json(jobs)
     else:
         click.echo("\n".join(_queued(jobs)), err=as_json)
+    if not as_json:
+        from gpujobs.cli import left_out
+
+        for line in left_out.lines(client, files, overrides(options["sets"]), jobs):
+            click.echo(output.indented(line))
     if wait:
         from gpujobs.cli.waiting import wait_for
 

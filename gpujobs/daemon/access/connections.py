@@ -28,11 +28,18 @@ log = logging.getLogger(__name__)
 
 
 class ConnectionLimit:
-    """`protocol` makes the handler of a connection. `per_user` None: everybody is the daemon's own user."""
+    """`protocol` makes the handler of a connection. `per_user` None: everybody is the daemon's own user.
+    `uid_of`: whose it is; None is not counted."""
 
-    def __init__(self, protocol: Callable[[], asyncio.BaseProtocol], per_user: int | None) -> None:
+    def __init__(
+        self,
+        protocol: Callable[[], asyncio.BaseProtocol],
+        per_user: int | None,
+        uid_of: Callable[[socket.socket], int | None] = lambda connection: peer_of(connection).uid,
+    ) -> None:
         self._protocol = protocol
         self._per_user = per_user
+        self._uid_of = uid_of
         self._open: dict[int, list[socket.socket]] = {}
         self._listener: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
@@ -72,8 +79,8 @@ class ConnectionLimit:
             raise
 
     def _has_room(self, connection: socket.socket) -> bool:
-        uid = peer_of(connection).uid
-        if self._per_user is None or uid == os.geteuid():
+        uid = self._uid_of(connection)
+        if self._per_user is None or uid is None or uid == os.geteuid():
             return True
         # A socket that the event loop has closed has no descriptor any more.
         alive = [one for one in self._open.get(uid, ()) if one.fileno() >= 0]

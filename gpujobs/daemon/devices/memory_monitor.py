@@ -10,6 +10,13 @@ from gpujobs.daemon.writer import StoreWriter
 from gpujobs.model import Device, Job, Node, utc_now
 from gpujobs.store.usage import UsageTable
 
+RUNTIME_BYTES = 1 << 30
+"""What the driver counts of a trainer beside its tensors (CUDA's context, its libraries, what the allocator holds
+back), where none has been seen on any device yet."""
+
+MOST_RUNTIME_BYTES = 4 << 30
+"""The allocator's part is a trainer's own word, which is not believed beyond this."""
+
 
 class MemoryMonitor:
     """`observe` sees every reading of the devices. `peaks` are by family: of jobs that have been on their device for
@@ -25,6 +32,7 @@ class MemoryMonitor:
         self.peaks = usage.peaks()
         self._now: dict[int, int] = {}
         self._most: dict[tuple[int, int], int] = {}
+        self._runtime: dict[str, int] = {}
 
     @property
     def current(self) -> Mapping[int, int]:
@@ -39,12 +47,30 @@ class MemoryMonitor:
             device = devices.get((current.node, current.device_uuid)) if current else None
             if device is not None and (used := used_by(device, job)) is not None:
                 self._note(job, used)
+                self._learn_runtime(job, device.uuid, used)
+
+    @property
+    def runtime_bytes(self) -> int:
+        """The most that was seen on a device of what a trainer takes beside its tensors; as long as nothing was
+        seen, a usual value."""
+        return max(self._runtime.values(), default=RUNTIME_BYTES)
+
+    def with_runtime(self, tensors: Mapping[str, int]) -> dict[str, int]:
+        """By family: what tensors take, and what is taken beside them."""
+        return {family: size + self.runtime_bytes for family, size in tensors.items()}
+
+    def _learn_runtime(self, job: Job, device_uuid: str, used: int) -> None:
+        """What the driver counts less what the trainer's allocator says of itself."""
+        own = (self._cache.progress.get(job.id) or {}).get("device_peak_bytes")
+        if isinstance(own, int | float) and 0 < own <= used:
+            found = min(used - int(own), MOST_RUNTIME_BYTES)
+            self._runtime[device_uuid] = max(found, self._runtime.get(device_uuid, 0))
 
     def _note(self, job: Job, used: int) -> None:
         self._now[job.id] = used
         key = (job.id, job.attempt)
         self._most[key] = max(used, self._most.get(key, 0))
-        if self._is_settled(job, utc_now()) or job.family in self.peaks:
+        if self._is_settled(job, utc_now()) or job.demand.family in self.peaks:
             self._learn(job, self._most[key])
 
     def ended(self, job: Job) -> None:
@@ -62,8 +88,8 @@ class MemoryMonitor:
         return current is not None and (at - current.started_at).total_seconds() >= self.settle_seconds
 
     def _learn(self, job: Job, peak: int) -> None:
-        if job.family is not None:
-            self.peaks[job.family] = max(peak, self.peaks.get(job.family, 0))
+        if job.demand.family is not None:
+            self.peaks[job.demand.family] = max(peak, self.peaks.get(job.demand.family, 0))
 
 
 def used_by(device: Device, job: Job) -> int | None:

@@ -21,6 +21,7 @@ from gpujobs.daemon.handlers import (
     queue,
     ranking,
     release,
+    report,
     requeue,
     reservations,
     reserve,
@@ -29,8 +30,10 @@ from gpujobs.daemon.handlers import (
     show,
     stop,
     submit,
+    timeline,
     unreserve,
     watch,
+    web,
 )
 
 CHANGES = (cancel, hold, release, requeue, prioritize, finish, limit)
@@ -52,6 +55,8 @@ ROUTES = [
     ("GET", "/v1/gpus", gpus.handle),
     ("POST", "/v1/gpus/drain", drain.handle),
     ("POST", "/v1/gpus/resume", resume.handle),
+    ("GET", "/v1/timeline", timeline.handle),
+    ("GET", "/v1/report", report.handle),
     ("GET", "/v1/reservations", reservations.handle),
     ("POST", "/v1/reservations", reserve.handle),
     ("POST", "/v1/reservations/{id:[0-9]+}/cancel", unreserve.handle),
@@ -62,7 +67,11 @@ ROUTES = [
     ("POST", "/v1/stop", stop.handle),
     ("GET", "/v1/doctor", doctor.handle),
     ("GET", "/v1/backup", backup.handle),
+    ("POST", "/v1/web/link", web.link),
 ]
+
+ON_SOCKET_ALONE = frozenset({web.link, backup.handle, stop.handle})
+"""Not on the pages' address: a cookie is no reason to end the daemon, or to get another one."""
 
 STREAMING = frozenset(
     {watch.handle, queue.watch, log.handle, data.handle, results.file, stop.handle, backup.handle}

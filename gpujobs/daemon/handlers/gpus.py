@@ -13,7 +13,8 @@ from gpujobs.daemon.devices.admission import describe_stray
 from gpujobs.daemon.devices.drains import named
 from gpujobs.daemon.devices.service import DeviceService
 from gpujobs.daemon.keys import DEVICES, caller_of
-from gpujobs.model import Caller, Device, Node, Process
+from gpujobs.daemon.live.picture import as_seen_by
+from gpujobs.model import Caller, Node
 from gpujobs.policy import Occupancy
 from gpujobs.protocol.codec import write
 from gpujobs.protocol.instructions import Stray
@@ -22,7 +23,7 @@ from gpujobs.protocol.instructions import Stray
 async def handle(request: web.Request) -> web.Response:
     """`?device=` gives one alone, with its history."""
     devices, caller, name = request.app[DEVICES], caller_of(request), request.query.get("device")
-    nodes = [_as_seen_by(caller, node) for node in await devices.seen()]
+    nodes = [as_seen_by(caller, node) for node in await devices.seen()]
     views = devices.occupancies(nodes)
     if name is None:
         return answer(caller, views, nodes, _strays(devices, caller))
@@ -50,17 +51,3 @@ def answer(
 ) -> web.Response:
     devices = [occupancy_json(view, caller) for view in views]
     return web.json_response({"devices": devices, "nodes": nodes_json(nodes), "unknown": list(strays)})
-
-
-def _as_seen_by(caller: Caller, node: Node) -> Node:
-    """Without the names and commands of other people's processes, where the site hides them."""
-    if caller.sees_names:
-        return node
-
-    def process(one: Process) -> Process:
-        return one if one.user == caller.user else replace(one, user=None, command=None)
-
-    def device(one: Device) -> Device:
-        return replace(one, processes=tuple(map(process, one.processes)))
-
-    return replace(node, devices=tuple(map(device, node.devices)))

@@ -9,12 +9,12 @@ from aiohttp import web
 from gpujobs import __version__
 from gpujobs.daemon.access.identity import user_name
 from gpujobs.daemon.api_json import nodes_json
-from gpujobs.daemon.keys import SITE, caller_of
+from gpujobs.daemon.keys import SITE, WEB, caller_of
 from gpujobs.model import iso
 
 
 async def handle(request: web.Request) -> web.Response:
-    site = request.app[SITE]
+    site, door = request.app[SITE], request.app.get(WEB)
     return web.json_response(
         {
             "version": __version__,
@@ -27,6 +27,7 @@ async def handle(request: web.Request) -> web.Response:
             "started_at": iso(site.started_at),
             "nodes": nodes_json(site.nodes.known),
             "jobs": site.store.counts(),
+            "web": None if door is None else door.url or None,
             "share": site.standing.of(caller_of(request)),
         }
     )

@@ -54,7 +54,7 @@ def selected(queries: JobQueries, caller: Caller, request: web.Request, chosen: 
     # A job that still waits or runs belongs to the picture, however long ago it was submitted.
     now = replace(choice, since=None)
     unfinished = [job for job in queries.cache.jobs.values() if now.matches(caller, job)]
-    unfinished.sort(key=lambda job: (DISPLAY_ORDER[job.state], -job.priority, job.id))
+    unfinished.sort(key=lambda job: (DISPLAY_ORDER[job.state], -job.demand.priority, job.id))
     has_ended = flag_of(request, "all") or choice.since or any(state.is_final for state in choice.states)
     if not has_ended:
         return unfinished

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote
 
@@ -12,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from gpujobs.daemon.jobs.references import Choice, Chosen, Reference
 from gpujobs.daemon.keys import JOB_QUERIES, caller_of
 from gpujobs.errors import ProtocolError, UsageError
-from gpujobs.model import State
+from gpujobs.model import State, from_iso
 
 MAX_DIGITS = 18
 """Of numbers below 2**63, as the store's are."""
@@ -95,3 +96,15 @@ def validated(kind: type[Body], value: Any, path: str) -> Body:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise ProtocolError(f"the body of {path}: {place}: {first['msg']}") from None
+
+
+def instant_in(request: web.Request, name: str) -> datetime | None:
+    """None where it is not given. Raises UsageError for what is no instant with a zone."""
+    text = request.query.get(name)
+    try:
+        found = from_iso(text)
+    except ValueError:
+        found = None
+    if text is not None and (found is None or found.tzinfo is None):
+        raise UsageError(f"{name} is {text!r}; expected an instant such as 2026-12-24T18:30:00Z")
+    return found

@@ -3,66 +3,75 @@ same again and again, as it changes."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from typing import Any
+from contextlib import suppress
+from functools import partial
 
 from aiohttp import web
 
 from gpujobs.daemon.handlers.jobs import selected
 from gpujobs.daemon.handlers.query import chosen_of, flag_of, number_of
-from gpujobs.daemon.jobs import listing
 from gpujobs.daemon.keys import JOB_QUERIES, caller_of
-
-BETWEEN_SECONDS = 0.5
-"""Nobody reads faster."""
+from gpujobs.daemon.live import picture
+from gpujobs.daemon.live.broadcast import Piece
+from gpujobs.daemon.live.watching import watching
+from gpujobs.view.now import (
+    Now,
+    applied,
+    difference_from_json,
+    now_from_json,
+    now_to_json,
+)
 
 
 async def handle(request: web.Request) -> web.Response:
     """A group that is named is shown with its jobs."""
-    return web.json_response(
-        {**_seen(request), "share": request.app[JOB_QUERIES].standing.of(caller_of(request))}
-    )
+    queries, seen = request.app[JOB_QUERIES], now_to_json(_seen(request))
+    return web.json_response({**seen, "share": queries.standing.of(caller_of(request))})
 
 
 async def watch(request: web.Request) -> web.StreamResponse:
-    """A line of JSON for each state of the rows, two a second at most; ends when all jobs of `?ids=` have."""
-    queries, chosen = request.app[JOB_QUERIES], chosen_of(request)
-    watcher = queries.watch(None if chosen is None else chosen.ids)
+    """A line of JSON for each state of the rows, two a second at most; with `?changes=1` the first has all and the
+    others what is new. Ends when all jobs of `?ids=` have."""
+    chosen = chosen_of(request)
+    ids = None if chosen is None else frozenset(chosen.ids)
+    is_told_changes = flag_of(request, "changes")
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-    last: dict[str, Any] | None = None
-    try:
-        await response.prepare(request)
-        while True:
-            seen = _seen(request)
-            if seen != last:
-                await response.write(json.dumps(seen, separators=(",", ":")).encode() + b"\n")
-                last = seen
-            if chosen is not None and not queries.cache.jobs.keys() & set(chosen.ids):
-                return response
-            await asyncio.sleep(BETWEEN_SECONDS)
-            await watcher.changed()
-    except ConnectionResetError:
-        return response
-    finally:
-        queries.unwatch(watcher)
+    told = Whole()
+    async with watching(request, partial(_seen, request), _question(request), ids=ids) as viewer:
+        with suppress(ConnectionResetError):
+            await response.prepare(request)
+            while (piece := await viewer.next()) is not None:
+                line = piece.body if is_told_changes else told.after(piece)
+                await response.write(line + b"\n")
+    return response
 
 
-def _seen(request: web.Request) -> dict[str, Any]:
+class Whole:
+    """The picture after each piece, for those who want it whole."""
+
+    def __init__(self) -> None:
+        self._seen = Now()
+
+    def after(self, piece: Piece) -> bytes:
+        value = json.loads(piece.body)
+        self._seen = (
+            now_from_json(value) if piece.is_whole else applied(self._seen, difference_from_json(value))
+        )
+        return json.dumps(now_to_json(self._seen), separators=(",", ":")).encode()
+
+
+def _question(request: web.Request) -> tuple[object, ...]:
+    return ("queue", *sorted((key, value) for key, value in request.query.items() if key != "changes"))
+
+
+def _seen(request: web.Request) -> Now:
     queries, caller, chosen = request.app[JOB_QUERIES], caller_of(request), chosen_of(request)
-    queries.forecast.refresh()
-    rows = listing.rows(
+    return picture.queue(
+        queries,
+        caller,
         selected(queries, caller, request, chosen),
         unfolded=chosen is not None or flag_of(request, "unfold"),
         alone=() if chosen is None else frozenset(chosen.ids) - chosen.members,
+        limit=number_of(request, "limit", 0) or 0,
     )
-    shown = rows[: number_of(request, "limit", 0) or len(rows)]
-    described = queries.groups({row for row in shown if isinstance(row, int)}, caller)
-    return {
-        "rows": [
-            {"group": described[row]} if isinstance(row, int) else {"job": queries.json(row, caller)}
-            for row in shown
-        ],
-        "total": len(rows),
-        "notices": queries.foreign.notices(caller.user),
-    }

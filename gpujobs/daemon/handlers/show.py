@@ -26,22 +26,22 @@ async def handle(request: web.Request) -> web.Response:
     require(may_look_into, caller, job, "look into")
     if job.state is State.PENDING:
         await queries.forecast.fresh()
-    spec = queries.store.spec(job.id)
+    spec, asked = queries.store.spec(job.id), job.demand
     evaluation = await asyncio.to_thread(_evaluation, job)
     return web.json_response(
         {
             "job": queries.json(job, caller),
-            "time_limit_seconds": job.time_limit_seconds,
-            "begin_at": iso(job.begin_at),
-            "after": list(job.after),
-            "after_any": list(job.after_any),
-            "after_failed": list(job.after_failed),
-            "after_groups": sorted(set(job.after_groups.values())),
+            "time_limit_seconds": asked.time_limit_seconds,
+            "begin_at": iso(asked.begin_at),
+            "after": list(asked.awaits.after),
+            "after_any": list(asked.awaits.after_any),
+            "after_failed": list(asked.awaits.after_failed),
+            "after_groups": sorted(set(asked.awaits.groups.values())),
             "origin": job.origin,
-            "at_most": job.at_most,
+            "at_most": asked.at_most,
             "finish": job.finish,
-            "gpu_memory": job.gpu_memory,
-            "preemptible": job.preemptible,
+            "gpu_memory": asked.gpu_memory,
+            "preemptible": asked.preemptible,
             "retries": job.retries,
             "retries_used": job.retries_used,
             "path": spec.path,

@@ -170,7 +170,7 @@ class Attempts:
         that does not hear it is told with its next attempt."""
         if job.current is None or not job.state.holds_device:
             return
-        wishes = Wishes(job.finish, job.time_limit_seconds)
+        wishes = Wishes(job.finish, job.demand.time_limit_seconds)
         try:
             await self._link.call(self._nodes.of(job), Adjust(key_of(job), wishes))
         except GpujobsError as error:

@@ -11,15 +11,16 @@ from typing import Any
 from gpujobs.backends import backend_of, missing
 from gpujobs.daemon.access.policy import AccessPolicy, may_read, require
 from gpujobs.daemon.jobs.references import Reference, choose, is_range
-from gpujobs.daemon.jobs.submissions import Dependencies, FileBody, OptionsBody, Prepared
+from gpujobs.daemon.jobs.submissions import FileBody, OptionsBody, Prepared
 from gpujobs.daemon.keeping.retention import removed_note
+from gpujobs.demand import Dependencies
 from gpujobs.errors import JobFileError, Problem, UsageError
 from gpujobs.jobfile import ResolvedJob
 from gpujobs.jobfile.consistency import recurrent_names
 from gpujobs.model import Caller, Device, DeviceKind, Job, Node, Share, State
 from gpujobs.policy.devices.memory import check_gpu_memory
 from gpujobs.policy.inputs.rules import Rules
-from gpujobs.policy.inputs.text import duration
+from gpujobs.policy.inputs.text import duration, listing
 from gpujobs.policy.users.limits import check_begin, check_priority, limits_of, time_limit_of
 from gpujobs.policy.users.limits import check_waiting as check_count
 from gpujobs.store.records import NewJob
@@ -33,10 +34,10 @@ def check_devices(prepared: Sequence[Prepared], devices: Sequence[Device]) -> No
         Problem(
             job.file.path,
             job.resolved.line_of("resources.gpu"),
-            f"GPU {job.resolved.requested_gpu}: this box has {describe_indices(indices)}",
+            f"GPU {gpu}: this box has {describe_indices(indices)}",
         )
         for job in prepared
-        if job.resolved.requested_gpu is not None and job.resolved.requested_gpu not in indices
+        if (gpu := job.resolved.demand.requested_gpu) is not None and gpu not in indices
     ]
     if problems:
         raise JobFileError(list(dict.fromkeys(problems)))
@@ -204,23 +205,34 @@ def check_times(options: OptionsBody, now: datetime) -> None:
 def check_rules(
     prepared: Sequence[Prepared], options: OptionsBody, caller: Caller, rules: Rules, nodes: Sequence[Node]
 ) -> None:
-    """Priorities and memory, where the site or its devices set a bound. Raises UsageError, JobFileError."""
+    """Priorities, memory and nodes, where the site or its devices set a bound. Raises UsageError, JobFileError."""
     if options.priority is not None:
         check_priority(options.priority, rules.priority, is_admin=caller.is_admin)
     problems = []
     for job in prepared:
-        memory = job.resolved.gpu_memory
+        asked = job.resolved.demand
         try:
             if options.priority is None:
                 key = "priority"
-                check_priority(job.resolved.priority, rules.priority, is_admin=caller.is_admin)
-            if isinstance(memory, int):
+                check_priority(asked.priority, rules.priority, is_admin=caller.is_admin)
+            if isinstance(asked.gpu_memory, int):
                 key = "resources.gpu_memory"
-                check_gpu_memory(memory, nodes, rules.packing)
+                check_gpu_memory(asked.gpu_memory, nodes, rules.packing)
+            key = "resources.node"
+            check_node(asked.node, nodes)
         except UsageError as error:
             problems.append(job.problem(key, error.message))
     if problems:
         raise JobFileError(list(dict.fromkeys(problems)))
+
+
+def check_node(asked: str | None, nodes: Sequence[Node]) -> None:
+    """Raises UsageError where there is no such node."""
+    names = [node.name for node in nodes]
+    if asked is None or asked in names:
+        return
+    has = f"one node, {names[0]}" if len(names) == 1 else f"the nodes {listing(names)}"
+    raise UsageError(f"this site has {has}; resources.node says {asked}. Leave it out for any node.")
 
 
 def check_waiting(waiting: int, new: int, user: str, groups: Sequence[str], rules: Rules) -> None:
@@ -241,8 +253,8 @@ def with_time_limits(
     limited, problems = [], []
     for job, source in zip(jobs, prepared, strict=True):
         try:
-            seconds = time_limit_of(job.time_limit_seconds, limits)
-            limited.append(replace(job, time_limit_seconds=seconds))
+            seconds = time_limit_of(job.demand.time_limit_seconds, limits)
+            limited.append(replace(job, demand=replace(job.demand, time_limit_seconds=seconds)))
         except UsageError as error:
             problems.append(source.problem("resources.time_limit", error.message))
     if problems:
@@ -255,8 +267,9 @@ def site_defaults(prepared: Sequence[Prepared], new: Sequence[NewJob]) -> list[s
     limits: Counter[float] = Counter()
     shared = 0
     for source, job in zip(prepared, new, strict=True):
-        if source.resolved.time_limit_seconds is None and job.time_limit_seconds is not None:
-            limits[job.time_limit_seconds] += 1
+        seconds = job.demand.time_limit_seconds
+        if source.resolved.demand.time_limit_seconds is None and seconds is not None:
+            limits[seconds] += 1
         shared += source.resolved.share is None and job.share is Share.LAB
     said = [
         f"{_of_them(count, len(new))} no time limit: the site's default of {duration(seconds)} holds "

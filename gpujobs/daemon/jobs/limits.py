@@ -23,10 +23,8 @@ async def change_limit(
     if seconds is None and most is not None and not caller.is_admin:
         raise UsageError(f"a job without a time limit is not allowed; at most {duration(most)} are.")
     for job in jobs:
-        is_higher = (
-            job.time_limit_seconds is not None and seconds is not None and seconds > job.time_limit_seconds
-        )
-        if seconds is not None and (is_higher or job.time_limit_seconds is None):
+        before = job.demand.time_limit_seconds
+        if seconds is not None and (before is None or seconds > before):
             check_limit(seconds, caller, groups, service.rules)
         _check_not_over(job, seconds)
     changed = await service.writer.patient(lambda: _set(service, caller, jobs, seconds))

@@ -1,8 +1,8 @@
-"""The queue as people look at it: what is active first, and the jobs of a sweep in one row."""
+"""Jobs and groups as they are told of; the order of the queue is `view/order.py`'s."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,33 +11,6 @@ from gpujobs.daemon.api_json import group_json, job_json
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.model import Caller, Group, Job, State
 from gpujobs.policy import PendingReason
-
-ACTIVE, WAITING, ENDED = range(3)
-
-Row = Job | int
-"""A job, or the id of a group."""
-
-
-def rows(jobs: Iterable[Job], *, unfolded: bool, alone: Collection[int] = ()) -> list[Row]:
-    """In the order of display. A group's row stands where the first of its jobs would, for all of them, or
-    before them where they are `unfolded`. `alone`: the ids of members that are shown as if they were none.
-    """
-    blocks: dict[tuple[str, int], list[Row]] = {}
-    for job in sorted(jobs, key=_place):
-        if job.group_id is None or job.id in alone:
-            blocks["job", job.id] = [job]
-            continue
-        block = blocks.setdefault(("group", job.group_id), [job.group_id])
-        if unfolded:
-            block.append(job)
-    return [row for block in blocks.values() for row in block]
-
-
-def _place(job: Job) -> tuple[int, int, int]:
-    """What runs, then what waits in its turn, then what has ended, the latest first."""
-    if job.state.is_final:
-        return ENDED, 0, -job.id
-    return WAITING if job.state is State.PENDING else ACTIVE, -job.priority, job.id
 
 
 def describe_job(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 
 from gpujobs.model import Job, State
-from gpujobs.policy import GpuMemory, PendingJob, Queue
+from gpujobs.policy import PendingJob, Queue
 
 
 class PendingIndex:
@@ -33,27 +33,17 @@ class PendingIndex:
         return self._dependents.get(job, set())
 
     def _waiting(self, job: Job) -> PendingJob:
-        waits_for = tuple(
-            one for one in (*job.after, *job.after_any, *job.after_failed) if one in self._unfinished
-        )
+        awaits = job.demand.awaits
+        waits_for = tuple(one for one in awaits if one in self._unfinished)
         for one in waits_for:
             self._dependents.setdefault(one, set()).add(job.id)
         return PendingJob(
             id=job.id,
-            priority=job.priority,
-            requested_gpu=job.requested_gpu,
-            held=job.held,
-            waits_for=waits_for,
-            waits_for_failure=tuple(one for one in job.after_failed if one in self._unfinished),
-            group=job.group_id if job.at_most is not None else None,
-            at_most=job.at_most,
+            demand=job.demand,
             user=job.user,
             submitted_at=job.submitted_at,
-            gpu_memory_bytes=GpuMemory.AUTO if job.gpu_memory == "auto" else job.gpu_memory,
-            estimate_bytes=job.estimate_bytes,
-            family=job.family,
-            exclusive=job.exclusive,
-            preemptible=job.preemptible,
-            time_limit_seconds=job.time_limit_seconds,
-            begin_at=job.begin_at,
+            held=job.held,
+            waits_for=waits_for,
+            waits_for_failure=tuple(one for one in awaits.after_failed if one in self._unfinished),
+            group=job.limited_group,
         )

@@ -15,6 +15,7 @@ from itertools import chain
 
 from gpujobs.daemon.jobs.checks import check_limit, check_waiting
 from gpujobs.daemon.jobs.service import JobService
+from gpujobs.demand import Dependencies
 from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Job, State, StopReason
 from gpujobs.store.records import NewJob
@@ -108,10 +109,11 @@ def _awaited(service: JobService, job: Job, again: set[int], changes: Changes) -
     whole = service.store.job(job.id)
     if changes.no_after:
         return found
-    for kind, numbers in enumerate((whole.after, whole.after_any, whole.after_failed)):
+    awaits = whole.demand.awaits
+    for kind, numbers in enumerate((awaits.after, awaits.after_any, awaits.after_failed)):
         for number in numbers:
             line = service.store.line_of(number)
-            root, group = line[0].root, whole.after_groups.get(number)
+            root, group = line[0].root, awaits.groups.get(number)
             if root in again:
                 found.roots[kind].append(root)
                 key = root
@@ -219,33 +221,34 @@ def _copy(
         tuple(dict.fromkeys(chain(numbers, (roots[root] for root in copied))))
         for numbers, copied in zip(awaited.kinds, awaited.roots, strict=True)
     )
+    asked, highest = job.demand, service.rules.priority.max_priority
+    demand = replace(
+        asked,
+        # A higher class was an admin's to give, to that job.
+        priority=asked.priority if caller.is_admin else min(asked.priority, highest),
+        time_limit_seconds=changes.limit_seconds or asked.time_limit_seconds,
+        exclusive=False,
+        awaits=Dependencies(
+            after,
+            after_any,
+            after_failed,
+            {roots.get(key, key): group for key, group in awaited.groups.items()},
+        ),
+    )
     return NewJob(
         name=job.name,
         path=spec.path,
         source=spec.source,
         resolved=spec.resolved,
-        # A higher class was an admin's to give, to that job.
-        priority=job.priority if caller.is_admin else min(job.priority, service.rules.priority.max_priority),
+        demand=demand,
         held=changes.hold,
         retries=job.retries,
-        requested_gpu=job.requested_gpu,
-        time_limit_seconds=changes.limit_seconds or job.time_limit_seconds,
         group=job.group,
         joins=job.group_id,
         sweep_values=job.sweep_values,
-        after=after,
-        after_any=after_any,
-        after_failed=after_failed,
-        after_groups={roots.get(key, key): group for key, group in awaited.groups.items()},
-        begin_at=job.begin_at,
         data=tuple(data),
         share=job.share,
-        gpu_memory=job.gpu_memory,
-        estimate_bytes=job.estimate_bytes,
-        family=job.family,
-        preemptible=job.preemptible,
         continues=None if changes.fresh or job.state is State.COMPLETED else job.id,
         origin=job.root,
-        at_most=job.at_most,
         finish=changes.finish,
     )

@@ -67,7 +67,7 @@ class Specs:
             all_devices=tuple(DeviceName(d.kind, d.index, d.uuid, d.name) for d in devices),
             require_gpu=self._require_gpu,
             cpu_threads=threads_per_device(devices),
-            time_limit_seconds=job.time_limit_seconds,
+            time_limit_seconds=job.demand.time_limit_seconds,
             grace_seconds=GRACE_SECONDS,
             finish=job.finish,
             log_limit_bytes=self.site.quotas.log,

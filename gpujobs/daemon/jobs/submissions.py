@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +20,7 @@ from pydantic import (
 
 from gpujobs.daemon.jobs.memory_class import memory_class_of
 from gpujobs.daemon.jobs.references import Reference
+from gpujobs.demand import NO_DEPENDENCIES, Demand, Dependencies
 from gpujobs.errors import GpujobsError, JobFileError, Problem, UsageError
 from gpujobs.jobfile import ResolvedJob, expand
 from gpujobs.jobfile.resolve import with_files
@@ -82,16 +83,6 @@ class SubmissionBody(_Body):
 
 class WithdrawBody(_Body):
     request_key: str = Field(min_length=1, max_length=200)
-
-
-@dataclass(frozen=True, slots=True)
-class Dependencies:
-    """What jobs wait for, by number. `groups`: by which group a job was named."""
-
-    after: tuple[int, ...] = ()
-    after_any: tuple[int, ...] = ()
-    after_failed: tuple[int, ...] = ()
-    groups: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,22 +179,34 @@ def new_jobs(
     options: OptionsBody,
     default_share: Share,
     estimates: Mapping[str, int],
-    awaited: Dependencies = Dependencies(),
+    awaited: Dependencies = NO_DEPENDENCIES,
 ) -> list[NewJob]:
     """`estimates`: bytes of device memory by family."""
     if options.name is not None and len(prepared) > 1:
         raise UsageError(f"--name is for one job; these files make {len(prepared)}")
     _require_name(options.name)
-    jobs = [
-        replace(
-            _new_job(job, options, default_share, awaited), estimate_bytes=estimates.get(job.family or "")
-        )
-        for job in prepared
-    ]
     starts: dict[int, int] = {}
     for position, one in enumerate(prepared):
         starts.setdefault(id(one.file), position)
-    return [replace(job, group_start=starts[id(one.file)]) for job, one in zip(jobs, prepared, strict=True)]
+    return [
+        _new_job(one, options, default_share, _demand(one, options, estimates, awaited), starts[id(one.file)])
+        for one in prepared
+    ]
+
+
+def _demand(
+    prepared: Prepared, options: OptionsBody, estimates: Mapping[str, int], awaited: Dependencies
+) -> Demand:
+    """What the file asks for, and what was said beside it."""
+    asked = prepared.resolved.demand
+    return replace(
+        asked,
+        priority=asked.priority if options.priority is None else options.priority,
+        begin_at=options.begin_at,
+        family=prepared.family,
+        estimate_bytes=estimates.get(prepared.family or ""),
+        awaits=awaited,
+    )
 
 
 def _require_name(name: str | None) -> None:
@@ -222,40 +225,26 @@ def _shown(name: str | None) -> str:
     return text if unseen is None else f"{text} with the unprintable U+{ord(unseen):04X}"
 
 
-def _new_job(prepared: Prepared, options: OptionsBody, default_share: Share, awaited: Dependencies) -> NewJob:
+def _new_job(
+    prepared: Prepared, options: OptionsBody, default_share: Share, demand: Demand, group_start: int
+) -> NewJob:
     resolved = prepared.resolved
     share = Share(resolved.share or default_share)
-    job = NewJob(
-        name=resolved.name,
+    named = {} if options.name is None else {"name": options.name}
+    return NewJob(
+        name=options.name or resolved.name,
         path=prepared.file.path,
         source=prepared.file.text,
-        resolved={**resolved.resolved, "share": share.value},
-        priority=resolved.priority,
+        resolved={**resolved.resolved, "share": share.value, **named},
+        demand=demand,
         held=options.hold,
-        retries=resolved.retries,
-        requested_gpu=resolved.requested_gpu,
-        time_limit_seconds=resolved.time_limit_seconds,
+        retries=resolved.retries if options.retries is None else options.retries,
         group=resolved.group,
+        group_start=group_start,
         sweep_values=resolved.sweep_values if resolved.group is not None else None,
-        at_most=resolved.at_most,
-        after=awaited.after,
-        after_any=awaited.after_any,
-        after_failed=awaited.after_failed,
-        after_groups=awaited.groups,
-        begin_at=options.begin_at,
-        gpu_memory=resolved.gpu_memory,
-        family=prepared.family,
-        preemptible=resolved.preemptible,
         data=prepared.data,
         share=share,
     )
-    if options.name is not None:
-        job = replace(job, name=options.name, resolved={**job.resolved, "name": options.name})
-    if options.priority is not None:
-        job = replace(job, priority=options.priority)
-    if options.retries is not None:
-        job = replace(job, retries=options.retries)
-    return job
 
 
 def require_request_key(body: SubmissionBody) -> str:

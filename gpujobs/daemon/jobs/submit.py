@@ -156,7 +156,8 @@ class SubmissionService:
         checks.check_rules(prepared, options, caller, rules, self._nodes.known)
         waiting = self._cache.waiting_of(caller.uid)
         checks.check_waiting(waiting, len(prepared), caller.user, groups, rules)
-        new = new_jobs(prepared, options, self._in_force.access.default_share, self._estimates, awaited)
+        estimates = self._memory.with_runtime(self._estimates)
+        new = new_jobs(prepared, options, self._in_force.access.default_share, estimates, awaited)
         return checks.with_time_limits(new, prepared, caller.user, groups, rules)
 
     async def _prepare(
@@ -170,7 +171,7 @@ class SubmissionService:
                 await self._nodes.devices_of_members()
             )
             checks.check_backends(resolved, on_gpu=on_gpu)
-        asks_for_gpu = any(job.requested_gpu is not None for _, job in resolved)
+        asks_for_gpu = any(job.demand.requested_gpu is not None for _, job in resolved)
         devices = await self._nodes.devices_of_members() if asks_for_gpu else []
         await self._uploads.look(
             caller.uid, {d.sha256 for f in body.files for d in f.data.values() if d.sha256}
@@ -194,7 +195,7 @@ class SubmissionService:
             job.family: job
             for job in prepared
             if job.family is not None
-            and job.resolved.gpu_memory == "auto"
+            and job.resolved.demand.gpu_memory == "auto"
             and job.family not in self._memory.peaks
             and job.family not in self._estimates
         }

@@ -2,7 +2,7 @@
 behind it do not keep refilling that device. Those which end in time, or fit beside it, still go there.
 
 This is EASY backfilling: D. Lifka, "The ANL/IBM SP Scheduling System", JSSPP 1995, LNCS 949. There is one
-shadow for each GPU number that is asked for, and one for the jobs that take any.
+shadow for each place that is asked for, and one for the jobs that take any.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SOON = datetime.min.replace(tzinfo=UTC)
 
 def cast_shadow(pool: Pool, request: Request) -> None:
     """Keeps the device that can take the job soonest, if there is one and small jobs could refill any."""
-    plans = pool.candidates(request.requested_gpu)
+    plans = pool.candidates(request.place)
     if not any(plan.is_shared for plan in plans):
         return
     best: tuple[datetime, int, int] | None = None
@@ -72,5 +72,6 @@ def _is_reserved(plan: Plan, request: Request, at: datetime) -> bool:
     if not terms or at is NEVER:
         return False
     return (
-        blocking_window(terms, request.user, request.groups, at, after(at, request.limit_seconds)) is not None
+        blocking_window(terms, request.user, request.groups, at, after(at, request.demand.time_limit_seconds))
+        is not None
     )

@@ -55,9 +55,9 @@ class Preemption:
         if stopping:
             self._stopping.update(stopping)
             insort(self._coming, (self._room(plan), plan.order))
-        stoppable = [one for one in plan.view.allocations if one.preemptible and not one.stopping]
+        stoppable = [one for one in plan.view.allocations if one.demand.preemptible and not one.stopping]
         if stoppable:
-            lowest = min(one.priority for one in stoppable)
+            lowest = min(one.demand.priority for one in stoppable)
             self.lowest_class = lowest if self.lowest_class is None else min(self.lowest_class, lowest)
             yield max(map(_start, stoppable)), plan.order
 
@@ -108,7 +108,7 @@ class Preemption:
 
     def _is_open(self, plan: Plan, request: Request) -> bool:
         return (
-            plan.is_asked_for(request)
+            plan.is_at(request.place)
             and plan.is_open_beside_shadow(request)
             and self._pool.is_allowed(plan, request)
         )
@@ -128,7 +128,7 @@ class Preemption:
         found = [
             one
             for one in plan.view.allocations
-            if one.preemptible and one.priority < priority and one.job not in self._stopping
+            if one.demand.preemptible and one.demand.priority < priority and one.job not in self._stopping
         ]
         return sorted(found, key=lambda one: (_start(one), one.job), reverse=True)
 

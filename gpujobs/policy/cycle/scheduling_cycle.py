@@ -15,7 +15,7 @@ from gpujobs.policy.devices.occupancy import Occupancy, occupancies
 from gpujobs.policy.devices.plan import Plan
 from gpujobs.policy.inputs.decision import Preempt, Start
 from gpujobs.policy.inputs.pending_job import PendingJob
-from gpujobs.policy.inputs.queue import Queue, Signature, signature
+from gpujobs.policy.inputs.queue import Queue, Signature
 from gpujobs.policy.inputs.request import Request, after
 from gpujobs.policy.inputs.snapshot import Snapshot
 from gpujobs.policy.users.accounts import Account, Accounts
@@ -67,7 +67,8 @@ class SchedulingCycle:
 
     def is_group_full(self, job: PendingJob) -> bool:
         """Whether as many of its group run, or are given a device now, as may at once."""
-        return job.at_most is not None and job.group is not None and self._running[job.group] >= job.at_most
+        most = job.demand.at_most
+        return most is not None and job.group is not None and self._running[job.group] >= most
 
     @cached_property
     def _running(self) -> Counter[int]:
@@ -75,26 +76,24 @@ class SchedulingCycle:
         return Counter(one.group for one in self.snapshot.allocations if one.group is not None)
 
     def _is_hopeless(self, kind: Signature) -> bool:
-        """Whether no device at all has room for this now. The first of each GPU number is not asked about,
-        since it is to get a shadow."""
-        gpu, memory, *_ = kind
-        if gpu not in self._refusals.numbers or self._preemption.lowest_class is not None:
+        """Whether no device at all has room for this now. The first of each place is not asked about, since it
+        is to get a shadow."""
+        memory = kind.memory
+        if kind.place not in self._refusals.places or self._preemption.lowest_class is not None:
             return False
         if memory is None:
             return not self.pool.has_free
         return isinstance(memory, int) and memory > self.pool.most_room
 
     def request(self, job: PendingJob, account: Account) -> Request:
-        now, kind = self.snapshot.now, signature(job)
-        ends_by = after(now, job.time_limit_seconds)
+        now, kind = self.snapshot.now, self.queue.signature_of(job)
+        ends_by = after(now, job.demand.time_limit_seconds)
         return Request(
             job=job.id,
             user=job.user,
             groups=account.groups,
-            priority=job.priority,
-            requested_gpu=job.requested_gpu,
+            demand=job.demand,
             need_bytes=need_bytes(kind, self.snapshot.measured),
-            limit_seconds=job.time_limit_seconds,
             ends_by=ends_by,
             expected_end=ends_by if job.expected_seconds is None else after(now, job.expected_seconds),
             signature=kind,
@@ -125,9 +124,9 @@ class SchedulingCycle:
         return False
 
     def _refuse(self, request: Request, account: Account) -> None:
-        """The first one to be refused of each GPU number gets a shadow."""
-        has_shadows = bool(self._refusals.numbers)
-        is_first = request.requested_gpu not in self._refusals.numbers
+        """The first one to be refused of each place gets a shadow."""
+        has_shadows = bool(self._refusals.places)
+        is_first = request.place not in self._refusals.places
         whatever_limit = not self.snapshot.reservations and (request.is_whole or not has_shadows)
         self._refusals.add(request, account, whatever_limit=whatever_limit)
         if is_first:
@@ -150,6 +149,6 @@ class SchedulingCycle:
         self._count(request)
 
     def _count(self, request: Request) -> None:
-        group = request.signature[3]
+        group = request.signature.group
         if group is not None:
             self._running[group] += 1

@@ -9,18 +9,29 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from functools import cached_property
+from typing import NamedTuple
 
+from gpujobs.demand import Place
 from gpujobs.policy.devices.memory import need_bytes
 from gpujobs.policy.inputs.queue import Queue, Signature
 from gpujobs.policy.inputs.request import Request
 from gpujobs.policy.inputs.snapshot import Snapshot
 from gpujobs.policy.users.accounts import Account
 
-Kind = tuple[int | None, bool]
-"""The GPU number that is asked for, and whether it is asked for whole."""
 
-Point = tuple[float, float]
-"""(bytes, seconds) that are asked for."""
+class Kind(NamedTuple):
+    """Demands that only differ in how much, and for how long."""
+
+    place: Place
+    is_whole: bool
+
+
+class Point(NamedTuple):
+    """How much of a device is asked for, and for how long."""
+
+    bytes: float
+    seconds: float
+
 
 Closed = dict[Signature, int]
 """The highest class in which what a signature asks for was refused."""
@@ -38,31 +49,32 @@ class ParetoFront:
 
     def covers(self, point: Point) -> bool:
         """Whether a point was added that asks for no more than this one."""
-        place = bisect_right(self._bytes, point[0])
-        return place > 0 and self._seconds[place - 1] <= point[1]
+        place = bisect_right(self._bytes, point.bytes)
+        return place > 0 and self._seconds[place - 1] <= point.seconds
 
     def add(self, point: Point) -> None:
         """One that is not covered."""
-        place = end = bisect_right(self._bytes, point[0])
-        if place and self._bytes[place - 1] == point[0]:
+        place = end = bisect_right(self._bytes, point.bytes)
+        if place and self._bytes[place - 1] == point.bytes:
             place -= 1
-        while end < len(self._bytes) and self._seconds[end] >= point[1]:
+        while end < len(self._bytes) and self._seconds[end] >= point.seconds:
             end += 1
-        self._bytes[place:end] = [point[0]]
-        self._seconds[place:end] = [point[1]]
+        self._bytes[place:end] = [point.bytes]
+        self._seconds[place:end] = [point.seconds]
 
 
 class Unschedulable:
     def __init__(self, snapshot: Snapshot, queue: Queue) -> None:
         self._measured = snapshot.measured
         self._queue = queue
+        self._demands: dict[Signature, tuple[Kind, Point]] = {}
         self._holders = {(one.user, one.group) for one in snapshot.reservations}
         self._entitlements: dict[str, Entitlement] = {}
         self._closed: dict[Entitlement, Closed] = {}
         self._frontiers: dict[tuple[Entitlement, Kind], dict[int, ParetoFront]] = {}
         """By class."""
-        self.numbers: set[int | None] = set()
-        """GPU numbers of which something was refused."""
+        self.places: set[Place] = set()
+        """Where something was refused."""
 
     def closed_to(self, account: Account) -> Closed:
         """What is refused to the user without looking."""
@@ -79,34 +91,42 @@ class Unschedulable:
 
     def add(self, request: Request, account: Account, *, whatever_limit: bool) -> None:
         """`whatever_limit`: its time limit had no part in it."""
-        kind, (size, seconds) = self._demand(request.signature)
-        point = (size, 0.0 if whatever_limit else seconds)
+        kind, point = self._demand(request.signature)
+        if whatever_limit:
+            point = Point(point.bytes, 0.0)
         by_class = self._frontiers.setdefault((self._entitlement(account), kind), {})
         by_class.setdefault(request.priority, ParetoFront()).add(point)
         self._close(request, account)
-        self.numbers.add(request.requested_gpu)
+        self.places.add(request.place)
         if not self._holders and _is_within(point, self._least.get(kind, point)):
             self._least.pop(kind, None)
 
     @property
     def cover_all(self) -> bool:
         """Whether nothing in the queue can find a place any more, as far as this is known."""
-        return bool(self.numbers) and not self._least
+        return bool(self.places) and not self._least
 
     @cached_property
     def _least(self) -> dict[Kind, Point]:
         """The least that any job in the queue asks for, of each kind that is not yet refused altogether."""
         least: dict[Kind, Point] = {}
         for signature in self._queue.kinds:
-            kind, (size, seconds) = self._demand(signature)
-            known = least.get(kind, (math.inf, math.inf))
-            least[kind] = (min(size, known[0]), min(seconds, known[1]))
+            kind, point = self._demand(signature)
+            known = least.get(kind, point)
+            least[kind] = Point(min(point.bytes, known.bytes), min(point.seconds, known.seconds))
         return least
 
     def _demand(self, signature: Signature) -> tuple[Kind, Point]:
-        need, limit = need_bytes(signature, self._measured), signature[2]
-        size, seconds = math.inf if need is None else need, math.inf if limit is None else limit
-        return (signature[0], need is None), (size, seconds)
+        """Kept, since thousands of jobs have few signatures."""
+        known = self._demands.get(signature)
+        if known is None:
+            known = self._demands[signature] = self._new_demand(signature)
+        return known
+
+    def _new_demand(self, signature: Signature) -> tuple[Kind, Point]:
+        need, limit = need_bytes(signature, self._measured), signature.limit_seconds
+        point = Point(math.inf if need is None else need, math.inf if limit is None else limit)
+        return Kind(signature.place, need is None), point
 
     def _close(self, request: Request, account: Account) -> None:
         closed = self.closed_to(account)
@@ -124,4 +144,4 @@ class Unschedulable:
 
 
 def _is_within(less: Point, more: Point) -> bool:
-    return less[0] <= more[0] and less[1] <= more[1]
+    return less.bytes <= more.bytes and less.seconds <= more.seconds

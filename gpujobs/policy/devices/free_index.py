@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from gpujobs.demand import ANYWHERE, Place
 from gpujobs.model import DeviceKind, NodeStatus
 from gpujobs.policy.devices.memory import settled_since
 from gpujobs.policy.devices.occupancy import Occupancy
@@ -45,6 +46,8 @@ class Pool:
         ]
         self._stocks: dict[Terms, FreeIndex] = {}
         self._by_index: dict[int, list[Plan]] = {}
+        self._candidates: dict[Place, Sequence[Plan]] = {ANYWHERE: self.plans}
+        """By the places that were asked for so far: a decision changes none of them."""
         self._own: dict[str, Shelf] = {}
         """Shared devices with jobs of the user on them."""
         self._known_largest: tuple[float, bool] | None = None
@@ -80,9 +83,13 @@ class Pool:
             self._known_largest = most, any(stock.free for stock in self._stocks.values())
         return self._known_largest
 
-    def candidates(self, requested_gpu: int | None) -> Sequence[Plan]:
-        """All devices that a job which asks for this GPU may get at some time."""
-        return self.plans if requested_gpu is None else self._by_index.get(requested_gpu, ())
+    def candidates(self, place: Place) -> Sequence[Plan]:
+        """All devices that a job which asks for this place may get at some time."""
+        known = self._candidates.get(place)
+        if known is None:
+            plans = self.plans if place.gpu is None else self._by_index.get(place.gpu, ())
+            known = self._candidates[place] = [plan for plan in plans if plan.is_at(place)]
+        return known
 
     def place(self, request: Request, *, on_own_only: bool = False) -> Plan | None:
         """The device on which the job may start now. `on_own_only`: beside the user's own jobs or nowhere.
@@ -91,8 +98,8 @@ class Pool:
         """
         if on_own_only:
             return self._beside_own(request)
-        if request.requested_gpu is not None:
-            return self._numbered(request)
+        if request.place != ANYWHERE:
+            return self._at_its_place(request)
         if request.need_bytes is None:
             return self._whole(request)
         return self._beside_own(request) or self._tightest(request)
@@ -120,13 +127,13 @@ class Pool:
     def _accepts(self, plan: Plan, request: Request) -> bool:
         return (
             plan.fits(request, self._max_jobs)
-            and plan.is_asked_for(request)
+            and plan.is_at(request.place)
             and self.is_allowed(plan, request)
         )
 
-    def _numbered(self, request: Request) -> Plan | None:
-        """A device of the number that was asked for: one on each node."""
-        found = [plan for plan in self.candidates(request.requested_gpu) if self._accepts(plan, request)]
+    def _at_its_place(self, request: Request) -> Plan | None:
+        """A device of those that were asked for: with a number, one on each node."""
+        found = [plan for plan in self.candidates(request.place) if self._accepts(plan, request)]
         return min(found, key=lambda p: (request.user not in p.users, p.room, p.order), default=None)
 
     def _beside_own(self, request: Request) -> Plan | None:

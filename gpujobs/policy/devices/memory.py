@@ -28,7 +28,7 @@ GROWTH = 1.25
 def need_bytes(signature: Signature, measured: Mapping[str, int]) -> int | None:
     """What a job of this signature must have of a shared device, at least 1; None for a whole one.
     `measured`: see Snapshot."""
-    memory = signature[1]
+    memory = signature.memory
     if isinstance(memory, tuple):
         family, estimate = memory
         memory = estimate if family is None else measured.get(family, estimate)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from gpujobs.demand import Place
 from gpujobs.model import DeviceKind, DeviceState
 from gpujobs.policy.devices.memory import Tally, capacity_bytes, is_joinable, tally
 from gpujobs.policy.devices.occupancy import Occupancy
@@ -54,11 +55,10 @@ class Plan:
     def jobs(self) -> int:
         return len(self.view.jobs) + len(self.given)
 
-    def is_asked_for(self, request: Request) -> bool:
+    def is_at(self, place: Place) -> bool:
         device = self.view.device
-        return request.requested_gpu is None or (
-            device.kind is DeviceKind.GPU and device.index == request.requested_gpu
-        )
+        is_gpu = place.gpu is None or (device.kind is DeviceKind.GPU and device.index == place.gpu)
+        return is_gpu and place.node in (None, device.node)
 
     def fits(self, request: Request, max_jobs: int) -> bool:
         """By what is on the device; reservations are another matter."""

@@ -8,15 +8,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from heapq import heappop, heappush
+from typing import NamedTuple
 
-from gpujobs.policy.inputs.pending_job import GpuMemory, PendingJob
+from gpujobs.demand import Place
+from gpujobs.policy.inputs.pending_job import PendingJob
 
 Line = list[tuple[int, int]]
 """(-priority, id) of jobs of one user, sorted: the order in which they start."""
 
-Signature = tuple[int | None, tuple[str | None, int | None] | int | None, float | None, int | None]
-"""All in a job that matters for where it may start: the GPU asked for, the memory, the time limit, and its group
-where that may have only so many running at once."""
+
+class Signature(NamedTuple):
+    """All in a job that matters for where it may start."""
+
+    place: Place
+    memory: tuple[str | None, int | None] | int | None
+    """Bytes of a shared device; (family, estimate) where they are found by these; None: a whole device."""
+    limit_seconds: float | None
+    group: int | None
+    """Where that may have only so many running at once."""
 
 
 @dataclass(slots=True)
@@ -53,9 +62,11 @@ class Queue:
         self.kinds: Counter[Signature] = Counter()
         """How many of the jobs that could start now ask for what."""
         self._jobs: dict[int, PendingJob] = {}
+        self._signatures: dict[int, Signature] = {}
+        """Of those that could start now, by job: each is made once."""
         self._apart: set[int] = set()
         self._begins: list[tuple[datetime, int]] = []
-        """A heap; what has left the queue or was replaced is dropped when it comes to the top."""
+        """A heap of what begins later; what has left the queue or was replaced never is at the top."""
         for job in jobs:
             self.add(job)
 
@@ -64,22 +75,24 @@ class Queue:
         if job.id in self._jobs:
             raise ValueError(f"job {job.id} is in the queue already")
         self._jobs[job.id] = job
-        if job.held or job.waits_for or job.begin_at is not None:
+        begin_at = job.demand.begin_at
+        if job.held or job.waits_for or begin_at is not None:
             self._apart.add(job.id)
         else:
             self._line_up(job)
-        if job.begin_at is not None:
-            heappush(self._begins, (job.begin_at, job.id))
+        if begin_at is not None:
+            heappush(self._begins, (begin_at, job.id))
 
     def remove(self, id: int) -> PendingJob:
         """Raises KeyError if there is no such job."""
         job = self._jobs.pop(id)
         if id in self._apart:
             self._apart.remove(id)
+            self._drop_gone()
             return job
-        kind = signature(job)
+        kind = self._signatures.pop(id)
         mine = self.users[job.user]
-        mine.remove((-job.priority, id), kind)
+        mine.remove((-job.demand.priority, id), kind)
         if not mine.order:
             del self.users[job.user]
         self.kinds[kind] -= 1
@@ -95,34 +108,32 @@ class Queue:
     def advance(self, now: datetime) -> None:
         """Lines up the jobs whose time to begin has come."""
         while self._begins and self._begins[0][0] <= now:
-            begin_at, id = heappop(self._begins)
-            job = self._jobs.get(id)
-            if job is None or id not in self._apart or job.begin_at != begin_at:
-                continue
-            if not job.held and not job.waits_for:
+            id = heappop(self._begins)[1]
+            job = self._jobs[id]
+            if id in self._apart and not job.held and not job.waits_for:
                 self._apart.remove(id)
                 self._line_up(job)
+            self._drop_gone()
 
-    def is_behind(self, now: datetime) -> bool:
-        """Whether `advance` may change it."""
-        return bool(self._begins) and self._begins[0][0] <= now
+    def advanced(self, now: datetime) -> Queue:
+        """As `advance`, without a change: a copy where there is something to line up, else the queue itself."""
+        if not self._begins or self._begins[0][0] > now:
+            return self
+        other = self.copy()
+        other.advance(now)
+        return other
 
-    def next_begin(self, now: datetime) -> datetime | None:
-        """The earliest time to begin after `now`."""
-        self.advance(now)
-        while self._begins:
-            begin_at, id = self._begins[0]
-            job = self._jobs.get(id)
-            if job is not None and job.begin_at == begin_at:
-                return begin_at
-            heappop(self._begins)
-        return None
+    @property
+    def next_begin(self) -> datetime | None:
+        """The earliest time to begin that is still to come, as of the latest `advance`."""
+        return self._begins[0][0] if self._begins else None
 
     def copy(self) -> Queue:
         other = Queue()
         other.users = {user: jobs.copy() for user, jobs in self.users.items()}
         other.kinds = self.kinds.copy()
         other._jobs = self._jobs.copy()
+        other._signatures = self._signatures.copy()
         other._apart = self._apart.copy()
         other._begins = self._begins.copy()
         return other
@@ -130,6 +141,10 @@ class Queue:
     def is_ready(self, id: int) -> bool:
         """Whether nothing in the job itself keeps it from starting."""
         return id not in self._apart
+
+    def signature_of(self, job: PendingJob) -> Signature:
+        """Of a job in the queue."""
+        return self._signatures.get(job.id) or signature(job)
 
     def ready(self) -> Iterator[PendingJob]:
         return (job for job in self._jobs.values() if job.id not in self._apart)
@@ -150,18 +165,27 @@ class Queue:
     def __len__(self) -> int:
         return len(self._jobs)
 
+    def _drop_gone(self) -> None:
+        """What has left the queue, or was replaced, from the top of the heap."""
+        while self._begins:
+            begin_at, id = self._begins[0]
+            if id in self._jobs and self._jobs[id].demand.begin_at == begin_at:
+                return
+            heappop(self._begins)
+
     def _line_up(self, job: PendingJob) -> None:
-        kind = signature(job)
-        self.users.setdefault(job.user, UserJobs()).add((-job.priority, job.id), kind)
+        kind = self._signatures[job.id] = signature(job)
+        self.users.setdefault(job.user, UserJobs()).add((-job.demand.priority, job.id), kind)
         self.kinds[kind] += 1
 
 
 def signature(job: PendingJob) -> Signature:
+    asked = job.demand
     memory: tuple[str | None, int | None] | int | None
-    if job.exclusive or job.gpu_memory_bytes is None:
+    if asked.exclusive or asked.gpu_memory is None:
         memory = None
-    elif isinstance(job.gpu_memory_bytes, GpuMemory):
-        memory = (job.family, job.estimate_bytes)
+    elif asked.gpu_memory == "auto":
+        memory = (asked.family, asked.estimate_bytes)
     else:
-        memory = job.gpu_memory_bytes
-    return job.requested_gpu, memory, job.time_limit_seconds, job.group
+        memory = asked.gpu_memory
+    return Signature(asked.place, memory, asked.time_limit_seconds, job.group)

@@ -1,4 +1,4 @@
-"""A waiting job's demand, with all that decides where it fits."""
+"""A waiting job's demand, with what follows from it in one decision."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from gpujobs.demand import Demand, Place
 from gpujobs.policy.inputs.queue import Signature
 
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -16,16 +17,22 @@ class Request(NamedTuple):
     job: int
     user: str
     groups: Sequence[str]
-    priority: int
-    requested_gpu: int | None
+    demand: Demand
     need_bytes: int | None
     """Of a shared device; None asks for a whole one."""
-    limit_seconds: float | None
     ends_by: datetime
     """If it starts now: by its time limit, or NEVER."""
     expected_end: datetime
     """If it starts now, as far as is known; or NEVER."""
     signature: Signature
+
+    @property
+    def priority(self) -> int:
+        return self.demand.priority
+
+    @property
+    def place(self) -> Place:
+        return self.signature.place
 
     @property
     def is_whole(self) -> bool:

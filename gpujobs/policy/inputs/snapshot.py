@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from gpujobs.demand import WHOLE_DEVICE, Demand
 from gpujobs.model import Node
 from gpujobs.policy.inputs.pending_job import PendingJob
 from gpujobs.policy.inputs.queue import Queue
@@ -27,8 +28,8 @@ class Allocation:
     """What it has reserved of a shared device; None holds the device whole."""
     measured_bytes: int | None = None
     """What NVML says that its process uses, where it says so."""
-    preemptible: bool = False
-    priority: int = 0
+    demand: Demand = WHOLE_DEVICE
+    """Of its job."""
     group: int | None = None
     """Of a job whose group may have only so many running at once."""
     expected_end: datetime | None = None
@@ -63,7 +64,7 @@ class Usage:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that a decision rests on, and the reasons that it gives later: nothing in it may change but the
-    queue. `waiting` is a Queue that its owner keeps, or any sequence."""
+    queue, and that only by its owner. `waiting` is a Queue, or any sequence."""
 
     now: datetime
     waiting: Queue | Sequence[PendingJob]
@@ -81,7 +82,4 @@ class Snapshot:
     """Peak memory in bytes of earlier jobs, by family."""
 
     def queue(self) -> Queue:
-        """Of its own where the decision would line jobs up: a caller's queue stays as it is."""
-        if not isinstance(self.waiting, Queue):
-            return Queue(self.waiting)
-        return self.waiting.copy() if self.waiting.is_behind(self.now) else self.waiting
+        return self.waiting if isinstance(self.waiting, Queue) else Queue(self.waiting)

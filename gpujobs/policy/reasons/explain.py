@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from gpujobs.demand import ANYWHERE
 from gpujobs.model import Device, DeviceKind, DeviceState, NodeStatus, Reason
 from gpujobs.policy.devices.occupancy import label
 from gpujobs.policy.devices.plan import Plan
@@ -57,9 +58,9 @@ def node_trouble(snapshot: Snapshot) -> PendingReason | None:
 
 
 def _nothing(request: Request) -> str:
-    if request.requested_gpu is None:
+    if request.place == ANYWHERE:
         return "no device is known yet"
-    return f"there is no GPU {request.requested_gpu} at present"
+    return f"there is no {request.place.words} at present"
 
 
 def _hold(plan: Plan, request: Request, snapshot: Snapshot) -> ReservationWindow | None:
@@ -128,5 +129,5 @@ def _clause(plan: Plan, hold: ReservationWindow | None, request: Request) -> str
 
 def _reserved(plan: Plan, hold: ReservationWindow, request: Request) -> str:
     times = f"from {instant(hold.starts_at)} until {instant(hold.ends_at)}"
-    limit = "" if request.limit_seconds is not None else ", and the job has no time limit"
+    limit = "" if request.demand.time_limit_seconds is not None else ", and the job has no time limit"
     return f"{label(plan.view.device)} is reserved for {plan.view.holder(hold)} {times}{limit}"

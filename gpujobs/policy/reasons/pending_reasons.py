@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
+from gpujobs.demand import ANYWHERE, Place
 from gpujobs.model import Reason
 from gpujobs.policy.cycle.scheduling_cycle import SchedulingCycle
 from gpujobs.policy.devices.occupancy import label
@@ -46,7 +47,7 @@ class PendingReasons(Mapping[int, PendingReason]):
             )
         if job.id not in self._round.awaited and self._round.is_group_full(job):
             return PendingReason(
-                Reason.GROUP_LIMIT, f"at most {job.at_most} of g{job.group} may run at once (at_most)"
+                Reason.GROUP_LIMIT, f"at most {job.demand.at_most} of g{job.group} may run at once (at_most)"
             )
         if job.id in self._round.awaited:
             return self._preempting(job, self._round.awaited[job.id])
@@ -55,7 +56,7 @@ class PendingReasons(Mapping[int, PendingReason]):
             return PendingReason(
                 Reason.USER_LIMIT, f"{job.user} has {held}, of {account.limits.max_gpus} allowed"
             )
-        if job.requested_gpu is not None:
+        if job.demand.place != ANYWHERE:
             return self._explain(job, account)
         ahead = self._ahead.get(job.id, 0)
         if ahead:
@@ -73,13 +74,13 @@ class PendingReasons(Mapping[int, PendingReason]):
         return PendingReason(Reason.PREEMPTING, f"{name} is being freed for it: {who}")
 
     def _explain(self, job: PendingJob, account: Account) -> PendingReason:
-        plans = self._round.pool.candidates(job.requested_gpu)
+        plans = self._round.pool.candidates(job.demand.place)
         request = self._round.request(job, account)
         return explain(request, plans, self._round.snapshot, self._given)
 
-    def _is_only(self, gpu: int) -> bool:
-        """Whether the box has this GPU alone: who asks for it waits for what all others wait for."""
-        return len(self._round.pool.plans) == len(self._round.pool.candidates(gpu))
+    def _is_everywhere(self, place: Place) -> bool:
+        """Whether there is no device elsewhere: who asks for this place waits for what all others wait for."""
+        return len(self._round.pool.plans) == len(self._round.pool.candidates(place))
 
     @cached_property
     def _given(self) -> dict[str, list[int]]:
@@ -97,7 +98,7 @@ class PendingReasons(Mapping[int, PendingReason]):
             (-accounts.score(account, job), job.id)
             for job in self._round.queue.ready()
             if job.id not in starts
-            and (job.requested_gpu is None or self._is_only(job.requested_gpu))
+            and (job.demand.place == ANYWHERE or self._is_everywhere(job.demand.place))
             and job.user in accounts
             and (account := accounts[job.user]).may_run_another
             and account.may_hold_another_device
@@ -109,10 +110,11 @@ class PendingReasons(Mapping[int, PendingReason]):
 def _own_wait(job: PendingJob) -> PendingReason:
     """A reason that lies in the job itself, whatever is free."""
     if job.held:
-        return PendingReason(Reason.HELD, f"held; `gpujobs release {job.id}` lets it go")
+        return PendingReason(Reason.HELD, f"`gpujobs release {job.id}` lets it go")
     if job.waits_for:
         return PendingReason(Reason.DEPENDENCY, _dependency(job))
-    return PendingReason(Reason.BEGIN_TIME, f"begins at {instant(job.begin_at)}" if job.begin_at else "")
+    begin_at = job.demand.begin_at
+    return PendingReason(Reason.BEGIN_TIME, f"begins at {instant(begin_at)}" if begin_at else "")
 
 
 def _dependency(job: PendingJob) -> str:

@@ -80,12 +80,12 @@ class Accounts:
 
     def score(self, account: Account, job: PendingJob) -> float:
         age = 0.0
-        since = max((at for at in (job.begin_at, job.submitted_at) if at is not None), default=None)
+        since = max((at for at in (job.demand.begin_at, job.submitted_at) if at is not None), default=None)
         if since is not None:
             waited = (self._snapshot.now - since).total_seconds()
             age = min(max(waited, 0.0) / self._rules.max_age_seconds, 1.0)
         return (
-            self._rules.weight_priority * job.priority
+            self._rules.weight_priority * job.demand.priority
             + self._rules.weight_fair_share * account.factor
             + self._rules.weight_age * age
         )

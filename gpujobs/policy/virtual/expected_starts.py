@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gpujobs.model import Device
@@ -13,6 +13,16 @@ from gpujobs.policy.inputs.snapshot import Snapshot
 from gpujobs.policy.virtual.virtual_time import Engine
 
 
+@dataclass(frozen=True, slots=True)
+class ExpectedRun:
+    """`seconds`: how long it is taken to run; None where nobody knows."""
+
+    node: str
+    device_uuid: str
+    starts_at: datetime
+    seconds: float | None
+
+
 def forecast(snapshot: Snapshot, jobs: int = 100) -> dict[int, datetime]:
     """The expected start of the next `jobs` jobs, by id. A job that is not in it starts at nobody knows
     when: it is held or further back, or it waits for a job or a process whose end is not known.
@@ -20,18 +30,30 @@ def forecast(snapshot: Snapshot, jobs: int = 100) -> dict[int, datetime]:
     A job is taken to run as long as is expected of it, else as long as its time limit allows. Each job costs
     about one decision.
     """
-    engine = Engine(_without_our_processes(snapshot), _seconds)
-    found: dict[int, datetime] = {}
+    return {job: run.starts_at for job, run in expected_runs(snapshot, jobs).items()}
+
+
+def expected_runs(snapshot: Snapshot, jobs: int = 100) -> dict[int, ExpectedRun]:
+    """As `forecast`, with the device and the length of each."""
+    lengths: dict[int, float | None] = {}
+
+    def seconds(job: PendingJob) -> float | None:
+        lengths[job.id] = _seconds(job)
+        return lengths[job.id]
+
+    engine = Engine(_without_our_processes(snapshot), seconds)
+    found: dict[int, ExpectedRun] = {}
     for step in engine.steps():
         for start in step.started:
-            found.setdefault(start.job, step.at)
+            run = ExpectedRun(start.node, start.device_uuid, step.at, lengths.get(start.job))
+            found.setdefault(start.job, run)
         if len(found) >= jobs or not engine.queue:
             break
     return found
 
 
 def _seconds(job: PendingJob) -> float | None:
-    return job.time_limit_seconds if job.expected_seconds is None else job.expected_seconds
+    return job.demand.time_limit_seconds if job.expected_seconds is None else job.expected_seconds
 
 
 def _without_our_processes(snapshot: Snapshot) -> Snapshot:

@@ -93,6 +93,7 @@ class Engine:
     def _step(self, at: datetime) -> Step:
         ended, stopped = self._end_jobs(at)
         submitted = self._submit(at)
+        self.queue.advance(at)
         decision = decide(
             replace(
                 self._base,
@@ -162,8 +163,7 @@ class Engine:
                 user=job.user,
                 started_at=at,
                 gpu_memory_bytes=start.gpu_memory_bytes,
-                preemptible=job.preemptible,
-                priority=job.priority,
+                demand=job.demand,
                 group=job.group,
                 expected_end=None if seconds is None else at + timedelta(seconds=seconds),
             )

@@ -72,8 +72,14 @@ def prepare(spec: AttemptSpec, raw: LoadedData | None = None) -> Prepared:
     data, task = spec.jobfile["data"], task_of(spec)
     raw = read_training(spec) if raw is None else raw
     named = _named(spec, raw)
-    assembled = {"train": _assemble(spec, raw, task, named)}
     others = {part: data[part] for part in ("validation", "test") if data.get(part)}
+    try:
+        assembled = {"train": _assemble(spec, raw, task, named)}
+    except DataError as error:
+        errors = _errors_of(
+            others, lambda source: _read(spec, source, task, named, raw.features, needs_y=True)
+        )
+        raise together([error, *errors]) from None
     usual = _step(assembled["train"])
     assembled |= all_of(
         others,
@@ -130,9 +136,23 @@ def all_of(sources: Mapping[str, Source], read: Callable[[Source], Found]) -> di
     return found
 
 
+def _errors_of(sources: Mapping[str, Source], read: Callable[[Source], object]) -> list[DataError]:
+    try:
+        all_of(sources, read)
+    except DataError as error:
+        return [error]
+    return []
+
+
 def read_training(spec: AttemptSpec) -> LoadedData:
-    """Raises DataError."""
-    return sources.read(spec, spec.jobfile["data"]["train"], task_of(spec), needs_y=True)
+    """Raises DataError, with what is wrong with the files of validation and test too."""
+    data, task = spec.jobfile["data"], task_of(spec)
+    try:
+        return sources.read(spec, data["train"], task, needs_y=True)
+    except DataError as error:
+        others = {part: data[part] for part in ("validation", "test") if data.get(part)}
+        errors = _errors_of(others, lambda source: sources.read(spec, source, task, needs_y=True))
+        raise together([error, *errors]) from None
 
 
 def task_of(spec: AttemptSpec) -> str:

@@ -34,7 +34,7 @@ def test_a_job_completes_with_all_its_files(any_launcher: Launched) -> None:
     assert {path.name for path in results.iterdir()} == {
         "model.keras", "predictions.npz", "predictions.csv", "history.csv", "metrics.json", "job.yaml",
         "environment.json", "preprocessing.json",
-        "tensorboard",
+        "tensorboard", "curves.png", "confusion.png",
     }  # fmt: skip
     rows = list(csv.DictReader((results / "history.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]

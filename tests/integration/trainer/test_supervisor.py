@@ -65,7 +65,7 @@ def test_a_training_whose_directory_was_removed_is_ended(tmp_path: Path) -> None
         finally:
             told = [json.loads(agent.recv(65536)) for _ in range(2)]
     assert [one["what"] for one in told] == ["log", "exited"]
-    assert (told[1]["exit"]["state"], told[1]["exit"]["reason"]) == ("FAILED", "SupervisorLost")
+    assert (told[1]["exit"]["state"], told[1]["exit"]["reason"]) == ("FAILED", "FilesRemoved")
     assert told[1]["exit"]["message"].startswith(f"{directory} was removed while it ran")
     assert not Path(f"/proc/{pid.read_text()}").exists()
 
@@ -182,8 +182,9 @@ def test_a_log_has_an_end(tmp_path: Path) -> None:
 def test_what_a_trainer_says_is_believed_in_shape_only(tmp_path: Path) -> None:
     r"""A lone surrogate (`\ud800`) is in no UTF-8: the store could not take it."""
     body = """
-    os.write(messages, b'[1]\\n{"progress": {"epoch": 1, "loss": NaN, "x": [1]}}\\n' + b"[" * 70000 + b"\\n")
-    os.write(messages, b'{"error": {"reason": "CancelledByUser", "message": "a\\\\ud800b"}}\\n')
+    os.write(messages, b'[1]\\n{"event": "progress", "progress": {"epoch": 1, "loss": NaN, "x": [1]}}\\n')
+    os.write(messages, b"[" * 70000 + b"\\n")
+    os.write(messages, b'{"event": "failed", "reason": "CancelledByUser", "message": "a\\\\ud800b"}\\n')
     os._exit(1)
     """
     record = supervise(tmp_path / "a", body)
@@ -200,7 +201,7 @@ def test_datagrams_tell_the_agent(tmp_path: Path) -> None:
         with sockets.short_path(path) as name:
             agent.bind(name)
         body = """
-        os.write(messages, b'{"event": "started"}\\n{"progress": {"epoch": 1, "epochs": 2}}\\n')
+        os.write(messages, b'{"event": "started"}\\n{"event": "progress", "progress": {"epoch": 1, "epochs": 2}}\\n')
         print("hello", flush=True)
         os._exit(0)
         """
@@ -262,9 +263,9 @@ def test_what_a_trainer_warns_of_is_told_and_not_without_end(tmp_path: Path) -> 
         with sockets.short_path(path) as name:
             agent.bind(name)
         body = """
-        os.write(messages, b'{"warning": 7}\\n')
+        os.write(messages, b'{"event": "warning", "message": 7}\\n')
         for _ in range(30):  # not faster than they are read: a datagram that finds no room is lost
-            os.write(messages, b'{"warning": "the disk is full"}\\n')
+            os.write(messages, b'{"event": "warning", "message": "the disk is full"}\\n')
             time.sleep(0.02)
         os._exit(0)
         """

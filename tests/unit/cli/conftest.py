@@ -102,9 +102,14 @@ class Protocol(socketserver.ThreadingUnixStreamServer):
         self.notices: list[str] = []
         self.changes: list[dict[str, Any]] = []
         """What those who watch hear of each job, instead of what it is."""
+        self.later: list[dict[str, Any]] = []
+        """What they hear from the second time on, where it is something else."""
         self.holds: list[dict[str, Any]] = []
         """Reservations, of the GPU too."""
         self.truncate = False
+        self.spec: dict[str, Any] = {"a": {"b": 1}}
+        self.said_of_data: list[str] | None = None
+        """The notices of a check."""
         self.outcome: dict[str, Any] = {}
         """What the next submitted jobs are at once."""
 
@@ -211,7 +216,9 @@ class Handler(BaseHTTPRequestHandler):
         elif hashes - self.server.stored:
             self.answer(200, {"missing": sorted(hashes - self.server.stored)})
         elif self.path == "/v1/check":
-            entry = {"name": "a", "sweep": None, "report": REPORT}
+            said = self.server.said_of_data
+            report = REPORT if said is None else {**REPORT, "notices": said}
+            entry = {"name": "a", "sweep": None, "report": report}
             files = [{"path": f["path"], **entry} for f in body["files"]]
             self.answer(200, {"files": files, "left_out": 0})
         else:
@@ -249,7 +256,8 @@ class Handler(BaseHTTPRequestHandler):
                 limit = int(query.get("limit", len(chosen)))
                 self.answer(200, {"jobs": chosen[:limit], "total": len(chosen)})
             elif url.path == "/v1/watch":
-                told = [{**j, **change} for change in self.server.changes or [{}] for j in jobs]
+                changes, self.server.changes = self.server.changes, self.server.later or self.server.changes
+                told = [{**j, **change} for change in changes or [{}] for j in jobs]
                 self.answer(200, b"".join(json.dumps({"job": j}).encode() + b"\n" for j in told))
             else:
                 self.results(jobs if ids else [*self.server.jobs.values()], ids)
@@ -266,7 +274,7 @@ class Handler(BaseHTTPRequestHandler):
                 200, {"devices": [reserved], "nodes": [{"name": "box", "status": "ok", "message": ""}]}
             )
         elif (jobs := self.jobs([int(url.path.rpartition("/")[2])])) is not None:
-            self.answer(200, {"job": jobs[0], "spec": {"a": {"b": 1}}, "attempts": [], "events": [EVENT]})
+            self.answer(200, {"job": jobs[0], "spec": self.server.spec, "attempts": [], "events": [EVENT]})
 
 
 HOLD = {

@@ -212,7 +212,7 @@ def test_a_file_that_is_named_twice_is_checked_once(cli: Cli, server: Protocol) 
 def test_jobs_that_were_not_looked_at_are_no_files_in_particular() -> None:
     sweep = {"sweep": {"training.epochs": 1}, "name": "s", "report": REPORT}
     text = list(checking.lines([{"path": "a.yaml", **sweep}, {"path": "b.yaml", **sweep}], 7))
-    assert {"a.yaml: valid, 1 jobs", "b.yaml: valid, 1 jobs", "7 more jobs were not looked at."} <= set(text)
+    assert {"a.yaml: valid, 1 job", "b.yaml: valid, 1 job", "7 more jobs were not looked at."} <= set(text)
 
 
 def test_a_check_hashes_and_uploads_nothing(cli: Cli, server: Protocol) -> None:

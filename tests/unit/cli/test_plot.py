@@ -15,9 +15,11 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from gpujobs.cli import braille, curves, picture
-from gpujobs.cli.curves import JobHistory, panels, parsed
+from gpujobs.cli import braille, curves
 from gpujobs.errors import UsageError
+from gpujobs.results.curves import JobHistory, panels, parsed
+from gpujobs.results.pictures import curves as picture
+from gpujobs.results.pictures import style
 from tests.unit.cli.conftest import ROOT, Cli, Protocol, job
 from tests.unit.cli.rows import ended
 from tests.unit.cli.sweeps import sweep
@@ -221,8 +223,8 @@ def test_the_axes_say_what_is_drawn() -> None:
 
 def figure_of(histories: list[JobHistory], monkeypatch: pytest.MonkeyPatch) -> Figure:
     figures: list[Figure] = []
-    rendered = picture._rendered
-    monkeypatch.setattr(picture, "_rendered", lambda figure: (figures.append(figure), rendered(figure))[1])
+    rendered = picture.rendered
+    monkeypatch.setattr(picture, "rendered", lambda figure: (figures.append(figure), rendered(figure))[1])
     picture.png(histories, panels(histories))
     return figures[0]
 
@@ -235,7 +237,7 @@ def test_a_picture_has_the_numbers_of_the_files(monkeypatch: pytest.MonkeyPatch)
     assert not unused.axison
     series = [(line, list(line.get_xdata())) for line in loss.get_lines() if line.get_linestyle() != "None"]
     found = {(line.get_linestyle(), str(line.get_color())): line for line, x in series if x}
-    first, second = picture.COLOURS[:2]
+    first, second = style.COLOURS[:2]
     assert set(found) == {("-", first), ("--", first), ("-", second)}
     assert list(found["-", first].get_ydata()) == [1.5, 1.0, 0.5]
     assert list(found["-", second].get_xdata()) == [1, 2]
@@ -270,8 +272,8 @@ def test_a_png_is_written_over_what_is_there(cli: Cli, jobs: Protocol) -> None:
     done = cli("plot", 7, "--metric", "loss", "--output", "link.png")
     assert (done.returncode, done.stdout) == (0, "link.png: 7 first, 3 epochs\n")
     image = imread(old)
-    assert image.shape[1] == 8 * picture.DPI and image.shape[0] > 3 * picture.DPI
-    blue = [int(picture.COLOURS[0][at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    assert image.shape[1] == 8 * style.DPI and image.shape[0] > 3 * style.DPI
+    blue = [int(style.COLOURS[0][at : at + 2], 16) / 255 for at in (1, 3, 5)]
     near = (abs(image[:, :, :3] - blue) < 0.02).all(axis=2)
     assert near.sum() > 500, "the curve"
     assert near.any(axis=0).sum() > 0.8 * image.shape[1], "from left to right"
@@ -323,3 +325,58 @@ def test_cells_that_are_no_numbers_are_gaps() -> None:
     (loss, _) = panels([JobHistory(1, "a", found)])
     assert loss.finite() == [2.0] and list(loss.curves[0].runs()) == [[1]]
     assert curves.json_of(JobHistory(1, "a", found))["history"]["loss"] == [None, 2.0, None]
+
+
+FORECAST = {
+    "part": "test", "horizon": 1, "naive": "last value", "axis": "time", "zone": "UTC", "of_tracks": 1, "of_points": 2,
+    "tracks": [
+        {
+            "target": "load $", "group": None, "x": ["2026-01-01T00:00:00+00:00", "2026-01-01T01:00:00+00:00"],
+            "truth": [1.0, 2.0], "forecast": [1.5, None], "naive": [0.5, 1.0],
+        }
+    ],
+}  # fmt: skip
+
+
+def test_a_forecast_and_a_confusion_matrix_are_drawn_from_the_results(cli: Cli, jobs: Protocol) -> None:
+    evaluation = {
+        "part": "test",
+        "classes": [{}],
+        "confusion": {"classes": ["a", "b"], "matrix": [[3, 1], [0, 9]]},
+    }
+    jobs.files = {
+        "forecast.json": json.dumps(FORECAST).encode(),
+        "metrics.json": json.dumps({"evaluation": evaluation}).encode(),
+    }
+    for of in ("forecast", "confusion"):
+        done = cli("plot", 7, "--of", of, "--output", f"{of}.png")
+        assert (done.returncode, done.stdout) == (0, f"{of}.png: {of} of 7 first\n"), done.stderr
+        assert imread(cli.directory / f"{of}.png").shape[0] > 300
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{",
+        '{"tracks": []}',
+        json.dumps({**FORECAST, "tracks": [{"x": [{}]}]}),
+        json.dumps({**FORECAST, "zone": 1}),
+    ],
+)
+def test_a_forecast_that_its_user_has_written_is_refused_in_words(
+    cli: Cli, jobs: Protocol, content: str
+) -> None:
+    jobs.files = {"forecast.json": content.encode()}
+    done = cli("plot", 7, "--of", "forecast", "--output", "a.png")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "is not as gpujobs writes it" in done.stderr
+
+
+def test_a_job_without_a_forecast_says_which_jobs_have_one(cli: Cli, jobs: Protocol) -> None:
+    done = cli("plot", 7, "--of", "forecast", "--output", "a.png")
+    assert (
+        done.returncode == 2
+        and "job 7 has no forecast.json: it comes with a completed job that" in done.stderr
+    )
+    assert "is of one job" in cli("plot", 7, 8, "--of", "forecast", "--json").stderr

@@ -19,14 +19,15 @@ from gpujobs.daemon.access.policy import (
     sees_names_of,
 )
 from gpujobs.daemon.api_json import device_event_json
+from gpujobs.demand import Demand
 from gpujobs.errors import NotPermittedError
 from gpujobs.model import Caller, Job, Reason, Share, State, utc_now
 from gpujobs.store.devices import DeviceEvent
 
 PRIVATE = Job(
-    id=7, name="n", uid=1000, user="alice", state=State.PENDING, reason=Reason.NONE, message="", priority=0,
-    submitted_at=utc_now(), started_at=None, ended_at=None, attempt=0, retries=1, retries_used=0, held=False,
-    cancel_requested=False, after=(), requested_gpu=None,
+    id=7, name="n", uid=1000, user="alice", state=State.PENDING, reason=Reason.NONE, message="",
+    demand=Demand(), submitted_at=utc_now(), started_at=None, ended_at=None, attempt=0, retries=1, retries_used=0,
+    held=False, cancel_requested=False,
 )  # fmt: skip
 SHARED = replace(PRIVATE, share=Share.LAB)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from gpujobs.daemon.writer import StoreWriter
 from gpujobs.model import Job, Node, NodeStatus, Reason, utc_now
 from gpujobs.store.store import Store
 from tests.unit.daemon.views import GPU, Nodes, view_of
-from tests.unit.store.jobs import A, new_job
+from tests.unit.store.jobs import A, having, new_job
 
 
 def test_a_job_whose_time_has_come_starts_on_a_fresh_reading(tmp_path: Path) -> None:
@@ -31,7 +30,7 @@ def test_a_job_whose_time_has_come_starts_on_a_fresh_reading(tmp_path: Path) -> 
     dispatcher = Dispatcher(
         StoreWriter(store, cache), cache, nodes, view_of(store, cache), launch=launch, stop=lambda *_: None
     )
-    (job,) = store.submit(A, "key", [replace(new_job(), begin_at=utc_now() + timedelta(seconds=0.2))])
+    (job,) = store.submit(A, "key", [having(new_job(), begin_at=utc_now() + timedelta(seconds=0.2))])
     cache.put(job)
 
     async def run() -> None:
@@ -65,7 +64,7 @@ def test_a_clock_that_is_set_lets_a_job_begin(tmp_path: Path, monkeypatch: pytes
         launch=lambda job: started.append(job.id),
         stop=lambda *_: None,
     )
-    (job,) = store.submit(A, "key", [replace(new_job(), begin_at=utc_now() + timedelta(hours=8))])
+    (job,) = store.submit(A, "key", [having(new_job(), begin_at=utc_now() + timedelta(hours=8))])
     cache.put(job)
 
     async def run() -> None:

@@ -15,7 +15,7 @@ from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers import jobs, reservations
 from gpujobs.daemon.keys import CALLER, DEVICES, JOB_QUERIES
 from gpujobs.model import Caller
-from tests.unit.store.test_store import A, new_job
+from tests.unit.store.jobs import A, new_job
 
 Handler = Any
 

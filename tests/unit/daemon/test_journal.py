@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpujobs.daemon.journal import Journal, ranges
+from gpujobs.demand import Demand
 from gpujobs.errors import StoreError
 from gpujobs.lifecycle import Finish, Requeue
 from gpujobs.model import Caller, Device, DeviceKind, Reason, State, utc_now
@@ -23,8 +24,8 @@ LOST = Finish(State.FAILED, Reason.SUPERVISOR_LOST, "it was gone")
 
 def new_job(name: str, held: bool = False) -> NewJob:
     return NewJob(
-        name=name, path="j.yaml", source="", resolved={}, priority=0, held=held, retries=1, requested_gpu=None,
-        time_limit_seconds=None, group=None, after=(), data=(),
+        name=name, path="j.yaml", source="", resolved={}, demand=Demand(), held=held, retries=1, group=None,
+        data=(),
     )  # fmt: skip
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
+from gpujobs.daemon.devices.memory_monitor import MOST_RUNTIME_BYTES, RUNTIME_BYTES, MemoryMonitor
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.writer import StoreWriter
 from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, Process, iso, utc_now
 from gpujobs.store.store import Store
-from tests.unit.store.jobs import A, new_job
+from tests.unit.store.jobs import A, having, new_job
 
 GPU = Device("n", DeviceKind.GPU, 0, "GPU-0", "fake")
 CONTEXT, WHOLE = 300 << 20, 8 << 30
@@ -33,7 +33,7 @@ class Box:
         )
 
     def start(self, ran: timedelta = timedelta(0)) -> Job:
-        (job,) = self.store.submit(A, f"key-{utc_now()}", [replace(new_job(), family="f")])
+        (job,) = self.store.submit(A, f"key-{utc_now()}", [having(new_job(), family="f")])
         self.store.start_attempt(job.id, GPU)
         job = self.store.mark_running(job.id, 1, 100, utc_now())
         assert job.current is not None
@@ -78,3 +78,36 @@ def test_one_that_has_settled_or_ended_well_does(box: Box) -> None:
     assert box.memory.peaks == {"f": 2 * WHOLE}, "what is known to be too little is raised at once"
     box.end(job, code=0)
     assert box.store.usage.peaks() == {"f": 2 * WHOLE}
+
+
+def test_what_cuda_takes_beside_the_tensors_is_measured_at_the_first_job(box: Box) -> None:
+    """866 MiB by the driver, of which the allocator says that 64 are its own."""
+    assert box.memory.runtime_bytes == RUNTIME_BYTES == 1 << 30, "nothing was seen yet"
+    job = box.start()
+    box.look(866 << 20)
+    assert box.memory.runtime_bytes == RUNTIME_BYTES, "the trainer has not told what its tensors take"
+    box.cache.set_progress(job.id, {"epoch": 1, "device_peak_bytes": 64 << 20})
+    box.look(866 << 20)
+    assert box.memory.runtime_bytes == 802 << 20
+    box.look(700 << 20)
+    assert box.memory.runtime_bytes == 802 << 20, "the most that was seen"
+
+
+@pytest.mark.parametrize("told", ["much", None, -1, 0, 1 << 50])
+def test_a_trainers_word_that_cannot_be_so_is_not_believed(box: Box, told: Any) -> None:
+    job = box.start()
+    box.cache.set_progress(job.id, {"device_peak_bytes": told})
+    box.look(866 << 20)
+    assert box.memory.runtime_bytes == RUNTIME_BYTES
+
+
+def test_nor_one_that_would_keep_the_devices_from_others(box: Box) -> None:
+    job = box.start()
+    box.cache.set_progress(job.id, {"device_peak_bytes": 1})
+    box.look(70 << 30)
+    assert box.memory.runtime_bytes == MOST_RUNTIME_BYTES
+
+
+def test_an_estimate_counts_what_cuda_takes(box: Box) -> None:
+    box.memory._runtime["GPU-0"] = 802 << 20
+    assert box.memory.with_runtime({"f": 64 << 20}) == {"f": 866 << 20}

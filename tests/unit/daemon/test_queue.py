@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from gpujobs.daemon.handlers import CHANGES
 from gpujobs.daemon.handlers.changing import sorted_out
 from gpujobs.daemon.jobs.cache import JobCache
-from gpujobs.daemon.jobs.listing import describe_groups, describe_job, rows
+from gpujobs.daemon.jobs.listing import describe_groups, describe_job
 from gpujobs.daemon.jobs.references import choose
 from gpujobs.errors import UsageError
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Job, Reason, State, utc_now
 from gpujobs.policy import PendingReason
 from gpujobs.store.store import Store
+from gpujobs.view.order import rows
 from tests.unit.daemon.queued import job
 from tests.unit.store.jobs import DEVICE, A, B, complete, new_job
 from tests.unit.store.sweeps import sweep

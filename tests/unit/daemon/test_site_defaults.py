@@ -10,7 +10,7 @@ from gpujobs.daemon.jobs.checks import site_defaults
 from gpujobs.daemon.jobs.submissions import FileBody, Prepared
 from gpujobs.jobfile.resolve import load
 from gpujobs.model import Share
-from tests.unit.store.jobs import new_job
+from tests.unit.store.jobs import having, new_job
 
 FILE = "data: {train: d.npz}\nmodel: {layers: [LSTM: {units: 1}]}\ntraining: {loss: mse, epochs: 1}\n"
 
@@ -27,7 +27,7 @@ def prepared(more: str = "") -> Prepared:
     ],
 )
 def test_a_default_time_limit_is_said(more: str, said: list[str]) -> None:
-    notices = site_defaults([prepared(more)], [replace(new_job(), time_limit_seconds=172_800)])
+    notices = site_defaults([prepared(more)], [having(new_job(), time_limit_seconds=172_800)])
     assert [one.partition(" (")[0] for one in notices] == said
 
 

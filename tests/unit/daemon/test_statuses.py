@@ -14,7 +14,7 @@ from gpujobs.errors import MachineError, NotFoundError, NotPermittedError, Usage
 from gpujobs.paths import StatePaths
 from gpujobs.results.catalogue import open_file
 from gpujobs.store.store import Store
-from tests.unit.store.test_store import A
+from tests.unit.store.jobs import A
 
 
 def test_a_value_that_makes_no_sense_is_no_unknown_path_whatever_its_words_are() -> None:

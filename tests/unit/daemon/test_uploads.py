@@ -12,6 +12,7 @@ from gpujobs.daemon.jobs import uploads
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.uploads import Uploads
 from gpujobs.daemon.writer import StoreWriter
+from gpujobs.demand import Demand
 from gpujobs.errors import MachineError, UsageError
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Caller, Reason, State
@@ -56,7 +57,7 @@ def keep(store: Store, paths: StatePaths, letter: str, size: int, uid: int = ALI
 
 def use(store: Store, letter: str) -> int:
     data = (DataReference("d.npz", letter * 64, 1),)
-    job = NewJob("j", "j.yaml", "", {}, 0, False, 0, None, None, None, (), data)
+    job = NewJob("j", "j.yaml", "", {}, Demand(), False, 0, None, data)
     return store.submit(ALICE, f"key-{letter}", [job])[0].id
 
 

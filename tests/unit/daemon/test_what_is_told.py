@@ -33,6 +33,7 @@ from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.specs import identity
 from gpujobs.daemon.snapshot_builder import expected_end
 from gpujobs.daemon.writer import StoreWriter
+from gpujobs.demand import Demand
 from gpujobs.errors import NotPermittedError
 from gpujobs.model import Caller, Device, DeviceKind, Job, Node, NodeStatus, Process, Share, utc_now
 from gpujobs.policy import Snapshot, occupancies
@@ -93,7 +94,7 @@ def test_what_stops_or_is_cancelled_is_no_victim_any_more(store: Store) -> None:
 def test_a_job_ends_with_its_time_limit_whatever_its_trainer_says(
     store: Store, eta: object, seconds: float
 ) -> None:
-    job = replace(running(store), time_limit_seconds=100.0)
+    job = replace(running(store), demand=Demand(time_limit_seconds=100.0))
     end = expected_end(job, {"eta_seconds": eta})
     assert end is not None and abs((end - utc_now()).total_seconds() - seconds) < 10
 
@@ -182,7 +183,7 @@ def test_a_packed_job_that_outgrows_what_it_has_reserved_is_stopped(tmp_path: Pa
         used = (Process(98, "a", 30 * GIB, "trainer"), Process(99, "a", 60 * GIB, "trainer"))
         device = replace(GPU, memory_used_bytes=79 * GIB, processes=used)
         daemon.nodes.readings.tell([Node("n", NodeStatus.OK, "", (device,))])
-        found = set(daemon.cache.stopping), daemon.store.job(2).gpu_memory
+        found = set(daemon.cache.stopping), daemon.store.job(2).demand.gpu_memory
         kinds = [event.kind for event in daemon.store.events(2)]
         await Daemon(daemon).close()
         return *found, kinds

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpujobs.demand import Demand
 from gpujobs.errors import JobFileError
 from gpujobs.jobfile import ResolvedJob, dump, expand, load
 from gpujobs.jobfile.schema import seconds
@@ -25,7 +26,7 @@ def test_the_tutorial() -> None:
     job = load("jobs/tutorial.yaml", TUTORIAL)
     assert job.name == "tutorial-lstm"
     assert job.data_paths == ("data/tutorial.npz",)
-    assert (job.time_limit_seconds, job.requested_gpu, job.priority, job.retries) == (3600, None, 0, 1)
+    assert (job.demand, job.retries) == (Demand(time_limit_seconds=3600), 1)
     assert job.resolved["training"]["optimizer"] == {"Adam": {"learning_rate": 0.001}}
     assert job.resolved["predict"] == [{"name": "train", "source": "train"}]
 
@@ -54,7 +55,7 @@ def test_every_default_is_filled_in() -> None:
             "deterministic": True, "backend": "tensorflow",
         },
         "predict": [],
-        "resources": {"gpu": None, "gpu_memory": None, "time_limit": None, "at_limit": "stop"},
+        "resources": {"gpu": None, "node": None, "gpu_memory": None, "time_limit": None, "at_limit": "stop"},
         "retries": 1,
         "priority": 0,
         "preemptible": False,
@@ -131,7 +132,7 @@ def test_overrides_that_make_no_sense_name_the_option() -> None:
 
 def test_line_of() -> None:
     job = load("a.yaml", SMALL + "resources:\n  gpu: 9\n")
-    assert job.requested_gpu == 9
+    assert job.demand.requested_gpu == 9
     assert job.line_of("resources.gpu") == 5
     assert job.line_of("resources.time_limit") is None
 

@@ -210,7 +210,7 @@ BESIDE
 
 def with_at_most(inside: str = "", beside: str = "", **sets: str) -> list[int | None]:
     text = SWEPT.replace("IN", inside).replace("BESIDE", beside)
-    return [job.at_most for job in expand("s.yaml", text, sets)]
+    return [job.demand.at_most for job in expand("s.yaml", text, sets)]
 
 
 def test_at_most_stands_beside_the_sweep_or_in_it() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from gpujobs.demand import Demand
 from gpujobs.model import Device, DeviceKind, DeviceState, Node, NodeStatus, Reason
 from gpujobs.policy import Allocation, Decision, Occupancy, PendingJob, Snapshot, decide, occupancies
 from gpujobs.policy.devices.memory import need_bytes
@@ -35,9 +36,31 @@ def gpus(count: int) -> list[Node]:
     return [node(*(gpu(index) for index in range(count)))]
 
 
+def pending(id: int, priority: int = 0, **values: Any) -> PendingJob:
+    """A job that waits. `values` are those of a PendingJob, and of its Demand."""
+    asked, others = _parted({"priority": priority, **values})
+    return PendingJob(id, Demand(**asked), **others)
+
+
+def asking(job: PendingJob, **values: Any) -> PendingJob:
+    """The same job with other values, as for `pending`."""
+    asked, others = _parted(values)
+    return replace(job, demand=replace(job.demand, **asked), **others)
+
+
+def _parted(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a Demand has of them, and the others."""
+    names = {field.name for field in fields(Demand)}
+    asked = {name: value for name, value in values.items() if name in names}
+    return asked, {name: value for name, value in values.items() if name not in names}
+
+
 def whole(job: int, index: int, **values: Any) -> Allocation:
-    """A job that holds GPU `index`."""
-    return Allocation(job, "n", f"GPU-{index}", **{"started_at": later(-3600), **values})
+    """A job that holds GPU `index`. `values` are those of an Allocation, and of its job's Demand."""
+    asked, others = _parted(values)
+    return Allocation(
+        job, "n", f"GPU-{index}", **{"started_at": later(-3600), **others}, demand=Demand(**asked)
+    )
 
 
 def packed(job: int, index: int, gib: float, **values: Any) -> Allocation:
@@ -72,7 +95,7 @@ def check(snapshot: Snapshot, decision: Decision) -> None:
     for id in starts:
         job = waiting[id]
         assert not job.held and not job.waits_for
-        assert job.begin_at is None or job.begin_at <= snapshot.now
+        assert job.demand.begin_at is None or job.demand.begin_at <= snapshot.now
     for view in occupancies(snapshot):
         here = [waiting[s.job] for s in decision.starts if s.device_uuid == view.device.uuid]
         if here:
@@ -99,7 +122,9 @@ def _check_device(
         assert len(reserved) <= rules.packing.max_jobs
         _check_memory(snapshot, view, new)
     for job in new:
-        assert job.requested_gpu is None or (device.kind, device.index) == (DeviceKind.GPU, job.requested_gpu)
+        gpu = job.demand.requested_gpu
+        assert gpu is None or (device.kind, device.index) == (DeviceKind.GPU, gpu)
+        assert job.demand.node in (None, device.node)
         _check_reservations(snapshot, device.uuid, job)
 
 
@@ -126,8 +151,9 @@ def _check_reservations(snapshot: Snapshot, uuid: str, job: PendingJob) -> None:
         if one.device_uuid != uuid or mine or one.ends_at <= snapshot.now:
             continue
         assert one.starts_at > snapshot.now, f"job {job.id} started on a device reserved for another"
-        assert job.time_limit_seconds is not None
-        assert snapshot.now + timedelta(seconds=job.time_limit_seconds) <= one.starts_at
+        limit = job.demand.time_limit_seconds
+        assert limit is not None
+        assert snapshot.now + timedelta(seconds=limit) <= one.starts_at
 
 
 def _check_limits(snapshot: Snapshot, waiting: Mapping[int, PendingJob], decision: Decision) -> None:
@@ -148,9 +174,11 @@ def _check_preemptions(snapshot: Snapshot, waiting: Mapping[int, PendingJob], de
     assert len(set(victims)) == len(victims)
     for one in decision.preemptions:
         victim, job = running[one.job], waiting[one.for_job]
-        assert victim.preemptible and not victim.stopping and victim.priority < job.priority
+        assert victim.demand.preemptible and not victim.stopping
+        assert victim.demand.priority < job.demand.priority
         assert job.id not in starts
-        assert job.requested_gpu in (None, index[victim.node, victim.device_uuid])
+        assert job.demand.requested_gpu in (None, index[victim.node, victim.device_uuid])
+        assert job.demand.node in (None, victim.node)
 
 
 def _check_nothing_is_idle(snapshot: Snapshot, decision: Decision) -> None:
@@ -171,6 +199,6 @@ def _check_nothing_is_idle(snapshot: Snapshot, decision: Decision) -> None:
         room = None if total is None else total - margin - (device.memory_used_bytes or 0)
         for job in waiting:
             need = need_bytes(signature(job), snapshot.measured)
-            assert job.requested_gpu not in (None, device.index) or (
-                need and room is not None and need > room
-            )
+            is_elsewhere = job.demand.requested_gpu not in (None, device.index)
+            is_elsewhere |= job.demand.node not in (None, device.node)
+            assert is_elsewhere or (need and room is not None and need > room)

@@ -18,8 +18,7 @@ class ForgetfulRefusals(Unschedulable):
 
 class SlowRound(SchedulingCycle):
     def __init__(self, snapshot: Snapshot) -> None:
-        queue = snapshot.queue()
-        queue.advance(snapshot.now)
+        queue = snapshot.queue().advanced(snapshot.now)
         super().__init__(snapshot, queue)
         self._refusals = ForgetfulRefusals(snapshot, queue)
         self._left = {job.id: job for job in queue.ready()}
@@ -35,7 +34,7 @@ class SlowRound(SchedulingCycle):
     def _best(self) -> PendingJob:
         """The next job of the user whose next job has the best score."""
         heads: dict[str, PendingJob] = {}
-        for job in sorted(self._left.values(), key=lambda job: (-job.priority, job.id)):
+        for job in sorted(self._left.values(), key=lambda job: (-job.demand.priority, job.id)):
             heads.setdefault(job.user, job)
         return min(
             heads.values(), key=lambda job: (-self.accounts.score(self.accounts[job.user], job), job.id)

@@ -11,13 +11,15 @@ from gpujobs.model import Device, DeviceKind, Node, NodeStatus, Reason
 from gpujobs.policy import Allocation, PendingJob, Snapshot, decide
 from gpujobs.policy.virtual.virtual_time import Engine
 
+from .box import pending
+
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 DEVICES = tuple(Device("n", DeviceKind.GPU, i, f"GPU-{i}", "gpu", 8 << 30, 0) for i in range(4))
 NODES = [Node("n", NodeStatus.OK, "", DEVICES)]
 
 
 def member(id: int, at_most: int, group: int = 1, **more: object) -> PendingJob:
-    job = PendingJob(id, 0, user="a", submitted_at=NOW, group=group, at_most=at_most)
+    job = pending(id, 0, user="a", submitted_at=NOW, group=group, at_most=at_most)
     return replace(job, **more)  # type: ignore[arg-type]
 
 
@@ -27,7 +29,7 @@ def holding(job: int, device: int, group: int | None) -> Allocation:
 
 @pytest.mark.parametrize(("running", "starts"), [(0, [1, 2, 9]), (1, [1, 9]), (2, [9])])
 def test_no_more_of_a_group_run_at_once(running: int, starts: list[int]) -> None:
-    waiting = [*(member(id, 2) for id in (1, 2, 3, 4)), PendingJob(9, 0, user="a", submitted_at=NOW)]
+    waiting = [*(member(id, 2) for id in (1, 2, 3, 4)), pending(9, 0, user="a", submitted_at=NOW)]
     held = [holding(100 + n, n, 1) for n in range(running)]
     decision = decide(Snapshot(NOW, waiting, NODES, held))
     assert sorted(start.job for start in decision.starts) == starts
@@ -43,7 +45,7 @@ def test_groups_are_counted_apart() -> None:
 
 def test_who_may_not_start_anyway_is_not_ahead() -> None:
     (node,) = NODES
-    waiting = [member(1, 1), member(2, 1), PendingJob(3, 0, user="b", submitted_at=NOW, requested_gpu=None)]
+    waiting = [member(1, 1), member(2, 1), pending(3, 0, user="b", submitted_at=NOW, requested_gpu=None)]
     held = [holding(100, 0, 1), *(holding(101 + n, n + 1, None) for n in range(3))]
     decision = decide(Snapshot(NOW, waiting, [node], held))
     assert decision.waits[2].reason is Reason.GROUP_LIMIT
@@ -66,6 +68,6 @@ def test_the_forecast_keeps_to_it() -> None:
     ],
 )
 def test_a_job_says_what_it_waits_for(failure: tuple[int, ...], message: str) -> None:
-    job = PendingJob(9, 0, user="a", waits_for=(7, 8), waits_for_failure=failure)
+    job = pending(9, 0, user="a", waits_for=(7, 8), waits_for_failure=failure)
     wait = decide(Snapshot(NOW, [job], NODES)).waits[9]
     assert (wait.reason, wait.message) == (Reason.DEPENDENCY, message)

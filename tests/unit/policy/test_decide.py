@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from gpujobs.model import DeviceState, NodeStatus, Process, Reason
+from dataclasses import replace
+
+from gpujobs.model import DeviceState, Node, NodeStatus, Process, Reason
 from gpujobs.policy import (
     IDLE_MEMORY_BYTES,
     Allocation,
-    PendingJob,
     Queue,
     Rules,
     Snapshot,
@@ -15,23 +16,23 @@ from gpujobs.policy import (
 )
 from gpujobs.policy.inputs.rules import ForeignPolicy
 
-from .box import GIB, NOW, gpu, gpus, later, node, run, started, whole
+from .box import GIB, NOW, gpu, gpus, later, node, pending, run, started, whole
 
 
 def test_priority_then_order_of_submission() -> None:
-    jobs = [PendingJob(1, 0), PendingJob(2, 5), PendingJob(3, 5)]
+    jobs = [pending(1, 0), pending(2, 5), pending(3, 5)]
     assert started(run(jobs, [node(gpu(0), gpu(1))])) == [(2, "GPU-0"), (3, "GPU-1")]
 
 
 def test_order_of_the_snapshot_does_not_matter() -> None:
-    jobs = [PendingJob(1, 0), PendingJob(2, 5), PendingJob(3, 5)]
+    jobs = [pending(1, 0), pending(2, 5), pending(3, 5)]
     box = [node(gpu(0), gpu(1))]
     assert run(jobs, box) == run(jobs[::-1], box)
 
 
 def test_a_foreign_process_keeps_us_off() -> None:
     stranger = Process(4711, "bob", 5 * GIB, "python train.py")
-    decision = run([PendingJob(1, 0)], [node(gpu(0, processes=(stranger,)))])
+    decision = run([pending(1, 0)], [node(gpu(0, processes=(stranger,)))])
     assert not decision.starts
     assert decision.waits[1].reason is Reason.FOREIGN_PROCESS
     assert "GPU 0 is used by pid 4711 of bob" in decision.waits[1].message
@@ -39,7 +40,7 @@ def test_a_foreign_process_keeps_us_off() -> None:
 
 def test_memory_in_use_without_a_visible_process_is_not_free() -> None:
     box = [node(gpu(0, memory_used_bytes=IDLE_MEMORY_BYTES + 1), gpu(1, memory_used_bytes=GIB // 2))]
-    decision = run([PendingJob(1, 0), PendingJob(2, 0)], box)
+    decision = run([pending(1, 0), pending(2, 0)], box)
     assert started(decision) == [(1, "GPU-1")]
     assert "does not show" in decision.waits[2].message
 
@@ -62,7 +63,7 @@ def test_a_stranger_beside_our_job_is_shown() -> None:
 
 
 def test_a_requested_gpu_is_waited_for_and_passed_by_others() -> None:
-    jobs = [PendingJob(1, 9, requested_gpu=1), PendingJob(2, 0)]
+    jobs = [pending(1, 9, requested_gpu=1), pending(2, 0)]
     decision = run(jobs, [node(gpu(0), gpu(1))], [Allocation(8, "n", "GPU-1")])
     assert started(decision) == [(2, "GPU-0")]
     assert decision.waits[1].message == "GPU 1 is used by job 8"
@@ -70,7 +71,7 @@ def test_a_requested_gpu_is_waited_for_and_passed_by_others() -> None:
 
 def test_a_lost_or_drained_device_starts_nothing() -> None:
     snapshot = Snapshot(
-        NOW, [PendingJob(1, 0)], [node(gpu(0, fault="is lost"), gpu(1))], (), {"GPU-1": "noisy fan"}
+        NOW, [pending(1, 0)], [node(gpu(0, fault="is lost"), gpu(1))], (), {"GPU-1": "noisy fan"}
     )
     decision = decide(snapshot)
     assert not decision.starts
@@ -80,17 +81,15 @@ def test_a_lost_or_drained_device_starts_nothing() -> None:
 
 def test_a_failing_driver_starts_nothing_and_says_so() -> None:
     broken = node(gpu(0), status=NodeStatus.DRIVER_ERROR, message="NVML: version mismatch")
-    assert not run([PendingJob(1, 0)], [broken]).starts
-    decision = run(
-        [PendingJob(1, 0)], [node(status=NodeStatus.DRIVER_ERROR, message="NVML: version mismatch")]
-    )
+    assert not run([pending(1, 0)], [broken]).starts
+    decision = run([pending(1, 0)], [node(status=NodeStatus.DRIVER_ERROR, message="NVML: version mismatch")])
     assert decision.waits[1].reason is Reason.DRIVER_ERROR
     assert "version mismatch" in decision.waits[1].message
 
 
 def test_an_excluded_device_starts_nothing() -> None:
     rules = Rules(excluded=frozenset({"GPU-0"}))
-    decision = run([PendingJob(1, 0), PendingJob(2, 0)], gpus(2), rules=rules)
+    decision = run([pending(1, 0), pending(2, 0)], gpus(2), rules=rules)
     assert started(decision) == [(1, "GPU-1")]
     assert "GPU 0 is drained: excluded by the site's configuration" in decision.waits[2].message
 
@@ -98,12 +97,12 @@ def test_an_excluded_device_starts_nothing() -> None:
 def test_foreign_processes_are_ignored_where_the_site_says_so() -> None:
     stranger = Process(4711, "bob", GIB, "python train.py")
     box = [node(gpu(0, processes=(stranger,)))]
-    decision = run([PendingJob(1, 0)], box, rules=Rules(foreign=ForeignPolicy.IGNORE))
+    decision = run([pending(1, 0)], box, rules=Rules(foreign=ForeignPolicy.IGNORE))
     assert started(decision) == [(1, "GPU-0")]
 
 
 def test_held_and_dependent_jobs_stay() -> None:
-    jobs = [PendingJob(1, 9, held=True), PendingJob(2, 9, waits_for=(1,)), PendingJob(3, 0)]
+    jobs = [pending(1, 9, held=True), pending(2, 9, waits_for=(1,)), pending(3, 0)]
     decision = run(jobs, [node(gpu(0))])
     assert started(decision) == [(3, "GPU-0")]
     assert decision.waits[1].reason is Reason.HELD
@@ -111,7 +110,7 @@ def test_held_and_dependent_jobs_stay() -> None:
 
 
 def test_the_first_waits_for_resources_the_rest_for_their_turn() -> None:
-    decision = run([PendingJob(i, 0) for i in range(1, 5)], [node(gpu(0))])
+    decision = run([pending(i, 0) for i in range(1, 5)], [node(gpu(0))])
     assert [decision.waits[i].reason for i in (2, 3, 4)] == [
         Reason.RESOURCES,
         Reason.PRIORITY,
@@ -121,7 +120,7 @@ def test_the_first_waits_for_resources_the_rest_for_their_turn() -> None:
 
 
 def test_a_job_begins_when_its_time_has_come() -> None:
-    job = PendingJob(1, 0, begin_at=later(60))
+    job = pending(1, 0, begin_at=later(60))
     before = run([job], gpus(1))
     assert not before.starts and before.next_change_at == later(60)
     assert before.waits[1].reason is Reason.BEGIN_TIME
@@ -130,8 +129,22 @@ def test_a_job_begins_when_its_time_has_come() -> None:
     assert started(after) == [(1, "GPU-0")] and after.next_change_at is None
 
 
+def test_a_requested_node_is_taken_and_waited_for() -> None:
+    box = [node(gpu(0)), Node("m", NodeStatus.OK, "", (replace(gpu(0), node="m", uuid="GPU-m"),))]
+    decision = run([pending(1, 0, node="m"), pending(2, 0, node="m", requested_gpu=0)], box)
+    assert started(decision) == [(1, "GPU-m")]
+    assert (decision.waits[2].reason, decision.waits[2].message) == (
+        Reason.RESOURCES,
+        "GPU 0 is used by job 1",
+    )
+    elsewhere = run([pending(1, 0, node="x"), pending(2, 0, node="x", requested_gpu=3)], box)
+    assert not elsewhere.starts
+    assert elsewhere.waits[1].message == "there is no device of x at present"
+    assert elsewhere.waits[2].message == "there is no GPU 3 of x at present"
+
+
 def test_a_requested_gpu_that_does_not_exist() -> None:
-    decision = run([PendingJob(1, 0, requested_gpu=9)], gpus(2))
+    decision = run([pending(1, 0, requested_gpu=9)], gpus(2))
     assert decision.waits[1].reason is Reason.DEVICE_UNAVAILABLE
     assert decision.waits[1].message == "there is no GPU 9 at present"
 
@@ -139,42 +152,42 @@ def test_a_requested_gpu_that_does_not_exist() -> None:
 def test_the_first_is_told_what_is_on_every_device() -> None:
     stranger = Process(4711, "bob", 5 * GIB, "python train.py")
     box = [node(gpu(0), gpu(1), gpu(2, processes=(stranger,)))]
-    decision = run([PendingJob(1, 0)], box, [whole(17, 0), whole(18, 1)])
+    decision = run([pending(1, 0)], box, [whole(17, 0), whole(18, 1)])
     assert decision.waits[1].message == (
         "GPUs 0 and 1 are used by jobs 17 and 18; GPU 2 is used by pid 4711 of bob"
     )
 
 
 def test_what_this_decision_gives_away_is_said_too() -> None:
-    decision = run([PendingJob(1, 0), PendingJob(2, 0)], gpus(1))
+    decision = run([pending(1, 0), pending(2, 0)], gpus(1))
     assert decision.waits[2].message == "GPU 0 is used by job 1"
 
 
 def test_a_thousand_devices_make_a_short_message() -> None:
     allocations = [whole(1000 + index, index) for index in range(1000)]
-    message = run([PendingJob(1, 0)], gpus(1000), allocations).waits[1].message
+    message = run([pending(1, 0)], gpus(1000), allocations).waits[1].message
     assert message.startswith("GPUs 0, 1, 2, 3, 4, 5, 6 and 993 more are used by jobs 1000, 1001,")
     assert len(message) < 200
 
 
 def test_a_job_of_the_queue_that_left_has_no_reason() -> None:
-    decision = run([PendingJob(1, 0)], gpus(1))
+    decision = run([pending(1, 0)], gpus(1))
     assert decision.waits.get(1) is None and decision.waits.get(2) is None and len(decision.waits) == 0
 
 
 def test_a_job_that_comes_after_the_decision_is_looked_at_by_the_next() -> None:
-    queue = Queue([PendingJob(1, 0, user="a")])
+    queue = Queue([pending(1, 0, user="a")])
     decision = decide(Snapshot(NOW, queue, gpus(1), [whole(9, 0)]))
     assert decision.waits[1].message == "GPU 0 is used by job 9"
-    queue.add(PendingJob(2, 0, user="b"))
+    queue.add(pending(2, 0, user="b"))
     assert decision.waits[2].reason is Reason.PRIORITY
     assert set(dict(decision.waits)) == {1, 2}
 
 
 def test_only_those_are_ahead_that_wait_for_the_same_devices() -> None:
     held = [Allocation(90 + i, "n", f"GPU-{i}", None, user=f"u{i}") for i in range(2)]
-    jobs = [PendingJob(i, 5, requested_gpu=1) for i in (1, 2, 3)]
-    jobs += [PendingJob(4, 0, user="a"), PendingJob(5, 0, user="b")]
+    jobs = [pending(i, 5, requested_gpu=1) for i in (1, 2, 3)]
+    jobs += [pending(4, 0, user="a"), pending(5, 0, user="b")]
     decision = run(jobs, [node(gpu(0), gpu(1))], allocations=held)
     assert decision.waits[4].reason is Reason.RESOURCES
     assert decision.waits[5].message == "1 job is ahead"
@@ -182,6 +195,6 @@ def test_only_those_are_ahead_that_wait_for_the_same_devices() -> None:
 
 def test_on_a_box_with_one_gpu_who_asks_for_it_by_number_is_ahead_too() -> None:
     held = [Allocation(90, "n", "GPU-0", None, user="u")]
-    jobs = [PendingJob(1, 5, requested_gpu=0), PendingJob(2, 0)]
+    jobs = [pending(1, 5, requested_gpu=0), pending(2, 0)]
     decision = run(jobs, [node(gpu(0))], allocations=held)
     assert decision.waits[2].message == "1 job is ahead"

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from gpujobs.policy import PendingJob, Rules, Snapshot
+from gpujobs.policy import Rules, Snapshot
 from gpujobs.policy.inputs.rules import DAY, HOUR, PriorityRules, Shares
 from gpujobs.policy.virtual.virtual_time import Arrival, Engine
 
-from .box import GIB, NOW, gpus, later
+from .box import GIB, NOW, gpus, later, pending
 
 GPUS = 4
 USERS = "abcde"
@@ -33,9 +33,7 @@ def saturating(seed: int) -> tuple[list[Arrival], dict[int, float]]:
         for _ in range(counts[user]):
             id = len(arrivals) + 1
             seconds[id] = chance.uniform(0.5, 1.5) * typical
-            arrivals.append(
-                (later(60 * number), PendingJob(id, 0, user=user, submitted_at=later(60 * number)))
-            )
+            arrivals.append((later(60 * number), pending(id, 0, user=user, submitted_at=later(60 * number))))
     return arrivals, seconds
 
 
@@ -91,11 +89,10 @@ def test_ten_thousand_jobs_delay_another_users_first_job_by_one_end_at_most(
 ) -> None:
     chance = random.Random(hours)
     arrivals: list[Arrival] = [
-        (NOW, PendingJob(id, 0, user="a", submitted_at=NOW, gpu_memory_bytes=memory))
-        for id in range(1, 10_001)
+        (NOW, pending(id, 0, user="a", submitted_at=NOW, gpu_memory=memory)) for id in range(1, 10_001)
     ]
     at = later(hours * HOUR)
-    arrivals.append((at, PendingJob(10_001, 0, user="b", submitted_at=at, gpu_memory_bytes=memory)))
+    arrivals.append((at, pending(10_001, 0, user="b", submitted_at=at, gpu_memory=memory)))
     snapshot = Snapshot(NOW, (), gpus(GPUS))
     engine = Engine(snapshot, lambda _: chance.uniform(0.5, 1.5) * HOUR, arrivals)
     ends_after = 0
@@ -110,11 +107,9 @@ def test_ten_thousand_jobs_delay_another_users_first_job_by_one_end_at_most(
 def test_a_whole_device_comes_free_although_small_jobs_never_end_to_come() -> None:
     """One device's jobs end, none is refilled meanwhile: then the other user's large job starts."""
     chance = random.Random(0)
-    arrivals: list[Arrival] = [
-        (NOW, PendingJob(id, 0, user="a", gpu_memory_bytes=8 * GIB)) for id in range(1, 2_001)
-    ]
+    arrivals: list[Arrival] = [(NOW, pending(id, 0, user="a", gpu_memory=8 * GIB)) for id in range(1, 2_001)]
     at = later(5 * HOUR)
-    arrivals.append((at, PendingJob(2_001, 0, user="b")))
+    arrivals.append((at, pending(2_001, 0, user="b")))
     engine = Engine(Snapshot(NOW, (), gpus(GPUS)), lambda _: chance.uniform(0.5, 1.5) * HOUR, arrivals)
     for step in engine.steps():
         if 2_001 in {start.job for start in step.started}:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpujobs.model import Process
-from gpujobs.policy import PendingJob, Rules, Snapshot, Usage, occupancy
+from gpujobs.policy import Rules, Snapshot, Usage, occupancy
 from gpujobs.policy.inputs.rules import PriorityRules, Shares
 from gpujobs.policy.users.fairshare import (
     decayed_seconds,
@@ -21,7 +21,7 @@ from gpujobs.policy.users.fairshare import (
 )
 from gpujobs.policy.users.standing import standing
 
-from .box import GIB, NOW, gpu, later
+from .box import GIB, NOW, gpu, later, pending
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def competing(weight: float = 1000.0, **usage: float) -> Snapshot:
     """Each user has a job that waits on a box without devices; a weighs three, the others one."""
     return Snapshot(
         NOW,
-        [PendingJob(number, 0, user=user) for number, user in enumerate(usage, 1)],
+        [pending(number, 0, user=user) for number, user in enumerate(usage, 1)],
         [],
         [],
         usage={user: Usage(seconds, NOW) for user, seconds in usage.items()},

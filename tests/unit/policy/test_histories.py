@@ -28,7 +28,7 @@ class Histories(RuleBasedStateMachine):
         user=st.sampled_from("abc"),
         priority=st.integers(-1, 1),
         requested_gpu=st.sampled_from([None, None, None, 0, 2, 7]),
-        gpu_memory_bytes=memories,
+        gpu_memory=memories,
         preemptible=st.booleans(),
         time_limit_seconds=st.sampled_from([None, 60, 3600]),
         held=st.sampled_from([False, False, False, True]),
@@ -117,7 +117,7 @@ def submit(world: World, chance: random.Random) -> None:
             user=chance.choice("abc"),
             priority=chance.randint(-1, 1),
             requested_gpu=chance.choice([None, None, None, 0, 1]),
-            gpu_memory_bytes=chance.choice([None, 4 * GIB, 30 * GIB, 60 * GIB]),
+            gpu_memory=chance.choice([None, 4 * GIB, 30 * GIB, 60 * GIB]),
             preemptible=chance.random() < 0.5,
             time_limit_seconds=chance.choice([None, 60]),
         )

@@ -6,11 +6,11 @@ import pytest
 
 from gpujobs.errors import UsageError
 from gpujobs.model import Reason
-from gpujobs.policy import PendingJob, Rules
+from gpujobs.policy import Rules
 from gpujobs.policy.inputs.rules import Limits, PriorityRules, UserLimits
 from gpujobs.policy.users.limits import check_begin, check_priority, check_waiting, limits_of, time_limit_of
 
-from .box import GIB, NOW, gpus, later, packed, run, started, whole
+from .box import GIB, NOW, gpus, later, packed, pending, run, started, whole
 
 
 def limited(**values: int) -> Rules:
@@ -18,7 +18,7 @@ def limited(**values: int) -> Rules:
 
 
 def test_no_more_jobs_than_allowed_run_at_once() -> None:
-    waiting = [PendingJob(id, 0, user="a") for id in (1, 2, 3)] + [PendingJob(4, 0, user="b")]
+    waiting = [pending(id, 0, user="a") for id in (1, 2, 3)] + [pending(4, 0, user="b")]
     decision = run(waiting, gpus(4), [whole(9, 0, user="a")], rules=limited(max_running=2))
     assert sorted(job for job, _ in started(decision)) == [1, 4]
     assert decision.waits[3].reason is Reason.USER_LIMIT
@@ -26,8 +26,8 @@ def test_no_more_jobs_than_allowed_run_at_once() -> None:
 
 
 def test_packed_jobs_on_one_device_count_as_one_gpu() -> None:
-    waiting = [PendingJob(id, 0, user="a", gpu_memory_bytes=30 * GIB) for id in (1, 2, 3)]
-    waiting.append(PendingJob(4, 0, user="a"))
+    waiting = [pending(id, 0, user="a", gpu_memory=30 * GIB) for id in (1, 2, 3)]
+    waiting.append(pending(4, 0, user="a"))
     decision = run(waiting, gpus(4), [packed(9, 2, 8, user="a")], rules=limited(max_gpus=1))
     assert started(decision) == [(1, "GPU-2"), (2, "GPU-2")]
     assert decision.waits[4].reason is Reason.USER_LIMIT
@@ -35,7 +35,7 @@ def test_packed_jobs_on_one_device_count_as_one_gpu() -> None:
 
 
 def test_a_user_at_the_limit_does_not_stand_in_the_way() -> None:
-    waiting = [PendingJob(1, 0, user="a"), PendingJob(2, 0, user="b"), PendingJob(3, 0, user="b")]
+    waiting = [pending(1, 0, user="a"), pending(2, 0, user="b"), pending(3, 0, user="b")]
     decision = run(waiting, gpus(1), rules=limited(max_running=0))
     assert started(decision) == [(2, "GPU-0")]
     assert decision.waits[3].message == "GPU 0 is used by job 2"

@@ -6,11 +6,11 @@ from gpujobs.model import Process
 from gpujobs.policy import PendingJob, Rules, Usage
 from gpujobs.policy.inputs.rules import DAY, ForeignPolicy, PriorityRules, Shares
 
-from .box import GIB, NOW, gpu, gpus, later, node, packed, run, started, whole
+from .box import GIB, NOW, gpu, gpus, later, node, packed, pending, run, started, whole
 
 
 def jobs(user: str, first: int, count: int, **values: object) -> list[PendingJob]:
-    return [PendingJob(id, 0, user=user, **values) for id in range(first, first + count)]  # type: ignore[arg-type]
+    return [pending(id, 0, user=user, **values) for id in range(first, first + count)]  # type: ignore[arg-type]
 
 
 def order(*waiting: PendingJob, **values: object) -> list[int]:
@@ -31,21 +31,21 @@ def test_usage_fades_by_half_lives() -> None:
 
 def test_a_class_outweighs_usage_and_usage_outweighs_age() -> None:
     usage = {"a": Usage(1e9, NOW)}
-    classes = [PendingJob(1, 0, user="b"), PendingJob(2, 1, user="a")]
+    classes = [pending(1, 0, user="b"), pending(2, 1, user="a")]
     assert order(*classes, usage=usage) == [2, 1]
-    old = PendingJob(1, 0, user="a", submitted_at=later(-30 * DAY))
-    assert order(old, PendingJob(2, 0, user="b"), usage=usage) == [2, 1]
+    old = pending(1, 0, user="a", submitted_at=later(-30 * DAY))
+    assert order(old, pending(2, 0, user="b"), usage=usage) == [2, 1]
 
 
 def test_age_decides_between_equals() -> None:
-    young = PendingJob(1, 0, user="a", submitted_at=later(-60))
-    old = PendingJob(2, 0, user="b", submitted_at=later(-3600))
+    young = pending(1, 0, user="a", submitted_at=later(-60))
+    old = pending(2, 0, user="b", submitted_at=later(-3600))
     assert order(young, old) == [2, 1]
 
 
 def test_age_counts_from_the_time_to_begin() -> None:
-    begun = PendingJob(1, 0, user="a", submitted_at=later(-7200), begin_at=later(-60))
-    other = PendingJob(2, 0, user="b", submitted_at=later(-3600))
+    begun = pending(1, 0, user="a", submitted_at=later(-7200), begin_at=later(-60))
+    other = pending(2, 0, user="b", submitted_at=later(-3600))
     assert order(begun, other) == [2, 1]
 
 

@@ -9,15 +9,15 @@ import pytest
 
 from gpujobs.errors import UsageError
 from gpujobs.model import Device, DeviceKind, Process, Reason
-from gpujobs.policy import GpuMemory, PendingJob, Rules, Snapshot
+from gpujobs.policy import PendingJob, Rules, Snapshot
 from gpujobs.policy.devices.memory import check_gpu_memory, outgrown
 from gpujobs.policy.inputs.rules import ForeignPolicy, PackingRules
 
-from .box import GIB, NOW, gpu, gpus, later, node, packed, run, started, whole
+from .box import GIB, NOW, gpu, gpus, later, node, packed, pending, run, started, whole
 
 
 def sharing(id: int, gib: float, **values: Any) -> PendingJob:
-    return PendingJob(id, 0, gpu_memory_bytes=int(gib * GIB), **values)
+    return pending(id, 0, gpu_memory=int(gib * GIB), **values)
 
 
 def test_eight_jobs_of_a_tenth_share_one_device() -> None:
@@ -36,7 +36,7 @@ def test_the_margin_is_kept() -> None:
 def test_the_plan_is_kept_to_the_byte(requested_gpu: int | None) -> None:
     rest = 80 * GIB - PackingRules().margin_bytes - 8 * GIB
     for asked, starts in ((rest, 1), (rest + 1, 0)):
-        job = PendingJob(1, 0, requested_gpu, gpu_memory_bytes=asked)
+        job = pending(1, 0, requested_gpu=requested_gpu, gpu_memory=asked)
         assert len(run([job], gpus(1), [packed(9, 0, 8)]).starts) == starts
 
 
@@ -47,7 +47,7 @@ def test_no_more_jobs_than_the_site_allows() -> None:
 
 def test_a_whole_device_is_never_shared() -> None:
     running = [whole(8, 0), packed(9, 1, 8)]
-    decision = run([PendingJob(1, 0), sharing(2, 1, requested_gpu=0)], gpus(2), running)
+    decision = run([pending(1, 0), sharing(2, 1, requested_gpu=0)], gpus(2), running)
     assert not decision.starts
 
 
@@ -125,9 +125,7 @@ def test_a_cpu_slot_is_not_shared() -> None:
 def test_auto_takes_what_was_measured_then_what_was_estimated_then_all(
     measured: dict[str, int], estimate: int | None, expected: int | None
 ) -> None:
-    job = PendingJob(
-        1, 0, gpu_memory_bytes=GpuMemory.AUTO, estimate_bytes=estimate, family="lstm", submitted_at=NOW
-    )
+    job = pending(1, 0, gpu_memory="auto", estimate_bytes=estimate, family="lstm", submitted_at=NOW)
     (start,) = run([job], gpus(1), measured=measured).starts
     assert start.gpu_memory_bytes == expected
 

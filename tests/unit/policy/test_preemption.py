@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpujobs.demand import Demand
 from gpujobs.model import Device, DeviceKind, Process, Reason
 from gpujobs.policy import Allocation, Decision, PendingJob, Rules
 from gpujobs.policy.inputs.rules import Limits, PriorityRules, UserLimits
 
-from .box import GIB, gpu, gpus, later, node, packed, run, whole
+from .box import GIB, gpu, gpus, later, node, packed, pending, run, whole
 
 
 def low(job: int, index: int, age: float = 3600, **values: Any) -> Allocation:
@@ -16,7 +17,7 @@ def low(job: int, index: int, age: float = 3600, **values: Any) -> Allocation:
 
 
 def high(id: int, **values: Any) -> PendingJob:
-    return PendingJob(id, 1, **values)
+    return pending(id, 1, **values)
 
 
 def stops(decision: Decision) -> list[tuple[int, int]]:
@@ -31,7 +32,7 @@ def test_the_one_started_last_stops() -> None:
 
 
 def test_nobody_stops_for_an_equal_or_while_a_device_is_free() -> None:
-    assert not stops(run([PendingJob(1, 0)], gpus(1), [low(9, 0)]))
+    assert not stops(run([pending(1, 0)], gpus(1), [low(9, 0)]))
     assert not stops(run([high(1)], gpus(2), [low(9, 0)]))
 
 
@@ -41,7 +42,7 @@ def test_who_did_not_agree_does_not_stop() -> None:
 
 def test_as_many_as_are_needed() -> None:
     running = [low(7, 0, 50), low(8, 1, 20), low(9, 2, 30)]
-    assert stops(run([high(1), high(2), PendingJob(3, 0)], gpus(3), running)) == [(8, 1), (9, 2)]
+    assert stops(run([high(1), high(2), pending(3, 0)], gpus(3), running)) == [(8, 1), (9, 2)]
 
 
 def test_what_is_being_freed_already_is_enough() -> None:
@@ -73,7 +74,7 @@ def test_a_user_at_the_limit_stops_nobody() -> None:
 def test_what_is_refused_to_a_lower_class_is_not_refused_to_a_higher_one() -> None:
     """Where classes weigh nothing, the lower one may be ahead."""
     rules = Rules(priority=PriorityRules(weight_priority=0))
-    waiting = [PendingJob(1, 0, user="a"), high(2, user="b")]
+    waiting = [pending(1, 0, user="a"), high(2, user="b")]
     assert stops(run(waiting, gpus(1), [low(9, 0, user="b")], rules=rules)) == [(9, 2)]
 
 
@@ -95,33 +96,36 @@ def test_a_packed_job_stops_no_more_than_makes_room() -> None:
         packed(8, 0, 2, preemptible=True, started_at=later(-70)),
         packed(9, 0, 28),
     ]
-    assert stops(run([high(1, gpu_memory_bytes=25 * GIB)], gpus(1), running)) == [(7, 1)]
+    assert stops(run([high(1, gpu_memory=25 * GIB)], gpus(1), running)) == [(7, 1)]
 
 
 def test_what_a_whole_device_job_uses_is_free_when_it_has_gone() -> None:
     box = [node(gpu(0, memory_used_bytes=40 * GIB))]
-    assert stops(run([high(1, gpu_memory_bytes=60 * GIB)], box, [low(9, 0)])) == [(9, 1)]
+    assert stops(run([high(1, gpu_memory=60 * GIB)], box, [low(9, 0)])) == [(9, 1)]
 
 
 def test_a_cpu_slot_is_freed_too() -> None:
     slots = [node(*(Device("n", DeviceKind.CPU, i, f"CPU-{i}", "x86") for i in range(2)))]
-    running = [Allocation(8 + i, "n", f"CPU-{i}", started_at=later(-i), preemptible=True) for i in range(2)]
-    waiting = [high(1), high(2, gpu_memory_bytes=GIB), high(3, gpu_memory_bytes=GIB)]
+    running = [
+        Allocation(8 + i, "n", f"CPU-{i}", started_at=later(-i), demand=Demand(preemptible=True))
+        for i in range(2)
+    ]
+    waiting = [high(1), high(2, gpu_memory=GIB), high(3, gpu_memory=GIB)]
     assert stops(run(waiting, slots, running)) == [(8, 1), (9, 2)]
 
 
 def test_two_that_share_what_one_leaves() -> None:
     running = [low(9, 0)]
-    waiting = [high(1, gpu_memory_bytes=30 * GIB), high(2, gpu_memory_bytes=30 * GIB)]
+    waiting = [high(1, gpu_memory=30 * GIB), high(2, gpu_memory=30 * GIB)]
     decision = run(waiting, gpus(1), running)
     assert stops(decision) == [(9, 1)]
     assert decision.waits[2].reason is Reason.PREEMPTING
-    waiting.append(high(3, gpu_memory_bytes=30 * GIB))
+    waiting.append(high(3, gpu_memory=30 * GIB))
     assert run(waiting, gpus(1), running).waits[3].reason is not Reason.PREEMPTING
 
 
 def test_nobody_takes_the_rest_of_a_device_that_is_being_freed() -> None:
     running = [packed(9, 0, 60, preemptible=True)]
-    waiting = [high(1, gpu_memory_bytes=75 * GIB), PendingJob(2, 0, gpu_memory_bytes=4 * GIB)]
+    waiting = [high(1, gpu_memory=75 * GIB), pending(2, 0, gpu_memory=4 * GIB)]
     decision = run(waiting, gpus(1), running)
     assert stops(decision) == [(9, 1)] and [start.job for start in decision.starts] == [2]

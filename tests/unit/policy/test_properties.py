@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import copy
+from dataclasses import astuple, replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpujobs.demand import Demand
 from gpujobs.model import Device, DeviceKind, Node, NodeStatus, Process, Reason
 from gpujobs.policy import (
     Allocation,
-    GpuMemory,
-    PendingJob,
     Queue,
     Reservation,
     Rules,
@@ -22,7 +22,7 @@ from gpujobs.policy import (
 )
 from gpujobs.policy.inputs.rules import ForeignPolicy, Limits, PackingRules, Shares, UserLimits
 
-from .box import GIB, NOW, check, later
+from .box import GIB, NOW, check, later, pending
 from .slow import decide_slowly
 
 sizes = st.integers(1, 90).map(lambda gib: gib * GIB)
@@ -50,15 +50,16 @@ def nodes(draw: Any) -> list[Node]:
 
 waiting_jobs = st.lists(
     st.builds(
-        PendingJob,
+        pending,
         st.integers(1, 99),
         st.integers(-2, 2),
         requested_gpu=st.sampled_from([None, None, None, 0, 1, 7]),
+        node=st.sampled_from([None, None, None, "n", "m", "x"]),
         held=st.sampled_from([False, False, False, True]),
         waits_for=st.sampled_from([(), (), (), (7,)]),
         user=users,
         submitted_at=instants,
-        gpu_memory_bytes=st.one_of(st.none(), sizes, st.just(GpuMemory.AUTO)),
+        gpu_memory=st.one_of(st.none(), sizes, st.just("auto")),
         estimate_bytes=st.one_of(st.none(), sizes),
         family=st.sampled_from([None, "lstm", "gru"]),
         exclusive=st.sampled_from([False, False, True]),
@@ -101,8 +102,7 @@ def snapshots(draw: Any) -> Snapshot:
                     started_at=later(-draw(st.integers(0, 600))),
                     gpu_memory_bytes=reserved if shares else None,
                     measured_bytes=draw(st.one_of(st.none(), sizes)),
-                    preemptible=draw(st.booleans()),
-                    priority=draw(st.integers(-2, 1)),
+                    demand=Demand(preemptible=draw(st.booleans()), priority=draw(st.integers(-2, 1))),
                     expected_end=draw(st.one_of(st.none(), instants)),
                     stopping=draw(st.sampled_from([False, False, True])),
                 )
@@ -128,6 +128,27 @@ def snapshots(draw: Any) -> Snapshot:
         groups=draw(st.dictionaries(users, st.just(("g",)))),
         measured=draw(st.dictionaries(st.just("lstm"), sizes)),
     )
+
+
+def state_of(queue: Queue) -> dict[str, Any]:
+    """All that a queue holds, as values that later changes leave alone."""
+    return copy.deepcopy(
+        {**vars(queue), "users": {user: astuple(jobs) for user, jobs in queue.users.items()}}
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(snapshots())
+def test_a_decision_changes_nothing_of_the_callers(snapshot: Snapshot) -> None:
+    """Nor do its reasons when they are asked for: of a queue in which jobs are due, too."""
+    queue = Queue(snapshot.waiting)
+    given_queue = replace(snapshot, waiting=queue)
+    before, others = state_of(queue), copy.deepcopy(snapshot)
+    decision = decide(given_queue)
+    assert all(wait.message for wait in decision.waits.values())
+    assert state_of(queue) == before
+    assert snapshot == others
+    assert decision == decide(snapshot)
 
 
 @settings(max_examples=200, deadline=None)

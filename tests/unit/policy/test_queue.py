@@ -12,19 +12,19 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from gpujobs.policy import PendingJob, Queue, Snapshot, decide
 from gpujobs.policy.inputs.queue import signature
 
-from .box import NOW, gpu, later, node
+from .box import NOW, gpu, later, node, pending
 
 
 def test_a_job_is_in_the_queue_once() -> None:
-    queue = Queue([PendingJob(1, 0)])
+    queue = Queue([pending(1, 0)])
     with pytest.raises(ValueError, match="job 1 is in the queue already"):
-        queue.add(PendingJob(1, 5))
+        queue.add(pending(1, 5))
     with pytest.raises(KeyError):
         queue.remove(2)
 
 
 def test_a_copy_is_independent() -> None:
-    queue = Queue([PendingJob(1, 0), PendingJob(2, 0, held=True), PendingJob(3, 0, begin_at=later(60))])
+    queue = Queue([pending(1, 0), pending(2, 0, held=True), pending(3, 0, begin_at=later(60))])
     copy = queue.copy()
     copy.remove(1)
     copy.advance(later(60))
@@ -33,7 +33,7 @@ def test_a_copy_is_independent() -> None:
 
 
 def test_a_decision_leaves_the_queue_of_its_caller_as_it_was() -> None:
-    queue = Queue([PendingJob(1, 0, begin_at=later(60))])
+    queue = Queue([pending(1, 0, begin_at=later(60))])
     box = [node(gpu(0))]
     assert [start.job for start in decide(Snapshot(later(60), queue, box, ())).starts] == [1]
     assert list(queue.ready()) == []
@@ -42,32 +42,32 @@ def test_a_decision_leaves_the_queue_of_its_caller_as_it_was() -> None:
 
 
 def test_the_next_time_to_begin_skips_those_that_left() -> None:
-    queue = Queue([PendingJob(id, 0, begin_at=later(id)) for id in (1, 2, 3)])
+    queue = Queue([pending(id, 0, begin_at=later(id)) for id in (1, 2, 3)])
     queue.remove(1)
-    queue.replace(PendingJob(2, 0, begin_at=later(9)))
-    assert queue.next_begin(NOW) == later(3)
-    assert queue.next_begin(later(3)) == later(9)
-    assert queue.next_begin(later(9)) is None
+    queue.replace(pending(2, 0, begin_at=later(9)))
+    for now, expected in ((0, later(3)), (3, later(9)), (9, None)):
+        queue.advance(later(now))
+        assert queue.next_begin == expected
 
 
 def test_a_held_job_whose_time_has_come_starts_when_it_is_released() -> None:
-    queue = Queue([PendingJob(1, 0, held=True, begin_at=later(5))])
+    queue = Queue([pending(1, 0, held=True, begin_at=later(5))])
     queue.advance(later(10))
     assert not queue.has_ready
-    queue.replace(PendingJob(1, 0, begin_at=later(5)))
+    queue.replace(pending(1, 0, begin_at=later(5)))
     queue.advance(later(10))
     assert [job.id for job in queue.ready()] == [1]
 
 
 jobs = st.builds(
-    PendingJob,
+    pending,
     st.integers(1, 12),
     st.integers(-2, 2),
     requested_gpu=st.sampled_from([None, None, 3]),
     held=st.sampled_from([False, False, True]),
     waits_for=st.sampled_from([(), (), (99,)]),
     user=st.sampled_from("abc"),
-    gpu_memory_bytes=st.sampled_from([None, 5]),
+    gpu_memory=st.sampled_from([None, 5]),
     begin_at=st.sampled_from([None, None, later(5), later(50)]),
 )
 
@@ -104,7 +104,9 @@ class Queues(RuleBasedStateMachine):
         ready = {
             id
             for id, job in self.model.items()
-            if not job.held and not job.waits_for and (job.begin_at is None or job.begin_at <= self.now)
+            if not job.held
+            and not job.waits_for
+            and (job.demand.begin_at is None or job.demand.begin_at <= self.now)
         }
         assert {job.id for job in self.queue.ready()} == ready
         assert self.queue.has_ready == bool(ready)
@@ -112,7 +114,7 @@ class Queues(RuleBasedStateMachine):
         for id in ready:
             job = self.model[id]
             lines = expected.setdefault(job.user, {})
-            lines.setdefault(signature(job), []).append((-job.priority, id))
+            lines.setdefault(signature(job), []).append((-job.demand.priority, id))
         assert {user: mine.lines for user, mine in self.queue.users.items()} == {
             user: {kind: sorted(line) for kind, line in lines.items()} for user, lines in expected.items()
         }

@@ -14,7 +14,7 @@ from gpujobs.policy import PendingJob, Reservation
 from gpujobs.policy.devices.reservations import check_reservation
 from gpujobs.policy.inputs.rules import ReservationRules
 
-from .box import GIB, NOW, gpus, later, packed, run, started
+from .box import GIB, NOW, gpus, later, packed, pending, run, started
 
 
 def reserved(index: int, begin: float, end: float, id: int = 1, **holder: str) -> Reservation:
@@ -26,12 +26,12 @@ def starts(jobs: list[PendingJob], *reservations: Reservation, count: int = 1, *
 
 
 def test_others_stay_off_while_it_lasts() -> None:
-    jobs = [PendingJob(1, 0, user="b", time_limit_seconds=1), PendingJob(2, 0, user="a")]
+    jobs = [pending(1, 0, user="b", time_limit_seconds=1), pending(2, 0, user="a")]
     assert starts(jobs, reserved(0, -10, 10)) == [(2, "GPU-0")]
 
 
 def test_members_of_the_group_start() -> None:
-    job = PendingJob(1, 0, user="b")
+    job = pending(1, 0, user="b")
     kept = reserved(0, -10, 10, group="vision")
     assert starts([job], kept, groups={"b": ("speech",)}) == []
     assert starts([job], kept, groups={"b": ("speech", "vision")}) == [(1, "GPU-0")]
@@ -39,27 +39,27 @@ def test_members_of_the_group_start() -> None:
 
 def test_before_it_begins_others_start_what_ends_in_time() -> None:
     kept = reserved(0, 100, 200)
-    assert starts([PendingJob(1, 0, user="b", time_limit_seconds=100)], kept)
-    assert not starts([PendingJob(1, 0, user="b", time_limit_seconds=101)], kept)
-    assert not starts([PendingJob(1, 0, user="b")], kept)
-    assert starts([PendingJob(1, 0, user="a")], kept)
+    assert starts([pending(1, 0, user="b", time_limit_seconds=100)], kept)
+    assert not starts([pending(1, 0, user="b", time_limit_seconds=101)], kept)
+    assert not starts([pending(1, 0, user="b")], kept)
+    assert starts([pending(1, 0, user="a")], kept)
 
 
 def test_it_is_over_when_it_is_over() -> None:
-    assert starts([PendingJob(1, 0, user="b")], reserved(0, -100, 0))
+    assert starts([pending(1, 0, user="b")], reserved(0, -100, 0))
 
 
 def test_ones_own_reserved_device_is_taken_first() -> None:
-    assert starts([PendingJob(1, 0, user="a")], reserved(1, -10, 10), count=2) == [(1, "GPU-1")]
+    assert starts([pending(1, 0, user="a")], reserved(1, -10, 10), count=2) == [(1, "GPU-1")]
 
 
 def test_a_free_device_without_a_reservation_is_taken_before_one_that_is_needed_later() -> None:
-    job = PendingJob(1, 0, user="b", time_limit_seconds=5)
+    job = pending(1, 0, user="b", time_limit_seconds=5)
     assert starts([job], reserved(0, 100, 200), count=2) == [(1, "GPU-1")]
 
 
 def test_packed_jobs_are_kept_off_too() -> None:
-    job = PendingJob(1, 0, user="b", gpu_memory_bytes=GIB)
+    job = pending(1, 0, user="b", gpu_memory=GIB)
     running = [packed(9, 0, 8, user="a")]
     decision = run([job], gpus(1), running, reservations=[reserved(0, -10, 10)])
     assert not started(decision) and "; GPU 0 is reserved for a from" in decision.waits[1].message
@@ -67,12 +67,12 @@ def test_packed_jobs_are_kept_off_too() -> None:
 
 
 def test_refused_to_one_user_is_not_refused_to_another() -> None:
-    jobs = [PendingJob(1, 0, user="b"), PendingJob(2, 0, user="a"), PendingJob(3, 0, user="b")]
+    jobs = [pending(1, 0, user="b"), pending(2, 0, user="a"), pending(3, 0, user="b")]
     assert starts(jobs, reserved(0, -10, 10)) == [(2, "GPU-0")]
 
 
 def test_the_reason_names_the_holder_and_the_times() -> None:
-    decision = run([PendingJob(1, 0, user="b")], gpus(1), reservations=[reserved(0, 60, 120)])
+    decision = run([pending(1, 0, user="b")], gpus(1), reservations=[reserved(0, 60, 120)])
     assert decision.waits[1].reason is Reason.RESERVED
     assert decision.waits[1].message == (
         "GPU 0 is reserved for a from 2026-01-05 12:01 UTC until 2026-01-05 12:02 UTC,"
@@ -81,7 +81,7 @@ def test_the_reason_names_the_holder_and_the_times() -> None:
 
 
 def test_its_borders_are_when_to_decide_again() -> None:
-    job = PendingJob(1, 0, user="b")
+    job = pending(1, 0, user="b")
     assert run([job], gpus(1), reservations=[reserved(0, 60, 120)]).next_change_at == later(60)
     assert run([job], gpus(1), reservations=[reserved(0, -60, 120)]).next_change_at == later(120)
     assert run([], gpus(1), reservations=[reserved(0, 60, 120)]).next_change_at is None

@@ -7,12 +7,12 @@ from datetime import datetime
 import pytest
 
 from gpujobs.model import DeviceState, Process
-from gpujobs.policy import Allocation, PendingJob, Reservation, Rules, Snapshot, Usage, occupancies, occupancy
+from gpujobs.policy import Allocation, Reservation, Rules, Snapshot, Usage, occupancies, occupancy
 from gpujobs.policy.devices.reservations import ReservationWindow, blocking_window, current
 from gpujobs.policy.inputs.rules import Shares
 from gpujobs.policy.users.used import used_seconds
 
-from .box import GIB, NOW, gpu, gpus, later, node, packed, run, started, whole
+from .box import GIB, NOW, gpu, gpus, later, node, packed, pending, run, started, whole
 
 HOLD = ReservationWindow(later(60), later(120), "ann", None)
 
@@ -42,8 +42,8 @@ def test_no_device_is_kept_that_is_too_small_for_the_job_for_ever() -> None:
     """GPU 0 is free first, but 40 GiB never fit there: GPU 1 is the one that is kept."""
     box = [node(gpu(0, memory_total_bytes=16 * GIB), gpu(1))]
     running = [packed(8, 0, 14, expected_end=later(100)), packed(9, 1, 60, expected_end=later(200))]
-    large = PendingJob(1, 0, gpu_memory_bytes=78 * GIB)
-    small = PendingJob(2, 0, gpu_memory_bytes=4 * GIB)
+    large = pending(1, 0, gpu_memory=78 * GIB)
+    small = pending(2, 0, gpu_memory=4 * GIB)
     assert started(run([large, small], box, running)) == []
 
 
@@ -51,15 +51,15 @@ def test_no_device_is_kept_that_is_somebody_elses_by_then() -> None:
     """GPU 0 is free first, but reserved then: GPU 1 is the one that is kept."""
     running = [packed(8, 0, 8, expected_end=later(100)), packed(9, 1, 8, expected_end=later(200))]
     kept = Reservation(1, "GPU-0", later(90), later(10_000), user="ann")
-    waiting = [PendingJob(1, 0, user="bob"), PendingJob(2, 0, user="bob", gpu_memory_bytes=4 * GIB)]
+    waiting = [pending(1, 0, user="bob"), pending(2, 0, user="bob", gpu_memory=4 * GIB)]
     assert started(run(waiting, gpus(2), running, reservations=[kept])) == []
 
 
 def test_nobody_stops_for_a_job_that_may_not_have_the_device() -> None:
     running = [whole(9, 0, preemptible=True, user="ann")]
     kept = Reservation(1, "GPU-0", later(-10), later(10), user="ann")
-    assert not run([PendingJob(1, 1, user="bob")], gpus(1), running, reservations=[kept]).preemptions
-    assert run([PendingJob(1, 1, user="ann")], gpus(1), running, reservations=[kept]).preemptions
+    assert not run([pending(1, 1, user="bob")], gpus(1), running, reservations=[kept]).preemptions
+    assert run([pending(1, 1, user="ann")], gpus(1), running, reservations=[kept]).preemptions
 
 
 def test_what_a_user_runs_outside_the_queue_is_foreign_beside_their_own_job() -> None:
@@ -96,7 +96,7 @@ def test_use_fades_by_half_in_each_half_life() -> None:
 def test_of_many_devices_that_are_not_for_a_job_the_others_are_counted() -> None:
     """Eight are told one by one, of the other three how many they are."""
     drained = {f"GPU-{index}": "dust" for index in range(11)}
-    message = run([PendingJob(1, 0)], gpus(11), drained=drained).waits[1].message
+    message = run([pending(1, 0)], gpus(11), drained=drained).waits[1].message
     clauses = message.split("; ")
     assert clauses == [
         *(f"GPU {index} is drained: dust" for index in range(8)),

@@ -11,7 +11,7 @@ from gpujobs.policy import Allocation, PendingJob, Queue, Reservation, Rules, Sn
 from gpujobs.policy.inputs.rules import Limits, Shares, UserLimits
 from gpujobs.policy.users.fairshare import with_attempt
 
-from .box import GIB, NOW, check, gpu
+from .box import GIB, NOW, asking, check, gpu, pending
 from .slow import decide_slowly
 
 STRANGER = 1
@@ -45,14 +45,14 @@ class World:
         self._next_id = 1
 
     def submit(self, **values: Any) -> None:
-        self.queue.add(PendingJob(self._next_id, submitted_at=self.now, **values))
+        self.queue.add(pending(self._next_id, submitted_at=self.now, **values))
         self._next_id += 1
 
     def change(self, which: int, **values: Any) -> None:
         """Holds, releases or re-prioritises a waiting job."""
         waiting = sorted(job.id for job in self.queue)
         if waiting:
-            self.queue.replace(replace(self.queue[waiting[which % len(waiting)]], **values))
+            self.queue.replace(asking(self.queue[waiting[which % len(waiting)]], **values))
 
     def cancel(self, which: int) -> None:
         waiting = sorted(job.id for job in self.queue)
@@ -118,6 +118,7 @@ class World:
         assert decision.next_change_at is None or decision.next_change_at > self.now
         for start in decision.starts:
             job = self.queue.remove(start.job)
+            limit = job.demand.time_limit_seconds
             allocation = Allocation(
                 job.id,
                 start.node,
@@ -126,9 +127,8 @@ class World:
                 user=job.user,
                 started_at=self.now,
                 gpu_memory_bytes=start.gpu_memory_bytes,
-                preemptible=job.preemptible,
-                priority=job.priority,
-                expected_end=job.time_limit_seconds and self.now + timedelta(seconds=job.time_limit_seconds),
+                demand=job.demand,
+                expected_end=limit and self.now + timedelta(seconds=limit),
             )
             assert int(start.device_uuid.removeprefix("GPU-")) not in self.strangers
             self.running[job.id] = Running(job, allocation)

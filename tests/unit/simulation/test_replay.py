@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpujobs.demand import Demand
 from gpujobs.policy.inputs.rules import Limits, PackingRules, PriorityRules, Rules, Shares, UserLimits
 from gpujobs.simulation.plot import draw, resample
 from gpujobs.simulation.replay import Replay, Sample, replay
@@ -29,7 +30,7 @@ def times(found: Replay) -> list[tuple[float | None, float | None]]:
 
 
 def job(user: str, at: float, seconds: float, gib: int | None = None, priority: int = 0) -> Submission:
-    return Submission(user, at, seconds, None if gib is None else gib * GIB, priority)
+    return Submission(user, at, seconds, Demand(priority, gpu_memory=None if gib is None else gib * GIB))
 
 
 def test_one_after_the_other() -> None:
@@ -47,12 +48,12 @@ def test_packed_jobs_run_together() -> None:
 
 
 def test_a_time_limit_ends_a_job() -> None:
-    found = run([Submission("a", 0, 100, None, 0, time_limit_seconds=60)])
+    found = run([Submission("a", 0, 100, Demand(time_limit_seconds=60))])
     assert times(found) == [(0, 60)]
 
 
 def test_a_preempted_job_goes_on_where_it_stopped() -> None:
-    trace = [Submission("a", 0, 100, None, 0, preemptible=True), job("b", 40, 30, priority=1)]
+    trace = [Submission("a", 0, 100, Demand(preemptible=True)), job("b", 40, 30, priority=1)]
     found = run(trace)
     assert times(found) == [(0, 130), (50, 80)]  # it stops within 10 s, during which it still computes
     assert found.records[0].preemptions == 1
@@ -66,8 +67,8 @@ def test_a_user_who_may_run_nothing_never_starts() -> None:
 
 def test_groups_of_the_trace_share_as_the_site_says() -> None:
     rules = Rules(PriorityRules(half_life_seconds=1e6), Shares(groups={"vision": 1.0}))
-    members = [Submission(user, 0, 60, None, 0, group="vision") for user in "ab" for _ in range(500)]
-    alone = [Submission("c", 0, 60, None, 0) for _ in range(500)]
+    members = [Submission(user, 0, 60, group="vision") for user in "ab" for _ in range(500)]
+    alone = [Submission("c", 0, 60) for _ in range(500)]
     users = {one.user: one for one in report(run(members + alone, rules, gpus=4), 80 * GIB).users}
     assert users["c"].entitled_share is not None and users["c"].share is not None
     assert users["c"].share == pytest.approx(users["c"].entitled_share, rel=0.05)

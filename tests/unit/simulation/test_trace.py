@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpujobs.demand import Demand
 from gpujobs.errors import JobFileError
 from gpujobs.simulation.trace import SHOWN_PROBLEMS, Submission, read_trace
 
@@ -31,8 +32,8 @@ def problems(path: Path, text: str) -> list[str]:
 def test_a_line_is_a_submission(tmp_path: Path) -> None:
     found = read(tmp_path, f"{HEADER}\nalice, 60, 1h30m, 3GiB, -1\n\nbob,0.5,90,,\n")
     assert found == [
-        Submission("bob", 0.5, 90, None, 0),
-        Submission("alice", 60, 5400, 3 * GIB, -1),
+        Submission("bob", 0.5, 90),
+        Submission("alice", 60, 5400, Demand(-1, gpu_memory=3 * GIB)),
     ]
 
 
@@ -43,8 +44,8 @@ def test_further_columns_in_any_order(tmp_path: Path) -> None:
         ",False,,0,,90,2026-01-31T15:00+01:00,bob\n"
     )
     alice, bob = read(tmp_path, text)
-    assert (alice.group, alice.preemptible, alice.time_limit_seconds) == ("vision", True, 3600)
-    assert (bob.group, bob.preemptible, bob.time_limit_seconds) == (None, False, None)
+    assert (alice.group, alice.demand.preemptible, alice.demand.time_limit_seconds) == ("vision", True, 3600)
+    assert (bob.group, bob.demand.preemptible, bob.demand.time_limit_seconds) == (None, False, None)
     assert alice.submit_seconds == bob.submit_seconds == 1769868000
 
 

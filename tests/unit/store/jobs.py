@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+from typing import Any
+
+from gpujobs.demand import Demand, Dependencies
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Caller, Device, DeviceKind, Job, Reason, State, utc_now
 from gpujobs.store.records import DataReference, NewJob
@@ -25,13 +29,10 @@ def new_job(name: str = "j", *, after: tuple[int, ...] = (), held: bool = False)
         path="j.yaml",
         source="name: j",
         resolved={"name": name},
-        priority=0,
+        demand=Demand(awaits=Dependencies(after)),
         held=held,
         retries=1,
-        requested_gpu=None,
-        time_limit_seconds=None,
         group=None,
-        after=after,
         data=(DataReference("d.npz", "0" * 64, 10),),
     )
 
@@ -41,3 +42,13 @@ def complete(store: Store, job: int, step: Finish = DONE) -> Job:
     store.mark_running(job, attempt, 99, utc_now())
     store.mark_completing(job, attempt, {"state": step.state, "exit": {"code": 0, "signal": None}})
     return store.finish(job, step, "/r")
+
+
+def having(job: NewJob, **values: Any) -> NewJob:
+    """The job with these values, whether they are its own, its demand's, or those of what it waits for."""
+    named = {
+        kind: {f.name: values.pop(f.name) for f in fields(kind) if f.name in values}
+        for kind in (Dependencies, Demand)
+    }
+    awaits = replace(job.demand.awaits, **named[Dependencies])
+    return replace(job, demand=replace(job.demand, awaits=awaits, **named[Demand]), **values)

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from gpujobs.demand import Dependencies
 from gpujobs.errors import StoreError, UsageError
 from gpujobs.lifecycle import Finish, IllegalTransitionError, Requeue
 from gpujobs.model import Reason, Share, State, utc_now
 from gpujobs.store.database import connect, migrations
 from gpujobs.store.store import StaleTransitionError, Store
-from tests.unit.store.jobs import DEVICE, DONE, A, B, complete, new_job
+from tests.unit.store.jobs import DEVICE, DONE, A, B, complete, having, new_job
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def test_a_late_report_of_an_earlier_attempt_changes_nothing(store: Store) -> No
 def test_dependencies_of_a_failed_job_are_found(store: Store) -> None:
     (first,) = store.submit(A, "k1", [new_job()])
     (second,) = store.submit(A, "k2", [new_job(after=(first.id,))])
-    assert store.job(second.id).after == (first.id,)
+    assert store.job(second.id).demand.awaits.after == (first.id,)
     assert store.blocked_for_good() == {}
     complete(store, first.id, Finish(State.FAILED, Reason.SIGNAL, ""))
     assert store.blocked_for_good() == {second.id: f"job {first.id} ended FAILED"}
@@ -158,6 +159,7 @@ sys.path[:0] = {sys.path!r}
 from tests.unit.store.jobs import A, new_job
 from gpujobs.store.store import Store
 from pathlib import Path
+from typing import Any
 store = Store(Path({str(tmp_path / "s.db")!r}))
 print(store.submit(A, "k", [new_job()])[0].id, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -217,7 +219,7 @@ def test_an_older_database_gets_what_is_new(tmp_path: Path) -> None:
 def test_changes_are_events_with_who_made_them(store: Store) -> None:
     (job,) = store.submit(A, "k", [replace(new_job(), share=Share.LAB)])
     assert store.job(job.id).share is Share.LAB
-    assert store.set_priority(job.id, 5, "carol").priority == 5
+    assert store.set_priority(job.id, 5, "carol").demand.priority == 5
     store.start_attempt(job.id, DEVICE)
     store.note_requeue(job.id, "carol")
     told = [(event.kind, event.actor, event.message) for event in store.events(job.id)]
@@ -292,9 +294,9 @@ def test_what_waits_for_a_failure(
     jobs = store.submit(A, "k", [new_job() for _ in ends])
     numbers = tuple(job.id for job in jobs)
     groups = dict.fromkeys(numbers, 1) if of_group else {}
-    new = replace(new_job(), after_failed=numbers, after_groups=groups)
+    new = having(new_job(), after_failed=numbers, groups=groups)
     (waiting,) = store.submit(A, "w", [new])
-    assert (waiting.after_failed, waiting.after_groups) == (numbers, groups)
+    assert waiting.demand.awaits == Dependencies(after_failed=numbers, groups=groups)
     for job, state in zip(jobs, ends, strict=True):
         if state is not None:
             complete(store, job.id, replace(DONE, state=state))
@@ -322,14 +324,14 @@ def test_a_job_has_started_when_its_first_attempt_did(store: Store) -> None:
 
 def test_what_a_job_reserves_after_it_has_outgrown_a_share(store: Store) -> None:
     """So many bytes, or a whole device; and a whole one stays so whatever sends it back to the queue."""
-    (job,) = store.submit(A, "k", [replace(new_job(), gpu_memory=100)])
+    (job,) = store.submit(A, "k", [having(new_job(), gpu_memory=100)])
     more = store.set_reservation(job.id, 300)
-    assert (more.gpu_memory, more.exclusive) == (300, False)
+    assert (more.demand.gpu_memory, more.demand.exclusive) == (300, False)
     whole = store.set_reservation(job.id, None)
-    assert (whole.gpu_memory, whole.exclusive) == (300, True)
+    assert (whole.demand.gpu_memory, whole.demand.exclusive) == (300, True)
     store.start_attempt(job.id, DEVICE)
     again = store.requeue(job.id, 1, Requeue(Reason.RETRY, "", False))
-    assert again.exclusive
+    assert again.demand.exclusive
     said = [event.message for event in store.events(job.id) if event.kind == "reservation"]
     assert said == ["it gets 300 bytes next time", "it gets a whole device next time"]
 
@@ -339,9 +341,9 @@ def test_after_running_out_of_memory_beside_others_each_next_attempt_gets_a_whol
 ) -> None:
     (job,) = store.submit(A, "k", [new_job()])
     store.start_attempt(job.id, DEVICE, 10)
-    assert store.requeue(job.id, 1, Requeue(Reason.RETRY, "", True, exclusive=True)).exclusive
+    assert store.requeue(job.id, 1, Requeue(Reason.RETRY, "", True, exclusive=True)).demand.exclusive
     store.start_attempt(job.id, DEVICE)
-    assert store.requeue(job.id, 2, Requeue(Reason.RETRY, "", True)).exclusive
+    assert store.requeue(job.id, 2, Requeue(Reason.RETRY, "", True)).demand.exclusive
 
 
 def test_progress_is_that_of_the_last_attempt_that_had_any(store: Store) -> None:

@@ -71,15 +71,15 @@ def test_a_job_has_started_when_its_first_attempt_did(store: Store, job: int) ->
 
 
 def test_a_job_that_is_to_be_alone_stays_so_when_it_goes_back_once_more(store: Store, job: int) -> None:
-    assert requeue(store, job, ALONE).exclusive
-    assert requeue(store, job, AGAIN).exclusive
+    assert requeue(store, job, ALONE).demand.exclusive
+    assert requeue(store, job, AGAIN).demand.exclusive
 
 
 def test_a_reservation_that_was_outgrown_is_a_larger_one_or_a_whole_device(store: Store, job: int) -> None:
     larger = store.set_reservation(job, 6 << 30)
-    assert (larger.gpu_memory, larger.exclusive) == (6 << 30, False)
+    assert (larger.demand.gpu_memory, larger.demand.exclusive) == (6 << 30, False)
     alone = store.set_reservation(job, None)
-    assert (alone.gpu_memory, alone.exclusive) == (6 << 30, True)
+    assert (alone.demand.gpu_memory, alone.demand.exclusive) == (6 << 30, True)
 
 
 def test_an_attempt_that_has_reported_nothing_leaves_the_progress_of_the_one_before(

@@ -49,8 +49,8 @@ def check_inputs(raw: LoadedData, samples: Samples, heads: Mapping[str, InputReq
             _check_padding(raw.place(name), rows, is_ids=head.ids is not None)
         elif rows.lengths.min() < rows.lengths.max():
             note = (
-                f"{raw.place(name)}: sequences differ in length, and no layer masks their padding, which counts as "
-                "steps: put Masking first, or mask_zero: true into Embedding."
+                f"{raw.place(name)}: sequences differ in length, and no layer skips the steps that pad the shorter "
+                "ones: the model takes them for data. Put Masking first, or mask_zero: true into Embedding."
             )
             say([note])
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -34,9 +35,14 @@ class Output:
 
 
 def shaped(
-    samples: Samples, outputs: Mapping[str, Output], raw: LoadedData, named: Mapping[str, classes.Classes]
+    samples: Samples,
+    outputs: Mapping[str, Output],
+    raw: LoadedData,
+    named: Mapping[str, classes.Classes],
+    window: Mapping[str, Any] | None = None,
 ) -> Samples:
     """`outputs`: by name, which a single target need not have. `named`: the classes of targets that have names.
+    `window`: data.window, where samples are windows.
 
     Raises DataError where labels are outside of the classes, or numbers do not fit the output.
     """
@@ -48,7 +54,7 @@ def shaped(
             _require_units(place, named.get(name), one)
             targets[output] = _classes(place, samples, rows, one)
         else:
-            targets[output] = _numbers(place, samples, rows, one)
+            targets[output] = _numbers(place, samples, rows, one, window or {})
     (*names,) = targets
     counted = {name if len(outputs) > 1 else names[0]: rows for name, rows in samples.counted.items()}
     return replace(samples, targets=targets, counted=counted)
@@ -77,6 +83,11 @@ def _classes(place: str, samples: Samples, rows: Rows, output: Output) -> Rows:
         advice = "" if per_step == (output.task == "labelling") else (
             ": give the last recurrent layer return_sequences: " + ("false" if per_step else "true")
         )  # fmt: skip
+        if not per_step and len(rows.row_shape) == 1 and width != output.units and output.task != "labelling":
+            advice = (
+                ": for a class for each step say task: labelling, and return_sequences: true in the last recurrent "
+                "layer"
+            )
         if width == output.units > 1:
             advice = f", with one 1 in each row; several to a {'step' if per_step else 'sample'} are task: multilabel"
         raise DataError(
@@ -104,7 +115,7 @@ def _is_one_hot(samples: Samples, rows: Rows, output: Output) -> bool:
     return len(rows.row_shape) == len(output.shape) - 1 and classes.is_one_hot(samples.all_of(rows))
 
 
-def _numbers(place: str, samples: Samples, rows: Rows, output: Output) -> Rows:
+def _numbers(place: str, samples: Samples, rows: Rows, output: Output, window: Mapping[str, Any]) -> Rows:
     """Any shape with as many numbers as the output has; of multi-label zeros and ones."""
     wanted, have = output.shape[1:], rows.row_shape
     if output.task == "multilabel":
@@ -114,10 +125,21 @@ def _numbers(place: str, samples: Samples, rows: Rows, output: Output) -> Rows:
     if math.prod(n or 1 for n in have) != math.prod(n or 1 for n in wanted):
         raise DataError(
             f"{place}: has {_shape(have)} for each sample, and the model's output {_shape(wanted)}; expected as "
-            f"many: make the last layer's units {math.prod(n or 1 for n in have)}"
+            f"many: make the last layer's units {math.prod(n or 1 for n in have)}{_last_step(have, wanted, window)}"
         )
     shape = tuple(int(n or 1) for n in wanted)
     return Mapped(rows, lambda y: y.reshape(len(y), *shape).astype(np.float32, copy=False), shape)
+
+
+def _last_step(
+    have: tuple[int | None, ...], wanted: tuple[int | None, ...], window: Mapping[str, Any]
+) -> str:
+    """The advice for a model that says one step, where the window asks for all up to it."""
+    horizon, gap = int(window.get("horizon") or 0), int(window.get("gap") or 0)
+    columns = math.prod(n or 1 for n in wanted)
+    if horizon < 2 or math.prod(n or 1 for n in have) != horizon * columns:
+        return ""
+    return f"; or, for the last of the {horizon} steps alone, say gap: {gap + horizon - 1}, horizon: 1 in data.window"
 
 
 def _require_binary(place: str, samples: Samples, rows: Rows) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -163,14 +164,35 @@ class CsvColumns:
             range(len(broken)),
             lambda place: self._broken(broken[place], lines),
         )
-        name = self._source.name
-        found = self._converted(
-            table,
-            lambda kind, places, what: problems.add(
+        name, bad = self._source.name, dict[str, Any]()
+
+        def wrong(kind: str, places: Any, what: Any) -> None:
+            bad[kind] = places
+            problems.add(
                 f"{name}: {kind}", places, lambda place: f"{name}: row {int(kept[place])}: {what(place)}"
-            ),
-        )
+            )
+
+        found = self._converted(table, wrong)
+        if self._wanted.is_whole:
+            problems.aside += self._absent(found, bad, kept)
         return found if problems.count == before else None
+
+    def _absent(self, found: Piece, bad: Mapping[str, Any], lines: Any) -> Iterator[Any]:
+        """Of each column the cells without a value, or with an infinite one, as `Problems.add` takes them."""
+        for column, values in found.numbers.items():
+            places = np.setdiff1d(np.flatnonzero(~np.isfinite(values)), bad.get(f"column {column}", ()))
+            if len(places):
+                yield (
+                    f"{self._source.name}: {column}, absent",
+                    places,
+                    partial(self._what_is_absent, column, values, lines),
+                )
+
+    def _what_is_absent(self, column: str, values: Any, lines: Any, place: int) -> str:
+        at = f"{self._source.name}: row {int(lines[place])}: column {column}"
+        if np.isnan(values[place]):
+            return f"{at}: holds no value; expected a number, or say data.missing: drop or fill"
+        return f"{at}: holds an infinite value; expected a finite number"
 
     def _utf8(
         self, block: Block, types: Mapping[str, pa.DataType], handler: Any, problems: Problems

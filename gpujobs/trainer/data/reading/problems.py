@@ -17,6 +17,8 @@ class Problems:
 
     shown: dict[str, list[str]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    aside: list[tuple[str, Sequence[int], Callable[[int], str]]] = field(default_factory=list)
+    """What is said where there are others: alone it is found, and said, once all has been read."""
 
     @property
     def count(self) -> int:
@@ -31,6 +33,9 @@ class Problems:
         self.counts[kind] = self.counts.get(kind, 0) + len(places)
 
     def error(self) -> DataError:
+        for one in self.aside:
+            self.add(*one)
+        self.aside.clear()
         texts = []
         for kind, first in self.shown.items():
             more = self.counts[kind] - len(first)

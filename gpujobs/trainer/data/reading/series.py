@@ -259,9 +259,10 @@ def _read(
     words = [*(column for column in names.apart if column != by_file), *texts]
     numbers = tuple(dict.fromkeys(column for column in columns if column not in texts))
     labels = tuple(column for column in names.target if task in ("classification", "labelling"))
-    wanted = Wanted(numbers, tuple(dict.fromkeys(words)), tuple(names.time), labels, by_file)
+    data_is_whole = spec.jobfile["data"].get("missing", "error") == "error"
+    wanted = Wanted(numbers, tuple(dict.fromkeys(words)), tuple(names.time), labels, by_file, data_is_whole)
     try:
-        return tables.read(sources, wanted, spec.paths.work)
+        return tables.read(sources, wanted, spec.paths.work, spec.cpu_threads)
     except BecomesText as found:
         return _read(spec, sources, names, columns, [*texts, found.column], task)
 

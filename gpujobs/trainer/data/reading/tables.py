@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +45,11 @@ class Table:
         return len(self.values)
 
 
-def read(sources: Sequence[Source], wanted: Wanted, scratch: Path) -> Table:
+def read(sources: Sequence[Source], wanted: Wanted, scratch: Path, threads: int = 1) -> Table:
     """The rows of all files, one file after the other. What is too large for the memory is kept in files in
-    `scratch`. Raises DataError, with the problems of all of them, and BecomesText."""
+    `scratch`. `threads`: of the reading. Raises DataError, with the problems of all of them, and BecomesText."""
     require(sources, wanted)
-    pa.set_cpu_count(len(os.sched_getaffinity(0)))
+    pa.set_cpu_count(threads)
     forms = [time_format(source, wanted.time) for source in sources]
     rows = sum(most_rows(source) for source in sources)
     reading = _Reading(sources[0].name, wanted, rows, scratch)

@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.fitting import scaling
 from gpujobs.trainer.data.memory import pieces
+from gpujobs.trainer.data.missing import require as require_values
 from gpujobs.trainer.data.notices import NOTHING, Account, say
 from gpujobs.trainer.data.reading.loaded import CLASS_TASKS, LoadedData, begins
 from gpujobs.trainer.data.samples import accounts, splits, timelines
@@ -31,7 +32,7 @@ from gpujobs.trainer.data.samples.windows import (
     columns,
     is_contiguous,
 )
-from gpujobs.trainer.failures import DataError
+from gpujobs.trainer.failures import DataError, together
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +255,7 @@ def assemble(
     window, handling = data["window"], data.get("missing", "error")
     starts = begins(raw.group.codes) if raw.group is not None else np.zeros(1, np.int64)
     series = np.stack([starts, np.append(starts[1:], len(raw))], axis=1)
-    line = timelines.of(raw, series, data, usual)
+    line = _timeline(raw, series, data, usual)
     whole = series if line is None else cut_at(series, line.cuts)
     raw, segments, holes, missing = without_missing(raw, whole, handling, scratch)
     is_open = is_open and (task not in CLASS_TASKS or not raw.targets)
@@ -266,6 +267,19 @@ def assemble(
     windowed = windowed if is_open else replace(windowed, numbers=windowed._known(index))
     reach = shown if is_open else reach
     return replace(windowed, account=accounts.of_windows(windowed, whole, missing, shown, reach))
+
+
+def _timeline(raw: LoadedData, series: Any, data: Mapping[str, Any], usual: str | None) -> Timeline | None:
+    """Raises DataError, which then names the values that are missing too."""
+    try:
+        return timelines.of(raw, series, data, usual)
+    except DataError as error:
+        errors = [error]
+        try:
+            require_values(raw, data.get("missing", "error"))
+        except DataError as more:
+            errors.append(more)
+        raise together(errors) from None
 
 
 def _too_short(

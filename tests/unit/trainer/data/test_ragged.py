@@ -66,7 +66,9 @@ def test_ids_are_padded_with_zero(tmp_path: Path) -> None:
 def test_padding_that_nothing_masks_is_mentioned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepared(tmp_path, "{train: t.npz, lengths: n}", {"t.npz": concatenated()})
     said = capsys.readouterr().out
-    assert said.startswith("t.npz: array x: sequences differ in length, and no layer masks their padding")
+    assert said.startswith(
+        "t.npz: array x: sequences differ in length, and no layer skips the steps that pad"
+    )
 
 
 def table(order: list[int] | None = None) -> str:

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from gpujobs.cli.curves import Curve, JobHistory, Panel
-from gpujobs.cli.output import printable
 from gpujobs.errors import UsageError
+from gpujobs.results.curves import Curve, JobHistory, Panel
+from gpujobs.results.pictures.style import COLOURS, figure, label, labels, plain, rendered
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#D55E00")
-"""Those of Okabe and Ito that are dark enough for a line, for the colour-blind."""
 MARKERS = ("", "o", "^", "s", "D", "v", "X", "P")
 """Tell apart the jobs that share a colour."""
 MARKS = 8
 """On a curve with markers."""
-DPI = 110
-MAX_LABEL = 40
 ACROSS, DOWN, LEGEND_ROW = 6.0, 3.4, 0.23
 """Inches of a panel, and of a row of the legend."""
 MAX_HIGH = 300.0
@@ -33,49 +24,39 @@ MAX_HIGH = 300.0
 
 def png(histories: Sequence[JobHistory], panels: Sequence[Panel]) -> bytes:
     """Raises UsageError where it would be too large."""
-    labels = [_label(f"{one.id} {one.name}") for one in histories]
+    names = labels([f"{one.id} {one.name}" for one in histories])
     columns = 1 if len(panels) == 1 else 2
     rows = math.ceil(len(panels) / columns)
     wide = 8.0 if columns == 1 else columns * ACROSS
-    beside = max(1, min(len(labels), 4, int(wide / (0.6 + 0.085 * max(map(len, labels))))))
-    legend = LEGEND_ROW * math.ceil(len(labels) / beside) + 0.2
-    tall = DOWN if len(labels) <= len(COLOURS) and columns > 1 else 1.3 * DOWN
+    beside = max(1, min(len(names), 4, int(wide / (0.6 + 0.085 * max(map(len, names))))))
+    legend = LEGEND_ROW * math.ceil(len(names) / beside) + 0.2
+    tall = DOWN if len(names) <= len(COLOURS) and columns > 1 else 1.3 * DOWN
     high = rows * tall + legend
     if high > MAX_HIGH:
         raise UsageError(
-            f"{len(panels)} metrics of {len(labels)} jobs make a picture that is too large; choose some with --metric."
+            f"{len(panels)} metrics of {len(names)} jobs make a picture that is too large; choose some with --metric."
         )
-    figure = Figure(figsize=(wide, high), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
-    figure.subplots(rows, columns)
-    for axes, panel in zip(figure.axes, panels, strict=False):
+    drawn = figure(wide, high)
+    drawn.subplots(rows, columns)
+    for axes, panel in zip(drawn.axes, panels, strict=False):
         _panel(axes, panel)
-    for empty in figure.axes[len(panels) :]:
+    for empty in drawn.axes[len(panels) :]:
         empty.set_axis_off()
-    handles = [_line(figure.axes[0], job, [], [], label=label) for job, label in enumerate(labels)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=beside, frameon=False, fontsize="small")
-    return _rendered(figure)
-
-
-def _rendered(figure: Figure) -> bytes:
-    FigureCanvasAgg(figure)
-    file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a name in a script that the font lacks
-        figure.savefig(file, format="png", dpi=DPI)
-    return file.getvalue()
+    handles = [_line(drawn.axes[0], job, [], [], name=name) for job, name in enumerate(names)]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=beside, frameon=False, fontsize="small")
+    return rendered(drawn)
 
 
 def _panel(axes: Axes, panel: Panel) -> None:
     for curve in panel.curves:
         _curve(axes, curve)
-    axes.set_title(_label(panel.title()), fontsize="medium")
+    axes.set_title(label(panel.title()), fontsize="medium")
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     if panel.is_log():
         axes.set_yscale("log")
     axes.margins(x=0.02)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
 
 
 def _curve(axes: Axes, curve: Curve) -> None:
@@ -93,7 +74,7 @@ def _curve(axes: Axes, curve: Curve) -> None:
 
 
 def _line(
-    axes: Axes, job: int, x: Sequence[float], y: Sequence[float], *, is_dashed: bool = False, label: str = ""
+    axes: Axes, job: int, x: Sequence[float], y: Sequence[float], *, is_dashed: bool = False, name: str = ""
 ) -> object:
     every = max(1, len(x) // MARKS)
     return axes.plot(
@@ -105,7 +86,7 @@ def _line(
         marker=_marker(job),
         markersize=4,
         markevery=(job % every, every),
-        label=label or None,
+        label=name or None,
     )[0]
 
 
@@ -115,9 +96,3 @@ def _colour(job: int) -> str:
 
 def _marker(job: int) -> str:
     return MARKERS[job // len(COLOURS) % len(MARKERS)]
-
-
-def _label(text: str) -> str:
-    """A dollar sign would begin a formula."""
-    text = printable(text)
-    return (text if len(text) <= MAX_LABEL else text[: MAX_LABEL - 1] + "…").replace("$", r"\$")

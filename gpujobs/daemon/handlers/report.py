@@ -1,0 +1,90 @@
+"""`GET /v1/report`: sums of what was used, by user, group, week or device."""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from sqlite3 import Row
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+
+from gpujobs.daemon.handlers.query import instant_in
+from gpujobs.daemon.keys import DEVICES, JOB_QUERIES, caller_of
+from gpujobs.errors import UsageError
+from gpujobs.model import Caller, from_iso, utc_now
+from gpujobs.policy.users.fairshare import device_share
+from gpujobs.store.devices import instant_of
+from gpujobs.view.report import BY, REMOVED, Use, report
+
+SPAN = timedelta(days=7)
+OTHERS = "others"
+"""Where the site hides names: everybody but the caller."""
+
+
+async def handle(request: web.Request) -> web.Response:
+    queries, caller, now = request.app[JOB_QUERIES], caller_of(request), utc_now()
+    until = instant_in(request, "until") or now
+    since = instant_in(request, "since") or until - SPAN
+    by = request.query.get("by", BY[0])
+    if by not in BY:
+        raise UsageError(f"a report is by {', '.join(BY)}, not by {by!r}")
+    if since >= until:
+        raise UsageError("a report goes from an earlier instant to a later one")
+    zone, until = _zone(request.query.get("zone", "UTC")), min(until, now) if since < now else until
+    rows, is_whole = queries.store.report_rows(since, until)
+    devices = [f"{one.node}:{one.kind} {one.index}" for one in request.app[DEVICES].nodes.devices]
+
+    def work() -> dict[str, object]:
+        found = report(_uses(rows, caller, now), since, until, by, zone, devices)
+        return {**found.to_json(), "is_whole": is_whole}
+
+    return web.json_response(await asyncio.to_thread(work))
+
+
+def _zone(name: str) -> tzinfo:
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # of names that are none KeyError
+        raise UsageError(f"there is no time zone {name!r}; expected a name such as Europe/Berlin") from None
+
+
+def _uses(rows: Sequence[Row], caller: Caller, now: datetime) -> list[Use]:
+    group = lru_cache(maxsize=None)(_group)
+    return [_use(row, caller, now, "" if row["gid"] is None else group(row["gid"])) for row in rows]
+
+
+def _use(row: Row, caller: Caller, now: datetime, group: str) -> Use:
+    is_named = caller.sees_names or row["user"] == caller.user
+    starts = instant_of(row["started_at"])
+    of_first = row["number"] == 1
+    whole = row["device_memory_bytes"]
+    return Use(
+        user=row["user"] if is_named else OTHERS,
+        group=(group or REMOVED) if is_named else OTHERS,
+        device=REMOVED if row["node"] is None else f"{row['node']}:{row['kind']} {row['number_of']}",
+        kind=row["kind"],
+        job=row["job"],
+        starts_at=starts,
+        ends_at=max(starts, now if row["ended_at"] is None else instant_of(row["ended_at"])),
+        share=device_share(row["gpu_memory_bytes"], whole),
+        reserved_bytes=whole if row["gpu_memory_bytes"] is None else row["gpu_memory_bytes"],
+        peak_bytes=row["peak_bytes"],
+        waited_seconds=max(0.0, (starts - _wanted(row)).total_seconds()) if of_first else None,
+    )
+
+
+def _wanted(row: Row) -> datetime:
+    """From when a job has waited: not before `--begin`."""
+    submitted, begin = instant_of(row["submitted_at"]), from_iso(row["begin_at"])
+    return submitted if begin is None else max(submitted, begin)
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)

@@ -1,0 +1,1 @@
+"""Those who look at the box as it changes: one picture for each tick, for all who see the same."""

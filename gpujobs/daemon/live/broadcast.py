@@ -1,0 +1,248 @@
+"""One picture for each tick, shared by all who see the same; each viewer has a bounded buffer, and one that does not
+read is dropped. Who comes back with the id of what it read last gets what it has missed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from gpujobs.daemon.jobs.cache import JobCache, Watcher
+from gpujobs.errors import GpujobsError
+from gpujobs.view.now import Now, difference, difference_to_json, now_to_json
+
+BETWEEN_SECONDS = 0.5
+"""Nobody reads faster."""
+
+DEVICES_SECONDS = 2.0
+"""NVML tells nobody of a change: while somebody looks at the devices, they are read so often."""
+
+BUFFERED = 32
+"""Pieces that may wait for a viewer who does not read."""
+
+KEPT = 64
+"""Pieces that are kept for those who come back."""
+
+LINGER_SECONDS = 60.0
+LINGERING = 64
+"""Channels without viewers that are kept, for so long at most, for those who come back."""
+
+log = logging.getLogger(__name__)
+
+
+class ChannelEnded(Exception):
+    """The viewers' rights have changed: whoever goes on looking asks anew."""
+
+
+Render = Callable[[], Now]
+"""Raises ChannelEnded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """`body` is JSON: a whole picture, or how it differs from the one before."""
+
+    id: str
+    is_whole: bool
+    body: bytes
+
+
+class Viewer:
+    """`drop` closes the connection of one that does not read."""
+
+    def __init__(self, drop: Callable[[], None]) -> None:
+        self._drop = drop
+        self._pieces: deque[Piece] = deque()
+        self._wake = asyncio.Event()
+        self._is_over = False
+        self.was_dropped = False
+
+    def give(self, piece: Piece) -> None:
+        if len(self._pieces) >= BUFFERED:
+            self.was_dropped = True
+            self._pieces.clear()
+            self.end()
+            self._drop()
+        elif not self._is_over:
+            self._pieces.append(piece)
+            self._wake.set()
+
+    def end(self) -> None:
+        self._is_over = True
+        self._wake.set()
+
+    async def next(self) -> Piece | None:
+        """None at the end."""
+        while not self._pieces and not self._is_over:
+            self._wake.clear()
+            await self._wake.wait()
+        return self._pieces.popleft() if self._pieces else None
+
+
+class Look:
+    """Has the devices read, for all channels together, no more often than is of use."""
+
+    def __init__(self, read: Callable[[], Awaitable[object]]) -> None:
+        self._read = read
+        self._at = 0.0
+
+    async def due(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._at < DEVICES_SECONDS:
+            return
+        self._at = now
+        try:
+            await self._read()
+        except GpujobsError as error:
+            log.warning("the devices were looked at in vain: %s", error)
+
+
+class Channel:
+    """All viewers of one picture. `ids`: the jobs whose changes change it, None for all; it ends when they have."""
+
+    def __init__(
+        self, cache: JobCache, render: Render, ids: frozenset[int] | None, look: Look | None
+    ) -> None:
+        self._cache = cache
+        self._render = render
+        self._ids = ids
+        self._look = look
+        self._run_id = secrets.token_hex(8)
+        self._number = 0
+        self._now = Now()
+        self._whole: Piece | None = None
+        self._changes: deque[Piece] = deque(maxlen=KEPT)
+        self._task: asyncio.Task[None] | None = None
+        self.viewers: set[Viewer] = set()
+
+    @property
+    def is_idle(self) -> bool:
+        return self._task is None or self._task.done()
+
+    def join(self, viewer: Viewer, last_id: str | None) -> None:
+        """Raises ChannelEnded."""
+        if not self.viewers:
+            self._publish()
+        for piece in self._missed(last_id):
+            viewer.give(piece)
+        self.viewers.add(viewer)
+        if self._is_over:
+            viewer.end()
+        elif self.is_idle:  # what changes from now on is heard of
+            watcher = self._cache.watch(self._ids)
+            self._task = asyncio.create_task(self._run(watcher))
+            self._task.add_done_callback(lambda _: self._cache.unwatch(watcher))
+
+    def leave(self, viewer: Viewer) -> None:
+        self.viewers.discard(viewer)
+        if not self.viewers and self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def _missed(self, last_id: str | None) -> list[Piece]:
+        """What has come since, where that is known; else the whole picture."""
+        known = [self._id(self._number), *(piece.id for piece in self._changes)]
+        if last_id == known[0]:
+            return []
+        before = self._id(self._number - len(self._changes))
+        if last_id is not None and len(self._changes) < BUFFERED and last_id in (before, *known):
+            return [piece for piece in self._changes if _number(piece.id) > _number(last_id)]
+        return [self._picture()]
+
+    @property
+    def _is_over(self) -> bool:
+        return self._ids is not None and not self._cache.jobs.keys() & self._ids
+
+    def _picture(self) -> Piece:
+        if self._whole is None or self._whole.id != self._id(self._number):
+            self._whole = Piece(self._id(self._number), True, _encoded(now_to_json(self._now)))
+        return self._whole
+
+    def _id(self, number: int) -> str:
+        return f"{self._run_id}-{number}"
+
+    def _publish(self) -> None:
+        now = self._render()
+        change = difference(self._now, now)
+        self._now = now
+        if change is None:
+            return
+        self._number += 1
+        piece = Piece(self._id(self._number), False, _encoded(difference_to_json(change)))
+        self._changes.append(piece)
+        for viewer in list(self.viewers):
+            viewer.give(piece)
+
+    async def _run(self, watcher: Watcher) -> None:
+        try:
+            while not self._is_over:
+                await asyncio.sleep(BETWEEN_SECONDS)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(DEVICES_SECONDS if self._look else None):
+                        await watcher.changed()
+                if self._look:
+                    await self._look.due()
+                self._publish()
+        except ChannelEnded:
+            pass
+        except Exception:
+            log.exception("a picture could not be drawn")
+        for viewer in self.viewers:
+            viewer.end()
+
+
+class Broadcaster:
+    def __init__(self, cache: JobCache, read_devices: Callable[[], Awaitable[object]]) -> None:
+        self._cache = cache
+        self._look = Look(read_devices)
+        self._channels: dict[Hashable, Channel] = {}
+        self._empty: dict[Hashable, asyncio.TimerHandle] = {}
+
+    def join(
+        self,
+        key: Hashable,
+        render: Render,
+        viewer: Viewer,
+        *,
+        ids: frozenset[int] | None = None,
+        last_id: str | None = None,
+        with_devices: bool = False,
+    ) -> None:
+        """`key`: all that `render` depends on, the rights of whoever looks among it. Raises ChannelEnded."""
+        if (timer := self._empty.pop(key, None)) is not None:
+            timer.cancel()
+        channel = self._channels.get(key)
+        if channel is None or (channel.is_idle and last_id is None):
+            channel = Channel(self._cache, render, ids, self._look if with_devices else None)
+            self._channels[key] = channel
+        channel.join(viewer, last_id)
+
+    def leave(self, key: Hashable, viewer: Viewer) -> None:
+        channel = self._channels.get(key)
+        if channel is None:
+            return
+        channel.leave(viewer)
+        if not channel.viewers and key not in self._empty:
+            loop = asyncio.get_running_loop()
+            self._empty[key] = loop.call_later(LINGER_SECONDS, self._forget, key)
+            if len(self._empty) > LINGERING:
+                self._forget(next(iter(self._empty)))
+
+    def _forget(self, key: Hashable) -> None:
+        if (timer := self._empty.pop(key, None)) is not None:
+            timer.cancel()
+        self._channels.pop(key, None)
+
+
+def _number(id: str) -> int:
+    return int(id.rpartition("-")[2])
+
+
+def _encoded(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()

@@ -1,0 +1,1 @@
+"""Results as pictures. Only the files here import matplotlib, and only what draws imports them."""

@@ -1,0 +1,57 @@
+"""What all pictures have in common."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from datetime import tzinfo
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from gpujobs.printing import printable
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#D55E00")
+"""Those of Okabe and Ito that are dark enough for a line, for the colour-blind."""
+DPI = 110
+MAX_LABEL = 40
+
+
+def figure(wide: float, high: float) -> Figure:
+    """`wide`, `high`: inches."""
+    return Figure(figsize=(wide, high), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
+
+
+def rendered(drawn: Figure) -> bytes:
+    FigureCanvasAgg(drawn)
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a name in a script that the font lacks
+        drawn.savefig(file, format="png", dpi=DPI)
+    return file.getvalue()
+
+
+def plain(axes: Axes) -> None:
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def times(axes: Axes, zone: tzinfo) -> None:
+    """Dates below, in this zone."""
+    locator = AutoDateLocator(tz=zone)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))  # type: ignore[no-untyped-call]
+
+
+def label(text: object, most: int = MAX_LABEL) -> str:
+    """A dollar sign would begin a formula."""
+    text = printable(text)
+    return (text if len(text) <= most else text[: most - 1] + "…").replace("$", r"\$")
+
+
+def labels(texts: Sequence[object], most: int = MAX_LABEL) -> list[str]:
+    return [label(text, most) for text in texts]

@@ -1,0 +1,1 @@
+"""What screens show, computed once and without I/O: terminal, pictures and pages draw the same values."""

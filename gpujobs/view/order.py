@@ -1,0 +1,43 @@
+"""The order of the queue as people look at it: what is active first, and the jobs of a sweep in one row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+
+from gpujobs.model import Job, State
+
+ACTIVE, WAITING = range(2)
+
+Row = Job | int
+"""A job, or the id of a group."""
+
+
+def rows(
+    jobs: Iterable[Job], *, unfolded: bool, alone: Collection[int] = (), own_uid: int | None = None
+) -> list[Row]:
+    """In the order of display, the jobs of `own_uid` before those of others that have ended as little. A group's row
+    stands where the first of its jobs would, for all of them, or before them where they are `unfolded`. `alone`: the
+    ids of members that are shown as if they were none.
+    """
+    blocks: dict[tuple[str, int], list[Row]] = {}
+    for job in sorted(jobs, key=_place_for(own_uid)):
+        if job.group_id is None or job.id in alone:
+            blocks["job", job.id] = [job]
+            continue
+        block = blocks.setdefault(("group", job.group_id), [job.group_id])
+        if unfolded:
+            block.append(job)
+    return [row for block in blocks.values() for row in block]
+
+
+def _place_for(own_uid: int | None) -> Callable[[Job], tuple[bool, bool, int, int, int]]:
+    """What runs, then what waits in its turn, then what has ended, the latest first."""
+
+    def place(job: Job) -> tuple[bool, bool, int, int, int]:
+        is_others = own_uid is not None and job.uid != own_uid
+        if job.state.is_final:
+            return True, is_others, 0, 0, -job.id
+        step = WAITING if job.state is State.PENDING else ACTIVE
+        return False, is_others, step, -job.demand.priority, job.id
+
+    return place

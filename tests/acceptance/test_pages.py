@@ -1,0 +1,166 @@
+"""The pages in a real browser: what is on them, that hostile names are text, and that nothing complains. Pictures go
+to the directory that GPUJOBS_PICTURES names."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gpujobs.daemon.build import Parts
+from gpujobs.lifecycle import Finish
+from gpujobs.model import (
+    Caller,
+    Device,
+    DeviceKind,
+    Node,
+    NodeStatus,
+    Process,
+    Reason,
+    State,
+    utc_now,
+)
+from tests.unit.store.jobs import DONE, complete, new_job
+
+from .browser import CHROMIUM, Browser, browsing
+from .test_web import HOSTILE, Site, opened
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+
+ROOT = Caller(0, 0, 1, "root")
+OTHER = Caller(12345, 12345, 1, "carla")
+HISTORY = "epoch,loss,accuracy,val_loss,val_accuracy\n" + "".join(
+    f"{n},{1 / (n + 1):.4f},{1 - 1 / (n + 2):.4f},{1.2 / (n + 1):.4f},{0.95 - 1 / (n + 2):.4f}\n"
+    for n in range(20)
+)
+
+
+GPUS = (
+    Device("n", DeviceKind.GPU, 0, "GPU-0", "NVIDIA H100 80GB HBM3", 80 << 30, 21 << 30, 87, 61, 412.0),
+    Device("n", DeviceKind.GPU, 1, "GPU-1", "NVIDIA H100 80GB HBM3", 80 << 30, 3 << 30, 12, 40, 90.0,
+           (Process(77, "dora", 3 << 30, f"python {HOSTILE}"),)),
+)  # fmt: skip
+
+
+async def nothing() -> list[Node]:
+    return []
+
+
+def fill(daemon: Parts) -> None:
+    """Two GPUs, a stranger on one, and twelve jobs in many standings; job 1 has results, job 2 runs."""
+    daemon.nodes._nodes = {"n": Node("n", NodeStatus.OK, devices=GPUS)}
+    daemon.nodes.probe = nothing  # type: ignore[method-assign]  # no agent answers here
+    results = daemon.paths.result(1)
+    results.mkdir(mode=0o700)
+    (results / "history.csv").write_text(HISTORY)
+    (results / "log.txt").write_text(
+        "".join(f"epoch {n + 1}/20 - loss {1 / (n + 1):.4f}\n" for n in range(20))
+    )
+    (results / "metrics.json").write_text('{"final": {"loss": 0.05, "val_loss": 0.06}}')
+    store = daemon.store
+    names = [
+        "tutorial-lstm",
+        "power-forecast",
+        "sensors",
+        "sensors",
+        "ecg",
+        "overnight",
+        "wind",
+        HOSTILE,
+        "load-2027",
+    ]
+    for number, name in enumerate(names, 1):
+        (job,) = store.submit(ROOT, str(number), [replace(new_job(name, held=number == 6), data=())])
+    store.submit(OTHER, "10", [replace(new_job("carlas-run"), data=())])
+    group = [
+        replace(new_job("grid"), data=(), group="grid", group_start=0, sweep_values={"training.seed": n})
+        for n in (0, 1)
+    ]
+    store.submit(ROOT, "11", group)
+    attempt = store.start_attempt(1, GPUS[0]).attempt
+    store.mark_running(1, attempt, 99, utc_now())
+    store.mark_completing(1, attempt, {"state": "COMPLETED", "exit": {"code": 0, "signal": None}})
+    store.finish(1, DONE, str(results))
+    for number in (2, 3):
+        attempt = store.start_attempt(number, GPUS[0]).attempt
+        if number == 2:
+            store.mark_running(number, attempt, os.getpid(), utc_now())
+    complete(store, 4, Finish(State.FAILED, Reason.SIGNAL, "the trainer was killed by signal 9"))
+    complete(store, 5, Finish(State.OUT_OF_MEMORY, Reason.NONE, "it needed more than the device has"))
+    store.cancel_pending(7, "root", Finish(State.CANCELLED, Reason.CANCELLED_BY_USER, "cancelled by root"))
+    for job in store.unfinished():
+        daemon.cache.put(job)
+    daemon.cache.set_progress(2, {"epoch": 7, "epochs": 20, "loss": 0.1432, "eta_seconds": 95})
+
+
+SEARCH = "document.querySelector('input[type=search]')"
+CURVES = "document.querySelectorAll('.plots canvas').length == 2"
+LOG = "document.querySelector('pre').textContent.includes('epoch 20')"
+BUTTONS = "[...document.querySelectorAll('.actions button')]"
+
+
+async def visit(site: Site, browser: Browser, pictures: Path | None) -> None:
+    url = site.asked("GET", "/v1/info")["web"]
+    await browser.look()
+    await browser.call("Page.navigate", url=site.link())
+    await browser.until("document.querySelectorAll('.queue tbody tr').length >= 10")
+    assert await browser.run("location.search") == "" and "login" not in await browser.run(
+        "document.referrer"
+    )
+    assert await browser.run(f"document.body.innerText.includes({HOSTILE[:25]!r})"), "it is text"
+    assert await browser.run("document.querySelectorAll('main script').length") == 0
+    assert await browser.run("document.querySelectorAll('.card').length") == 2
+    assert await browser.run("document.querySelector('.card p.foreign').textContent.includes('dora pid 77')")
+    await shoot(browser, pictures, "now")
+    await browser.run(f"{SEARCH}.value = 'power'; {SEARCH}.oninput()")
+    assert await browser.run("document.querySelectorAll('.queue tbody tr').length") == 1
+    site.on_loop(lambda daemon: daemon.cache.set_progress(2, {"epoch": 8, "epochs": 20, "loss": 0.12}))
+    await browser.until("document.body.innerText.includes('epoch 8/20')", 5)
+    for name, until in (
+        ("job/1", f"{CURVES} && {LOG}"),
+        ("results", "document.querySelectorAll('tbody tr').length == 1"),
+        ("compare/1,4", CURVES),
+        ("usage", "document.body.innerText.includes('carla')"),
+        ("job/9", "document.querySelectorAll('.actions button').length == 2"),
+    ):  # fmt: skip
+        await browser.run(f"location.hash = {name!r}")
+        await browser.until(until)
+        await shoot(browser, pictures, name.replace("/", "-").replace(",", "-"))
+    await browser.run(
+        f"window.confirm = () => true; {BUTTONS}.find((one) => one.textContent == 'cancel').click()"
+    )
+
+    await browser.until("document.querySelector('h1 + p').textContent.includes('CANCELLED')")
+    assert site.asked("GET", "/v1/jobs/9")["job"]["state"] == "CANCELLED"
+    assert not [one for one in browser.complaints if "404" not in one and "400" not in one], (
+        browser.complaints
+    )
+    assert await browser.run(
+        "performance.getEntries().every((one) => !one.name.startsWith('http') || one.name.startsWith(location.origin))"
+    )
+    assert url
+
+
+async def shoot(browser: Browser, pictures: Path | None, name: str) -> None:
+    for kind, look in (("light", {}), ("dark", {"is_dark": True}), ("phone", {"width": 390, "height": 844})):
+        await browser.look(**look)  # type: ignore[arg-type]
+        wide = await browser.run("document.documentElement.scrollWidth > innerWidth")
+        assert not wide, f"{name} is wider than a {kind} screen"
+        if pictures is not None:
+            await browser.picture(pictures / f"{name}-{kind}.png")
+    await browser.look()
+
+
+def test_the_pages_show_ten_jobs_and_do_as_they_are_told(as_root: None) -> None:
+    pictures = os.environ.get("GPUJOBS_PICTURES")
+
+    async def look(site: Site) -> None:
+        async with browsing() as browser:
+            await visit(site, browser, Path(pictures) if pictures else None)
+
+    with opened() as site:
+        site.on_loop(fill)
+        asyncio.run(look(site))

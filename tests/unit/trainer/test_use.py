@@ -1,0 +1,62 @@
+"""How much of a training's time went into its data, by a clock of the test's own."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from gpujobs.trainer import use
+from gpujobs.trainer.use import Use
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Its only entry is the time."""
+    now = [100.0]
+    monkeypatch.setattr(use.time, "monotonic", lambda: now[0])
+    return now
+
+
+def trained(clock: list[float], data: float, steps: float, batches: int) -> Use:
+    found = Use()
+
+    def passes(seconds: float) -> list[int]:
+        clock[0] += seconds
+        return [7]
+
+    def epoch() -> str:
+        for _ in range(batches):
+            assert found.prepared(lambda: passes(data)) == [7]
+            passes(steps)
+        return "row"
+
+    assert found.trained(epoch) == "row"
+    return found
+
+
+def test_the_share_of_data_is_of_the_epochs_time(clock: list[float]) -> None:
+    found = trained(clock, 0.25, 0.75, 40)
+    assert found.data_share == pytest.approx(0.25) and found.advice(8) is None
+    assert found.lines(8) == ["Preparing batches took 25% of 40.0 s of training."]
+
+
+def test_a_training_that_waits_for_data_is_advised_to_take_larger_batches(clock: list[float]) -> None:
+    found = trained(clock, 0.75, 0.25, 40)
+    assert found.figures(8)["data_share"] == pytest.approx(0.75)
+    assert "waited for data 75% of the time; batches of 32 instead of 8" in found.lines(8)[1]
+
+
+def test_a_short_training_is_not_advised(clock: list[float]) -> None:
+    assert trained(clock, 0.75, 0.25, 4).advice(8) is None
+
+
+def test_nothing_is_said_of_a_training_that_had_nothing_left_to_do() -> None:
+    assert Use().lines(8) == [] and Use().figures(8) == {"data_share": None, "advice": None}
+
+
+def test_looking_at_the_clock_costs_next_to_nothing() -> None:
+    found, began = Use(), time.perf_counter()
+    for _ in range(10_000):
+        found.prepared(list)
+    assert time.perf_counter() - began < 0.5, "50 microseconds a step at most"
