@@ -33,7 +33,7 @@ from tests.unit.store.test_store import DONE, complete, having, new_job
 from .browser import CHROMIUM, Browser, browsing
 from .test_web import HOSTILE, Site, opened
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; `apt install chromium`")
 
 ROOT = Caller(0, 0, 1, "root")
 OTHER = Caller(12345, 12345, 1, "carla")
