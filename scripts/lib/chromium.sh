@@ -4,8 +4,8 @@
 # Installs it in the background where it is missing and can be, and waits for it a minute at most, also for the
 # environment that is made meanwhile. Never fails: without it the tests of the pages are skipped, and say so.
 # Usage: begin_chromium; …; await_chromium
+chromium_installing=
 begin_chromium() {
-    chromium_installing=
     if command -v chromium >/dev/null; then return; fi
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then return; fi
     chromium_log=$(mktemp -t gpujobs-chromium.XXXXXX) || return 0

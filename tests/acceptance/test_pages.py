@@ -186,6 +186,18 @@ BARS = "[...document.querySelectorAll('.bars .bar')]"
 TIP = "document.querySelector('.tip')"
 KEY = "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {{key: {!r}, bubbles: true}}))"
 
+OF_JOB_2 = "document.querySelector('.bars a[href=\"#job/2\"]')"
+CLICK = """{ const lane = document.querySelector('.bars'), box = lane.getBoundingClientRect();
+lane.dispatchEvent(new MouseEvent('click', { clientX: box.left + 0.9 * box.width, clientY: box.top + 5 })) }"""
+
+
+def end_job_2(daemon: Daemon) -> None:
+    (attempt,) = daemon.store.attempts(2)
+    daemon.store.mark_completing(
+        2, attempt.number, {"state": "COMPLETED", "exit": {"code": 0, "signal": None}}
+    )
+    daemon.board.put(daemon.store.finish(2, DONE, None))
+
 
 async def rewind(site: Site, browser: Browser, pictures: Path | None) -> None:
     await browser.look()
@@ -237,6 +249,11 @@ async def rewind(site: Site, browser: Browser, pictures: Path | None) -> None:
     assert await browser.run("document.querySelectorAll('.bars .at').length") == 3
     await browser.run("[...document.querySelectorAll('.actions button')].at(-1).click()")
     await browser.until("document.querySelector('h2').textContent == 'Now'")
+    assert "RUNNING" in await browser.run(f"{OF_JOB_2}.getAttribute('class')")
+    site.on_loop(end_job_2)
+    await browser.until(f"{OF_JOB_2}.getAttribute('class').includes('COMPLETED')")
+    await browser.run(CLICK)
+    await browser.until("document.querySelector('h2').textContent.startsWith('As is expected')")
 
     await browser.run("location.hash = 'job/1'")
     await browser.until("document.querySelector('figure img')?.naturalWidth == 640")

@@ -418,7 +418,8 @@ def test_a_page_that_does_not_read_is_dropped_and_fifty_others_hear(
     def change(number: int) -> None:
         def tell(daemon: Daemon) -> None:
             job = daemon.board.jobs[3]
-            daemon.board.put(replace(job, priority=-100 - number))
+            demand = replace(job.demand, priority=-100 - number)
+            daemon.board.put(replace(job, demand=demand))
 
         site.on_loop(tell)
         dropped.wait(0.02)

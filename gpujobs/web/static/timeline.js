@@ -64,7 +64,7 @@ function hatches() {
 }
 
 export function timeline(main, { ask, say, changed }, argument) {
-  const state = { hours: 24, at: Date.parse(argument) || null, shown: null, told: "" };
+  const state = { hours: 24, at: Date.parse(argument) || null, shown: null, told: changed() };
   const instant = el("input", { type: "datetime-local", id: "at" });
   const span = el("select", { "aria-label": "How much is shown" }, SPANS.map(([hours, text]) => el("option", { value: hours }, text)));
   const button = (text, onclick) => el("button", { type: "button", onclick }, text);
@@ -80,8 +80,8 @@ export function timeline(main, { ask, say, changed }, argument) {
   async function load() {
     const asked = (wanted += 1), half = state.hours * HOUR / 2, middle = state.at ?? Date.now();
     latest = Date.now();
-    const [from, to] = [middle - half, middle + half].map((one) => new Date(one).toISOString());
     try {
+      const [from, to] = [middle - half, middle + half].map((one) => new Date(one).toISOString());
       const found = await ask(`/v1/timeline?from=${encodeURIComponent(from)}&to=${encodeURIComponent(to)}`);
       if (asked === wanted && chart.isConnected) { state.shown = found; draw(); }
     } catch (error) { say(error.message); }
@@ -215,9 +215,8 @@ export function timeline(main, { ask, say, changed }, argument) {
     redraw: () => {
       const news = changed();
       if (state.at !== null || news === state.told) return;
-      const isFirst = state.told === "";
       state.told = news;
-      if (isFirst || timer !== null) return;
+      if (timer !== null) return;
       timer = setTimeout(() => { timer = null; load(); }, Math.max(0, latest + LATER - Date.now()));
     },
   };
