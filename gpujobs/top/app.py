@@ -54,7 +54,7 @@ class Top(App[None]):
     ENABLE_COMMAND_PALETTE = False
     CSS = """
     Screen { layout: vertical; }
-    Static { height: 1; }
+    #head, #title, #say, #keys { height: 1; }
     #head { text-style: bold reverse; }
     #devices { height: auto; }
     #title { text-style: bold underline; }
@@ -223,7 +223,7 @@ class Top(App[None]):
         self._put("curve", self._curve(max(20, width * 2 // 5), rows))
         if self.query_one("#lanes").display:
             self._put("lanes", self._lanes(width, rows))
-        notice = self._said or self._lost or "; ".join(self._now.notices)
+        notice = self._lost or self._said or "; ".join(self._now.notices)
         self._put(
             "say", Text(self._drawing.cut(self._drawing.message(notice), width), "yellow", no_wrap=True)
         )
@@ -231,7 +231,7 @@ class Top(App[None]):
             self.screen.show(self._detail.lines.last(10_000) or [self._detail.why])
 
     def _put(self, name: str, text: Text) -> None:
-        found = self.screen_stack[0].query_one(f"#{name}", Static)
+        found = self.query_one(f"#{name}", Static)
         if found.content != text:
             found.update(text)
 

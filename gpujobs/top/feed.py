@@ -104,7 +104,13 @@ class Feed(Reader):
 
     def _read(self, client: Client) -> None:
         seen = view.Now()
-        asked = {"changes": True, "devices": True, "lately": True, "limit": ROWS, **self.query}
+        asked: dict[str, Any] = {
+            "changes": True,
+            "devices": True,
+            "lately": True,
+            "limit": ROWS,
+            **self.query,
+        }
         with client.open("/v1/queue/watch", **asked) as pieces:
             if not self.reads(pieces):
                 return
@@ -132,7 +138,7 @@ class LogFeed(Reader):
         job, attempt = self.of
         try:
             with closing(connect([self.socket])) as client:
-                asked = {"follow": True, "tail": self.tail, "attempt": attempt or None}
+                asked: dict[str, Any] = {"follow": True, "tail": self.tail, "attempt": attempt or None}
                 with client.open(f"/v1/jobs/{job}/log", **asked) as log:
                     if not self.reads(log):
                         return

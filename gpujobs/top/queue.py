@@ -30,7 +30,7 @@ NAME, USER, SAYS = 1, 2, 5
 
 def sizes(width: int) -> tuple[int, ...]:
     """Cells of each column; what is left is for the reason."""
-    fixed = (6, 16, 8, 9, 6, 9) if width < 120 else (7, 32, 16, 13, 8, 12)
+    fixed = (6, 16, 8, 9, 6, 8) if width < 120 else (7, 32, 16, 13, 8, 12)
     rest = width - 2 - sum(fixed) - len(fixed)
     return (*fixed[:SAYS], max(8, rest), fixed[SAYS])
 

@@ -24,7 +24,7 @@ KEYS = (
     ("?", "this help"),
     ("q", "quit"),
 )
-LEGEND = "* your own   ! a stranger: no job of this daemon   █ used   · free"
+LEGEND = "bars: memory, then load   * your own   ! a stranger: no job of this daemon"
 
 
 class Over(ModalScreen[bool]):
