@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -53,7 +53,7 @@ class Told(Message):
 class Top(App[None]):
     ENABLE_COMMAND_PALETTE = False
     CSS = """
-    Screen { layout: vertical; }
+    Screen { layout: vertical; overflow: hidden; }
     #head, #title, #say, #keys { height: 1; }
     #head { text-style: bold reverse; }
     #devices { height: auto; }
@@ -65,7 +65,8 @@ class Top(App[None]):
     #filter { height: 1; border: none; padding: 0; display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q,ctrl+c", "quit", "quit", priority=False),
+        Binding("q", "quit", "quit"),
+        Binding("ctrl+c", "quit", "quit", priority=True),
         Binding("question_mark", "help", "help"),
         Binding("slash", "filter", "filter"),
         Binding("escape", "no_filter", "no filter"),
@@ -88,6 +89,7 @@ class Top(App[None]):
         self.theme = "ansi-dark"
         self._socket, self._drawing = socket, drawing
         self._asker = asking.Asker(socket, self._tell)
+        self._queue = Queue(drawing)
         self._detail = Detail(socket, self._asker, self._tell)
         self._feed: Feed | None = None
         self._filter = ""
@@ -99,7 +101,7 @@ class Top(App[None]):
     def compose(self) -> ComposeResult:
         yield Static(id="head")
         yield Static(id="devices")
-        yield Queue(self._drawing)
+        yield self._queue
         yield Static(id="title")
         with Horizontal(id="detail"):
             yield Static(id="log")
@@ -113,7 +115,7 @@ class Top(App[None]):
 
     def on_mount(self) -> None:
         self._watch("")
-        self.query_one(Queue).focus()
+        self._queue.focus()
         self.set_interval(REDRAW_SECONDS, self._draw)
         self.set_interval(TIMELINE_SECONDS, self._ask_timeline)
         if not self.is_headless:
@@ -165,7 +167,7 @@ class Top(App[None]):
 
     def _seen(self, now: Now) -> None:
         was_lost, self._lost, self._now = bool(self._lost), "", now
-        self.query_one(Queue).show(now)
+        self._queue.show(now)
         if was_lost:
             self._detail.again()
         self._draw()
@@ -189,7 +191,7 @@ class Top(App[None]):
         feed.start()
 
     def on_queue_selected(self) -> None:
-        row, shown = self.query_one(Queue).selected, self._detail.row
+        row, shown = self._queue.selected, self._detail.row
         if self._settling is not None:
             self._settling.stop()
         if row is not None and shown is not None and row.key == shown.key:
@@ -198,23 +200,32 @@ class Top(App[None]):
             self._settling = self.set_timer(SETTLE_SECONDS, self._look)
 
     def _look(self) -> None:
-        self._detail.look(self.query_one(Queue).selected)
+        self._detail.look(self._queue.selected)
         self._draw_below()
 
+    @property
+    def _is_up(self) -> bool:
+        """Not while the view ends, when messages may still come."""
+        return bool(self.query("#keys"))
+
     def _draw(self) -> None:
+        if not self._is_up:
+            return
         width, height = self.size
         self._put("head", heading(self._now, self._filter, self._lost, width, self._drawing))
         lines = devices.lines(self._now, width, self._drawing)
         most = max(3, height // 4)
         if len(lines) > most:
             lines = [*lines[: most - 1], Text(f"... and {len(lines) - most + 1} more lines: `gpujobs gpus`")]
-        self._put("devices", Text("\n").join(lines))
+        self._put("devices", _joined(lines))
         for name in ("detail", "lanes"):
             self.query_one(f"#{name}").styles.height = max(6, height // 3)
-        self.query_one(Queue).refresh()
+        self._queue.refresh()
         self._draw_below()
 
     def _draw_below(self) -> None:
+        if not self._is_up:
+            return
         width, height = self.size
         rows = max(6, height // 3)
         self._put("title", title(self._detail.row, width, self._drawing))
@@ -240,23 +251,20 @@ class Top(App[None]):
         if panel is None:
             return Text("no learning curve yet" if self._detail.job else "")
         drawn = self._drawing.curve(panel, width - 1, not self.no_color, max(2, rows - 3))
-        return Text("\n").join(map(Text.from_ansi, drawn))
+        return _joined(map(Text.from_ansi, drawn))
 
     def _lanes(self, width: int, rows: int) -> Text:
         if self._timeline is None:
             return Text("the time line is asked for ...")
         drawn = self._drawing.lanes(self._timeline, width, not self.no_color)
-        return Text("\n").join(
-            map(Text.from_ansi, drawn[: rows - 3] + drawn[-3:] if len(drawn) > rows else drawn)
-        )
+        return _joined(map(Text.from_ansi, drawn[: rows - 3] + drawn[-3:] if len(drawn) > rows else drawn))
 
     def action_go(self, lines: int) -> None:
         self._said = ""
-        self.query_one(Queue).go(lines)
+        self._queue.go(lines)
 
     def action_page(self, pages: int) -> None:
-        queue = self.query_one(Queue)
-        queue.go(pages * queue.page)
+        self._queue.go(pages * self._queue.page)
 
     def action_help(self) -> None:
         self.push_screen(Help())
@@ -286,7 +294,7 @@ class Top(App[None]):
     def _close_filter(self) -> None:
         self.query_one("#filter").display = False
         self.query_one("#keys").display = True
-        self.query_one(Queue).focus()
+        self._queue.focus()
 
     def action_time(self) -> None:
         lanes, detail = self.query_one("#lanes"), self.query_one("#detail")
@@ -295,7 +303,7 @@ class Top(App[None]):
         self._draw()
 
     def _ask_timeline(self) -> None:
-        if self.query_one("#lanes").display and not self._lost:
+        if self._is_up and self.query_one("#lanes").display and not self._lost:
             self._asker(asking.timeline, self._tell)
 
     def action_log(self) -> None:
@@ -345,11 +353,18 @@ class Top(App[None]):
 
     def _chosen(self) -> dict[str, Any] | None:
         """The selected row; of a sweep its id is `g3`."""
-        row = self.query_one(Queue).selected
+        row = self._queue.selected
         if row is None:
             return None
         shown = dict(row.shown.get("job") or row.shown["group"])
         return shown if "job" in row.shown else {**shown, "id": f"g{shown['id']}"}
+
+
+def _joined(lines: Iterable[Text]) -> Text:
+    """Each in a line, however narrow the terminal is."""
+    text = Text("\n").join(lines)
+    text.no_wrap, text.overflow = True, "crop"
+    return text
 
 
 def _lines(found: list[str]) -> Text:

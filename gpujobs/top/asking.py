@@ -38,8 +38,8 @@ class Asker:
             try:
                 with closing(connect([self._socket])) as client:
                     answered(ask(client))
-            except GpujobsError as error:
-                self._failed(error.message)
+            except (GpujobsError, OSError, ValueError) as error:  # whatever it is, the next one is asked
+                self._failed(str(error))
 
 
 def history(client: Client, job: int) -> JobHistory | None:

@@ -98,8 +98,8 @@ class Feed(Reader):
                 return
             except DaemonUnreachableError:
                 self.say(Lost("the daemon does not answer; trying again"))
-            except GpujobsError as error:
-                self.say(Lost(error.message))
+            except (GpujobsError, OSError, ValueError) as error:  # the last: of a line that was cut off
+                self.say(Lost(f"{error}; trying again"))
             self._stopped.wait(AGAIN_SECONDS)
 
     def _read(self, client: Client) -> None:
@@ -144,7 +144,7 @@ class LogFeed(Reader):
                         return
                     while piece := log.read1():
                         self.say(Written(self.of, piece))
-        except GpujobsError as error:
-            self.say(Written(self.of, is_end=True, why=error.message))
+        except (GpujobsError, OSError) as error:
+            self.say(Written(self.of, is_end=True, why=str(error)))
         else:
             self.say(Written(self.of, is_end=True))

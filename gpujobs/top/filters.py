@@ -6,7 +6,7 @@ from __future__ import annotations
 from gpujobs.errors import UsageError
 from gpujobs.model import State
 
-HELP = "mine · all (ended too) · user=NAME · state=RUNNING,PENDING · name=GLOB · or a part of a name"
+HELP = "mine, all, user=ann, state=RUNNING,PENDING, name=lstm-*, or a part of a name"
 WORDS = ("mine", "all")
 KEYS = ("user", "state", "name")
 GLOB = frozenset("*?[")

@@ -82,6 +82,8 @@ class WholeLog(ModalScreen[None]):
             yield Static(Text(), id="text")
 
     def show(self, lines: list[str]) -> None:
+        if not self.query("#text"):  # not yet
+            return
         body = self.query_one("#body", VerticalScroll)
         is_at_end = body.scroll_offset.y >= body.max_scroll_y
         self.query_one("#text", Static).update(Text("\n".join(lines)))

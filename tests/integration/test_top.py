@@ -274,13 +274,33 @@ def test_keys_change_jobs_and_cancelling_asks_first(served: Served) -> None:
         await pilot.press("c")
         await until(app, pilot, "cancel 3 jobs of g5 (sweep) of me?")
         await pilot.press("enter")
-        assert isinstance(app.query_one(Queue).screen, type(app.screen)), "it is answered with no"
+        assert app.screen is app.query_one(Queue).screen, "it is answered with no"
+        await pilot.press("h")
+        await until(app, pilot, "hold: job 5 PENDING", "job 7 PENDING")
         await at(app, pilot, "j2")
         await pilot.press("R")
         await until(app, pilot, "requeue: job 8 PENDING")
 
     driven(served, act)
-    assert [state(served, job)[0] for job in (3, 5, 8)] == [State.CANCELLED, State.PENDING, State.PENDING]
+    assert [state(served, job) for job in (3, 5, 7, 8)] == [
+        (State.CANCELLED, False),
+        (State.PENDING, True),
+        (State.PENDING, True),
+        (State.PENDING, False),
+    ]
+
+
+@pytest.mark.parametrize("size", [(10, 3), (30, 8), (60, 16)], ids=["10x3", "30x8", "60x16"])
+def test_a_terminal_that_is_too_small_is_endured(served: Served, size: tuple[int, int]) -> None:
+    async def look(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.resize_terminal(*size)
+        await without(app, pilot, "R requeue  l log")
+        shown = await until(app, pilot, "gpu 0")
+        assert len(shown.split("\n")) == size[1]
+        await pilot.resize_terminal(*SMALL)
+        await until(app, pilot, "q quit", "lstm-runs")
+
+    driven(served, look)
 
 
 def test_help_whole_log_and_time_line_are_shown_and_left(served: Served) -> None:
