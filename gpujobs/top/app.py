@@ -36,6 +36,9 @@ REDRAW_SECONDS = 10.0
 """For the times that pass though nothing happens."""
 
 TIMELINE_SECONDS = 30.0
+LOG_SECONDS = 0.2
+"""Between two drawings of a log that is written."""
+
 SETTLE_SECONDS = 0.15
 """Until a row counts as looked at: whoever runs through the queue opens no log for each."""
 
@@ -55,11 +58,12 @@ class Top(App[None]):
     CSS = """
     Screen { layout: vertical; overflow: hidden; }
     #head, #title, #say, #keys { height: 1; }
+    Screen > Static, #detail > Static { text-wrap: nowrap; text-overflow: ellipsis; }
     #head { text-style: bold reverse; }
     #devices { height: auto; }
     #title { text-style: bold underline; }
     #detail { height: 8; }
-    #log { width: 1fr; height: 100%; }
+    #log { width: 1fr; height: 100%; padding: 0 1 0 0; }
     #curve { width: 40%; height: 100%; }
     #lanes { height: 8; display: none; }
     #filter { height: 1; border: none; padding: 0; display: none; }
@@ -95,6 +99,7 @@ class Top(App[None]):
         self._filter = ""
         self._now, self._lost, self._said = Now(), "", ""
         self._settling: Timer | None = None
+        self._writing: Timer | None = None
         self._timeline: Timeline | None = None
         self._end_signal = 0
 
@@ -157,6 +162,8 @@ class Top(App[None]):
                 self._lose(lost)
             case Written() as written:
                 self._detail.written(written)
+                self._writing = self._writing or self.set_timer(LOG_SECONDS, self._draw_log)
+                return
             case JobHistory() as found:
                 self._detail.history(found)
             case Timeline() as found:
@@ -229,8 +236,6 @@ class Top(App[None]):
         width, height = self.size
         rows = max(6, height // 3)
         self._put("title", title(self._detail.row, width, self._drawing))
-        lines = self._detail.lines.last(rows)
-        self._put("log", _lines(lines or [self._detail.why]))
         self._put("curve", self._curve(max(20, width * 2 // 5), rows))
         if self.query_one("#lanes").display:
             self._put("lanes", self._lanes(width, rows))
@@ -238,6 +243,14 @@ class Top(App[None]):
         self._put(
             "say", Text(self._drawing.cut(self._drawing.message(notice), width), "yellow", no_wrap=True)
         )
+        self._draw_log()
+
+    def _draw_log(self) -> None:
+        self._writing = None
+        if not self._is_up:
+            return
+        lines = self._detail.lines.last(max(6, self.size.height // 3))
+        self._put("log", _lines(lines or [self._detail.why]))
         if isinstance(self.screen, WholeLog):
             self.screen.show(self._detail.lines.last(10_000) or [self._detail.why])
 
