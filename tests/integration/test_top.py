@@ -43,7 +43,7 @@ ME = Caller(os.getuid(), os.getgid(), 1, "me")
 ANN = Caller(ME.uid + 1000, ME.gid + 1000, 1, "ann")
 GIB = 1 << 30
 STRANGER = Process(4711, "eve", 3 * GIB, "python [bold]mine.py\x1b[2J")
-LINES = ["epoch 1", "\x1b[31mred[/red]\x1b[0m", "10%\r100%", "the last line"]
+LINES = ["epoch 1", "many words " * 40, "\x1b[31mred[/red]\x1b[0m", "10%\r100%", "the last line"]
 
 
 def gpu(index: int, used: int, load: int, celsius: int, *processes: Process) -> Device:
