@@ -48,8 +48,16 @@ def queue(
 
 def box(daemon: Daemon, caller: Caller, limit: int) -> Now:
     """What has not ended, what has ended lately, and every device as it was last read."""
-    lately = daemon.store.ended(limit=ENDED_SHOWN)
-    seen = queue(daemon, caller, [*daemon.board.jobs.values(), *lately], limit=limit)
+    return with_devices(
+        daemon, caller, queue(daemon, caller, [*daemon.board.jobs.values(), *lately(daemon)], limit=limit)
+    )
+
+
+def lately(daemon: Daemon) -> list[Job]:
+    return daemon.store.ended(limit=ENDED_SHOWN)
+
+
+def with_devices(daemon: Daemon, caller: Caller, seen: Now) -> Now:
     nodes = daemon.nodes.known
     return replace(seen, devices=tuple(devices(daemon, caller, nodes)), nodes=tuple(nodes_json(nodes)))
 
