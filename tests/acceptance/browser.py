@@ -85,6 +85,8 @@ async def browsing(arguments: Iterable[str] = ()) -> AsyncIterator[Browser]:
                 browser = Browser(socket)
                 for domain in ("Page", "Runtime", "Log"):
                     await browser.call(f"{domain}.enable")
+                # Where no window has the focus, elements that get it are told nothing.
+                await browser.call("Emulation.setFocusEmulationEnabled", enabled=True)
                 yield browser
     finally:
         os.killpg(process.pid, 9)

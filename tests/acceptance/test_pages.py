@@ -6,9 +6,12 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import replace
+from datetime import datetime, timedelta
+from importlib import resources
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.lifecycle import Finish
@@ -21,14 +24,16 @@ from gpujobs.model import (
     Process,
     Reason,
     State,
+    iso,
     utc_now,
 )
-from tests.unit.store.test_store import DONE, complete, new_job
+from gpujobs.policy import Reservation
+from tests.unit.store.test_store import DONE, complete, having, new_job
 
 from .browser import CHROMIUM, Browser, browsing
 from .test_web import HOSTILE, Site, opened
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; `apt install chromium`")
 
 ROOT = Caller(0, 0, 1, "root")
 OTHER = Caller(12345, 12345, 1, "carla")
@@ -73,7 +78,9 @@ def fill(daemon: Daemon) -> None:
         "load-2027",
     ]
     for number, name in enumerate(names, 1):
-        (job,) = store.submit(ROOT, str(number), [replace(new_job(name, held=number == 6), data=())])
+        (job,) = store.submit(
+            ROOT, str(number), [having(new_job(name, held=number == 6), data=(), time_limit_seconds=14400.0)]
+        )
     store.submit(OTHER, "10", [replace(new_job("carlas-run"), data=())])
     group = [
         replace(new_job("grid"), data=(), group="grid", group_start=0, sweep_values={"training.seed": n})
@@ -94,6 +101,37 @@ def fill(daemon: Daemon) -> None:
     for job in store.unfinished():
         daemon.board.put(job)
     daemon.board.set_progress(2, {"epoch": 7, "epochs": 20, "loss": 0.1432, "eta_seconds": 95})
+
+
+HOURS = ((11, 9, "COMPLETED"), (8, 6.5, "FAILED"), (6, 3, "COMPLETED"), (2.8, 2.5, "CANCELLED"))
+"""Begin and end of what ran on the first GPU, hours ago, and how it ended."""
+
+
+def fill_lanes(daemon: Daemon) -> None:
+    """As `fill`, with a past: jobs and a stranger on the first GPU; the second is drained, and reserved in an hour."""
+    fill(daemon)
+    store, now = daemon.store, utc_now()
+
+    def ago(hours: float) -> str:
+        return str(iso(now - timedelta(hours=hours)))
+
+    for begin, end, state in HOURS:
+        (job,) = store.submit(ROOT, f"past{begin}", [replace(new_job(f"night {HOSTILE}"), data=())])
+        reason = Reason.SIGNAL if state == "FAILED" else Reason.NONE
+        attempt = store.start_attempt(job.id, GPUS[0]).attempt
+        store.mark_running(job.id, attempt, 99, now)
+        store.mark_completing(job.id, attempt, {"state": state, "exit": {"code": 0, "signal": None}})
+        daemon.board.put(store.finish(job.id, Finish(State(state), reason, ""), None))
+        change = "UPDATE attempts SET started_at = ?, ended_at = ? WHERE job = ?"
+        store._connection.execute(change, (ago(begin), ago(end), job.id))
+    seen = "INSERT INTO device_events (device, at, kind, actor, message) VALUES (?, ?, ?, ?, ?)"
+    for device, hours, kind, said in (
+        ("GPU-0", 4, "stranger", f"pid 9 of dora: {HOSTILE}"),
+        ("GPU-1", 3, "drained", "fan"),
+    ):
+        store._connection.execute(seen, (device, ago(hours), kind, "root", said[:300]))
+    later = [now + timedelta(hours=hours) for hours in (1, 6)]
+    store.reservations.add(Reservation(0, "GPU-1", later[0], later[1], "alice", None), "root")
 
 
 SEARCH = "document.querySelector('input[type=search]')"
@@ -144,6 +182,91 @@ async def visit(site: Site, browser: Browser, pictures: Path | None) -> None:
     assert url
 
 
+BARS = "[...document.querySelectorAll('.bars .bar')]"
+TIP = "document.querySelector('.tip')"
+KEY = "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {{key: {!r}, bubbles: true}}))"
+
+OF_JOB_2 = "document.querySelector('.bars a[href=\"#job/2\"]')"
+CLICK = """{ const lane = document.querySelector('.bars'), box = lane.getBoundingClientRect();
+lane.dispatchEvent(new MouseEvent('click', { clientX: box.left + 0.9 * box.width, clientY: box.top + 5 })) }"""
+
+
+def end_job_2(daemon: Daemon) -> None:
+    (attempt,) = daemon.store.attempts(2)
+    daemon.store.mark_completing(
+        2, attempt.number, {"state": "COMPLETED", "exit": {"code": 0, "signal": None}}
+    )
+    daemon.board.put(daemon.store.finish(2, DONE, None))
+
+
+async def rewind(site: Site, browser: Browser, pictures: Path | None) -> None:
+    await browser.look()
+    await browser.call("Page.navigate", url=site.link())
+    await browser.until("document.querySelectorAll('.queue tbody tr').length >= 10")
+    await browser.run("location.hash = 'timeline'")
+    await browser.until(f"{BARS}.length > 6")
+    kinds = set(await browser.run(f"{BARS}.map((one) => one.getAttribute('class').slice(4))"))
+    assert kinds >= {
+        "job RUNNING",
+        "job COMPLETED",
+        "job FAILED",
+        "job",
+        "expected",
+        "reservation",
+        "drain",
+        "stranger",
+    }
+    assert await browser.run("document.querySelectorAll('.lane h3').length") == 4, (
+        "the axis, two devices, one that is gone"
+    )
+    assert await browser.run("document.querySelectorAll('main script').length") == 0
+    assert await browser.run(f"{BARS}.some((one) => one.textContent.includes('<script>'))"), "it is text"
+    await shoot(browser, pictures, "timeline")
+
+    stops = f"{BARS}.filter((one) => one.getAttribute('tabindex') == '0')"
+    assert await browser.run(f"{stops}.length") == 3, "one stop for each lane"
+    await browser.run(f"{stops}.find((one) => one.textContent.includes('night')).focus()")
+    first = await browser.run(f"{TIP}.hidden ? '' : {TIP}.textContent")
+    assert first.startswith("job ") and "attempt 1, COMPLETED since" in first
+    await browser.run(KEY.format("ArrowRight"))
+    second = await browser.run(f"{TIP}.textContent")
+    assert "attempt 1, FAILED since" in second, second
+    await browser.run(KEY.format("ArrowDown"))
+    await browser.run(KEY.format("End"))
+    assert await browser.run(f"{TIP}.textContent.startsWith('reserved for alice from')")
+    if pictures is not None:
+        await browser.picture(pictures / "timeline-tip.png")
+    await browser.run(KEY.format("Escape"))
+    assert await browser.run(f"{TIP}.hidden")
+
+    at = "document.getElementById('at')"
+    moment = (datetime.now() - timedelta(hours=10)).strftime("%Y-%m-%dT%H:%M")
+    await browser.run(f"{at}.value = {moment!r}; {at}.onchange()")
+    await browser.until("document.querySelector('h2').textContent.startsWith('As it was')")
+    then = await browser.run("[...document.querySelectorAll('dd')].map((one) => one.textContent)")
+    assert sorted(text[:4] for text in then) == ["free", "free", "job "], then
+    await shoot(browser, pictures, "timeline-then")
+    assert await browser.run("document.querySelectorAll('.bars .at').length") == 3
+    await browser.run("[...document.querySelectorAll('.actions button')].at(-1).click()")
+    await browser.until("document.querySelector('h2').textContent == 'Now'")
+    assert "RUNNING" in await browser.run(f"{OF_JOB_2}.getAttribute('class')")
+    site.on_loop(end_job_2)
+    await browser.until(f"{OF_JOB_2}.getAttribute('class').includes('COMPLETED')")
+    await browser.run(CLICK)
+    await browser.until("document.querySelector('h2').textContent.startsWith('As is expected')")
+
+    await browser.run("location.hash = 'job/1'")
+    await browser.until("document.querySelector('figure img')?.naturalWidth == 640")
+    assert await browser.run("document.querySelectorAll('figure').length") == 1, (
+        "what is no picture is not shown"
+    )
+    assert not [one for one in browser.complaints if "404" not in one and "400" not in one], (
+        browser.complaints
+    )
+    await browser.until("document.querySelectorAll('.plots canvas').length == 2")
+    await shoot(browser, pictures, "job-pictures")
+
+
 async def shoot(browser: Browser, pictures: Path | None, name: str) -> None:
     for kind, look in (("light", {}), ("dark", {"is_dark": True}), ("phone", {"width": 390, "height": 844})):
         await browser.look(**look)  # type: ignore[arg-type]
@@ -152,6 +275,32 @@ async def shoot(browser: Browser, pictures: Path | None, name: str) -> None:
         if pictures is not None:
             await browser.picture(pictures / f"{name}-{kind}.png")
     await browser.look()
+
+
+def test_the_time_line_is_rewound_and_tells_by_keyboard_what_each_bar_is(as_root: None) -> None:
+    pictures = os.environ.get("GPUJOBS_PICTURES")
+
+    async def look(site: Site) -> None:
+        async with browsing() as browser:
+            await rewind(site, browser, Path(pictures) if pictures else None)
+
+    with opened() as site:
+        site.on_loop(fill_lanes)
+        draw(site.daemon.paths.result(1))
+        asyncio.run(look(site))
+
+
+def draw(results: Path) -> None:
+    """A picture, and what calls itself one."""
+    figure = Figure(figsize=(6.4, 4.0), dpi=100)
+    figure.subplots().plot([1, 3, 2])
+    figure.savefig(results / "forecast.png")
+    (results / "confusion.png").write_text(HOSTILE)
+
+
+def test_all_that_a_page_loads_is_at_most_150_kB() -> None:  # noqa: N802 - the unit
+    files = resources.files("gpujobs.web").joinpath("static").iterdir()
+    assert sum(len(file.read_bytes()) for file in files) <= 150_000
 
 
 def test_the_pages_show_ten_jobs_and_do_as_they_are_told(as_root: None) -> None:

@@ -144,6 +144,7 @@ def fill(daemon: Daemon, alice: Person, bob: Person) -> None:
         ("metrics.json", "{}"),
         ("page.html", "<script>alert(1)</script>"),
         ("history.csv", "epoch,loss\n0,1\n"),
+        ("forecast.png", "<script>alert(1)</script>"),
     ):
         (results / name).write_text(text)
         os.chown(results / name, alice.uid, alice.gid)
@@ -214,6 +215,15 @@ def test_what_a_user_wrote_is_saved_and_never_shown_as_a_page(pages: Pages) -> N
     assert status == 200 and body.startswith("<script>")
     assert headers["Content-Disposition"] == "attachment" and headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Content-Type"] == "application/octet-stream"
+    assert headers["Content-Security-Policy"] == "default-src 'none'; sandbox; frame-ancestors 'none'"
+
+
+def test_a_picture_has_its_type_and_is_saved_like_the_rest(pages: Pages) -> None:
+    status, headers, _ = pages.site.get("/v1/results/1/forecast.png", pages.cookie)
+    assert status == 200 and headers["Content-Type"] == "image/png"
+    assert headers["Content-Disposition"] == "attachment" and headers["X-Content-Type-Options"] == "nosniff"
+    assert "sandbox" in headers["Content-Security-Policy"]
+    assert pages.site.get("/v1/results/1/forecast.png", pages.bobs)[0] in (403, 404)
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/jobs", "/v1/nothing"])
@@ -408,7 +418,8 @@ def test_a_page_that_does_not_read_is_dropped_and_fifty_others_hear(
     def change(number: int) -> None:
         def tell(daemon: Daemon) -> None:
             job = daemon.board.jobs[3]
-            daemon.board.put(replace(job, priority=-100 - number))
+            demand = replace(job.demand, priority=-100 - number)
+            daemon.board.put(replace(job, demand=demand))
 
         site.on_loop(tell)
         dropped.wait(0.02)

@@ -12,7 +12,7 @@ PLANTED = {
     "trainer/pace.py": "import gpujobs.supervise.launcher",
     "daemon/forecast.py": "import keras",
     "policy/decide.py": "import gpujobs.store.store",
-    "node/records.py": "import ray",
+    "node/agent.py": "import ray",
     "cli/clock.py": "import pynvml",
 }
 

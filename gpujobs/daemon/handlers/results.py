@@ -20,6 +20,8 @@ from gpujobs.model import Job, State, iso
 from gpujobs.results.catalogue import list_files, open_file, read_metrics
 from gpujobs.results.ranking import lines
 
+OPAQUE = "application/octet-stream"
+
 
 async def catalogue(request: web.Request) -> web.Response:
     """With `partial`, also of jobs that have no results what they have written so far."""
@@ -94,7 +96,7 @@ async def file(request: web.Request) -> web.StreamResponse:
     # On a disk that does not answer, whoever asked waits, and nobody else.
     source = await asyncio.to_thread(open_file, job.results, request.match_info["file"], job.uid)
     try:
-        response = web.StreamResponse()
+        response = _empty(request.match_info["file"])
         response.content_length = os.fstat(source.fileno()).st_size
         await response.prepare(request)
         while chunk := await asyncio.to_thread(source.read, 1 << 20):
@@ -104,9 +106,14 @@ async def file(request: web.Request) -> web.StreamResponse:
     return response
 
 
+def _empty(name: str) -> web.StreamResponse:
+    """Nothing of what a user wrote is called text or a page; a picture is, so that pages can show it."""
+    return web.StreamResponse(headers={"Content-Type": "image/png" if name.endswith(".png") else OPAQUE})
+
+
 async def _left(request: web.Request, daemon: Daemon, job: Job) -> web.StreamResponse:
     name = request.match_info["file"]
-    response = web.StreamResponse()
+    response = _empty(name)
     response.content_length = size = await leftovers.size_of(daemon, job, name)
     await response.prepare(request)
     async for chunk in leftovers.content(daemon, job, name, size):

@@ -43,6 +43,9 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+RESULT_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
+"""Of what a user wrote: whoever has it shown all the same runs nothing of it."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -116,7 +119,8 @@ def _name(host: str) -> str:
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Also what a user wrote is never taken for a page of ours: results are only ever saved."""
+    if request.path.startswith("/v1/results/"):
+        response.headers["Content-Security-Policy"] = RESULT_POLICY
+        response.headers["Content-Disposition"] = "attachment"
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    if request.path.startswith("/v1/results/"):
-        response.headers["Content-Disposition"] = "attachment"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from gpujobs.demand import Place
+from gpujobs.demand import ANYWHERE, Place
 from gpujobs.model import DeviceKind, DeviceState
 from gpujobs.policy.devices.memory import Tally, capacity_bytes, is_joinable, tally
 from gpujobs.policy.devices.occupancy import Occupancy
@@ -56,6 +56,8 @@ class Plan:
         return len(self.view.jobs) + len(self.given)
 
     def is_at(self, place: Place) -> bool:
+        if place is ANYWHERE:
+            return True
         device = self.view.device
         is_gpu = place.gpu is None or (device.kind is DeviceKind.GPU and device.index == place.gpu)
         return is_gpu and place.node in (None, device.node)

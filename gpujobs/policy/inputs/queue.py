@@ -64,6 +64,9 @@ class Queue:
         self._jobs: dict[int, PendingJob] = {}
         self._signatures: dict[int, Signature] = {}
         """Of those that could start now, by job: each is made once."""
+        self._known: dict[Signature, Signature] = {}
+        """Those of `kinds`, so that equal ones are one object: a decision looks thousands of them up, which is
+        quick where these are a few places in memory."""
         self._apart: set[int] = set()
         self._begins: list[tuple[datetime, int]] = []
         """A heap of what begins later; what has left the queue or was replaced never is at the top."""
@@ -97,7 +100,7 @@ class Queue:
             del self.users[job.user]
         self.kinds[kind] -= 1
         if not self.kinds[kind]:
-            del self.kinds[kind]
+            del self.kinds[kind], self._known[kind]
         return job
 
     def replace(self, job: PendingJob) -> None:
@@ -134,6 +137,7 @@ class Queue:
         other.kinds = self.kinds.copy()
         other._jobs = self._jobs.copy()
         other._signatures = self._signatures.copy()
+        other._known = self._known.copy()
         other._apart = self._apart.copy()
         other._begins = self._begins.copy()
         return other
@@ -174,7 +178,8 @@ class Queue:
             heappop(self._begins)
 
     def _line_up(self, job: PendingJob) -> None:
-        kind = self._signatures[job.id] = signature(job)
+        made = signature(job)
+        kind = self._signatures[job.id] = self._known.setdefault(made, made)
         self.users.setdefault(job.user, UserJobs()).add((-job.demand.priority, job.id), kind)
         self.kinds[kind] += 1
 

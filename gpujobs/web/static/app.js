@@ -1,6 +1,7 @@
 // The pages. Whatever a user wrote goes through `el`, which makes text of it: there is no innerHTML here.
 import { charts, parseHistory } from "./curves.js";
 import { el, elapsed, time, gib, words, fill } from "./dom.js";
+import { timeline as lanes } from "./timeline.js";
 
 const main = document.getElementById("main");
 const box = { rows: [], devices: [], nodes: [], notices: [], total: 0 };
@@ -118,7 +119,24 @@ function now() {
   redraw();
 }
 
+// The time line
+
+function timeline(argument) {
+  const changed = () => JSON.stringify([box.rows.map((row) => [row.key, (row.job ?? row.group).state, row.job?.attempt, row.job?.expected_start]),
+    box.devices.map((one) => [one.uuid, one.state, one.jobs, one.foreign.length])]);
+  ({ leave, redraw } = lanes(main, { ask, say, changed }, argument));
+}
+
 // One job
+
+const pictures = { "forecast.png": "Forecast, truth and naive forecast", "confusion.png": "Confusion matrix: truth against prediction" };
+
+function picture(id, name) {
+  const href = `/v1/results/${id}/${name}`;
+  const made = el("figure", {}, el("figcaption", {}, pictures[name]), el("a", { href, download: name },
+    el("img", { src: href, alt: pictures[name], loading: "lazy", onerror: () => made.remove() })));
+  return made;
+}
 
 async function history(id) {
   const answer = await fetch(`/v1/results/${id}/history.csv`);
@@ -141,7 +159,7 @@ async function job(id) {
   leave = () => stop.abort();
   let found;
   try { found = await ask(`/v1/jobs/${id}`); } catch (error) { fill(main, [el("h1", {}, `Job ${id}`), el("p", {}, error.message)]); return; }
-  const top = el("div"), plots = el("div", { class: "plots" }), log = el("pre", { tabindex: 0, "aria-label": "Log" }, ""), files = el("ul"), rest = el("div");
+  const top = el("div"), plots = el("div", { class: "plots" }), log = el("pre", { tabindex: 0, "aria-label": "Log" }, ""), files = el("ul"), rest = el("div"), drawn = el("div", { class: "plots" });
   const describe = (it) => fill(top, [
     el("h1", {}, `Job ${id} `, el("span", { class: "name" }, (it.name ?? "-").slice(0, 200))),
     el("p", {}, el("span", { class: `state ${it.state}` }, it.state), " ", words(says(it))), actions(it),
@@ -160,11 +178,12 @@ async function job(id) {
       el("h2", {}, "Job file, resolved"), el("pre", { tabindex: 0 }, JSON.stringify(found.spec, null, 2))]);
     try {
       const [entry] = (await ask(`/v1/results?ids=${id}&partial=1`)).results;
+      fill(drawn, (entry?.files ?? []).filter((file) => Object.hasOwn(pictures, file.name)).map((file) => picture(id, file.name)));
       fill(files, (entry?.files ?? []).map((file) => el("li", {},
         el("a", { href: `/v1/results/${id}/${file.name.split("/").map(encodeURIComponent).join("/")}`, download: file.name }, file.name), ` ${file.bytes.toLocaleString()} B`)));
     } catch { fill(files, [el("li", { class: "dim" }, "none yet")]); }
   };
-  fill(main, [top, plots, el("h2", {}, "Log"), log, el("h2", {}, "Results"), files, rest]);
+  fill(main, [top, el("div", { class: "beside" }, plots, drawn), el("h2", {}, "Log"), log, el("h2", {}, "Results"), files, rest]);
   describe(found.job);
   let last = found.job;
   redraw = () => {
@@ -245,7 +264,7 @@ async function usage() {
       el("tr", {}, el("th", { scope: "row" }, el("span", { class: `state ${state}` }, state)), el("td", {}, count)))))]);
 }
 
-const pages = { now, job, compare, results, usage };
+const pages = { now, timeline, job, compare, results, usage };
 
 function route() {
   const [name, argument = ""] = decodeURIComponent(location.hash.slice(1) || "now").split("/");

@@ -1,6 +1,11 @@
 // Elements whose children are texts or elements: never markup that somebody wrote.
-export function el(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
+export function el(tag, attributes, ...children) { return made_of(document.createElement(tag), attributes, children); }
+
+export function svg(tag, attributes, ...children) {
+  return made_of(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+}
+
+function made_of(made, attributes = {}, children = []) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") made[name] = value; else if (value !== undefined) made.setAttribute(name, value);
   }

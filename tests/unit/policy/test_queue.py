@@ -32,6 +32,20 @@ def test_a_copy_is_independent() -> None:
     assert [job.id for job in copy.ready()] == [3]
 
 
+def test_equal_demands_are_one_object_as_long_as_somebody_has_them() -> None:
+    queue = Queue([pending(id, 0, requested_gpu=id % 2, time_limit_seconds=60.0) for id in (1, 2, 3, 4)])
+    kinds = [queue.signature_of(queue[id]) for id in (1, 2, 3, 4)]
+    assert kinds[0] is kinds[2] and kinds[1] is kinds[3] and kinds[0] != kinds[1]
+    copy = queue.copy()
+    copy.add(pending(5, 0, requested_gpu=1, time_limit_seconds=60.0))
+    assert copy.signature_of(copy[5]) is kinds[0]
+    for id in (1, 3):
+        queue.remove(id)
+    queue.add(pending(6, 0, requested_gpu=1, time_limit_seconds=60.0))
+    assert queue.signature_of(queue[6]) is not kinds[0] and queue.signature_of(queue[6]) == kinds[0]
+    assert copy.signature_of(copy[1]) is kinds[0]
+
+
 def test_a_decision_leaves_the_queue_of_its_caller_as_it_was() -> None:
     queue = Queue([pending(1, 0, begin_at=later(60))])
     box = [node(gpu(0))]
