@@ -73,10 +73,15 @@ def _use(row: Row, caller: Caller, now: datetime, group: str) -> Use:
         share=device_share(row["gpu_memory_bytes"], whole),
         reserved_bytes=whole if row["gpu_memory_bytes"] is None else row["gpu_memory_bytes"],
         peak_bytes=row["peak_bytes"],
-        waited_seconds=max(0.0, (starts - instant_of(row["submitted_at"])).total_seconds())
-        if of_first
-        else None,
+        waited_seconds=_waited(row, starts) if of_first else None,
     )
+
+
+def _waited(row: Row, starts: datetime) -> float:
+    """Seconds since the job might have started: it was submitted, and the time came at which it was to begin. As
+    instants, since a time to begin has the offset of whoever gave it."""
+    since = max(instant_of(row[name]) for name in ("submitted_at", "begin_at") if row[name] is not None)
+    return max(0.0, (starts - since).total_seconds())
 
 
 def _group(gid: int) -> str:

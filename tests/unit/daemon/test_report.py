@@ -6,8 +6,9 @@ import json
 import random
 import sqlite3
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -21,7 +22,7 @@ from gpujobs.store.database import connect
 from gpujobs.store.store import Store
 from gpujobs.view.report import Use, report
 from tests.unit.daemon.test_rights_of_requests import Box
-from tests.unit.store.test_store import A, B, new_job
+from tests.unit.store.jobs import A, B, having, new_job
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SINCE, UNTIL = datetime(2026, 3, 18, 7, tzinfo=UTC), datetime(2026, 4, 8, 19, tzinfo=UTC)
@@ -110,6 +111,24 @@ def test_waits_and_memory_are_those_of_pandas(box: Box) -> None:
         waits.max()
     )
     assert total["memory_used"] == pytest.approx(known["peak_bytes"].sum() / reserved.sum())
+
+
+def test_a_job_that_was_to_begin_later_has_waited_since_then_whatever_its_offset(tmp_path: Path) -> None:
+    starts = datetime(2026, 3, 20, 12, tzinfo=UTC)
+    begins = (starts - timedelta(minutes=30)).astimezone(timezone(timedelta(hours=9)))
+    store = Store(StatePaths(tmp_path).database)
+    (job,) = store.submit(A, "k", [having(new_job(), begin_at=begins)])
+    store.close()
+    connection = connect(StatePaths(tmp_path).database)
+    connection.execute("UPDATE jobs SET submitted_at = ?", (iso(starts - timedelta(hours=5)),))
+    connection.execute(
+        "INSERT INTO attempts (job, number, node, device_uuid, device_kind, device_index, device_name, started_at)"
+        " VALUES (?, 1, 'n', 'CPU-0', 'cpu', 0, 'CPU', ?)",
+        (job.id, iso(starts)),
+    )
+    connection.commit()
+    connection.close()
+    assert ask(Box(tmp_path))["total"]["wait_max"] == 30 * 60
 
 
 def test_weeks_begin_on_monday_in_berlin_also_over_summer_time(box: Box) -> None:
