@@ -26,6 +26,7 @@ COMMANDS = {
     "submit": "Queue job files.",
     "status": "Show the queue, or some jobs; a group (the jobs of a sweep) is one line.",
     "show": "Show everything about one job.",
+    "top": "Watch devices, queue, logs and curves live in the terminal, and act on jobs.",
     "web": "Print a link to the pages of the daemon, and open it where there is a browser.",
     "gpus": "Show every device and who is on it.",
     "timeline": "Show what each device was, is and will probably be used for.",

@@ -29,12 +29,13 @@ Point = tuple[int, int]
 """Column and row, of dots or of characters, from the top left."""
 
 
-def lines(panel: Panel, jobs: int, width: int, colour: bool) -> list[str]:
-    """Of `width` columns at most. Where there are several jobs, each curve bears the letter of its job."""
+def lines(panel: Panel, jobs: int, width: int, colour: bool, rows: int | None = None) -> list[str]:
+    """Of `width` columns at most, and of `rows` between the axes, 2 at least. Where there are several jobs, each
+    curve bears the letter of its job."""
     title = printable(panel.title())
     if not panel.finite():
         return [title, "  no finite value"]
-    frame = Frame(panel, ROWS if jobs <= CROWD else 2 * ROWS, width)
+    frame = Frame(panel, rows or (ROWS if jobs <= CROWD else 2 * ROWS), width)
     canvas = Canvas()
     for number, curve in enumerate(panel.curves):
         runs = frame.runs(curve)

@@ -141,6 +141,11 @@ class Stream:
         with self._translated():
             return self._response.read1(CHUNK_BYTES)
 
+    def stop(self) -> None:
+        """From another thread: whoever reads is told that nothing more comes, or that the daemon is lost."""
+        with suppress(OSError, AttributeError):  # it has ended by itself
+            self._sock.shutdown(socket.SHUT_RDWR)
+
     @property
     def size_bytes(self) -> int | None:
         """What Content-Length said."""

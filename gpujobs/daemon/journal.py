@@ -77,12 +77,11 @@ def job_lines(events: Sequence[JobLine]) -> Iterator[tuple[int, str]]:
     said = [(event, sentence) for event in events if (sentence := _sentence(event)) is not None]
     for (what, level), run in groupby(said, lambda one: (one[1].what, one[1].level)):
         members = list(run)
-        first = members[0]
-        if len(members) == 1:
-            yield level, f"job {first[0].job} {what}{first[1].rest}"
+        jobs = {event.job for event, _ in members}
+        if len(jobs) == 1:
+            yield from ((level, f"job {event.job} {what}{sentence.rest}") for event, sentence in members)
         else:
-            numbers = ranges([event.job for event, _ in members])
-            yield level, f"{len(members)} jobs ({numbers}) {what}"
+            yield level, f"{len(jobs)} jobs ({ranges(list(jobs))}) {what}"
 
 
 def _sentence(event: JobLine) -> _Sentence | None:

@@ -12,12 +12,11 @@ MOST = 200_000
 
 
 def rows(connection: sqlite3.Connection, since: datetime, until: datetime) -> tuple[list[sqlite3.Row], bool]:
-    """Those that touch the time from `since` to `until`; whether that are all. Of removed jobs `job` is NULL.
-    `begin_at`: of first attempts, with any offset."""
+    """Those that touch the time from `since` to `until`; whether that are all. Of removed jobs `job` is NULL."""
     found = connection.execute(
         "SELECT a.job, a.number, j.uid, j.gid, j.user, a.node, a.device_kind AS kind, a.device_index AS number_of,"
         " a.device_uuid AS uuid, a.started_at, a.ended_at, a.gpu_memory_bytes, a.device_memory_bytes, a.peak_bytes,"
-        " j.submitted_at, CASE a.number WHEN 1 THEN json_extract(j.demand, '$.begin_at') END AS begin_at"
+        " j.submitted_at, json_extract(j.demand, '$.begin_at') AS begin_at"
         " FROM (SELECT * FROM attempts WHERE ended_at IS NULL UNION ALL SELECT * FROM attempts WHERE ended_at > ?) a"
         " JOIN jobs j ON j.id = a.job WHERE a.started_at < ?"
         " UNION ALL SELECT NULL, NULL, NULL, NULL, user, NULL, CASE WHEN device_memory_bytes IS NULL THEN 'cpu'"

@@ -55,7 +55,7 @@ def run(spec: AttemptSpec, messages: Messages, stop: StopFlag) -> None:
     shutil.rmtree(spec.paths.results, ignore_errors=True)
     spec.paths.results.mkdir(parents=True)
     print_devices(spec)
-    begin_from(spec)
+    begin_from(spec, messages)
     spec = files.pin(spec)
     prepared = prepare(spec)
     look_at_predictions(spec, prepared.preprocessing)
@@ -96,11 +96,16 @@ def say_what_figures_mean(spec: AttemptSpec, model: keras.Model) -> None:
         )
 
 
-def begin_from(spec: AttemptSpec) -> None:
-    """Takes an earlier job's checkpoint over, or, where somebody asked to begin anew, leaves none."""
+def begin_from(spec: AttemptSpec, messages: Messages) -> None:
+    """Takes an earlier job's checkpoint over, or, where somebody asked to begin anew, leaves none. One that cannot be
+    copied costs time and not the job: the same results come from the beginning."""
     if spec.begins_anew:
         checkpoint.clear(spec.paths.checkpoint)
-    checkpoint.inherit(spec.paths.checkpoint, [Path(origin) for origin in spec.checkpoint_from])
+    try:
+        checkpoint.inherit(spec.paths.checkpoint, [Path(origin) for origin in spec.checkpoint_from])
+    except OSError as error:
+        why = f"the earlier job's checkpoint could not be taken over: {error.strerror or error}"
+        messages.warn(f"{why}; the training begins with what of it is there, or from the start")
 
 
 def look_at_predictions(spec: AttemptSpec, learned: Preprocessing) -> None:

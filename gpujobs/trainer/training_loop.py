@@ -51,6 +51,11 @@ class Messages:
     def send(self, message: Said) -> None:
         os.write(self._descriptor, line_of(message))
 
+    def warn(self, text: str) -> None:
+        """For the log, and for the history of the job."""
+        print(f"gpujobs: {text}", flush=True)
+        self.send(Noticed(text))
+
     def received(self) -> list[Order]:
         """What the supervisor has asked for since: the descriptor is one end of a socket pair."""
         try:
@@ -272,9 +277,7 @@ class TrainingLoop:
             self.warn(f"the model could not be written: {error.strerror or error}")
 
     def warn(self, text: str) -> None:
-        """For the log, and for the history of the job."""
-        print(f"gpujobs: {text}", flush=True)
-        self.messages.send(Noticed(text))
+        self.messages.warn(text)
 
     def validate(self) -> dict[str, float]:
         """The loss and the metrics of the validation part, `val_` before their names."""

@@ -10,11 +10,12 @@ from functools import partial
 from aiohttp import web
 
 from gpujobs.daemon.handlers.jobs import selected
-from gpujobs.daemon.handlers.query import chosen_of, flag_of, number_of
-from gpujobs.daemon.keys import JOB_QUERIES, caller_of
+from gpujobs.daemon.handlers.query import choice_of, chosen_of, flag_of, number_of
+from gpujobs.daemon.keys import DEVICES, JOB_QUERIES, caller_of
 from gpujobs.daemon.live import picture
 from gpujobs.daemon.live.broadcast import Piece
 from gpujobs.daemon.live.watching import watching
+from gpujobs.model import Job
 from gpujobs.view.now import (
     Now,
     applied,
@@ -38,7 +39,9 @@ async def watch(request: web.Request) -> web.StreamResponse:
     is_told_changes = flag_of(request, "changes")
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     told = Whole()
-    async with watching(request, partial(_seen, request), _question(request), ids=ids) as viewer:
+    looks = flag_of(request, "devices")
+    render = partial(_seen, request)
+    async with watching(request, render, _question(request), ids=ids, with_devices=looks) as viewer:
         with suppress(ConnectionResetError):
             await response.prepare(request)
             while (piece := await viewer.next()) is not None:
@@ -67,11 +70,23 @@ def _question(request: web.Request) -> tuple[object, ...]:
 
 def _seen(request: web.Request) -> Now:
     queries, caller, chosen = request.app[JOB_QUERIES], caller_of(request), chosen_of(request)
-    return picture.queue(
+    seen = picture.queue(
         queries,
         caller,
-        selected(queries, caller, request, chosen),
+        [*selected(queries, caller, request, chosen), *_lately(request)],
         unfolded=chosen is not None or flag_of(request, "unfold"),
         alone=() if chosen is None else frozenset(chosen.ids) - chosen.members,
         limit=number_of(request, "limit", 0) or 0,
     )
+    if not flag_of(request, "devices"):
+        return seen
+    return picture.with_devices(request.app[DEVICES], caller, seen)
+
+
+def _lately(request: web.Request) -> list[Job]:
+    """What has ended lately, where that is asked for and the conditions do not ask for what has ended anyway."""
+    choice = choice_of(request)
+    if not flag_of(request, "lately") or flag_of(request, "all") or choice.states or choice.since:
+        return []
+    queries, caller = request.app[JOB_QUERIES], caller_of(request)
+    return [job for job in picture.lately(queries) if choice.matches(caller, job)]

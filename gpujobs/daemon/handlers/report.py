@@ -15,7 +15,7 @@ from aiohttp import web
 from gpujobs.daemon.handlers.query import instant_in
 from gpujobs.daemon.keys import DEVICES, JOB_QUERIES, caller_of
 from gpujobs.errors import UsageError
-from gpujobs.model import Caller, from_iso, utc_now
+from gpujobs.model import Caller, utc_now
 from gpujobs.policy.users.fairshare import device_share
 from gpujobs.store.devices import instant_of
 from gpujobs.view.report import BY, REMOVED, Use, report
@@ -73,14 +73,15 @@ def _use(row: Row, caller: Caller, now: datetime, group: str) -> Use:
         share=device_share(row["gpu_memory_bytes"], whole),
         reserved_bytes=whole if row["gpu_memory_bytes"] is None else row["gpu_memory_bytes"],
         peak_bytes=row["peak_bytes"],
-        waited_seconds=max(0.0, (starts - _wanted(row)).total_seconds()) if of_first else None,
+        waited_seconds=_waited(row, starts) if of_first else None,
     )
 
 
-def _wanted(row: Row) -> datetime:
-    """From when a job has waited: not before `--begin`."""
-    submitted, begin = instant_of(row["submitted_at"]), from_iso(row["begin_at"])
-    return submitted if begin is None else max(submitted, begin)
+def _waited(row: Row, starts: datetime) -> float:
+    """Seconds since the job might have started: it was submitted, and the time came at which it was to begin. As
+    instants, since a time to begin has the offset of whoever gave it."""
+    since = max(instant_of(row[name]) for name in ("submitted_at", "begin_at") if row[name] is not None)
+    return max(0.0, (starts - since).total_seconds())
 
 
 def _group(gid: int) -> str:

@@ -48,8 +48,15 @@ def queue(
 
 def box(queries: JobQueries, devices: DeviceService, caller: Caller, limit: int) -> Now:
     """What has not ended, what has ended lately, and every device as it was last read."""
-    lately = queries.store.ended(limit=ENDED_SHOWN)
-    seen = queue(queries, caller, [*queries.cache.jobs.values(), *lately], limit=limit)
+    seen = queue(queries, caller, [*queries.cache.jobs.values(), *lately(queries)], limit=limit)
+    return with_devices(devices, caller, seen)
+
+
+def lately(queries: JobQueries) -> list[Job]:
+    return queries.store.ended(limit=ENDED_SHOWN)
+
+
+def with_devices(devices: DeviceService, caller: Caller, seen: Now) -> Now:
     nodes = devices.nodes.known
     described = tuple(_described(devices, caller, nodes))
     return replace(seen, devices=described, nodes=tuple(nodes_json(nodes)))

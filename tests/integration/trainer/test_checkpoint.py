@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpujobs.linux import durable
 from gpujobs.paths import JobPaths
+from tests.specs import attempt_spec
 
 from .conftest import Launched, ended, tutorial
 from .resuming import SAMPLES, history, kill_when_saved, random_arrays, same, weights
@@ -202,6 +204,26 @@ def test_a_requeued_job_takes_over_the_first_checkpoints_there_are(tmp_path: Pat
     assert restored(first) == (2.0, [])
     checkpoint.inherit(own, [first])
     assert restored(own)[0] == 1.0, "its own come first"
+
+
+def test_a_checkpoint_that_cannot_be_taken_over_is_said_and_does_not_end_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gpujobs.trainer import train, training_loop
+
+    def fails(source: Path, target: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    saved(tmp_path / "first", 1.0)
+    monkeypatch.setattr(durable, "copy", fails)
+    reader, writer = os.pipe()
+    spec = attempt_spec(job_dir=tmp_path / "own", checkpoint_from=(str(tmp_path / "first"),))
+    spec.paths.work.mkdir(parents=True)
+    train.begin_from(spec, training_loop.Messages(writer))
+    os.close(writer)
+    with os.fdopen(reader, "rb") as heard:
+        assert json.loads(heard.read())["event"] == "warning"
+    assert "could not be taken over: Input/output error" in capsys.readouterr().out
 
 
 def test_a_job_goes_on_where_its_checkpoints_are_damaged_and_says_so(launcher: Launched) -> None:

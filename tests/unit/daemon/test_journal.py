@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gpujobs.daemon.journal import Journal, ranges
+from gpujobs.daemon.journal import Journal, job_lines, ranges
 from gpujobs.demand import Demand
 from gpujobs.errors import StoreError
 from gpujobs.lifecycle import Finish, Requeue
@@ -112,3 +112,18 @@ def test_what_was_there_before_is_not_told_again(store: Store, caplog: pytest.Lo
 
 def test_ranges() -> None:
     assert ranges([1, 2, 3, 7, 9, 10]) == "1-3, 7, 9-10"
+
+
+def test_two_acts_on_one_job_are_two_lines_and_no_two_jobs(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(store.history, str)
+    (job,) = store.submit(ALICE, "k", [new_job("a", held=True)])
+    lines(journal, caplog)
+    for held in (False, True, False):
+        store.set_held(job.id, held, "bob")
+    told = lines(journal, caplog)
+    assert len(told) == 3 and all(line.startswith(f"job {job.id} of alice: ") for line in told)
+    (event,) = store.history.jobs_after(0)[:1]
+    twice = [text for _, text in job_lines([event, event])]
+    assert twice == [f'job {job.id} of alice: submitted by alice, held "a"'] * 2

@@ -1,0 +1,101 @@
+"""Devices in lines: bars of memory and load, temperature, whose jobs, which strangers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.text import Text
+
+from gpujobs.printing import printable
+from gpujobs.top.drawing import Drawing
+from gpujobs.view.now import Now
+
+FULL, PARTS, EMPTY = "█", " ▏▎▍▌▋▊▉", "·"
+COLOURS = {"free": "green", "busy": "cyan", "foreign": "yellow", "drained": "yellow", "lost": "red"}
+HOT_CELSIUS = 85
+FOREIGN_SHOWN = 3
+"""Strangers of a device that have a line of their own."""
+
+
+def lines(now: Now, width: int, drawing: Drawing) -> list[Text]:
+    several = len({device["node"] for device in now.devices}) > 1
+    found = []
+    for device in now.devices:
+        found.append(_device(device, now, width, several, drawing))
+        found += [_line(drawing.cut(text, width), "yellow") for text in _strangers(device)]
+    for node in now.nodes:
+        if node["status"] != "ok":
+            said = f"node {node['name']}: {node['status']} {node.get('message') or ''}"
+            found.append(_line(drawing.cut(drawing.message(said), width), "red"))
+    return found or [_line("no device is known yet", "")]
+
+
+def bar(share: float | None, size: int) -> str:
+    """Of `size` cells, in eighths; dots for what is free, nothing where nobody knows."""
+    if share is None:
+        return " " * size
+    eighths = round(8 * size * min(max(share, 0.0), 1.0))
+    full, part = divmod(eighths, 8)
+    drawn = FULL * full + (PARTS[part] if part else "")
+    return drawn + EMPTY * (size - len(drawn))
+
+
+def _device(device: Mapping[str, Any], now: Now, width: int, several: bool, drawing: Drawing) -> Text:
+    size = 8 if width < 120 else 20
+    node = f"{device['node']}:" if several else ""
+    name = drawing.shortened(printable(f"{node}{device['kind']} {device['index']}"), 16)
+    state = str(device["state"])
+    text = Text(f"{name:<{16 if several else 6}} ", no_wrap=True, end="")
+    text.append(f"{state:<8}", COLOURS.get(state, ""))
+    if device.get("memory_total_bytes") is not None or device.get("utilization_percent") is not None:
+        _gauges(text, device, size)
+    text.append(drawing.cut(f" {_use(device, now, drawing)}", max(0, width - text.cell_len)))
+    return text
+
+
+def _gauges(text: Text, device: Mapping[str, Any], size: int) -> None:
+    used, total = device.get("memory_used_bytes") or 0, device.get("memory_total_bytes")
+    load, heat = device.get("utilization_percent"), device.get("temperature_celsius")
+    text.append(f" {bar(used / total if total else None, size)}", "magenta")
+    text.append(f" {used / 2**30:4.1f}/{total / 2**30:.1f}G" if total else "")
+    text.append(f" {bar(None if load is None else load / 100, size)}", "blue")
+    text.append("    ?" if load is None else f" {load:3d}%")
+    if heat is not None:
+        text.append(f" {heat:3d}C", "bold red" if heat >= HOT_CELSIUS else "")
+
+
+def _use(device: Mapping[str, Any], now: Now, drawing: Drawing) -> str:
+    """Whose jobs are on it, and what else there is to know."""
+    said = [_job(id, now) for id in device["jobs"]]
+    if device["state"] in ("drained", "lost") or device.get("drained"):
+        said.append(str(device.get("message") or device.get("drained") or ""))
+    said += [
+        f"reserved for {term['user'] or term['group'] or 'others'}" for term in device.get("reserved", ())
+    ]
+    if not said and not device["foreign"]:
+        said.append(str(device["name"]))
+    return drawing.message("; ".join(said))
+
+
+def _job(id: int, now: Now) -> str:
+    """With its user and name where the queue shows it by itself."""
+    for row in now.rows:
+        job = row.shown.get("job")
+        if job is not None and job["id"] == id:
+            return " ".join(printable(one) for one in (id, job["user"], job["name"]) if one is not None)
+    return f"job {id}"
+
+
+def _strangers(device: Mapping[str, Any]) -> Iterator[str]:
+    for process in device["foreign"][:FOREIGN_SHOWN]:
+        memory = process["memory_bytes"]
+        took = "" if memory is None else f" {memory / 2**30:.1f} GiB"
+        who = process["user"] or "unknown user"
+        yield printable(f"  ! {who} pid {process['pid']}{took} {process['command'] or ''}".rstrip())
+    if (more := len(device["foreign"]) - FOREIGN_SHOWN) > 0:
+        yield f"  ! and {more} more"
+
+
+def _line(text: str, style: str) -> Text:
+    return Text(text, style, no_wrap=True, end="")
