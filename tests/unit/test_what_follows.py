@@ -54,3 +54,21 @@ def test_a_job_cancelled_while_it_made_room_for_another_is_not_queued_again() ->
     job = replace(JOB, cancel_requested=True, message="cancelled by a")
     step = follow_up(job, record(State.CANCELLED, stopped_for="preempt"))
     assert step == Finish(State.CANCELLED, Reason.CANCELLED_BY_USER, "cancelled by a")
+
+
+def test_a_stop_that_was_asked_for_costs_no_retry_and_says_why() -> None:
+    job = replace(JOB, retries=1, retries_used=1)
+    said = follow_up(job, record(State.CANCELLED, stopped_for="preempt"))
+    assert said == Requeue(Reason.RETRY, "attempt 1 was stopped: why", uses_retry=False)
+    unsaid = follow_up(job, record(State.CANCELLED, stopped_for="preempt", message=""))
+    assert unsaid == Requeue(Reason.RETRY, "attempt 1 was stopped: preempt", uses_retry=False)
+
+
+def test_an_attempt_that_was_lost_with_its_machine_costs_no_retry_and_one_that_was_killed_does() -> None:
+    spent = replace(JOB, retries=1, retries_used=1)
+    lost = record(State.FAILED, Reason.SUPERVISOR_LOST, costs_retry=False)
+    assert follow_up(spent, lost) == Requeue(Reason.RETRY, "attempt 1 was lost: why", uses_retry=False)
+    killed = record(State.FAILED, Reason.SUPERVISOR_LOST, costs_retry=True)
+    assert follow_up(spent, killed) == Finish(State.FAILED, Reason.SUPERVISOR_LOST, "why")
+    left = replace(spent, retries_used=0)
+    assert follow_up(left, killed) == Requeue(Reason.RETRY, "attempt 1 ended: why", uses_retry=True)
