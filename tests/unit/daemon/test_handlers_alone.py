@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from gpujobs.config.settings import Settings
 from gpujobs.daemon.build import Parts, build
 from gpujobs.daemon.daemon import Daemon
-from gpujobs.daemon.handlers import jobs, reservations
+from gpujobs.daemon.handlers import jobs, queue, reservations
 from gpujobs.daemon.keys import CALLER, DEVICES, JOB_QUERIES
 from gpujobs.model import Caller
 from tests.unit.store.jobs import A, new_job
@@ -44,6 +44,10 @@ def ask(tmp_path: Path, key: Any, part: str, get: Handler) -> Any:
 
 def test_the_list_of_jobs_needs_the_queries_alone(tmp_path: Path) -> None:
     assert [job["id"] for job in ask(tmp_path, JOB_QUERIES, "queries", jobs.handle)["jobs"]] == [1]
+
+
+def test_the_queue_needs_the_queries_alone(tmp_path: Path) -> None:
+    assert [row["job"]["id"] for row in ask(tmp_path, JOB_QUERIES, "queries", queue.handle)["rows"]] == [1]
 
 
 def test_reservations_need_the_devices_alone(tmp_path: Path) -> None:
