@@ -15,6 +15,7 @@ from gpujobs.backends import JAX, missing
 from gpujobs.cluster.launchers import Launchers
 from gpujobs.node.launcher_client import ask
 from gpujobs.paths import StatePaths
+from gpujobs.protocol.launcher import PingLauncher, Versions
 
 
 @pytest.fixture
@@ -38,25 +39,29 @@ def lives(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
+async def ping(socket: Path) -> Versions:
+    return await ask(socket, PingLauncher(), 120.0, Versions)
+
+
 async def life(paths: StatePaths) -> None:
     launchers, socket = Launchers(paths, idle_seconds=600), paths.launcher_socket(JAX)
     try:
         launchers.use(JAX)
-        first = await ask(socket, {"op": "ping"})
+        first = await ping(socket)
         launchers.use(JAX)
-        assert (await ask(socket, {"op": "ping"}))["pid"] == first["pid"]  # it is kept while it is used
+        assert (await ping(socket)).pid == first.pid  # it is kept while it is used
         launchers.idle_seconds = 0.1
         launchers.use(JAX)
-        await until(lambda: not lives(first["pid"]))
+        await until(lambda: not lives(first.pid))
         assert not socket.exists()
         launchers.idle_seconds = 600
         launchers.use(JAX)
-        second = await ask(socket, {"op": "ping"})
-        assert second["pid"] != first["pid"]
-        assert second["jax"] == first["jax"]
+        second = await ping(socket)
+        assert second.pid != first.pid
+        assert second.packages["jax"] == first.packages["jax"]
     finally:
         await launchers.close()
-    assert not lives(second["pid"])
+    assert not lives(second.pid)
 
 
 def test_a_launcher_lives_while_it_is_used(paths: StatePaths) -> None:
