@@ -32,14 +32,7 @@ TIMES = frozenset({"STARTED", "ENDED", "FROM", "UNTIL"})
 """Columns of times, of which a part is worth nothing: they are the last to be cut."""
 
 COLOURS = {
-    "RUNNING": "green",
-    "STARTING": "green",
-    "COMPLETING": "green",
-    "COMPLETED": "blue",
-    "FAILED": "red",
-    "TIMEOUT": "red",
-    "OUT_OF_MEMORY": "red",
-    "CANCELLED": "yellow",
+    **words.STATE_COLOURS,
     "free": "green",
     "foreign": "yellow",
     "lost": "red",

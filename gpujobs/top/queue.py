@@ -13,17 +13,8 @@ from textual.widget import Widget
 from gpujobs.printing import printable
 from gpujobs.top.drawing import Drawing
 from gpujobs.view.now import Now, Row
+from gpujobs.view.words import STATE_COLOURS
 
-COLOURS = {
-    "RUNNING": "green",
-    "STARTING": "green",
-    "COMPLETING": "green",
-    "COMPLETED": "blue",
-    "FAILED": "red",
-    "TIMEOUT": "red",
-    "OUT_OF_MEMORY": "red",
-    "CANCELLED": "yellow",
-}
 HEAD = ("ID", "NAME", "USER", "STATE", "DEVICE", "PROGRESS/REASON", "TIME")
 NAME, USER, SAYS = 1, 2, 5
 
@@ -106,7 +97,7 @@ class Queue(Widget, can_focus=True):
         sign = (">" if is_selected else " ") + ("*" if row.is_own else " ")
         cells = _cells(row, self._drawing)
         line = _text(sign, cells, width, self._drawing, "reverse" if is_selected else "")
-        if not is_selected and (colour := COLOURS.get(cells[3])):
+        if not is_selected and (colour := STATE_COLOURS.get(cells[3])):
             start = 2 + sum(sizes(width)[:3]) + 3
             line.stylize(colour, start, start + sizes(width)[3])
         return line

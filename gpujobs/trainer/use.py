@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+LITTLE = 0.05
+"""Of the time: below it nothing is said."""
+
 MUCH = 0.3
 """Of the time: from there on something is said about it."""
 
@@ -45,7 +48,7 @@ class Use:
 
     def lines(self, batch_size: int) -> list[str]:
         """For the log."""
-        if self.data_share is None:
+        if self.data_share is None or self.data_share < LITTLE:
             return []
         said = f"Preparing batches took {self.data_share:.0%} of {self.epoch_seconds:.1f} s of training."
         advice = self.advice(batch_size)

@@ -8,6 +8,17 @@ from typing import Any
 
 from gpujobs.model import GROUP_STATES, State
 
+STATE_COLOURS = {
+    "RUNNING": "green",
+    "STARTING": "green",
+    "COMPLETING": "green",
+    "COMPLETED": "blue",
+    "FAILED": "red",
+    "TIMEOUT": "red",
+    "OUT_OF_MEMORY": "red",
+    "CANCELLED": "yellow",
+}
+
 
 def of_job(job: Mapping[str, Any]) -> str:
     """`job` as `GET /v1/jobs` has it."""

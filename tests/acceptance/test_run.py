@@ -158,11 +158,15 @@ def test_interrupt_cancels_and_leaves_nothing(home: Path) -> None:
     with subprocess.Popen(
         command, env=environment(home), cwd=home, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # it is ignored in what a shell's & starts
     ) as process:  # fmt: skip
         assert process.stdout is not None
         assert any("RUNNING" in line for line in process.stdout)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()  # where it has not ended: the test fails, and waits for nothing
     assert process.returncode == 130, errors
     assert "cancelled" in errors and "Traceback" not in errors
     eventually(lambda: not processes_of(home), 15, lambda: str(processes_of(home)))

@@ -78,7 +78,7 @@ def test_another_metric_ranks_otherwise(daemon: RunningDaemon, optimizers: list[
     assert ranking["best"] == max(optimizers, key=lambda job: errors[job])
     assert [member["value"] for member in ranking["members"]] == sorted(errors.values(), reverse=True)
     refused = daemon.cli("results", "optimizer-sweep", "--metric", "tset_mae", code=2)
-    assert "no job of this group has tset_mae; expected one of loss, mae," in refused.stderr
+    assert "no job of this group has tset_mae; expected one of data_share, loss, mae," in refused.stderr
 
 
 def test_a_completed_group_is_one_line_that_unfolds(daemon: RunningDaemon, optimizers: list[int]) -> None:

@@ -44,6 +44,7 @@ def test_nothing_but_the_job_in_a_log(any_launcher: Launched) -> None:
         "train:  ",
         "accuracy ",
         "  class ",
+        "Preparing batches took ",
     )
     assert [line for line in lines if not line.startswith(first)] == []
     assert launcher.errors.read_text() == ""

@@ -51,6 +51,10 @@ def test_a_short_training_is_not_advised(clock: list[float]) -> None:
     assert trained(clock, 0.75, 0.25, 4).advice(8) is None
 
 
+def test_nothing_is_said_where_data_took_next_to_no_time(clock: list[float]) -> None:
+    assert trained(clock, 0.04, 0.96, 40).lines(8) == []
+
+
 def test_nothing_is_said_of_a_training_that_had_nothing_left_to_do() -> None:
     assert Use().lines(8) == [] and Use().figures(8) == {"data_share": None, "advice": None}
 
