@@ -244,7 +244,7 @@ class KerasCheck:
             return self.named("schedules", value, path)
         if not _is_number(value) or value < 0:
             self._report(
-                path, f"is {describe(value)}; expected a positive number, or a learning rate schedule"
+                path, f"is {describe(value)}; expected a number of at least 0, or a learning rate schedule"
             )
         return value
 
