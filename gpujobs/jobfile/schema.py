@@ -228,7 +228,9 @@ class Data(Section):
     scaling: Scaling = _field(Scaling(), "standard, minmax, robust, none, or {x: ..., y: ...}")
     missing: Literal["error", "drop", "fill"] = _field("error", "error, drop or fill")
     csv: Csv | None = _field(None, 'a mapping such as {separator: ";", decimal: ","}')
-    classes: list[str | int] | None = _field(None, "a list of two class names or more", min_length=2, max_length=100_000)
+    classes: list[str | int] | None = _field(
+        None, "a list of two class names or more", min_length=2, max_length=100_000
+    )
     step: Step | None = _field(None, STEP)
     timezone: str | None = _field(
         None, "the name of a zone, such as Europe/Berlin", min_length=1, max_length=100

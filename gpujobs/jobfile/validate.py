@@ -165,7 +165,8 @@ def _problem(path: Path, kind: str, value: Any, with_hint: bool) -> tuple[Path, 
         return path, f"{dotted(path)} is missing; expected {expected(path)}"
     found = f"is {describe(value)}"
     if kind in ("too_short", "too_long") and value:
-        found = f"has {len(value)} {'entry' if len(value) == 1 else 'entries'}, too {'few' if kind == 'too_short' else 'many'}"
+        count = "1 entry" if len(value) == 1 else f"{len(value)} entries"
+        found = f"has {count}, too {'few' if kind == 'too_short' else 'many'}"
     return path, f"{dotted(path)} {found}; expected {expected(path)}"
 
 
@@ -228,7 +229,9 @@ def expected(path: Path) -> str:
         if section is None:
             return expected(path[:-1])
         keys = f"a mapping with the keys {', '.join(section.model_fields)}"
-        return {DataSource: PATH, Prediction: f"train, validation, test, {PATH}, or {keys}"}.get(section, keys)
+        return {DataSource: PATH, Prediction: f"train, validation, test, {PATH}, or {keys}"}.get(
+            section, keys
+        )
     parent = model_at(path[:-1])
     info = None if parent is None else parent.model_fields.get(str(path[-1]))
     extra = None if info is None else info.json_schema_extra

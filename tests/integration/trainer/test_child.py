@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -53,8 +54,6 @@ print(json.dumps([only_uid, trainer]))
 @pytest.fixture(scope="module")
 def children() -> list[dict[str, Any]]:
     """One that has only changed its uid, and a trainer."""
-    import os
-
     if os.geteuid() != 0 or platform.machine() not in ("x86_64", "aarch64"):
         pytest.skip("taking another identity needs root")
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
@@ -79,3 +78,31 @@ def test_nobody_traces_it_not_even_its_user(children: list[dict[str, Any]]) -> N
 
 def test_it_is_what_the_kernel_ends_first(children: list[dict[str, Any]]) -> None:
     assert children[1]["oom_score_adj"] >= 300
+
+
+WAY_BACK = """
+import ctypes, os
+from gpujobs.supervise import child
+from gpujobs.protocol.spec import Identity
+
+SECUREBITS, NO_SETUID_FIXUP = 28, 4
+if os.fork():  # all that follows is of one thread, as in a trainer
+    os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+if ctypes.CDLL(None, use_errno=True).prctl(SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0):
+    print("skip", flush=True)
+else:
+    try:
+        child.become(Identity(12345, 12345, (12345,), "/"))
+    except PermissionError as error:
+        print(error, flush=True)
+"""
+
+
+def test_one_that_could_become_root_again_does_not_begin() -> None:
+    """The kernel leaves a process its capabilities where it was told not to look at its uid."""
+    if os.geteuid() != 0:
+        pytest.skip("taking another identity needs root")
+    done = subprocess.run([sys.executable, "-c", WAY_BACK], capture_output=True, text=True, check=True)
+    if done.stdout == "skip\n":
+        pytest.skip("this container may not change what the kernel does with capabilities")
+    assert done.stdout == "the trainer could become root again\n"
