@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+PR_SET_DUMPABLE = 4
+"""linux/prctl.h"""
+
 PROGRAM = """
 import ctypes, json, os, sys
 from pathlib import Path
@@ -25,6 +28,14 @@ SESSION, SEARCH = -3, 10
 def finds_key():
     return libc.syscall(KEYCTL, SEARCH, SESSION, b"user", b"gpujobs-test", 0) > 0
 
+def noting(call, noted=[]):
+    def prctl(*arguments):
+        noted.append(arguments)
+        return call(*arguments)
+    return prctl, noted
+
+process.prctl, asked = noting(process.prctl)
+
 def in_child(*steps):
     reader, writer = os.pipe()
     if os.fork() == 0:
@@ -34,7 +45,8 @@ def in_child(*steps):
         try:
             score = int(Path("/proc/self/oom_score_adj").read_text())
             owner = Path("/proc/self/mem").stat().st_uid
-            answer = {"finds_key": finds_key(), "oom_score_adj": score, "owner": owner, "status": status}
+            answer = {"finds_key": finds_key(), "oom_score_adj": score, "owner": owner}
+            answer |= {"status": status, "asked": asked}
         except OSError as error:
             answer = {"error": str(error)}
         os.write(writer, json.dumps(answer).encode())
@@ -72,6 +84,7 @@ def test_it_has_lost_the_keys_of_who_has_started_the_daemon(children: list[dict[
 def test_nobody_traces_it_not_even_its_user(children: list[dict[str, Any]]) -> None:
     """What cannot be traced belongs to root in /proc."""
     assert children[1]["owner"] == 0
+    assert [PR_SET_DUMPABLE, 0] in children[1]["asked"], "fs.suid_dumpable of this machine alone did it"
     status = children[1]["status"]
     assert status["Uid"].split() == ["12345"] * 4 and status["NoNewPrivs"] == "1"
 
