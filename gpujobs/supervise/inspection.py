@@ -121,6 +121,7 @@ def trial(asked: CheckSpec, directory: Path) -> AttemptSpec:
         submitted_at=now,
         started_at=now,
         jobfile=asked.jobfile,
+        jobfile_path="",
         data=asked.data,
         model_results=asked.model_results,
         checkpoint_from=(),

@@ -7,10 +7,10 @@ import json
 import platform
 import resource
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from gpujobs.jobfile.writing import dump
+from gpujobs.jobfile.writing import dump, with_absolute_paths
 from gpujobs.metric_names import smaller_is_better
 from gpujobs.protocol import codec
 from gpujobs.protocol.spec import AttemptSpec
@@ -60,9 +60,15 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def _job_file(results: Path, spec: AttemptSpec) -> None:
+    """The resolved one, which lies elsewhere than the one it was made of: its paths are absolute."""
+    text = dump(with_absolute_paths(spec.jobfile, PurePath(spec.jobfile_path).parent))
+    (results / "job.yaml").write_text(text, encoding="utf-8")
+
+
 def write_prediction(results: Path, spec: AttemptSpec, metrics: Mapping[str, Any]) -> None:
     """The figures of a job that trained nothing."""
-    (results / "job.yaml").write_text(dump(spec.jobfile), encoding="utf-8")
+    _job_file(results, spec)
     (results / "environment.json").write_text(
         json.dumps(environment(spec), indent=2) + "\n", encoding="utf-8"
     )
@@ -72,7 +78,7 @@ def write_prediction(results: Path, spec: AttemptSpec, metrics: Mapping[str, Any
 def write(results: Path, spec: AttemptSpec, rows: list[dict[str, float]], metrics: Mapping[str, Any]) -> None:
     """All but the model and the predictions; metrics.json last: it says that the results are whole."""
     history(results / "history.csv", rows)
-    (results / "job.yaml").write_text(dump(spec.jobfile), encoding="utf-8")
+    _job_file(results, spec)
     (results / "environment.json").write_text(
         json.dumps(environment(spec), indent=2) + "\n", encoding="utf-8"
     )

@@ -51,7 +51,7 @@ class Specs:
         """Raises LaunchError where the job's user is not known on this machine any more."""
         current = job.current
         assert current is not None
-        resolved = self._store.spec(job.id).resolved
+        spec = self._store.spec(job.id)
         return AttemptSpec(
             job=job.id,
             attempt=current.number,
@@ -60,7 +60,7 @@ class Specs:
             name=job.name,
             user=job.user,
             identity=self._identity(job.uid, self._store.gid(job.id)),
-            backend=backend_of(resolved),
+            backend=backend_of(spec.resolved),
             device=DeviceName(
                 current.device_kind, current.device_index, current.device_uuid, current.device_name
             ),
@@ -75,9 +75,10 @@ class Specs:
             job_dir=self._paths.job(job.id).root,
             submitted_at=instant(job.submitted_at),
             started_at=instant(current.started_at),
-            jobfile=resolved,
+            jobfile=spec.resolved,
+            jobfile_path=spec.path,
             data=self.data(job.uid, self._store.data(job.id)),
-            model_results=self._model(job, resolved),
+            model_results=self._model(job, spec.resolved),
             checkpoint_from=self._checkpoints(job),
             begins_anew=job.begins_anew,
         )
