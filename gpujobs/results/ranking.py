@@ -8,7 +8,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from gpujobs.errors import UsageError
 from gpujobs.jobfile.consistency import scaling_of_targets
@@ -65,10 +65,17 @@ def figures(metrics: Mapping[str, Any]) -> dict[str, float]:
     return dict(itertools.islice(found.items(), MAX_FIGURES))
 
 
-def evaluated(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """(the part of the data, what metrics.json says of the model there); nothing where it has no evaluation."""
+class Evaluated(NamedTuple):
+    """A part of the data, and what metrics.json says of the model there."""
+
+    part: str
+    said: Mapping[str, Any]
+
+
+def evaluated(metrics: Mapping[str, Any]) -> Evaluated:
+    """Nothing where it has no evaluation."""
     found = metrics.get("evaluation")
-    return (str(found.get("part")), found) if isinstance(found, dict) else ("", {})
+    return Evaluated(str(found.get("part")), found) if isinstance(found, dict) else Evaluated("", {})
 
 
 def evaluated_by(metrics: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -89,7 +96,7 @@ def _outputs(evaluation: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, 
 
 def evaluation_lines(metrics: Mapping[str, Any]) -> list[str]:
     """What the trainer says of an evaluation, in the data's own units; its user may have written anything."""
-    found = evaluated(metrics)[1].get("lines")
+    found = evaluated(metrics).said.get("lines")
     some = found if isinstance(found, list) else []
     return [one[:MAX_LINE] for one in some if isinstance(one, str)][:MAX_LINES]
 

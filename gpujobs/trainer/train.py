@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -67,10 +67,16 @@ def run(spec: AttemptSpec, messages: Messages, stop: StopFlag) -> None:
     finish(Trained(spec, fit.model, prepared.preprocessing, prepared.parts), rows, more)
 
 
-def fitted(
-    spec: AttemptSpec, prepared: Prepared, messages: Messages, stop: StopFlag
-) -> tuple[TrainingLoop, list[dict[str, float]], float]:
-    """The training that has ended, its history, and when (`time.monotonic`) it began. From the start with a new model,
+class Fitted(NamedTuple):
+    """A training that has ended, its history, and when (`time.monotonic`) it began."""
+
+    loop: TrainingLoop
+    rows: list[dict[str, float]]
+    began: float
+
+
+def fitted(spec: AttemptSpec, prepared: Prepared, messages: Messages, stop: StopFlag) -> Fitted:
+    """From the start with a new model,
     as if there had been none, where the checkpoint turns out to be another model's only after a step was run."""
     while True:
         configure(spec.jobfile["training"])
@@ -81,7 +87,7 @@ def fitted(
         start = time.monotonic()
         fit = TrainingLoop(spec, model, sets, messages, stop)
         try:
-            return fit, fit.run(), start
+            return Fitted(fit, fit.run(), start)
         except checkpoint.DamagedError as error:
             fit.warn(f"the checkpoint cannot be used: {error}; it is set aside")
             keras.utils.clear_session()

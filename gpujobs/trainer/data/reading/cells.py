@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -69,9 +69,15 @@ def pattern(writing: Writing) -> str:
     return rf"^[+-]?({whole}({point}\d*)?|{point}\d+)([eE][+-]?\d+)?$|^[+-]?([iI]nf(inity)?|INF)$"
 
 
-def numbers(cells: pa.Array, writing: Writing) -> tuple[NDArray[np.float64], Integers]:
-    """float64 of an array of texts, NaN where none is, and the indices of those that are neither a number nor
-    nothing."""
+class Converted(NamedTuple):
+    """float64 of an array of texts, NaN where none is, and the indices of those that are neither a value
+    nor nothing."""
+
+    values: NDArray[np.float64]
+    wrong: Integers
+
+
+def numbers(cells: pa.Array, writing: Writing) -> Converted:
     text = pc.utf8_trim_whitespace(cells)
     for unit in writing.units:
         text = _without_unit(text, unit)
@@ -87,7 +93,7 @@ def numbers(cells: pa.Array, writing: Writing) -> tuple[NDArray[np.float64], Int
         plain = pc.replace_substring(plain, ",", ".")
     found = _numpy(pc.cast(pc.replace_substring_regex(plain, r"^\+", ""), pa.float64()))
     wrong = ~_numpy(pc.or_(is_number, is_missing))
-    return without_missing(found, writing), np.flatnonzero(wrong)
+    return Converted(without_missing(found, writing), np.flatnonzero(wrong))
 
 
 def without_missing(values: NDArray[np.float64], writing: Writing) -> NDArray[np.float64]:
@@ -104,7 +110,7 @@ def _without_unit(text: pa.Array, unit: str) -> pa.Array:
     return pc.replace_substring_regex(bare, rf"([\d.,])\s*{sign}$", r"\1")
 
 
-def truths(cells: pa.Array, writing: Writing) -> tuple[NDArray[np.float64], Integers]:
+def truths(cells: pa.Array, writing: Writing) -> Converted:
     """As `numbers`, of cells that say yes (1) or no (0)."""
     text = pc.utf8_trim_whitespace(cells)
     is_true = pc.fill_null(pc.is_in(text, value_set=pa.array([*TRUE, "1", "1.0"])), False)
@@ -112,7 +118,7 @@ def truths(cells: pa.Array, writing: Writing) -> tuple[NDArray[np.float64], Inte
     is_missing = pc.fill_null(pc.is_in(text, value_set=pa.array(writing.no_number)), True)
     found = np.where(_numpy(is_true), 1.0, np.where(_numpy(is_false), 0.0, np.nan))
     wrong = ~_numpy(pc.or_(pc.or_(is_true, is_false), is_missing))
-    return found, np.flatnonzero(wrong)
+    return Converted(found, np.flatnonzero(wrong))
 
 
 def words(cells: pa.Array, missing: Sequence[str]) -> pa.Array:

@@ -16,7 +16,7 @@ from gpujobs.trainer.data.arrays import Integers, Times
 from gpujobs.trainer.data.reading import cells, times
 from gpujobs.trainer.data.reading.cells import Writing, shown
 from gpujobs.trainer.data.reading.dialect import Head
-from gpujobs.trainer.data.reading.problems import Problems
+from gpujobs.trainer.data.reading.problems import Aside, Problems
 from gpujobs.trainer.data.reading.table_files import Source
 from gpujobs.trainer.data.reading.text import Block
 from gpujobs.trainer.data.reading.times import TimeFormat
@@ -177,12 +177,12 @@ class CsvColumns:
             problems.aside += self._absent(found, bad, kept)
         return found if problems.count == before else None
 
-    def _absent(self, found: Piece, bad: Mapping[str, Any], lines: Any) -> Iterator[Any]:
-        """Of each column the cells without a value, or with an infinite one, as `Problems.add` takes them."""
+    def _absent(self, found: Piece, bad: Mapping[str, Any], lines: Any) -> Iterator[Aside]:
+        """Of each column the cells without a value, or with an infinite one."""
         for column, values in found.numbers.items():
             places = np.setdiff1d(np.flatnonzero(~np.isfinite(values)), bad.get(f"column {column}", ()))
             if len(places):
-                yield (
+                yield Aside(
                     f"{self._source.name}: {column}, absent",
                     places,
                     partial(self._what_is_absent, column, values, lines),

@@ -82,7 +82,7 @@ class Head:
     def kind(self, number: int) -> str:
         """number, truth (yes and no), mixed (more numbers than else) or text."""
         values = self.cells(number)
-        wrong = len(cells.numbers(values, self.dialect.writing)[1])
+        wrong = len(cells.numbers(values, self.dialect.writing).wrong)
         if wrong == 0:
             return "number"
         if set(pc.unique(values).to_pylist()) <= {*TRUE, *FALSE}:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gpujobs.trainer.failures import DataError
 
 MOST_OF_KIND = 5
 """Cells of one column that cannot be read are shown; the rest is counted."""
+
+
+class Aside(NamedTuple):
+    """As `Problems.add` takes it."""
+
+    kind: str
+    places: Sequence[int]
+    message: Callable[[int], str]
 
 
 @dataclass
@@ -17,7 +26,7 @@ class Problems:
 
     shown: dict[str, list[str]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
-    aside: list[tuple[str, Sequence[int], Callable[[int], str]]] = field(default_factory=list)
+    aside: list[Aside] = field(default_factory=list)
     """What is said where there are others: alone it is found, and said, once all has been read."""
 
     @property
