@@ -98,6 +98,7 @@ def make_metrics(model: keras.Model, jobfile: Mapping[str, Any], batch: Batch) -
     x, y, weight = batch
     names = sorted(outputs_of(jobfile))
     if len(names) > 1:  # each has a loss, and a mean of it, of its own
+        assert isinstance(y, dict)
         zeros = {name: _zeros(one, y[name]) for name, one in zip(names, model.outputs, strict=True)}
         model.compute_loss(x, y, zeros, weight, training=False)
     elif jobfile["training"].get("metrics"):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.failures import DataError
 
 MOST_OF_KIND = 5
@@ -16,7 +17,7 @@ class Aside(NamedTuple):
     """As `Problems.add` takes it."""
 
     kind: str
-    places: Sequence[int]
+    places: Sequence[int] | Integers
     message: Callable[[int], str]
 
 
@@ -33,7 +34,7 @@ class Problems:
     def count(self) -> int:
         return sum(self.counts.values())
 
-    def add(self, kind: str, places: Sequence[int], message: Callable[[int], str]) -> None:
+    def add(self, kind: str, places: Sequence[int] | Integers, message: Callable[[int], str]) -> None:
         """`message` is asked for the text of those that are shown."""
         if not len(places):
             return
