@@ -87,7 +87,7 @@ rules = st.builds(
 @st.composite
 def snapshots(draw: Any) -> Snapshot:
     box = draw(nodes())
-    allocations = []
+    allocations: list[Allocation] = []
     for device in [device for node in box for device in node.devices if draw(st.booleans())]:
         shares = draw(st.booleans())
         for _ in range(draw(st.integers(1, 3)) if shares else 1):

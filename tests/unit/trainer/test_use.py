@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from gpujobs.trainer import use
 from gpujobs.trainer.use import Use
 
 
@@ -14,7 +13,7 @@ from gpujobs.trainer.use import Use
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Its only entry is the time."""
     now = [100.0]
-    monkeypatch.setattr(use.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
 
 

@@ -18,7 +18,7 @@ from gpujobs.trainer.data.reading import table_files, tables, text, times
 from gpujobs.trainer.data.reading.wanted import Wanted
 from gpujobs.trainer.failures import DataError
 
-from .making import everything, prepared, spec_of
+from .making import alone, everything, prepared, spec_of, there
 
 VALUES = [1.5, -2.0, 1234.5, 0.25, 7.0, 8.0, 9.0, 10.0]
 HOURS = [f"2021-03-{27 + hour // 24:02}T{hour % 24:02}:00:00" for hour in range(20, 28)]
@@ -96,8 +96,8 @@ def test_a_file_as_it_comes_says_the_same_as_a_plain_one(tmp_path: Path, case: t
     np.testing.assert_array_equal(everything(found.train.samples), everything(plain.train.samples))
     assert found.train.samples.target("y").tolist() == plain.train.samples.target("y").tolist()
     assert (
-        found.train.assembled.raw.time.astype("datetime64[s]").tolist()
-        == plain.train.assembled.raw.time.tolist()
+        there(found.train.assembled.raw.time).astype("datetime64[s]").tolist()
+        == there(plain.train.assembled.raw.time).tolist()
     )
 
 
@@ -113,7 +113,7 @@ def test_a_date_and_a_time_in_two_columns(tmp_path: Path) -> None:
     rows = "".join(f"{t[8:10]}/{t[5:7]}/{t[:4]};{t[11:]};{v}\n" for t, v in zip(HOURS, VALUES, strict=True))
     found = prepared(tmp_path, DATA % ("t.txt", "[Date, Time]", ""), {"t.txt": "Date;Time;v\n" + rows})
     assert found.train.assembled.raw.features == ("v",)
-    assert found.train.assembled.raw.time.astype(str).tolist() == HOURS
+    assert there(found.train.assembled.raw.time).astype(str).tolist() == HOURS
 
 
 def test_declared_missing_values_are_missing_however_they_are_written(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_ids_of_a_table_go_into_an_embedding(tmp_path: Path) -> None:
         {"t.csv": "doc,token,label\n" + rows},
         rest=rest,
     )
-    batch = found.train.samples.batch(np.arange(4))[0]
+    batch = alone(found.train.samples.batch(np.arange(4)).x)
     assert batch.dtype == np.int32
     assert batch.tolist() == [[1, 2, 3], [4, 5, 1], [2, 3, 4], [5, 1, 2]]
 
@@ -270,7 +270,7 @@ def test_each_file_is_a_sequence(tmp_path: Path) -> None:
     found = prepared(
         tmp_path, "{train: [a.csv, b.csv], sequence: {by: file}, target: kind}", files, rest=CLASSES % 2
     )
-    assert found.train.assembled.raw.lengths.tolist() == [2, 3]
+    assert there(found.train.assembled.raw.lengths).tolist() == [2, 3]
     assert found.preprocessing.classes["y"].names == ("a", "b")
 
 

@@ -15,7 +15,7 @@ from gpujobs.trainer.data.fitting import scaling
 from gpujobs.trainer.data.fitting.preprocessing import from_json
 from gpujobs.trainer.failures import DataError
 
-from .making import csv, everything, prepared
+from .making import alone, csv, everything, prepared
 
 FLOATS = st.floats(-1e6, 1e6, width=32)
 TABLES = arrays_of.arrays(np.float32, st.tuples(st.integers(1, 60), st.integers(1, 3)), elements=FLOATS)
@@ -133,7 +133,7 @@ def test_ids_are_not_scaled(tmp_path: Path) -> None:
     )
     given = {"x": np.arange(8).reshape(4, 2), "y": np.arange(4.0)}
     found = prepared(tmp_path, "{train: t.npz, scaling: standard}", {"t.npz": given}, rest=rest)
-    x = found.train.samples.x(np.arange(4))
+    x = alone(found.train.samples.x(np.arange(4)))
     assert x.dtype == np.int32 and x.tolist() == given["x"].tolist()
 
 

@@ -5,6 +5,7 @@ Dates are compared with those of dateutil and zoneinfo, and with some written do
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from gpujobs.trainer.data.prepare import Part, to_predict
 from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.failures import DataError
 
-from .making import csv, prepared, spec_of
+from .making import alone, csv, prepared, spec_of
 
 WINDOW = "window: {length: 4, horizon: 3}"
 DATA = "{train: t.csv, time: when, target: v, %s%s}"
@@ -201,7 +202,7 @@ def test_windows_end_where_rows_are_absent(tmp_path: Path, capsys: Any) -> None:
         "2024-01-01 19:00 to 2024-01-02 01:00); no window crosses them (data.step: none lets windows do so)."
     )
     part = prepared(tmp_path, DATA % (WINDOW, ""), {"t.csv": content}, rest=REST).train
-    x, y, _ = part.samples.batch(np.arange(len(part.samples)))
+    x, y = map(alone, part.samples.batch(np.arange(len(part.samples)))[:2])
     rows = np.concatenate([x[:, :, 0], y[:, :, 0]], axis=1).astype(int)
     stamps = np.array(times, "M8[s]")[rows]
     assert (np.diff(stamps, axis=1) == np.timedelta64(1, "h")).all()
@@ -211,7 +212,7 @@ def test_windows_end_where_rows_are_absent(tmp_path: Path, capsys: Any) -> None:
 
 def test_rows_of_the_file_are_named_where_series_stand_mixed(tmp_path: Path, capsys: Any) -> None:
     times = [one for one in hours(20) for _ in "ab"]
-    table = {"when": times, "site": list("ab") * 20, "v": range(40)}
+    table: dict[str, Sequence[Any]] = {"when": times, "site": list("ab") * 20, "v": range(40)}
     kept = [row for row in range(40) if row != 20]  # the eleventh hour of site a
     content = csv({key: [values[row] for row in kept] for key, values in table.items()})
     line = lines_of(tmp_path, content, ", group: site, features: [v]", capsys)[1]
