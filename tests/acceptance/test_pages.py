@@ -269,7 +269,7 @@ async def rewind(site: Site, browser: Browser, pictures: Path | None) -> None:
 
 async def shoot(browser: Browser, pictures: Path | None, name: str) -> None:
     for kind, look in (("light", {}), ("dark", {"is_dark": True}), ("phone", {"width": 390, "height": 844})):
-        await browser.look(**look)  # type: ignore[arg-type]
+        await browser.look(**look)
         wide = await browser.run("document.documentElement.scrollWidth > innerWidth")
         assert not wide, f"{name} is wider than a {kind} screen"
         if pictures is not None:

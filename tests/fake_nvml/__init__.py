@@ -6,6 +6,7 @@ import os
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 GIB = 1 << 30
 
@@ -23,8 +24,8 @@ def build(directory: Path) -> Path:
         "-Wextra",
         "-Werror",
         "-o",
-        target,
-        source,
+        str(target),
+        str(source),
         "-lpthread",
     ]
     subprocess.run(command, check=True)
@@ -85,7 +86,7 @@ def uuid(index: int) -> str:
     return f"GPU-00000000-0000-0000-0000-{index:012d}"
 
 
-def box(directory: Path, count: int, **values: int) -> FakeGpus:
+def box(directory: Path, count: int, **values: Any) -> FakeGpus:
     """`count` idle GPUs; builds the library into `directory`."""
     gpus = [FakeGpu(uuid(index), **values) for index in range(count)]
     return FakeGpus(build(directory), directory / "gpus.txt", gpus)
