@@ -83,6 +83,7 @@ def test_a_metric_that_one_job_has_is_drawn_for_that_one(cli: Cli, jobs: Protoco
 
 def test_a_job_without_results_is_the_daemons_error(cli: Cli, jobs: Protocol) -> None:
     jobs.histories[7] = None
+    jobs.jobs[7]["state"] = "RUNNING"
     done = cli("plot", 8, 7)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "gpujobs: job 7 is RUNNING and has no results; `gpujobs wait 7` waits for them\n"
