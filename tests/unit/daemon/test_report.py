@@ -42,7 +42,8 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Box:
     for n, id in enumerate(ids):
         _attempt(connection, chance, id, n)
     connection.execute(
-        "INSERT INTO past_use VALUES ('a', ?, ?, ?, ?)",
+        "INSERT INTO past_use (user, started_at, ended_at, gpu_memory_bytes, device_memory_bytes)"
+        " VALUES ('a', ?, ?, ?, ?)",
         (iso(SINCE - timedelta(hours=3)), iso(SINCE + timedelta(hours=5)), 20 * GIB, 80 * GIB),
     )
     connection.commit()
