@@ -51,5 +51,5 @@ def _save(what: ForeignCharge | DeviceSampler | PresenceMonitor) -> None:
     """What was measured since the last time; a disk that is full must not keep the daemon from its end."""
     try:
         what.save()
-    except StoreError as error:
+    except (StoreError, OSError) as error:
         log.error("what was measured last is lost: %s", error)

@@ -1,7 +1,7 @@
 """What sampling a job's device costs: a training on a GPU that is read every second, beside the same where none is.
 
-The GPU is one that the tests' NVML library makes up, so both train on the processor, with all of its cores: whatever the
-readings take, they take from the training. Another training without sampling in each round shows what chance does.
+The GPU is one that the tests' NVML library makes up, so both train on the processor, with all of its cores: what the
+readings take they take from the training. Another training without sampling in each round shows what chance does.
 """
 
 from __future__ import annotations

@@ -302,7 +302,8 @@ def test_a_job_is_told_what_it_made_of_its_device_and_what_to_do_about_it(
     shown = " ".join(daemon.cli("show", job, code=0).stdout.split())
     for text in (shown, " ".join(said.split())):
         assert found["line"] in text and f"Advice: {found['advice']}." in text
-    report = daemon.cli("report", "--idle", code=0).stdout
+    since = daemon.job(job)["submitted_at"]
+    report = daemon.cli("report", "--idle", "--since", since, code=0).stdout
     assert max(map(len, report.splitlines())) <= 80 and " 29%" in report and "kJ" in report
 
 

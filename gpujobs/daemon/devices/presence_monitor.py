@@ -6,6 +6,7 @@ GPUs, while a job waits for a stranger to go, where the site charges strangers, 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
@@ -13,11 +14,14 @@ from datetime import datetime
 from gpujobs.daemon.devices.strangers import DeviceKey, jobs_by_device, pids, strangers_on
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.writer import StoreWriter
+from gpujobs.errors import StoreError
 from gpujobs.measured.sums import MAX_GAP_SECONDS
 from gpujobs.model import Device, DeviceKind, Job, Node, utc_now
 from gpujobs.policy.devices.occupancy import IDLE_MEMORY_BYTES
 
 SAVE_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
 
 
 class PresenceMonitor:
@@ -46,24 +50,35 @@ class PresenceMonitor:
 
         self._seconds: dict[tuple[str, datetime], float] = {}
         self._saved = clock()
+        self._try_at = clock()
 
     def observe(self, nodes: Iterable[Node]) -> None:
         ours, now = jobs_by_device(self._cache), self._clock()
         found = [(node.name, device) for node in nodes for device in node.devices]
-        self._note_new([device.uuid for _, device in found])
+        self._note_new({device.uuid for _, device in found} - self._known, now)
         for node, device in found:
             if device.kind is DeviceKind.GPU:
                 self._count(node, device, ours.get((node, device.uuid), []), now)
         self._lately = {pid for jobs in ours.values() for pid in pids(jobs) if pid is not None}
         self._busy = set(ours)
         if self._seconds and now - self._saved > SAVE_SECONDS:
-            self.save()
+            self._when_possible(self.save, now)
 
-    def _note_new(self, uuids: Iterable[str]) -> None:
-        new = set(uuids) - self._known
-        if new:
+    def _note_new(self, new: Collection[str], now: float) -> None:
+        def note() -> None:
             self._writer.do(lambda store: store.presence.note_seen(sorted(new), self._now()))
-            self._known |= new
+            self._known.update(new)
+
+        if new and now >= self._try_at:
+            self._when_possible(note, now)
+
+    def _when_possible(self, write: Callable[[], None], now: float) -> None:
+        """Nobody who looks at the devices is to hear that a disk is full; it is tried again later."""
+        try:
+            write()
+        except (StoreError, OSError) as error:
+            self._try_at = now + SAVE_SECONDS
+            log.error("what was seen of the devices is not written yet: %s", error)
 
     def _count(self, node: str, device: Device, jobs: Sequence[Job], now: float) -> None:
         """A stranger that is seen at two readings was there between them."""

@@ -6,6 +6,7 @@ goes on with them; the time in which none was there is not counted, but for the 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from gpujobs.daemon.devices.memory_monitor import used_by
 from gpujobs.daemon.devices.strangers import jobs_by_device, pids, strangers_on
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.writer import StoreWriter
+from gpujobs.errors import StoreError
 from gpujobs.measured.sums import NONE, Sample, Sums, added, read, written
 from gpujobs.model import Attempt, Device, DeviceKind, Job, Node
 from gpujobs.store.store import Store
@@ -21,6 +23,8 @@ from gpujobs.store.store import Store
 SAVE_SECONDS = 60.0
 INSTANCE = "MIG-"
 """An instance has no power of its own: what is read there is the whole GPU's."""
+
+log = logging.getLogger(__name__)
 
 Key = tuple[int, int]
 """Job and attempt."""
@@ -59,7 +63,7 @@ class DeviceSampler:
                     self._add(device, jobs, now)
         self._lately = {pid for jobs in ours.values() for pid in pids(jobs) if pid is not None}
         if now - self._saved > SAVE_SECONDS:
-            self.save()
+            self._save_when_possible()
 
     def _add(self, device: Device, jobs: list[Job], now: float) -> None:
         strangers = bool(strangers_on(device, jobs, self._lately))
@@ -68,6 +72,13 @@ class DeviceSampler:
             before = self._sampled.get((job.id, job.attempt), _Sampled(NONE, None, now))
             sums = added(before.sums, sample, before.last, now - before.at)
             self._sampled[job.id, job.attempt] = _Sampled(sums, sample, now)
+
+    def _save_when_possible(self) -> None:
+        """Nobody who looks at the devices is to hear that a disk is full."""
+        try:
+            self.save()
+        except (StoreError, OSError) as error:
+            log.error("what was sampled is not written yet: %s", error)
 
     def save(self) -> None:
         """Of all attempts under way, for a daemon that goes on with them."""

@@ -241,6 +241,22 @@ def test_a_device_is_known_since_it_was_first_seen_also_by_later_daemons(box: Bo
     assert box.store.first_seen() == {**since, "GPU-1": NOON + timedelta(seconds=501)}
 
 
+def test_a_full_disk_keeps_nobody_from_looking_and_what_was_seen_is_written_later(box: Box) -> None:
+    job = box.start()
+    arm("store.commit=error:ENOSPC*100")
+    for _ in range(int(sampler.SAVE_SECONDS) + 2):
+        box.look(100, p100=GIB, p7=GIB)
+    arm("")
+    (attempt,) = box.store.attempts(job.id)
+    assert attempt.device_use is None
+    for _ in range(int(sampler.SAVE_SECONDS) + 2):
+        box.look(100, p100=GIB, p7=GIB)
+    (attempt,) = box.store.attempts(job.id)
+    assert attempt.device_use is not None and attempt.device_use["seconds"] > 2 * sampler.SAVE_SECONDS - 2
+    assert sum(one[2] for one in box.store.strangers(NOON, NOON + timedelta(days=1))) > 100
+    assert list(box.store.first_seen()) == ["GPU-0"]
+
+
 def test_nothing_is_written_at_each_reading(box: Box) -> None:
     box.start()
     box.look(p100=GIB)
