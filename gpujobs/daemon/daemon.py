@@ -5,6 +5,10 @@ from __future__ import annotations
 import logging
 
 from gpujobs.daemon.build import Parts
+from gpujobs.daemon.devices.foreign_charges import ForeignCharge
+from gpujobs.daemon.devices.presence_monitor import PresenceMonitor
+from gpujobs.daemon.devices.sampler import DeviceSampler
+from gpujobs.errors import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +37,19 @@ class Daemon:
         parts = self._parts
         parts.poller.end()
         parts.attempts.close()
-        if parts.charge is not None:
-            parts.charge.save()
+        for what in (parts.charge, parts.sampler, parts.presence):
+            if what is not None:
+                _save(what)
         parts.tasks.close()
         await parts.link.close()
         await parts.nodes.close()
         parts.journal.write()
         parts.store.close()
+
+
+def _save(what: ForeignCharge | DeviceSampler | PresenceMonitor) -> None:
+    """What was measured since the last time; a disk that is full must not keep the daemon from its end."""
+    try:
+        what.save()
+    except (StoreError, OSError) as error:
+        log.error("what was measured last is lost: %s", error)

@@ -11,7 +11,7 @@ from datetime import datetime
 from gpujobs.demand import NO_DEPENDENCIES, Dependencies
 from gpujobs.errors import NotFoundError, StoreError
 from gpujobs.model import Attempt, Event, Group, Job, State, iso
-from gpujobs.store import groups, report, timeline
+from gpujobs.store import groups, presence, report, timeline
 from gpujobs.store.database import HOW_TO_RESTORE
 from gpujobs.store.records import DataReference, StoredSpec, Wanted
 from gpujobs.store.rows import (
@@ -212,6 +212,16 @@ class Reader:
         """Attempts in this time, and whether these are all."""
         with _readable():
             return report.rows(self._connection, since, until)
+
+    def first_seen(self) -> dict[str, datetime]:
+        """Of each device, by UUID."""
+        with _readable():
+            return presence.first_seen(self._connection)
+
+    def strangers(self, since: datetime, until: datetime) -> presence.Hours:
+        """How long something that was no job was seen on devices in this time."""
+        with _readable():
+            return presence.strangers(self._connection, since, until)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from gpujobs.store.database import check, connect, transaction
 from gpujobs.store.devices import Devices
 from gpujobs.store.history import History
 from gpujobs.store.numbers import Numbers
+from gpujobs.store.presence import Presence
 from gpujobs.store.pruning import Pruning
 from gpujobs.store.reader import Reader
 from gpujobs.store.records import NewJob
@@ -56,6 +57,7 @@ class Store(Reader):
         self.reservations = Reservations(self._connection, self.devices)
         self.uploads = Uploads(self._connection)
         self.usage = UsageTable(self._connection)
+        self.presence = Presence(self._connection)
         self.history = History(self._connection)
         self.pruning = Pruning(self._connection)
 

@@ -126,7 +126,7 @@ class TrainingLoop:
         self.states = None if sets.strips is None else States(model)
         self.saved = self.reported = time.monotonic()
         self.pace = Pace()
-        self.use = Use()
+        self.use = Use(len(sets.train))
         self.has_validated = False
         self.save_seconds = 0.0
         self.is_unsaved = False
@@ -284,7 +284,8 @@ class TrainingLoop:
         if self.sets.validation is None:
             return {}
         self.model.reset_metrics()
-        for batch in self.validation_batches():  # it leaves other states, which the next epoch begins anew
+        # It leaves other states, which the next epoch begins anew.
+        for batch in self.use.each(self.validation_batches()):
             began = time.monotonic()
             self.steps.test(batch)
             if not self.has_validated:
@@ -329,7 +330,8 @@ class TrainingLoop:
         shown = {**row, "epoch": int(row["epoch"]) + 1, "epochs": self.epochs}
         peak = self.device_peak()
         of_device = {} if peak is None else {"device_peak_bytes": peak}
-        self.messages.send(Trained({**shown, "eta_seconds": eta, **of_device}))
+        of_data = {"data_share": self.use.data_share, "train_samples": len(self.sets.train)}
+        self.messages.send(Trained({**shown, "eta_seconds": eta, **of_data, **of_device}))
 
 
 def _watcher(make: Any, settings: Any) -> Any:

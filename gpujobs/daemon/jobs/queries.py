@@ -10,6 +10,7 @@ from gpujobs.cluster.link import ClusterLink
 from gpujobs.daemon.devices.foreign_monitor import ForeignProcessMonitor
 from gpujobs.daemon.forecast import Forecast
 from gpujobs.daemon.jobs.cache import JobCache, Watcher
+from gpujobs.daemon.jobs.device_use import DeviceUses
 from gpujobs.daemon.jobs.listing import describe_groups, describe_job
 from gpujobs.daemon.jobs.references import Choice, Chosen, Reference, choose
 from gpujobs.daemon.standing import Standing
@@ -26,6 +27,7 @@ class JobQueries:
     """Asks nodes for what has not been collected yet."""
     foreign: ForeignProcessMonitor
     standing: Standing
+    uses: DeviceUses
 
     def choose(self, caller: Caller, choice: Choice | Iterable[Reference], *, own: bool = False) -> Chosen:
         return choose(self.store, caller, choice, own=own)

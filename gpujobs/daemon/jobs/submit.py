@@ -156,7 +156,7 @@ class SubmissionService:
         checks.check_rules(prepared, options, caller, rules, self._nodes.known)
         waiting = self._cache.waiting_of(caller.uid)
         checks.check_waiting(waiting, len(prepared), caller.user, groups, rules)
-        estimates = self._memory.with_runtime(self._estimates)
+        estimates = self._memory.with_runtime(self._estimates, caller.uid)
         new = new_jobs(prepared, options, self._in_force.access.default_share, estimates, awaited)
         return checks.with_time_limits(new, prepared, caller.user, groups, rules)
 
