@@ -3,7 +3,6 @@ UNIX users, and answers without Ray."""
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import os
@@ -15,23 +14,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from gpujobs.client.connection import UnixConnection
 from gpujobs.config.settings import Settings
-from gpujobs.daemon import server
-from gpujobs.daemon.build import Parts, build
-from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.build import Parts
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.modes import Mode
 from gpujobs.daemon.web.sessions import Sessions
 from gpujobs.errors import NotPermittedError
 from gpujobs.model import Caller
 from gpujobs.paths import StatePaths
+from tests.integration.served import Served
 from tests.unit.store.jobs import DEVICE, DONE, new_job
 
 from .harness import ROOT, eventually, short_directory
@@ -40,49 +37,13 @@ from .people import Person, as_person
 HOSTILE = "<script>alert(1)</script>\u202e\x1b[31m" + "x" * 10_000
 
 
-class Site:
-    """A daemon in a thread of this process, and what is asked of it."""
+class Site(Served):
+    """A site's daemon, and what is asked of its pages."""
 
     def __init__(self, directory: Path, **settings: Any) -> None:
         self.paths = StatePaths(directory / "s")
-        self.settings = Settings("site", self.paths.root, directory / "gj.sock", **settings)
+        super().__init__(Settings("site", self.paths.root, directory / "gj.sock", **settings))
         prepare_state(self.paths, Mode.SITE)
-        self.daemon: Parts
-        self._ended = asyncio.Event()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
-
-    async def _run(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.daemon = build(self.settings)
-        door = server.door_of(self.daemon)
-        async with server.serving(self.daemon, door):
-            self._ready.set()
-            await self._ended.wait()
-            door.close()
-        await Daemon(self.daemon).close()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(30)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join(30)
-        assert not self._thread.is_alive()
-
-    def on_loop(self, function: Callable[[Parts], Any]) -> Any:
-        async def call() -> Any:
-            return function(self.daemon)
-
-        return asyncio.run_coroutine_threadsafe(call(), self.loop).result(30)
-
-    def asked(self, method: str, path: str) -> Any:
-        """Over the socket, as whoever calls."""
-        with closing(UnixConnection(self.settings.socket)) as connection:
-            connection.request(method, path, b"{}" if method == "POST" else None)
-            return json.loads(connection.getresponse().read())
 
     def link(self, person: Person | None = None) -> str:
         asked = self.asked("POST", "/v1/web/link") if person is None else as_person(
