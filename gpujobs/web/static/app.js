@@ -67,7 +67,7 @@ function device(one) {
     one.temperature_celsius == null ? null : `${one.temperature_celsius} °C`,
   ].filter(Boolean).join(" · ");
   return el("section", { class: "card" },
-    el("h3", {}, `${one.kind === "gpu" ? "GPU" : "CPU slot"} ${one.index}`, el("span", { class: `state ${one.state}` }, one.state)),
+    el("h2", {}, `${one.kind === "gpu" ? "GPU" : "CPU slot"} ${one.index}`, el("span", { class: `state ${one.state}` }, one.state)),
     el("p", { class: "dim" }, one.name), memory, figures && el("p", {}, figures),
     one.jobs.length ? el("p", {}, one.jobs.map((id) => el("a", { href: `#job/${id}` }, `job ${id} `))) : null,
     one.message && one.state !== "busy" && one.state !== "free" ? el("p", {}, words(one.message)) : null,
@@ -159,7 +159,7 @@ async function job(id) {
   leave = () => stop.abort();
   let found;
   try { found = await ask(`/v1/jobs/${id}`); } catch (error) { fill(main, [el("h1", {}, `Job ${id}`), el("p", {}, error.message)]); return; }
-  const top = el("div"), plots = el("div", { class: "plots" }), log = el("pre", { tabindex: 0, "aria-label": "Log" }, ""), files = el("ul"), rest = el("div"), drawn = el("div", { class: "plots" });
+  const top = el("div"), plots = el("div", { class: "plots" }), log = el("pre", { tabindex: 0, role: "region", "aria-label": "Log" }, ""), files = el("ul"), rest = el("div"), drawn = el("div", { class: "plots" });
   const describe = (it) => fill(top, [
     el("h1", {}, `Job ${id} `, el("span", { class: "name" }, (it.name ?? "-").slice(0, 200))),
     el("p", {}, el("span", { class: `state ${it.state}` }, it.state), " ", words(says(it))), actions(it),
@@ -175,7 +175,7 @@ async function job(id) {
         el("td", {}, time(one.started_at)), el("td", {}, time(one.ended_at)), el("td", {}, words(`${one.reason} ${one.message}`.trim()))))))),
       el("h2", {}, "History"), el("ul", {}, found.events.map((e) => el("li", {}, `${time(e.at)} ${e.kind} by ${e.actor}`,
         e.to ? ` ${e.from ?? "new"} → ${e.to}` : "", e.message ? `: ${words(e.message)}` : ""))),
-      el("h2", {}, "Job file, resolved"), el("pre", { tabindex: 0 }, JSON.stringify(found.spec, null, 2))]);
+      el("h2", {}, "Job file, resolved"), el("pre", { tabindex: 0, role: "region", "aria-label": "Job file, resolved" }, JSON.stringify(found.spec, null, 2))]);
     try {
       const [entry] = (await ask(`/v1/results?ids=${id}&partial=1`)).results;
       fill(drawn, (entry?.files ?? []).filter((file) => Object.hasOwn(pictures, file.name)).map((file) => picture(id, file.name)));

@@ -13,7 +13,7 @@ export function parseHistory(text) {
 }
 
 function chart(metric, runs) {
-  const place = el("div", {}, el("h3", {}, metric.slice(0, 60)));
+  const place = el("div", {}, el("h2", {}, metric.slice(0, 60)));
   const names = [], series = [];
   for (const run of runs) for (const name of [metric, `val_${metric}`]) {
     if (run.rows[name]) { names.push(runs.length > 1 ? `${run.name} ${name}` : name); series.push([run.rows.epoch, run.rows[name]]); }
