@@ -48,6 +48,7 @@ COMMANDS = {
     "fetch": "Copy a job's results, as your own files.",
     "predict": "Apply a trained model to new data.",
     "plot": "Draw learning curves, as a picture or in the terminal; several jobs are compared.",
+    "tensorboard": "Start TensorBoard on learning curves, for you alone.",
     "simulate": "Replay a trace of submissions through the scheduling policy.",
     "prune": "Remove what ended jobs have left: results, checkpoints, logs, data.",
     "doctor": "Check the installation.",

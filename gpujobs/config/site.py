@@ -240,6 +240,19 @@ class WebTable(Table):
     """Whether `/metrics`, which asks nobody who they are, says what each user has used."""
 
 
+def _absolute(value: object) -> object:
+    if isinstance(value, str) and not value.startswith("/"):
+        raise ValueError("expected a path that begins with /")
+    return value
+
+
+class Metrics(Table):
+    """For programs that measure the machine."""
+
+    dcgm_job_mapping: Annotated[str | None, BeforeValidator(_absolute)] = None
+    """The directory in which dcgm-exporter (`--hpc-job-mapping-dir`) looks for the jobs of each GPU."""
+
+
 class SiteConfig(Table):
     access: Access = Access()
     quotas: Quotas = Quotas()
@@ -252,6 +265,7 @@ class SiteConfig(Table):
     reservations: Reservations = Reservations()
     retention: Retention = Retention()
     web: WebTable = WebTable()
+    metrics: Metrics = Metrics()
 
     def rules(self) -> Rules:
         """What the policy goes by."""

@@ -16,6 +16,7 @@ from gpujobs.daemon.devices.admission import NodeAdmission
 from gpujobs.daemon.devices.drains import Drains
 from gpujobs.daemon.devices.foreign_charges import ForeignCharge
 from gpujobs.daemon.devices.foreign_monitor import ForeignProcessMonitor
+from gpujobs.daemon.devices.job_mapping import JobMapping, directory_in
 from gpujobs.daemon.devices.membership import Membership
 from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
 from gpujobs.daemon.devices.nodes import Nodes
@@ -91,6 +92,7 @@ class Parts:
     specs: Specs
     attempts: Attempts
     poller: DevicePoller
+    mapping: JobMapping
     dispatcher: Dispatcher
     admission: NodeAdmission
     shutdown: Shutdown
@@ -122,7 +124,9 @@ def build(settings: Settings) -> Parts:
     link = ClusterLink(paths, own, on_node=announcements.tell, on_attempt=events.tell)
     nodes = Nodes(link, node_name, settings.cpu_slots)
     journal = Journal(store.history, nodes.device_name)
-    writer = StoreWriter(store, cache, journal.wake)
+    mapping = JobMapping(cache, nodes, node_name, lambda: directory_in(in_force))
+    committed = Observers[[]]()
+    writer = StoreWriter(store, cache, committed.tell)
     membership = Membership()
     usage = _usage(store, half_life)
 
@@ -226,7 +230,8 @@ def build(settings: Settings) -> Parts:
             charge.observe(occupancies(snapshots.snapshot(read)))
 
     changed.add(dispatcher.wake, shutdown.look)
-    in_force.changed.add(rules_changed, dispatcher.wake)
+    committed.add(journal.wake, mapping.wake)
+    in_force.changed.add(rules_changed, dispatcher.wake, mapping.wake)
     announcements.add(admission.on_node)
     events.add(attempts.on_event)
     ends.add(memory.ended, sampler.ended, lambda job: usage.add(_ended_usage(job)))
@@ -234,7 +239,7 @@ def build(settings: Settings) -> Parts:
     uploads.arrivals.add(lacking.arrived, lambda *_: dispatcher.wake())
     # In this order: what is drained and measured counts in the snapshot that the last two look at.
     nodes.readings.add(drains.observe, memory.observe, foreign.observe, outgrown.observe, charge_foreign)
-    nodes.readings.add(sampler.observe, presence.observe)
+    nodes.readings.add(sampler.observe, presence.observe, lambda _: mapping.wake())
 
     return Parts(
         settings=settings,
@@ -262,6 +267,7 @@ def build(settings: Settings) -> Parts:
         specs=specs,
         attempts=attempts,
         poller=poller,
+        mapping=mapping,
         dispatcher=dispatcher,
         admission=admission,
         shutdown=shutdown,

@@ -29,6 +29,8 @@ class Daemon:
         await parts.link.start()
         parts.attempts.cancel_blocked()
         parts.tasks.spawn(parts.retention.run())
+        parts.tasks.spawn(parts.mapping.run())
+        parts.mapping.wake()
         parts.tasks.spawn(parts.dispatcher.run())
         parts.dispatcher.wake()
 
