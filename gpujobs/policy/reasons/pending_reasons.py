@@ -136,17 +136,18 @@ class PendingReasons(Mapping[int, PendingReason]):
     def _ahead(self) -> dict[int, int]:
         """How many jobs are ahead of each, of those that wait for any device: by score, then submission. One that
         asks for a certain GPU, or whose user may have no further device, takes none that they could get."""
-        accounts, starts = self._round.accounts, self._round.starts
-        scored = [
-            (-accounts.score(account, job), job.id)
-            for job in self._round.queue.ready()
-            if job.id not in starts
-            and (job.demand.place == ANYWHERE or self._is_everywhere(job.demand.place))
-            and job.user in accounts
-            and (account := accounts[job.user]).may_run_another
-            and account.may_hold_another_device
-            and not self._round.is_group_full(job)
-        ]
+        queue, starts, scored = self._round.queue, self._round.starts, list[tuple[float, int]]()
+        for user, jobs in queue.users.items():
+            if user not in self._round.accounts or not (account := self._round.accounts[user]).may_run_another:
+                continue
+            if not account.may_hold_another_device:
+                continue
+            score = self._round.accounts.score
+            for line in jobs.lines.values():  # in which all ask for the same
+                head = queue[line[0][1]]
+                is_for_all = head.demand.place == ANYWHERE or self._is_everywhere(head.demand.place)
+                if is_for_all and not self._round.is_group_full(head):
+                    scored += [(-score(account, queue[id]), id) for _, id in line if id not in starts]
         return {id: ahead for ahead, (_, id) in enumerate(sorted(scored))}
 
 
