@@ -138,7 +138,10 @@ class PendingReasons(Mapping[int, PendingReason]):
         asks for a certain GPU, or whose user may have no further device, takes none that they could get."""
         queue, starts, scored = self._round.queue, self._round.starts, list[tuple[float, int]]()
         for user, jobs in queue.users.items():
-            if user not in self._round.accounts or not (account := self._round.accounts[user]).may_run_another:
+            if (
+                user not in self._round.accounts
+                or not (account := self._round.accounts[user]).may_run_another
+            ):
                 continue
             if not account.may_hold_another_device:
                 continue
