@@ -41,6 +41,7 @@ TABLES = (
     "reservations",
     "retention",
     "web",
+    "notify",
 )
 """What `gpujobs.config.site` reads: the daemon's alone."""
 

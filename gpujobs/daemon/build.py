@@ -39,6 +39,9 @@ from gpujobs.daemon.journal import Journal
 from gpujobs.daemon.keeping.retention import Retention
 from gpujobs.daemon.live.broadcast import Broadcaster
 from gpujobs.daemon.modes import Mode
+from gpujobs.daemon.news.orders import Orders
+from gpujobs.daemon.news.outbox import Outbox
+from gpujobs.daemon.news.service import NewsService
 from gpujobs.daemon.observers import Observers
 from gpujobs.daemon.shutdown import Shutdown
 from gpujobs.daemon.site_service import SiteService
@@ -98,6 +101,8 @@ class Parts:
     devices: DeviceService
     site: SiteService
     live: Broadcaster
+    news: NewsService
+    outbox: Outbox
 
 
 def build(settings: Settings) -> Parts:
@@ -117,7 +122,8 @@ def build(settings: Settings) -> Parts:
     link = ClusterLink(paths, own, on_node=announcements.tell, on_attempt=events.tell)
     nodes = Nodes(link, node_name, settings.cpu_slots)
     journal = Journal(store.history, nodes.device_name)
-    writer = StoreWriter(store, cache, journal.wake)
+    committed = Observers[[]]()
+    writer = StoreWriter(store, cache, committed.tell)
     membership = Membership()
     usage = _usage(store, half_life)
 
@@ -202,6 +208,9 @@ def build(settings: Settings) -> Parts:
         shutdown,
     )
     live = Broadcaster(cache, nodes.probe)
+    orders = Orders(in_force, identity, specs.identity)
+    outbox = Outbox(store, writer, cache, in_force, orders, tasks)
+    news = NewsService(store, writer, in_force, orders)
 
     # Who hears of what
     def rules_changed() -> None:
@@ -217,8 +226,9 @@ def build(settings: Settings) -> Parts:
         if charge is not None:
             charge.observe(occupancies(snapshots.snapshot(read)))
 
+    committed.add(journal.wake, outbox.wake)
     changed.add(dispatcher.wake, shutdown.look)
-    in_force.changed.add(rules_changed, dispatcher.wake)
+    in_force.changed.add(rules_changed, dispatcher.wake, outbox.wake)
     announcements.add(admission.on_node)
     events.add(attempts.on_event)
     ends.add(memory.ended, lambda job: usage.add(_ended_usage(job)))
@@ -262,6 +272,8 @@ def build(settings: Settings) -> Parts:
         devices=devices,
         site=site_service,
         live=live,
+        outbox=outbox,
+        news=news,
     )
 
 

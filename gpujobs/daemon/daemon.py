@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from gpujobs.daemon.build import Parts
+from gpujobs.daemon.modes import Mode
+from gpujobs.errors import StoreError
+
+NEWS_SECONDS = 10.0
+"""That a daemon which `run` has started, and which nobody may start again soon, takes to tell its news."""
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +32,14 @@ class Daemon:
         parts.attempts.cancel_blocked()
         parts.tasks.spawn(parts.retention.run())
         parts.tasks.spawn(parts.dispatcher.run())
+        parts.tasks.spawn(parts.outbox.run())
         parts.dispatcher.wake()
 
     async def close(self) -> None:
         """Running trainers go on; their supervisors need nobody."""
         parts = self._parts
+        if parts.mode is Mode.EMBEDDED:
+            await parts.outbox.first_tries(NEWS_SECONDS)
         parts.poller.end()
         parts.attempts.close()
         if parts.charge is not None:
@@ -39,4 +48,6 @@ class Daemon:
         await parts.link.close()
         await parts.nodes.close()
         parts.journal.write()
+        with contextlib.suppress(StoreError):  # then the next daemon looks at these events again
+            parts.outbox.save()
         parts.store.close()
