@@ -475,7 +475,10 @@ Word = Annotated[str, Field(max_length=recipients.MAX_LENGTH), AfterValidator(_w
 Command = Annotated[
     list[Word], Field(min_length=1, max_length=recipients.MAX_WORDS), AfterValidator(_program), TextOrList
 ]
-TO = "a list of mail (your own mailbox), addresses such as ada@example.org, and URLs such as https://example.org/hook"
+TO = (
+    "a list of at most 10: mail (your own mailbox), addresses such as ada@example.org, and URLs such as "
+    "https://example.org/hook, without a user's name in them"
+)
 
 
 class Notify(Section):
