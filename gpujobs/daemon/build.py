@@ -43,6 +43,9 @@ from gpujobs.daemon.journal import Journal
 from gpujobs.daemon.keeping.retention import Retention
 from gpujobs.daemon.live.broadcast import Broadcaster
 from gpujobs.daemon.modes import Mode
+from gpujobs.daemon.news.orders import Orders
+from gpujobs.daemon.news.outbox import Outbox
+from gpujobs.daemon.news.service import NewsService
 from gpujobs.daemon.observers import Observers
 from gpujobs.daemon.shutdown import Shutdown
 from gpujobs.daemon.site_service import SiteService
@@ -105,6 +108,8 @@ class Parts:
     devices: DeviceService
     site: SiteService
     live: Broadcaster
+    news: NewsService
+    outbox: Outbox
 
 
 def build(settings: Settings) -> Parts:
@@ -214,6 +219,9 @@ def build(settings: Settings) -> Parts:
         shutdown,
     )
     live = Broadcaster(cache, nodes.probe)
+    orders = Orders(in_force, identity, specs.identity)
+    outbox = Outbox(store, writer, cache, in_force, orders, tasks)
+    news = NewsService(store, writer, in_force, orders)
 
     # Who hears of what
     def rules_changed() -> None:
@@ -229,9 +237,9 @@ def build(settings: Settings) -> Parts:
         if charge is not None:
             charge.observe(occupancies(snapshots.snapshot(read)))
 
+    committed.add(journal.wake, outbox.wake, mapping.wake)
     changed.add(dispatcher.wake, shutdown.look)
-    committed.add(journal.wake, mapping.wake)
-    in_force.changed.add(rules_changed, dispatcher.wake, mapping.wake)
+    in_force.changed.add(rules_changed, dispatcher.wake, outbox.wake, mapping.wake)
     announcements.add(admission.on_node)
     events.add(attempts.on_event)
     ends.add(memory.ended, sampler.ended, lambda job: usage.add(_ended_usage(job)))
@@ -279,6 +287,8 @@ def build(settings: Settings) -> Parts:
         devices=devices,
         site=site_service,
         live=live,
+        outbox=outbox,
+        news=news,
     )
 
 
