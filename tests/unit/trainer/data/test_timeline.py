@@ -309,6 +309,38 @@ def test_dates_of_forecasts_go_over_the_change_of_summer_time(tmp_path: Path) ->
     assert beyond(part) == [datetime(2021, 3, 28, hour) for hour in (1, 3, 4)]
 
 
+@pytest.mark.parametrize("more", ["", ", timezone: Europe/Berlin"])
+@pytest.mark.parametrize("hours_apart", [2, 3, 6, 12])
+def test_rows_so_far_apart_that_they_meet_the_doubled_hour_once_go_on_across_it(
+    tmp_path: Path, capsys: Any, hours_apart: int, more: str
+) -> None:
+    """01:00 UTC is the second 02:00 of that night in Berlin."""
+    first = datetime(2021, 10, 31, 1, tzinfo=UTC) - timedelta(hours=20 * hours_apart)
+    times = berlin(first, 60, 60 * hours_apart)
+    head, *said = lines_of(tmp_path, written(times), more, capsys)
+    assert head.endswith("make 54 windows.")
+    assert all("on the clocks of Europe/Berlin: windows go on across it" in one for one in said)
+
+
+@pytest.mark.parametrize("minutes", [15, 20, 30, 60])
+@pytest.mark.parametrize("more", range(8))
+def test_forecasts_begin_in_that_of_the_two_hours_in_which_the_series_ends(
+    tmp_path: Path, minutes: int, more: int
+) -> None:
+    first = datetime(2021, 10, 31, tzinfo=UTC) - timedelta(minutes=40 * minutes)
+    times = berlin(first, 44 + more, minutes)
+    part = forecast(tmp_path, times[:-3], ", timezone: Europe/Berlin")
+    assert beyond(part) == times[-3:]
+
+
+def test_a_series_may_begin_in_the_second_of_the_two_hours(tmp_path: Path, capsys: Any) -> None:
+    for minutes in (15, 60, 180):
+        times = berlin(datetime(2021, 10, 31, 1, tzinfo=UTC), 30, minutes)
+        assert lines_of(tmp_path, written(times), ", timezone: Europe/Berlin", capsys)[0].endswith(
+            "make 24 windows."
+        )
+
+
 def test_days_of_a_zone_have_23_or_25_hours(tmp_path: Path) -> None:
     """Midnights in Berlin, which parquet keeps as instants with the zone."""
     zone = ZoneInfo("Europe/Berlin")
