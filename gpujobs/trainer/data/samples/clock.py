@@ -50,9 +50,7 @@ class Clock:
     zone: str | None = None
     is_wall: bool = True
 
-    def instants(
-        self, times: Times, series: Integers | None = None, sizes: Collection[float] = ()
-    ) -> Times:
+    def instants(self, times: Times, series: Integers | None = None, sizes: Collection[float] = ()) -> Times:
         """`series`: the first rows of each, within which an hour may come twice. `sizes`: the steps that they may
         keep, in nanoseconds, which tell which of the two an hour is that stands there once."""
         if self.zone is None or not self.is_wall:
@@ -123,7 +121,10 @@ def _twice(
         elif (
             times[row] <= times[row - 1]
             or found[row - 1] >= late[row - 1] != early[row - 1]
-            or (_is_step(late[row] - found[row - 1], sizes) and not _is_step(early[row] - found[row - 1], sizes))
+            or (
+                _is_step(late[row] - found[row - 1], sizes)
+                and not _is_step(early[row] - found[row - 1], sizes)
+            )
         ):
             found[row] = late[row]
     return found
