@@ -74,6 +74,13 @@ SAME = {
     "a line of units": ("t.csv", PLAIN.replace("t,v\n", "t,v\n[UTC],[kW]\n"), ""),
     "an index that pandas has written": ("t.csv", "\n".join(f"{'' if n == 0 else n - 1},{line}" for n, line in enumerate(PLAIN.splitlines())) + "\n", ""),
     "an empty column at the end": ("t.csv", PLAIN.replace("\n", ",\n"), ""),
+    "a separator at each line's end but the first": ("t.csv", PLAIN.replace("\n", ",\n").replace("v,", "v"), ""),
+    "a separator at the end of the names alone": ("t.csv", PLAIN.replace("t,v\n", "t,v,\n"), ""),
+    "units with a dash for the time": ("t.csv", PLAIN.replace("t,v\n", "t,v\n-,kW\n"), ""),
+    "a typesetter's minus": ("t.csv", PLAIN.replace(",-", ",\u2212"), ""),
+    "its minus before a decimal comma": ("t.csv", written(";", ",").replace(";-", ";\u2212"), ""),
+    "blanks that do not break between thousands": ("t.csv", written(";", ",").replace("1234", "1\u00a0234"), ', csv: {thousands: " "}'),
+    "apostrophes between thousands": ("t.csv", written(";", ",").replace("1234", "1'234"), ", csv: {thousands: \"'\"}"),
     "gzip": ("t.csv.gz", compressed(PLAIN, "gz"), ""),
     "zstd": ("t.csv.zst", compressed(PLAIN, "zst"), ""),
     "percent signs": ("t.csv", PLAIN.replace("\n2", "%\n2").replace("v%", "v"), ', csv: {units: "%"}'),
@@ -359,6 +366,21 @@ def test_a_date_that_is_no_feature_is_told(tmp_path: Path) -> None:
         refusal(tmp_path, content, time="Time")[0]
         == "t.csv: column Date holds text: '27.03.2021'; these look like times: say data.time: [Date, Time], or name the columns in data.features"
     )
+
+
+@pytest.mark.parametrize("form", times.OTHERS)
+def test_a_time_that_is_not_read_proposes_a_format_that_reads_it(tmp_path: Path, form: str) -> None:
+    import datetime
+
+    days = [datetime.datetime(2020, month, 28, 7) for month in range(1, 9)]
+    lines = [f'"{day.strftime(form)}",{number}' for number, day in enumerate(days)]
+    content = "t,v\n" + "\n".join(lines) + "\n"
+    first, *_ = refusal(tmp_path, content)
+    proposed = first.partition('{dates: "')[2].partition('"')[0]
+    data = DATA % ("t.csv", "t", f', csv: {{dates: "{proposed}"}}')
+    found = prepared(tmp_path, data, {"t.csv": content}).train.assembled.raw.time
+    assert found is not None
+    assert found.tolist() == [datetime.datetime.strptime(day.strftime(form), form) for day in days]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas
 import pyarrow as pa
 import pytest
 from dateutil.relativedelta import relativedelta
@@ -120,6 +121,33 @@ def test_the_step_is_said(tmp_path: Path, capsys: Any, series: str, name: str) -
 def test_numbers_as_time(tmp_path: Path) -> None:
     assert beyond(forecast(tmp_path, range(0, 40, 5))) == [40, 45, 50]
     np.testing.assert_allclose(beyond(forecast(tmp_path, np.arange(9) * 0.1)), [0.9, 1.0, 1.1], rtol=1e-6)
+
+
+COMPACT = [("%Y%m", "MS"), ("%Y%m%d", "D"), ("%Y%m%d", "ME"), ("%Y%m%d%H", "h"), ("%Y%m%d%H%M", "15min"),
+           ("%Y%m%d%H%M%S", "s")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("form", "every"), COMPACT)
+def test_dates_written_as_one_number_are_dates(tmp_path: Path, form: str, every: str) -> None:
+    """Of csv files, parquet and arrays: a month 13 follows no December."""
+    times = pandas.date_range("2023-10-30 23:58", periods=68, freq=every)
+    numbers = np.array([int(one.strftime(form)) for one in times[:-3]])
+    expected = (
+        pandas.to_datetime([one.strftime(form) for one in times[-3:]], format=form).to_pydatetime().tolist()
+    )
+    assert beyond(forecast(tmp_path, numbers.tolist())) == expected
+    table = pa.table({"when": pa.array(numbers), "v": pa.array(np.arange(65.0))})
+    assert beyond(forecast(tmp_path, (), content=table, name="t.parquet")) == expected
+
+
+def test_numbers_stay_numbers_where_they_are_no_dates_or_their_step_is_one(tmp_path: Path) -> None:
+    assert beyond(forecast(tmp_path, range(20230120, 20230160))) == [20230160, 20230161, 20230162]
+    assert beyond(forecast(tmp_path, range(1995, 2011))) == [2011, 2012, 2013]
+    assert beyond(forecast(tmp_path, range(20230101, 20230121), ", step: 1")) == [
+        20230121,
+        20230122,
+        20230123,
+    ]
 
 
 def test_each_series_has_its_own_step(tmp_path: Path) -> None:
