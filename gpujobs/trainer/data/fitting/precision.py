@@ -1,4 +1,4 @@
-"""Columns whose values differ by so little that numbers of 32 bits, in which tables are held, hardly tell them apart."""
+"""Columns whose values differ by so little that float32, in which tables are held, hardly tells them apart."""
 
 from __future__ import annotations
 
