@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gpujobs.jobfile.consistency import times_of
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data import missing
+from gpujobs.trainer.data.notices import listed
 from gpujobs.trainer.data.reading import table_files, tables
 from gpujobs.trainer.data.reading.cells import TRUE, shown
 from gpujobs.trainer.data.reading.dialect import DATE_LIKE, UNNAMED
@@ -183,6 +184,10 @@ def _notices(source: Source, names: _Names) -> Iterator[str]:
                     f"column {number + 1} {called}, as the index that pandas writes, and is left out: name it in "
                     "data.features, or with data.csv.names, if it is a feature."
                 )
+        first = names.sources[0]
+        more = [column for column in source.names if column not in first.names and not UNNAMED.match(column)]
+        if more:
+            yield f"has columns that {first.name} lacks, which are left out: {listed(more, len(more))}."
     used = names.data.get("features") or source.names
     for column, kind in source.kinds.items():
         if kind == "truth" and source.head is not None and column in used and column not in names.target:

@@ -255,6 +255,19 @@ def test_several_files_are_one_table(tmp_path: Path) -> None:
     np.testing.assert_array_equal(everything(found.train.samples), everything(whole.train.samples))
 
 
+def test_columns_that_only_a_later_file_has_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head, *rows = PLAIN.splitlines()
+    files = {
+        "a.csv": "\n".join([head, *rows[:4]]),
+        "b.csv": "\n".join([f"{head},w", *(f"{row},7" for row in rows[4:])]),
+    }
+    found = prepared(tmp_path, DATA % ("[a.csv, b.csv]", "t", ""), files)
+    assert everything(found.train.samples).shape[-1] == 1
+    assert "b.csv: has columns that a.csv lacks, which are left out: w." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("how", ["group: file", "group: v2"])
 def test_each_file_is_a_series(tmp_path: Path, how: str) -> None:
     files = {
