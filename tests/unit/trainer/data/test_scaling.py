@@ -68,6 +68,21 @@ def test_a_constant_column_becomes_zero() -> None:
     assert scale.apply(np.full((2, 1), 5.0)).tolist() == [[0], [0]]
 
 
+@pytest.mark.parametrize("width", [1e-15, 1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("method", ["standard", "minmax", "robust"])
+def test_a_narrow_column_is_scaled_as_a_wide_one(method: str, width: float) -> None:
+    unit = np.linspace(0, 1, 11)
+    low, middle, high = np.quantile(unit, [0.25, 0.5, 0.75])
+    expected = {
+        "standard": (unit - unit.mean()) / unit.std(),
+        "minmax": unit,
+        "robust": (unit - middle) / (high - low),
+    }[method]
+    values = (unit * width).astype(np.float32)[:, None]
+    scaled = scaling.fit(method, in_pieces(values)).apply(values)
+    np.testing.assert_allclose(scaled[:, 0], expected, atol=1e-5)
+
+
 def poisoned(columns: dict[str, Any], first: int) -> dict[str, Any]:
     """Everything from a row on is absurd."""
     return {

@@ -164,6 +164,10 @@ def test_each_series_has_its_own_step(tmp_path: Path) -> None:
     assert last["a"] == months(datetime(2020, 10, 1), 3, 1)
     assert last["b"] == [datetime(2020, 1, 1, hour) for hour in (20, 21, 22)]
     assert last["c"] == weekdays(datetime(2024, 1, 5), 15)[-3:]
+    line = part.assembled.timeline
+    assert line is not None
+    after_the_first = line.beyond(line.series[:, 0], np.ones(3, np.int64)).tolist()
+    assert after_the_first == [datetime(2020, 2, 1), datetime(2020, 1, 1, 1), datetime(2024, 1, 8)]
 
 
 def test_a_short_file_takes_the_step_of_the_training(tmp_path: Path) -> None:
