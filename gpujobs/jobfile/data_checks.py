@@ -153,6 +153,12 @@ def _csv(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
                     ("data", "csv", key),
                     f'data.csv.{key} is "{sign}" as data.csv.{other} is; expected another',
                 )
+    for text in csv["units"] or ():
+        if re.fullmatch(r"[\d.,+\u2212-]+", text):
+            yield (
+                ("data", "csv", "units"),
+                f'data.csv.units has "{text}", which may be a part of a number; expected what is none, such as "%"',
+            )
     missing = csv["missing"] or ()
     for index, text in enumerate(missing):
         if text in missing[:index]:

@@ -62,6 +62,10 @@ class ResolvedJob:
         """The line of a dotted key in the job file; None where the file does not have it."""
         return self._line(key)
 
+    def line_near(self, path: Path) -> int | None:
+        """The line of the place, or of the nearest around it that the file has."""
+        return self._near(path)
+
     def line_in(self, message: str) -> int | None:
         """The line of what a message begins with, `model.layers[0].LSTM: ...`, or of the nearest around it."""
         place = re.match(r"((?:data|model|training|predict)[^:\s]*): ", message)

@@ -14,7 +14,8 @@ from gpujobs.jobfile.consistency import Found, cross_checks, source_checks
 from gpujobs.jobfile.data_checks import data_checks
 from gpujobs.jobfile.keras_names import MAX_HINTS, KerasCheck, nearest
 from gpujobs.jobfile.reader import Path, describe, dotted
-from gpujobs.jobfile.schema import DataSource, JobFile, Prediction, PredictionFile, Unreadable
+from gpujobs.jobfile.recipients import given
+from gpujobs.jobfile.schema import DataSource, JobFile, Notify, Prediction, PredictionFile, Unreadable
 from gpujobs.jobfile.training_checks import training_checks
 
 ADAM = frozenset({"learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay", "clipnorm", "clipvalue"})
@@ -55,6 +56,25 @@ def validate(tree: dict[str, Any]) -> tuple[dict[str, Any], Found]:
     return resolved, problems
 
 
+def notify_problems(setting: dict[str, Any]) -> list[str]:
+    """What is wrong with a mapping as `notify:` has it, in words."""
+    try:
+        Notify.model_validate(setting)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False)
+        problems = [
+            _problem(
+                _path_in({"notify": setting}, ("notify", *one["loc"]), one["type"]),
+                one["type"],
+                one["input"],
+                True,
+            )
+            for one in found
+        ]
+        return [f"{what}." for _, what in dict(problems).items()]
+    return []
+
+
 def applies_a_model(tree: dict[str, Any]) -> bool:
     """Whether a job file has the model of an earlier job instead of layers."""
     return isinstance(tree.get("model"), dict) and "job" in tree["model"]
@@ -64,6 +84,7 @@ def _checked_prediction(resolved: dict[str, Any], problems: Found) -> tuple[dict
     if not problems:
         problems = [*source_checks(resolved)]
         resolved["predict"] = [_prediction(entry) for entry in resolved["predict"]]
+        _tidy_news(resolved)
     return resolved, problems
 
 
@@ -79,7 +100,14 @@ def _tidied(resolved: dict[str, Any]) -> dict[str, Any]:
     if "csv" in tidy["data"]:
         tidy["data"]["csv"] = {key: value for key, value in tidy["data"]["csv"].items() if value is not None}
     tidy["predict"] = [_prediction(entry) for entry in resolved["predict"]]
+    _tidy_news(tidy)
     return tidy
+
+
+def _tidy_news(tidy: dict[str, Any]) -> None:
+    notify = tidy.pop("notify", None)
+    if notify is not None:
+        tidy["notify"] = given(notify)
 
 
 def _check_keras(keras: KerasCheck, tree: dict[str, Any], resolved: dict[str, Any]) -> None:
