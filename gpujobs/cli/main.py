@@ -39,7 +39,9 @@ class Gpujobs(LazyGroup):
                 raise
             click.echo(f"gpujobs: {in_words(error)} (-v shows where)", err=True)
             raise click.exceptions.Exit(4) from None
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:  # no traceback for whoever has not asked for it
             if ctx.meta.get(META, {}).get("verbose"):
                 raise
             what = f"{type(error).__name__}: {error}".replace("\n", " ")

@@ -246,7 +246,7 @@ def test_fetch_is_whole_or_not_there(cli: Cli, server: Protocol) -> None:
 def test_fetch_stays_inside_its_directory(cli: Cli, server: Protocol) -> None:
     server.jobs[1] = job(1, **ended())
     server.files = {"../evil": b"e"}
-    assert cli("fetch", 1, "out").returncode == 1
+    assert cli("fetch", 1, "out").returncode == 3
     assert sorted(p.name for p in cli.directory.iterdir()) == ["gpujobs.sock"]
 
 
