@@ -226,11 +226,8 @@ def _of_last(raw: LoadedData, weight: NDArray[Any], begins: Integers, lengths: I
     """Of weights of rows that of each sequence's last, as its label is."""
     differ = int((np.maximum.reduceat(weight, begins) != np.minimum.reduceat(weight, begins)).sum())
     if differ:
-        say(
-            [
-                f"{raw.file}: the weights differ within {differ} of {len(begins)} sequences: that of the last row counts."
-            ]
-        )
+        which = f"{differ} of {len(begins)} sequences"
+        say([f"{raw.file}: weights differ within {which}: that of the last row counts."])
     return weight[begins + lengths - 1]
 
 
