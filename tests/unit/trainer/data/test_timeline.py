@@ -384,6 +384,15 @@ def test_days_of_a_zone_have_23_or_25_hours(tmp_path: Path) -> None:
     assert beyond(part) == [one.astimezone(UTC).replace(tzinfo=None) for one in days[-3:]]
 
 
+def test_days_with_an_offset_are_told_of_the_zone_that_they_lack(tmp_path: Path, capsys: Any) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    days = [(datetime(2021, 3, 8, tzinfo=zone) + timedelta(days=number)).isoformat() for number in range(30)]
+    head, odd = lines_of(tmp_path, written(days), capsys=capsys)
+    assert "1 day apart" in head and "make 18 windows" in head and odd.endswith("data.timezone names it.")
+    (head,) = lines_of(tmp_path, written(days), ", timezone: Europe/Berlin", capsys)
+    assert "make 24 windows" in head
+
+
 def test_an_unknown_zone(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data.timezone: Europe/Berlim is no zone"):
         prepared(
