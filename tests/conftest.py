@@ -11,7 +11,8 @@ import pytest
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Collecting imports TensorFlow and much else, which stays: what is not looked through while it comes, nor ever
-    after, takes a quarter of the time less (of the trainer's tests 6.2 s of CPU time instead of 8.8 s, in each worker)."""
+    after, takes a quarter of the time less (of the trainer's tests 6.2 s of CPU time instead of 8.8 s, in each
+    worker)."""
     gc.disable()
     try:
         return (yield)
