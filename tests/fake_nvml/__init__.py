@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,19 @@ class FakeGpus:
         partial = self.file.with_suffix(".part")
         partial.write_text("\n".join(lines) + "\n")
         partial.replace(self.file)
+
+    def script(
+        self,
+        device: int,
+        what: str,
+        values: Sequence[int],
+        step_seconds: float = 1.0,
+        began: float | None = None,
+    ) -> None:
+        """From now on (or `began`, in seconds since 1970) a value of the device changes by itself."""
+        start = time.time() if began is None else began
+        self.extra.append(f"script {device} {what} {start:.6f} {step_seconds} {' '.join(map(str, values))}")
+        self.write()
 
     @property
     def environment(self) -> dict[str, str]:

@@ -59,7 +59,7 @@ class Specs:
             state_id=self._state_id,
             name=job.name,
             user=job.user,
-            identity=self._identity(job.uid, self._store.gid(job.id)),
+            identity=self.identity(job.uid, self._store.gid(job.id)),
             backend=backend_of(spec.resolved),
             device=DeviceName(
                 current.device_kind, current.device_index, current.device_uuid, current.device_name
@@ -83,7 +83,8 @@ class Specs:
             begins_anew=job.begins_anew,
         )
 
-    def _identity(self, uid: int, gid: int) -> Identity:
+    def identity(self, uid: int, gid: int) -> Identity:
+        """As whom what a user has asked for runs. Raises LaunchError where there is no such user any more."""
         return identity(uid, gid) if self._changes_identity else own_identity()
 
     def _checkpoints(self, job: Job) -> tuple[str, ...]:
@@ -113,7 +114,7 @@ class Specs:
         """For a look at a job file and its data without a job."""
         trained_by = resolved["model"].get("job")
         return CheckSpec(
-            identity=self._identity(uid, gid),
+            identity=self.identity(uid, gid),
             jobfile=resolved,
             data=self.data(uid, data),
             model_results=None if trained_by is None else self._store.job(int(trained_by)).results,
