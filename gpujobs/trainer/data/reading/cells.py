@@ -165,8 +165,8 @@ def advice(text: str, writing: Writing) -> str:
         return 'data.csv: {thousands: ".", decimal: ","} reads it'
     if re.fullmatch(r"[+-]?\d{1,3}([ '_\u00a0\u202f\u2019]\d{3})+([.,]\d+)?", one):
         mark = re.sub(r"[\d+-]", "", one)[0]
-        comma = ', decimal: ","' if "," in one and writing.decimal != "," else ""
-        return f'data.csv: {{thousands: "{mark}"{comma}}} reads it'
+        rest = ', decimal: ","' if "," in one and writing.decimal != "," else ""
+        return f'data.csv: {{thousands: "{mark}"{rest}}} reads it'
     if re.fullmatch(r"[+-]?\d*,\d+", one) and writing.decimal == ".":
         return 'data.csv: {decimal: ","} reads it'
     if re.fullmatch(r"[+-]?\d*\.\d+", one) and writing.decimal == ",":
