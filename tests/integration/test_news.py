@@ -83,6 +83,15 @@ def ended(parts: Parts, job: int, step: Finish | None = None) -> None:
     parts.writer.job(finish)
 
 
+def begin(parts: Parts, job: int) -> None:
+    parts.writer.job(lambda store: store.start_attempt(job, DEVICE))
+    parts.writer.job(lambda store: store.mark_running(job, 1, 99, utc_now()))
+
+
+def meet(parts: Parts, job: int, whom: str) -> None:
+    parts.writer.do(lambda store: store.note(job, "stranger", whom))
+
+
 def history(parts: Parts, job: int) -> list[str]:
     return [event.message for event in parts.store.events(job) if event.kind == "news"]
 
@@ -205,13 +214,10 @@ def test_a_start_is_news_after_a_long_wait_a_stranger_once_and_a_limit_when_it_i
             connection.execute("DROP TRIGGER events_are_append_only_update")
             connection.execute("UPDATE events SET at = ? WHERE job = ?", (hour_ago, late))
             for job in (soon, late):
-                parts.writer.job(lambda store, job=job: store.start_attempt(job, DEVICE))
-                parts.writer.job(lambda store, job=job: store.mark_running(job, 1, 99, utc_now()))
+                begin(parts, job)
             await told(parts, late)
             for pid in (7, 8):
-                parts.writer.do(
-                    lambda store, pid=pid: store.note(soon, "stranger", f"pid {pid} of bob on cpu 0")
-                )
+                meet(parts, soon, f"pid {pid} of bob on cpu 0")
             begun = iso(utc_now() - timedelta(seconds=91))
             connection.execute("UPDATE attempts SET started_at = ? WHERE job = ?", (begun, soon))
             parts.cache.put(parts.store.job(soon))
