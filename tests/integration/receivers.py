@@ -42,7 +42,8 @@ class MailServer:
                     lines.append(one)
                 answer = self.answers.pop(0) if self.answers else "250 taken"
                 if answer.startswith("250"):
-                    self.letters.append(message_from_string("".join(lines), policy=policy.default))
+                    letter = message_from_string("".join(lines), policy=policy.default)
+                    self.letters.append(letter)
                 writer.write(f"{answer}\r\n".encode())
             else:
                 writer.write(b"221 bye\r\n" if word == "QUIT" else b"250 yes\r\n")

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +82,6 @@ def ended(parts: Parts, job: int, step: Finish | None = None) -> None:
         (lambda store: complete(store, job)) if step is None else (lambda store: complete(store, job, step))
     )
     parts.writer.job(finish)
-
-
-def begin(parts: Parts, job: int) -> None:
-    parts.writer.job(lambda store: store.start_attempt(job, DEVICE))
-    parts.writer.job(lambda store: store.mark_running(job, 1, 99, utc_now()))
-
-
-def meet(parts: Parts, job: int, whom: str) -> None:
-    parts.writer.do(lambda store: store.note(job, "stranger", whom))
 
 
 def history(parts: Parts, job: int) -> list[str]:
@@ -214,10 +206,11 @@ def test_a_start_is_news_after_a_long_wait_a_stranger_once_and_a_limit_when_it_i
             connection.execute("DROP TRIGGER events_are_append_only_update")
             connection.execute("UPDATE events SET at = ? WHERE job = ?", (hour_ago, late))
             for job in (soon, late):
-                begin(parts, job)
+                parts.writer.job(methodcaller("start_attempt", job, DEVICE))
+                parts.writer.job(methodcaller("mark_running", job, 1, 99, utc_now()))
             await told(parts, late)
             for pid in (7, 8):
-                meet(parts, soon, f"pid {pid} of bob on cpu 0")
+                parts.writer.do(methodcaller("note", soon, "stranger", f"pid {pid} of bob on cpu 0"))
             begun = iso(utc_now() - timedelta(seconds=91))
             connection.execute("UPDATE attempts SET started_at = ? WHERE job = ?", (begun, soon))
             parts.cache.put(parts.store.job(soon))
