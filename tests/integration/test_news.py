@@ -62,6 +62,7 @@ async def telling(parts: Parts) -> AsyncIterator[Parts]:
         work.cancel()
         with suppress(asyncio.CancelledError):
             await work
+        await until(lambda: not parts.tasks._tasks)
         parts.store.close()
 
 
@@ -286,6 +287,11 @@ def test_a_hook_that_hangs_delays_nobody_else_and_is_killed_with_its_children(tm
             (said,) = await told(parts, hanging)
             assert "try 1 of 5, again in 1 min: nothing came of it within 2 s; it was ended" in said
             assert not [pid for pid in pids.read_text().split() if Path(f"/proc/{pid}").exists()]
+            pids.unlink()
+            (last,) = submit(parts, {"command": [hook, "until the daemon ends"]})
+            ended(parts, last)
+            await until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+        await until(lambda: not [pid for pid in pids.read_text().split() if Path(f"/proc/{pid}").exists()])
 
     asyncio.run(run())
 
