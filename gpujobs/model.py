@@ -400,6 +400,9 @@ class Caller:
     sees_names: bool = True
     """False where the site hides other people's names, paths and messages from this caller."""
 
+    is_on_page: bool = False
+    """Asks with a cookie, which others may have got hold of, and not from a process of the user's."""
+
 
 def utc_now() -> datetime:
     return datetime.now(UTC)

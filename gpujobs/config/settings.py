@@ -41,6 +41,8 @@ TABLES = (
     "reservations",
     "retention",
     "web",
+    "metrics",
+    "notify",
 )
 """What `gpujobs.config.site` reads: the daemon's alone."""
 

@@ -16,6 +16,7 @@ from gpujobs.daemon.devices.admission import NodeAdmission
 from gpujobs.daemon.devices.drains import Drains
 from gpujobs.daemon.devices.foreign_charges import ForeignCharge
 from gpujobs.daemon.devices.foreign_monitor import ForeignProcessMonitor
+from gpujobs.daemon.devices.job_mapping import JobMapping, directory_in
 from gpujobs.daemon.devices.membership import Membership
 from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
 from gpujobs.daemon.devices.nodes import Nodes
@@ -42,6 +43,9 @@ from gpujobs.daemon.journal import Journal
 from gpujobs.daemon.keeping.retention import Retention
 from gpujobs.daemon.live.broadcast import Broadcaster
 from gpujobs.daemon.modes import Mode
+from gpujobs.daemon.news.orders import Orders
+from gpujobs.daemon.news.outbox import Outbox
+from gpujobs.daemon.news.service import NewsService
 from gpujobs.daemon.observers import Observers
 from gpujobs.daemon.shutdown import Shutdown
 from gpujobs.daemon.site_service import SiteService
@@ -91,6 +95,7 @@ class Parts:
     specs: Specs
     attempts: Attempts
     poller: DevicePoller
+    mapping: JobMapping
     dispatcher: Dispatcher
     admission: NodeAdmission
     shutdown: Shutdown
@@ -103,6 +108,8 @@ class Parts:
     devices: DeviceService
     site: SiteService
     live: Broadcaster
+    news: NewsService
+    outbox: Outbox
 
 
 def build(settings: Settings) -> Parts:
@@ -122,7 +129,9 @@ def build(settings: Settings) -> Parts:
     link = ClusterLink(paths, own, on_node=announcements.tell, on_attempt=events.tell)
     nodes = Nodes(link, node_name, settings.cpu_slots)
     journal = Journal(store.history, nodes.device_name)
-    writer = StoreWriter(store, cache, journal.wake)
+    mapping = JobMapping(cache, nodes, node_name, lambda: directory_in(in_force))
+    committed = Observers[[]]()
+    writer = StoreWriter(store, cache, committed.tell)
     membership = Membership()
     usage = _usage(store, half_life)
 
@@ -210,6 +219,9 @@ def build(settings: Settings) -> Parts:
         shutdown,
     )
     live = Broadcaster(cache, nodes.probe)
+    orders = Orders(in_force, identity, specs.identity)
+    outbox = Outbox(store, writer, cache, in_force, orders, tasks)
+    news = NewsService(store, writer, in_force, orders)
 
     # Who hears of what
     def rules_changed() -> None:
@@ -225,8 +237,9 @@ def build(settings: Settings) -> Parts:
         if charge is not None:
             charge.observe(occupancies(snapshots.snapshot(read)))
 
+    committed.add(journal.wake, outbox.wake, mapping.wake)
     changed.add(dispatcher.wake, shutdown.look)
-    in_force.changed.add(rules_changed, dispatcher.wake)
+    in_force.changed.add(rules_changed, dispatcher.wake, outbox.wake, mapping.wake)
     announcements.add(admission.on_node)
     events.add(attempts.on_event)
     ends.add(memory.ended, sampler.ended, lambda job: usage.add(_ended_usage(job)))
@@ -234,7 +247,7 @@ def build(settings: Settings) -> Parts:
     uploads.arrivals.add(lacking.arrived, lambda *_: dispatcher.wake())
     # In this order: what is drained and measured counts in the snapshot that the last two look at.
     nodes.readings.add(drains.observe, memory.observe, foreign.observe, outgrown.observe, charge_foreign)
-    nodes.readings.add(sampler.observe, presence.observe)
+    nodes.readings.add(sampler.observe, presence.observe, lambda _: mapping.wake())
 
     return Parts(
         settings=settings,
@@ -262,6 +275,7 @@ def build(settings: Settings) -> Parts:
         specs=specs,
         attempts=attempts,
         poller=poller,
+        mapping=mapping,
         dispatcher=dispatcher,
         admission=admission,
         shutdown=shutdown,
@@ -273,6 +287,8 @@ def build(settings: Settings) -> Parts:
         devices=devices,
         site=site_service,
         live=live,
+        outbox=outbox,
+        news=news,
     )
 
 

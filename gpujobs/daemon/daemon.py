@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from gpujobs.daemon.build import Parts
 from gpujobs.daemon.devices.foreign_charges import ForeignCharge
 from gpujobs.daemon.devices.presence_monitor import PresenceMonitor
 from gpujobs.daemon.devices.sampler import DeviceSampler
+from gpujobs.daemon.modes import Mode
 from gpujobs.errors import StoreError
+
+NEWS_SECONDS = 10.0
+"""That a daemon which `run` has started, and which nobody may start again soon, takes to tell its news."""
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +34,17 @@ class Daemon:
         await parts.link.start()
         parts.attempts.cancel_blocked()
         parts.tasks.spawn(parts.retention.run())
+        parts.tasks.spawn(parts.mapping.run())
+        parts.mapping.wake()
         parts.tasks.spawn(parts.dispatcher.run())
+        parts.tasks.spawn(parts.outbox.run())
         parts.dispatcher.wake()
 
     async def close(self) -> None:
         """Running trainers go on; their supervisors need nobody."""
         parts = self._parts
+        if parts.mode is Mode.EMBEDDED:
+            await parts.outbox.first_tries(NEWS_SECONDS)
         parts.poller.end()
         parts.attempts.close()
         for what in (parts.charge, parts.sampler, parts.presence):
@@ -44,6 +54,8 @@ class Daemon:
         await parts.link.close()
         await parts.nodes.close()
         parts.journal.write()
+        with contextlib.suppress(StoreError):  # then the next daemon looks at these events again
+            parts.outbox.save()
         parts.store.close()
 
 

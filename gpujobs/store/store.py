@@ -25,6 +25,7 @@ from gpujobs.store.batch import Batch
 from gpujobs.store.database import check, connect, transaction
 from gpujobs.store.devices import Devices
 from gpujobs.store.history import History
+from gpujobs.store.news import News
 from gpujobs.store.numbers import Numbers
 from gpujobs.store.presence import Presence
 from gpujobs.store.pruning import Pruning
@@ -60,6 +61,7 @@ class Store(Reader):
         self.presence = Presence(self._connection)
         self.history = History(self._connection)
         self.pruning = Pruning(self._connection)
+        self.news = News(self._connection)
 
     def close(self) -> None:
         self._connection.close()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 GIB = 1 << 30
 
@@ -25,8 +26,8 @@ def build(directory: Path) -> Path:
         "-Wextra",
         "-Werror",
         "-o",
-        target,
-        source,
+        str(target),
+        str(source),
         "-lpthread",
     ]
     subprocess.run(command, check=True)
@@ -100,7 +101,7 @@ def uuid(index: int) -> str:
     return f"GPU-00000000-0000-0000-0000-{index:012d}"
 
 
-def box(directory: Path, count: int, **values: int) -> FakeGpus:
+def box(directory: Path, count: int, **values: Any) -> FakeGpus:
     """`count` idle GPUs; builds the library into `directory`."""
     gpus = [FakeGpu(uuid(index), **values) for index in range(count)]
     return FakeGpus(build(directory), directory / "gpus.txt", gpus)

@@ -227,7 +227,7 @@ def test_datagrams_tell_the_agent(tmp_path: Path) -> None:
         """
         supervise(tmp_path / "a", body, str(path))
         agent.settimeout(1)
-        events = []
+        events: list[dict[str, Any]] = []
         while not events or events[-1]["what"] != "exited":
             events.append(json.loads(agent.recv(1 << 16)))
     assert {event["event"] for event in events} == {"attempt"}

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from gpujobs.trainer import use
 from gpujobs.trainer.use import Use
 
 
@@ -15,7 +14,7 @@ from gpujobs.trainer.use import Use
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Its only entry is the time."""
     now = [100.0]
-    monkeypatch.setattr(use.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
 
 
