@@ -429,7 +429,11 @@ def test_a_port_in_use_leaves_the_socket_served(as_root: None) -> None:
         with opened(web=f"127.0.0.1:{other.getsockname()[1]}") as site:
             assert site.asked("GET", "/v1/info")["web"] is None
             said = site.asked("POST", "/v1/web/link")
+            checks = {check["name"]: check for check in site.asked("GET", "/v1/doctor")["checks"]}
+            events = site.asked("GET", "/v1/queue")
     assert said["code"] == "machine" and "Address already in use" in said["message"]
+    assert checks["pages"]["ok"] is False and "Address already in use" in checks["pages"]["message"]
+    assert events["rows"] == []
 
 
 def test_without_pages_nothing_listens(as_root: None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gpujobs.cli import app, output
+from gpujobs.cli import app, cells, output
 from gpujobs.cli.choosing import Selection, choosing
 from gpujobs.errors import UsageError
 
@@ -127,7 +127,7 @@ def _drawing(histories: Sequence[JobHistory], panels: Sequence[Panel]) -> list[s
     width, colour = output.width(), output.has_colour()
     drawn = [line for panel in panels for line in (*lines(panel, len(histories), width, colour), "")]
     if len(histories) == 1:
-        return [_cut(_of(histories), width), "", *drawn[:-1]]
+        return [cells.cut(_of(histories), width), "", *drawn[:-1]]
     return [*drawn, *_legend(histories, width, colour)]
 
 
@@ -135,17 +135,13 @@ def _legend(histories: Sequence[JobHistory], width: int, colour: bool) -> list[s
     from gpujobs.cli.braille import LETTERS, styled
 
     texts = [
-        _cut(output.printable(f"{LETTERS[place % len(LETTERS)]} {one.id} {one.name}"), width)
+        cells.cut(output.printable(f"{LETTERS[place % len(LETTERS)]} {one.id} {one.name}"), width)
         for place, one in enumerate(histories)
     ]
-    size = max(map(len, texts)) + 2
+    size = max(map(cells.width, texts)) + 2
     beside = max(1, (width + 2) // size)
     shown = [
-        (styled(text, place) if colour else text) + " " * (size - len(text))
+        (styled(text, place) if colour else text) + " " * (size - cells.width(text))
         for place, text in enumerate(texts)
     ]
     return ["".join(shown[at : at + beside]).rstrip() for at in range(0, len(shown), beside)]
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
