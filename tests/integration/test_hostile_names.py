@@ -53,7 +53,7 @@ def fill(daemon: Parts, name: str) -> None:
     daemon.store.mark_running(2, 1, os.getpid(), utc_now())
     begin = utc_now() + timedelta(hours=1)
     daemon.store.reservations.add(
-        Reservation(0, "GPU-2", begin, begin + timedelta(hours=1), None, name[:200]), "me"
+        Reservation(0, "GPU-2", begin, begin + timedelta(hours=1), None, name[:30]), "me"
     )
     for job in daemon.store.unfinished():
         daemon.cache.put(job)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 KINDS = ("curves", "forecast", "confusion")
+NAME_WIDTH = 50
 
 
 @app.command("plot", "gpujobs plot 7 8 --metric loss --output curves.png")
@@ -80,7 +81,8 @@ def _other(chosen: Selection, of: str, path: Path | None, metrics: tuple[str, ..
     elif path is None:
         click.echo("\n".join(drawn.lines(found, output.width(), output.has_colour())))
     else:
-        click.echo(output.printable(f"{path}: {of} of {found.id} {found.name}"))
+        name = cells.shortened(output.printable(f"{found.id} {found.name}"), NAME_WIDTH)
+        click.echo(f"{output.printable(path)}: {of} of {name}")
 
 
 def draw(client: Client, ids: Sequence[int]) -> None:
@@ -98,7 +100,8 @@ def _of(histories: Sequence[JobHistory]) -> str:
         return f"{len(histories)} jobs"
     (one,) = histories
     epochs = len(one.columns["epoch"])
-    return output.printable(f"{one.id} {one.name}, {epochs} epoch{'s' if epochs > 1 else ''}")
+    name = cells.shortened(output.printable(f"{one.id} {one.name}"), NAME_WIDTH)
+    return f"{name}, {epochs} epoch{'s' if epochs > 1 else ''}"
 
 
 def check_output(path: Path) -> None:
