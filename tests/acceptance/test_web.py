@@ -51,9 +51,11 @@ def with_devices(daemon: Parts) -> None:
 class Site(Served):
     """A site's daemon, and what is asked of its pages."""
 
-    def __init__(self, directory: Path, **settings: Any) -> None:
+    def __init__(
+        self, directory: Path, prepare: Callable[[Parts], Any] = lambda _: None, **settings: Any
+    ) -> None:
         self.paths = StatePaths(directory / "s")
-        super().__init__(Settings("site", self.paths.root, directory / "gj.sock", **settings))
+        super().__init__(Settings("site", self.paths.root, directory / "gj.sock", **settings), prepare)
         prepare_state(self.paths, Mode.SITE)
 
     def link(self, person: Person | None = None) -> str:
