@@ -46,6 +46,7 @@ COMMANDS = {
     "prioritize": "Give jobs another priority; higher ones start first.",
     "results": "List models and predictions, one job's files, or a group's jobs by rank.",
     "fetch": "Copy a job's results, as your own files.",
+    "notify": "Say who is told of what of your jobs, by mail, URL or command.",
     "predict": "Apply a trained model to new data.",
     "plot": "Draw learning curves, as a picture or in the terminal; several jobs are compared.",
     "tensorboard": "Start TensorBoard on learning curves, for you alone.",

@@ -42,6 +42,7 @@ TABLES = (
     "retention",
     "web",
     "metrics",
+    "notify",
 )
 """What `gpujobs.config.site` reads: the daemon's alone."""
 

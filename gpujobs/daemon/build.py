@@ -22,6 +22,8 @@ from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
 from gpujobs.daemon.devices.nodes import Nodes
 from gpujobs.daemon.devices.outgrown import OutgrownMonitor
 from gpujobs.daemon.devices.poller import DevicePoller
+from gpujobs.daemon.devices.presence_monitor import PresenceMonitor
+from gpujobs.daemon.devices.sampler import DeviceSampler
 from gpujobs.daemon.devices.service import DeviceService
 from gpujobs.daemon.devices.usage import UsageCache
 from gpujobs.daemon.dispatch import Dispatcher
@@ -30,6 +32,7 @@ from gpujobs.daemon.in_force import InForce
 from gpujobs.daemon.jobs.attempts import Attempts
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.collecting import Collector
+from gpujobs.daemon.jobs.device_use import DeviceUses
 from gpujobs.daemon.jobs.lacking import Lacking
 from gpujobs.daemon.jobs.queries import JobQueries
 from gpujobs.daemon.jobs.service import JobService
@@ -40,6 +43,9 @@ from gpujobs.daemon.journal import Journal
 from gpujobs.daemon.keeping.retention import Retention
 from gpujobs.daemon.live.broadcast import Broadcaster
 from gpujobs.daemon.modes import Mode
+from gpujobs.daemon.news.orders import Orders
+from gpujobs.daemon.news.outbox import Outbox
+from gpujobs.daemon.news.service import NewsService
 from gpujobs.daemon.observers import Observers
 from gpujobs.daemon.shutdown import Shutdown
 from gpujobs.daemon.site_service import SiteService
@@ -81,6 +87,8 @@ class Parts:
     snapshots: SnapshotBuilder
     foreign: ForeignProcessMonitor
     charge: ForeignCharge | None
+    sampler: DeviceSampler
+    presence: PresenceMonitor
     uploads: Uploads
     lacking: Lacking
     retention: Retention
@@ -100,6 +108,8 @@ class Parts:
     devices: DeviceService
     site: SiteService
     live: Broadcaster
+    news: NewsService
+    outbox: Outbox
 
 
 def build(settings: Settings) -> Parts:
@@ -138,7 +148,9 @@ def build(settings: Settings) -> Parts:
     retention = Retention(store, writer, paths, lambda: in_force.site.retention)
     is_site = mode is Mode.SITE
     specs = Specs(store, paths, site, identity, changes_identity=is_site, require_gpu=settings.require_gpu)
-    collector = Collector(store, link, paths, in_force.access, site.quotas)
+    sampler = DeviceSampler(cache, writer)
+    uses = DeviceUses(store, cache, sampler.of)
+    collector = Collector(store, link, paths, in_force.access, site.quotas, uses.at_its_end)
     ends = Observers[[Job]]()
     attempts = Attempts(
         store, writer, cache, nodes, link, specs, collector, on_change=changed.tell, on_end=ends.tell
@@ -155,6 +167,7 @@ def build(settings: Settings) -> Parts:
     outgrown = OutgrownMonitor(snapshots, writer, attempts.begin_stop)
     charges = rules.foreign is ForeignPolicy.CHARGE
     charge = ForeignCharge(usage, store.usage, writer, half_life) if charges else None
+    presence = PresenceMonitor(cache, writer, store.first_seen())
     poller = DevicePoller(cache, nodes, always=charges)
     admission = NodeAdmission(cache, nodes, link, attempts, poller, tasks, changed)
 
@@ -188,7 +201,7 @@ def build(settings: Settings) -> Parts:
         in_force,
         changed,
     )
-    queries = JobQueries(store, cache, forecast, link, foreign, standing)
+    queries = JobQueries(store, cache, forecast, link, foreign, standing, uses)
     devices = DeviceService(
         nodes, snapshots, drains, store.devices, store.reservations, writer, in_force, admission, changed
     )
@@ -206,6 +219,9 @@ def build(settings: Settings) -> Parts:
         shutdown,
     )
     live = Broadcaster(cache, nodes.probe)
+    orders = Orders(in_force, identity, specs.identity)
+    outbox = Outbox(store, writer, cache, in_force, orders, tasks)
+    news = NewsService(store, writer, in_force, orders)
 
     # Who hears of what
     def rules_changed() -> None:
@@ -221,17 +237,17 @@ def build(settings: Settings) -> Parts:
         if charge is not None:
             charge.observe(occupancies(snapshots.snapshot(read)))
 
+    committed.add(journal.wake, outbox.wake, mapping.wake)
     changed.add(dispatcher.wake, shutdown.look)
-    committed.add(journal.wake, mapping.wake)
-    in_force.changed.add(rules_changed, dispatcher.wake, mapping.wake)
+    in_force.changed.add(rules_changed, dispatcher.wake, outbox.wake, mapping.wake)
     announcements.add(admission.on_node)
     events.add(attempts.on_event)
-    ends.add(memory.ended, lambda job: usage.add(_ended_usage(job)))
+    ends.add(memory.ended, sampler.ended, lambda job: usage.add(_ended_usage(job)))
     launched.add(attempts.launch, lambda _: poller.begin())
     uploads.arrivals.add(lacking.arrived, lambda *_: dispatcher.wake())
     # In this order: what is drained and measured counts in the snapshot that the last two look at.
     nodes.readings.add(drains.observe, memory.observe, foreign.observe, outgrown.observe, charge_foreign)
-    nodes.readings.add(lambda _: mapping.wake())
+    nodes.readings.add(sampler.observe, presence.observe, lambda _: mapping.wake())
 
     return Parts(
         settings=settings,
@@ -251,6 +267,8 @@ def build(settings: Settings) -> Parts:
         snapshots=snapshots,
         foreign=foreign,
         charge=charge,
+        sampler=sampler,
+        presence=presence,
         uploads=uploads,
         lacking=lacking,
         retention=retention,
@@ -269,6 +287,8 @@ def build(settings: Settings) -> Parts:
         devices=devices,
         site=site_service,
         live=live,
+        outbox=outbox,
+        news=news,
     )
 
 

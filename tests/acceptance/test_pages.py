@@ -93,6 +93,9 @@ def fill(daemon: Parts) -> None:
     attempt = store.start_attempt(1, GPUS[0]).attempt
     store.mark_running(1, attempt, 99, utc_now())
     store.mark_completing(1, attempt, {"state": "COMPLETED", "exit": {"code": 0, "signal": None}})
+    store.usage.set_device_use(
+        1, 1, {"samples": 9, "seconds": 60.0, "load_seconds": 60.0, "busy_seconds": 17.4}
+    )
     store.finish(1, DONE, str(results))
     for number in (2, 3):
         attempt = store.start_attempt(number, GPUS[0]).attempt
@@ -140,6 +143,7 @@ def fill_lanes(daemon: Parts) -> None:
 SEARCH = "document.querySelector('input[type=search]')"
 CURVES = "document.querySelectorAll('.plots canvas').length == 2"
 LOG = "document.querySelector('pre').textContent.includes('epoch 20')"
+MADE = "document.body.innerText.includes('GPU load 29% (idle 71%)')"
 BUTTONS = "[...document.querySelectorAll('.actions button')]"
 
 
@@ -161,7 +165,7 @@ async def visit(site: Site, browser: Browser, pictures: Path | None) -> None:
     site.on_loop(lambda daemon: daemon.cache.set_progress(2, {"epoch": 8, "epochs": 20, "loss": 0.12}))
     await browser.until("document.body.innerText.includes('epoch 8/20')", 5)
     for name, until in (
-        ("job/1", f"{CURVES} && {LOG}"),
+        ("job/1", f"{CURVES} && {LOG} && {MADE}"),
         ("results", "document.querySelectorAll('tbody tr').length == 1"),
         ("compare/1,4", CURVES),
         ("usage", "document.body.innerText.includes('carla')"),
@@ -300,7 +304,7 @@ async def rewind(site: Site, browser: Browser, pictures: Path | None) -> None:
 
 async def shoot(browser: Browser, pictures: Path | None, name: str) -> None:
     for kind, look in (("light", {}), ("dark", {"is_dark": True}), ("phone", {"width": 390, "height": 844})):
-        await browser.look(**look)  # type: ignore[arg-type]
+        await browser.look(**look)
         wide = await browser.run("document.documentElement.scrollWidth > innerWidth")
         assert not wide, f"{name} is wider than a {kind} screen"
         violations = await browser.violations()

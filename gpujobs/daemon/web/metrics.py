@@ -57,8 +57,7 @@ class BoxCollector(Collector):
             if state in FINAL_STATES:
                 ended.add_metric([state.lower()], counts.get(state, 0))
         yield ended
-        cache = self._queries.cache
-        waits = Counter((str(wait.reason),) for job in cache.jobs if (wait := cache.wait_of(job)) is not None)
+        waits = {(str(reason),): count for reason, count in self._queries.cache.waits_by_reason().items()}
         yield _gauge("gpujobs_jobs_waiting", "Waiting jobs, by reason.", ["reason"], waits)
 
     def _users(self) -> Metric:

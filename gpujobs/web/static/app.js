@@ -170,7 +170,9 @@ async function job(id) {
       .filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]))]);
   const curves = async () => { const rows = await history(id); if (rows && !stop.signal.aborted) charts(plots, [{ name: `job ${id}`, rows }]); };
   const details = async () => {
-    fill(rest, [el("h2", {}, "Attempts"), !found.attempts.length ? el("p", { class: "dim" }, "none yet") : el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Attempts" }, el("table", {},
+    const made = found.device_use;
+    fill(rest, [...(made?.line ? [el("h2", {}, "Device use"), el("p", {}, made.line), made.advice ? el("p", {}, `Advice: ${made.advice}.`) : null] : []),
+      el("h2", {}, "Attempts"), !found.attempts.length ? el("p", { class: "dim" }, "none yet") : el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Attempts" }, el("table", {},
       el("thead", {}, el("tr", {}, ["No.", "Device", "Started", "Ended", "Reason"].map((text) => el("th", { scope: "col" }, text)))),
       el("tbody", {}, found.attempts.map((one) => el("tr", {}, el("td", {}, one.number), el("td", {}, `${one.device.kind} ${one.device.index}`),
         el("td", {}, time(one.started_at)), el("td", {}, time(one.ended_at)), el("td", {}, words(`${one.reason} ${one.message}`.trim()))))))),

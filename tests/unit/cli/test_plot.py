@@ -11,15 +11,18 @@ import sys
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.lines import Line2D
 
 from gpujobs.cli import braille, curves
 from gpujobs.errors import UsageError
 from gpujobs.results.curves import JobHistory, panels, parsed
 from gpujobs.results.pictures import curves as picture
 from gpujobs.results.pictures import style
+from gpujobs.results.pictures.style import rendered
 from tests.unit.cli.conftest import ROOT, Cli, Protocol, job
 from tests.unit.cli.rows import ended
 from tests.unit.cli.sweeps import sweep
@@ -80,6 +83,7 @@ def test_a_metric_that_one_job_has_is_drawn_for_that_one(cli: Cli, jobs: Protoco
 
 def test_a_job_without_results_is_the_daemons_error(cli: Cli, jobs: Protocol) -> None:
     jobs.histories[7] = None
+    jobs.jobs[7]["state"] = "RUNNING"
     done = cli("plot", 8, 7)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "gpujobs: job 7 is RUNNING and has no results; `gpujobs wait 7` waits for them\n"
@@ -221,9 +225,16 @@ def test_the_axes_say_what_is_drawn() -> None:
     assert "logarithmic" not in drawn("10000 0 0.1")[0]
 
 
+def xs(line: Line2D) -> list[Any]:
+    return np.asarray(line.get_xdata()).tolist()
+
+
+def ys(line: Line2D) -> list[Any]:
+    return np.asarray(line.get_ydata()).tolist()
+
+
 def figure_of(histories: list[JobHistory], monkeypatch: pytest.MonkeyPatch) -> Figure:
     figures: list[Figure] = []
-    rendered = picture.rendered
     monkeypatch.setattr(picture, "rendered", lambda figure: (figures.append(figure), rendered(figure))[1])
     picture.png(histories, panels(histories))
     return figures[0]
@@ -235,15 +246,15 @@ def test_a_picture_has_the_numbers_of_the_files(monkeypatch: pytest.MonkeyPatch)
     loss, *_, unused = figure.axes
     assert [axes.get_title() for axes in figure.axes] == ["loss (dashed: val_loss)", "accuracy", "mae", ""]
     assert not unused.axison
-    series = [(line, list(line.get_xdata())) for line in loss.get_lines() if line.get_linestyle() != "None"]
+    series = [(line, xs(line)) for line in loss.get_lines() if line.get_linestyle() != "None"]
     found = {(line.get_linestyle(), str(line.get_color())): line for line, x in series if x}
     first, second = style.COLOURS[:2]
     assert set(found) == {("-", first), ("--", first), ("-", second)}
-    assert list(found["-", first].get_ydata()) == [1.5, 1.0, 0.5]
-    assert list(found["-", second].get_xdata()) == [1, 2]
-    assert list(map(str, found["--", first].get_ydata())) == ["2.0", "nan", "1.25"]
-    alone = [line for line in loss.get_lines() if line.get_linestyle() == "None" and len(line.get_xdata())]
-    assert [list(line.get_xdata()) for line in alone] == [[1, 3]], "beside the gap"
+    assert ys(found["-", first]) == [1.5, 1.0, 0.5]
+    assert xs(found["-", second]) == [1, 2]
+    assert list(map(str, ys(found["--", first]))) == ["2.0", "nan", "1.25"]
+    alone = [line for line in loss.get_lines() if line.get_linestyle() == "None" and len(xs(line))]
+    assert [xs(line) for line in alone] == [[1, 3]], "beside the gap"
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["7 first", r"8 \$x_\$"]
 
