@@ -237,7 +237,7 @@ async function compare(text) {
 async function results() {
   const search = el("input", { type: "search", "aria-label": "Search the results", placeholder: "name, user, group" });
   const body = el("tbody"), order = { key: "job", sign: -1 }, heads = {};
-  fill(main, [el("h1", {}, "Results"), el("div", { class: "actions" }, search), el("div", { class: "wide" }, el("table", {}, el("thead", {}, el("tr", {},
+  fill(main, [el("h1", {}, "Results"), el("div", { class: "actions" }, search), el("div", { class: "wide" }, el("table", { class: "results" }, el("thead", {}, el("tr", {},
     [["job", "Job"], ["name", "Name"], ["user", "User"], ["group", "Group"], ["ended_at", "Ended"], ["figures", "Figures"]].map(([key, text]) =>
       heads[key] = el("th", { scope: "col" }, el("button", { type: "button", onclick: () => { order.sign = order.key === key ? -order.sign : 1; order.key = key; draw(); } }, text))))), body))]);
   let found = [];
