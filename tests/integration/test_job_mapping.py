@@ -7,6 +7,7 @@ import logging
 import os
 from dataclasses import replace
 from functools import partial
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -135,8 +136,7 @@ def test_a_directory_that_others_may_write_to_is_refused_and_the_daemon_goes_on(
         served.on_loop(begun)
         eventually(lambda: "others may write there" in caplog.text, 10)
         for index in range(3):
-            device = gpu(served.daemon.node_name, index, f"GPU-{index}")
-            served.on_loop(partial(start, device=device))
+            served.on_loop(partial(start, device=gpu(served.daemon.node_name, index, f"GPU-{index}")))
         (root / "m").chmod(0o755)
         served.on_loop(lambda daemon: daemon.mapping.wake())
         eventually(lambda: there(root / "m") == {"0": "1\n", "1": "2\n", "2": "3\n"}, 10)
