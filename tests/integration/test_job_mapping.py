@@ -7,7 +7,6 @@ import logging
 import os
 from dataclasses import replace
 from functools import partial
-from functools import partial
 from pathlib import Path
 
 import pytest
