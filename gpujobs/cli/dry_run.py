@@ -40,6 +40,22 @@ def _meaning(path: Path, values: Mapping[str, object], site: SiteConfig) -> Iter
     yield from _devices(site)
     yield "retention", None, _retention(site.retention)
     yield "notify", None, _news(site.notify)
+    yield from _metrics(site)
+
+
+def _metrics(site: SiteConfig) -> Iterator[Finding]:
+    if (named := site.metrics.dcgm_job_mapping) is None:
+        return
+    try:
+        is_open = bool(Path(named).stat().st_mode & 0o022)
+    except OSError:
+        is_open = False  # the daemon makes it
+    said = (
+        "others may write there; `chmod 755` it"
+        if is_open
+        else "has a file for each GPU, with the jobs on it"
+    )
+    yield "metrics.dcgm_job_mapping", False if is_open else None, f"{named} {said}"
 
 
 def _places(state: Path, socket: Path) -> Iterator[Finding]:
