@@ -30,7 +30,6 @@ from gpujobs.daemon.modes import Mode
 from gpujobs.model import Caller, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.policy import Reservation
-from gpujobs.store.database import migrations
 from gpujobs.store.store import Store
 from tests.acceptance.browser import CHROMIUM, Browser, browsing
 from tests.acceptance.people import Person, as_person
@@ -186,10 +185,10 @@ def seen(daemon: Daemon) -> int:
 
 
 def made(crowd: Crowd, options: Options) -> Path:
-    """The store, which takes minutes to make, and is kept for the next time."""
+    """The store, which takes minutes to make, and is kept for the next time; its copies are migrated."""
     directory = ROOT / "build"
     directory.mkdir(exist_ok=True)
-    path = directory / f"crowd-{crowd.waiting}-{crowd.ended}-{os.getuid()}-{migrations()[-1][0]}.db"
+    path = directory / f"crowd-{crowd.waiting}-{crowd.ended}-{os.getuid()}.db"
     if not path.exists():
         if options.say is not None:
             options.say(f"making {path.name}, which is kept")

@@ -71,7 +71,7 @@ class Lab:
         """A process of this person's, which NVML is to show on a GPU; what it really does is sleep."""
         person = self.people[name]
         identity = {"user": person.uid, "group": person.gid, "extra_groups": []} if IS_ALONE else {}
-        process = subprocess.Popen([words, "infinity"], executable="/bin/sleep", cwd="/", **identity)  # type: ignore[call-overload]
+        process = subprocess.Popen([words, "86400"], executable="/bin/sleep", cwd="/", **identity)  # type: ignore[call-overload]
         strangers.append(process)
         self.gpus.processes.append((gpu, "C", process.pid, memory_gib * GIB))
         self.gpus.gpus[gpu].used_bytes += memory_gib * GIB

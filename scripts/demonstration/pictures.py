@@ -23,7 +23,9 @@ LOOKS = {"light": LIGHT, "dark": DARK, "phone": PHONE}
 TOP = (120, 40)
 
 CURVES = "document.querySelectorAll('.plots canvas').length >= 2"
-DRAWN = "document.querySelector('figure img')?.naturalWidth > 0"
+DRAWN = (
+    "[...document.images].every((one) => (one.loading = 'eager', one.naturalWidth)) && document.images.length"
+)
 
 
 def take(lab: Lab, directory: Path) -> None:
@@ -67,6 +69,8 @@ async def seen(lab: Lab, directory: Path) -> None:
     sweep = next(job["group_id"] for job in jobs.values() if job["group"] == "optimizer-sweep")
     async with browsing() as browser:
         await browser.look(**LIGHT)
+        await browser.call("Emulation.setLocaleOverride", locale="en-GB")
+        await browser.call("Emulation.setScrollbarsHidden", hidden=True)
         await browser.call("Page.navigate", url=await asyncio.to_thread(lab.link))
         for name, address, until, looks in (
             ("now", "now", "document.querySelectorAll('.queue tbody tr').length >= 8", "light dark phone"),
