@@ -289,7 +289,7 @@ def terminals(found: Box, options: Options) -> list[Row]:
     for _ in range(options.repeat):
         command = [*installed_command(), "top"]
         with terminal(command, found.daemon.environment, columns=200, lines=50) as top:
-            until(lambda top=top: top.written > 5000, 60, "top")
+            top.until_written(5000)
             time.sleep(min(SETTLING_SECONDS, options.idle_seconds))
             loads.append(load(top.process.pid, options.idle_seconds))
             sizes.append(resident_mb(top.process.pid))
@@ -312,7 +312,7 @@ def draws(found: Box, options: Options) -> Iterator[float]:
             terminal(command, found.daemon.environment, columns=120, lines=40) as watched,
             found.busy(QUICKER),
         ):
-            until(lambda watched=watched: watched.draws, 60, "status --watch")
+            watched.until_written(100)
             before = watched.draws
             time.sleep(options.idle_seconds)
             yield (watched.draws - before) / options.idle_seconds

@@ -34,13 +34,13 @@ def ended(lab: Lab) -> None:
     say("some jobs that end: a forecast, a classification, a failure, a time limit; a sweep")
     done = lab.submit("ann", job(lab, "forecast-load"))
     done += lab.submit("ben", job(lab, "variable-length", "gestures", epochs=25))
-    late = lab.submit("carla", job(lab, "tutorial", "too-long", epochs=ENDLESS, limit="5s"))
+    (late,) = lab.submit("carla", job(lab, "tutorial", "too-long", epochs=ENDLESS, limit="5s"))
     (killed,) = lab.submit("ben", job(lab, "tutorial", "ecg-crash", epochs=ENDLESS))
     lab.daemon.until(killed, "RUNNING", seconds=PATIENCE_SECONDS)
     pid = lab.daemon.job(killed)["pid"]
     time.sleep(1)
     os.kill(pid, 9)
-    lab.daemon.until(*late, "TIMEOUT", seconds=PATIENCE_SECONDS)
+    lab.daemon.until(late, "TIMEOUT", seconds=PATIENCE_SECONDS)
     for one in done:
         lab.daemon.until(one, "COMPLETED", seconds=PATIENCE_SECONDS)
     sweep = lab.submit("ann", job(lab, "optimizer-sweep", epochs=40), "--priority", -1)
