@@ -115,7 +115,10 @@ class Box:
         """One that waits and is not held."""
         with self.daemon.client() as client:
             jobs = client.get("/v1/jobs", user=self.me.user, state="PENDING")["jobs"]
-        return next(int(job["id"]) for job in jobs if not job["held"])
+        found = [int(job["id"]) for job in jobs if not job["held"]]
+        if not found:
+            raise RuntimeError(f"{self.me.user} has no job that waits")
+        return found[0]
 
 
 def measure(options: Options) -> list[Row]:
