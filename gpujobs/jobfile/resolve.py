@@ -148,7 +148,7 @@ def _expand(
         if work > MAX_SWEEP_WORK:
             found = [(("sweep",), f"sweep makes {len(points)} jobs of too large a file; make fewer at once")]
             points = []
-        problems += [(None, document.line(path), what) for path, what in found]
+        problems += [_placed(document, origins, path, what) for path, what in found]
     jobs: list[ResolvedJob] = []
     blamed: set[Path] = set()
     for point in points or [()]:
@@ -199,9 +199,9 @@ def _one(
     for key, path, value, at in point:
         try:
             tree = with_value(tree, path, value)
-            origins[path] = at
+            origins[path] = _origin(document, origins, at)
         except SettingError as error:
-            return _Invalid(((None, document.line(at), f"{key}: {error}"),))
+            return _Invalid((_placed(document, origins, at, f"{key}: {error}"),))
     resolved, found = validate(tree)
     if found:
         placed = [(_origin(document, origins, path), what) for path, what in found]

@@ -229,7 +229,9 @@ class Data(Section):
     scaling: Scaling = _field(Scaling(), "standard, minmax, robust, none, or {x: ..., y: ...}")
     missing: Literal["error", "drop", "fill"] = _field("error", "error, drop or fill")
     csv: Csv | None = _field(None, 'a mapping such as {separator: ";", decimal: ","}')
-    classes: list[str | int] | None = _field(None, "a list of class names", min_length=2, max_length=100_000)
+    classes: list[str | int] | None = _field(
+        None, "a list of two class names or more", min_length=2, max_length=100_000
+    )
     step: Step | None = _field(None, STEP)
     timezone: str | None = _field(
         None, "the name of a zone, such as Europe/Berlin", min_length=1, max_length=100
@@ -420,7 +422,7 @@ class Resources(Section):
         None, "a size of at least 64MiB such as 3GiB, or auto (and nothing for a whole GPU)"
     )
     time_limit: Annotated[int, Field()] | None = _field(
-        None, "a duration such as 90m, 1h30m, 1:30:00 or seconds"
+        None, "a duration from 1s to 366d, such as 90m, 1h30m, 1:30:00 or whole seconds"
     )
     at_limit: Literal["stop", "finish"] = _field(
         "stop", "stop, or finish: end the training before the time limit, with its model and predictions"

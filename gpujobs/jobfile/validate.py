@@ -15,10 +15,11 @@ from gpujobs.jobfile.data_checks import data_checks
 from gpujobs.jobfile.keras_names import MAX_HINTS, KerasCheck, nearest
 from gpujobs.jobfile.reader import Path, describe, dotted
 from gpujobs.jobfile.recipients import given
-from gpujobs.jobfile.schema import JobFile, Notify, PredictionFile, Unreadable
+from gpujobs.jobfile.schema import DataSource, JobFile, Notify, Prediction, PredictionFile, Unreadable
 from gpujobs.jobfile.training_checks import training_checks
 
 ADAM = frozenset({"learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay", "clipnorm", "clipvalue"})
+PATH = "the path of a data file"
 NAME = "a name of 1 to 100 printable characters without /"
 
 
@@ -190,7 +191,11 @@ def _problem(path: Path, kind: str, value: Any, with_hint: bool) -> tuple[Path, 
         return path, f"{dotted(path)} is not a known key{hint}"
     if kind == "missing":
         return path, f"{dotted(path)} is missing; expected {expected(path)}"
-    return path, f"{dotted(path)} is {describe(value)}; expected {expected(path)}"
+    found = f"is {describe(value)}"
+    if kind in ("too_short", "too_long") and value:
+        count = "1 entry" if len(value) == 1 else f"{len(value)} entries"
+        found = f"has {count}, too {'few' if kind == 'too_short' else 'many'}"
+    return path, f"{dotted(path)} {found}; expected {expected(path)}"
 
 
 def _of_a_training(path: Path) -> tuple[Path, str]:
@@ -249,8 +254,11 @@ def expected(path: Path) -> str:
         return NAME
     if path and isinstance(path[-1], int):
         section = model_at(path)
-        return (
-            f"a mapping with the keys {', '.join(section.model_fields)}" if section else expected(path[:-1])
+        if section is None:
+            return expected(path[:-1])
+        keys = f"a mapping with the keys {', '.join(section.model_fields)}"
+        return {DataSource: PATH, Prediction: f"train, validation, test, {PATH}, or {keys}"}.get(
+            section, keys
         )
     parent = model_at(path[:-1])
     info = None if parent is None else parent.model_fields.get(str(path[-1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +12,9 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from gpujobs.errors import UsageError
-from gpujobs.jobfile.consistency import scaling_of_targets
-from gpujobs.metric_names import smaller_is_better
+from gpujobs.jobfile import losses
+from gpujobs.jobfile.consistency import outputs_of, scaling_of_targets
+from gpujobs.metric_names import direction, smaller_is_better
 
 Figures = Mapping[str, float]
 
@@ -135,10 +137,14 @@ def chosen(metric: str, mode: Mode | None, known: Collection[str]) -> Criterion:
 
 
 SCALE_LOSSES = ("training.loss", "training.class_weight", "data.sample_weight", "data.window", "data.sequence",
-                "data.target", "data.y", "task")  # fmt: skip
+                "data.target", "data.y", "data.classes", "task")  # fmt: skip
 """Where jobs differ in these, their losses are not of one scale."""
 
-UNITS = ("data.scaling", "data.target", "data.y", "data.window", "task")
+FIT_SCALES = ("data.train", "data.csv", "data.split", "data.missing", "data.lengths", "data.group", "data.time",
+              "data.step", "data.timezone", "training.validation_split")  # fmt: skip
+"""What decides on which targets a scale is fitted: where they are scaled, each job has a unit of its own."""
+
+UNITS = ("data.scaling", *FIT_SCALES, "data.target", "data.y", "data.window", "task")
 """Where they differ in these, neither are other errors in the history, which are of targets as they were scaled."""
 
 
@@ -164,13 +170,28 @@ def default(
     return None
 
 
+PENALTY = re.compile("regularizer|ActivityRegularization")
+
+
 def _scales_losses(jobfile: Mapping[str, Any], key: str, values: Sequence[Any]) -> bool:
     if len({json.dumps(one, sort_keys=True, default=str) for one in values}) < 2:
         return False
     if key != "data" and _touches(key, ("data.scaling",)):
         return _are_scaled(jobfile, key, values)
-    is_penalty = "regularizer" in key or any("regularizer" in json.dumps(one, default=str) for one in values)
+    if (jobfile.get("training") or {}).get("loss"):
+        is_fitted = scaling_of_targets(jobfile) is not None and _touches(key, FIT_SCALES)
+        if is_fitted or (key == "training.batch_size" and _are_sums(jobfile)):
+            return True
+    is_penalty = any(
+        PENALTY.search(text) for text in (key, *(json.dumps(one, default=str) for one in values))
+    )
     return is_penalty or _touches(key, SCALE_LOSSES)
+
+
+def _are_sums(jobfile: Mapping[str, Any]) -> bool:
+    """Whether a loss is summed up over a batch, and so grows with it."""
+    found = [losses.of_output(jobfile, name) for name in outputs_of(jobfile) or ("y",)]
+    return any(losses.arguments(one).get("reduction") == "sum" for one in found)
 
 
 def _are_scaled(jobfile: Mapping[str, Any], key: str, values: Sequence[Any]) -> bool:
@@ -223,9 +244,9 @@ def _watched(training: Mapping[str, Any]) -> Iterator[Criterion]:
     for key in keys:
         settings = training.get(key)
         if settings:
-            mode = _direction(settings["monitor"]) if settings["mode"] == "auto" else Mode(settings["mode"])
+            mode = direction(settings, training)
             if mode is not None:
-                yield Criterion(settings["monitor"], mode, f"which training.{key} watches")
+                yield Criterion(settings["monitor"], Mode(mode), f"which training.{key} watches")
 
 
 def _direction(metric: str) -> Mode | None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from gpujobs.jobfile import losses as jobfile_losses
 from gpujobs.jobfile.consistency import is_stateful, scaling_of_targets, task_of_output
+from gpujobs.metric_names import kinds_of
 from gpujobs.model import utc_now
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.results.curves import JobHistory
@@ -253,12 +254,12 @@ class Trained:
 def finish(trained: Trained, rows: list[dict[str, float]], more: Mapping[str, Any]) -> None:
     """Predictions, the model and the figures, into the results directory."""
     spec, model = trained.spec, trained.model
-    results = spec.paths.results
+    results, training = spec.paths.results, spec.jobfile["training"]
     summaries = predict_all(trained)
     evaluated = evaluate(trained)
     model.save(results / "model.keras")
     metrics = {
-        **outputs.values(rows, kept_epoch(spec.jobfile["training"], rows)),
+        **outputs.values(rows, kept_epoch(training, rows), kinds_of(training.get("metrics") or ())),
         "task": trained.learned.task,
         "units": units(spec.jobfile, trained.learned.task),
         "evaluation": evaluated,

@@ -25,7 +25,7 @@ from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.checkpoint import Position
 from gpujobs.trainer.data import Samples
 from gpujobs.trainer.data.arrays import Batch, Integers
-from gpujobs.trainer.early_stopping import Best, EarlyStopping, ReduceOnPlateau
+from gpujobs.trainer.early_stopping import Best, EarlyStopping, ReduceOnPlateau, watched
 from gpujobs.trainer.ending import EarlyEnd
 from gpujobs.trainer.failures import NanLossError, Stopped, TrainerError
 from gpujobs.trainer.means import Means
@@ -120,9 +120,9 @@ class TrainingLoop:
         self.steps = backend.steps(model)
         self.device_peak = partial(backend.device_peak_bytes, spec)
         self.position = Position()
-        self.stopper = _watcher(EarlyStopping, self.training.get("early_stopping"))
-        self.plateau = _watcher(ReduceOnPlateau, self.training.get("reduce_lr_on_plateau"))
-        self.best = _watcher(lambda settings: Best(**settings), self.training.get("best_weights"))
+        self.stopper = _watcher(EarlyStopping, watched(self.training, "early_stopping"))
+        self.plateau = _watcher(ReduceOnPlateau, watched(self.training, "reduce_lr_on_plateau"))
+        self.best = _watcher(lambda settings: Best(**settings), watched(self.training, "best_weights"))
         self.states = None if sets.strips is None else States(model)
         self.saved = self.reported = time.monotonic()
         self.pace = Pace()

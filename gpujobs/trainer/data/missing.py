@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -100,11 +100,14 @@ def wrong(raw: LoadedData, name: str, values: NDArray[Any], handling: str) -> li
     return []
 
 
-def by_column(raw: LoadedData, values: NDArray[np.floating[Any]], *, handling: str) -> list[DataError]:
-    """An error for each column of a table that has values missing, or infinite ones where others are no error."""
+def by_column(
+    raw: LoadedData, values: NDArray[np.floating[Any]], *, handling: str, numbers: Iterable[int] | None = None
+) -> list[DataError]:
+    """An error for each column of a table (or of those in `numbers`) that has values missing, or infinite ones where
+    others are no error."""
     refused = refuse if handling == "error" else refuse_infinite
     errors = []
-    for number in range(values.shape[1]):
+    for number in range(values.shape[1]) if numbers is None else numbers:
         place = partial("{}: column {}".format, raw.file, raw.column(number))
         try:
             refused(place, values[:, number], raw.rows, FIXED if raw.is_fixed else SETTING)

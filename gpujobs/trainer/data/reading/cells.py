@@ -31,6 +31,8 @@ DECORATED = (
 )
 """A number with what may stand beside it, or between its digits."""
 
+BLANKS = ("\u00a0", "\u202f", " ")
+
 PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?([iI]nf(inity)?|INF)")
 
 
@@ -60,6 +62,17 @@ class Writing:
         ]
 
 
+def without_thousands(cells: pa.Array, sign: str) -> pa.Array:
+    """Where the sign stands between digits."""
+    text, sign = (_with_blanks(cells), " ") if sign in BLANKS else (cells, sign)
+    return pc.replace_substring_regex(text, rf"(\d){re.escape(sign)}(\d{{3}})", r"\1\2")
+
+
+def _with_blanks(text: pa.Array) -> pa.Array:
+    """With ordinary ones in the place of those that do not break a line."""
+    return pc.replace_substring(pc.replace_substring(text, "\u00a0", " "), "\u202f", " ")
+
+
 def pattern(writing: Writing) -> str:
     """The regular expression of a number."""
     point = re.escape(writing.decimal)
@@ -77,12 +90,17 @@ class Converted(NamedTuple):
     wrong: Integers
 
 
+def bare(cells: pa.Array) -> pa.Array:
+    """Without the blanks around, and with the minus of a keyboard in the place of that of a typesetter."""
+    return pc.replace_substring(pc.utf8_trim_whitespace(cells), "\u2212", "-")
+
+
 def numbers(cells: pa.Array, writing: Writing) -> Converted:
-    text = pc.utf8_trim_whitespace(cells)
+    text = bare(cells)
     for unit in writing.units:
         text = _without_unit(text, unit)
-    if writing.thousands in ("\u00a0", " "):
-        text = pc.replace_substring(pc.replace_substring(text, "\u00a0", " "), "\u202f", " ")
+    if writing.thousands in BLANKS:
+        text = _with_blanks(text)
         writing = Writing(writing.decimal, " ", writing.missing, writing.units)
     is_number = pc.fill_null(pc.match_substring_regex(text, pattern(writing)), False)
     is_missing = pc.fill_null(pc.is_in(text, value_set=pa.array(writing.no_number)), True)
@@ -147,7 +165,8 @@ def advice(text: str, writing: Writing) -> str:
         return 'data.csv: {thousands: ".", decimal: ","} reads it'
     if re.fullmatch(r"[+-]?\d{1,3}([ '_\u00a0\u202f\u2019]\d{3})+([.,]\d+)?", one):
         sign = re.sub(r"[\d+-]", "", one)[0]
-        return f'data.csv: {{thousands: "{sign}"}} reads it'
+        point = ', decimal: ","' if "," in one and writing.decimal != "," else ""
+        return f'data.csv: {{thousands: "{sign}"{point}}} reads it'
     if re.fullmatch(r"[+-]?\d*,\d+", one) and writing.decimal == ".":
         return 'data.csv: {decimal: ","} reads it'
     if re.fullmatch(r"[+-]?\d*\.\d+", one) and writing.decimal == ",":

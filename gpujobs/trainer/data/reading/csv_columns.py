@@ -132,16 +132,19 @@ class CsvColumns:
                 named,
                 places,
                 lambda place: (
-                    f"{named}: holds {shown(joined[place].as_py())!r}; expected a time{self._as_before()}"
+                    f"{named}: holds {shown(joined[place].as_py())!r}; expected a time"
+                    + self._as_before(joined[place].as_py())
                 ),
             )
         return found
 
-    def _as_before(self) -> str:
+    def _as_before(self, cell: str) -> str:
         if self._form is None or self._form.kind == "number":
             return ", a number as in the rows before"
         if self._form.kind == "iso":
             example = "2026-01-31 12:00:00" + ("+01:00" if self._form.has_zone else "")
+            if form := times.proposed(cell):
+                return f' such as {example}: data.csv: {{dates: "{form}"}} reads it'
             return f' such as {example}: data.csv: {{dates: "..."}} says how others are written'
         return f" written {self._form}"
 

@@ -183,6 +183,10 @@ class Windowed:
 
     def first(self, count: int) -> tuple[Windowed, Windowed]:
         """The first `count` windows, and the rest."""
+        shared = self.target[1] - self.window["stride"]
+        if shared > 0:
+            say([f"Windows overlap: at the validation_split, training and validation have up to {shared} rows "
+                 "in common; data.split: {method: chronological} keeps their targets apart."])  # fmt: skip
         numbers = self.samples.at(np.arange(len(self.samples)))
         return replace(self, numbers=numbers[:count]), replace(self, numbers=numbers[count:])
 

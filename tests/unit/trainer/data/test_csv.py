@@ -74,6 +74,13 @@ SAME = {
     "a line of units": ("t.csv", PLAIN.replace("t,v\n", "t,v\n[UTC],[kW]\n"), ""),
     "an index that pandas has written": ("t.csv", "\n".join(f"{'' if n == 0 else n - 1},{line}" for n, line in enumerate(PLAIN.splitlines())) + "\n", ""),
     "an empty column at the end": ("t.csv", PLAIN.replace("\n", ",\n"), ""),
+    "a separator at each line's end but the first": ("t.csv", PLAIN.replace("\n", ",\n").replace("v,", "v"), ""),
+    "a separator at the end of the names alone": ("t.csv", PLAIN.replace("t,v\n", "t,v,\n"), ""),
+    "units with a dash for the time": ("t.csv", PLAIN.replace("t,v\n", "t,v\n-,kW\n"), ""),
+    "a typesetter's minus": ("t.csv", PLAIN.replace(",-", ",\u2212"), ""),
+    "its minus before a decimal comma": ("t.csv", written(";", ",").replace(";-", ";\u2212"), ""),
+    "blanks that do not break between thousands": ("t.csv", written(";", ",").replace("1234", "1\u00a0234"), ', csv: {thousands: " "}'),
+    "apostrophes between thousands": ("t.csv", written(";", ",").replace("1234", "1'234"), ", csv: {thousands: \"'\"}"),
     "gzip": ("t.csv.gz", compressed(PLAIN, "gz"), ""),
     "zstd": ("t.csv.zst", compressed(PLAIN, "zst"), ""),
     "percent signs": ("t.csv", PLAIN.replace("\n2", "%\n2").replace("v%", "v"), ', csv: {units: "%"}'),
@@ -248,6 +255,19 @@ def test_several_files_are_one_table(tmp_path: Path) -> None:
     np.testing.assert_array_equal(everything(found.train.samples), everything(whole.train.samples))
 
 
+def test_columns_that_only_a_later_file_has_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head, *rows = PLAIN.splitlines()
+    files = {
+        "a.csv": "\n".join([head, *rows[:4]]),
+        "b.csv": "\n".join([f"{head},w", *(f"{row},7" for row in rows[4:])]),
+    }
+    found = prepared(tmp_path, DATA % ("[a.csv, b.csv]", "t", ""), files)
+    assert everything(found.train.samples).shape[-1] == 1
+    assert "b.csv: has columns that a.csv lacks, which are left out: w." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("how", ["group: file", "group: v2"])
 def test_each_file_is_a_series(tmp_path: Path, how: str) -> None:
     files = {
@@ -359,6 +379,21 @@ def test_a_date_that_is_no_feature_is_told(tmp_path: Path) -> None:
         refusal(tmp_path, content, time="Time")[0]
         == "t.csv: column Date holds text: '27.03.2021'; these look like times: say data.time: [Date, Time], or name the columns in data.features"
     )
+
+
+@pytest.mark.parametrize("form", times.OTHERS)
+def test_a_time_that_is_not_read_proposes_a_format_that_reads_it(tmp_path: Path, form: str) -> None:
+    import datetime
+
+    days = [datetime.datetime(2020, month, 28, 7) for month in range(1, 9)]
+    lines = [f'"{day.strftime(form)}",{number}' for number, day in enumerate(days)]
+    content = "t,v\n" + "\n".join(lines) + "\n"
+    first, *_ = refusal(tmp_path, content)
+    proposed = first.partition('{dates: "')[2].partition('"')[0]
+    data = DATA % ("t.csv", "t", f', csv: {{dates: "{proposed}"}}')
+    found = prepared(tmp_path, data, {"t.csv": content}).train.assembled.raw.time
+    assert found is not None
+    assert found.tolist() == [datetime.datetime.strptime(day.strftime(form), form) for day in days]
 
 
 @pytest.mark.parametrize(
