@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +51,7 @@ def test_the_first_rows_are_those_of_all_that_there_are(
     wanted = rows(known.values(), unfolded=False, own_uid=uid)
     assert first_rows(lines.for_user(uid), ended, uid, limit) == wanted[:limit]
     assert lines.rows == len(rows(unfinished.values(), unfolded=False))
+    assert lines.by_user_and_state == Counter((one.user, one.state) for one in unfinished.values())
     for group in lines.groups:
         assert lines.members(group) == [one for _, one in sorted(unfinished.items()) if one.group_id == group]
 
@@ -81,6 +83,8 @@ def test_a_cache_lines_up_what_has_not_ended(tmp_path: Path) -> None:
     cache = JobCache(store.submit(A, "k", [new_job(), new_job()]))
     cache.put(complete(store, 1))
     assert [one.id for one in cache.lines.for_user(A.uid)] == [2] and cache.lines.rows == 1
+    cache.put(store.job(1))
+    assert cache.ended == {State.COMPLETED: 1}, "counted once, whatever is told of it later"
 
 
 def test_a_row_follows_all_that_is_told_of_its_job(tmp_path: Path) -> None:
