@@ -108,7 +108,8 @@ class Timeline:
             return found[place]
         for number in np.flatnonzero(self.clock.is_twice(fine(self.times[every]))).tolist():
             row = int(every[number])
-            first = max(int(self.series[self.number_of(row), 0]), row - BEFORE)
+            begin = self.series[self.number_of(every[number : number + 1])[0], 0]
+            first = max(int(begin), row - BEFORE)
             times = fine(self.times[first : row + 1])
             found[number] = self.clock.instants(times, np.zeros(1, np.int64), self.sizes)[-1]
         return found[place]

@@ -84,6 +84,6 @@ def test_windows_of_features_alone_need_no_target_to_predict(tmp_path: Path) -> 
     data = "{train: t.csv, target: load, features: [x], window: {length: 3}}"
     part = predicted(tmp_path, data, frame, frame.assign(load=frame["load"].where(frame.index < 9)), NUMBERS)
     assert not part.truth.targets
-    assert part.truth.x(np.arange(18))[:, :, 0].tolist() == [
+    assert np.asarray(part.truth.x(np.arange(18)))[:, :, 0].tolist() == [
         [n**2, (n + 1) ** 2, (n + 2) ** 2] for n in range(18)
     ]
