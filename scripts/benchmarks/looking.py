@@ -334,6 +334,8 @@ def numbers(found: Box, options: Options) -> list[Row]:
             text = connection.getresponse().read().decode()
         series.append(sum(not line.startswith("#") for line in text.splitlines()))
 
+    scrape()  # counts what had ended before, once
+    series.clear()
     for _ in range(options.repeat):
         time.sleep(CACHED_SECONDS)
         seconds.append(timed(scrape))
