@@ -98,8 +98,9 @@ async def shoot(browser: Browser, path: Path, look: dict[str, Any]) -> None:
 
 async def terminal(lab: Lab, browser: Browser, directory: Path) -> None:
     """`top` as textual draws it on a terminal of this size."""
-    import gpujobs.top.app  # noqa: F401 - before ann's identity is taken, who may not read where it is
-
+    await screen(
+        lab.daemon.socket
+    )  # so that all is imported before ann's identity is taken, who may not read it
     text = await asyncio.to_thread(lab.as_somebody, "ann", lambda: asyncio.run(screen(lab.daemon.socket)))
     (lab.root / "top.svg").write_text(text)
     await browser.call("Page.navigate", url=(lab.root / "top.svg").as_uri())

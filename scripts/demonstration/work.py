@@ -33,7 +33,7 @@ def ended(lab: Lab) -> None:
     """One of each end, and a part of a sweep."""
     say("some jobs that end: a forecast, a classification, a failure, a time limit; a sweep")
     done = lab.submit("ann", job(lab, "forecast-load"))
-    done += lab.submit("ben", job(lab, "variable-length", "gestures", epochs=25))
+    done += lab.submit("ann", job(lab, "variable-length", "gestures", epochs=25))
     (late,) = lab.submit("carla", job(lab, "tutorial", "too-long", epochs=ENDLESS, limit="5s"))
     (killed,) = lab.submit("ben", job(lab, "tutorial", "ecg-crash", epochs=ENDLESS))
     lab.daemon.until(killed, "RUNNING", seconds=PATIENCE_SECONDS)
