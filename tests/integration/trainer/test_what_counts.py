@@ -266,3 +266,33 @@ predict: [validation]
         }  # fmt: skip
         for key, value in expected.items():
             assert ran.history[prefix + key][0] == pytest.approx(value, rel=1e-4), key
+
+
+def test_the_losses_of_several_outputs_are_means_over_samples_whatever_the_batches_are(
+    launcher: Launched,
+) -> None:
+    """The last of three batches has a single sample."""
+    job = """
+data: {train: t.npz, validation: v.npz, y: {near: y, far: z}}
+model:
+  branches:
+    read: {inputs: [x], layers: [Flatten: {}]}
+    near: {inputs: [read], layers: [Dense: {units: 1}]}
+    far: {inputs: [read], layers: [Dense: {units: 1}]}
+  outputs: [near, far]
+training: {loss: {near: mse, far: mae}, optimizer: {SGD: {learning_rate: 0.0}}, batch_size: 7, shuffle: false}
+predict: [validation]
+"""
+    files: dict[str, Any] = {}
+    for name, seed in (("t.npz", 1), ("v.npz", 2)):
+        x = np.random.default_rng(seed).normal(size=(15, 3, 1)).astype(np.float32)
+        x[-1] = 50.0
+        files[name] = {"x": x, "y": x.sum(axis=(1, 2)), "z": x.mean(axis=(1, 2)) ** 2}
+    ran = run(launcher, job, files)
+    model = ran.model()
+    for name, prefix in (("t.npz", ""), ("v.npz", "val_")):
+        p = model.predict(files[name]["x"], verbose=0)
+        near = np.square(p["near"][:, 0] - files[name]["y"]).mean()
+        far = np.abs(p["far"][:, 0] - files[name]["z"]).mean()
+        for key, value in {"near_loss": near, "far_loss": far, "loss": near + far}.items():
+            assert ran.history[prefix + key][0] == pytest.approx(value, rel=1e-4), key
