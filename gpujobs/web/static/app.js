@@ -219,6 +219,16 @@ function says(it) {
 
 // Compare
 
+// What a sweep sets, as the terminal has it: Adam(learning_rate=0.01).
+function setting(value) {
+  if (value === null || typeof value !== "object") return String(value);
+  if (Array.isArray(value)) return `[${value.map(setting).join(", ")}]`;
+  return Object.entries(value).map(([name, given]) => {
+    const isNamed = given !== null && typeof given === "object" && !Array.isArray(given);
+    return isNamed ? `${name}(${Object.entries(given).map(([key, one]) => `${key}=${setting(one)}`).join(", ")})` : `${name}=${setting(given)}`;
+  }).join(", ");
+}
+
 async function compare(text) {
   const entry = el("input", { value: text, placeholder: "7, 9, 60-65, g12", "aria-label": "Jobs to compare" });
   const plots = el("div", { class: "plots" }), table = el("div", { class: "wide" });
@@ -235,7 +245,7 @@ async function compare(text) {
     fill(table, [ranking?.why ? el("p", {}, `ranked by ${ranking.metric}: ${ranking.why}`) : null, el("table", {},
       el("thead", {}, el("tr", {}, ["Rank", "Job", "Name", "State", ranking?.metric ?? "Figure"].map((head) => el("th", { scope: "col" }, head)))),
       el("tbody", {}, members.map((one) => el("tr", {}, el("td", {}, one.rank ?? "-"), el("td", {}, el("a", { href: `#job/${one.job.id}` }, one.job.id)),
-        el("td", {}, one.job.sweep ? Object.entries(one.job.sweep).map(([key, value]) => `${key.split(".").pop()}=${value}`).join(" ") : (one.job.name ?? "-").slice(0, 200)),
+        el("td", {}, one.job.sweep ? Object.entries(one.job.sweep).map(([key, value]) => `${key.split(".").pop()}=${setting(value)}`).join(" ").slice(0, 200) : (one.job.name ?? "-").slice(0, 200)),
         el("td", {}, el("span", { class: `state ${one.job.state}` }, one.job.state)), el("td", { class: "num" }, one.value == null ? "-" : Number(one.value.toPrecision(4)))))))]);
   } catch (error) { fill(table, [el("p", {}, error.message)]); }
 }
