@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from gpujobs.cli.commands.report import _csv, _table
+from gpujobs.cli.commands.report import _table
 from gpujobs.results.pictures.report import _bars, _said, png
+from gpujobs.view import report_csv
 from gpujobs.view.report import Row, hours_in_words
 
 GPU = Row("a-user-with-a-name", 12, 34, 123.4, 0.0, 75.0, 7500.0, 0.12)
@@ -67,7 +68,7 @@ def test_a_few_minutes_are_not_shown_as_nothing() -> None:
 
 
 def test_the_csv_has_every_figure_and_nothing_where_nothing_is_known() -> None:
-    (device, user) = csv.DictReader(io.StringIO(_csv([DEVICE, GPU])))
+    (device, user) = csv.DictReader(io.StringIO(report_csv.text([DEVICE, GPU])))
     assert (device["energy_joules"], device["unused_hours"], device["load"]) == (
         "12000000.0",
         "87.5",
