@@ -79,7 +79,8 @@ def _show(found: dict[str, Any], as_csv: bool, path: Path | None, as_json: bool)
     if path is not None:
         from gpujobs.results.pictures.report import png
 
-        write_output(path, png(rows, title))
+        span = [datetime.fromisoformat(found[key]).astimezone() for key in ("since", "until")]
+        write_output(path, png(rows, found["by"], *span))
     if as_json:
         output.print_json(found)
     elif as_csv:
