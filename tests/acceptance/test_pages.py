@@ -182,8 +182,8 @@ async def visit(site: Site, browser: Browser, pictures: Path | None) -> None:
         await browser.run(f"location.hash = {name!r}")
         await browser.until(until)
         await shoot(browser, pictures, name.replace("/", "-").replace(",", "-"))
-    await choose_what_is_summed(site, browser)
     await save_sort_and_compare(browser)
+    await choose_what_is_summed(site, browser)
     await browser.run("location.hash = 'job/9'")
     await browser.until("document.querySelectorAll('.actions button').length == 2")
     await browser.run(
