@@ -115,7 +115,8 @@ def _name(drawn: Figure, axes: Axes, bars: Sequence[tuple[Span, BarContainer]]) 
     font = FontProperties(size=SIZE)
 
     def width(text: str) -> float:
-        return float(canvas.get_renderer().get_text_width_height_descent(text, font, False)[0])
+        measured = canvas.get_renderer().get_text_width_height_descent(text, font, False)  # type: ignore[no-untyped-call]
+        return float(measured[0])
 
     with lacking_letters():
         drawn.draw_without_rendering()
