@@ -93,7 +93,7 @@ def _files(client: Client, chosen: Selection, job: dict[str, Any]) -> list[dict[
     """None where nothing is to be seen of it, now or later. Others' private jobs in a group or the like are left out;
     one that is named is refused."""
     try:
-        (found,) = client.get("/v1/results", ids=[job["id"]], partial=not client.is_of_files)["results"]
+        (found,) = client.results(ids=[job["id"]], partial=not client.is_of_files)
         files: list[dict[str, Any]] = found["files"]
     except NotPermittedError:
         if job["id"] in chosen.ids:

@@ -19,7 +19,7 @@ MAX_FILE_BYTES = 64 << 20
 
 def read_histories(client: Client, chosen: Selection) -> list[JobHistory]:
     """Of jobs, and of those jobs of groups and the like that have one. Raises UsageError for a job that has none."""
-    found = client.get("/v1/results", own=True, partial=True, **chosen.query)["results"]
+    found = client.results(own=True, partial=True, **chosen.query)
     with_curves = [one for one in found if any(file["name"] == FILE for file in one["files"])]
     having = {one["job"] for one in with_curves}
     for id in chosen.ids:

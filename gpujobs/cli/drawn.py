@@ -100,7 +100,7 @@ def lines(found: Found, width: int, colour: bool) -> list[str]:
 
 def beside_curves(client: Client, id: int) -> Found | None:
     """What a job has besides its curves; None where it has neither, or has not ended."""
-    (result,) = client.get("/v1/results", ids=[id], partial=True)["results"]
+    (result,) = client.results(ids=[id], partial=True)
     if any(one["name"] == forecast.FILE for one in result["files"]):
         return read(client, Selection((id,)), FORECAST)
     evaluation = result["metrics"].get("evaluation")

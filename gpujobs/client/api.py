@@ -13,7 +13,14 @@ from typing import IO, Any
 from urllib.parse import quote, urlencode
 
 from gpujobs.client.connection import UnixConnection
-from gpujobs.errors import DaemonUnreachableError, GpujobsError, NotPermittedError, ProtocolError, from_wire
+from gpujobs.errors import (
+    DaemonUnreachableError,
+    GpujobsError,
+    MachineError,
+    NotPermittedError,
+    ProtocolError,
+    from_wire,
+)
 
 CHUNK_BYTES = 1 << 20
 UNKNOWN_REQUEST = 404
@@ -67,6 +74,14 @@ class Client:
 
     def get(self, path: str, **query: object) -> dict[str, Any]:
         return self._exchange("GET", _target(path, query))
+
+    def results(self, **query: object) -> list[dict[str, Any]]:
+        """Raises MachineError where the node of one of them does not answer."""
+        found: list[dict[str, Any]] = self.get("/v1/results", **query)["results"]
+        for one in found:
+            if why := one.get("unreachable"):
+                raise MachineError(f"what job {one['job']} has written cannot be read now: {why}")
+        return found
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return self._exchange("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})

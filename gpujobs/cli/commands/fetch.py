@@ -55,7 +55,7 @@ def command(
         chosen = Selection((_best(client, chosen, metric, mode),))
     elif metric or mode:
         raise click.UsageError("--metric and --mode say what --best is; expected that too.")
-    found = client.get("/v1/results", own=True, partial=chosen.number is not None, **chosen.query)["results"]
+    found = client.results(own=True, partial=chosen.number is not None, **chosen.query)
     if not found:
         raise UsageError(_nothing(chosen))
     targets = _targets(found, place, is_one=chosen.number is not None)

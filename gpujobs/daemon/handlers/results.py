@@ -50,8 +50,16 @@ async def catalogue(request: web.Request) -> web.Response:
     }
     for job in jobs:
         if job.results is None:
-            entries[job.id] = _described(job, {}, await partial_results.listing(queries, job))
+            entries[job.id] = await _partial_entry(queries, job)
     return web.json_response({"results": [entries[job.id] for job in jobs]})
+
+
+async def _partial_entry(queries: JobQueries, job: Job) -> dict[str, Any]:
+    """A node that does not answer takes the others' results from nobody."""
+    try:
+        return _described(job, {}, await partial_results.listing(queries, job))
+    except MachineError as error:
+        return {**_described(job, {}, ()), "unreachable": str(error)}
 
 
 def _has_some(job: Job, partial: bool) -> bool:
@@ -93,6 +101,7 @@ def _described(job: Job, metrics: dict[str, Any], files: Sequence[tuple[str, int
         "metrics": metrics,
         "evaluation": evaluation_lines(metrics),
         "files": [{"name": name, "bytes": size} for name, size in files],
+        "unreachable": None,
     }
 
 
