@@ -346,6 +346,23 @@ def test_a_daemon_that_does_not_even_know_what_it_is_is_asked_once(cli: Cli, ser
     assert [path for _, path, _ in server.requests] == ["/v1/info"]
 
 
+def test_ctrl_c_while_the_command_is_imported_is_one_line() -> None:
+    program = """
+import sys
+
+class CtrlC:
+    def find_spec(self, name, *rest):
+        if name == "gpujobs.cli.main":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, CtrlC())
+from gpujobs.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "gpujobs: interrupted\n")
+
+
 def test_a_socket_path_over_107_bytes(cli: Cli, server: Protocol) -> None:
     deep = cli.directory / ("d" * 120)
     deep.mkdir()
