@@ -40,7 +40,24 @@ def _meaning(path: Path, values: Mapping[str, object], site: SiteConfig) -> Iter
     yield from _devices(site)
     yield "retention", None, _retention(site.retention)
     yield "notify", None, _news(site.notify)
+    yield from _pages(site)
     yield from _metrics(site)
+
+
+def _pages(site: SiteConfig) -> Iterator[Finding]:
+    web = site.web
+    where = "127.0.0.1:8470" if web.listen is None else web.listen
+    reached = f", which people reach as {web.url}" if web.url else ""
+    yield "web", None, f"pages on {where}{reached}" if where else "no pages, and no /metrics"
+    if web.proxy_user is None:
+        return
+    if not is_user(web.proxy_user):
+        message = (
+            f"{web.proxy_user} is not a user of this machine, so that a proxy is refused; correct the name"
+        )
+        yield "web.proxy_user", False, message
+    else:
+        yield "web.proxy_user", None, f"a proxy that runs as {web.proxy_user} brings what people ask for"
 
 
 def _metrics(site: SiteConfig) -> Iterator[Finding]:

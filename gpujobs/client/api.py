@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlencode
 
+from gpujobs import __version__
 from gpujobs.client.connection import UnixConnection
 from gpujobs.errors import (
     DaemonUnreachableError,
@@ -24,10 +25,16 @@ from gpujobs.errors import (
 
 CHUNK_BYTES = 1 << 20
 UNKNOWN_REQUEST = 404
-OTHER_VERSION = (
-    "it is of another version than this command: whoever runs it ends it (`gpujobs stop`; jobs that run go on) and "
-    "begins one of this version (`gpujobs serve`)"
+BEYOND_IT = (": Extra inputs are not permitted", " is unknown to this gpujobs daemon")
+"""How a daemon's refusal of a field, or a request, ends that only a later version has: commands send what is known."""
+
+RESTART = (
+    "whoever runs it ends it (`gpujobs stop`; jobs that run go on) and begins one of this version "
+    "(`gpujobs serve`)"
 )
+SITE_RESTART = "an admin restarts it (`systemctl restart gpujobs`; jobs that run go on)"
+OTHER_VERSION = f"it is of another version than this command: {RESTART}"
+INFO = "/v1/info"
 
 
 ADVICE = "start one with `gpujobs serve &`, or run a job at once with `gpujobs run FILE`."
@@ -100,7 +107,28 @@ class Client:
         with self._translated():
             with suppress(BrokenPipeError):  # refused before all was sent: the answer says why
                 self._connection.request(method, target, body, headers)
-            return _decoded(self._connection.getresponse())
+            return self._judged(self._connection.getresponse())
+
+    def _judged(self, response: http.client.HTTPResponse) -> dict[str, Any]:
+        try:
+            return _decoded(response)
+        except GpujobsError as error:
+            if not error.message.endswith(BEYOND_IT):
+                raise
+            raise self._too_old(error) from None
+
+    def _too_old(self, error: GpujobsError) -> ProtocolError:
+        """The daemon is asked what it is only now, since versions seldom differ."""
+        info: dict[str, Any] = {}
+        if not error.message.startswith(f"GET {INFO} "):  # or it would be asked for ever
+            with suppress(GpujobsError):
+                info = self.get(INFO)
+        runs = info.get("version", __version__)
+        which = f" ({runs}, this is {__version__})" if runs != __version__ else ""
+        restart = SITE_RESTART if info.get("mode") == "site" else RESTART
+        return ProtocolError(
+            f"the daemon runs an older version than this command{which}: {restart} (it said: {error.message})"
+        )
 
     @contextmanager
     def open(self, path: str, *, deadline: float | None = None, **query: object) -> Iterator[Stream]:
@@ -111,7 +139,7 @@ class Client:
                 connection.request("GET", _target(path, query))
                 response = connection.getresponse()
                 if response.status >= 300:
-                    _decoded(response)
+                    self._judged(response)
             yield Stream(response, self._translated, connection.sock, deadline)
         finally:
             connection.close()

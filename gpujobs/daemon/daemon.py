@@ -53,9 +53,9 @@ class Daemon:
         parts.tasks.close()
         await parts.link.close()
         await parts.nodes.close()
-        parts.journal.write()
         with contextlib.suppress(StoreError):  # then the next daemon looks at these events again
             parts.outbox.save()
+        parts.journal.close()
         parts.store.close()
 
 

@@ -47,9 +47,15 @@ class Journal:
         self._device_name = device_name
         self._jobs, self._devices = history.newest()
         self._is_due = False
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Before the store is closed: what is left is written, and what was due later finds nothing to do."""
+        self.write()
+        self._is_closed = True
 
     def wake(self) -> None:
-        if self._is_due:
+        if self._is_due or self._is_closed:
             return
         try:
             loop = asyncio.get_running_loop()
@@ -61,6 +67,8 @@ class Journal:
 
     def write(self) -> None:
         self._is_due = False
+        if self._is_closed:
+            return
         try:
             jobs, devices = self._history.jobs_after(self._jobs), self._history.devices_after(self._devices)
         except sqlite3.Error as error:

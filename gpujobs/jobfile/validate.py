@@ -195,6 +195,8 @@ def _problem(path: Path, kind: str, value: Any, with_hint: bool) -> tuple[Path, 
     if kind in ("too_short", "too_long") and value:
         count = "1 entry" if len(value) == 1 else f"{len(value)} entries"
         found = f"has {count}, too {'few' if kind == 'too_short' else 'many'}"
+    elif path[-2:] == ("notify", "command") and isinstance(value, list) and value:
+        found = f"begins with {describe(value[0])}"
     return path, f"{dotted(path)} {found}; expected {expected(path)}"
 
 

@@ -125,6 +125,8 @@ class Protocol(socketserver.ThreadingUnixStreamServer):
         self.truncate = False
         self.instead: tuple[int, bytes] | None = None
         """What another program, or version, answers to everything."""
+        self.refusals: dict[tuple[str, str], tuple[int, Any]] = {}
+        """What is answered to some requests instead."""
         self.spec: dict[str, Any] = {"a": {"b": 1}}
         self.said_of_data: list[str] | None = None
         """The notices of a check."""
@@ -215,6 +217,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.requests.append(("POST", self.path, body))
+        if refusal := self.server.refusals.get(("POST", self.path)):
+            self.answer(*refusal)
+            return
         try:
             BODIES[self.path].model_validate(body)
         except ValidationError as error:
@@ -261,6 +266,9 @@ class Handler(BaseHTTPRequestHandler):
         parts = [unquote(id) for id in query.get("ids", "").split(",") if id]
         ids = [int(id) if id.isdigit() else id for id in parts]
         self.server.requests.append(("GET", url.path, query))
+        if refusal := self.server.refusals.get(("GET", url.path)):
+            self.answer(*refusal)
+            return
         if url.path in (
             "/v1/jobs",
             "/v1/queue",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from gpujobs import __version__
 from gpujobs.cli import checking
 from gpujobs.cli.app import COMMANDS
 from tests.unit.cli.conftest import REPORT, ROOT, Cli, Protocol, job
@@ -276,6 +277,90 @@ def test_a_daemon_of_another_version_is_named_in_one_line(
     done = cli(*arguments)
     assert (done.returncode, done.stdout) == (3, "")
     assert said in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+UNKNOWN_FIELD = (
+    "POST",
+    "/v1/jobs",
+    400,
+    {
+        "code": "protocol",
+        "message": "the body of /v1/jobs: files.0.directory: Extra inputs are not permitted",
+    },
+)
+UNKNOWN_REQUEST = (
+    "GET",
+    "/v1/gpus",
+    404,
+    {"code": "usage", "message": "GET /v1/gpus is unknown to this gpujobs daemon"},
+)
+UNKNOWN_STREAM = (
+    "GET",
+    "/v1/queue",
+    404,
+    {"code": "usage", "message": "GET /v1/queue is unknown to this gpujobs daemon"},
+)
+
+
+@pytest.mark.parametrize(
+    ("info", "said"),
+    [
+        (
+            {"version": "0.0.9", "mode": "personal"},
+            f"(0.0.9, this is {__version__}): whoever runs it ends it",
+        ),
+        ({"version": __version__, "mode": "site"}, "this command: an admin restarts it (`systemctl restart"),
+        ({}, "than this command: whoever runs it ends it (`gpujobs stop`; jobs that run go on)"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        (["submit", "a.yaml"], UNKNOWN_FIELD),
+        (["gpus"], UNKNOWN_REQUEST),
+        (["status"], UNKNOWN_STREAM),
+    ],
+)
+def test_what_an_older_daemon_does_not_know_asks_for_its_restart_in_one_line(
+    cli: Cli,
+    server: Protocol,
+    arguments: list[object],
+    refused: tuple[str, str, int, dict[str, str]],
+    info: dict[str, str],
+    said: str,
+) -> None:
+    (cli.directory / "a.yaml").write_text("x: 1")
+    method, path, status, body = refused
+    server.refusals = {(method, path): (status, body), ("GET", "/v1/info"): (200, info)}
+    done = cli(*arguments)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("gpujobs: the daemon runs an older version than this command")
+    assert said in done.stderr and body["message"] in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_daemon_that_does_not_even_know_what_it_is_is_asked_once(cli: Cli, server: Protocol) -> None:
+    unknown = {"code": "usage", "message": "GET /v1/info is unknown to this gpujobs daemon"}
+    server.refusals = {("GET", "/v1/info"): (404, unknown)}
+    done = cli("doctor")
+    assert "the daemon runs an older version than this command" in done.stdout
+    assert [path for _, path, _ in server.requests] == ["/v1/info"]
+
+
+def test_ctrl_c_while_the_command_is_imported_is_one_line() -> None:
+    program = """
+import sys
+
+class CtrlC:
+    def find_spec(self, name, *rest):
+        if name == "gpujobs.cli.main":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, CtrlC())
+from gpujobs.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "gpujobs: interrupted\n")
 
 
 def test_a_socket_path_over_107_bytes(cli: Cli, server: Protocol) -> None:

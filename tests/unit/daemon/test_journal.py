@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,3 +128,23 @@ def test_two_acts_on_one_job_are_two_lines_and_no_two_jobs(
     (event,) = store.history.jobs_after(0)[:1]
     twice = [text for _, text in job_lines([event, event])]
     assert twice == [f'job {job.id} of alice: submitted by alice, held "a"'] * 2
+
+
+@pytest.mark.parametrize("committed", ["before", "after"])
+def test_a_journal_that_was_woken_before_its_end_does_not_ask_a_closed_store(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, committed: str
+) -> None:
+    async def end() -> None:
+        store = Store(tmp_path / "closing.db")
+        journal = Journal(store.history)
+        store.submit(ALICE, "k", [new_job("last")])
+        journal.wake()
+        journal.close()
+        store.close()
+        if committed == "after":
+            journal.wake()
+        await asyncio.sleep(0)
+
+    caplog.set_level(logging.INFO)
+    asyncio.run(end())
+    assert [record.getMessage() for record in caplog.records] == ['job 1 of alice: submitted by alice "last"']
