@@ -33,8 +33,8 @@ def lines(now: Now, width: int, drawing: Drawing) -> list[Text]:
         found += [_line(drawing.cut(text, width), "yellow") for text in _strangers(device)]
     for node in now.nodes:
         if node["status"] != "ok":
-            said = f"node {node['name']}: {node['status']} {node.get('message') or ''}"
-            found.append(_line(drawing.cut(drawing.message(said), width), "red"))
+            status = f"node {node['name']}: {node['status']} {node.get('message') or ''}"
+            found.append(_line(drawing.cut(drawing.message(status), width), "red"))
     return found or [_line("no device is known yet", "")]
 
 

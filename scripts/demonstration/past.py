@@ -72,12 +72,13 @@ def runs(chance: Random) -> list[Run]:
 def add(store: Store, chance: Random, number: int, run: Run, person: Person, node: str) -> None:
     device = Device(node, DeviceKind.GPU, run.gpu, uuid(run.gpu), "NVIDIA H100 80GB HBM3", 80 << 30)
     name = f"{chance.choice(KINDS)}-{number}"
-    wanted = Demand(gpu_memory=chance.choice([None, None, 24 << 30]), time_limit_seconds=8 * 3600.0)
+    memory = chance.choice([None, None, 24 << 30])
+    wanted = Demand(gpu_memory=memory, time_limit_seconds=8 * 3600.0)
     new = NewJob(name, f"{name}.yaml", f"name: {name}\n", {"name": name}, wanted, False, 0, None, ())
     caller = Caller(person.uid, person.gid, os.getpid(), person.name)
     (job,) = store.submit(caller, name, [new])
     step = chance.choice(ENDS)
-    attempt = store.start_attempt(job.id, device, wanted.gpu_memory).attempt  # type: ignore[arg-type]
+    attempt = store.start_attempt(job.id, device, memory).attempt
     store.mark_running(job.id, attempt, 4000 + number, utc_now())
     store.mark_completing(job.id, attempt, {"state": step.state, "exit": {"code": 0, "signal": None}})
     store.finish(job.id, step, None)
@@ -86,7 +87,7 @@ def add(store: Store, chance: Random, number: int, run: Run, person: Person, nod
         "UPDATE attempts SET started_at = ?, running_at = ?, ended_at = ? WHERE job = ?",
         (ago(run.begin), ago(run.begin), ago(run.end), job.id),
     )
-    measure(store, job.id, attempt, run, wanted.gpu_memory or 80 << 30)
+    measure(store, job.id, attempt, run, memory or 80 << 30)
     execute(
         "UPDATE jobs SET submitted_at = ?, started_at = ?, ended_at = ? WHERE id = ?",
         (ago(run.queued), ago(run.begin), ago(run.end), job.id),

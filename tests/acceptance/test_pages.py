@@ -192,7 +192,7 @@ async def visit(site: Site, browser: Browser, pictures: Path | None) -> None:
 
     await browser.until("document.querySelector('h1 + p').textContent.includes('CANCELLED')")
     assert site.asked("GET", "/v1/jobs/9")["job"]["state"] == "CANCELLED"
-    assert not browser.complaints
+    assert not browser.complaints, browser.complaints[0]
     assert await browser.run(
         "performance.getEntries().every((one) => !one.name.startsWith('http') || one.name.startsWith(location.origin))"
     )
@@ -330,7 +330,7 @@ async def rewind(site: Site, browser: Browser, pictures: Path | None) -> None:
     assert await browser.run("document.querySelectorAll('figure').length") == 1, (
         "what is no picture is not shown"
     )
-    assert not browser.complaints
+    assert not browser.complaints, browser.complaints[0]
     await browser.until("document.querySelectorAll('.plots canvas').length == 2")
     await shoot(browser, pictures, "job-pictures")
 
