@@ -22,6 +22,7 @@ class Daemon:
         parts.uploads.remove_partial()
         parts.lacking.look()
         await parts.membership.learn(job.user for job in parts.cache.jobs.values())
+        parts.admission.expect(node.name for node in parts.nodes.known if parts.nodes.is_remote(node.name))
         await parts.link.start()
         parts.attempts.cancel_blocked()
         parts.tasks.spawn(parts.retention.run())
@@ -32,6 +33,7 @@ class Daemon:
         """Running trainers go on; their supervisors need nobody."""
         parts = self._parts
         parts.poller.end()
+        parts.admission.close()
         parts.attempts.close()
         if parts.charge is not None:
             parts.charge.save()

@@ -16,6 +16,7 @@ from gpujobs.daemon.handlers import (
     jobs,
     limit,
     log,
+    nodes,
     prioritize,
     prune,
     queue,
@@ -57,6 +58,9 @@ ROUTES = [
     ("POST", "/v1/gpus/resume", resume.handle),
     ("GET", "/v1/timeline", timeline.handle),
     ("GET", "/v1/report", report.handle),
+    ("GET", "/v1/nodes", nodes.handle),
+    ("POST", "/v1/nodes/token", nodes.token),
+    ("POST", "/v1/nodes/remove", nodes.remove),
     ("GET", "/v1/reservations", reservations.handle),
     ("POST", "/v1/reservations", reserve.handle),
     ("POST", "/v1/reservations/{id:[0-9]+}/cancel", unreserve.handle),
@@ -70,7 +74,7 @@ ROUTES = [
     ("POST", "/v1/web/link", web.link),
 ]
 
-ON_SOCKET_ALONE = frozenset({web.link, backup.handle, stop.handle})
+ON_SOCKET_ALONE = frozenset({web.link, backup.handle, stop.handle, nodes.token})
 """Not on the pages' address: a cookie is no reason to end the daemon, or to get another one."""
 
 STREAMING = frozenset(

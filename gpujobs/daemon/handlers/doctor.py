@@ -135,7 +135,7 @@ async def _strays(site: SiteService) -> list[dict[str, Any]]:
 
 async def _launcher(site: SiteService, node: str) -> dict[str, Any]:
     try:
-        seconds = site.link.launchers.answer_seconds(TENSORFLOW)
+        seconds = site.link.launcher_seconds(node, TENSORFLOW)
         answer = await site.link.call(node, AskLauncher(seconds))
     except GpujobsError as error:
         return _check(f"launcher {node}", False, str(error))

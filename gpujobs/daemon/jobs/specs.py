@@ -80,6 +80,7 @@ class Specs:
             model_results=self._model(job, resolved),
             checkpoint_from=self._checkpoints(job),
             begins_anew=job.begins_anew,
+            lease=None,
         )
 
     def _identity(self, uid: int, gid: int) -> Identity:
