@@ -219,6 +219,8 @@ class Device:
     fault: str | None = None
     hardware_errors: tuple[str, ...] = ()
     """Why this device should get no more work, though it answers."""
+    energy_joules: float | None = None
+    """Used since the driver was loaded; of a whole GPU only."""
 
 
 class NodeStatus(StrEnum):
@@ -265,6 +267,8 @@ class Attempt:
     device_memory_bytes: int | None = None
     nonce: str = ""
     """A random id, in its spec, its records and its results: what carries another is not of this attempt."""
+    device_use: Mapping[str, Any] | None = None
+    """What was sampled of its device, as `measured.sums` writes it; None where nothing was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,6 +401,9 @@ class Caller:
 
     sees_names: bool = True
     """False where the site hides other people's names, paths and messages from this caller."""
+
+    is_on_page: bool = False
+    """Asks with a cookie, which others may have got hold of, and not from a process of the user's."""
 
 
 def utc_now() -> datetime:

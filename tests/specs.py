@@ -50,6 +50,7 @@ def attempt_spec(**fields: Any) -> AttemptSpec:
         "submitted_at": "2026-01-01T00:00:00Z",
         "started_at": "2026-01-01T00:00:01Z",
         "jobfile": {},
+        "jobfile_path": "job.yaml",
         "data": {},
         "model_results": None,
         "checkpoint_from": (),

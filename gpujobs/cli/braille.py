@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import click
@@ -29,10 +30,29 @@ Point = tuple[int, int]
 """Column and row, of dots or of characters, from the top left."""
 
 
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What stands below: the ends where they are not the numbers themselves, and what they are."""
+
+    name: str
+    first: str = ""
+    last: str = ""
+
+
+EPOCHS = Axis("epoch")
+
+
 def lines(panel: Panel, jobs: int, width: int, colour: bool, rows: int | None = None) -> list[str]:
     """Of `width` columns at most, and of `rows` between the axes, 2 at least. Where there are several jobs, each
     curve bears the letter of its job."""
-    title = printable(panel.title())
+    title = panel.title() + (", logarithmic" if panel.finite() and panel.is_log() else "")
+    return drawn(panel, title, EPOCHS, jobs, width, colour, rows)
+
+
+def drawn(
+    panel: Panel, title: str, axis: Axis, jobs: int, width: int, colour: bool, rows: int | None = None
+) -> list[str]:
+    title = printable(title)
     if not panel.finite():
         return [title, "  no finite value"]
     frame = Frame(panel, rows or (ROWS if jobs <= CROWD else 2 * ROWS), width)
@@ -42,7 +62,7 @@ def lines(panel: Panel, jobs: int, width: int, colour: bool, rows: int | None = 
         canvas.draw(curve, runs)
         if jobs > 1:  # not at the same place of each, where curves may meet
             canvas.name(curve, runs, (number + 0.5) / len(panel.curves) * 2 * frame.columns)
-    return [title + (", logarithmic" if panel.is_log() else ""), *frame.around(canvas, colour)]
+    return [title, *frame.around(canvas, axis, colour)]
 
 
 class Frame:
@@ -68,14 +88,15 @@ class Frame:
         """The dots of a curve's values, parted where one is missing."""
         return [[self._dot(curve.epochs[at], curve.values[at]) for at in run] for run in curve.runs()]
 
-    def around(self, canvas: Canvas, colour: bool) -> list[str]:
+    def around(self, canvas: Canvas, below: Axis, colour: bool) -> list[str]:
         body = [
             f"{self._labels.get(row, ''):>{self._margin}} {'┤' if row in self._labels else '│'}"
             + "".join(canvas.cell((column, row), colour) for column in range(self.columns)).rstrip()
             for row in range(self.rows)
         ]
-        left, right = f"{self._first:g}", f"{self._last:g}" if self._last > self._first else ""
-        axis = left + "epoch".center(self.columns - len(left) - len(right)) + right
+        left = below.first or f"{self._first:g}"
+        right = below.last or (f"{self._last:g}" if self._last > self._first else "")
+        axis = left + below.name.center(self.columns - len(left) - len(right)) + right
         space = " " * self._margin
         return [*body, f"{space} └{'─' * self.columns}", f"{space}  {axis}".rstrip()]
 

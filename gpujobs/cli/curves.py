@@ -11,7 +11,7 @@ from typing import Any
 from gpujobs.cli.choosing import Selection
 from gpujobs.client import Client
 from gpujobs.errors import UsageError
-from gpujobs.results.curves import VALIDATION, JobHistory, parsed
+from gpujobs.results.curves import VALIDATION, History, JobHistory, parsed
 
 FILE = "history.csv"
 MAX_FILE_BYTES = 64 << 20
@@ -34,14 +34,20 @@ def read_histories(client: Client, chosen: Selection) -> list[JobHistory]:
 
 
 def _read(client: Client, result: dict[str, Any]) -> JobHistory:
-    id, content = result["job"], b""
+    columns = read_history(client, result["job"])
+    return JobHistory(result["job"], str(result["name"]), columns, _unit(result["metrics"]))
+
+
+def read_history(client: Client, id: int) -> History:
+    """Raises UsageError where a job has none, or one that is not as it is written."""
+    content = b""
     with client.open(f"/v1/results/{id}/{FILE}") as body:
         while len(content) <= MAX_FILE_BYTES and (piece := body.read1()):
             content += piece
     if len(content) > MAX_FILE_BYTES:
         raise UsageError(f"{FILE} of job {id} is larger than {MAX_FILE_BYTES >> 20} MiB")
     try:
-        return JobHistory(id, str(result["name"]), parsed(content.decode()), _unit(result["metrics"]))
+        return parsed(content.decode())
     except (ValueError, csv.Error) as error:
         raise UsageError(f"{FILE} of job {id} {error}; expected it as Keras's CSVLogger writes it") from None
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from gpujobs.cli.choosing import Selection
 from gpujobs.client import Client
 from gpujobs.errors import UsageError
-from gpujobs.results import forecast
+from gpujobs.results import confusion, forecast
 
-FORECAST = "forecast"
+FORECAST, CONFUSION = "forecast", "confusion"
 METRICS = "metrics.json"
 
 
@@ -70,16 +72,51 @@ def _content(client: Client, id: int, file: str) -> bytes:
 
 
 def png(found: Found) -> bytes:
-    try:
+    with _in_words(found):
         if found.of == FORECAST:
             from gpujobs.results.pictures import forecast as picture
 
             return picture.png(forecast.from_json(found.content))
-        from gpujobs.results.pictures import confusion
+        from gpujobs.results.pictures.confusion import png as drawn_as_png
 
-        drawn = confusion.png(found.content)
-    except ValueError as error:
-        raise UsageError(f"the {found.of} of job {found.id} {error}") from None
+        drawn = drawn_as_png(found.content)
     if drawn is None:
         raise UsageError(f"job {found.id} has no {found.of}: {_why(found.of)}")
     return drawn
+
+
+def lines(found: Found, width: int, colour: bool) -> list[str]:
+    """For a terminal."""
+    from gpujobs.cli import sketches
+
+    with _in_words(found):
+        if found.of == FORECAST:
+            return sketches.forecast(forecast.from_json(found.content), width, colour)
+        matrices = confusion.matrices(found.content)
+    if not matrices:
+        raise UsageError(f"job {found.id} has no {found.of}: {_why(found.of)}")
+    return sketches.confusion(matrices, width, colour)
+
+
+def beside_curves(client: Client, id: int) -> Found | None:
+    """What a job has besides its curves; None where it has neither, or has not ended."""
+    (result,) = client.get("/v1/results", ids=[id], partial=True)["results"]
+    if any(one["name"] == forecast.FILE for one in result["files"]):
+        return read(client, Selection((id,)), FORECAST)
+    evaluation = result["metrics"].get("evaluation")
+    tells_classes = isinstance(evaluation, dict) and ("classes" in evaluation or "outputs" in evaluation)
+    found = Found(id, str(result["name"]), CONFUSION, evaluation) if tells_classes else None
+    return found if found is not None and _has_classes(found) else None
+
+
+def _has_classes(found: Found) -> bool:
+    with _in_words(found):
+        return bool(confusion.matrices(found.content))
+
+
+@contextmanager
+def _in_words(found: Found) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(f"the {found.of} of job {found.id} {error}") from None

@@ -108,12 +108,14 @@ def _outcome(client: Client, job: dict[str, Any], err: bool) -> None:
     click.echo(f"\njob {job['id']} {output.printable(job['name'])}: {job['state']}", err=err)
     if job["state"] != "COMPLETED":
         _failure(client, job, err)
+        _device_use(client, job, err)
         return
     (found,) = client.get("/v1/results", ids=[job["id"]])["results"]
     for name, prediction in (found["metrics"].get("predictions") or {}).items():
         _prediction(name, prediction, err)
     for line in found.get("evaluation") or []:
         click.echo(f"  {output.printable(line)}", err=err)
+    _device_use(client, job, err)
     names = {file["name"] for file in found["files"]}
     for name in RESULT_FILES:
         if name in names:
@@ -127,6 +129,15 @@ def _failure(client: Client, job: dict[str, Any], err: bool) -> None:
             if number == 0:
                 click.echo(f"  the end of its log (`gpujobs logs {job['id']}` prints all):", err=err)
             click.echo(f"    {output.printable(line.decode(errors='replace').rstrip())}", err=err)
+
+
+def _device_use(client: Client, job: dict[str, Any], err: bool) -> None:
+    """What it has made of its device, and what to do about it."""
+    from gpujobs.measured.words import lines
+
+    if job["attempt"]:
+        for line in lines(client.get(f"/v1/jobs/{job['id']}").get("device_use")):
+            click.echo(output.indented(line), err=err)
 
 
 def _prediction(name: str, prediction: dict[str, Any], err: bool) -> None:

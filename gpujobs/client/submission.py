@@ -30,6 +30,10 @@ class Submission:
     _described: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By the data file's path as joined to its job file's directory: hashed once for all job files."""
 
+    def __post_init__(self) -> None:
+        for file in self.files:
+            file.setdefault("directory", _directory(file["path"]))
+
     def send(self, client: Client, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Posts until the daemon needs nothing more. Raises JobFileError for data that cannot be read."""
         for _ in range(MAX_ROUNDS):
@@ -126,6 +130,16 @@ def _read(path: str) -> tuple[str, str | None]:
         return content.decode("utf-8-sig"), None
     except UnicodeDecodeError as error:
         return "", f"is not UTF-8 at byte {error.start}; expected a text file; convert it with iconv."
+
+
+def _directory(job_file: str) -> str | None:
+    """Of a job file, absolute; None where it cannot be said: it has no name any more, or none in UTF-8."""
+    try:
+        directory = os.path.normpath(Path(job_file).parent.absolute())
+        directory.encode()
+    except (OSError, UnicodeEncodeError):
+        return None
+    return directory
 
 
 def _data_source(job_file: str, written: str) -> str:

@@ -133,7 +133,9 @@ class Joiner:
             self._has_joined = True
             log.info("joined %s at %s as %s", welcome.name, self._box.head, self._box.name)
             if self._box.head != "127.0.0.1":
-                log.warning("what crosses the network is not encrypted: let nobody else be in it (docs/cluster.md)")
+                log.warning(
+                    "what crosses the network is not encrypted: let nobody else be in it (docs/cluster.md)"
+                )
             await self._hold(line)
 
     async def _hold(self, line: Sealed) -> None:

@@ -42,6 +42,8 @@ TABLES = (
     "retention",
     "web",
     "cluster",
+    "metrics",
+    "notify",
 )
 """What `gpujobs.config.site` reads: the daemon's alone."""
 

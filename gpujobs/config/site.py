@@ -6,8 +6,9 @@ rest, for the daemon and for `simulate`. Every table has a default, so that an e
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -16,6 +17,7 @@ from gpujobs import units
 from gpujobs.config import file as configfile
 from gpujobs.config.settings import TABLES, cluster_address, key_problem, listen_address, nearest_key
 from gpujobs.errors import ConfigError, Problem, UsageError
+from gpujobs.jobfile.recipients import Way, is_address
 from gpujobs.policy.inputs.rules import (
     ForeignPolicy,
     Limits,
@@ -61,6 +63,11 @@ PositiveSize = Annotated[int, BeforeValidator(_size), Field(ge=1, lt=1 << 62)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 Uuid = Annotated[str, Field(pattern=r"^(GPU|MIG|CPU)-")]
+
+
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")]
+HostPattern = Annotated[str, Field(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")]
+WAYS = tuple(map(str, Way))
 
 
 class Table(BaseModel):
@@ -260,6 +267,99 @@ class ClusterTable(Table):
     """How long a box that cannot reach the daemon trains on. Only after it does the daemon start a job elsewhere."""
 
 
+def _absolute(value: object) -> object:
+    if isinstance(value, str) and not value.startswith("/"):
+        raise ValueError("expected a path that begins with /")
+    return value
+
+
+class Metrics(Table):
+    """For programs that measure the machine."""
+
+    dcgm_job_mapping: Annotated[str | None, BeforeValidator(_absolute)] = None
+    """The directory in which dcgm-exporter (`--hpc-job-mapping-dir`) looks for the jobs of each GPU."""
+
+
+def _server(value: object) -> object:
+    """A host, or HOST:PORT."""
+    if not isinstance(value, str):
+        return value
+    host, colon, port = value.rpartition(":")
+    if colon and not (port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16):
+        raise ValueError(_SERVER)
+    if not re.fullmatch(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]", host if colon else value):
+        raise ValueError(_SERVER)
+    return value
+
+
+_SERVER = "expected the host of an SMTP server, or HOST:PORT, such as mail.example.org:25"
+
+
+def _address(value: object) -> object:
+    if isinstance(value, str) and not is_address(value):
+        raise ValueError("expected an address such as gpujobs@example.org")
+    return value
+
+
+def _ways(value: object) -> object:
+    if isinstance(value, list) and (wrong := [one for one in value if one not in WAYS]):
+        raise ValueError(f"expected a list out of {', '.join(WAYS)}, without {wrong[0]!r}")
+    return value
+
+
+class NotifyTable(Table):
+    """News: by which ways, to where, how often."""
+
+    ways: Annotated[list[str], BeforeValidator(_ways)] = list(WAYS)
+    """Those that job files and users may name."""
+
+    smtp: Annotated[str | None, BeforeValidator(_server)] = None
+    """HOST or HOST:PORT; without it mail goes by the machine's own `sendmail`."""
+
+    smtp_tls: Literal["none", "starttls", "tls"] = "none"
+
+    sender: Annotated[str | None, BeforeValidator(_address)] = None
+    """Of mail; by default `gpujobs` at the name of this machine."""
+
+    mail_domain: Host | None = None
+    """`mail` in a job file is the user's name at this domain."""
+
+    mail_domains: list[HostPattern] = []
+    """Where mail may go; empty: anywhere."""
+
+    url_schemes: list[Literal["http", "https"]] = ["http", "https"]
+    url_hosts: list[HostPattern] = []
+    """Where URLs may lead; empty: anywhere."""
+
+    apprise_schemes: list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*$")]] = []
+    """Of the services of apprise; empty: any."""
+
+    per_hour: Annotated[int, Field(ge=1)] = 30
+    """News of one user; what is more is not told."""
+
+    timeout: PositiveDuration = 30
+    """That one try may take."""
+
+    retry_after: PositiveDuration = 30
+    """Before the second try; each further pause is four times as long."""
+
+    tries: Annotated[int, Field(ge=1, le=10)] = 5
+
+    long_wait: Duration = 600
+    """A start is news where the job has waited for longer."""
+
+    before_limit: PositiveDuration = 600
+    """So much before a time limit it is news, or a tenth of the limit, whichever is less."""
+
+    @property
+    def server(self) -> tuple[str, int] | None:
+        if self.smtp is None:
+            return None
+        host, colon, port = self.smtp.rpartition(":")
+        default = {"none": 25, "starttls": 587, "tls": 465}[self.smtp_tls]
+        return (host.strip("[]"), int(port)) if colon else (self.smtp.strip("[]"), default)
+
+
 class SiteConfig(Table):
     access: Access = Access()
     quotas: Quotas = Quotas()
@@ -273,6 +373,8 @@ class SiteConfig(Table):
     retention: Retention = Retention()
     web: WebTable = WebTable()
     cluster: ClusterTable = ClusterTable()
+    metrics: Metrics = Metrics()
+    notify: NotifyTable = NotifyTable()
 
     def rules(self) -> Rules:
         """What the policy goes by."""
@@ -347,6 +449,7 @@ _EXPECTED = {
     "list_type": "a list in brackets",
     "dict_type": "a table of names and values",
     "model_type": "a table, whose keys stand below a heading in brackets",
+    "literal_error": "{expected}",
     "string_pattern_mismatch": "a UUID that begins with GPU-, MIG- or CPU-, as `gpujobs gpus --json` shows them",
     "greater_than_equal": "at least {ge}",
     "less_than_equal": "at most {le}",
@@ -354,8 +457,16 @@ _EXPECTED = {
 }
 """What pydantic's kinds of errors mean to a person."""
 
+_NAMES = {
+    "mail_domains": "the name of a domain such as example.org, or *.example.org",
+    "url_hosts": "the name of a host such as hooks.example.org, or *.example.org",
+    "apprise_schemes": "what a URL of apprise begins with, such as slack",
+}
+
 
 def _expected(error: Any) -> str:
+    if error["type"] == "string_pattern_mismatch" and error["loc"][0] == "notify":
+        return "expected " + _NAMES.get(error["loc"][1], "the name of a host such as example.org")
     if text := _EXPECTED.get(error["type"]):
         return "expected " + text.format(**error.get("ctx", {}))
     message = error["msg"].removeprefix("Value error, ")

@@ -17,12 +17,15 @@ from gpujobs.daemon.devices.admission import NodeAdmission
 from gpujobs.daemon.devices.drains import Drains
 from gpujobs.daemon.devices.foreign_charges import ForeignCharge
 from gpujobs.daemon.devices.foreign_monitor import ForeignProcessMonitor
+from gpujobs.daemon.devices.job_mapping import JobMapping, directory_in
 from gpujobs.daemon.devices.leases import Leases
 from gpujobs.daemon.devices.membership import Membership
 from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
 from gpujobs.daemon.devices.nodes import Nodes
 from gpujobs.daemon.devices.outgrown import OutgrownMonitor
 from gpujobs.daemon.devices.poller import DevicePoller
+from gpujobs.daemon.devices.presence_monitor import PresenceMonitor
+from gpujobs.daemon.devices.sampler import DeviceSampler
 from gpujobs.daemon.devices.service import DeviceService
 from gpujobs.daemon.devices.usage import UsageCache
 from gpujobs.daemon.dispatch import Dispatcher
@@ -31,6 +34,7 @@ from gpujobs.daemon.in_force import InForce
 from gpujobs.daemon.jobs.attempts import Attempts
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.collecting import Collector
+from gpujobs.daemon.jobs.device_use import DeviceUses
 from gpujobs.daemon.jobs.lacking import Lacking
 from gpujobs.daemon.jobs.queries import JobQueries
 from gpujobs.daemon.jobs.service import JobService
@@ -42,6 +46,9 @@ from gpujobs.daemon.journal import Journal
 from gpujobs.daemon.keeping.retention import Retention
 from gpujobs.daemon.live.broadcast import Broadcaster
 from gpujobs.daemon.modes import Mode
+from gpujobs.daemon.news.orders import Orders
+from gpujobs.daemon.news.outbox import Outbox
+from gpujobs.daemon.news.service import NewsService
 from gpujobs.daemon.observers import Observers
 from gpujobs.daemon.shutdown import Shutdown
 from gpujobs.daemon.site_service import SiteService
@@ -83,12 +90,15 @@ class Parts:
     snapshots: SnapshotBuilder
     foreign: ForeignProcessMonitor
     charge: ForeignCharge | None
+    sampler: DeviceSampler
+    presence: PresenceMonitor
     uploads: Uploads
     lacking: Lacking
     retention: Retention
     specs: Specs
     attempts: Attempts
     poller: DevicePoller
+    mapping: JobMapping
     dispatcher: Dispatcher
     admission: NodeAdmission
     shutdown: Shutdown
@@ -101,6 +111,8 @@ class Parts:
     devices: DeviceService
     site: SiteService
     live: Broadcaster
+    news: NewsService
+    outbox: Outbox
 
 
 def build(settings: Settings) -> Parts:
@@ -122,7 +134,9 @@ def build(settings: Settings) -> Parts:
     others = [name for name in roster.known(paths.nodes) if name != node_name]
     nodes = Nodes(link, node_name, settings.cpu_slots, others)
     journal = Journal(store.history, nodes.device_name)
-    writer = StoreWriter(store, cache, journal.wake)
+    mapping = JobMapping(cache, nodes, node_name, lambda: directory_in(in_force))
+    committed = Observers[[]]()
+    writer = StoreWriter(store, cache, committed.tell)
     membership = Membership()
     usage = _usage(store, half_life)
 
@@ -139,7 +153,9 @@ def build(settings: Settings) -> Parts:
     retention = Retention(store, writer, paths, lambda: in_force.site.retention)
     is_site = mode is Mode.SITE
     specs = Specs(store, paths, site, identity, changes_identity=is_site, require_gpu=settings.require_gpu)
-    collector = Collector(store, link, paths, in_force.access, site.quotas)
+    sampler = DeviceSampler(cache, writer)
+    uses = DeviceUses(store, cache, sampler.of)
+    collector = Collector(store, link, paths, in_force.access, site.quotas, uses.at_its_end)
     ends = Observers[[Job]]()
     attempts = Attempts(
         store,
@@ -165,6 +181,7 @@ def build(settings: Settings) -> Parts:
     outgrown = OutgrownMonitor(snapshots, writer, attempts.begin_stop)
     charges = rules.foreign is ForeignPolicy.CHARGE
     charge = ForeignCharge(usage, store.usage, writer, half_life) if charges else None
+    presence = PresenceMonitor(cache, writer, store.first_seen())
     poller = DevicePoller(cache, nodes, always=charges)
     leases = Leases(link, site.cluster.lease)
     admission = NodeAdmission(cache, nodes, link, attempts, poller, tasks, changed, leases)
@@ -201,7 +218,7 @@ def build(settings: Settings) -> Parts:
         in_force,
         changed,
     )
-    queries = JobQueries(store, cache, forecast, link, foreign, standing)
+    queries = JobQueries(store, cache, forecast, link, foreign, standing, uses)
     devices = DeviceService(
         nodes,
         snapshots,
@@ -228,6 +245,9 @@ def build(settings: Settings) -> Parts:
         shutdown,
     )
     live = Broadcaster(cache, nodes.probe)
+    orders = Orders(in_force, identity, specs.identity)
+    outbox = Outbox(store, writer, cache, in_force, orders, tasks)
+    news = NewsService(store, writer, in_force, orders)
 
     # Who hears of what
     def rules_changed() -> None:
@@ -243,15 +263,17 @@ def build(settings: Settings) -> Parts:
         if charge is not None:
             charge.observe(occupancies(snapshots.snapshot(read)))
 
+    committed.add(journal.wake, outbox.wake, mapping.wake)
     changed.add(dispatcher.wake, shutdown.look)
-    in_force.changed.add(rules_changed, dispatcher.wake)
+    in_force.changed.add(rules_changed, dispatcher.wake, outbox.wake, mapping.wake)
     announcements.add(admission.on_node)
     events.add(attempts.on_event)
-    ends.add(memory.ended, lambda job: usage.add(_ended_usage(job)))
+    ends.add(memory.ended, sampler.ended, lambda job: usage.add(_ended_usage(job)))
     launched.add(attempts.launch, lambda _: poller.begin())
     uploads.arrivals.add(lacking.arrived, lambda *_: dispatcher.wake())
     # In this order: what is drained and measured counts in the snapshot that the last two look at.
     nodes.readings.add(drains.observe, memory.observe, foreign.observe, outgrown.observe, charge_foreign)
+    nodes.readings.add(sampler.observe, presence.observe, lambda _: mapping.wake())
 
     return Parts(
         settings=settings,
@@ -271,12 +293,15 @@ def build(settings: Settings) -> Parts:
         snapshots=snapshots,
         foreign=foreign,
         charge=charge,
+        sampler=sampler,
+        presence=presence,
         uploads=uploads,
         lacking=lacking,
         retention=retention,
         specs=specs,
         attempts=attempts,
         poller=poller,
+        mapping=mapping,
         dispatcher=dispatcher,
         admission=admission,
         shutdown=shutdown,
@@ -288,6 +313,8 @@ def build(settings: Settings) -> Parts:
         devices=devices,
         site=site_service,
         live=live,
+        outbox=outbox,
+        news=news,
     )
 
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from gpujobs.daemon.build import Parts
+from gpujobs.daemon.devices.foreign_charges import ForeignCharge
+from gpujobs.daemon.devices.presence_monitor import PresenceMonitor
+from gpujobs.daemon.devices.sampler import DeviceSampler
+from gpujobs.daemon.modes import Mode
+from gpujobs.errors import StoreError
+
+NEWS_SECONDS = 10.0
+"""That a daemon which `run` has started, and which nobody may start again soon, takes to tell its news."""
 
 log = logging.getLogger(__name__)
 
@@ -26,19 +35,35 @@ class Daemon:
         await parts.link.start()
         parts.attempts.cancel_blocked()
         parts.tasks.spawn(parts.retention.run())
+        parts.tasks.spawn(parts.mapping.run())
+        parts.mapping.wake()
         parts.tasks.spawn(parts.dispatcher.run())
+        parts.tasks.spawn(parts.outbox.run())
         parts.dispatcher.wake()
 
     async def close(self) -> None:
         """Running trainers go on; their supervisors need nobody."""
         parts = self._parts
+        if parts.mode is Mode.EMBEDDED:
+            await parts.outbox.first_tries(NEWS_SECONDS)
         parts.poller.end()
         parts.admission.close()
         parts.attempts.close()
-        if parts.charge is not None:
-            parts.charge.save()
+        for what in (parts.charge, parts.sampler, parts.presence):
+            if what is not None:
+                _save(what)
         parts.tasks.close()
         await parts.link.close()
         await parts.nodes.close()
         parts.journal.write()
+        with contextlib.suppress(StoreError):  # then the next daemon looks at these events again
+            parts.outbox.save()
         parts.store.close()
+
+
+def _save(what: ForeignCharge | DeviceSampler | PresenceMonitor) -> None:
+    """What was measured since the last time; a disk that is full must not keep the daemon from its end."""
+    try:
+        what.save()
+    except (StoreError, OSError) as error:
+        log.error("what was measured last is lost: %s", error)

@@ -24,9 +24,11 @@ from gpujobs.config.settings import Settings
 from gpujobs.config.site import SiteConfig
 from gpujobs.daemon import server
 from gpujobs.daemon.access.connections import RequestLimiter
+from gpujobs.daemon.devices.sampler import stored
 from gpujobs.daemon.handlers import jobs, log, ranking, results, show
 from gpujobs.daemon.in_force import InForce
 from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.jobs.device_use import DeviceUses
 from gpujobs.daemon.jobs.queries import JobQueries
 from gpujobs.daemon.keys import JOB_QUERIES
 from gpujobs.daemon.modes import Mode
@@ -77,7 +79,9 @@ def queries_of(settings: Settings) -> JobQueries:
     store = Reader(connect(paths.database))
     nothing: Any = _Nothing()
     spool: Any = _Spool(paths)
-    return JobQueries(store, JobCache(store.unfinished()), nothing, spool, nothing, nothing)
+    cache = JobCache(store.unfinished())
+    uses = DeviceUses(store, cache, stored)
+    return JobQueries(store, cache, nothing, spool, nothing, nothing, uses)
 
 
 def connect(path: Path) -> sqlite3.Connection:

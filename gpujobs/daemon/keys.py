@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gpujobs.daemon.jobs.submit import SubmissionService
     from gpujobs.daemon.jobs.uploads import Uploads
     from gpujobs.daemon.live.broadcast import Broadcaster
+    from gpujobs.daemon.news.service import NewsService
     from gpujobs.daemon.site_service import SiteService
     from gpujobs.daemon.web.listener import WebDoor
 
@@ -26,6 +27,7 @@ UPLOADS: web.AppKey[Uploads] = web.AppKey("uploads")
 DEVICES: web.AppKey[DeviceService] = web.AppKey("devices")
 SITE: web.AppKey[SiteService] = web.AppKey("site")
 LIVE: web.AppKey[Broadcaster] = web.AppKey("live")
+NEWS: web.AppKey[NewsService] = web.AppKey("news")
 WEB: web.AppKey[WebDoor] = web.AppKey("web")
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 

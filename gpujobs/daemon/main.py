@@ -128,6 +128,8 @@ def prepare_state(paths: StatePaths, mode: Mode) -> None:
             _require_own(path)
             path.chmod(bits)
         durable.make_way(paths.lock)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise MachineError(f"{error.filename} cannot be made a directory: a file is in its place") from error
     except OSError as error:
         raise MachineError(
             f"{error.filename}: {error.strerror}; the state directory must be writable"

@@ -17,7 +17,18 @@ from gpujobs.daemon.build import Parts
 from gpujobs.daemon.door import Door
 from gpujobs.daemon.handlers import ON_SOCKET_ALONE, ROUTES, STREAMING
 from gpujobs.daemon.in_force import InForce
-from gpujobs.daemon.keys import CALLER, DEVICES, JOB_QUERIES, JOBS, LIVE, SITE, SUBMISSIONS, UPLOADS, WEB
+from gpujobs.daemon.keys import (
+    CALLER,
+    DEVICES,
+    JOB_QUERIES,
+    JOBS,
+    LIVE,
+    NEWS,
+    SITE,
+    SUBMISSIONS,
+    UPLOADS,
+    WEB,
+)
 from gpujobs.daemon.modes import Mode
 from gpujobs.daemon.web import listener
 from gpujobs.daemon.web.guard import NotLoggedInError
@@ -77,6 +88,7 @@ def _application(
     application[SUBMISSIONS], application[UPLOADS] = parts.submissions, parts.uploads
     application[DEVICES], application[SITE] = parts.devices, parts.site
     application[LIVE], application[WEB] = parts.live, door
+    application[NEWS] = parts.news
     for method, path, handler in routes:
         application.router.add_route(method, path, handler)
     return application

@@ -11,6 +11,7 @@ from typing import Any
 
 from gpujobs import formats
 from gpujobs.jobfile.consistency import Found, implied_task, is_stateful, times_of
+from gpujobs.jobfile.keras_names import nearest
 from gpujobs.jobfile.reader import Path
 
 PARTS = ("train", "validation", "test")
@@ -61,7 +62,7 @@ def _formats(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
         if "arrays" in where and _suffix(path) != ".npy":
             yield where, f'{".".join(map(str, where))} is "{path}"; expected the path of an .npy file'
         elif wrong := formats.unknown(path):
-            yield where, wrong
+            yield where, wrong + (nearest(path, PARTS) if where[0] == "predict" else "")
         elif "files" in where and not formats.is_table(path):
             yield where, f'"{path}" holds arrays; expected a table, as only tables can be put together'
 
@@ -152,6 +153,12 @@ def _csv(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
                     ("data", "csv", key),
                     f'data.csv.{key} is "{sign}" as data.csv.{other} is; expected another',
                 )
+    for text in csv["units"] or ():
+        if re.fullmatch(r"[\d.,+\u2212-]+", text):
+            yield (
+                ("data", "csv", "units"),
+                f'data.csv.units has "{text}", which may be a part of a number; expected what is none, such as "%"',
+            )
     missing = csv["missing"] or ()
     for index, text in enumerate(missing):
         if text in missing[:index]:

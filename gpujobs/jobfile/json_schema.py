@@ -39,6 +39,8 @@ def json_schema() -> dict[str, Any]:
     training["loss"] |= _named("losses")
     training["optimizer"] |= _named("optimizers")
     training["metrics"]["items"] = {"anyOf": [_named("metrics"), _TEXT]}
+    for key in ("on", "to", "command"):
+        parts["Notify"]["properties"][key]["anyOf"].append(_TEXT)
     schema["properties"]["sweep"] = _sweep()
     schema["properties"]["at_most"] = _AT_MOST
     schema["required"] = [name for name in schema["required"] if name != "name"]

@@ -61,10 +61,13 @@ def catalogue() -> dict[str, Any]:
     return loaded
 
 
+CALLED = {"lr": "learning_rate", "rmse": "root_mean_squared_error"}
+"""What people call what Keras names otherwise."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean X?`, or nothing where no known name resembles it."""
-    if name == "lr":  # the name of older versions of Keras
-        name = "learning_rate"
+    name = CALLED.get(name.lower(), name)
     by_lower = {one.lower(): one for one in known}
     found = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f"; did you mean {by_lower[found[0]]}?" if found else ""
@@ -244,7 +247,7 @@ class KerasCheck:
             return self.named("schedules", value, path)
         if not _is_number(value) or value < 0:
             self._report(
-                path, f"is {describe(value)}; expected a positive number, or a learning rate schedule"
+                path, f"is {describe(value)}; expected a number of at least 0, or a learning rate schedule"
             )
         return value
 

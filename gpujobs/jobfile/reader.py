@@ -129,7 +129,7 @@ class _YamlReader:
             for event in self._events():
                 self._take(event)
         except yaml.MarkedYAMLError as error:
-            raise ReadError(*_yaml_problem(error)) from None
+            raise ReadError(*_yaml_problem(error, self.text)) from None
         except yaml.YAMLError as error:
             raise ReadError(None, f"not YAML: {' '.join(str(error).split())}") from None
         if not self.roots:
@@ -232,11 +232,19 @@ class _YamlReader:
         return path
 
 
-def _yaml_problem(error: yaml.MarkedYAMLError) -> tuple[int | None, str]:
+def _yaml_problem(error: yaml.MarkedYAMLError, text: str) -> tuple[int | None, str]:
     mark = error.problem_mark or error.context_mark
     line = None if mark is None else mark.line + 1
+    if mark is not None and "cannot start any token" in (error.problem or ""):
+        return line, f"not YAML: {_cannot_begin(text[mark.index : mark.index + 1])}"
     where = f", {error.context}" if error.context else ""
     return line, f"not YAML: {error.problem or 'unreadable'}{where}"
+
+
+def _cannot_begin(character: str) -> str:
+    if character == "\t":
+        return "a tab stands where the line is indented; use spaces"
+    return f"no value can begin with {character!r}; quote it if text is meant"
 
 
 def read_value(text: str) -> Any:
@@ -335,7 +343,7 @@ def describe(value: Any) -> str:
     if value is None:
         return "empty"
     if isinstance(value, dict):
-        return "a mapping"
+        return "a mapping" if value else "an empty mapping"
     if isinstance(value, list):
         return "a list" if value else "an empty list"
     if isinstance(value, bool):

@@ -62,6 +62,10 @@ class ResolvedJob:
         """The line of a dotted key in the job file; None where the file does not have it."""
         return self._line(key)
 
+    def line_near(self, path: Path) -> int | None:
+        """The line of the place, or of the nearest around it that the file has."""
+        return self._near(path)
+
     def line_in(self, message: str) -> int | None:
         """The line of what a message begins with, `model.layers[0].LSTM: ...`, or of the nearest around it."""
         place = re.match(r"((?:data|model|training|predict)[^:\s]*): ", message)
@@ -144,7 +148,7 @@ def _expand(
         if work > MAX_SWEEP_WORK:
             found = [(("sweep",), f"sweep makes {len(points)} jobs of too large a file; make fewer at once")]
             points = []
-        problems += [(None, document.line(path), what) for path, what in found]
+        problems += [_placed(document, origins, path, what) for path, what in found]
     jobs: list[ResolvedJob] = []
     blamed: set[Path] = set()
     for point in points or [()]:
@@ -195,9 +199,9 @@ def _one(
     for key, path, value, at in point:
         try:
             tree = with_value(tree, path, value)
-            origins[path] = at
+            origins[path] = _origin(document, origins, at)
         except SettingError as error:
-            return _Invalid(((None, document.line(at), f"{key}: {error}"),))
+            return _Invalid((_placed(document, origins, at, f"{key}: {error}"),))
     resolved, found = validate(tree)
     if found:
         placed = [(_origin(document, origins, path), what) for path, what in found]

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from gpujobs import formats, steps, units
+from gpujobs.jobfile import recipients
 from gpujobs.model import MAX_PRIORITY
 
 MAX_TIME_LIMIT_SECONDS = 366 * 86400
@@ -228,7 +229,9 @@ class Data(Section):
     scaling: Scaling = _field(Scaling(), "standard, minmax, robust, none, or {x: ..., y: ...}")
     missing: Literal["error", "drop", "fill"] = _field("error", "error, drop or fill")
     csv: Csv | None = _field(None, 'a mapping such as {separator: ";", decimal: ","}')
-    classes: list[str | int] | None = _field(None, "a list of class names", min_length=2, max_length=100_000)
+    classes: list[str | int] | None = _field(
+        None, "a list of two class names or more", min_length=2, max_length=100_000
+    )
     step: Step | None = _field(None, STEP)
     timezone: str | None = _field(
         None, "the name of a zone, such as Europe/Berlin", min_length=1, max_length=100
@@ -419,7 +422,7 @@ class Resources(Section):
         None, "a size of at least 64MiB such as 3GiB, or auto (and nothing for a whole GPU)"
     )
     time_limit: Annotated[int, Field()] | None = _field(
-        None, "a duration such as 90m, 1h30m, 1:30:00 or seconds"
+        None, "a duration from 1s to 366d, such as 90m, 1h30m, 1:30:00 or whole seconds"
     )
     at_limit: Literal["stop", "finish"] = _field(
         "stop", "stop, or finish: end the training before the time limit, with its model and predictions"
@@ -447,6 +450,51 @@ class Unreadable:
         self.value = value
 
 
+def _recipient(value: str) -> str:
+    recipients.recipient(value)
+    return value
+
+
+def _program(value: list[str]) -> list[str]:
+    if not value[0].startswith("/") or "\n" in value[0]:
+        raise ValueError("not a program")
+    return value
+
+
+def _word(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("not an argument")
+    return value
+
+
+Occasions = Annotated[list[Literal["end", "failure", "start", "stranger", "time_limit"]], TextOrList]
+Recipients = Annotated[
+    list[Annotated[str, AfterValidator(_recipient)]],
+    Field(min_length=1, max_length=recipients.MAX_RECIPIENTS),
+    TextOrList,
+]
+Word = Annotated[str, Field(max_length=recipients.MAX_LENGTH), AfterValidator(_word)]
+Command = Annotated[
+    list[Word], Field(min_length=1, max_length=recipients.MAX_WORDS), AfterValidator(_program), TextOrList
+]
+TO = (
+    "a list of at most 10: mail (your own mailbox), addresses such as ada@example.org, and URLs such as "
+    "https://example.org/hook, without a user's name in them"
+)
+
+
+class Notify(Section):
+    """Who is told of what. What is left out is as `gpujobs notify` says."""
+
+    on: Occasions | None = _field(
+        None, f"a list out of {', '.join(recipients.OCCASIONS)} ([]: of nothing)", max_length=10
+    )
+    to: Recipients | None = _field(None, TO)
+    command: Command | None = _field(
+        None, "a program with its arguments, by its absolute path, such as [/home/ada/bin/told, --quiet]"
+    )
+
+
 class JobFile(Section):
     """A job file without its `sweep`, which is expanded before."""
 
@@ -464,6 +512,7 @@ class JobFile(Section):
     priority: int = _field(0, "an integer from -1000000 to 1000000", ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     preemptible: bool = _field(False, "true or false")
     share: Literal["private", "lab"] | None = _field(None, "private or lab (by default: as the site says)")
+    notify: Notify | None = _field(None, "a mapping such as {on: [failure], to: [mail]}")
 
 
 class TrainedModel(Section):
@@ -483,3 +532,4 @@ class PredictionFile(Section):
     priority: int = _field(0, "an integer from -1000000 to 1000000", ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     preemptible: bool = _field(False, "true or false")
     share: Literal["private", "lab"] | None = _field(None, "private or lab (by default: as the site says)")
+    notify: Notify | None = _field(None, "a mapping such as {on: [failure], to: [mail]}")

@@ -94,6 +94,10 @@ def with_value(tree: Any, path: Path, value: Any) -> Any:
     head, rest = path[0], path[1:]
     if isinstance(head, int):
         if not isinstance(tree, list) or head >= len(tree):
+            if tree is None:
+                raise SettingError(
+                    f"there is no entry {head}: the file has no list there; set all of it, as [...]"
+                )
             held = f"has {len(tree)} entries" if isinstance(tree, list) else "is not a list"
             raise SettingError(f"there is no entry {head}: what is there {held}")
         return [*tree[:head], with_value(tree[head], rest, value), *tree[head + 1 :]]

@@ -14,10 +14,12 @@ from gpujobs.jobfile.consistency import Found, cross_checks, source_checks
 from gpujobs.jobfile.data_checks import data_checks
 from gpujobs.jobfile.keras_names import MAX_HINTS, KerasCheck, nearest
 from gpujobs.jobfile.reader import Path, describe, dotted
-from gpujobs.jobfile.schema import JobFile, PredictionFile, Unreadable
+from gpujobs.jobfile.recipients import given
+from gpujobs.jobfile.schema import DataSource, JobFile, Notify, Prediction, PredictionFile, Unreadable
 from gpujobs.jobfile.training_checks import training_checks
 
 ADAM = frozenset({"learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay", "clipnorm", "clipvalue"})
+PATH = "the path of a data file"
 NAME = "a name of 1 to 100 printable characters without /"
 
 
@@ -54,6 +56,25 @@ def validate(tree: dict[str, Any]) -> tuple[dict[str, Any], Found]:
     return resolved, problems
 
 
+def notify_problems(setting: dict[str, Any]) -> list[str]:
+    """What is wrong with a mapping as `notify:` has it, in words."""
+    try:
+        Notify.model_validate(setting)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False)
+        problems = [
+            _problem(
+                _path_in({"notify": setting}, ("notify", *one["loc"]), one["type"]),
+                one["type"],
+                one["input"],
+                True,
+            )
+            for one in found
+        ]
+        return [f"{what}." for _, what in dict(problems).items()]
+    return []
+
+
 def applies_a_model(tree: dict[str, Any]) -> bool:
     """Whether a job file has the model of an earlier job instead of layers."""
     return isinstance(tree.get("model"), dict) and "job" in tree["model"]
@@ -63,6 +84,7 @@ def _checked_prediction(resolved: dict[str, Any], problems: Found) -> tuple[dict
     if not problems:
         problems = [*source_checks(resolved)]
         resolved["predict"] = [_prediction(entry) for entry in resolved["predict"]]
+        _tidy_news(resolved)
     return resolved, problems
 
 
@@ -78,7 +100,14 @@ def _tidied(resolved: dict[str, Any]) -> dict[str, Any]:
     if "csv" in tidy["data"]:
         tidy["data"]["csv"] = {key: value for key, value in tidy["data"]["csv"].items() if value is not None}
     tidy["predict"] = [_prediction(entry) for entry in resolved["predict"]]
+    _tidy_news(tidy)
     return tidy
+
+
+def _tidy_news(tidy: dict[str, Any]) -> None:
+    notify = tidy.pop("notify", None)
+    if notify is not None:
+        tidy["notify"] = given(notify)
 
 
 def _check_keras(keras: KerasCheck, tree: dict[str, Any], resolved: dict[str, Any]) -> None:
@@ -162,7 +191,11 @@ def _problem(path: Path, kind: str, value: Any, with_hint: bool) -> tuple[Path, 
         return path, f"{dotted(path)} is not a known key{hint}"
     if kind == "missing":
         return path, f"{dotted(path)} is missing; expected {expected(path)}"
-    return path, f"{dotted(path)} is {describe(value)}; expected {expected(path)}"
+    found = f"is {describe(value)}"
+    if kind in ("too_short", "too_long") and value:
+        count = "1 entry" if len(value) == 1 else f"{len(value)} entries"
+        found = f"has {count}, too {'few' if kind == 'too_short' else 'many'}"
+    return path, f"{dotted(path)} {found}; expected {expected(path)}"
 
 
 def _of_a_training(path: Path) -> tuple[Path, str]:
@@ -221,8 +254,11 @@ def expected(path: Path) -> str:
         return NAME
     if path and isinstance(path[-1], int):
         section = model_at(path)
-        return (
-            f"a mapping with the keys {', '.join(section.model_fields)}" if section else expected(path[:-1])
+        if section is None:
+            return expected(path[:-1])
+        keys = f"a mapping with the keys {', '.join(section.model_fields)}"
+        return {DataSource: PATH, Prediction: f"train, validation, test, {PATH}, or {keys}"}.get(
+            section, keys
         )
     parent = model_at(path[:-1])
     info = None if parent is None else parent.model_fields.get(str(path[-1]))

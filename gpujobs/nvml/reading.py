@@ -3,7 +3,8 @@
 Everything is read in one pass and returned as values. A value that the driver does not give is None;
 a device that answers with an error keeps its place with a `fault`; a library that fails as a whole
 raises DriverError. `nvidia-smi --query-gpu=uuid,name,memory.total,memory.used,utilization.gpu,
-temperature.gpu,power.draw --format=csv` and `--query-compute-apps=gpu_uuid,pid,used_memory` show the same.
+temperature.gpu,power.draw --format=csv` and `--query-compute-apps=gpu_uuid,pid,used_memory` show the same;
+the energy is what `dcgmi dmon -e 156` shows.
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ def _device(node: str, index: int, handle: Any, parent: Any) -> Device:
     memory = _memory(handle)
     utilization = optional(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle))
     power = optional(lambda: pynvml.nvmlDeviceGetPowerUsage(parent))
+    # Not of the parent: an instance is not to be told the energy of all of them.
+    millijoules = optional(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
     return Device(
         node=node,
         kind=DeviceKind.GPU,
@@ -120,6 +123,7 @@ def _device(node: str, index: int, handle: Any, parent: Any) -> Device:
             lambda: pynvml.nvmlDeviceGetTemperature(parent, pynvml.NVML_TEMPERATURE_GPU)
         ),
         power_watts=None if power is None else power / 1000,
+        energy_joules=None if millijoules is None else millijoules / 1000,
         processes=_processes(handle),
         hardware_errors=health.errors(parent),
     )

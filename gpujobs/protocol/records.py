@@ -74,6 +74,19 @@ class ExitStatus(Message):
 NO_STATUS = ExitStatus(None, None)
 
 
+@dataclass(frozen=True, slots=True)
+class HostUse(Message):
+    """As the kernel has counted it at the trainer's end, of it and of the processes that it has waited for.
+
+    `peak_memory_bytes`: resident at once, the pages that it shared with its launcher among them. `cpu_threads`: what it
+    was told to compute with.
+    """
+
+    peak_memory_bytes: Count
+    cpu_seconds: float
+    cpu_threads: Number
+
+
 def is_a_final_state(state: State) -> bool:
     return state in FINAL_STATES
 
@@ -101,6 +114,8 @@ class ExitRecord(Message):
     """Of a stop that is not to end the job."""
     costs_retry: bool
     """False where the job is not to blame."""
+    host: HostUse | None
+    """None where the trainer's end was not seen."""
 
 
 _EXIT_OF_EARLIER = {
@@ -113,6 +128,7 @@ _EXIT_OF_EARLIER = {
     "progress": None,
     "stopped_for": None,
     "costs_retry": True,
+    "host": None,
 }
 
 
@@ -151,6 +167,7 @@ def without_one(
         progress=progress,
         stopped_for=None,
         costs_retry=costs_retry,
+        host=None,
     )
 
 

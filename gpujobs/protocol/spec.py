@@ -81,6 +81,8 @@ class AttemptSpec(Message):
     started_at: Instant
     jobfile: Mapping[str, Any]
     """The resolved job file."""
+    jobfile_path: str
+    """Where it lies, which its paths are relative to; as the user named it where no absolute path is known."""
 
     data: Mapping[str, DataFile]
     model_results: str | None

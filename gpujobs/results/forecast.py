@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 FILE = "forecast.json"
 MAX_FILE_BYTES = 4 << 20
@@ -74,3 +76,34 @@ def _values(found: Any, count: int) -> Values:
     if not isinstance(found, list) or len(found) != count:
         raise ValueError
     return [None if one is None or not math.isfinite(float(one)) else float(one) for one in found]
+
+
+def title(shown: Forecast) -> str:
+    ahead = "one step ahead" if shown.horizon == 1 else f"{shown.horizon} steps ahead"
+    first, last = len(shown.tracks), max(len(track.x) for track in shown.tracks)
+    several = f"; {first} of {shown.of_tracks} series" if shown.of_tracks > first else ""
+    some = f", the last {last} of {shown.of_points} steps" if shown.of_points > last else ""
+    return f"{ahead}, on the {shown.part} part{some}{several}"
+
+
+def instant(text: str) -> datetime:
+    """A time without a zone stands on the axis as it is written, which UTC leaves alone. Raises ValueError."""
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def zone_of(shown: Forecast) -> tzinfo:
+    """UTC, too, for a name that this machine does not know."""
+    if shown.zone is None:
+        return UTC
+    try:
+        return ZoneInfo(shown.zone)
+    except (ValueError, OSError):
+        return _offset(shown.zone)
+
+
+def _offset(name: str) -> tzinfo:
+    try:
+        return datetime.fromisoformat(f"2000-01-01T00:00:00{name}").tzinfo or UTC
+    except ValueError:
+        return UTC

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from gpujobs.errors import UsageError
-from gpujobs.jobfile.consistency import scaling_of_targets
-from gpujobs.metric_names import smaller_is_better
+from gpujobs.jobfile import losses
+from gpujobs.jobfile.consistency import outputs_of, scaling_of_targets
+from gpujobs.metric_names import direction, smaller_is_better
 
 Figures = Mapping[str, float]
 
@@ -65,10 +67,17 @@ def figures(metrics: Mapping[str, Any]) -> dict[str, float]:
     return dict(itertools.islice(found.items(), MAX_FIGURES))
 
 
-def evaluated(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """(the part of the data, what metrics.json says of the model there); nothing where it has no evaluation."""
+class Evaluated(NamedTuple):
+    """A part of the data, and what metrics.json says of the model there."""
+
+    part: str
+    said: Mapping[str, Any]
+
+
+def evaluated(metrics: Mapping[str, Any]) -> Evaluated:
+    """Nothing where it has no evaluation."""
     found = metrics.get("evaluation")
-    return (str(found.get("part")), found) if isinstance(found, dict) else ("", {})
+    return Evaluated(str(found.get("part")), found) if isinstance(found, dict) else Evaluated("", {})
 
 
 def evaluated_by(metrics: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -89,7 +98,7 @@ def _outputs(evaluation: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, 
 
 def evaluation_lines(metrics: Mapping[str, Any]) -> list[str]:
     """What the trainer says of an evaluation, in the data's own units; its user may have written anything."""
-    found = evaluated(metrics)[1].get("lines")
+    found = evaluated(metrics).said.get("lines")
     some = found if isinstance(found, list) else []
     return [one[:MAX_LINE] for one in some if isinstance(one, str)][:MAX_LINES]
 
@@ -128,10 +137,14 @@ def chosen(metric: str, mode: Mode | None, known: Collection[str]) -> Criterion:
 
 
 SCALE_LOSSES = ("training.loss", "training.class_weight", "data.sample_weight", "data.window", "data.sequence",
-                "data.target", "data.y", "task")  # fmt: skip
+                "data.target", "data.y", "data.classes", "task")  # fmt: skip
 """Where jobs differ in these, their losses are not of one scale."""
 
-UNITS = ("data.scaling", "data.target", "data.y", "data.window", "task")
+FIT_SCALES = ("data.train", "data.csv", "data.split", "data.missing", "data.lengths", "data.group", "data.time",
+              "data.step", "data.timezone", "training.validation_split")  # fmt: skip
+"""What decides on which targets a scale is fitted: where they are scaled, each job has a unit of its own."""
+
+UNITS = ("data.scaling", *FIT_SCALES, "data.target", "data.y", "data.window", "task")
 """Where they differ in these, neither are other errors in the history, which are of targets as they were scaled."""
 
 
@@ -157,13 +170,28 @@ def default(
     return None
 
 
+PENALTY = re.compile("regularizer|ActivityRegularization")
+
+
 def _scales_losses(jobfile: Mapping[str, Any], key: str, values: Sequence[Any]) -> bool:
     if len({json.dumps(one, sort_keys=True, default=str) for one in values}) < 2:
         return False
     if key != "data" and _touches(key, ("data.scaling",)):
         return _are_scaled(jobfile, key, values)
-    is_penalty = "regularizer" in key or any("regularizer" in json.dumps(one, default=str) for one in values)
+    if (jobfile.get("training") or {}).get("loss"):
+        is_fitted = scaling_of_targets(jobfile) is not None and _touches(key, FIT_SCALES)
+        if is_fitted or (key == "training.batch_size" and _are_sums(jobfile)):
+            return True
+    is_penalty = any(
+        PENALTY.search(text) for text in (key, *(json.dumps(one, default=str) for one in values))
+    )
     return is_penalty or _touches(key, SCALE_LOSSES)
+
+
+def _are_sums(jobfile: Mapping[str, Any]) -> bool:
+    """Whether a loss is summed up over a batch, and so grows with it."""
+    found = [losses.of_output(jobfile, name) for name in outputs_of(jobfile) or ("y",)]
+    return any(losses.arguments(one).get("reduction") == "sum" for one in found)
 
 
 def _are_scaled(jobfile: Mapping[str, Any], key: str, values: Sequence[Any]) -> bool:
@@ -216,9 +244,9 @@ def _watched(training: Mapping[str, Any]) -> Iterator[Criterion]:
     for key in keys:
         settings = training.get(key)
         if settings:
-            mode = _direction(settings["monitor"]) if settings["mode"] == "auto" else Mode(settings["mode"])
+            mode = direction(settings, training)
             if mode is not None:
-                yield Criterion(settings["monitor"], mode, f"which training.{key} watches")
+                yield Criterion(settings["monitor"], Mode(mode), f"which training.{key} watches")
 
 
 def _direction(metric: str) -> Mode | None:

@@ -136,8 +136,8 @@ class Pruning:
 
 
 _DELETE = (
-    "INSERT INTO past_use (user, started_at, ended_at, gpu_memory_bytes, device_memory_bytes)"
-    " SELECT j.user, a.started_at, a.ended_at, a.gpu_memory_bytes, a.device_memory_bytes"
+    "INSERT INTO past_use (user, started_at, ended_at, gpu_memory_bytes, device_memory_bytes, device_use)"
+    " SELECT j.user, a.started_at, a.ended_at, a.gpu_memory_bytes, a.device_memory_bytes, a.device_use"
     f" FROM attempts a JOIN jobs j ON j.id = a.job WHERE a.job IN {_IDS} AND a.ended_at IS NOT NULL",
     "INSERT INTO past_peaks (family, peak_bytes) SELECT j.family, max(a.peak_bytes)"
     f" FROM attempts a JOIN jobs j ON j.id = a.job WHERE a.job IN {_IDS} AND j.family IS NOT NULL"

@@ -11,7 +11,7 @@ from datetime import datetime
 from gpujobs.demand import NO_DEPENDENCIES, Dependencies
 from gpujobs.errors import NotFoundError, StoreError
 from gpujobs.model import Attempt, Event, Group, Job, State, iso
-from gpujobs.store import groups, report, timeline
+from gpujobs.store import groups, presence, report, timeline
 from gpujobs.store.database import HOW_TO_RESTORE
 from gpujobs.store.records import DataReference, StoredSpec, Wanted
 from gpujobs.store.rows import (
@@ -24,6 +24,7 @@ from gpujobs.store.rows import (
     job_of,
 )
 
+UNFINISHED_STATES = frozenset(state for state in State if not state.is_final)
 MAX_ID = (1 << 63) - 1
 """Of SQLite's integers."""
 
@@ -33,6 +34,11 @@ class Reader:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+
+    @property
+    def changes(self) -> int:
+        """Grows with whatever this connection, the only one that writes, changes."""
+        return self._connection.total_changes
 
     def of_request(self, uid: int, request_key: str) -> list[Job]:
         """The jobs that a submission with this key has made; none where there was no such one."""
@@ -128,7 +134,9 @@ class Reader:
     def _select(self, where: str, values: Sequence[object], tail: str = " ORDER BY jobs.id") -> list[Job]:
         with _readable():
             rows = self._connection.execute(f"{SELECT_JOBS} WHERE {where}{tail}", values).fetchall()
-            awaits = self._dependencies(rows[0]["id"] if len(rows) == 1 else None) if rows else {}
+            only = rows[0]["id"] if len(rows) == 1 else None
+            matter = only is not None or any(row["state"] in UNFINISHED_STATES for row in rows)
+            awaits = self._dependencies(only) if matter else {}
             return [job_of(row, awaits.get(row["id"], NO_DEPENDENCIES)) for row in rows]
 
     def _dependencies(self, job: int | None) -> dict[int, Dependencies]:
@@ -212,6 +220,16 @@ class Reader:
         """Attempts in this time, and whether these are all."""
         with _readable():
             return report.rows(self._connection, since, until)
+
+    def first_seen(self) -> dict[str, datetime]:
+        """Of each device, by UUID."""
+        with _readable():
+            return presence.first_seen(self._connection)
+
+    def strangers(self, since: datetime, until: datetime) -> presence.Hours:
+        """How long something that was no job was seen on devices in this time."""
+        with _readable():
+            return presence.strangers(self._connection, since, until)
 
 
 @contextlib.contextmanager

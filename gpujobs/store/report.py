@@ -16,11 +16,12 @@ def rows(connection: sqlite3.Connection, since: datetime, until: datetime) -> tu
     found = connection.execute(
         "SELECT a.job, a.number, j.uid, j.gid, j.user, a.node, a.device_kind AS kind, a.device_index AS number_of,"
         " a.device_uuid AS uuid, a.started_at, a.ended_at, a.gpu_memory_bytes, a.device_memory_bytes, a.peak_bytes,"
-        " j.submitted_at, json_extract(j.demand, '$.begin_at') AS begin_at"
+        " a.device_use, j.submitted_at, json_extract(j.demand, '$.begin_at') AS begin_at"
         " FROM (SELECT * FROM attempts WHERE ended_at IS NULL UNION ALL SELECT * FROM attempts WHERE ended_at > ?) a"
         " JOIN jobs j ON j.id = a.job WHERE a.started_at < ?"
         " UNION ALL SELECT NULL, NULL, NULL, NULL, user, NULL, CASE WHEN device_memory_bytes IS NULL THEN 'cpu'"
-        " ELSE 'gpu' END, NULL, NULL, started_at, ended_at, gpu_memory_bytes, device_memory_bytes, NULL, NULL, NULL"
+        " ELSE 'gpu' END, NULL, NULL, started_at, ended_at, gpu_memory_bytes, device_memory_bytes, NULL, device_use,"
+        " NULL, NULL"
         " FROM past_use WHERE ended_at > ? AND started_at < ?"
         " ORDER BY started_at DESC LIMIT ?",
         (iso(since), iso(until), iso(since), iso(until), MOST + 1),

@@ -29,6 +29,7 @@ ATTEMPT_COLUMNS = (
     "gpu_memory_bytes",
     "device_memory_bytes",
     "nonce",
+    "device_use",
 )
 
 UNFINISHED = "('PENDING', 'STARTING', 'RUNNING', 'COMPLETING')"
@@ -173,6 +174,7 @@ def _attempt(row: sqlite3.Row, job: int, number: int, prefix: str) -> Attempt:
         gpu_memory_bytes=row[prefix + "gpu_memory_bytes"],
         device_memory_bytes=row[prefix + "device_memory_bytes"],
         nonce=row[prefix + "nonce"],
+        device_use=_json(row[prefix + "device_use"]),
     )
 
 

@@ -25,7 +25,9 @@ from gpujobs.store.batch import Batch
 from gpujobs.store.database import check, connect, transaction
 from gpujobs.store.devices import Devices
 from gpujobs.store.history import History
+from gpujobs.store.news import News
 from gpujobs.store.numbers import Numbers
+from gpujobs.store.presence import Presence
 from gpujobs.store.pruning import Pruning
 from gpujobs.store.reader import Reader
 from gpujobs.store.records import NewJob
@@ -56,8 +58,10 @@ class Store(Reader):
         self.reservations = Reservations(self._connection, self.devices)
         self.uploads = Uploads(self._connection)
         self.usage = UsageTable(self._connection)
+        self.presence = Presence(self._connection)
         self.history = History(self._connection)
         self.pruning = Pruning(self._connection)
+        self.news = News(self._connection)
 
     def close(self) -> None:
         self._connection.close()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from gpujobs.model import iso
 from gpujobs.policy.inputs.snapshot import Usage
@@ -64,6 +67,14 @@ class UsageTable:
         with transaction(self._connection):
             self._connection.execute(
                 "UPDATE attempts SET peak_bytes = ? WHERE job = ? AND number = ?", (peak_bytes, job, attempt)
+            )
+
+    def set_device_use(self, job: int, attempt: int, use: Mapping[str, Any]) -> None:
+        """What was sampled of an attempt's device, so far or in the end."""
+        with transaction(self._connection):
+            self._connection.execute(
+                "UPDATE attempts SET device_use = ? WHERE job = ? AND number = ?",
+                (json.dumps(use), job, attempt),
             )
 
     def foreign(self) -> dict[str, Usage]:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import signal
 import sys
 import traceback
-from pathlib import Path
 from typing import NoReturn
 
 from gpujobs.linux import process, title
-from gpujobs.protocol.spec import AttemptSpec, Identity
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.protocol.training import Began, Failed
+from gpujobs.supervise.rights import become, offer_to_oom_killer
 from gpujobs.trainer import applying, train, training_loop
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.data import notices
 from gpujobs.trainer.failures import Stopped, TrainerError, describe, reason_of
 
 MESSAGES_FD = 3
-
-OOM_SCORE_ADJ = 300
-"""Of at most 1000: when memory runs out, the kernel ends a training first, not a service."""
 
 
 def run_trainer(spec: AttemptSpec, output: int, messages: int) -> NoReturn:
@@ -83,40 +79,6 @@ def connect_descriptors(output: int, messages: int) -> None:
     os.set_inheritable(MESSAGES_FD, False)
     for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
         assert stream.fileno() == number
-
-
-def become(identity: Identity) -> None:
-    """Takes the user's identity, for good. Raises where a way back is left. Nothing changes where it is ours."""
-    if not is_own(identity):
-        os.setgroups(identity.groups)
-        os.setresgid(identity.gid, identity.gid, identity.gid)
-        os.setresuid(identity.uid, identity.uid, identity.uid)
-        if os.getresuid() != (identity.uid,) * 3 or os.getresgid() != (identity.gid,) * 3:
-            raise PermissionError("the identity of the job's user was not taken")
-        if identity.uid != 0:
-            try:
-                os.setuid(0)
-            except PermissionError:
-                pass
-            else:
-                raise PermissionError("the trainer could become root again")
-        # Its memory came from the launcher, which has read what other users sent: nobody traces it.
-        process.prctl(process.PR_SET_DUMPABLE, 0)
-        process.new_session_keyring()
-    process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
-
-
-def is_own(identity: Identity) -> bool:
-    """Whether this process has it, wholly."""
-    same = os.getresuid() == (identity.uid,) * 3 and os.getresgid() == (identity.gid,) * 3
-    return same and set(os.getgroups()) == set(identity.groups)
-
-
-def offer_to_oom_killer() -> None:
-    """Before the daemon, whose lower score this process has inherited. While it still may: /proc/self belongs
-    to root once the identity has changed. Not every container lets it; then all are alike."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE_ADJ))
 
 
 def confine(spec: AttemptSpec) -> None:

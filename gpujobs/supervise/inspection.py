@@ -21,7 +21,7 @@ from gpujobs.protocol import codec
 from gpujobs.protocol.codec import instant
 from gpujobs.protocol.launcher import Inspected, Refused
 from gpujobs.protocol.spec import AttemptSpec, CheckSpec, DeviceName
-from gpujobs.supervise import child
+from gpujobs.supervise import child, rights
 from gpujobs.trainer import applying, checking
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.failures import describe
@@ -70,8 +70,8 @@ def answer_as_user(asked: CheckSpec, writer: int) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         child.connect_descriptors(null, writer)
         writer = child.MESSAGES_FD
-        child.offer_to_oom_killer()
-        child.become(asked.identity)
+        rights.offer_to_oom_killer()
+        rights.become(asked.identity)
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
         title.set_environment({**backend.device_environment(spec), "CUDA_VISIBLE_DEVICES": "-1"})
         title.set_title("gpujobs check")
@@ -121,6 +121,7 @@ def trial(asked: CheckSpec, directory: Path) -> AttemptSpec:
         submitted_at=now,
         started_at=now,
         jobfile=asked.jobfile,
+        jobfile_path="",
         data=asked.data,
         model_results=asked.model_results,
         checkpoint_from=(),

@@ -32,6 +32,7 @@ from gpujobs.protocol.records import (
     AttemptKey,
     ExitRecord,
     ExitStatus,
+    HostUse,
     ProcessId,
     Progress,
     StopRequest,
@@ -137,6 +138,7 @@ class Supervision:
         self.is_gone = False
         self.has_leftovers = False
         self.status: int | None = None
+        self.host: HostUse | None = None
         self.oom_before = process.oom_kills()
         self.message_buffer = b""
         self.orders = -1
@@ -263,6 +265,7 @@ class Supervision:
             progress=self.progress,
             stopped_for=verdict.stopped_for,
             costs_retry=True,
+            host=self.host,
         )
 
     def _exit_status(self) -> ExitStatus:
@@ -405,7 +408,8 @@ class Supervision:
         self._at(self.spec.grace_seconds, "kill", lambda: os.kill(self.trainer, signal.SIGKILL))
 
     def _on_exit(self, descriptor: int) -> None:
-        self.status = os.waitpid(self.trainer, 0)[1]
+        _, self.status, used = os.wait4(self.trainer, 0)
+        self.host = HostUse(used.ru_maxrss * 1024, used.ru_utime + used.ru_stime, self.spec.cpu_threads)
         self.selector.unregister(descriptor)
         self.timers.clear()
 

@@ -14,6 +14,7 @@ from gpujobs.jobfile.consistency import is_stateful, outputs_of
 from gpujobs.jobfile.keras_names import catalogue
 from gpujobs.jobfile.losses import kind
 from gpujobs.trainer import metrics
+from gpujobs.trainer.data.arrays import Batch
 from gpujobs.trainer.decision import Decision, decisions
 from gpujobs.trainer.failures import TrainerError
 
@@ -89,14 +90,15 @@ def _metric(entry: Any, place: str, decision: Decision | None) -> Any:
     return metrics.showing_probabilities(metric, decision)
 
 
-def make_metrics(model: keras.Model, jobfile: Mapping[str, Any], batch: tuple[Any, Any, Any]) -> None:
+def make_metrics(model: keras.Model, jobfile: Mapping[str, Any], batch: Batch) -> None:
     """Makes the metrics' variables before the first step would: TensorFlow traces twice a step that makes some.
 
-    `batch`: (x, y, sample weight), as Keras's own step takes it. The metrics see predictions of 0 and are reset.
+    `batch`: as Keras's own step takes it. The metrics see predictions of 0 and are reset.
     """
     x, y, weight = batch
     names = sorted(outputs_of(jobfile))
     if len(names) > 1:  # each has a loss, and a mean of it, of its own
+        assert isinstance(y, dict)
         zeros = {name: _zeros(one, y[name]) for name, one in zip(names, model.outputs, strict=True)}
         model.compute_loss(x, y, zeros, weight, training=False)
     elif jobfile["training"].get("metrics"):

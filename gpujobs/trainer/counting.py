@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 Shape = tuple[int | None, ...]
 """(batch, ...), as Keras gives it."""
@@ -42,12 +42,19 @@ def formula(kind: str, arguments: Mapping[str, Any], shape: Shape) -> Formula | 
     return None if found is None else found(arguments, shape)
 
 
-def inner_of(layer: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """(kind, arguments) of the layer in a wrapper: as a job file writes it, {Name: arguments}, or as Keras does."""
+class Inner(NamedTuple):
+    """The layer that computes, which a wrapper has inside: Keras's class, and its arguments."""
+
+    kind: str
+    arguments: Mapping[str, Any]
+
+
+def inner_of(layer: Mapping[str, Any]) -> Inner:
+    """Of the layer in a wrapper: as a job file writes it, {Name: arguments}, or as Keras does."""
     if "class_name" in layer:
-        return str(layer["class_name"]), dict(layer["config"])
+        return Inner(str(layer["class_name"]), dict(layer["config"]))
     ((kind, arguments),) = layer.items()
-    return str(kind), dict(arguments or {})
+    return Inner(str(kind), dict(arguments or {}))
 
 
 WRAPPERS = ("Bidirectional", "TimeDistributed")

@@ -99,10 +99,19 @@ class ReduceOnPlateau:
         return float(max(learning_rate * self.factor, self.min_lr))
 
 
+def watched(training: Mapping[str, Any], key: str) -> dict[str, Any] | None:
+    """The settings of early_stopping or its like, with their direction where the metric tells it; None where there are
+    none."""
+    settings = training.get(key)
+    if settings is None:
+        return None
+    return {**settings, "mode": metric_names.direction(settings, training) or "auto"}
+
+
 def kept_epoch(training: Mapping[str, Any], rows: Sequence[Mapping[str, float]]) -> int:
     """The index of the row whose weights the model has in the end: the best one where those are put back, by
     `early_stopping` rather than by `best_weights` where both say so, else the last."""
-    stopping, best = training.get("early_stopping"), training.get("best_weights")
+    stopping, best = watched(training, "early_stopping"), watched(training, "best_weights")
     kept: list[int] = []
     if stopping and stopping.get("restore_best_weights"):
         stopper = EarlyStopping(stopping)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def of(trained: Any, evaluated: Mapping[str, Any]) -> Forecast | None:
     if not found:
         return None
     horizon = windowed.window["horizon"]
-    chains = [chain for chain in _chains(part, windowed, horizon) if len(chain[1])]
+    chains = [chain for chain in _chains(part, windowed, horizon) if len(chain.numbers)]
     shown = [(steps, *chain) for chain in chains for steps in found][:MAX_TRACKS]
     x, axis, zone = _places(arrays, part, windowed, horizon)
     tracks = [_track(steps, group, numbers, x, part, windowed) for steps, group, numbers in shown]
@@ -85,8 +85,15 @@ def _columns(values: Any, horizon: int) -> Any:
     return np.asarray(values).reshape(len(values), horizon, -1)
 
 
-def _chains(part: Part, windowed: Windowed, horizon: int) -> Iterator[tuple[str | None, Any]]:
-    """For each group its name, and the samples that follow one another by a horizon at least, in order of time."""
+class _Chain(NamedTuple):
+    """Samples of a group that follow one another by a horizon at least, in order of time."""
+
+    group: str | None
+    numbers: Any
+
+
+def _chains(part: Part, windowed: Windowed, horizon: int) -> Iterator[_Chain]:
+    """For each group one."""
     samples = part.samples
     starts = windowed.index.starts(samples.at(np.arange(len(samples))))
     groups = samples.all_of(samples.labels["group"]) if "group" in samples.labels else None
@@ -94,7 +101,7 @@ def _chains(part: Part, windowed: Windowed, horizon: int) -> Iterator[tuple[str 
     for name in names:
         own = np.arange(len(starts)) if groups is None else np.flatnonzero(groups == name)
         own = own[np.argsort(starts[own], kind="stable")]
-        yield None if name is None else str(name), own[_apart(starts[own], horizon)]
+        yield _Chain(None if name is None else str(name), own[_apart(starts[own], horizon)])
 
 
 def _apart(starts: Any, least: int) -> Any:
@@ -107,17 +114,22 @@ def _apart(starts: Any, least: int) -> Any:
     return np.array(chosen[::-1], np.int64)
 
 
-def _places(
-    arrays: Mapping[str, Any], part: Part, windowed: Windowed, horizon: int
-) -> tuple[Any, str, str | None]:
-    """Of each step, shape (samples, horizon): ISO times, numbers of the time column, or rows from 1."""
+class _Places(NamedTuple):
+    """Where steps lie. `of_steps`: shape (samples, horizon), ISO times, numbers of the time column, or rows from 1."""
+
+    of_steps: Any
+    axis: str
+    zone: str | None
+
+
+def _places(arrays: Mapping[str, Any], part: Part, windowed: Windowed, horizon: int) -> _Places:
     zone = windowed.raw.zone
     if windowed.times is not None and "time" in arrays:
         times = part.samples.all_of(windowed.times).reshape(len(part.samples), -1)
         if times.shape[1] == horizon:
-            return _texts(times, zone) if times.dtype.kind == "M" else times, "time", zone
+            return _Places(_texts(times, zone) if times.dtype.kind == "M" else times, "time", zone)
     starts = windowed.index.starts(part.samples.at(np.arange(len(part.samples))))
-    return starts[:, None] + windowed.target[0] + 1 + np.arange(horizon), "row", None
+    return _Places(starts[:, None] + windowed.target.first + 1 + np.arange(horizon), "row", None)
 
 
 def _texts(times: Any, zone: str | None) -> Any:

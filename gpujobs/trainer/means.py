@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -90,8 +90,10 @@ class Means:
         """Steps are samples here; what does not count has no weight, and all else the same."""
         if isinstance(y_pred, dict):
             flat = {name: _flat(y[name], y_pred[name], self._there[name]) for name in y_pred}
-            one, other, weight = ({name: of[n] for name, of in flat.items()} for n in range(3))
-            return self._compute_metrics(x, one, other, weight)
+            of_all = _Flat(
+                *({name: getattr(one, field) for name, one in flat.items()} for field in _Flat._fields)
+            )
+            return self._compute_metrics(x, *of_all)
         return self._compute_metrics(x, *_flat(y, y_pred, self._there[self._names[0]]))
 
 
@@ -102,12 +104,20 @@ def _expanded(weight: Any, y_pred: Any) -> Any:
     return weight
 
 
-def _flat(y: Any, y_pred: Any, there: Any) -> tuple[Any, Any, Any]:
+class _Flat(NamedTuple):
+    """What metrics are given, a row for each step; or each by the name of its output."""
+
+    y: Any
+    y_pred: Any
+    weight: Any
+
+
+def _flat(y: Any, y_pred: Any, there: Any) -> _Flat:
     weight = ops.cast(there, "float32")
     if len(there.shape) < 2:
-        return y, y_pred, weight
+        return _Flat(y, y_pred, weight)
     y, y_pred = (ops.reshape(one, (-1, *one.shape[2:])) for one in (ops.convert_to_tensor(y), y_pred))
-    return y, y_pred, ops.reshape(weight, (-1,))
+    return _Flat(y, y_pred, ops.reshape(weight, (-1,)))
 
 
 def _weigh(tracker: Any, count: Callable[[], Any]) -> Any:

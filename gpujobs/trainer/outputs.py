@@ -7,11 +7,11 @@ import json
 import platform
 import resource
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from gpujobs.jobfile.writing import dump
-from gpujobs.metric_names import smaller_is_better
+from gpujobs.jobfile.writing import dump, with_absolute_paths
+from gpujobs.metric_names import NONE, Kinds, smaller_is_better
 from gpujobs.protocol import codec
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer import machine, tensorboard
@@ -28,14 +28,15 @@ def history(path: Path, rows: list[dict[str, float]]) -> None:
         writer.writerows(rows)
 
 
-def values(rows: list[dict[str, float]], kept: int) -> dict[str, dict[str, float]]:
+def values(rows: list[dict[str, float]], kept: int, kinds: Kinds = NONE) -> dict[str, dict[str, float]]:
     """Final and best value of each metric, and those of the epoch whose weights the model has, the row `kept`.
-    The best of a loss or an error is the smallest. `epoch` counts from 1 here, as the log does."""
+    The best of a loss or an error is the smallest; `kinds`: the classes of metrics with names of the job's own.
+    `epoch` counts from 1 here, as the log does."""
     of_kept = {**rows[kept], "epoch": int(rows[kept]["epoch"]) + 1} if rows else {}
     result: dict[str, dict[str, float]] = {"final": {}, "best": {}, "kept": of_kept}
     for name in sorted(rows[-1].keys() - {"epoch"}) if rows else ():
         series = [row[name] for row in rows]
-        best = min if smaller_is_better(name) else max
+        best = min if smaller_is_better(name, kinds) else max
         result["final"][name], result["best"][name] = series[-1], best(series)
     return result
 
@@ -60,9 +61,15 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def _job_file(results: Path, spec: AttemptSpec) -> None:
+    """The resolved one, which lies elsewhere than the one it was made of: its paths are absolute."""
+    text = dump(with_absolute_paths(spec.jobfile, PurePath(spec.jobfile_path).parent))
+    (results / "job.yaml").write_text(text, encoding="utf-8")
+
+
 def write_prediction(results: Path, spec: AttemptSpec, metrics: Mapping[str, Any]) -> None:
     """The figures of a job that trained nothing."""
-    (results / "job.yaml").write_text(dump(spec.jobfile), encoding="utf-8")
+    _job_file(results, spec)
     (results / "environment.json").write_text(
         json.dumps(environment(spec), indent=2) + "\n", encoding="utf-8"
     )
@@ -72,7 +79,7 @@ def write_prediction(results: Path, spec: AttemptSpec, metrics: Mapping[str, Any
 def write(results: Path, spec: AttemptSpec, rows: list[dict[str, float]], metrics: Mapping[str, Any]) -> None:
     """All but the model and the predictions; metrics.json last: it says that the results are whole."""
     history(results / "history.csv", rows)
-    (results / "job.yaml").write_text(dump(spec.jobfile), encoding="utf-8")
+    _job_file(results, spec)
     (results / "environment.json").write_text(
         json.dumps(environment(spec), indent=2) + "\n", encoding="utf-8"
     )

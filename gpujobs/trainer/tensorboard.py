@@ -18,19 +18,32 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 def write_scalars(directory: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """One scalar for each metric and epoch, named `epoch_METRIC` as Keras's callback names them."""
     directory.mkdir()
+    append_scalars(directory / file_name(time.time()), rows)
+
+
+def file_name(now: float) -> str:
+    """As TensorBoard looks for it. `now`: seconds since 1970."""
+    return f"events.out.tfevents.{int(now)}.gpujobs"
+
+
+def append_scalars(file: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """To a file that is made where it is not there; TensorBoard reads on where one grows."""
     now = time.time()
-    with (directory / f"events.out.tfevents.{int(now)}.gpujobs").open("wb") as file:
-        for event in _events(now, rows):
-            file.write(record(event))
+    with file.open("ab") as events:
+        if not events.tell():
+            events.write(record(_wall_time(now) + _bytes(3, b"brain.Event:2")))
+        for row in rows:
+            events.write(record(_event(now, row)))
 
 
-def _events(now: float, rows: Sequence[Mapping[str, float]]) -> Iterator[bytes]:
-    wall_time = _key(1, FIXED64) + struct.pack("<d", now)
-    yield wall_time + _bytes(3, b"brain.Event:2")
-    for row in rows:
-        values = (_scalar(f"epoch_{name}", value) for name, value in row.items() if name != "epoch")
-        summary = b"".join(_bytes(1, value) for value in values)
-        yield wall_time + _key(2, VARINT) + _varint(int(row["epoch"])) + _bytes(5, summary)
+def _event(now: float, row: Mapping[str, float]) -> bytes:
+    values = (_scalar(f"epoch_{name}", value) for name, value in row.items() if name != "epoch")
+    summary = b"".join(_bytes(1, value) for value in values)
+    return _wall_time(now) + _key(2, VARINT) + _varint(int(row["epoch"])) + _bytes(5, summary)
+
+
+def _wall_time(now: float) -> bytes:
+    return _key(1, FIXED64) + struct.pack("<d", now)
 
 
 def _scalar(tag: str, value: float) -> bytes:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from gpujobs.jobfile import losses as jobfile_losses
 from gpujobs.jobfile.consistency import is_stateful, scaling_of_targets, task_of_output
+from gpujobs.metric_names import kinds_of
 from gpujobs.model import utc_now
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.results.curves import JobHistory
@@ -67,10 +68,16 @@ def run(spec: AttemptSpec, messages: Messages, stop: StopFlag) -> None:
     finish(Trained(spec, fit.model, prepared.preprocessing, prepared.parts), rows, more)
 
 
-def fitted(
-    spec: AttemptSpec, prepared: Prepared, messages: Messages, stop: StopFlag
-) -> tuple[TrainingLoop, list[dict[str, float]], float]:
-    """The training that has ended, its history, and when (`time.monotonic`) it began. From the start with a new model,
+class Fitted(NamedTuple):
+    """A training that has ended, its history, and when (`time.monotonic`) it began."""
+
+    loop: TrainingLoop
+    rows: list[dict[str, float]]
+    began: float
+
+
+def fitted(spec: AttemptSpec, prepared: Prepared, messages: Messages, stop: StopFlag) -> Fitted:
+    """From the start with a new model,
     as if there had been none, where the checkpoint turns out to be another model's only after a step was run."""
     while True:
         configure(spec.jobfile["training"])
@@ -81,7 +88,7 @@ def fitted(
         start = time.monotonic()
         fit = TrainingLoop(spec, model, sets, messages, stop)
         try:
-            return fit, fit.run(), start
+            return Fitted(fit, fit.run(), start)
         except checkpoint.DamagedError as error:
             fit.warn(f"the checkpoint cannot be used: {error}; it is set aside")
             keras.utils.clear_session()
@@ -247,12 +254,12 @@ class Trained:
 def finish(trained: Trained, rows: list[dict[str, float]], more: Mapping[str, Any]) -> None:
     """Predictions, the model and the figures, into the results directory."""
     spec, model = trained.spec, trained.model
-    results = spec.paths.results
+    results, training = spec.paths.results, spec.jobfile["training"]
     summaries = predict_all(trained)
     evaluated = evaluate(trained)
     model.save(results / "model.keras")
     metrics = {
-        **outputs.values(rows, kept_epoch(spec.jobfile["training"], rows)),
+        **outputs.values(rows, kept_epoch(training, rows), kinds_of(training.get("metrics") or ())),
         "task": trained.learned.task,
         "units": units(spec.jobfile, trained.learned.task),
         "evaluation": evaluated,

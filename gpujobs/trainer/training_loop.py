@@ -25,7 +25,7 @@ from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.checkpoint import Position
 from gpujobs.trainer.data import Samples
 from gpujobs.trainer.data.arrays import Batch, Integers
-from gpujobs.trainer.early_stopping import Best, EarlyStopping, ReduceOnPlateau
+from gpujobs.trainer.early_stopping import Best, EarlyStopping, ReduceOnPlateau, watched
 from gpujobs.trainer.ending import EarlyEnd
 from gpujobs.trainer.failures import NanLossError, Stopped, TrainerError
 from gpujobs.trainer.means import Means
@@ -120,13 +120,13 @@ class TrainingLoop:
         self.steps = backend.steps(model)
         self.device_peak = partial(backend.device_peak_bytes, spec)
         self.position = Position()
-        self.stopper = _watcher(EarlyStopping, self.training.get("early_stopping"))
-        self.plateau = _watcher(ReduceOnPlateau, self.training.get("reduce_lr_on_plateau"))
-        self.best = _watcher(lambda settings: Best(**settings), self.training.get("best_weights"))
+        self.stopper = _watcher(EarlyStopping, watched(self.training, "early_stopping"))
+        self.plateau = _watcher(ReduceOnPlateau, watched(self.training, "reduce_lr_on_plateau"))
+        self.best = _watcher(lambda settings: Best(**settings), watched(self.training, "best_weights"))
         self.states = None if sets.strips is None else States(model)
         self.saved = self.reported = time.monotonic()
         self.pace = Pace()
-        self.use = Use()
+        self.use = Use(len(sets.train))
         self.has_validated = False
         self.save_seconds = 0.0
         self.is_unsaved = False
@@ -284,7 +284,8 @@ class TrainingLoop:
         if self.sets.validation is None:
             return {}
         self.model.reset_metrics()
-        for batch in self.validation_batches():  # it leaves other states, which the next epoch begins anew
+        # It leaves other states, which the next epoch begins anew.
+        for batch in self.use.each(self.validation_batches()):
             began = time.monotonic()
             self.steps.test(batch)
             if not self.has_validated:
@@ -329,7 +330,8 @@ class TrainingLoop:
         shown = {**row, "epoch": int(row["epoch"]) + 1, "epochs": self.epochs}
         peak = self.device_peak()
         of_device = {} if peak is None else {"device_peak_bytes": peak}
-        self.messages.send(Trained({**shown, "eta_seconds": eta, **of_device}))
+        of_data = {"data_share": self.use.data_share, "train_samples": len(self.sets.train)}
+        self.messages.send(Trained({**shown, "eta_seconds": eta, **of_data, **of_device}))
 
 
 def _watcher(make: Any, settings: Any) -> Any:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
+
+from gpujobs.measured.advice import of_data
 
 LITTLE = 0.05
 """Of the time: below it nothing is said."""
-
-MUCH = 0.3
-"""Of the time: from there on something is said about it."""
-
-SOON_SECONDS = 10.0
-"""A training that is over sooner needs no advice."""
 
 Done = TypeVar("Done")
 
 
 class Use:
-    """Seconds of the epochs, and of them those in which batches were made from the data, while no new step could
-    begin. Two looks at the clock for each step."""
+    """Seconds of the epochs, and of them those in which batches were made from the data, for training or validation,
+    while no new step could begin. Two looks at the clock for each step. `samples`: of the training part."""
 
-    def __init__(self) -> None:
-        self.epoch_seconds = self.data_seconds = 0.0
+    def __init__(self, samples: int | None = None) -> None:
+        self.data_seconds = 0.0
+        self._samples = samples
+        self._whole_seconds = 0.0
+        self._began: float | None = None
 
     def prepared(self, batches: Callable[[], Done]) -> Done:
         began = time.monotonic()
@@ -31,16 +30,28 @@ class Use:
         self.data_seconds += time.monotonic() - began
         return made
 
+    def each(self, batches: Iterable[Done]) -> Iterator[Done]:
+        """One after the other, as they are wanted."""
+        coming, nothing = iter(batches), object()
+        while (batch := self.prepared(lambda: next(coming, nothing))) is not nothing:
+            yield batch  # type: ignore[misc]
+
     def trained(self, epoch: Callable[[], Done]) -> Done:
-        began = time.monotonic()
+        self._began = time.monotonic()
         done = epoch()
-        self.epoch_seconds += time.monotonic() - began
+        self._whole_seconds, self._began = self.epoch_seconds, None
         return done
+
+    @property
+    def epoch_seconds(self) -> float:
+        """With those of the epoch under way."""
+        return self._whole_seconds + (0.0 if self._began is None else time.monotonic() - self._began)
 
     @property
     def data_share(self) -> float | None:
         """0 to 1; None where nothing was trained."""
-        return self.data_seconds / self.epoch_seconds if self.epoch_seconds > 0 else None
+        seconds = self.epoch_seconds
+        return min(1.0, self.data_seconds / seconds) if seconds > 0 else None
 
     def figures(self, batch_size: int) -> dict[str, Any]:
         """For metrics.json."""
@@ -55,10 +66,4 @@ class Use:
         return [said] if advice is None else [said, f"Advice: {advice}"]
 
     def advice(self, batch_size: int) -> str | None:
-        share = self.data_share
-        if share is None or share < MUCH or self.epoch_seconds < SOON_SECONDS:
-            return None
-        return (
-            f"the device waited for data {share:.0%} of the time; batches of {4 * batch_size} instead of {batch_size} "
-            "are prepared less often (training.batch_size)"
-        )
+        return of_data(self.data_share, self.epoch_seconds, batch_size, self._samples)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from itertools import chain, islice
 
 from gpujobs.model import Job, State
 
 ACTIVE, WAITING = range(2)
+
+Turn = tuple[int, int, int]
 
 Row = Job | int
 """A job, or the id of a group."""
@@ -37,7 +40,29 @@ def _place_for(own_uid: int | None) -> Callable[[Job], tuple[bool, bool, int, in
         is_others = own_uid is not None and job.uid != own_uid
         if job.state.is_final:
             return True, is_others, 0, 0, -job.id
-        step = WAITING if job.state is State.PENDING else ACTIVE
-        return False, is_others, step, -job.demand.priority, job.id
+        return False, is_others, *turn(job)
 
     return place
+
+
+def turn(job: Job) -> Turn:
+    """Of one that has not ended."""
+    return WAITING if job.state is State.PENDING else ACTIVE, -job.demand.priority, job.id
+
+
+def first_rows(lined_up: Iterable[Job], ended: Iterable[Job], own_uid: int, limit: int) -> list[Row]:
+    """The first `limit` of `rows`, folded. `lined_up`: those that have not ended, in their turn, own ones first; no
+    more of them is looked at than is shown."""
+    folded = (job if job.group_id is None else job.group_id for job in chain(
+        lined_up, sorted(ended, key=_place_for(own_uid))
+    ))  # fmt: skip
+    seen: set[int] = set()
+    return list(islice((row for row in folded if _is_first(row, seen)), limit))
+
+
+def _is_first(row: Row, seen: set[int]) -> bool:
+    if not isinstance(row, int):
+        return True
+    is_new = row not in seen
+    seen.add(row)
+    return is_new

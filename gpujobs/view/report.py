@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from statistics import median
@@ -19,7 +19,8 @@ REMOVED = "removed jobs"
 @dataclass(frozen=True, slots=True)
 class Use:
     """An attempt. `share`: of its device, 0 to 1. `reserved_bytes`: of the device's memory; None where it is not known,
-    and `peak_bytes` what was seen of it. `waited_seconds`: of its job, in a job's first attempt."""
+    and `peak_bytes` what was seen of it. `waited_seconds`: of its job, in a job's first attempt. `idle`: the part of
+    its time, 0 to 1, in which its device did not compute; None where that was not sampled, as `energy_joules`."""
 
     user: str
     group: str
@@ -32,6 +33,8 @@ class Use:
     reserved_bytes: int | None = None
     peak_bytes: int | None = None
     waited_seconds: float | None = None
+    idle: float | None = None
+    energy_joules: float | None = None
 
     @property
     def hours(self) -> float:
@@ -39,10 +42,25 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
+class Presence:
+    """Of a device. `since`: when it was first seen, as far as that is known. `is_there`: at present.
+    `strangers`: (begin, end, seconds in between in which something that is no job was seen on it)."""
+
+    since: datetime | None = None
+    is_there: bool = True
+    strangers: Sequence[tuple[datetime, datetime, float]] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """`gpu_hours`, `cpu_hours`: of whole devices; half of one for two hours is one. `memory_used`: of what was
     reserved, the part that was in use at most, over the attempts of which both are known. `idle_hours`: of a device,
-    when no job was on it. Waits are in seconds."""
+    when it was there and no job was on it. Waits are in seconds.
+
+    Of GPUs, over the attempts that were sampled: `load`, 0 to 1, of the time in which jobs had them; `unused_hours`, of
+    whole devices, in which jobs had them and they did not compute; `energy_joules`. `foreign_hours`: in which something
+    that is no job was seen on a device; None where rows are of people, or nothing is known.
+    """
 
     key: str
     jobs: int
@@ -53,6 +71,10 @@ class Row:
     wait_max: float | None
     memory_used: float | None
     idle_hours: float | None = None
+    load: float | None = None
+    unused_hours: float | None = None
+    energy_joules: float | None = None
+    foreign_hours: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +92,65 @@ class Report:
 
 
 def clipped(uses: Iterable[Use], since: datetime, until: datetime) -> Iterator[Use]:
-    """What begins before loses its wait, which belongs to the time before."""
+    """What begins before loses its wait, which belongs to the time before. Energy is spread evenly over an attempt."""
     for use in uses:
         first, end = max(use.starts_at, since), min(use.ends_at, until)
         if first < end:
             waited = use.waited_seconds if first == use.starts_at else None
-            yield replace(use, starts_at=first, ends_at=end, waited_seconds=waited)
+            energy = use.energy_joules and use.energy_joules * ((end - first) / (use.ends_at - use.starts_at))
+            yield replace(use, starts_at=first, ends_at=end, waited_seconds=waited, energy_joules=energy)
+
+
+NOWHERE: Mapping[str, Presence] = {}
 
 
 def report(
-    uses: Sequence[Use], since: datetime, until: datetime, by: str, zone: tzinfo, devices: Sequence[str] = ()
+    uses: Sequence[Use],
+    since: datetime,
+    until: datetime,
+    by: str,
+    zone: tzinfo,
+    devices: Mapping[str, Presence] = NOWHERE,
 ) -> Report:
     """`zone`: whose weeks they are, Monday to Sunday; those of a change of summer time have an hour less or more.
-    `devices`: those that are there, used or not."""
+    `devices`: those that are there, used or not, and those of which more is known than their use."""
     found = list(clipped(uses, since, until))
-    parts: dict[str, list[Use]] = {name: [] for name in devices} if by == "device" else {}
+    of_devices = {name: None for name, one in devices.items() if one.is_there}
+    parts: dict[str, list[Use]] = {name: [] for name in of_devices} if by == "device" else {}
     for use in found:
         for key, one in _keyed(use, by, zone):
             parts.setdefault(key, []).append(one)
-    rows = [_row(key, some, since, until, is_device=by == "device") for key, some in parts.items()]
+    strangers = _strangers(devices, since, until, by, zone)
+    for key in strangers:
+        parts.setdefault(key, [])
+    rows = [_row(key, some) for key, some in parts.items()]
+    if by == "device":
+        rows = [_with_idle(row, parts[row.key], since, until, devices.get(row.key)) for row in rows]
+    rows = [replace(row, foreign_hours=strangers.get(row.key)) for row in rows]
     rows.sort(key=(lambda row: row.key) if by in ("week", "device") else _most_first)
-    return Report(since, until, by, rows, _row("total", found, since, until))
+    foreign = _strangers(devices, since, until, "total", zone).get("total")
+    return Report(since, until, by, rows, replace(_row("total", found), foreign_hours=foreign))
+
+
+def _strangers(
+    devices: Mapping[str, Presence], since: datetime, until: datetime, by: str, zone: tzinfo
+) -> dict[str, float]:
+    """Hours, by device, by week or of all; what was seen within an hour is spread evenly over it."""
+    hours: dict[str, float] = {}
+    if by in ("user", "group"):
+        return hours
+    for name, device in devices.items():
+        for begin, end, seconds in device.strangers:
+            seen = Use("", "", name, GPU, None, begin, end, seconds / (end - begin).total_seconds())
+            for one in clipped([seen], since, until):
+                for key, part in [("total", one)] if by == "total" else _keyed(one, by, zone):
+                    hours[key] = hours.get(key, 0.0) + part.hours * part.share
+    return hours
+
+
+def hours_in_words(hours: float) -> str:
+    """A few minutes are not nothing."""
+    return f"{hours:.1f}" if hours >= 0.05 or hours <= 0 else "<0.1"
 
 
 def _most_first(row: Row) -> tuple[float, float, str]:
@@ -115,10 +175,13 @@ def _midnight(day: date, zone: tzinfo) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 
-def _row(key: str, uses: Sequence[Use], since: datetime, until: datetime, *, is_device: bool = False) -> Row:
+def _row(key: str, uses: Sequence[Use]) -> Row:
     waits = [use.waited_seconds for use in uses if use.waited_seconds is not None]
     known = [(use.peak_bytes, use.reserved_bytes) for use in uses if use.peak_bytes and use.reserved_bytes]
     reserved = sum(one for _, one in known)
+    sampled = [(use.hours * use.share, use.idle) for use in uses if use.kind == GPU and use.idle is not None]
+    hours, unused = sum(one for one, _ in sampled), sum(one * idle for one, idle in sampled)
+    energies = [use.energy_joules for use in uses if use.energy_joules is not None]
     return Row(
         key,
         len({use.job for use in uses if use.job is not None}),
@@ -128,8 +191,23 @@ def _row(key: str, uses: Sequence[Use], since: datetime, until: datetime, *, is_
         median(waits) if waits else None,
         max(waits, default=None),
         sum(min(peak, of) for peak, of in known) / reserved if reserved else None,
-        (until - since) / HOUR - _covered(uses) if is_device and key != REMOVED else None,
+        load=1 - unused / hours if hours else None,
+        unused_hours=unused if hours else None,
+        energy_joules=sum(energies) if energies else None,
     )
+
+
+def _with_idle(
+    row: Row, uses: Sequence[Use], since: datetime, until: datetime, device: Presence | None
+) -> Row:
+    """A device is not idle before it was first seen; one that is gone, not after its last use."""
+    if row.key == REMOVED:
+        return row
+    first = since if device is None or device.since is None else max(since, device.since)
+    is_there = device is not None and device.is_there
+    end = until if is_there else max((use.ends_at for use in uses), default=first)
+    first = min([first, *(use.starts_at for use in uses)])
+    return replace(row, idle_hours=max(0.0, (end - first) / HOUR - _covered(uses)))
 
 
 def _covered(uses: Sequence[Use]) -> float:

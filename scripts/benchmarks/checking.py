@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def measure(options: Options) -> list[Row]:
             for name in commands:
                 call(name)  # reads the files from the disk
             for name in alternating(list(commands), options.commands):
-                seconds[name].append(timed(lambda name=name: call(name)))
+                seconds[name].append(timed(partial(call, name)))
     limits = {"check": AT_MOST_SECONDS}
     what = {"check": f"check of an npz file of {size >> 20} MiB"}
     return [Row(what.get(name, name), "s", tuple(of), limits.get(name)) for name, of in seconds.items()]

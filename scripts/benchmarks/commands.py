@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 
 from benchmarks.support.daemon import TUTORIAL_JOB, installed_command, running
 from benchmarks.support.options import Options
@@ -31,7 +32,7 @@ def measure(options: Options) -> list[Row]:
         for name in commands:
             call(name)  # reads the files from the disk; the tutorial's data is uploaded
         for name in alternating(list(commands), options.commands):
-            seconds[name].append(timed(lambda name=name: call(name)))
+            seconds[name].append(timed(partial(call, name)))
     rows = [Row(name, "s", tuple(of)) for name, of in seconds.items()]
     return rows + [
         ratios(f"{name} / {BASE}", seconds[name], seconds[BASE], AT_MOST) for name in ("status", "submit")

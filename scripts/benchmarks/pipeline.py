@@ -11,8 +11,10 @@ import contextlib
 import io
 import os
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -139,7 +141,7 @@ def epochs(root: Path, case: Case, rounds: int) -> tuple[tuple[float, ...], tupl
         fit.started = fit.first = 0.0
         fit.save_when_due = lambda: None  # checkpoints take the same time in both, whenever they fall
         epoch(fit)  # traces
-    times = [[timed(lambda fit=fit: epoch(fit)) for fit in pair] for _ in range(rounds)]
+    times = [[timed(partial(epoch, fit)) for fit in pair] for _ in range(rounds)]
     files, memory = zip(*times, strict=True)
     return files, memory
 
@@ -161,11 +163,14 @@ def fits(root: Path, case: Case) -> list[Any]:
     active.take_device(spec)
     prepared = prepare(spec)
     made = []
-    for feed in (lambda samples: samples, in_memory):
+    nobody: Any = Nobody()
+    never: Any = Never()
+    feeds: list[Callable[[Any], Any]] = [lambda samples: samples, in_memory]
+    for feed in feeds:
         configure(job.resolved["training"])
         model = building.build(job.resolved, train.shapes(prepared.train))
         sets = train.sets_of(spec, prepared, model)
         made.append(
-            training_loop.TrainingLoop(spec, model, replace(sets, train=feed(sets.train)), Nobody(), Never())
+            training_loop.TrainingLoop(spec, model, replace(sets, train=feed(sets.train)), nobody, never)
         )
     return made

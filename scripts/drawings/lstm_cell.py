@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -131,7 +132,7 @@ def line(axes: Axes, points: Sequence[Point], *, arrow: bool = False) -> None:
 def box(axes: Axes, centre: Point, width: float, height: float, colour: str, rounding: float = 0.1) -> None:
     corner = (centre[0] - width / 2, centre[1] - height / 2)
     style = f"round,pad=0,rounding_size={rounding}"
-    edge = {"edgecolor": INK, "linewidth": 1.4, "zorder": 3 if colour != CELL else 1}
+    edge: dict[str, Any] = {"edgecolor": INK, "linewidth": 1.4, "zorder": 3 if colour != CELL else 1}
     axes.add_patch(FancyBboxPatch(corner, width, height, boxstyle=style, facecolor=colour, **edge))
 
 

@@ -134,7 +134,7 @@ class Box:
     def ready(self, seconds: float | None = None) -> None:
         def is_ready() -> bool:
             self.keep_up()
-            nodes = (self.get("/v1/info") or {}).get("nodes")
+            nodes = (self.get("/v1/info") or {}).get("nodes") or []
             return bool(nodes) and all(node["status"] == "ok" for node in nodes)
 
         until(is_ready, seconds, f"the daemon is ready; {self.tail()}")

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from .box import Box, Failure, until
 
@@ -29,9 +30,9 @@ class Case:
         return f"{self.group}: {self.name}"
 
 
-def long_job(box: Box, *options: str, seconds: float = 1.5, **more: object) -> int:
+def long_job(box: Box, *options: str, seconds: float = 1.5, **more: Any) -> int:
     """A job that runs when this returns, and for about so long."""
-    job = box.must_submit("long", int(seconds * 80), *options, **more)  # type: ignore[arg-type]
+    job = box.must_submit("long", int(seconds * 80), *options, **more)
     box.until_state(job, "RUNNING")
     return job
 
@@ -73,10 +74,10 @@ def starting(box: Box, seconds: float = 3) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def completing(box: Box, **more: object) -> Iterator[int]:
+def completing(box: Box, **more: Any) -> Iterator[int]:
     """A job whose results cannot be collected for as long as the block lasts."""
     box.arm("collect.begin=error:EIO")
-    job = box.must_submit(**more)  # type: ignore[arg-type]
+    job = box.must_submit(**more)
     box.until_state(job, "COMPLETING")
     until(lambda: box.reached("collect.begin"), 20, "a collection is tried")
     yield job

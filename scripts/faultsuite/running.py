@@ -72,7 +72,8 @@ class Runner:
                 if box is not None and (
                     case.is_fresh or box.is_small != case.is_small or used >= CASES_OF_A_BOX
                 ):
-                    box = self._closed(box)
+                    self._close(box)
+                    box = None
                 if box is None:
                     box, used = Box(self._tree, is_small=case.is_small), 0
                     self._open.add(box)
@@ -80,14 +81,15 @@ class Runner:
                 used += 1
                 self._put(outcome)
                 if outcome.kind or case.is_fresh:
-                    box = self._closed(box)
+                    self._close(box)
+                    box = None
         except queue.Empty:
             return
         finally:
             if box is not None:
-                self._closed(box)
+                self._close(box)
 
-    def _closed(self, box: Box) -> None:
+    def _close(self, box: Box) -> None:
         box.close()
         self._open.discard(box)
 

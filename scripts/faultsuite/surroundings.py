@@ -443,12 +443,12 @@ def always_crashes(box: Box) -> None:
 
 def supervisors_killed(box: Box) -> None:
     job = box.must_submit("long", 3000, expect=("FAILED",))
+
+    def runs(attempt: int) -> bool:
+        return box.state_of(job) == "RUNNING" and box.jobs()[job]["attempt"] == attempt
+
     for number in (1, 2):
-        until(
-            lambda n=number: box.state_of(job) == "RUNNING" and box.jobs()[job]["attempt"] == n,
-            40,
-            f"attempt {number} runs",
-        )
+        until(partial(runs, number), 40, f"attempt {number} runs")
         pid = trainer_of(box, job)
         kill([one for one in box.find(f"supervisor: job {job}.") if one != pid])
     box.until_state(job, "FAILED")

@@ -17,6 +17,12 @@ import aiohttp
 
 CHROMIUM = shutil.which("chromium")
 
+AXE = Path(__file__).parents[1] / "axe/axe.min.js"
+"""Deque's axe-core, which looks for what keeps people from using a page (its licence is beside it)."""
+
+VIOLATIONS = """axe.run(document, { resultTypes: ["violations"] }).then((found) => found.violations.flatMap((one) =>
+one.nodes.map((node) => `${one.id}: ${node.html.slice(0, 200)}: ${node.failureSummary}`)))"""
+
 
 class Browser:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -57,6 +63,13 @@ class Browser:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[scheme])
+
+    async def violations(self) -> list[str]:
+        """Of the page as it is shown now, by all of axe's rules."""
+        if not await self.run("'axe' in window"):
+            await self.run(f"{AXE.read_text()};0")
+        found: list[str] = await self.run(VIOLATIONS)
+        return found
 
     async def picture(self, path: Path) -> None:
         found = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=False)

@@ -94,7 +94,7 @@ def cli_as(person: Person, daemon: RunningDaemon, *arguments: object) -> subproc
     finally:
         os.close(output)
         os.close(errors)
-    return subprocess.CompletedProcess([person.name, *arguments], code, *texts)
+    return subprocess.CompletedProcess([person.name, *map(str, arguments)], code, *texts)
 
 
 def _commands() -> Sequence[str]:

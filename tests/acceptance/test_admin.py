@@ -56,10 +56,11 @@ def hers(daemon: RunningDaemon, alice: Person) -> int:
 
 
 def log_has(daemon: RunningDaemon, *texts: str) -> None:
-    for text in texts:
-        eventually(
-            lambda text=text: text in daemon.log.read_text(), 10, lambda: daemon.log.read_text()[-3000:]
-        )
+    eventually(
+        lambda: all(text in daemon.log.read_text() for text in texts),
+        10,
+        lambda: daemon.log.read_text()[-3000:],
+    )
 
 
 def test_it_has_only_the_rights_of_the_unit_and_trainers_have_none(

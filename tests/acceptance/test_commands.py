@@ -114,7 +114,7 @@ def test_logs_follow_until_the_end(daemon: RunningDaemon) -> None:
 def test_wait_times_out(daemon: RunningDaemon) -> None:
     job = daemon.submit_quick("waited", "--hold")
     late = daemon.cli("wait", job, "--timeout", "0.3", code=1)
-    assert f"jobs {job} have not ended after 0.3 s" in late.stderr
+    assert f"job {job} has not ended after 0.3 s" in late.stderr
     daemon.cli("cancel", job, code=0)
 
 

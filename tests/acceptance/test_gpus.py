@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -268,6 +270,41 @@ def test_a_trainer_of_ours_is_not_foreign(daemon: RunningDaemon, gpus: FakeGpus)
     found = device(daemon, 0)
     assert (found["state"], found["jobs"], found["foreign"]) == ("busy", [job], [])
     finish(daemon, job)
+
+
+def test_a_job_is_told_what_it_made_of_its_device_and_what_to_do_about_it(
+    daemon: RunningDaemon, gpus: FakeGpus
+) -> None:
+    """By `run`, `show`, metrics.json and the report, of a device that the test makes up as it goes."""
+    gpu = gpus.gpus[0]
+    gpu.utilization_percent, gpu.trainer_bytes = 29, 2 * GIB
+    now = time.time()
+    gpus.script(0, "energy", range(0, 100_000_000, 100_000), 1.0, now - 1)
+    path = write_job(daemon.root, "made-of-it", epochs=ENDLESS, batch_size=2, more=asks_for(0))
+    with daemon.popen("run", path) as run:
+        (job,) = eventually(
+            lambda: [one["id"] for one in daemon.get("/v1/jobs")["jobs"] if one["name"] == "made-of-it"]
+        )
+        eventually(lambda: (daemon.show(job)["device_use"] or {}).get("sampled_seconds", 0) > 10.5)
+        daemon.cli("finish", job, code=0)
+        said = run.communicate()[0]
+    found = daemon.show(job)["device_use"]
+    metrics = json.loads((daemon.state / "results" / str(job) / "metrics.json").read_text())
+    assert metrics["device"] == found and metrics["train_seconds"] > 0
+    assert found["load"] == 0.29 and found["idle"] == 0.71 and found["others"] == 0.0
+    assert (found["memory_peak_bytes"], found["memory_reserved_bytes"]) == (2 * GIB, 80 * GIB)
+    assert found["energy_by"] == "counter" and found["energy_joules"] == pytest.approx(
+        100 * found["sampled_seconds"], rel=0.25
+    )
+    assert 100 << 20 < found["host_memory_peak_bytes"] < 8 * GIB and found["cpu_seconds"] > 1
+    assert 0 <= found["data_share"] <= 1
+    assert "the batches of 2 are small for it: training.batch_size: 4 " in found["advice"]
+    shown = " ".join(daemon.cli("show", job, code=0).stdout.split())
+    for text in (shown, " ".join(said.split())):
+        assert found["line"] in text and f"Advice: {found['advice']}." in text
+    since = daemon.job(job)["submitted_at"]
+    report = daemon.cli("report", "--idle", "--since", since, code=0).stdout
+    assert max(map(len, report.splitlines())) <= 80 and " 29%" in report and "kJ" in report
 
 
 # A driver that fails

@@ -454,6 +454,12 @@ HOSTILE_REQUESTS: list[tuple[str, str, object]] = [
     ("POST", "/v1/jobs", b'{"request_key": "\\ud800", "files": [{"path": "a", "text": "a"}]}'),
     ("POST", "/v1/jobs", {"request_key": "k", "files": [{"path": "\ud800", "text": "name: a"}]}),
     ("POST", "/v1/jobs", {"request_key": "k", "files": [{"path": "a\0b", "text": "name: a"}]}),
+    ("POST", "/v1/jobs", {"request_key": "k", "files": [{"path": "a", "directory": "b", "text": "name: a"}]}),
+    (
+        "POST",
+        "/v1/jobs",
+        {"request_key": "k", "files": [{"path": "a", "directory": "/a\0b", "text": "name: a"}]},
+    ),
     ("POST", "/v1/jobs", {"request_key": "k" * 1000, "files": [{"path": "a", "text": "name: a"}]}),
     ("POST", "/v1/jobs", {"request_key": "k", "files": [{"path": "a", "text": "a: &a [*a]"}]}),
     ("POST", "/v1/jobs", {"request_key": "k", "files": [{"path": "a", "text": "{" * 5000}]}),

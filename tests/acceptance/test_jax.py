@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2])["x"], verbose=0))
 """
 
 
-def predicted_by_tensorflow(model: Path, data: Path, to: Path) -> object:
+def predicted_by_tensorflow(model: Path, data: Path, to: Path) -> Any:
     subprocess.run(
         [sys.executable, "-c", PREDICT, str(model), str(data), str(to)],
         env={**os.environ, "KERAS_BACKEND": "tensorflow"}, check=True, capture_output=True, timeout=120,

@@ -90,6 +90,9 @@ def fill(daemon: Parts) -> None:
     attempt = store.start_attempt(1, GPUS[0]).attempt
     store.mark_running(1, attempt, 99, utc_now())
     store.mark_completing(1, attempt, {"state": "COMPLETED", "exit": {"code": 0, "signal": None}})
+    store.usage.set_device_use(
+        1, 1, {"samples": 9, "seconds": 60.0, "load_seconds": 60.0, "busy_seconds": 17.4}
+    )
     store.finish(1, DONE, str(results))
     for number in (2, 3):
         attempt = store.start_attempt(number, GPUS[0]).attempt
@@ -137,6 +140,7 @@ def fill_lanes(daemon: Parts) -> None:
 SEARCH = "document.querySelector('input[type=search]')"
 CURVES = "document.querySelectorAll('.plots canvas').length == 2"
 LOG = "document.querySelector('pre').textContent.includes('epoch 20')"
+MADE = "document.body.innerText.includes('GPU load 29% (idle 71%)')"
 BUTTONS = "[...document.querySelectorAll('.actions button')]"
 
 
@@ -158,7 +162,7 @@ async def visit(site: Site, browser: Browser, pictures: Path | None) -> None:
     site.on_loop(lambda daemon: daemon.cache.set_progress(2, {"epoch": 8, "epochs": 20, "loss": 0.12}))
     await browser.until("document.body.innerText.includes('epoch 8/20')", 5)
     for name, until in (
-        ("job/1", f"{CURVES} && {LOG}"),
+        ("job/1", f"{CURVES} && {LOG} && {MADE}"),
         ("results", "document.querySelectorAll('tbody tr').length == 1"),
         ("compare/1,4", CURVES),
         ("usage", "document.body.innerText.includes('carla')"),
@@ -216,8 +220,8 @@ async def rewind(site: Site, browser: Browser, pictures: Path | None) -> None:
         "drain",
         "stranger",
     }
-    assert await browser.run("document.querySelectorAll('.lane h3').length") == 4, (
-        "the axis, two devices, one that is gone"
+    assert await browser.run("document.querySelectorAll('.lane h2').length") == 3, (
+        "two devices, one that is gone"
     )
     assert await browser.run("document.querySelectorAll('main script').length") == 0
     assert await browser.run(f"{BARS}.some((one) => one.textContent.includes('<script>'))"), "it is text"
@@ -242,18 +246,18 @@ async def rewind(site: Site, browser: Browser, pictures: Path | None) -> None:
     at = "document.getElementById('at')"
     moment = (datetime.now() - timedelta(hours=10)).strftime("%Y-%m-%dT%H:%M")
     await browser.run(f"{at}.value = {moment!r}; {at}.onchange()")
-    await browser.until("document.querySelector('h2').textContent.startsWith('As it was')")
+    await browser.until("document.querySelector('.was h2').textContent.startsWith('As it was')")
     then = await browser.run("[...document.querySelectorAll('dd')].map((one) => one.textContent)")
     assert sorted(text[:4] for text in then) == ["free", "free", "job "], then
     await shoot(browser, pictures, "timeline-then")
     assert await browser.run("document.querySelectorAll('.bars .at').length") == 3
     await browser.run("[...document.querySelectorAll('.actions button')].at(-1).click()")
-    await browser.until("document.querySelector('h2').textContent == 'Now'")
+    await browser.until("document.querySelector('.was h2').textContent == 'Now'")
     assert "RUNNING" in await browser.run(f"{OF_JOB_2}.getAttribute('class')")
     site.on_loop(end_job_2)
     await browser.until(f"{OF_JOB_2}.getAttribute('class').includes('COMPLETED')")
     await browser.run(CLICK)
-    await browser.until("document.querySelector('h2').textContent.startsWith('As is expected')")
+    await browser.until("document.querySelector('.was h2').textContent.startsWith('As is expected')")
 
     await browser.run("location.hash = 'job/1'")
     await browser.until("document.querySelector('figure img')?.naturalWidth == 640")
@@ -269,9 +273,11 @@ async def rewind(site: Site, browser: Browser, pictures: Path | None) -> None:
 
 async def shoot(browser: Browser, pictures: Path | None, name: str) -> None:
     for kind, look in (("light", {}), ("dark", {"is_dark": True}), ("phone", {"width": 390, "height": 844})):
-        await browser.look(**look)  # type: ignore[arg-type]
+        await browser.look(**look)
         wide = await browser.run("document.documentElement.scrollWidth > innerWidth")
         assert not wide, f"{name} is wider than a {kind} screen"
+        violations = await browser.violations()
+        assert not violations, f"{name}, {kind}: {violations}"
         if pictures is not None:
             await browser.picture(pictures / f"{name}-{kind}.png")
     await browser.look()

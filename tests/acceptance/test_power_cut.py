@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_the_box_comes_back_whatever_is_left_of_an_attempt(faulty: RunningDaemon
     for job in jobs:
         daemon.until_epoch(job, 1)
         checkpoint = daemon.paths.job(job).checkpoint / "checkpoint.npz"
-        eventually(checkpoint.exists, 60, lambda job=job: daemon.story([job]))
+        eventually(checkpoint.exists, 60, partial(daemon.story, [job]))
     daemon.kill9()
     kill_all(processes_of(daemon.state))
     eventually(lambda: not processes_of(daemon.state), 20)

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -89,6 +90,10 @@ def test_kill_of_everything_at_once(mortal: RunningDaemon) -> None:
     daemon.until(job, "CANCELLED")
 
 
+def are_gone(pids: list[int]) -> bool:
+    return not any(map(is_alive, pids))
+
+
 def test_kill_of_everything_but_the_supervisor_while_a_job_runs(mortal: RunningDaemon) -> None:
     """Ray's head, its raylet and the launcher: the job completes, and later ones start."""
     daemon = mortal
@@ -99,7 +104,7 @@ def test_kill_of_everything_but_the_supervisor_while_a_job_runs(mortal: RunningD
         victims = [found for found, command in processes_of(daemon.state).items() if name in command]
         assert victims, (name, daemon.processes())
         kill_all(victims)
-        eventually(lambda gone=victims: not any(map(is_alive, gone)), 20)
+        eventually(partial(are_gone, victims), 20)
         later = daemon.submit_quick("later")
         daemon.until(later, "COMPLETED", seconds=90)
         found = daemon.job(job)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from .conftest import running
-from .harness import ENDLESS, RunningDaemon, environment_of, processes_of, write_job
+from .harness import ENDLESS, RunningDaemon, environment_of, eventually, processes_of, write_job
 from .people import (
     Person,
     as_person,
@@ -384,3 +384,71 @@ def status_at(path: Path, person: Person | None) -> subprocess.CompletedProcess[
     daemon = RunningDaemon(root, environment={"GPUJOBS_SOCKET": str(path)})
     daemon.socket = path
     return daemon.cli("status") if person is None else cli_as(person, daemon, "status")
+
+
+# News are told with the rights of whoever is told
+
+
+@pytest.fixture(scope="module")
+def hook(alice: Person) -> Path:
+    """Says who runs it, and keeps what it is told and what it sees."""
+    path = alice.home / "hook"
+    path.write_text(
+        f"#!/bin/sh\nid -u > {alice.home}/who; env > {alice.home}/env; cat > {alice.home}/news; id -un\n"
+    )
+    path.chmod(0o700)
+    os.chown(path, alice.uid, alice.gid)
+    return path
+
+
+def test_a_command_is_run_as_the_jobs_user_and_the_history_has_what_it_said(
+    daemon: RunningDaemon, alice: Person, hook: Path
+) -> None:
+    more = f"notify: {{on: failure, to: mail, command: {hook}}}\n"
+    job = submit_as(alice, daemon, "newsworthy", "--hold", more=more)
+    daemon.cli("cancel", job, code=0)
+
+    def told() -> list[str]:
+        found = [event["message"] for event in daemon.show(job)["events"] if event["kind"] == "news"]
+        return found if len(found) == 2 else []
+
+    by_command, by_mail = sorted(eventually(told), key=lambda line: "mailbox" in line)
+    assert by_command == f"failure told to the command {hook}: {alice.name}"
+    assert by_mail.startswith("failure ") and "your mailbox" in by_mail  # there may be a sendmail, or none
+    assert (alice.home / "who").read_text() == f"{alice.uid}\n"
+    assert (alice.home / "news").stat().st_uid == alice.uid
+    news = json.loads((alice.home / "news").read_text())
+    assert (news["event"], news["job"]["id"], news["job"]["state"]) == ("failure", job, "CANCELLED")
+    variables = dict(line.split("=", 1) for line in (alice.home / "env").read_text().splitlines())
+    assert (variables["HOME"], variables["USER"]) == (str(alice.home), alice.name)
+    own = {name for name in variables if name.startswith("GPUJOBS_")}
+    assert variables.keys() - own <= {
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "PATH",
+        "LANG",
+        "TZ",
+        "PWD",
+        "SHLVL",
+        "_",
+        "OLDPWD",
+    }
+
+
+def test_what_one_wants_to_be_told_is_ones_own(
+    daemon: RunningDaemon, alice: Person, bob: Person, hook: Path
+) -> None:
+    done = cli_as(alice, daemon, "notify", "--on", "end,failure", "--command", hook, "--test")
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"you are told: end, failure: the command {hook}\nthe command {hook}: sent: {alice.name}\n",
+    )
+    shown = json.loads(cli_as(bob, daemon, "notify", "--json").stdout)
+    assert shown["setting"] is None and str(hook) not in json.dumps(shown)
+    tried = cli_as(bob, daemon, "notify", "--command", hook, "--test")
+    assert tried.returncode == 4 and "NOT sent" in tried.stdout and "Permission denied" in tried.stdout
+    wrong = cli_as(bob, daemon, "notify", "--on", "ended")
+    assert wrong.returncode == 2 and 'notify.on[0] is "ended"; expected a list out of end' in wrong.stderr
+    for person in (alice, bob):
+        assert cli_as(person, daemon, "notify", "--off").stdout.startswith("you are told: nobody; ")

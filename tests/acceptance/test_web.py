@@ -3,35 +3,34 @@ UNIX users, and answers without Ray."""
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import os
 import re
 import shutil
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families as plain_families
 
-from gpujobs.client.connection import UnixConnection
 from gpujobs.config.settings import Settings
-from gpujobs.daemon import server
-from gpujobs.daemon.build import Parts, build
-from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.build import Parts
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.modes import Mode
 from gpujobs.daemon.web.sessions import Sessions
 from gpujobs.errors import NotPermittedError
-from gpujobs.model import Caller
+from gpujobs.model import Caller, Device, DeviceKind, Node, NodeStatus
 from gpujobs.paths import StatePaths
+from tests.integration.served import Served
 from tests.unit.store.jobs import DEVICE, DONE, new_job
 
 from .harness import ROOT, eventually, short_directory
@@ -40,49 +39,22 @@ from .people import Person, as_person
 HOSTILE = "<script>alert(1)</script>\u202e\x1b[31m" + "x" * 10_000
 
 
-class Site:
-    """A daemon in a thread of this process, and what is asked of it."""
+PROMTOOL = shutil.which("promtool", path=f"{os.environ['PATH']}:{ROOT / 'build'}")
+
+GPU = Device("n", DeviceKind.GPU, 0, "GPU-0", "NVIDIA H100 80GB HBM3", 80 << 30, 21 << 30, 87, 61, 412.0)
+
+
+def with_devices(daemon: Parts) -> None:
+    daemon.nodes._nodes = {"n": Node("n", NodeStatus.OK, devices=(GPU,))}
+
+
+class Site(Served):
+    """A site's daemon, and what is asked of its pages."""
 
     def __init__(self, directory: Path, **settings: Any) -> None:
         self.paths = StatePaths(directory / "s")
-        self.settings = Settings("site", self.paths.root, directory / "gj.sock", **settings)
+        super().__init__(Settings("site", self.paths.root, directory / "gj.sock", **settings))
         prepare_state(self.paths, Mode.SITE)
-        self.daemon: Parts
-        self._ended = asyncio.Event()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
-
-    async def _run(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.daemon = build(self.settings)
-        door = server.door_of(self.daemon)
-        async with server.serving(self.daemon, door):
-            self._ready.set()
-            await self._ended.wait()
-            door.close()
-        await Daemon(self.daemon).close()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(30)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join(30)
-        assert not self._thread.is_alive()
-
-    def on_loop(self, function: Callable[[Parts], Any]) -> Any:
-        async def call() -> Any:
-            return function(self.daemon)
-
-        return asyncio.run_coroutine_threadsafe(call(), self.loop).result(30)
-
-    def asked(self, method: str, path: str) -> Any:
-        """Over the socket, as whoever calls."""
-        with closing(UnixConnection(self.settings.socket)) as connection:
-            connection.request(method, path, b"{}" if method == "POST" else None)
-            return json.loads(connection.getresponse().read())
 
     def link(self, person: Person | None = None) -> str:
         asked = self.asked("POST", "/v1/web/link") if person is None else as_person(
@@ -515,6 +487,30 @@ def test_metrics_name_no_job_and_no_user_and_are_what_the_store_says(pages: Page
     assert pages.site.get("/metrics", Host="evil.example")[0] == 403
 
 
+@pytest.mark.skipif(
+    PROMTOOL is None, reason="no promtool here; `apt install prometheus`, or scripts/test, brings it"
+)
+@pytest.mark.parametrize("accept", ["*/*", "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"])
+def test_promtool_accepts_the_metrics(alice: Person, bob: Person, accept: str) -> None:
+    """It reads Prometheus's own form alone, as whoever takes anything gets it."""
+    assert PROMTOOL is not None
+    with opened("[web]\nusers_in_metrics = true\n") as site:
+        site.on_loop(lambda daemon: fill(daemon, alice, bob))
+        site.on_loop(with_devices)
+        status, headers, text = site.get("/metrics", Accept=accept)
+    assert status == 200 and headers["Content-Type"].startswith("text/plain")
+    done = subprocess.run(
+        [PROMTOOL, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    plain = {
+        (one.name, *one.labels.items(), one.value)
+        for family in plain_families(text)
+        for one in family.samples
+    }
+    assert ("gpujobs_device_utilization_ratio", ("device", "gpu0"), ("node", "n"), 0.87) in plain
+
+
 def test_users_are_in_the_metrics_where_the_site_says_so(alice: Person, bob: Person) -> None:
     with opened("[web]\nusers_in_metrics = true\n") as site:
         site.on_loop(lambda daemon: fill(daemon, alice, bob))
@@ -522,9 +518,17 @@ def test_users_are_in_the_metrics_where_the_site_says_so(alice: Person, bob: Per
     assert {sample.labels["user"]: sample.value for sample in samples} == {alice.name: 1, bob.name: 1}
 
 
-def test_the_dashboard_asks_for_metrics_that_exist(pages: Pages) -> None:
+def test_the_dashboard_asks_for_metrics_that_exist_by_labels_that_they_have(as_root: None) -> None:
     board = json.loads((ROOT / "scripts/grafana.json").read_text())
-    known = set(families(pages.site)) | {"gpujobs_jobs_ended_total"}
-    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    names = {name for text in asked for name in re.findall(r"gpujobs_\w+", text)}
-    assert len(asked) == 8 and names <= known
+    with opened() as site:
+        site.on_loop(with_devices)
+        samples = [sample for family in families(site).values() for sample in family.samples]
+    known = {sample.name: set(sample.labels) for sample in samples} | {"gpujobs_jobs_waiting": {"reason"}}
+    targets = [target for panel in board["panels"] for target in panel["targets"]]
+    for target in targets:
+        names = re.findall(r"gpujobs_\w+", target["expr"])
+        labels = re.findall(r"{{ *(\w+) *}}", target.get("legendFormat", ""))
+        assert names and known.keys() >= set(names) and all(known[name] >= set(labels) for name in names), (
+            target
+        )
+    assert len(targets) >= 8

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 GIB = 1 << 30
 
@@ -23,8 +26,8 @@ def build(directory: Path) -> Path:
         "-Wextra",
         "-Werror",
         "-o",
-        target,
-        source,
+        str(target),
+        str(source),
         "-lpthread",
     ]
     subprocess.run(command, check=True)
@@ -73,6 +76,19 @@ class FakeGpus:
         partial.write_text("\n".join(lines) + "\n")
         partial.replace(self.file)
 
+    def script(
+        self,
+        device: int,
+        what: str,
+        values: Sequence[int],
+        step_seconds: float = 1.0,
+        began: float | None = None,
+    ) -> None:
+        """From now on (or `began`, in seconds since 1970) a value of the device changes by itself."""
+        start = time.time() if began is None else began
+        self.extra.append(f"script {device} {what} {start:.6f} {step_seconds} {' '.join(map(str, values))}")
+        self.write()
+
     @property
     def environment(self) -> dict[str, str]:
         return {"LD_LIBRARY_PATH": str(self.library), "GPUJOBS_FAKE_NVML": str(self.file)}
@@ -85,7 +101,7 @@ def uuid(index: int) -> str:
     return f"GPU-00000000-0000-0000-0000-{index:012d}"
 
 
-def box(directory: Path, count: int, **values: int) -> FakeGpus:
+def box(directory: Path, count: int, **values: Any) -> FakeGpus:
     """`count` idle GPUs; builds the library into `directory`."""
     gpus = [FakeGpu(uuid(index), **values) for index in range(count)]
     return FakeGpus(build(directory), directory / "gpus.txt", gpus)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, TIMEOUT = 10 };
@@ -26,6 +27,7 @@ typedef struct {
     char uuid[96], name[96];
     bytes_t total, used;
     int utilization, temperature, power, error, parent, mig, row_failure;
+    long long energy; /* millijoules since the driver was loaded; -1 is "not supported" */
     bytes_t uncorrected; /* ECC errors */
     bytes_t trainers; /* memory reported for each process whose CUDA_VISIBLE_DEVICES is this UUID */
 } device_t;
@@ -42,15 +44,38 @@ static int broken; /* after a failure of the whole, as of a real driver, until i
 static int xids_told; /* of the one event set that a process makes: those before it are not told */
 static double delay;
 
+/* The value of a script: "BEGAN STEP V0 V1 ...", of which the last one holds for ever. */
+static double scripted(const char *rest) {
+    double began, step, value = 0, found;
+    int used, at = 0;
+    struct timespec now;
+    if (sscanf(rest, "%lf %lf%n", &began, &step, &used) != 2 || step <= 0) return 0;
+    clock_gettime(CLOCK_REALTIME, &now);
+    double place = ((double)now.tv_sec + (double)now.tv_nsec / 1e9 - began) / step;
+    for (rest += used; sscanf(rest, "%lf%n", &found, &used) == 1; rest += used, at++)
+        if (!at || at <= place) value = found;
+    return value;
+}
+
+static void play(device_t *d, const char *what, double value) {
+    if (!strcmp(what, "utilization")) d->utilization = (int)value;
+    else if (!strcmp(what, "power")) d->power = (int)value;
+    else if (!strcmp(what, "energy")) d->energy = (long long)value;
+    else if (!strcmp(what, "used")) d->used = (bytes_t)value;
+    else if (!strcmp(what, "trainers")) d->trainers = (bytes_t)value;
+}
+
 static void load(void) {
     const char *path = getenv("GPUJOBS_FAKE_NVML");
     FILE *file = path ? fopen(path, "r") : NULL;
-    char line[1024], kind, text[96];
+    static char line[65536];
+    char kind, text[96];
+    int scripted_from;
     device_count = process_count = error_count = xid_count = init_error = hang = 0;
     delay = 0;
     if (!file) { init_error = 9; return; }
     while (fgets(line, sizeof line, file)) {
-        device_t d = {.parent = -1, .utilization = -1, .temperature = -1, .power = -1};
+        device_t d = {.parent = -1, .utilization = -1, .temperature = -1, .power = -1, .energy = -1};
         process_t p;
         call_error_t e;
         if (sscanf(line, "device %95s %llu %llu %d %d %d %d %llu %95[^\n]", d.uuid, &d.total, &d.used,
@@ -73,6 +98,9 @@ static void load(void) {
         bytes_t errors;
         if (sscanf(line, "ecc %d %llu", &device, &errors) == 2) devices[device].uncorrected = errors;
         if (sscanf(line, "rows %d", &device) == 1) devices[device].row_failure = 1;
+        if (sscanf(line, "energy %d %95s", &device, text) == 2) devices[device].energy = atoll(text);
+        if (sscanf(line, "script %d %95s%n", &device, text, &scripted_from) == 2)
+            play(&devices[device], text, scripted(line + scripted_from));
         if (xid_count < MAX_XIDS && sscanf(line, "xid %d %d", &xids[xid_count].device, &xids[xid_count].code) == 2)
             xid_count++;
         sscanf(line, "init %d", &init_error);
@@ -205,6 +233,13 @@ int nvmlDeviceGetPowerUsage(void *handle, unsigned *milliwatts) {
     BEGIN(handle)
     if (device_of(handle)->parent >= 0) return NOT_SUPPORTED; /* of a MIG instance */
     return number(device_of(handle)->power, milliwatts);
+}
+
+int nvmlDeviceGetTotalEnergyConsumption(void *handle, bytes_t *millijoules) {
+    BEGIN(handle)
+    if (device_of(handle)->energy < 0) return NOT_SUPPORTED;
+    *millijoules = (bytes_t)device_of(handle)->energy;
+    return SUCCESS;
 }
 
 int nvmlDeviceGetTotalEccErrors(void *handle, unsigned type, unsigned counter, bytes_t *count) {

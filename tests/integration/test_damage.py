@@ -54,7 +54,7 @@ def into_link(path: Path) -> None:
     path.symlink_to("/etc/hostname")
 
 
-DAMAGES: dict[str, Callable[[Path], None]] = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "gone": lambda path: path.unlink(missing_ok=True),
     "empty": lambda path: path.write_bytes(b""),
     "zeros": lambda path: path.write_bytes(b"\0" * 512),

@@ -111,7 +111,7 @@ def test_a_minute_later_or_with_other_words_or_data_it_is_another_submission(
         os.utime(root / "tutorial.npz")
 
     def work(client: Client, _: Parts) -> Any:
-        found = []
+        found: list[list[int]] = []
         for change in (
             lambda: monkeypatch.setattr(delivery, "SAME_COMMAND_SECONDS", 0.0),
             lambda: monkeypatch.undo(),

@@ -20,10 +20,12 @@ from gpujobs.lifecycle import Finish, Requeue
 from gpujobs.linux.process import boot_id, identify
 from gpujobs.model import Job, Reason, State
 from gpujobs.node.attempts import send_signal
+from gpujobs.protocol.instructions import AttemptStatus, Collect, Start
+from gpujobs.protocol.launcher import Forked
 from gpujobs.protocol.records import ProcessId
 from gpujobs.results.catalogue import open_file
 from tests.integration.events import DONE, FAILED, run
-from tests.integration.node import begin, files_of, leave_as_killed, new_daemon, settled, supervise
+from tests.integration.node import begin, files_of, leave_as_killed, new_daemon, settled, supervise, until
 from tests.specs import event_of as event
 
 
@@ -105,6 +107,92 @@ def test_a_job_that_was_cancelled_while_nobody_could_be_asked_is_stopped_later(d
     run(daemon, work)
 
 
+def test_a_job_that_is_cancelled_while_it_is_launched_is_stopped(
+    daemon: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stop found no supervisor yet; the start is answered after it."""
+    job = begin(daemon, State.STARTING)
+    real, supervisors = daemon.link.call, []
+
+    async def call(node: str, instruction: Any) -> Any:
+        if not isinstance(instruction, Start):
+            return await real(node, instruction)
+        daemon.cache.put(daemon.store.request_cancel(job.id, "a", "cancelled by a"))
+        supervisors.append(await asyncio.to_thread(supervise, daemon, job))
+        return Forked(supervisors[0].pid)
+
+    async def work() -> Job:
+        daemon.attempts.launch(job)
+        await until(lambda: supervisors)
+        await asyncio.to_thread(supervisors[0].wait, 20)
+        daemon.attempts._inquiries.begin(daemon.cache.jobs[job.id])
+        return await settled(daemon, job.id, State.CANCELLED)
+
+    monkeypatch.setattr(daemon.link, "call", call)
+    assert run(daemon, work).message == "cancelled by a"
+
+
+def test_the_name_of_collected_results_is_on_the_disk_before_the_job_has_completed(
+    daemon: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin(daemon)
+    real_call, real_fsync, real_finish = daemon.link.call, os.fsync, daemon.store.finish
+    done: list[str] = []
+
+    async def call(node: str, instruction: Any) -> Any:
+        if not isinstance(instruction, Collect):
+            return await real_call(node, instruction)
+        Path(instruction.destination).mkdir()
+        return None
+
+    def sync(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink() == daemon.paths.results:
+            done.append("synced, with it" if daemon.paths.result(job.id).is_dir() else "synced")
+        real_fsync(descriptor)
+
+    def finish(*arguments: Any) -> Job:
+        done.append("completed")
+        return real_finish(*arguments)
+
+    async def work() -> None:
+        daemon.attempts.on_event(event(job, "exited", exit=DONE))
+        await settled(daemon, job.id, State.COMPLETED)
+
+    monkeypatch.setattr(daemon.link, "call", call)
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(daemon.store, "finish", finish)
+    run(daemon, work)
+    assert done[-2:] == ["synced, with it", "completed"]
+
+
+def test_results_are_collected_once_however_often_the_end_is_heard_of(
+    daemon: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By an event, by a report and by whoever is in a hurry."""
+    job = begin(daemon)
+    begun: list[int] = []
+
+    async def work() -> None:
+        may_end = asyncio.Event()
+
+        async def collect(one: Job, node: str) -> Path:
+            begun.append(one.id)
+            await may_end.wait()
+            return collected(daemon, one, None)
+
+        monkeypatch.setattr(daemon.attempts._endings._collector, "collect", collect)
+        daemon.attempts.on_event(event(job, "exited", exit=DONE))
+        await until(lambda: begun)
+        for _ in range(3):
+            daemon.attempts.complete_now(job.id)
+            await asyncio.sleep(0)
+        may_end.set()
+        await settled(daemon, job.id, State.COMPLETED)
+
+    run(daemon, work)
+    assert begun == [job.id]
+
+
 def test_a_start_that_seemed_to_fail_and_did_not_is_followed(daemon: Parts) -> None:
     job = begin(daemon, State.STARTING)
     supervisor = supervise(daemon, job)
@@ -117,6 +205,20 @@ def test_a_start_that_seemed_to_fail_and_did_not_is_followed(daemon: Parts) -> N
     assert (found.state, found.attempt) == (State.RUNNING, 1)
     supervisor.terminate()
     supervisor.wait(20)
+
+
+def test_an_attempt_that_was_asked_about_before_its_supervisor_came_never_starts(daemon: Parts) -> None:
+    """Whoever was told that it has not started has started it anew meanwhile."""
+    job = begin(daemon, State.STARTING)
+
+    async def work() -> None:
+        (report,) = await daemon.attempts._reconciliation.ask([job])
+        assert report.status is AttemptStatus.NEVER_STARTED
+
+    run(daemon, work)
+    late = supervise(daemon, job)
+    assert late.wait(20) == 0
+    assert not files_of(daemon, job).record.exists() and not files_of(daemon, job).log.exists()
 
 
 def test_a_process_that_has_got_the_pid_of_a_supervisor_is_not_signalled() -> None:

@@ -20,7 +20,8 @@ from gpujobs.cluster import link as link_module
 from gpujobs.cluster.launchers import Launchers
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.daemon.jobs.holds import Holds
-from gpujobs.daemon.main import Mode, prepare_state
+from gpujobs.daemon.main import prepare_state
+from gpujobs.daemon.modes import Mode
 from gpujobs.errors import LauncherError, MachineError
 from gpujobs.model import Node, NodeStatus
 from gpujobs.node.launcher_client import ANSWER_SECONDS, ask

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,27 @@ def test_these_xids_are_the_devices_fault_and_those_of_applications_are_not(gpus
     told = asyncio.run(scenario()).devices[0].hardware_errors
     assert {int(error.split()[1].rstrip(":")) for error in told} == XIDS_OF_THE_DEVICE
     assert all(error.endswith("(once)") for error in told)
+
+
+def test_a_gpus_energy_is_told_where_its_counter_is_and_is_no_instances(gpus: FakeGpus) -> None:
+    gpus.extra = ["energy 0 1234567", "energy 1 1000", f"mig 1 MIG-1 {10 * GIB} 0"]
+    gpus.write()
+    assert [device.energy_joules for device in read_once().devices] == [1234.567, None, None]
+
+
+def test_a_box_can_change_by_itself(gpus: FakeGpus) -> None:
+    """For tests of what is sampled over time: of three values the second holds now, or the last one for ever."""
+    now = time.time()
+    for what, values in (
+        ("utilization", (1, 20, 3)),
+        ("power", (1000, 2000, 3000)),
+        ("energy", (5000, 6000, 7000)),
+    ):
+        gpus.script(0, what, values, 3600, now - 5400)
+        gpus.script(1, what, values, 3600, now - 3600_000)
+    gpus.script(0, "used", (0, 5 * GIB), 3600, now - 5400)
+    first, second, third = read_once().devices
+    assert (first.utilization_percent, first.power_watts, first.energy_joules) == (20, 2.0, 6.0)
+    assert first.memory_used_bytes == 5 * GIB
+    assert (second.utilization_percent, second.power_watts, second.energy_joules) == (3, 3.0, 7.0)
+    assert (third.utilization_percent, third.energy_joules) == (0, None)

@@ -159,7 +159,8 @@ def test_nothing_goes_that_an_unfinished_job_needs(place: Place, how: str) -> No
         place.store.cancel_pending(between, "alice", Finish(State.CANCELLED, Reason.CANCELLED_BY_USER, ""))
         place.submit(continues=between)
     else:
-        place.submit(**{how: kept if how == "continues" else (kept,)})
+        after: dict[str, Any] = {how: kept if how == "continues" else (kept,)}
+        place.submit(**after)
     removed = place.prune()
     assert {job for _, job in removed} == {other}
     assert (

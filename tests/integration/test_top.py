@@ -13,13 +13,11 @@ import struct
 import subprocess
 import sys
 import termios
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
 
 import pyte
 import pytest
@@ -29,12 +27,11 @@ from textual.widgets import Input
 
 from gpujobs.cli.commands.top import drawing
 from gpujobs.config.settings import Settings
-from gpujobs.daemon import server
-from gpujobs.daemon.build import Parts, build
-from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.build import Parts
 from gpujobs.model import Caller, Device, DeviceKind, Node, NodeStatus, Process, State, utc_now
 from gpujobs.top.app import Top
 from gpujobs.top.queue import Queue
+from tests.integration.served import Served
 from tests.unit.store.jobs import DONE, having, new_job
 
 SCREENS = Path(__file__).with_name("screens")
@@ -66,41 +63,8 @@ def gpu(index: int, used: int, load: int, celsius: int, *processes: Process) -> 
 DEVICES = (gpu(0, 40, 75, 61), gpu(1, 3, 5, 40, STRANGER), gpu(2, 0, 0, 30))
 
 
-class Served:
-    """A daemon in a thread of this process, which can be ended and started again."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-
-    def __enter__(self) -> Self:
-        self._ended, self._ready = asyncio.Event(), threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
-        self._thread.start()
-        assert self._ready.wait(30)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join(30)
-        assert not self._thread.is_alive()
-        self.settings.socket.unlink(missing_ok=True)
-
-    async def _run(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.daemon = build(self.settings)
-        self.daemon.nodes._nodes = {"box": Node("box", NodeStatus.STARTING, "Ray is not up yet", DEVICES)}
-        door = server.door_of(self.daemon)
-        async with server.serving(self.daemon, door):
-            self._ready.set()
-            await self._ended.wait()
-            door.close()
-        await Daemon(self.daemon).close()
-
-    def on_loop(self, work: Callable[[Parts], Any]) -> Any:
-        async def call() -> Any:
-            return work(self.daemon)
-
-        return asyncio.run_coroutine_threadsafe(call(), self.loop).result(30)
+def with_devices(daemon: Parts) -> None:
+    daemon.nodes._nodes = {"box": Node("box", NodeStatus.STARTING, "Ray is not up yet", DEVICES)}
 
 
 def fill(daemon: Parts) -> None:
@@ -132,7 +96,7 @@ def end(daemon: Parts, job: int) -> None:
 
 @pytest.fixture
 def served(settings: Settings) -> Iterator[Served]:
-    with Served(settings) as served:
+    with Served(settings, with_devices) as served:
         served.on_loop(fill)
         yield served
 
@@ -337,7 +301,7 @@ def test_hostile_names_steer_nothing_wherever_they_are_shown(served: Served) -> 
 
 
 def test_a_daemon_that_restarts_is_missed_and_found_again(settings: Settings) -> None:
-    with Served(settings) as served:
+    with Served(settings, with_devices) as served:
         served.on_loop(fill)
 
         async def look(app: Top, pilot: Pilot[None]) -> None:

@@ -19,8 +19,9 @@ from gpujobs.node import pieces
 from gpujobs.node.agent import NodeAgent
 from gpujobs.protocol.instructions import AttemptStatus, ListResults, ReadLog, ReadResult
 from gpujobs.protocol.records import AttemptKey
+from tests.integration.events import run
 from tests.integration.node import begin, files_of, new_daemon, settled, spec_of, supervise
-from tests.integration.test_unrecorded import reconciled, run
+from tests.integration.test_unrecorded import reconciled
 from tests.specs import node_settings
 
 SINCE = (

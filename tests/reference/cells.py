@@ -32,6 +32,7 @@ def lstm(
     kernel: Array,
     recurrent_kernel: Array,
     bias: Array,
+    *,
     h: Array | None = None,
     c: Array | None = None,
     mask: Array | None = None,
@@ -66,9 +67,9 @@ def gru(
     kernel: Array,
     recurrent_kernel: Array,
     bias: Array,
+    *,
     h: Array | None = None,
     mask: Array | None = None,
-    *,
     reset_after: bool = True,
 ) -> tuple[Array, Array]:
     """Gated recurrent unit: K. Cho et al., EMNLP 2014, arXiv:1406.1078, equations 5 to 8.
@@ -109,6 +110,7 @@ def simple_rnn(
     kernel: Array,
     recurrent_kernel: Array,
     bias: Array,
+    *,
     h: Array | None = None,
     mask: Array | None = None,
 ) -> tuple[Array, Array]:

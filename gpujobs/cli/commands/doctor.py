@@ -140,6 +140,10 @@ def _state_dir(path: Path) -> tuple[str, bool | None, str]:
         return "state directory", False, f"{path} belongs to uid {status.st_uid}, not to you"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return "state directory", False, f"{path} can be written by others; `chmod go-w {path}`"
+    if not stat.S_ISDIR(status.st_mode):
+        return "state directory", False, f"{path} is there and is no directory"
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        return "state directory", False, f"{path} is on a file system that is mounted read-only"
     return "state directory", True, str(path)
 
 

@@ -26,21 +26,25 @@ KINDS = ("curves", "forecast", "confusion")
     "-o", "--output", "path", type=click.Path(path_type=Path), metavar="FILE.png", help="Write a picture."
 )
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this one; repeatable.")
-@click.option("--of", type=click.Choice(KINDS), default=KINDS[0], help="What to draw of one job.")
+@click.option("--of", type=click.Choice(KINDS), help="What to draw of one job.")
 @app.json_option
-def command(chosen: Selection, path: Path | None, metrics: tuple[str, ...], of: str, as_json: bool) -> None:
+def command(
+    chosen: Selection, path: Path | None, metrics: tuple[str, ...], of: str | None, as_json: bool
+) -> None:
     """GROUP is a group's id, such as g12, or its name: those jobs of a sweep that have a curve. Of a job that runs,
-    or did not complete, the curve is what there is. Without --output it draws here; validation is dashed.
-    A forecast (truth, forecast, naive forecast) and a confusion matrix are drawn with --output alone."""
+    or did not complete, the curve is what there is. Without --output it draws here; validation is dashed. Of one job
+    that has ended its forecast (truth, forecast, naive forecast) or confusion matrix follows, where it has one; --of
+    draws that alone."""
     from gpujobs.cli import curves
     from gpujobs.results.curves import panels
 
     if path is not None:
         check_output(path)
-    if of != KINDS[0]:
-        _other(chosen, of, path, metrics, as_json)
+    if of not in (None, KINDS[0]):
+        _other(chosen, str(of), path, metrics, as_json)
         return
-    histories = curves.chosen(curves.read_histories(app.reading_client(), chosen), metrics)
+    client = app.reading_client()
+    histories = curves.chosen(curves.read_histories(client, chosen), metrics)
     if path is not None:
         from gpujobs.results.pictures.curves import png
 
@@ -51,6 +55,16 @@ def command(chosen: Selection, path: Path | None, metrics: tuple[str, ...], of: 
         click.echo(f"{output.printable(path)}: {_of(histories)}")
     else:
         click.echo("\n".join(_drawing(histories, panels(histories))))
+        if of is None and not metrics:
+            _beside_curves(client, histories)
+
+
+def _beside_curves(client: Client, histories: Sequence[JobHistory]) -> None:
+    """Of one job, what it has besides its curves."""
+    from gpujobs.cli import drawn
+
+    if len(histories) == 1 and (found := drawn.beside_curves(client, histories[0].id)) is not None:
+        click.echo("\n".join(["", *drawn.lines(found, output.width(), output.has_colour())]))
 
 
 def _other(chosen: Selection, of: str, path: Path | None, metrics: tuple[str, ...], as_json: bool) -> None:
@@ -58,15 +72,13 @@ def _other(chosen: Selection, of: str, path: Path | None, metrics: tuple[str, ..
 
     if metrics:
         raise click.UsageError(f"--metric chooses curves; a {of} has none.")
-    if path is None and not as_json:
-        raise click.UsageError(
-            f"a {of} is drawn as a picture; name it with --output FILE.png, or ask for --json."
-        )
     found = drawn.read(app.reading_client(), chosen, of)
     if path is not None:
         write_output(path, drawn.png(found))
     if as_json:
         output.print_json({"id": found.id, "name": found.name, of: found.content})
+    elif path is None:
+        click.echo("\n".join(drawn.lines(found, output.width(), output.has_colour())))
     else:
         click.echo(output.printable(f"{path}: {of} of {found.id} {found.name}"))
 
@@ -78,6 +90,7 @@ def draw(client: Client, ids: Sequence[int]) -> None:
 
     histories = curves.chosen(curves.read_histories(client, Selection(tuple(ids))), ())
     click.echo("\n".join(_drawing(histories, panels(histories))))
+    _beside_curves(client, histories)
 
 
 def _of(histories: Sequence[JobHistory]) -> str:

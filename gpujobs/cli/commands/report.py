@@ -27,7 +27,9 @@ LOCALTIME = "/etc/localtime"
 @click.option("--since", type=PAST, metavar="TIME", help="By default a week before the end.")
 @click.option("--until", type=PAST, metavar="TIME", help="By default now.")
 @click.option("--by", type=click.Choice(BY), default=BY[0], help="What the lines are of.")
-@click.option("--idle", is_flag=True, help="By device, those that were idle longest first.")
+@click.option(
+    "--idle", is_flag=True, help="By device, those first that were idle longest, without a job or under one."
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option(
     "-o", "--output", "path", type=click.Path(path_type=Path), metavar="FILE.png", help="Write a picture."
@@ -43,7 +45,11 @@ def command(
     as_json: bool,
 ) -> None:
     """Hours are of whole devices: half of one for two hours is one. MEMORY is the part of the reserved memory that was
-    in use at most, IDLE the hours in which no job was on a device. Weeks begin on Monday, in your time zone."""
+    in use at most, IDLE the hours in which no job was on a device, since it was first seen. Weeks begin on Monday, in
+    your time zone.
+
+    Of GPUs, where it was sampled: LOAD is the part of the jobs' time in which the GPUs did compute, UNUSED the hours in
+    which jobs had them and they did not, FOREIGN the hours in which something that is no job was seen on them."""
     if as_csv and as_json:
         raise click.UsageError("expected --csv or --json, not both.")
     if path is not None:
@@ -52,7 +58,7 @@ def command(
     span = {key: one and one.isoformat() for key, one in (("since", since), ("until", until))}
     found: dict[str, Any] = app.client().get("/v1/report", **span, by=by, zone=_zone())
     if idle:
-        found["rows"].sort(key=lambda row: -(row["idle_hours"] or 0))
+        found["rows"].sort(key=lambda row: -((row["idle_hours"] or 0) + (row["unused_hours"] or 0)))
     _show(found, as_csv, path, as_json)
 
 
@@ -106,14 +112,46 @@ def _cell(value: object) -> object:
 
 def _table(by: str, rows: list[Row], total: Row, title: str) -> list[str]:
     head = [by.upper(), "JOBS", "ATTEMPTS", "GPU-HOURS", "CPU-HOURS", "WAIT", "LONGEST", "MEMORY"]
-    is_device = by == "device"
-    lines = [_line(row, is_device) for row in [*rows, *([total] if len(rows) != 1 else [])]]
-    return [title, *output.table([*head, *(["IDLE"] if is_device else [])], lines, flexible=0)]
+    is_device, all_rows = by == "device", [*rows, *([total] if len(rows) != 1 else [])]
+    lines = [_line(row, is_device) for row in all_rows]
+    return [
+        title,
+        *output.table([*head, *(["IDLE"] if is_device else [])], lines, flexible=0),
+        *_of_gpus(by, all_rows),
+    ]
 
 
 def _line(row: Row, is_device: bool) -> list[str]:
     waits = ["" if one is None else output.duration(one) for one in (row.wait_median, row.wait_max)]
-    memory = "" if row.memory_used is None else f"{row.memory_used:.0%}"
-    idle = ["" if row.idle_hours is None else f"{row.idle_hours:.1f} h"] if is_device else []
-    hours = [f"{one:.1f}" if one else "" for one in (row.gpu_hours, row.cpu_hours)]
-    return [row.key, str(row.jobs), str(row.attempts), *hours, *waits, memory, *idle]
+    idle = [_hours(row.idle_hours, " h")] if is_device else []
+    hours = [_hours(one or None) for one in (row.gpu_hours, row.cpu_hours)]
+    return [row.key, str(row.jobs), str(row.attempts), *hours, *waits, _part(row.memory_used), *idle]
+
+
+def _of_gpus(by: str, rows: list[Row]) -> list[str]:
+    """What NVML has told of them; nothing where it has told nothing."""
+    from gpujobs.measured.words import energy
+
+    lines = [
+        [
+            row.key,
+            _part(row.load),
+            _hours(row.unused_hours, " h"),
+            "" if row.energy_joules is None else energy(row.energy_joules),
+            _hours(row.foreign_hours, " h"),
+        ]
+        for row in rows
+    ]
+    shown = [line for line in lines if any(line[1:])]
+    head = [by.upper(), "LOAD", "UNUSED", "ENERGY", "FOREIGN"]
+    return ["", "GPUs", *output.table(head, shown, flexible=0)] if shown else []
+
+
+def _hours(value: float | None, unit: str = "") -> str:
+    from gpujobs.view.report import hours_in_words
+
+    return "" if value is None else hours_in_words(value) + unit
+
+
+def _part(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"

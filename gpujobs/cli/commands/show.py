@@ -39,6 +39,7 @@ def _show(answer: dict[str, Any]) -> None:
         if value:
             click.echo(output.indented(output.message(value), label, hanging=18))
     _section("evaluation", answer.get("evaluation") or [])
+    _device_use(answer.get("device_use"))
     _section("attempts", _attempts(answer["attempts"]))
     click.echo("\nhistory")
     times = [_seconds(event["at"]) for event in answer["events"]]
@@ -141,6 +142,13 @@ def _exit(value: dict[str, Any] | None) -> str:
 
 def _seconds(instant: str | None) -> str:
     return output.local_time(instant, "seconds")
+
+
+def _device_use(value: dict[str, Any] | None) -> None:
+    from gpujobs.measured.words import lines
+
+    for number, line in enumerate(lines(value)):
+        click.echo(output.indented(line) if number else f"\ndevice use\n{output.indented(line)}")
 
 
 def _section(title: str, lines: list[str]) -> None:

@@ -59,7 +59,10 @@ def command(chosen: Selection, timeout: float | None, as_json: bool) -> None:
     def give_up(_signal: int, _frame: object) -> None:
         waiting = [str(id) for id in unique if id not in jobs or not output.has_ended(jobs[id])]
         listed = ", ".join(waiting[:SHOWN]) + (f" and {len(waiting) - SHOWN} more" if waiting[SHOWN:] else "")
-        raise WaitTimeout(f"jobs {listed} have not ended after {timeout:g} s; they go on.")
+        said = f"jobs {listed} have" if waiting[1:] else f"job {listed} has"
+        raise WaitTimeout(
+            f"{said} not ended after {timeout:g} s; {'they go' if waiting[1:] else 'it goes'} on."
+        )
 
     signal.signal(signal.SIGALRM, give_up)
     signal.setitimer(signal.ITIMER_REAL, timeout or 0)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
-from gpujobs.cli import app, output
+from gpujobs.cli import app, browser, output
 
 
 @app.command("web", "gpujobs web --no-browser")
@@ -20,13 +18,5 @@ def command(no_browser: bool, as_json: bool) -> None:
         output.print_json(answer)
         return
     click.echo(answer["url"])
-    if not no_browser and _has_browser():
-        import webbrowser
-
-        webbrowser.open(answer["url"])
-
-
-def _has_browser() -> bool:
-    """Where there is a screen, and it is that of this machine."""
-    has_screen = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
-    return has_screen and not os.environ.get("SSH_CONNECTION")
+    if not no_browser:
+        browser.open_where_there_is_one(answer["url"])

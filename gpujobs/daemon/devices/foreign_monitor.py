@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
+from gpujobs.daemon.devices.strangers import jobs_by_device, pids, strangers_on
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.writer import StoreWriter
 from gpujobs.model import Device, Job, Node, Process, StopReason, utc_now
@@ -54,7 +55,7 @@ class ForeignProcessMonitor:
 
     def observe(self, nodes: Iterable[Node]) -> None:
         self._present = {}
-        ours = self._by_device()
+        ours = jobs_by_device(self._cache)
         self._reported = {
             (job.id, job.attempt): self._reported.get((job.id, job.attempt), set())
             for jobs in ours.values()
@@ -63,20 +64,12 @@ class ForeignProcessMonitor:
         for node in nodes:
             for device in node.devices:
                 self._compare(device, ours.get((node.name, device.uuid), []))
-        self._lately = {pid for jobs in ours.values() for pid in _pids(jobs) if pid is not None}
-
-    def _by_device(self) -> dict[tuple[str, str], list[Job]]:
-        found: dict[tuple[str, str], list[Job]] = {}
-        for job in self._cache.active():
-            if job.current is not None:
-                found.setdefault((job.current.node, job.current.device_uuid), []).append(job)
-        return found
+        self._lately = {pid for jobs in ours.values() for pid in pids(jobs) if pid is not None}
 
     def _compare(self, device: Device, jobs: list[Job]) -> None:
-        pids = _pids(jobs)
-        if not jobs or None in pids:
-            return  # which process is a starting trainer's is not known yet
-        strangers = [p for p in device.processes if p.pid not in pids | self._lately and not is_hidden(p)]
+        strangers = strangers_on(device, jobs, self._lately) if jobs else None
+        if strangers is None:
+            return
         self._remember(device, jobs, strangers)
         for job in jobs:
             self._cache.set_notice(job.id, self._describe(device, strangers[0]) if strangers else None)
@@ -111,15 +104,6 @@ class ForeignProcessMonitor:
     def _describe(self, device: Device, process: Process) -> str:
         owner = f" of {process.user}" if process.user and self.names_people else ""
         return f"pid {process.pid}{owner} on {label(device)}"
-
-
-def _pids(jobs: Iterable[Job]) -> set[int | None]:
-    return {job.current.pid for job in jobs if job.current is not None}
-
-
-def is_hidden(process: Process) -> bool:
-    """Not of this machine's pid namespace: it may well be our own trainer under another number."""
-    return process.user is None and process.command is None
 
 
 def _has_just_begun(job: Job, now: datetime) -> bool:

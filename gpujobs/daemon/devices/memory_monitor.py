@@ -32,7 +32,8 @@ class MemoryMonitor:
         self.peaks = usage.peaks()
         self._now: dict[int, int] = {}
         self._most: dict[tuple[int, int], int] = {}
-        self._runtime: dict[str, int] = {}
+        self._runtime: dict[int, int] = {}
+        """By user: it depends on a trainer's own word, which is to count for nobody else's jobs."""
 
     @property
     def current(self) -> Mapping[int, int]:
@@ -47,24 +48,23 @@ class MemoryMonitor:
             device = devices.get((current.node, current.device_uuid)) if current else None
             if device is not None and (used := used_by(device, job)) is not None:
                 self._note(job, used)
-                self._learn_runtime(job, device.uuid, used)
+                self._learn_runtime(job, used)
 
-    @property
-    def runtime_bytes(self) -> int:
-        """The most that was seen on a device of what a trainer takes beside its tensors; as long as nothing was
-        seen, a usual value."""
-        return max(self._runtime.values(), default=RUNTIME_BYTES)
+    def runtime_bytes(self, uid: int) -> int:
+        """The most that was seen of what a trainer of this user takes beside its tensors; as long as nothing was seen,
+        a usual value."""
+        return self._runtime.get(uid, RUNTIME_BYTES)
 
-    def with_runtime(self, tensors: Mapping[str, int]) -> dict[str, int]:
-        """By family: what tensors take, and what is taken beside them."""
-        return {family: size + self.runtime_bytes for family, size in tensors.items()}
+    def with_runtime(self, tensors: Mapping[str, int], uid: int) -> dict[str, int]:
+        """By family: what tensors take, and what is taken beside them by a trainer of this user."""
+        return {family: size + self.runtime_bytes(uid) for family, size in tensors.items()}
 
-    def _learn_runtime(self, job: Job, device_uuid: str, used: int) -> None:
+    def _learn_runtime(self, job: Job, used: int) -> None:
         """What the driver counts less what the trainer's allocator says of itself."""
         own = (self._cache.progress.get(job.id) or {}).get("device_peak_bytes")
         if isinstance(own, int | float) and 0 < own <= used:
             found = min(used - int(own), MOST_RUNTIME_BYTES)
-            self._runtime[device_uuid] = max(found, self._runtime.get(device_uuid, 0))
+            self._runtime[job.uid] = max(found, self._runtime.get(job.uid, 0))
 
     def _note(self, job: Job, used: int) -> None:
         self._now[job.id] = used

@@ -17,6 +17,7 @@ from gpujobs.daemon.handlers import (
     limit,
     log,
     nodes,
+    notify,
     prioritize,
     prune,
     queue,
@@ -72,12 +73,24 @@ ROUTES = [
     ("GET", "/v1/doctor", doctor.handle),
     ("GET", "/v1/backup", backup.handle),
     ("POST", "/v1/web/link", web.link),
+    ("GET", "/v1/notify", notify.handle),
+    ("POST", "/v1/notify", notify.change),
+    ("POST", "/v1/notify/test", notify.test),
 ]
 
-ON_SOCKET_ALONE = frozenset({web.link, backup.handle, stop.handle, nodes.token})
-"""Not on the pages' address: a cookie is no reason to end the daemon, or to get another one."""
+ON_SOCKET_ALONE = frozenset({web.link, backup.handle, stop.handle, notify.change, notify.test, nodes.token})
+"""Not on the pages' address: a cookie is no reason to end the daemon, to get another one, or to have a command run."""
 
 STREAMING = frozenset(
-    {watch.handle, queue.watch, log.handle, data.handle, results.file, stop.handle, backup.handle}
+    {
+        watch.handle,
+        queue.watch,
+        log.handle,
+        data.handle,
+        results.file,
+        stop.handle,
+        backup.handle,
+        notify.test,
+    }
 )
 """Requests that last as long as their user likes, and cost little meanwhile."""

@@ -14,6 +14,7 @@ from gpujobs.cluster.environment import OBJECT_STORE_BYTES, SHARED_MEMORY, objec
 from gpujobs.daemon.devices.admission import describe_stray
 from gpujobs.daemon.jobs.checks import has_gpu
 from gpujobs.daemon.keys import SITE
+from gpujobs.daemon.news import health
 from gpujobs.daemon.site_service import SiteService
 from gpujobs.errors import GpujobsError
 from gpujobs.model import NodeStatus
@@ -35,6 +36,7 @@ async def handle(request: web.Request) -> web.Response:
         _sqlite(),
         _shared_memory(site),
         await _jax(site),
+        _check("news", *await health.look(site.in_force.site.notify)),
         *await _nodes(site),
         *await _strays(site),
     ]

@@ -89,4 +89,4 @@ def _lately(request: web.Request) -> list[Job]:
     if not flag_of(request, "lately") or flag_of(request, "all") or choice.states or choice.since:
         return []
     queries, caller = request.app[JOB_QUERIES], caller_of(request)
-    return [job for job in picture.lately(queries) if choice.matches(caller, job)]
+    return [job for job in queries.lately() if choice.matches(caller, job)]

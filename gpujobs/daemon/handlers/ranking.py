@@ -11,18 +11,16 @@ from aiohttp import web
 from gpujobs.daemon.access.policy import may_read, require
 from gpujobs.daemon.handlers.query import chosen_of
 from gpujobs.daemon.jobs.queries import JobQueries
+from gpujobs.daemon.jobs.ranked import default_criterion, metrics_of
 from gpujobs.daemon.keys import JOB_QUERIES, caller_of
 from gpujobs.errors import UsageError
 from gpujobs.model import Job
-from gpujobs.results.catalogue import read_metrics
 from gpujobs.results.ranking import (
     Criterion,
     Figures,
     Mode,
     Ranked,
     chosen,
-    default,
-    evaluated_by,
     figures,
     rank,
 )
@@ -34,7 +32,7 @@ async def handle(request: web.Request) -> web.Response:
     for job in jobs:
         require(may_read, caller, job, "read the results of")
     # Users may have made the files large, or slow to read.
-    metrics = await asyncio.to_thread(_metrics, jobs)
+    metrics = await asyncio.to_thread(metrics_of, jobs)
     found = {job: figures(one) for job, one in metrics.items()}
     criterion = _criterion(request, queries, jobs, metrics, found)
     places = {one.job: one for one in (rank(found, criterion) if criterion else ())}
@@ -68,10 +66,6 @@ def _group_of(request: web.Request) -> tuple[int, list[Job]]:
     return group, named.jobs
 
 
-def _metrics(jobs: Sequence[Job]) -> dict[int, dict[str, Any]]:
-    return {job.id: read_metrics(job.results, job.uid) for job in jobs if job.results is not None}
-
-
 def _criterion(
     request: web.Request,
     queries: JobQueries,
@@ -85,12 +79,7 @@ def _criterion(
         return chosen(metric, mode, known)
     if mode is not None:
         raise UsageError("--mode says which end of a metric is the better one; expected --metric too")
-    parts = [one for one in map(evaluated_by, metrics.values()) if one is not None]
-    swept: dict[str, list[Any]] = {}
-    for job in jobs:
-        for key, value in (job.sweep_values or {}).items():
-            swept.setdefault(key, []).append(value)
-    return default(queries.store.spec(jobs[0].id).resolved, swept, known, parts[0] if parts else None)
+    return default_criterion(queries.store, jobs, metrics, found)
 
 
 def _mode(request: web.Request) -> Mode | None:

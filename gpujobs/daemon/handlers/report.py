@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import grp
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from sqlite3 import Row
@@ -15,10 +16,12 @@ from aiohttp import web
 from gpujobs.daemon.handlers.query import instant_in
 from gpujobs.daemon.keys import DEVICES, JOB_QUERIES, caller_of
 from gpujobs.errors import UsageError
+from gpujobs.measured import sums
 from gpujobs.model import Caller, utc_now
 from gpujobs.policy.users.fairshare import device_share
 from gpujobs.store.devices import instant_of
-from gpujobs.view.report import BY, REMOVED, Use, report
+from gpujobs.store.presence import HOUR, Hours
+from gpujobs.view.report import BY, REMOVED, Presence, Use, report
 
 SPAN = timedelta(days=7)
 OTHERS = "others"
@@ -36,13 +39,34 @@ async def handle(request: web.Request) -> web.Response:
         raise UsageError("a report goes from an earlier instant to a later one")
     zone, until = _zone(request.query.get("zone", "UTC")), min(until, now) if since < now else until
     rows, is_whole = queries.store.report_rows(since, until)
-    devices = [f"{one.node}:{one.kind} {one.index}" for one in request.app[DEVICES].nodes.devices]
+    there = {one.uuid: f"{one.node}:{one.kind} {one.index}" for one in request.app[DEVICES].nodes.devices}
+    devices = _devices(there, rows, queries.store.first_seen(), queries.store.strangers(since, until))
 
     def work() -> dict[str, object]:
         found = report(_uses(rows, caller, now), since, until, by, zone, devices)
         return {**found.to_json(), "is_whole": is_whole}
 
     return web.json_response(await asyncio.to_thread(work))
+
+
+def _devices(
+    there: Mapping[str, str], rows: Sequence[Row], first_seen: Mapping[str, datetime], strangers: Hours
+) -> dict[str, Presence]:
+    """By the names that rows have. `there`: the names of the devices that are there now, by UUID. Two that had a place
+    one after the other are one."""
+    used = {row["uuid"]: _name(row) for row in reversed(rows) if row["uuid"] is not None}
+    names = {**used, **there}
+    seen: dict[str, list[tuple[datetime, datetime, float]]] = {}
+    for uuid, hour, seconds in strangers:
+        seen.setdefault(names.get(uuid, uuid), []).append((hour, hour + HOUR, seconds))
+    since: dict[str, datetime] = {}
+    for uuid, at in first_seen.items():
+        if (name := names.get(uuid)) is not None:
+            since[name] = min(at, since.get(name, at))
+    known = {*names.values(), *seen}
+    return {
+        name: Presence(since.get(name), name in there.values(), seen.get(name, ())) for name in sorted(known)
+    }
 
 
 def _zone(name: str) -> tzinfo:
@@ -62,10 +86,11 @@ def _use(row: Row, caller: Caller, now: datetime, group: str) -> Use:
     starts = instant_of(row["started_at"])
     of_first = row["number"] == 1
     whole = row["device_memory_bytes"]
+    sampled = sums.read(None if row["device_use"] is None else json.loads(row["device_use"]))
     return Use(
         user=row["user"] if is_named else OTHERS,
         group=(group or REMOVED) if is_named else OTHERS,
-        device=REMOVED if row["node"] is None else f"{row['node']}:{row['kind']} {row['number_of']}",
+        device=REMOVED if row["node"] is None else _name(row),
         kind=row["kind"],
         job=row["job"],
         starts_at=starts,
@@ -74,7 +99,13 @@ def _use(row: Row, caller: Caller, now: datetime, group: str) -> Use:
         reserved_bytes=whole if row["gpu_memory_bytes"] is None else row["gpu_memory_bytes"],
         peak_bytes=row["peak_bytes"],
         waited_seconds=_waited(row, starts) if of_first else None,
+        idle=sampled.idle,
+        energy_joules=sampled.energy_joules,
     )
+
+
+def _name(row: Row) -> str:
+    return f"{row['node']}:{row['kind']} {row['number_of']}"
 
 
 def _waited(row: Row, starts: datetime) -> float:

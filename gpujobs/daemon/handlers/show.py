@@ -27,6 +27,8 @@ async def handle(request: web.Request) -> web.Response:
     if job.state is State.PENDING:
         await queries.forecast.fresh()
     spec, asked = queries.store.spec(job.id), job.demand
+    attempts = queries.store.attempts(job.id)
+    uses = [queries.uses.of(job, attempt, spec.resolved) for attempt in attempts]
     evaluation = await asyncio.to_thread(_evaluation, job)
     return web.json_response(
         {
@@ -48,7 +50,11 @@ async def handle(request: web.Request) -> web.Response:
             "evaluation": evaluation,
             "spec": spec.resolved,
             "source": spec.source,
-            "attempts": [attempt_json(attempt) for attempt in queries.store.attempts(job.id)],
+            "device_use": uses[-1] if uses else None,
+            "attempts": [
+                {**attempt_json(attempt), "device_use": use}
+                for attempt, use in zip(attempts, uses, strict=True)
+            ],
             "events": [event_json(event) for event in queries.store.events(job.id)],
             "data": [
                 {"path": d.path, "sha256": d.sha256, "bytes": d.bytes, "in_place": d.in_place}

@@ -7,13 +7,16 @@ latest reasons. All of it can be thrown away and rebuilt.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
+from gpujobs.daemon.jobs.lines import Lines
 from gpujobs.daemon.jobs.pending_index import PendingIndex
 from gpujobs.model import Job, Reason, State
 from gpujobs.policy import PendingReason, Queue
+from gpujobs.policy.reasons.pending_reasons import PendingReasons
 
 WATCHED_WAITS = 100
 """Of a queue that is watched as a whole: about what fits a screen."""
@@ -62,9 +65,12 @@ class JobCache:
         self._lineup = PendingIndex(self.jobs, self._unfit)
         for job in self.jobs.values():
             self._lineup.put(job)
+        self.lines = Lines(self.jobs)
         self._watchers: set[Watcher] = set()
         self._told: dict[int, PendingReason] = {}
         """Of the jobs that somebody watches: why they wait, as it was told."""
+        self._words: dict[int, PendingReason | None] = {}
+        """Why jobs wait, as somebody has asked since the last change: each is made once, however many ask."""
         self._undecided: set[int] = set()
         """Waiting jobs that have come, or have changed, since the policy's latest word."""
 
@@ -74,6 +80,7 @@ class JobCache:
 
     def put(self, job: Job) -> None:
         """Takes over what the store has just committed."""
+        self._words.clear()
         if job.state.holds_device:
             self._active.add(job.id)
         else:
@@ -91,6 +98,7 @@ class JobCache:
             self.jobs[job.id] = job
             self._lineup.put(job)
             self._undecided.add(job.id)
+        self.lines.put(job)
         self.tell(job.id)
 
     def _end(self, job: Job) -> None:
@@ -144,23 +152,32 @@ class JobCache:
         """The policy's latest word. Those who watch hear of their jobs that wait for something else now; of the
         whole queue, of the first ones: each reason is made only when it is asked for."""
         before, self.waits = self._told, waits
+        self._words.clear()
         self._undecided.clear()
         if not self._watchers:
             return
         self._told = {}
+        first = [job.id for job in islice(self.queue, WATCHED_WAITS)]
         for watcher in self._watchers:
-            first = [job.id for job in islice(self.queue, WATCHED_WAITS)]
             for job in first if watcher.ids is None else watcher.ids & self.jobs.keys():
-                if (wait := waits.get(job)) is not None:
-                    self._told[job] = wait
-                    if before.get(job) != wait:
-                        watcher.tell(job)
+                if job not in self._told and (wait := waits.get(job)) is not None:
+                    self._told[job] = wait  # made once, however many watch
+                if job in self._told and before.get(job) != self._told[job]:
+                    watcher.tell(job)
 
     def wait_of(self, job: int) -> PendingReason | None:
         """Why it waits. What is not decided yet is not guessed from what was decided about others."""
         if job in self._undecided and job in self.queue and self.queue.is_ready(job):
             return UNDECIDED
-        return self.waits.get(job)
+        if job not in self._words:
+            self._words[job] = self.waits.get(job)
+        return self._words[job]
+
+    def waits_by_reason(self) -> Counter[Reason]:
+        """How many jobs wait for what, as of the latest decision."""
+        if isinstance(self.waits, PendingReasons):
+            return self.waits.counts()
+        return Counter(wait.reason for id in self.waits if (wait := self.wait_of(id)) is not None)
 
     def waiting_of(self, uid: int) -> int:
         return sum(job.uid == uid and job.state is State.PENDING for job in self.jobs.values())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.config.site import Quotas
@@ -17,6 +20,7 @@ from gpujobs.model import Job, Share
 from gpujobs.paths import StatePaths
 from gpujobs.protocol.instructions import Collect
 from gpujobs.protocol.records import AttemptKey
+from gpujobs.results.catalogue import read_metrics
 from gpujobs.results.handover import give_away
 from gpujobs.store.store import Store
 
@@ -27,13 +31,21 @@ log = logging.getLogger(__name__)
 
 class Collector:
     def __init__(
-        self, store: Store, link: ClusterLink, paths: StatePaths, access: AccessPolicy, quotas: Quotas
+        self,
+        store: Store,
+        link: ClusterLink,
+        paths: StatePaths,
+        access: AccessPolicy,
+        quotas: Quotas,
+        device_use: Callable[[Job], Mapping[str, Any] | None],
     ) -> None:
+        """`device_use`: what a job has made of its device, for its metrics.json."""
         self._store = store
         self._link = link
         self._paths = paths
         self._access = access
         self._quotas = quotas
+        self._device_use = device_use
 
     def configure(self, access: AccessPolicy, quotas: Quotas) -> None:
         """Counts for what ends from now on."""
@@ -59,6 +71,7 @@ class Collector:
             node,
             Collect(AttemptKey(job.id, job.attempt, job.current.nonce), self._quotas.results, str(staging)),
         )
+        await asyncio.to_thread(_add_device_use, staging, self._device_use(job))
         durable.write(self._paths.result_mark(staging), job.current.nonce.encode())
         if self._access.is_site:
             readers = self._access.share_gid if job.share is Share.LAB else None
@@ -78,3 +91,11 @@ class Collector:
             and not directory.is_symlink()
             and (mark or b"").decode(errors="replace") == nonce
         )
+
+
+def _add_device_use(staging: Path, use: Mapping[str, Any] | None) -> None:
+    """As `device`, into metrics.json, where that is one: what a trainer has written there is not ours to judge."""
+    metrics = read_metrics(str(staging), os.geteuid())
+    if metrics and use is not None:
+        content = json.dumps({**metrics, "device": use}, indent=2)
+        durable.write(staging / "metrics.json", content.encode() + b"\n")

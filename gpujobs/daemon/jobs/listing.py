@@ -35,6 +35,12 @@ def describe_job(
     }
 
 
+def made_of(cache: JobCache, job: Job, expected_start: datetime | None) -> tuple[object, ...]:
+    """All on which `describe_job` depends, besides the rights of the caller."""
+    told = (table.get(job.id) for table in (cache.progress, cache.lacking, cache.notices, cache.troubles))
+    return job, cache.wait_of(job.id), expected_start, *told
+
+
 def describe_groups(
     cache: JobCache, groups: Mapping[int, Group], caller: Caller
 ) -> dict[int, dict[str, Any]]:
@@ -42,12 +48,11 @@ def describe_groups(
     of their jobs runs."""
     done = {number: float(group.ended) for number, group in groups.items()}
     waits: dict[int, PendingReason] = {}
-    for job in cache.jobs.values():
-        if job.group_id is None or job.group_id not in groups:
-            continue
-        done[job.group_id] += _share(cache.progress.get(job.id))
-        if job.group_id not in waits and (wait := cache.wait_of(job.id)) is not None:
-            waits[job.group_id] = wait
+    for number in groups:
+        for job in cache.lines.members(number):
+            done[number] += _share(cache.progress.get(job.id))
+            if number not in waits and (wait := cache.wait_of(job.id)) is not None:
+                waits[number] = wait
     return {
         number: group_json(
             group,

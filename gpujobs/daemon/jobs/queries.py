@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gpujobs.cluster.link import ClusterLink
+from gpujobs.daemon.access.policy import may_look_into, sees_names_of
 from gpujobs.daemon.devices.foreign_monitor import ForeignProcessMonitor
 from gpujobs.daemon.forecast import Forecast
 from gpujobs.daemon.jobs.cache import JobCache, Watcher
-from gpujobs.daemon.jobs.listing import describe_groups, describe_job
+from gpujobs.daemon.jobs.device_use import DeviceUses
+from gpujobs.daemon.jobs.listing import describe_groups, describe_job, made_of
 from gpujobs.daemon.jobs.references import Choice, Chosen, Reference, choose
+from gpujobs.daemon.jobs.shown import Shown
 from gpujobs.daemon.standing import Standing
 from gpujobs.model import Caller, Job
 from gpujobs.store.reader import Reader
+from gpujobs.view import now as view
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,8 @@ class JobQueries:
     """Asks nodes for what has not been collected yet."""
     foreign: ForeignProcessMonitor
     standing: Standing
+    uses: DeviceUses
+    shown: Shown = field(default_factory=Shown)
 
     def choose(self, caller: Caller, choice: Choice | Iterable[Reference], *, own: bool = False) -> Chosen:
         return choose(self.store, caller, choice, own=own)
@@ -37,6 +43,19 @@ class JobQueries:
     def json(self, job: Job, caller: Caller) -> dict[str, Any]:
         """As `caller` is to see it."""
         return describe_job(self.cache, job, caller, self.forecast.expected.get(job.id))
+
+    def row(self, job: Job, caller: Caller) -> view.Row:
+        """As `caller` is to see it."""
+        is_own = job.uid == caller.uid
+        return self.shown.row(
+            (job.id, is_own, sees_names_of(caller, job), may_look_into(caller, job)),
+            made_of(self.cache, job, self.forecast.expected.get(job.id)),
+            lambda: view.row({"job": self.json(job, caller)}, is_own=is_own),
+        )
+
+    def lately(self) -> list[Job]:
+        """Some that have ended, the newest last."""
+        return self.shown.lately(self.store)
 
     def groups(self, ids: Collection[int], caller: Caller) -> dict[int, dict[str, Any]]:
         return describe_groups(self.cache, self.store.groups(ids), caller)

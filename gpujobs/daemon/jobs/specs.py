@@ -51,7 +51,7 @@ class Specs:
         """Raises LaunchError where the job's user is not known on this machine any more."""
         current = job.current
         assert current is not None
-        resolved = self._store.spec(job.id).resolved
+        spec = self._store.spec(job.id)
         return AttemptSpec(
             job=job.id,
             attempt=current.number,
@@ -59,8 +59,8 @@ class Specs:
             state_id=self._state_id,
             name=job.name,
             user=job.user,
-            identity=self._identity(job.uid, self._store.gid(job.id)),
-            backend=backend_of(resolved),
+            identity=self.identity(job.uid, self._store.gid(job.id)),
+            backend=backend_of(spec.resolved),
             device=DeviceName(
                 current.device_kind, current.device_index, current.device_uuid, current.device_name
             ),
@@ -75,15 +75,17 @@ class Specs:
             job_dir=self._paths.job(job.id).root,
             submitted_at=instant(job.submitted_at),
             started_at=instant(current.started_at),
-            jobfile=resolved,
+            jobfile=spec.resolved,
+            jobfile_path=spec.path,
             data=self.data(job.uid, self._store.data(job.id)),
-            model_results=self._model(job, resolved),
+            model_results=self._model(job, spec.resolved),
             checkpoint_from=self._checkpoints(job),
             begins_anew=job.begins_anew,
             lease=None,
         )
 
-    def _identity(self, uid: int, gid: int) -> Identity:
+    def identity(self, uid: int, gid: int) -> Identity:
+        """As whom what a user has asked for runs. Raises LaunchError where there is no such user any more."""
         return identity(uid, gid) if self._changes_identity else own_identity()
 
     def _checkpoints(self, job: Job) -> tuple[str, ...]:
@@ -113,7 +115,7 @@ class Specs:
         """For a look at a job file and its data without a job."""
         trained_by = resolved["model"].get("job")
         return CheckSpec(
-            identity=self._identity(uid, gid),
+            identity=self.identity(uid, gid),
             jobfile=resolved,
             data=self.data(uid, data),
             model_results=None if trained_by is None else self._store.job(int(trained_by)).results,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any
 
 from pydantic import (
@@ -38,6 +38,7 @@ MAX_JOBS = 10_000
 """Of one submission, as of one sweep: files of a few lines could ask for millions."""
 
 PathText = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
+AbsolutePath = Annotated[str, StringConstraints(max_length=4096, pattern=r"^/[^\x00]*$")]
 
 
 class _Body(BaseModel):
@@ -59,6 +60,15 @@ class FileBody(_Body):
     data: dict[str, DataBody] = {}
     patterns: dict[str, list[PathText]] = Field(default={}, max_length=1000)
     """The files that a pattern among the data paths stands for: the client has looked, with its user's rights."""
+    directory: AbsolutePath | None = None
+    """Where the file lies, and what its paths are relative to; None where the client does not know."""
+
+    @property
+    def place(self) -> str:
+        """The file, absolute where that is known. Nothing is opened by it."""
+        return (
+            self.path if self.directory is None else str(PurePath(self.directory, PurePath(self.path).name))
+        )
 
 
 class OptionsBody(_Body):
@@ -233,7 +243,7 @@ def _new_job(
     named = {} if options.name is None else {"name": options.name}
     return NewJob(
         name=options.name or resolved.name,
-        path=prepared.file.path,
+        path=prepared.file.place,
         source=prepared.file.text,
         resolved={**resolved.resolved, "share": share.value, **named},
         demand=demand,

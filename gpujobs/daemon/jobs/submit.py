@@ -20,6 +20,7 @@ from gpujobs.daemon.jobs.requests import Requests
 from gpujobs.daemon.jobs.specs import Specs
 from gpujobs.daemon.jobs.submissions import Needs, Prepared, SubmissionBody, new_jobs, prepare, resolve
 from gpujobs.daemon.jobs.uploads import Uploads
+from gpujobs.daemon.news import allowed
 from gpujobs.daemon.observers import Observers
 from gpujobs.daemon.patience import while_locked
 from gpujobs.daemon.writer import StoreWriter
@@ -142,10 +143,16 @@ class SubmissionService:
                 "name": job.resolved.name,
                 "sweep": job.resolved.sweep_values if job.resolved.group is not None else None,
                 "report": await self._inspect(caller, job),
+                "told": self._told(caller, job),
             }
             for job in prepared[:MAX_CHECKED]
         ]
         return Checked(reports, max(0, len(prepared) - MAX_CHECKED))
+
+    def _told(self, caller: Caller, job: Prepared) -> str:
+        """Who will be told of what of it."""
+        setting, table = self._store.news.setting(caller.uid), self._in_force.site.notify
+        return allowed.sentence(job.resolved.resolved.get("notify"), setting, table)
 
     def _new_jobs(self, caller: Caller, body: SubmissionBody, prepared: list[Prepared]) -> list[NewJob]:
         """Raises where the site does not allow them."""
@@ -156,7 +163,7 @@ class SubmissionService:
         checks.check_rules(prepared, options, caller, rules, self._nodes.known)
         waiting = self._cache.waiting_of(caller.uid)
         checks.check_waiting(waiting, len(prepared), caller.user, groups, rules)
-        estimates = self._memory.with_runtime(self._estimates)
+        estimates = self._memory.with_runtime(self._estimates, caller.uid)
         new = new_jobs(prepared, options, self._in_force.access.default_share, estimates, awaited)
         new = [bound(job, self._nodes.own_name) for job in new] if self._nodes.has_others else new
         return checks.with_time_limits(new, prepared, caller.user, groups, rules)
@@ -186,6 +193,7 @@ class SubmissionService:
         if not isinstance(prepared, Needs):
             checks.check_devices(prepared, devices)
             checks.check_share(prepared, self._in_force.access)
+            allowed.check_files(prepared, self._in_force.site.notify, caller)
             checks.check_retries(prepared, body.options, self._in_force.settings.max_retries)
         return prepared
 

@@ -13,10 +13,8 @@ from gpujobs.daemon.jobs.queries import JobQueries
 from gpujobs.model import Caller, Device, Job, Node, Process
 from gpujobs.view import now as view
 from gpujobs.view.now import Now
+from gpujobs.view.order import Row, first_rows
 from gpujobs.view.order import rows as ordered
-
-ENDED_SHOWN = 20
-"""Of the jobs that have ended, on a page that shows the box as it is."""
 
 
 def queue(
@@ -29,31 +27,33 @@ def queue(
     limit: int = 0,
 ) -> Now:
     """`limit` 0: all rows."""
-    queries.forecast.refresh()
     rows = ordered(jobs, unfolded=unfolded, alone=alone, own_uid=caller.uid)
-    shown = rows[: limit or len(rows)]
+    return _drawn(queries, caller, rows[: limit or len(rows)], len(rows))
+
+
+def box(queries: JobQueries, devices: DeviceService, caller: Caller, limit: int) -> Now:
+    """What has not ended, what has ended lately, and every device as it was last read."""
+    lines, lately = queries.cache.lines, queries.lately()
+    rows = first_rows(lines.for_user(caller.uid), lately, caller.uid, limit)
+    ended = {job.id if job.group_id is None else (job.group_id,) for job in lately}
+    total = lines.rows + len(ended - {(group,) for group in lines.groups})
+    return with_devices(devices, caller, _drawn(queries, caller, rows, total))
+
+
+def _drawn(queries: JobQueries, caller: Caller, shown: Sequence[Row], total: int) -> Now:
+    queries.forecast.refresh()
     groups = queries.store.groups({row for row in shown if isinstance(row, int)})
     described = describe_groups(queries.cache, groups, caller)
     return Now(
         tuple(
             view.row({"group": described[row]}, is_own=groups[row].uid == caller.uid)
             if isinstance(row, int)
-            else view.row({"job": queries.json(row, caller)}, is_own=row.uid == caller.uid)
+            else queries.row(row, caller)
             for row in shown
         ),
-        len(rows),
+        total,
         tuple(queries.foreign.notices(caller.user)),
     )
-
-
-def box(queries: JobQueries, devices: DeviceService, caller: Caller, limit: int) -> Now:
-    """What has not ended, what has ended lately, and every device as it was last read."""
-    seen = queue(queries, caller, [*queries.cache.jobs.values(), *lately(queries)], limit=limit)
-    return with_devices(devices, caller, seen)
-
-
-def lately(queries: JobQueries) -> list[Job]:
-    return queries.store.ended(limit=ENDED_SHOWN)
 
 
 def with_devices(devices: DeviceService, caller: Caller, seen: Now) -> Now:

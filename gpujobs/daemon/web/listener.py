@@ -8,7 +8,7 @@ import pwd
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -164,7 +164,7 @@ async def identity(request: web.Request, handler: Handler) -> web.StreamResponse
     guard.check_origin(request)
     if request.path not in PUBLIC:
         try:
-            request[CALLER] = guard.caller_of(request)
+            request[CALLER] = replace(guard.caller_of(request), is_on_page=True)
         except NotLoggedInError as error:
             if request.path in PAGE:
                 return pages.refusal(error)

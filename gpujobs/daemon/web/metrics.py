@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, exposition
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from gpujobs import __version__
@@ -57,8 +57,7 @@ class BoxCollector(Collector):
             if state in FINAL_STATES:
                 ended.add_metric([state.lower()], counts.get(state, 0))
         yield ended
-        cache = self._queries.cache
-        waits = Counter((str(wait.reason),) for job in cache.jobs if (wait := cache.wait_of(job)) is not None)
+        waits = {(str(reason),): count for reason, count in self._queries.cache.waits_by_reason().items()}
         yield _gauge("gpujobs_jobs_waiting", "Waiting jobs, by reason.", ["reason"], waits)
 
     def _users(self) -> Metric:
@@ -98,13 +97,25 @@ class Metrics:
     """`handle` answers from what was worked out last, as long as it is fresh."""
 
     def __init__(self) -> None:
-        self._text = b""
+        self._answers: dict[bool, bytes] = {}
+        """By whether they are plain."""
         self._until = 0.0
 
     async def handle(self, request: web.Request) -> web.Response:
         if time.monotonic() >= self._until:
             app, registry = request.app, CollectorRegistry(auto_describe=False)
             registry.register(BoxCollector(app[JOB_QUERIES], app[DEVICES], app[SITE]))
-            self._text = generate_latest(registry)  # type: ignore[no-untyped-call]
+            self._answers = {
+                True: exposition.generate_latest(registry),
+                False: openmetrics.generate_latest(registry),  # type: ignore[no-untyped-call]
+            }
             self._until = time.monotonic() + CACHED_SECONDS
-        return web.Response(body=self._text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        is_plain = _wants_plain(request.headers.get("Accept"))
+        kind = exposition.CONTENT_TYPE_LATEST if is_plain else openmetrics.CONTENT_TYPE_LATEST
+        return web.Response(body=self._answers[is_plain], headers={"Content-Type": kind})
+
+
+def _wants_plain(accept: str | None) -> bool:
+    """Prometheus asks for OpenMetrics by name. Who takes anything, as curl does, gets the older form, which is all that
+    `promtool check metrics` reads."""
+    return accept is not None and "application/openmetrics-text" not in accept

@@ -44,6 +44,7 @@ class Pool:
             plan_of(order, view, view.device.node in usable, settled, snapshot.rules)
             for order, view in enumerate(views)
         ]
+        # Equal reservations refuse the same jobs: whether one is allowed is asked once for a stock, not each device.
         self._stocks: dict[Terms, FreeIndex] = {}
         self._by_index: dict[int, list[Plan]] = {}
         self._candidates: dict[Place, Sequence[Plan]] = {ANYWHERE: self.plans}
@@ -107,7 +108,7 @@ class Pool:
     def take(self, plan: Plan, request: Request) -> None:
         """The job starts there."""
         self._known_largest = None
-        self._unshelve(plan)
+        self._unshelve(plan)  # before its room changes, by which it is found on the shelves
         plan.take(request)
         self._shelve(plan)
 
@@ -133,6 +134,7 @@ class Pool:
 
     def _at_its_place(self, request: Request) -> Plan | None:
         """A device of those that were asked for: with a number, one on each node."""
+        # The few devices of a place are searched through: an index for each place would cost more than it saves.
         found = [plan for plan in self.candidates(request.place) if self._accepts(plan, request)]
         return min(found, key=lambda p: (request.user not in p.users, p.room, p.order), default=None)
 
@@ -144,7 +146,7 @@ class Pool:
         """Of those with enough room, the one with least, that accepts the job."""
         if request.need_bytes is None:
             return None
-        start = bisect_left(shelf, (request.need_bytes, -1))
+        start = bisect_left(shelf, (request.need_bytes, -1))  # -1: before the first order of just this room
         return next((e for e in islice(shelf, start, None) if self._accepts(self.plans[e[1]], request)), None)
 
     def _whole(self, request: Request) -> Plan | None:
@@ -152,7 +154,9 @@ class Pool:
         best: tuple[bool, bool, int] | None = None
         for terms, stock in self._allowed_stocks(request):
             if stock.free:
-                hold = current(terms, self._now)
+                hold = current(terms, self._now)  # allowed, so it is for this user
+                # False is first: what is theirs now, then what is nobody's at any time, so that a device that will
+                # be somebody's is left to jobs that fit before that and find no other.
                 key = (hold is None, bool(terms), stock.free[0])
                 best = key if best is None else min(best, key)
         return None if best is None else self.plans[best[2]]
@@ -164,11 +168,11 @@ class Pool:
             for shelf in (stock.shared, stock.free_by_room)
             if (entry := self._first(shelf, request)) is not None
         ]
-        return self.plans[min(found)[1]] if found else None
+        return self.plans[min(found)[1]] if found else None  # the least room, then the first in order
 
     def _shelve(self, plan: Plan) -> None:
         entry = (plan.room, plan.order)
-        if plan.is_free:
+        if plan.is_free:  # on two shelves: a whole job takes the first in order, a packed one the tightest
             stock = self._stocks.setdefault(plan.view.terms, FreeIndex())
             insort(stock.free, plan.order)
             insort(stock.free_by_room, entry)

@@ -44,6 +44,7 @@ def terms_by_device(reservations: Iterable[Reservation], now: datetime) -> dict[
             holds.setdefault(one.device_uuid, []).append(
                 ReservationWindow(one.starts_at, one.ends_at, one.user, one.group)
             )
+    # Sorted, and without the device and the id: equal terms are equal keys, by which devices are put into stocks.
     return {uuid: tuple(sorted(found, key=lambda hold: hold.starts_at)) for uuid, found in holds.items()}
 
 
@@ -51,6 +52,8 @@ def blocking_window(
     terms: Terms, user: str, groups: Collection[str], start: datetime, ends_by: datetime
 ) -> ReservationWindow | None:
     """What keeps a job of `user` that runs from `start` until `ends_by` at the latest off the device."""
+    # Half-open on both sides: a job may end at the very instant at which a reservation begins, and start when one ends.
+    # Without a time limit `ends_by` is the end of time, so that any reservation to come keeps it off.
     for hold in terms:
         if hold.ends_at > start and ends_by > hold.starts_at and not hold.is_for(user, groups):
             return hold

@@ -153,6 +153,10 @@ class Queue:
     def ready(self) -> Iterator[PendingJob]:
         return (job for job in self._jobs.values() if job.id not in self._apart)
 
+    def apart(self) -> Iterator[PendingJob]:
+        """Those that something in themselves keeps from starting."""
+        return (self._jobs[id] for id in self._apart)
+
     @property
     def has_ready(self) -> bool:
         return len(self._apart) < len(self._jobs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
@@ -38,6 +39,48 @@ class PendingReasons(Mapping[int, PendingReason]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+    def counts(self) -> Counter[Reason]:
+        """How many jobs wait for what, without the words: those of a user that ask for the same wait for the same.
+        Ten thousand jobs are counted in a few milliseconds."""
+        found = Counter(_own_reason(job) for job in self._round.queue.apart())
+        first: list[tuple[float, int]] = []
+        for user, jobs in self._round.queue.users.items():
+            for line in jobs.lines.values():
+                ids = [id for _, id in line if id not in self._round.starts]
+                if ids and user in self._round.accounts:
+                    self._count(ids, self._round.accounts[user], found, first)
+                elif ids:
+                    found[Reason.PRIORITY] += len(ids)
+        if first and (id := min(first)[1]) not in self._round.awaited:
+            job = self._round.queue[id]
+            if job.demand.place == ANYWHERE:  # nobody is ahead of it
+                found[Reason.PRIORITY] -= 1
+                found[self._explain(job, self._round.accounts[job.user]).reason] += 1
+        return +found
+
+    def _count(
+        self, ids: list[int], account: Account, found: Counter[Reason], first: list[tuple[float, int]]
+    ) -> None:
+        """`ids`: the jobs of a line. `first` gets the score of its head, where others can be ahead of it."""
+        head, of_line = self._round.queue[ids[0]], len(ids)
+        if not account.may_run_another:
+            found[Reason.USER_LIMIT] += of_line
+            return
+        awaited = sum(id in self._round.awaited for id in ids)
+        found[Reason.PREEMPTING] += awaited
+        if self._round.is_group_full(head):
+            found[Reason.GROUP_LIMIT] += of_line - awaited
+            return
+        if not account.may_hold_another_device:
+            found[Reason.USER_LIMIT] += of_line - awaited
+            return
+        is_anywhere = head.demand.place == ANYWHERE
+        if is_anywhere or self._is_everywhere(head.demand.place):
+            first.append((-self._round.accounts.score(account, head), head.id))
+        if of_line > awaited:
+            reason = Reason.PRIORITY if is_anywhere else self._explain(head, account).reason
+            found[reason] += of_line - awaited
 
     def _ready_wait(self, job: PendingJob, account: Account) -> PendingReason:
         if not account.may_run_another:
@@ -93,17 +136,21 @@ class PendingReasons(Mapping[int, PendingReason]):
     def _ahead(self) -> dict[int, int]:
         """How many jobs are ahead of each, of those that wait for any device: by score, then submission. One that
         asks for a certain GPU, or whose user may have no further device, takes none that they could get."""
-        accounts, starts = self._round.accounts, self._round.starts
-        scored = [
-            (-accounts.score(account, job), job.id)
-            for job in self._round.queue.ready()
-            if job.id not in starts
-            and (job.demand.place == ANYWHERE or self._is_everywhere(job.demand.place))
-            and job.user in accounts
-            and (account := accounts[job.user]).may_run_another
-            and account.may_hold_another_device
-            and not self._round.is_group_full(job)
-        ]
+        queue, starts, scored = self._round.queue, self._round.starts, list[tuple[float, int]]()
+        for user, jobs in queue.users.items():
+            if (
+                user not in self._round.accounts
+                or not (account := self._round.accounts[user]).may_run_another
+            ):
+                continue
+            if not account.may_hold_another_device:
+                continue
+            score = self._round.accounts.score
+            for line in jobs.lines.values():  # in which all ask for the same
+                head = queue[line[0][1]]
+                is_for_all = head.demand.place == ANYWHERE or self._is_everywhere(head.demand.place)
+                if is_for_all and not self._round.is_group_full(head):
+                    scored += [(-score(account, queue[id]), id) for _, id in line if id not in starts]
         return {id: ahead for ahead, (_, id) in enumerate(sorted(scored))}
 
 
@@ -115,6 +162,12 @@ def _own_wait(job: PendingJob) -> PendingReason:
         return PendingReason(Reason.DEPENDENCY, _dependency(job))
     begin_at = job.demand.begin_at
     return PendingReason(Reason.BEGIN_TIME, f"begins at {instant(begin_at)}" if begin_at else "")
+
+
+def _own_reason(job: PendingJob) -> Reason:
+    if job.held:
+        return Reason.HELD
+    return Reason.DEPENDENCY if job.waits_for else Reason.BEGIN_TIME
 
 
 def _dependency(job: PendingJob) -> str:

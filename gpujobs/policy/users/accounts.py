@@ -80,7 +80,9 @@ class Accounts:
 
     def score(self, account: Account, job: PendingJob) -> float:
         age = 0.0
-        since = max((at for at in (job.demand.begin_at, job.submitted_at) if at is not None), default=None)
+        since, begin = job.submitted_at, job.demand.begin_at
+        if begin is not None and (since is None or begin > since):
+            since = begin
         if since is not None:
             waited = (self._snapshot.now - since).total_seconds()
             age = min(max(waited, 0.0) / self._rules.max_age_seconds, 1.0)

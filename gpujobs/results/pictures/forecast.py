@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from matplotlib.axes import Axes
 
-from gpujobs.results.forecast import Forecast, Track, Values
+from gpujobs.results.forecast import Forecast, Track, Values, instant, title, zone_of
 from gpujobs.results.pictures.style import COLOURS, figure, label, plain, rendered, times
 
 WIDE, TALL, HEAD = 9.0, 2.6, 0.7
@@ -20,25 +19,17 @@ WIDE, TALL, HEAD = 9.0, 2.6, 0.7
 def png(shown: Forecast) -> bytes:
     drawn = figure(WIDE, max(3.9, TALL * len(shown.tracks) + HEAD))
     drawn.subplots(len(shown.tracks), 1)
-    zone = _zone(shown.zone)
+    zone = zone_of(shown)
     for axes, track in zip(drawn.axes, shown.tracks, strict=True):
         _panel(axes, track, shown, zone)
-    drawn.suptitle(_title(shown), fontsize="medium")
+    drawn.suptitle(label(title(shown), 100), fontsize="medium")
     handles, names = drawn.axes[0].get_legend_handles_labels()
     drawn.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
     return rendered(drawn)
 
 
-def _title(shown: Forecast) -> str:
-    ahead = "one step ahead" if shown.horizon == 1 else f"{shown.horizon} steps ahead"
-    first, last = len(shown.tracks), max(len(track.x) for track in shown.tracks)
-    several = f"; {first} of {shown.of_tracks} series" if shown.of_tracks > first else ""
-    some = f", the last {last} of {shown.of_points} steps" if shown.of_points > last else ""
-    return label(f"{ahead}, on the {shown.part} part{some}{several}", 100)
-
-
 def _panel(axes: Axes, track: Track, shown: Forecast, zone: tzinfo) -> None:
-    x = [_instant(one) if isinstance(one, str) else one for one in track.x]
+    x = [instant(one) if isinstance(one, str) else one for one in track.x]
     _line(axes, x, track.truth, "truth", color=COLOURS[4], linewidth=1.5)
     _line(
         axes, x, track.naive, f"naive: {shown.naive}", color=COLOURS[1], linewidth=1.1, linestyle=(0, (4, 2))
@@ -59,23 +50,3 @@ def _panel(axes: Axes, track: Track, shown: Forecast, zone: tzinfo) -> None:
 def _line(axes: Axes, x: Sequence[Any], values: Values, name: str, **look: Any) -> None:
     y = [math.nan if one is None else one for one in values]
     axes.plot(x, y, label=label(name), marker="o" if len(x) < 12 else "", markersize=4, **look)
-
-
-def _instant(text: str) -> datetime:
-    """A time without a zone stands on the axis as it is written, which UTC leaves alone."""
-    instant = datetime.fromisoformat(text)
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-
-def _zone(name: str | None) -> tzinfo:
-    try:
-        return UTC if name is None else ZoneInfo(name)
-    except (ValueError, OSError):  # an offset, or a name that this machine does not know
-        return UTC if name is None else _offset(name)
-
-
-def _offset(name: str) -> tzinfo:
-    try:
-        return datetime.fromisoformat(f"2000-01-01T00:00:00{name}").tzinfo or UTC
-    except ValueError:
-        return UTC

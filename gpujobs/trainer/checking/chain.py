@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gpujobs.trainer.counting import WRAPPERS, Shape, inner_of
+from gpujobs.trainer.counting import WRAPPERS, Inner, Shape, inner_of
 
 if TYPE_CHECKING:
     import keras
@@ -18,7 +18,7 @@ RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D
 @dataclass(frozen=True, slots=True)
 class LayerInfo:
     """`arguments`: all that Keras's `get_config` has, with their values; `use_cudnn` is not among them.
-    `input_shape`, `output_shape`: without the batch; None: any length. `inner`: (kind, arguments) of the layer that
+    `input_shape`, `output_shape`: without the batch; None: any length. `inner`: the layer that
     computes, which a wrapper has inside. `feeds`: the kinds that read its output; `fed_by`: those that it reads."""
 
     name: str
@@ -34,12 +34,13 @@ class LayerInfo:
     fed_by: tuple[str, ...]
 
     @property
-    def inner(self) -> tuple[str, Mapping[str, Any]]:
-        return inner_of(self.arguments["layer"]) if self.kind in WRAPPERS else (self.kind, self.arguments)
+    def inner(self) -> Inner:
+        is_wrapper = self.kind in WRAPPERS
+        return inner_of(self.arguments["layer"]) if is_wrapper else Inner(self.kind, self.arguments)
 
     @property
     def is_recurrent(self) -> bool:
-        return self.inner[0] in RECURRENT and self.kind != "TimeDistributed"
+        return self.inner.kind in RECURRENT and self.kind != "TimeDistributed"
 
 
 def links(model: keras.Model) -> list[LayerInfo]:

@@ -25,7 +25,7 @@ def _row(link: LayerInfo) -> dict[str, Any]:
             f"layer {link.name}: {found} by the formula, and Keras counts {link.parameters:,}; expected the same: "
             "please report this as a bug of gpujobs check"
         )
-    inner = link.inner[0]
+    inner = link.inner.kind
     return {
         "name": link.name,
         "class": link.kind if link.kind == inner else f"{link.kind}({inner})",

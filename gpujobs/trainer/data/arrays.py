@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,5 +16,10 @@ Integers: TypeAlias = NDArray[np.integer[Any]]
 Arrays: TypeAlias = NDArray[Any] | dict[str, NDArray[Any]]
 """One array, or each by the name of its input or output."""
 
-Batch: TypeAlias = tuple[Arrays, Arrays | None, Arrays | None]
-"""(x, y, weight) as Keras takes them; y and weight are None where there are none."""
+
+class Batch(NamedTuple):
+    """As Keras takes it; y and weight are None where there are none."""
+
+    x: Arrays
+    y: Arrays | None
+    weight: Arrays | None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,16 @@ SETTING = ", or say data.missing: drop or fill"
 FIXED = "; the model was trained with data.missing: error, so rows without a value cannot be predicted"
 
 
-def count(values: NDArray[Any]) -> tuple[int, int]:
+class Absent(NamedTuple):
     """How many values are NaN, and how many are infinite as float32."""
+
+    nan: int
+    infinite: int
+
+
+def count(values: NDArray[Any]) -> Absent:
     if values.dtype.kind != "f":
-        return 0, 0
+        return Absent(0, 0)
     missing = infinite = 0
     for rows in pieces(0, len(values), row_bytes(values)):
         piece = np.asarray(values[rows])
@@ -34,7 +40,7 @@ def count(values: NDArray[Any]) -> tuple[int, int]:
             continue
         missing += int(np.isnan(piece).sum())
         infinite += int((np.abs(piece) > LARGEST).sum())
-    return missing, infinite
+    return Absent(missing, infinite)
 
 
 def refuse(place: Place, values: NDArray[Any], rows: RowNames | None = None, advice: str = SETTING) -> None:
@@ -51,7 +57,7 @@ def refuse_infinite(
     place: Place, values: NDArray[np.floating[Any]], rows: RowNames | None = None, advice: str = ""
 ) -> None:
     """Raises DataError: an infinity is no missing value, which could be left out or filled."""
-    infinite = count(values)[1]
+    infinite = count(values).infinite
     if infinite:
         raise DataError(
             f"{place()}: holds {infinite} infinite values ({first(values, rows, nan=False)}); expected finite numbers: "
@@ -94,11 +100,14 @@ def wrong(raw: LoadedData, name: str, values: NDArray[Any], handling: str) -> li
     return []
 
 
-def by_column(raw: LoadedData, values: NDArray[np.floating[Any]], *, handling: str) -> list[DataError]:
-    """An error for each column of a table that has values missing, or infinite ones where others are no error."""
+def by_column(
+    raw: LoadedData, values: NDArray[np.floating[Any]], *, handling: str, numbers: Iterable[int] | None = None
+) -> list[DataError]:
+    """An error for each column of a table (or of those in `numbers`) that has values missing, or infinite ones where
+    others are no error."""
     refused = refuse if handling == "error" else refuse_infinite
     errors = []
-    for number in range(values.shape[1]):
+    for number in range(values.shape[1]) if numbers is None else numbers:
         place = partial("{}: column {}".format, raw.file, raw.column(number))
         try:
             refused(place, values[:, number], raw.rows, FIXED if raw.is_fixed else SETTING)

@@ -15,7 +15,7 @@ from gpujobs.jobfile import losses
 from gpujobs.jobfile.consistency import implied_task, task_of_output
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data.arrays import Integers
-from gpujobs.trainer.data.fitting import absent, classes, scaling
+from gpujobs.trainer.data.fitting import absent, classes, precision, scaling
 from gpujobs.trainer.data.fitting.checks import check_inputs, check_shapes
 from gpujobs.trainer.data.fitting.counted import counted, labels
 from gpujobs.trainer.data.fitting.preprocessing import Preprocessing
@@ -104,6 +104,9 @@ def prepare(spec: AttemptSpec, raw: LoadedData | None = None) -> Prepared:
         shapes={name: rows.row_shape for name, rows in train.samples.inputs.items()},
         step=_step(train),
     )
+    of_x = precision.notices(raw, learned.x, raw.features)
+    of_y = precision.notices(raw, learned.y, raw.target_names)
+    say(dict.fromkeys([*of_x, *of_y]))
     parts = {part: apply(spec, one, learned) for part, one in assembled.items()}
     _require_several(spec, parts["train"].truth, train)
     say(absent.notices(spec.jobfile, parts, named))

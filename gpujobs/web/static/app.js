@@ -65,12 +65,13 @@ function device(one) {
     one.memory_total_bytes ? `${gib(one.memory_used_bytes ?? 0)} of ${gib(one.memory_total_bytes)} GiB` : null,
     one.utilization_percent == null ? null : `load ${one.utilization_percent} %`,
     one.temperature_celsius == null ? null : `${one.temperature_celsius} °C`,
-  ].filter(Boolean).join(" · ");
+  ].filter(Boolean).map((text) => text.replaceAll(" ", "\u00a0")).join(" · ");
+  const isExplained = ["busy", "free"].includes(one.state) || (one.state === "foreign" && one.foreign.length);
   return el("section", { class: "card" },
-    el("h3", {}, `${one.kind === "gpu" ? "GPU" : "CPU slot"} ${one.index}`, el("span", { class: `state ${one.state}` }, one.state)),
+    el("h2", {}, `${one.kind === "gpu" ? "GPU" : "CPU slot"} ${one.index}`, el("span", { class: `state ${one.state}` }, one.state)),
     el("p", { class: "dim" }, one.name), memory, figures && el("p", {}, figures),
-    one.jobs.length ? el("p", {}, one.jobs.map((id) => el("a", { href: `#job/${id}` }, `job ${id} `))) : null,
-    one.message && one.state !== "busy" && one.state !== "free" ? el("p", {}, words(one.message)) : null,
+    one.jobs.length ? el("p", {}, one.jobs.map((id) => [el("a", { href: `#job/${id}` }, `job ${id}`), " "])) : null,
+    one.message && !isExplained ? el("p", {}, words(one.message)) : null,
     one.foreign.map((p) => el("p", { class: "foreign" }, `stranger: ${p.user ?? "unknown"} pid ${p.pid} ${p.command ?? ""}`.slice(0, 120))));
 }
 
@@ -159,7 +160,7 @@ async function job(id) {
   leave = () => stop.abort();
   let found;
   try { found = await ask(`/v1/jobs/${id}`); } catch (error) { fill(main, [el("h1", {}, `Job ${id}`), el("p", {}, error.message)]); return; }
-  const top = el("div"), plots = el("div", { class: "plots" }), log = el("pre", { tabindex: 0, "aria-label": "Log" }, ""), files = el("ul"), rest = el("div"), drawn = el("div", { class: "plots" });
+  const top = el("div"), plots = el("div", { class: "plots" }), log = el("pre", { tabindex: 0, role: "region", "aria-label": "Log" }, ""), files = el("ul"), rest = el("div"), drawn = el("div", { class: "plots" });
   const describe = (it) => fill(top, [
     el("h1", {}, `Job ${id} `, el("span", { class: "name" }, (it.name ?? "-").slice(0, 200))),
     el("p", {}, el("span", { class: `state ${it.state}` }, it.state), " ", words(says(it))), actions(it),
@@ -169,17 +170,20 @@ async function job(id) {
       .filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]))]);
   const curves = async () => { const rows = await history(id); if (rows && !stop.signal.aborted) charts(plots, [{ name: `job ${id}`, rows }]); };
   const details = async () => {
-    fill(rest, [el("h2", {}, "Attempts"), el("div", { class: "wide" }, el("table", {},
+    const made = found.device_use;
+    fill(rest, [...(made?.line ? [el("h2", {}, "Device use"), el("p", {}, made.line), made.advice ? el("p", {}, `Advice: ${made.advice}.`) : null] : []),
+      el("h2", {}, "Attempts"), !found.attempts.length ? el("p", { class: "dim" }, "none yet") : el("div", { class: "wide" }, el("table", {},
       el("thead", {}, el("tr", {}, ["No.", "Device", "Started", "Ended", "Reason"].map((text) => el("th", { scope: "col" }, text)))),
       el("tbody", {}, found.attempts.map((one) => el("tr", {}, el("td", {}, one.number), el("td", {}, `${one.device.kind} ${one.device.index}`),
         el("td", {}, time(one.started_at)), el("td", {}, time(one.ended_at)), el("td", {}, words(`${one.reason} ${one.message}`.trim()))))))),
-      el("h2", {}, "History"), el("ul", {}, found.events.map((e) => el("li", {}, `${time(e.at)} ${e.kind} by ${e.actor}`,
-        e.to ? ` ${e.from ?? "new"} → ${e.to}` : "", e.message ? `: ${words(e.message)}` : ""))),
-      el("h2", {}, "Job file, resolved"), el("pre", { tabindex: 0 }, JSON.stringify(found.spec, null, 2))]);
+      el("h2", {}, "History"), el("ul", {}, found.events.map((e) => el("li", {}, `${time(e.at)} · ${e.kind.replaceAll("_", " ")} by ${e.actor}`,
+        e.to && e.from ? `, ${e.from} → ${e.to}` : "", e.message ? `: ${words(e.message)}` : ""))),
+      el("h2", {}, "Job file, resolved"), el("pre", { tabindex: 0, role: "region", "aria-label": "Job file, resolved" }, JSON.stringify(found.spec, null, 2))]);
     try {
       const [entry] = (await ask(`/v1/results?ids=${id}&partial=1`)).results;
       fill(drawn, (entry?.files ?? []).filter((file) => Object.hasOwn(pictures, file.name)).map((file) => picture(id, file.name)));
-      fill(files, (entry?.files ?? []).map((file) => el("li", {},
+      if (!entry?.files.length) throw new Error("none");
+      fill(files, entry.files.map((file) => el("li", {},
         el("a", { href: `/v1/results/${id}/${file.name.split("/").map(encodeURIComponent).join("/")}`, download: file.name }, file.name), ` ${file.bytes.toLocaleString()} B`)));
     } catch { fill(files, [el("li", { class: "dim" }, "none yet")]); }
   };
@@ -192,10 +196,12 @@ async function job(id) {
     const before = last; last = row.job;
     describe(last);
     if (last.progress?.epoch !== before.progress?.epoch || last.state !== before.state) curves();
+    if (!before.attempt && last.attempt) { log.textContent = ""; followLog(id, log, stop.signal).catch(() => {}); }
     if (last.state !== before.state) ask(`/v1/jobs/${id}`).then((answer) => { found = answer; details(); }, () => {});
   };
   curves(); details();
-  followLog(id, log, stop.signal).catch(() => {});
+  if (!found.attempts.length) log.textContent = "It has not started.";
+  else followLog(id, log, stop.signal).catch(() => {});
 }
 
 function says(it) {
@@ -230,17 +236,20 @@ async function compare(text) {
 
 async function results() {
   const search = el("input", { type: "search", "aria-label": "Search the results", placeholder: "name, user, group" });
-  const body = el("tbody"), order = { key: "job", sign: -1 };
+  const body = el("tbody"), order = { key: "job", sign: -1 }, heads = {};
   fill(main, [el("h1", {}, "Results"), el("div", { class: "actions" }, search), el("div", { class: "wide" }, el("table", {}, el("thead", {}, el("tr", {},
     [["job", "Job"], ["name", "Name"], ["user", "User"], ["group", "Group"], ["ended_at", "Ended"], ["figures", "Figures"]].map(([key, text]) =>
-      el("th", { scope: "col" }, el("button", { type: "button", onclick: () => { order.sign = order.key === key ? -order.sign : 1; order.key = key; draw(); } }, text))))), body))]);
+      heads[key] = el("th", { scope: "col" }, el("button", { type: "button", onclick: () => { order.sign = order.key === key ? -order.sign : 1; order.key = key; draw(); } }, text))))), body))]);
   let found = [];
   const figures = (entry) => Object.entries(entry.metrics.final ?? {}).map(([name, value]) => `${name} ${typeof value === "number" ? Number(value.toPrecision(4)) : value}`).join(" · ");
-  const draw = () => fill(body, found.filter((entry) => `${entry.job} ${entry.name} ${entry.user} ${entry.group}`.toLowerCase().includes(search.value.toLowerCase()))
+  const draw = () => {
+    for (const [key, head] of Object.entries(heads)) head.setAttribute("aria-sort", key !== order.key ? "none" : order.sign > 0 ? "ascending" : "descending");
+    fill(body, found.filter((entry) => `${entry.job} ${entry.name} ${entry.user} ${entry.group}`.toLowerCase().includes(search.value.toLowerCase()))
     .sort((a, b) => order.sign * (a[order.key] < b[order.key] ? -1 : a[order.key] > b[order.key] ? 1 : 0))
     .slice(0, 500)
     .map((entry) => el("tr", {}, el("td", { class: "num" }, el("a", { href: `#job/${entry.job}` }, entry.job)), el("td", {}, el("span", { class: "name" }, entry.name.slice(0, 200))),
       el("td", {}, entry.user), el("td", {}, (entry.group ?? "").slice(0, 80)), el("td", {}, time(entry.ended_at)), el("td", {}, entry.evaluation[0] ?? entry.figures))));
+  };
   search.oninput = draw;
   try { found = (await ask("/v1/results")).results.map((entry) => ({ ...entry, figures: figures(entry) })); } catch (error) { say(error.message); }
   draw();
@@ -258,10 +267,10 @@ async function usage() {
   }
   const share = info.share;
   fill(main, [el("h1", {}, "Usage"), share ? el("p", {}, `You have used ${Math.round(100 * share.used)} % of the GPU time that counts; your share is ${Math.round(100 * share.share)} %.`) : null,
-    el("h2", {}, "People"), el("table", {}, el("thead", {}, el("tr", {}, ["User", "Running", "Waiting"].map((text) => el("th", { scope: "col" }, text)))),
-      el("tbody", {}, [...people].map(([user, count]) => el("tr", {}, el("td", {}, user), el("td", {}, count.running), el("td", {}, count.waiting))))),
-    el("h2", {}, "Jobs by state"), el("table", {}, el("tbody", {}, Object.entries(info.jobs).map(([state, count]) =>
-      el("tr", {}, el("th", { scope: "row" }, el("span", { class: `state ${state}` }, state)), el("td", {}, count)))))]);
+    el("h2", {}, "People"), el("table", { class: "narrow" }, el("thead", {}, el("tr", {}, ["User", "Running", "Waiting"].map((text) => el("th", { scope: "col" }, text)))),
+      el("tbody", {}, [...people].map(([user, count]) => el("tr", {}, el("td", {}, user), el("td", { class: "num" }, count.running), el("td", { class: "num" }, count.waiting))))),
+    el("h2", {}, "Jobs by state"), el("table", { class: "narrow" }, el("tbody", {}, Object.entries(info.jobs).map(([state, count]) =>
+      el("tr", {}, el("th", { scope: "row" }, el("span", { class: `state ${state}` }, state)), el("td", { class: "num" }, count)))))]);
 }
 
 const pages = { now, timeline, job, compare, results, usage };

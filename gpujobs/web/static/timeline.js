@@ -68,7 +68,7 @@ export function timeline(main, { ask, say, changed }, argument) {
   const instant = el("input", { type: "datetime-local", id: "at" });
   const span = el("select", { "aria-label": "How much is shown" }, SPANS.map(([hours, text]) => el("option", { value: hours }, text)));
   const button = (text, onclick) => el("button", { type: "button", onclick }, text);
-  const chart = el("div", { class: "lanes" }), was = el("div"), notes = el("p", { class: "dim" }), tip = el("div", { class: "tip", role: "tooltip", id: "tip", hidden: "" });
+  const chart = el("div", { class: "lanes" }), was = el("div", { class: "was" }), notes = el("p", { class: "dim" }), tip = el("div", { class: "tip", role: "tooltip", id: "tip", hidden: "" });
   let timer = null, latest = 0, wanted = 0;
   span.value = "24";
 
@@ -114,12 +114,12 @@ export function timeline(main, { ask, say, changed }, argument) {
     const text = said(one), isMoment = one.kind === "stranger";
     const width = Math.max(0.4, to - from);
     const key = `${lane.device.uuid} ${one.kind} ${one.job} ${one.attempt} ${one.starts_at}`;
-    const label = one.kind === "job" || one.kind === "expected" ? `${one.job} ${one.label}` : one.label || one.kind;
+    const label = one.kind === "job" || one.kind === "expected" ? `${one.job} ${cut(one.label, MOST)}` : cut(one.label, MOST) || one.kind;
     const inner = isMoment ? svg("svg", { x: `${from}%`, y: one.row * ROW, overflow: "visible" }, svg("path", { d: "M-8 4H8L0 20Z" }))
       : svg("svg", { x: `${from}%`, y: one.row * ROW + 2, width: `${width}%`, height: ROW - 4 },
         svg("rect", { width: "100%", height: "100%", rx: 3, class: "base" }),
         svg("rect", { width: "100%", height: "100%", rx: 3, class: "hatch", fill: one.kind in { expected: 1, reservation: 1, drain: 1 } ? `url(#h-${one.kind})` : "none" }),
-        svg("text", { x: 6, y: 16 }, cut(label, MOST)));
+        svg("text", { x: 6, y: 16 }, label));
     const isLink = one.job !== null;
     const made = svg(isLink ? "a" : "g", {
       class: `bar ${sort(one)}`, tabindex: -1, "aria-label": plain(text), "data-key": key,
@@ -149,13 +149,13 @@ export function timeline(main, { ask, say, changed }, argument) {
       const bars = lane.spans.map((one) => bar(one, lane, scale));
       bars[0]?.setAttribute("tabindex", 0);
       return el("section", { class: "lane", "aria-label": plain(called(lane)) },
-        el("h3", {}, called(lane), el("span", { class: "dim" }, cut(lane.device.name, 40))),
+        el("h2", {}, called(lane), el("span", { class: "dim" }, cut(lane.device.name, 40))),
         svg("svg", { class: "bars", width: "100%", height: count * ROW, onclick: pick }, lines(marks, state.at, scale), bars));
     });
     const fits = (one) => scale(one.at) * wide > 3000 && (100 - scale(one.at)) * wide > 3000;
     const axis = svg("svg", { class: "axis", width: "100%", height: 20, "aria-hidden": "true" }, marks.filter(fits)
       .map((one) => svg("text", { x: `${scale(one.at)}%`, y: 14, class: one.isDay ? "day" : "" }, one.text)));
-    fill(chart, [hatches(), el("div", { class: "lane" }, el("h3", {}), axis), rows, tip]);
+    fill(chart, [hatches(), el("div", { class: "lane" }, el("div"), axis), rows, tip]);
     hide();
     if (focused) [...chart.querySelectorAll(".bar")].find((one) => one.dataset.key === focused)?.focus();
     if (!hadTip) hide();

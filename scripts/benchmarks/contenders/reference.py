@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from benchmarks.support.batch import Batch
@@ -99,11 +100,11 @@ def fresh(directory: Path, jobs: int, slots: int, threads: int) -> None:
 
     def lane(first: int) -> None:
         for number in range(first, jobs, slots):
-            wait([fork(lambda number=number: job(number))])
+            wait([fork(partial(job, number))])
 
     tell("ready")
     sys.stdin.readline()
-    wait([fork(lambda first=first: lane(first)) for first in range(slots)])
+    wait([fork(partial(lane, first)) for first in range(slots)])
     tell("done")
 
 
@@ -122,7 +123,7 @@ def limit(directory: Path, jobs: int, slots: int, threads: int) -> None:
         for number in range(first, jobs, slots):
             tutorial.fit_predict_save(model, directory / str(number))
 
-    lanes = [fork(lambda first=first: lane(first)) for first in range(slots)]
+    lanes = [fork(partial(lane, first)) for first in range(slots)]
     for _ in lanes:
         os.read(ready, 1)
     tell("ready")

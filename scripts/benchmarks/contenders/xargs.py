@@ -20,4 +20,8 @@ def missing() -> str | None:
 def session(batch: Batch) -> Iterator[Callable[[], None]]:
     numbers = "\n".join(str(number) for number in range(batch.jobs))
     command = ["xargs", "-P", str(batch.slots), "-n", "1", str(batch.write_script())]
-    yield lambda: subprocess.run(command, input=numbers, text=True, check=True, stderr=subprocess.DEVNULL)
+
+    def run() -> None:
+        subprocess.run(command, input=numbers, text=True, check=True, stderr=subprocess.DEVNULL)
+
+    yield run

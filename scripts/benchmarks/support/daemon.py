@@ -30,18 +30,29 @@ def installed_command() -> list[str]:
 
 
 class Daemon:
-    """`more`: variables of its environment, such as those of a made-up box of GPUs."""
+    """`more`: variables of its environment, such as those of a made-up box of GPUs; `config`: its gpujobs.toml.
+    `is_site`: it serves everybody, for which we are root."""
 
-    def __init__(self, slots: int, more: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        slots: int,
+        more: Mapping[str, str] = MappingProxyType({}),
+        *,
+        is_site: bool = False,
+        config: str = "",
+    ) -> None:
         # Sockets have paths of at most 107 bytes.
         self.root = Path(tempfile.mkdtemp(prefix="gj-"))
+        self.root.chmod(0o755 if is_site else 0o700)
         self.slots = slots
         self.state = self.root / "s"
         self.environment = {**environment(self.root), **more}
+        (self.root / "gpujobs.toml").write_text(config)
+        self._kind = ["--web", "127.0.0.1:0"] if is_site else ["--personal"]
 
     def start(self) -> None:
         """Returns when a job would start at once: Ray is up and TensorFlow is imported."""
-        command = [*installed_command(), "serve", "--personal", "--cpu-slots", str(self.slots)]
+        command = [*installed_command(), "serve", *self._kind, "--cpu-slots", str(self.slots)]
         with (self.root / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log

@@ -24,6 +24,8 @@ class Options:
     bulk: int = 1000
     """Jobs submitted by one call."""
     waiting: int = 10_000
+    ended: int = 100_000
+    """Jobs that have ended, in a store that is looked at."""
     longest_queue: int = 100_000
     """Waiting jobs of the policy alone."""
     series: int = 12_000
@@ -51,6 +53,7 @@ def quick(options: Options) -> Options:
         commands=2,
         bulk=20,
         waiting=50,
+        ended=200,
         longest_queue=1000,
         series=600,
         cases=1,

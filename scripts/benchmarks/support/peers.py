@@ -27,5 +27,5 @@ def install() -> None:
             f"not root on a Debian: install them yourself, for example: sudo {' '.join(apt)}", file=sys.stderr
         )
     subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
-    pip = [ENVIRONMENT / "bin" / "python", "-m", "pip", "install", "--quiet", *PYPI]
+    pip = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "--quiet", *PYPI]
     subprocess.run(pip, check=True)

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def random_arrays(samples: int) -> dict[str, Any]:
     }
 
 
-def weights(spec: dict[str, Any]) -> dict[str, Any]:
+def weights(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Every array of the saved model, optimizer and all, by name."""
     found: dict[str, Any] = {}
 
@@ -50,7 +51,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def history(spec: dict[str, Any]) -> str:
+def history(spec: Mapping[str, Any]) -> str:
     return (JobPaths(Path(spec["job_dir"])).results / "history.csv").read_text()
 
 

@@ -59,7 +59,7 @@ def job(layers: list[Any], metrics: list[Any]) -> dict[str, Any]:
 
 
 LAYERS: list[Any] = [{"LSTM": {"units": 4}}, {"Dense": {"units": 3, "activation": "sigmoid"}}]
-BRANCHES = {
+BRANCHES: dict[str, Any] = {
     "model": {
         "branches": {
             "a": {"inputs": ["x"], "layers": [{"LSTM": {"units": 4}}]},

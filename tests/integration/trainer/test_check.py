@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+
+from gpujobs.supervise import inspection
 
 from .conftest import Launched
 from .jobs import run, spec_of
@@ -292,3 +298,39 @@ def test_what_the_optimizer_keeps(launcher: Launched) -> None:
         text = job("LSTM: {units: 4}", "Dense: {units: 1}", training=training)
         found = report(launcher, text, {"d.npz": NUMBERS})
         assert part(found, "optimizer") == slots * part(found, "gradients"), optimizer
+
+
+@pytest.mark.parametrize("said", [b"", b"{", b"."])
+def test_a_check_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
+    """Whether it says nothing, half of an answer, or a little again and again."""
+    monkeypatch.setattr(inspection, "DEADLINE_SECONDS", 0.5)
+    reader, writer = os.pipe()
+    over = threading.Event()
+
+    def talk() -> None:
+        while not over.wait(0.05):
+            os.write(writer, said * (said == b"."))
+
+    talker = threading.Thread(target=talk)
+    os.write(writer, said)
+    talker.start()
+    began = time.monotonic()
+    try:
+        assert inspection.read_answer(reader) is None
+        assert time.monotonic() - began < 5
+    finally:
+        over.set()
+        talker.join()
+        os.close(writer)
+        os.close(reader)
+
+
+def test_an_answer_of_a_check_that_is_too_long_is_not_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inspection, "ANSWER_MAX_BYTES", 100)
+    with tempfile.TemporaryFile(buffering=0) as file:
+        file.write(b"1" * 1_000_000)
+        file.seek(0)
+        inspection.read_answer(file.fileno())
+        assert file.tell() <= 1 << 17

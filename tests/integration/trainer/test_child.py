@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
 from typing import Any
 
 import pytest
+
+PR_SET_DUMPABLE = 4
+"""linux/prctl.h"""
 
 PROGRAM = """
 import ctypes, json, os, sys
@@ -24,6 +28,14 @@ SESSION, SEARCH = -3, 10
 def finds_key():
     return libc.syscall(KEYCTL, SEARCH, SESSION, b"user", b"gpujobs-test", 0) > 0
 
+def noting(call, noted=[]):
+    def prctl(*arguments):
+        noted.append(arguments)
+        return call(*arguments)
+    return prctl, noted
+
+process.prctl, asked = noting(process.prctl)
+
 def in_child(*steps):
     reader, writer = os.pipe()
     if os.fork() == 0:
@@ -33,7 +45,8 @@ def in_child(*steps):
         try:
             score = int(Path("/proc/self/oom_score_adj").read_text())
             owner = Path("/proc/self/mem").stat().st_uid
-            answer = {"finds_key": finds_key(), "oom_score_adj": score, "owner": owner, "status": status}
+            answer = {"finds_key": finds_key(), "oom_score_adj": score, "owner": owner}
+            answer |= {"status": status, "asked": asked}
         except OSError as error:
             answer = {"error": str(error)}
         os.write(writer, json.dumps(answer).encode())
@@ -53,8 +66,6 @@ print(json.dumps([only_uid, trainer]))
 @pytest.fixture(scope="module")
 def children() -> list[dict[str, Any]]:
     """One that has only changed its uid, and a trainer."""
-    import os
-
     if os.geteuid() != 0 or platform.machine() not in ("x86_64", "aarch64"):
         pytest.skip("taking another identity needs root")
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
@@ -73,9 +84,38 @@ def test_it_has_lost_the_keys_of_who_has_started_the_daemon(children: list[dict[
 def test_nobody_traces_it_not_even_its_user(children: list[dict[str, Any]]) -> None:
     """What cannot be traced belongs to root in /proc."""
     assert children[1]["owner"] == 0
+    assert [PR_SET_DUMPABLE, 0] in children[1]["asked"], "fs.suid_dumpable of this machine alone did it"
     status = children[1]["status"]
     assert status["Uid"].split() == ["12345"] * 4 and status["NoNewPrivs"] == "1"
 
 
 def test_it_is_what_the_kernel_ends_first(children: list[dict[str, Any]]) -> None:
     assert children[1]["oom_score_adj"] >= 300
+
+
+WAY_BACK = """
+import ctypes, os
+from gpujobs.supervise import child
+from gpujobs.protocol.spec import Identity
+
+SECUREBITS, NO_SETUID_FIXUP = 28, 4
+if os.fork():  # all that follows is of one thread, as in a trainer
+    os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+if ctypes.CDLL(None, use_errno=True).prctl(SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0):
+    print("skip", flush=True)
+else:
+    try:
+        child.become(Identity(12345, 12345, (12345,), "/"))
+    except PermissionError as error:
+        print(error, flush=True)
+"""
+
+
+def test_one_that_could_become_root_again_does_not_begin() -> None:
+    """The kernel leaves a process its capabilities where it was told not to look at its uid."""
+    if os.geteuid() != 0:
+        pytest.skip("taking another identity needs root")
+    done = subprocess.run([sys.executable, "-c", WAY_BACK], capture_output=True, text=True, check=True)
+    if done.stdout == "skip\n":
+        pytest.skip("this container may not change what the kernel does with capabilities")
+    assert done.stdout == "the trainer could become root again\n"

@@ -27,6 +27,26 @@ def test_a_trainer_that_exits_by_itself(tmp_path: Path) -> None:
     assert record["message"] == "the trainer exited with code 7"
 
 
+USES_MUCH = """
+import resource, time
+held = b"x" * (300 << 20)
+while time.process_time() < 0.5:
+    pass
+own = resource.getrusage(resource.RUSAGE_SELF)
+print("own", own.ru_maxrss * 1024, own.ru_utime + own.ru_stime, flush=True)
+"""
+
+
+@pytest.mark.parametrize("end", ["os._exit(7)", "os.kill(os.getpid(), 9)"])
+def test_what_a_trainer_has_used_is_the_kernels_word_however_it_ends(tmp_path: Path, end: str) -> None:
+    record = supervise(tmp_path / "a", f"{USES_MUCH}\n{end}")
+    (line,) = [one for one in (tmp_path / "a" / "log.txt").read_text().splitlines() if one.startswith("own")]
+    peak, seconds = map(float, line.split()[1:])
+    assert record["host"]["peak_memory_bytes"] >= max(peak, 300 << 20)
+    assert record["host"]["peak_memory_bytes"] == pytest.approx(peak, rel=0.1)
+    assert record["host"]["cpu_seconds"] == pytest.approx(seconds, abs=0.2) and seconds >= 0.5
+
+
 def test_an_end_without_results_is_no_success(tmp_path: Path) -> None:
     record = supervise(tmp_path / "a", "os._exit(0)")
     assert (record["state"], record["reason"]) == ("FAILED", "TrainingError")
@@ -207,7 +227,7 @@ def test_datagrams_tell_the_agent(tmp_path: Path) -> None:
         """
         supervise(tmp_path / "a", body, str(path))
         agent.settimeout(1)
-        events = []
+        events: list[dict[str, Any]] = []
         while not events or events[-1]["what"] != "exited":
             events.append(json.loads(agent.recv(1 << 16)))
     assert {event["event"] for event in events} == {"attempt"}

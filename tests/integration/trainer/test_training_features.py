@@ -71,7 +71,7 @@ def theirs(kind: str, training: str, data: str = "", **fit: Any) -> tuple[Any, A
     model = building.build(job, {"x": (5, 2)})
     given, other = arrays(1, kind), arrays(2, kind)
     shape = (-1,) if kind == "class" else (-1, 1)
-    validation = (other["x"], other["y"].reshape(shape))
+    validation: tuple[Any, ...] = (other["x"], other["y"].reshape(shape))
     if "sample_weight" in fit:
         validation = (*validation, other["w"])
     history = model.fit(

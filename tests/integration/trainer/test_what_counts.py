@@ -217,7 +217,7 @@ model:
 training: {loss: binary_crossentropy, optimizer: {SGD: {learning_rate: 0.0}}, metrics: [accuracy, AUC], batch_size: 7}
 predict: [validation]
 """
-    files = {}
+    files: dict[str, Any] = {}
     for name, given in (("t.npz", TRAIN), ("v.npz", VALIDATION)):
         random = np.random.default_rng(len(given["n"]))
         ids = np.where(there(given), random.integers(1, 9, (len(given["n"]), LONGEST)), 0)
@@ -248,7 +248,7 @@ model:
 training: {loss: {steps: mse, whole: mse}, optimizer: {SGD: {learning_rate: 0.0}}, metrics: [mae], batch_size: 7}
 predict: [validation]
 """
-    files = {}
+    files: dict[str, Any] = {}
     for name, given in (("t.npz", TRAIN), ("v.npz", VALIDATION)):
         one = padded(given)
         y = one["x"].sum(axis=2)

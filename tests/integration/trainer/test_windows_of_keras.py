@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.unit.trainer.data.making import prepared
+from tests.unit.trainer.data.making import alone, prepared
 
 REST = "model: {layers: [LSTM: {units: 2}, Dense: {units: 1}]}\ntraining: {loss: mse}\n"
 
@@ -21,7 +21,7 @@ def test_windows_are_those_of_keras(tmp_path: Path, length: int, every: int, str
     window = f"{{length: {length}, stride: {stride}, sampling_rate: {every}, gap: {ahead - 1}}}"
     data = f"{{train: t.npz, y: y, window: {window}}}"
     part = prepared(tmp_path, data, {"t.npz": {"x": series, "y": series[:, 0]}}, rest=REST).train
-    x, y, _ = part.samples.batch(np.arange(len(part.samples)))
+    x, y = map(alone, part.samples.batch(np.arange(len(part.samples)))[:2])
     delay = (length - 1) * every + ahead
     dataset = keras.utils.timeseries_dataset_from_array(
         series[:-ahead],

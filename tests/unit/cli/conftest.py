@@ -1,4 +1,7 @@
-"""A server that answers by docs/protocol.md from tables, so that the client is tested without a daemon."""
+"""A server that answers by docs/protocol.md from tables, for states that a daemon is in for moments only.
+
+Its jobs, groups and events are written by the daemon's own functions, with some values changed, and what it is sent is
+read by the daemon's own types. `tests/integration/test_stand_in.py` holds its answers against those of a daemon."""
 
 from __future__ import annotations
 
@@ -10,33 +13,45 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from pydantic import BaseModel, ValidationError
+
+from gpujobs.daemon.api_json import event_json, group_json, job_json, occupancy_json
+from gpujobs.daemon.handlers import CHANGES
+from gpujobs.daemon.handlers.reservations import reservation_json
+from gpujobs.daemon.jobs.submissions import SubmissionBody
+from gpujobs.demand import Demand
+from gpujobs.model import Caller, Device, DeviceKind, DeviceState, Event, Group, Process, State
+from gpujobs.policy import Occupancy, Reservation
+from tests.unit.records import JOB
 
 ROOT = Path(__file__).parents[3]
 
 
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+WAITING = replace(
+    JOB, user="alice", state=State.PENDING, submitted_at=BEGIN, started_at=None, attempt=0, demand=Demand()
+)
+
+
 def job(id: int, **changes: Any) -> dict[str, Any]:
-    fields = "reason message started_at ended_at node pid device progress expected_start exit results"
-    return {
-        "id": id,
-        "name": f"job-{id}",
-        "user": "alice",
-        "state": "PENDING",
-        "priority": 0,
-        "submitted_at": "2026-01-01T00:00:00.000000Z",
-        "attempt": 0,
-        "group": None,
-        "group_id": None,
-        "sweep": None,
-        **dict.fromkeys(fields.split()),
-        **changes,
-    }
+    """One that waits, as the daemon tells it, but for these values."""
+    one = replace(WAITING, id=id, name=f"job-{id}")
+    return changed(job_json(one, None, None, None, shows_sweep=True), changes)
+
+
+def changed(told: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    assert changes.keys() <= told.keys(), f"the daemon does not tell {changes.keys() - told.keys()}"
+    return {**told, **changes}
 
 
 def member(id: int, group: int, name: str, sweep: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -47,10 +62,11 @@ def member(id: int, group: int, name: str, sweep: dict[str, Any], **changes: Any
 
 def group_of(jobs: list[dict[str, Any]]) -> dict[str, Any]:
     """The members of a group, counted; the state is that of the first."""
-    counts = Counter(j["state"] for j in jobs)
-    first = {key: jobs[0][key] for key in ("user", "state", "submitted_at", "started_at", "ended_at")}
-    more = {"jobs": len(jobs), "counts": counts, "progress": 0.5, "reason": "", "message": ""}
-    return {"id": jobs[0]["group_id"], "name": jobs[0]["group"], **first, **more}
+    counts = Counter(State(j["state"]) for j in jobs)
+    first = jobs[0]
+    group = Group(first["group_id"], first["group"], 1000, first["user"], counts, BEGIN, None, None)
+    times = {key: first[key] for key in ("state", "submitted_at", "started_at", "ended_at")}
+    return changed(group_json(group, 0.5, None), times)
 
 
 REPORT = {
@@ -168,7 +184,8 @@ class Handler(BaseHTTPRequestHandler):
         """As the daemon: of a group only the jobs that have any, of a job that was named an error."""
         lacking = [j["id"] for j in jobs if self.server.histories.get(j["id"], "") is None]
         if named := [id for id in lacking if id in ids]:
-            said = f"job {named[0]} is RUNNING and has no results; `gpujobs wait {named[0]}` waits for them"
+            state = self.server.jobs[int(named[0])]["state"]
+            said = f"job {named[0]} is {state} and has no results; `gpujobs wait {named[0]}` waits for them"
             self.answer(400, {"code": "usage", "message": said})
             return
         keys = {"directory": self.server.directory, "metrics": self.server.metrics}
@@ -195,6 +212,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.requests.append(("POST", self.path, body))
+        try:
+            BODIES[self.path].model_validate(body)
+        except ValidationError as error:
+            self.answer(400, {"code": "usage", "message": str(error)})
+            return
         if self.path in ("/v1/jobs", "/v1/check"):
             self.submit(body)
         elif (jobs := self.jobs(body["ids"])) is not None:
@@ -277,34 +299,39 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"job": jobs[0], "spec": self.server.spec, "attempts": [], "events": [EVENT]})
 
 
-HOLD = {
-    "id": 1, "device": {"kind": "gpu", "index": 0, "uuid": "GPU-1"}, "user": "bob", "group": None,
-    "starts_at": "2026-11-26T15:30:00.000000Z", "ends_at": "2026-11-27T15:30:00.000000Z",
-}  # fmt: skip
-EVENT = {"at": "2026-01-01T00:00:00.000000Z", "kind": "submitted", "actor": "alice", "attempt": None}
-GPU = {
-    "node": "box",
-    "kind": "gpu",
-    "index": 0,
-    "uuid": "GPU-1",
-    "name": "A very long name of a GPU that no table of eighty columns can hold",
-    "memory_total_bytes": 80 << 30,
-    "memory_used_bytes": 3 << 30,
-    "utilization_percent": 97,
-    "state": "foreign",
-    "jobs": [],
-    "foreign": [{"pid": 77, "user": "bob", "memory_bytes": 2 << 30, "command": "python " + "x" * 200}],
+BODIES: dict[str, type[BaseModel]] = {
+    "/v1/jobs": SubmissionBody,
+    "/v1/check": SubmissionBody,
+    **{f"/v1/jobs/{verb.ACTION.verb}": verb.ACTION.body for verb in CHANGES},
 }
+EVENT = event_json(Event(1, BEGIN, "submitted", "alice", to_state=State.PENDING))
+ALICE = Caller(uid=1000, gid=1000, pid=1, user="alice")
+DEVICE = Device(
+    "box", DeviceKind.GPU, 0, "GPU-1", "A very long name of a GPU that no table of eighty columns can hold",
+    memory_total_bytes=80 << 30, memory_used_bytes=3 << 30, utilization_percent=97,
+)  # fmt: skip
+STRANGER = Process(77, "bob", 2 << 30, "python " + "x" * 200)
+GPU = occupancy_json(Occupancy(DEVICE, DeviceState.FOREIGN, (), (STRANGER,)), ALICE)
+AFTERNOON = datetime(2026, 11, 26, 15, 30, tzinfo=UTC)
+HOLD = reservation_json(
+    Reservation(1, "GPU-1", AFTERNOON, AFTERNOON + timedelta(days=1), user="bob"), DEVICE, ALICE
+)
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Protocol]:
-    with Protocol(str(tmp_path / "gpujobs.sock")) as server:
+@contextmanager
+def answering(path: Path) -> Iterator[Protocol]:
+    with Protocol(str(path)) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Protocol]:
+    with answering(tmp_path / "gpujobs.sock") as server:
+        yield server
 
 
 class Cli:

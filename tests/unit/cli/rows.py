@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 RUNNING = {
     "state": "RUNNING",
     "started_at": "2026-01-01T00:00:00Z",
@@ -10,5 +12,5 @@ RUNNING = {
 }
 
 
-def ended(state: str = "COMPLETED") -> dict[str, object]:
+def ended(state: str = "COMPLETED") -> dict[str, Any]:
     return {"state": state, "ended_at": "2026-01-01T00:01:00Z", "reason": "", "message": ""}

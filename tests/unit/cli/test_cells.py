@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 from fcntl import ioctl
+from typing import Any
 
 import pytest
 
@@ -151,7 +152,7 @@ def on_terminal(cli: Cli, *arguments: object, columns: int = 80, **environ: str)
 @pytest.mark.parametrize("command", [("status",), ("plot", 1), ("wait", 1), ("status", "--watch", 1)])
 @pytest.mark.parametrize("environ", [{"TERM": "dumb"}, {"NO_COLOR": "1"}])
 def test_a_terminal_without_colours_gets_none(
-    cli: Cli, server: Protocol, command: tuple[object, ...], environ: dict[str, str]
+    cli: Cli, server: Protocol, command: tuple[object, ...], environ: dict[str, Any]
 ) -> None:
     server.jobs[1] = job(1, state="COMPLETED", ended_at="2026-01-01T00:00:00Z")
     server.histories[1] = "epoch,loss\n0,1.0\n1,0.5\n"
@@ -161,7 +162,7 @@ def test_a_terminal_without_colours_gets_none(
 
 
 @pytest.mark.parametrize("environ", [{"TERM": "dumb"}, {"NO_COLOR": "1"}])
-def test_following_on_such_a_terminal(cli: Cli, server: Protocol, environ: dict[str, str]) -> None:
+def test_following_on_such_a_terminal(cli: Cli, server: Protocol, environ: dict[str, Any]) -> None:
     (cli.directory / "a.yaml").write_text("x: 1")
     server.outcome = {"state": "FAILED", "ended_at": "2026-01-01T00:01:00Z", "reason": "", "message": ""}
     text = on_terminal(cli, "run", str(cli.directory / "a.yaml"), **environ)

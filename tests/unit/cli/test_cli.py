@@ -309,6 +309,31 @@ def test_doctor_works_without_a_daemon(cli: Cli) -> None:
     assert "no daemon answers" in checks["daemon"]["message"]
 
 
+def test_doctor_says_that_a_state_directory_is_a_file(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = cli("doctor", "--json", "--state-dir", tmp_path / "file")
+    (check,) = [one for one in json.loads(done.stdout) if one["name"] == "state directory"]
+    assert check["ok"] is False and check["message"] == f"{tmp_path / 'file'} is there and is no directory"
+    assert done.returncode == 4
+
+
+@pytest.mark.skipif(not Path("/proc/sys/kernel").is_dir(), reason="/proc/sys is not there")
+def test_doctor_says_that_a_file_system_is_read_only(cli: Cli) -> None:
+    places = [
+        line.split()[1]
+        for line in Path("/proc/mounts").read_text().splitlines()
+        if ",ro" in line or " ro" in line
+    ]
+    if not (places := [one for one in places if Path(one).is_dir()]):
+        pytest.skip("nothing is mounted read-only here")
+    (check,) = [
+        one
+        for one in json.loads(cli("doctor", "--json", "--state-dir", places[0]).stdout)
+        if one["name"] == "state directory"
+    ]
+    assert check["ok"] is False
+
+
 def test_prioritize_takes_ids_and_then_a_number_that_may_be_negative(cli: Cli, server: Protocol) -> None:
     server.jobs.update({7: job(7), 8: job(8)})
     done = cli("prioritize", 7, 8, -5)

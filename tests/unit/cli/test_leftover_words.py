@@ -18,7 +18,7 @@ from gpujobs.policy.inputs.pending_job import PendingJob
 from gpujobs.policy.reasons import pending_reasons
 from gpujobs.units import seconds, written
 from tests.unit.cli.conftest import REPORT, ROOT, Cli, Protocol, job
-from tests.unit.cli.test_cli import RUNNING, ended
+from tests.unit.cli.rows import RUNNING, ended
 
 WINDOW = {"length": 1, "horizon": 2, "stride": 1}
 

@@ -11,15 +11,18 @@ import sys
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.lines import Line2D
 
 from gpujobs.cli import braille, curves
 from gpujobs.errors import UsageError
 from gpujobs.results.curves import JobHistory, panels, parsed
 from gpujobs.results.pictures import curves as picture
 from gpujobs.results.pictures import style
+from gpujobs.results.pictures.style import rendered
 from tests.unit.cli.conftest import ROOT, Cli, Protocol, job
 from tests.unit.cli.rows import ended
 from tests.unit.cli.sweeps import sweep
@@ -80,6 +83,7 @@ def test_a_metric_that_one_job_has_is_drawn_for_that_one(cli: Cli, jobs: Protoco
 
 def test_a_job_without_results_is_the_daemons_error(cli: Cli, jobs: Protocol) -> None:
     jobs.histories[7] = None
+    jobs.jobs[7]["state"] = "RUNNING"
     done = cli("plot", 8, 7)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "gpujobs: job 7 is RUNNING and has no results; `gpujobs wait 7` waits for them\n"
@@ -221,9 +225,16 @@ def test_the_axes_say_what_is_drawn() -> None:
     assert "logarithmic" not in drawn("10000 0 0.1")[0]
 
 
+def xs(line: Line2D) -> list[Any]:
+    return np.asarray(line.get_xdata()).tolist()
+
+
+def ys(line: Line2D) -> list[Any]:
+    return np.asarray(line.get_ydata()).tolist()
+
+
 def figure_of(histories: list[JobHistory], monkeypatch: pytest.MonkeyPatch) -> Figure:
     figures: list[Figure] = []
-    rendered = picture.rendered
     monkeypatch.setattr(picture, "rendered", lambda figure: (figures.append(figure), rendered(figure))[1])
     picture.png(histories, panels(histories))
     return figures[0]
@@ -235,15 +246,15 @@ def test_a_picture_has_the_numbers_of_the_files(monkeypatch: pytest.MonkeyPatch)
     loss, *_, unused = figure.axes
     assert [axes.get_title() for axes in figure.axes] == ["loss (dashed: val_loss)", "accuracy", "mae", ""]
     assert not unused.axison
-    series = [(line, list(line.get_xdata())) for line in loss.get_lines() if line.get_linestyle() != "None"]
+    series = [(line, xs(line)) for line in loss.get_lines() if line.get_linestyle() != "None"]
     found = {(line.get_linestyle(), str(line.get_color())): line for line, x in series if x}
     first, second = style.COLOURS[:2]
     assert set(found) == {("-", first), ("--", first), ("-", second)}
-    assert list(found["-", first].get_ydata()) == [1.5, 1.0, 0.5]
-    assert list(found["-", second].get_xdata()) == [1, 2]
-    assert list(map(str, found["--", first].get_ydata())) == ["2.0", "nan", "1.25"]
-    alone = [line for line in loss.get_lines() if line.get_linestyle() == "None" and len(line.get_xdata())]
-    assert [list(line.get_xdata()) for line in alone] == [[1, 3]], "beside the gap"
+    assert ys(found["-", first]) == [1.5, 1.0, 0.5]
+    assert xs(found["-", second]) == [1, 2]
+    assert list(map(str, ys(found["--", first]))) == ["2.0", "nan", "1.25"]
+    alone = [line for line in loss.get_lines() if line.get_linestyle() == "None" and len(xs(line))]
+    assert [xs(line) for line in alone] == [[1, 3]], "beside the gap"
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["7 first", r"8 \$x_\$"]
 
@@ -380,3 +391,72 @@ def test_a_job_without_a_forecast_says_which_jobs_have_one(cli: Cli, jobs: Proto
         and "job 7 has no forecast.json: it comes with a completed job that" in done.stderr
     )
     assert "is of one job" in cli("plot", 7, 8, "--of", "forecast", "--json").stderr
+
+
+EVALUATION = {
+    "part": "test",
+    "classes": [{}],
+    "confusion": {
+        "classes": ["rest", "\x1b[31mrun\u202e and jump", "\u65e5\u672c"],
+        "matrix": [[3, 1, 0], [0, 190, 2], [7, 0, 5]],
+    },
+}
+WAVES = {
+    **FORECAST,
+    "zone": "Europe/Berlin",
+    "horizon": 4,
+    "of_tracks": 2,
+    "tracks": [
+        {
+            "target": "load \x1b[2J", "group": "<b>\u202e",
+            "x": [f"2026-07-{1 + hour // 24:02d}T{hour % 24:02d}:00:00+00:00" for hour in range(48)],
+            "truth": [100 + hour for hour in range(48)], "forecast": [90.0] * 48,
+            "naive": [None, *[110.0] * 47],
+        }
+    ],
+}  # fmt: skip
+
+
+def test_of_one_ended_job_the_confusion_matrix_follows_its_curves(cli: Cli, jobs: Protocol) -> None:
+    jobs.metrics = {"evaluation": EVALUATION}
+    shown = cli("plot", 7).stdout.splitlines()
+    assert "7 first, 3 epochs" in shown[0] and shown[-6] == ""
+    assert shown[-5:] == [
+        "confusion, test part",
+        "true \\ predicted              rest  ?[31mru\u2026d jump            \u65e5\u672c",
+        "rest                             3               1               0",
+        "?[31mrun? and jump               0             190               2",
+        "\u65e5\u672c                             7               0               5",
+    ]
+    assert cli("plot", 7, 8).stdout.count("confusion") == 0
+
+
+def test_a_forecast_is_drawn_in_the_terminal_with_its_letters_times_and_values(
+    cli: Cli, jobs: Protocol
+) -> None:
+    jobs.files = {"forecast.json": json.dumps(WAVES).encode()}
+    shown = cli("plot", 7, "--of", "forecast").stdout.splitlines()
+    assert shown[0] == "forecast, 4 steps ahead, on the test part; 1 of 2 series"
+    assert shown[2] == "<b>?: load ?[2J" and max(map(len, shown)) <= 80
+    top, bottom = shown[3], shown[12]
+    assert top.split("\u2524")[0].strip() == "147" and bottom.split("\u2524")[0].strip() == "90"
+    assert shown[14].lstrip().startswith("2026-07-01 02:00"), "Berlin is two hours ahead"
+    assert shown[14].rstrip().endswith("2026-07-03 01:00") and "time (Europe/Berlin)" in shown[14]
+    assert shown[-1] == "a truth  b forecast  c naive: last value (dashed)"
+    curves_and_more = cli("plot", 7).stdout.splitlines()
+    assert curves_and_more[-len(shown) :] == shown and curves_and_more[0] == "7 first, 3 epochs"
+
+
+def test_more_classes_than_columns_are_told_by_what_is_most_confused(cli: Cli, jobs: Protocol) -> None:
+    matrix = [[1000 * (row == column) for column in range(40)] for row in range(40)]
+    matrix[3][5], matrix[8][2] = 17, 250
+    confusion = {"classes": list(range(40)), "matrix": matrix}
+    jobs.metrics = {"evaluation": {**EVALUATION, "confusion": confusion}}
+    jobs.files = {"metrics.json": json.dumps(jobs.metrics).encode()}
+    assert cli("plot", 7, "--of", "confusion").stdout.splitlines() == [
+        "confusion, test part",
+        "  40000 of 40267 right; 40 classes are too many for 80 columns",
+        "  8 was taken for 2: 250 of 1250",
+        "  3 was taken for 5: 17 of 1017",
+    ]
+    assert len(cli("plot", 7, "--of", "confusion", COLUMNS="400").stdout.splitlines()) == 42

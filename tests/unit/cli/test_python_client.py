@@ -12,7 +12,7 @@ import pytest
 from gpujobs import Client
 from gpujobs.errors import UsageError
 from tests.unit.cli.conftest import Protocol, job
-from tests.unit.cli.test_cli import ended
+from tests.unit.cli.rows import ended
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import grp
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,7 +77,7 @@ SITE = AccessPolicy(True, Access(admin_group=GROUP.gr_name, hide_names=True))
 
 
 @pytest.mark.parametrize("groups", [{"gid": GROUP.gr_gid}, {"groups": (5000, GROUP.gr_gid)}])
-def test_a_group_makes_an_admin_be_it_primary_or_not(groups: dict[str, object]) -> None:
+def test_a_group_makes_an_admin_be_it_primary_or_not(groups: dict[str, Any]) -> None:
     admitted = SITE.admit(replace(OTHER, **groups))
     assert (admitted.is_admin, admitted.reads_shared, admitted.sees_names) == (True, False, True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,14 +50,14 @@ def test_a_job_that_has_changed_waits_for_the_next_decision(cache: JobCache) -> 
 
 def test_who_asks_for_a_decision_gets_it(tmp_path: Path) -> None:
     store, cache = Store(tmp_path / "s.db"), JobCache([])
-    nodes: object = Nodes()
+    nodes: Any = Nodes()
     dispatcher = Dispatcher(
         StoreWriter(store, cache),
         cache,
         nodes,
         view_of(store, cache),
         launch=lambda _: None,
-        stop=lambda *_: None,  # type: ignore[arg-type]
+        stop=lambda *_: None,
     )
 
     async def released() -> PendingReason | None:

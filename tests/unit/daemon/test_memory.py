@@ -15,7 +15,7 @@ from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.writer import StoreWriter
 from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, Process, iso, utc_now
 from gpujobs.store.store import Store
-from tests.unit.store.jobs import A, having, new_job
+from tests.unit.store.jobs import A, B, having, new_job
 
 GPU = Device("n", DeviceKind.GPU, 0, "GPU-0", "fake")
 CONTEXT, WHOLE = 300 << 20, 8 << 30
@@ -82,15 +82,15 @@ def test_one_that_has_settled_or_ended_well_does(box: Box) -> None:
 
 def test_what_cuda_takes_beside_the_tensors_is_measured_at_the_first_job(box: Box) -> None:
     """866 MiB by the driver, of which the allocator says that 64 are its own."""
-    assert box.memory.runtime_bytes == RUNTIME_BYTES == 1 << 30, "nothing was seen yet"
+    assert box.memory.runtime_bytes(A.uid) == RUNTIME_BYTES == 1 << 30, "nothing was seen yet"
     job = box.start()
     box.look(866 << 20)
-    assert box.memory.runtime_bytes == RUNTIME_BYTES, "the trainer has not told what its tensors take"
+    assert box.memory.runtime_bytes(A.uid) == RUNTIME_BYTES, "the trainer has not told what its tensors take"
     box.cache.set_progress(job.id, {"epoch": 1, "device_peak_bytes": 64 << 20})
     box.look(866 << 20)
-    assert box.memory.runtime_bytes == 802 << 20
+    assert box.memory.runtime_bytes(A.uid) == 802 << 20
     box.look(700 << 20)
-    assert box.memory.runtime_bytes == 802 << 20, "the most that was seen"
+    assert box.memory.runtime_bytes(A.uid) == 802 << 20, "the most that was seen"
 
 
 @pytest.mark.parametrize("told", ["much", None, -1, 0, 1 << 50])
@@ -98,16 +98,20 @@ def test_a_trainers_word_that_cannot_be_so_is_not_believed(box: Box, told: Any) 
     job = box.start()
     box.cache.set_progress(job.id, {"device_peak_bytes": told})
     box.look(866 << 20)
-    assert box.memory.runtime_bytes == RUNTIME_BYTES
+    assert box.memory.runtime_bytes(A.uid) == RUNTIME_BYTES
 
 
 def test_nor_one_that_would_keep_the_devices_from_others(box: Box) -> None:
     job = box.start()
     box.cache.set_progress(job.id, {"device_peak_bytes": 1})
     box.look(70 << 30)
-    assert box.memory.runtime_bytes == MOST_RUNTIME_BYTES
+    assert box.memory.runtime_bytes(A.uid) == MOST_RUNTIME_BYTES
 
 
-def test_an_estimate_counts_what_cuda_takes(box: Box) -> None:
-    box.memory._runtime["GPU-0"] = 802 << 20
-    assert box.memory.with_runtime({"f": 64 << 20}) == {"f": 866 << 20}
+def test_what_a_trainer_says_of_itself_counts_for_its_own_user_alone(box: Box) -> None:
+    """A crafted one could say that others need gigabytes more, or next to nothing."""
+    job = box.start()
+    box.cache.set_progress(job.id, {"device_peak_bytes": 64 << 20})
+    box.look(866 << 20)
+    assert box.memory.with_runtime({"f": 64 << 20}, A.uid) == {"f": 866 << 20}
+    assert box.memory.with_runtime({"f": 64 << 20}, B.uid) == {"f": (64 << 20) + RUNTIME_BYTES}

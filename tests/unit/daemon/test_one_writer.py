@@ -11,7 +11,7 @@ import gpujobs.store
 
 DAEMON, STORE = (Path(next(iter(room.__path__))) for room in (gpujobs.daemon, gpujobs.store))
 
-KEPT_APART = {"Store", "Uploads", "Devices", "UsageTable", "Reservations", "Pruning"}
+KEPT_APART = {"Store", "Uploads", "Devices", "UsageTable", "Reservations", "Pruning", "Presence", "News"}
 """The classes of the store whose methods change it."""
 
 

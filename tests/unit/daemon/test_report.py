@@ -16,11 +16,12 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import pytest
 
+from gpujobs.measured.sums import Sums, written
 from gpujobs.model import iso
 from gpujobs.paths import StatePaths
 from gpujobs.store.database import connect
 from gpujobs.store.store import Store
-from gpujobs.view.report import Use, report
+from gpujobs.view.report import HOUR, Presence, Use, report
 from tests.unit.daemon.test_rights_of_requests import Box
 from tests.unit.store.jobs import A, B, having, new_job
 
@@ -42,7 +43,8 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Box:
     for n, id in enumerate(ids):
         _attempt(connection, chance, id, n)
     connection.execute(
-        "INSERT INTO past_use VALUES ('a', ?, ?, ?, ?)",
+        "INSERT INTO past_use (user, started_at, ended_at, gpu_memory_bytes, device_memory_bytes)"
+        " VALUES ('a', ?, ?, ?, ?)",
         (iso(SINCE - timedelta(hours=3)), iso(SINCE + timedelta(hours=5)), 20 * GIB, 80 * GIB),
     )
     connection.commit()
@@ -163,6 +165,116 @@ def test_a_device_is_idle_where_no_attempt_covers_it(box: Box) -> None:
         for first, last in zip(own["first"], own["last"], strict=True):
             busy |= (minutes >= first) & (minutes < last)
         assert row["idle_hours"] == pytest.approx((~busy).sum() / 60, abs=1.0)
+
+
+def test_a_device_that_came_later_was_not_idle_before(tmp_path: Path) -> None:
+    """GPU 0 was there before the window, GPU 1 came in it, GPU 2 went with its last use."""
+    seen = {"GPU-0": SINCE - timedelta(days=9), "GPU-1": SINCE + timedelta(hours=30)}
+    store = Store(StatePaths(tmp_path).database)
+    ids = [one.id for n in range(2) for one in store.submit(A, f"k{n}", [new_job()])]
+    for uuid, at in seen.items():
+        store.presence.note_seen([uuid], at)
+    store.close()
+    connection = connect(StatePaths(tmp_path).database)
+    for id, number in zip(ids, (1, 2), strict=True):
+        connection.execute(
+            "INSERT INTO attempts (job, number, node, device_uuid, device_kind, device_index, device_name, started_at,"
+            " ended_at) VALUES (?, 1, 'n', ?, 'gpu', ?, 'A100', ?, ?)",
+            (id, f"GPU-{number}", number, iso(SINCE + timedelta(hours=40)), iso(SINCE + timedelta(hours=50))),
+        )
+    connection.commit()
+    connection.close()
+    there = {f"n:gpu {n}": Presence(seen[f"GPU-{n}"]) for n in (0, 1)}
+    whole = (UNTIL - SINCE) / timedelta(hours=1)
+    uses = [Use("a", "g", f"n:gpu {n}", "gpu", n, SINCE + 40 * HOUR, SINCE + 50 * HOUR, 1.0) for n in (1, 2)]
+    found = report(uses, SINCE, UNTIL, "device", BERLIN, {**there, "n:gpu 2": Presence(None, is_there=False)})
+    expected = {"n:gpu 0": whole, "n:gpu 1": whole - 30 - 10, "n:gpu 2": 40.0}
+    assert {row.key: row.idle_hours for row in found.rows} == pytest.approx(expected)
+    asked = ask(Box(tmp_path), by="device")["rows"]
+    assert {row["key"]: row["idle_hours"] for row in asked} == pytest.approx(
+        {"n:gpu 1": 10.0, "n:gpu 2": 40.0}
+    )
+
+
+def test_unused_time_energy_and_strangers_are_those_of_pandas(tmp_path: Path) -> None:
+    """Thirty attempts, a third of which was not sampled, one of them of a removed job; strangers by the hour."""
+    chance = random.Random(5)
+    path = StatePaths(tmp_path).database
+    store = Store(path)
+    ids = [one.id for n in range(30) for one in store.submit((A, B)[n % 2], f"k{n}", [new_job()])]
+    hours = {(f"GPU-{n % 2}", SINCE + timedelta(hours=7 * n - 3)): chance.uniform(1, 3600) for n in range(60)}
+    store.presence.add_strangers(hours)
+    store.close()
+    connection, frame = connect(path), []
+    for n, id in enumerate(ids):
+        _attempt(connection, chance, id, n)
+        use = Sums(
+            samples=9,
+            load_seconds=60.0,
+            busy_seconds=chance.uniform(0, 60),
+            counted_joules=chance.uniform(1, 9e6),
+        )
+        if n % 3:
+            connection.execute(
+                "UPDATE attempts SET device_use = ? WHERE job = ?", (json.dumps(written(use)), id)
+            )
+        frame.append((id, use.idle if n % 3 else None, use.energy_joules if n % 3 else None))
+    connection.commit()
+    connection.close()
+    box = Box(tmp_path)
+    known = pd.DataFrame(frame, columns=["job", "idle", "joules"]).merge(raw(box), on="job")
+    known = known[known["idle"].notna()]
+    weights = known["hours"] * known["share"]
+    part = known["hours"] / ((known["ended_at"] - known["started_at"]) / pd.Timedelta(hours=1))
+    total = ask(box)["total"]
+    assert total["unused_hours"] == pytest.approx((weights * known["idle"]).sum())
+    assert total["load"] == pytest.approx(1 - (weights * known["idle"]).sum() / weights.sum())
+    assert total["energy_joules"] == pytest.approx((known["joules"] * part).sum())
+    by_user = {row["key"]: row["energy_joules"] for row in ask(box, by="user")["rows"]}
+    assert by_user == pytest.approx((known["joules"] * part).groupby(known["user"]).sum().to_dict())
+    seen = pd.DataFrame(
+        [(device, at, seconds) for (device, at), seconds in hours.items()], columns=list("das")
+    )
+    first = seen["a"].clip(lower=pd.Timestamp(SINCE))
+    last = (seen["a"] + pd.Timedelta(hours=1)).clip(upper=pd.Timestamp(UNTIL))
+    seen["hours"] = seen["s"] / 3600 * ((last - first) / pd.Timedelta(hours=1)).clip(lower=0)
+    of_devices = {row["key"]: row["foreign_hours"] for row in ask(box, by="device")["rows"]}
+    expected = seen.groupby("d")["hours"].sum()
+    assert of_devices == pytest.approx({"n:gpu 0": expected["GPU-0"], "n:gpu 1": expected["GPU-1"]})
+    weeks = sum(row["foreign_hours"] or 0 for row in ask(box, by="week")["rows"])
+    assert weeks == pytest.approx(expected.sum()) and total["foreign_hours"] == pytest.approx(expected.sum())
+
+
+def test_what_a_removed_job_has_used_of_its_device_stays(tmp_path: Path) -> None:
+    path = StatePaths(tmp_path).database
+    store = Store(path)
+    (job,) = store.submit(A, "k", [new_job()])
+    connection = connect(path)
+    _attempt(connection, random.Random(1), job.id, 0)
+    connection.commit()
+    connection.close()
+    use = Sums(samples=9, load_seconds=60.0, busy_seconds=15.0, counted_joules=5e6)
+    store.usage.set_device_use(job.id, 1, written(use))
+    before = ask(Box(tmp_path), since=iso(SINCE - timedelta(days=9)), until=iso(UNTIL + timedelta(days=9)))[
+        "total"
+    ]
+    store.pruning.delete([job.id])
+    store.close()
+    after = ask(Box(tmp_path), since=iso(SINCE - timedelta(days=9)), until=iso(UNTIL + timedelta(days=9)))[
+        "total"
+    ]
+    figures = ("load", "unused_hours", "energy_joules", "gpu_hours")
+    assert before["energy_joules"] == pytest.approx(5e6) and before["load"] == pytest.approx(0.25)
+    assert {name: after[name] for name in figures} == pytest.approx({name: before[name] for name in figures})
+
+
+def test_where_nvml_tells_nothing_there_is_nothing_and_not_0(box: Box) -> None:
+    for by in ("user", "device", "week"):
+        found = ask(box, by=by)
+        for row in [*found["rows"], found["total"]]:
+            assert {row[name] for name in ("load", "unused_hours", "energy_joules", "foreign_hours")} == {
+                None
+            }
 
 
 def test_where_names_are_hidden_all_others_are_one_line(box: Box) -> None:

@@ -9,6 +9,7 @@ import pwd
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -20,13 +21,11 @@ from aiohttp import web
 
 from gpujobs.config.settings import Settings
 from gpujobs.config.site import Access
-from gpujobs.daemon.access import policy as access
 from gpujobs.daemon.access.connections import REQUESTS_AT_ONCE, RequestLimiter
 from gpujobs.daemon.access.identity import peer_of
 from gpujobs.daemon.access.policy import AccessPolicy
 from gpujobs.daemon.build import build
 from gpujobs.daemon.daemon import Daemon
-from gpujobs.daemon.devices import foreign_charges as foreign
 from gpujobs.daemon.devices.foreign_charges import ForeignCharge
 from gpujobs.daemon.devices.usage import UsageCache
 from gpujobs.daemon.jobs.cache import JobCache
@@ -62,7 +61,7 @@ def running(store: Store, gpu_memory_bytes: int | None = None, pid: int = 99) ->
 
 
 def test_a_personal_daemon_does_not_serve_root_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(NotPermittedError, match="personal daemon"):
         AccessPolicy(False, Access()).admit(Caller(uid=0, gid=0, pid=1, user="root"))
 
@@ -113,7 +112,7 @@ def test_who_computes_beside_the_queue_is_charged_for_it(
 ) -> None:
     """Ten seconds, on two devices of three."""
     now = [100.0]
-    monkeypatch.setattr(foreign.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     usage = UsageCache([], {}, FOREVER)
     charge = ForeignCharge(usage, store.usage, StoreWriter(store, JobCache([])), FOREVER)
     busy = (Process(4711, "bob", GIB, "python"), Process(4712, "bob", GIB, "python"))

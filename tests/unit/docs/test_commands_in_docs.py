@@ -18,7 +18,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 def lines(page: Path) -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    found = [line for block in blocks for line in block.splitlines() if line.startswith("gpujobs ")]
+    every = [line.removeprefix("sudo ") for block in blocks for line in block.splitlines()]
+    found = [line for line in every if line.startswith("gpujobs ")]
     return [line for line in found if "COMMAND" not in line]
 
 

@@ -14,6 +14,7 @@ from gpujobs.daemon.handlers import ROUTES
 from gpujobs.daemon.handlers.changing import IdsBody
 from gpujobs.daemon.handlers.drain import DevicesBody
 from gpujobs.daemon.handlers.limit import LimitBody
+from gpujobs.daemon.handlers.notify import SettingBody
 from gpujobs.daemon.handlers.prioritize import PriorityBody
 from gpujobs.daemon.handlers.query import ConditionsBody
 from gpujobs.daemon.handlers.requeue import RequeueBody
@@ -68,6 +69,7 @@ def test_requests_are_those_of_the_daemon() -> None:
         ("POST /v1/jobs/limit", LimitBody),
         ("POST /v1/gpus/drain", DevicesBody),
         ("POST /v1/reservations", ReservationBody),
+        ("POST /v1/notify", SettingBody),
     ],
 )
 def test_bodies_have_the_fields_of_the_page(request_: str, body: type[BaseModel]) -> None:

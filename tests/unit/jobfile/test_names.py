@@ -148,6 +148,22 @@ def test_a_sweep_is_set_from_outside(key: str, value: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("sweep.grid", "3", "sweep.grid is 3; expected keys with lists of values."),
+        ("sweep", "{grid: {training.seed: []}}", "sweep.grid.training.seed is an empty list"),
+        ("sweep", "{grid: {training.seed: [1, x]}}", 'training.seed is "x"; expected an integer'),
+        ("sweep", "{list: [{model.layers.9: 1}]}", "model.layers.9: there is no entry 9"),
+        ("training.metrics.0", "mae", "there is no entry 0: the file has no list there; set all of it"),
+    ],
+)
+def test_what_is_wrong_with_a_sweep_that_is_set_names_the_option(key: str, value: str, expected: str) -> None:
+    with pytest.raises(JobFileError) as caught:
+        expand("a.yaml", FILE % "adam", {key: value})
+    assert str(caught.value).startswith(f"--set {key}={value}: {expected}")
+
+
 def test_what_keras_refuses_has_its_line() -> None:
     job = load("a.yaml", FILE % "{SGD: {momentum: 2}}")
     assert job.line_in("training.optimizer.SGD: momentum must be in [0, 1]") == 4

@@ -58,9 +58,10 @@ def test_these_very_values() -> None:
 
 
 def test_a_larger_count_keeps_the_first_jobs_and_one_more_field_the_other_values() -> None:
-    few = drawn(3, **{SEED: {"integers": [0, 999]}})
-    assert drawn(10, **{SEED: {"integers": [0, 999]}})[:3] == few
-    more = drawn(3, **{UNITS: {"integers": [1, 9]}, SEED: {"integers": [0, 999]}})
+    seeds: dict[str, Any] = {SEED: {"integers": [0, 999]}}
+    few = drawn(3, **seeds)
+    assert drawn(10, **seeds)[:3] == few
+    more = drawn(3, **{UNITS: {"integers": [1, 9]}, **seeds})
     assert [one[SEED] for one in more] == [one[SEED] for one in few]
     assert drawn(3, 1, **{SEED: {"integers": [0, 999]}}) != few
 
@@ -71,7 +72,8 @@ def test_list_grid_and_random_make_every_combination() -> None:
         grid={"training.epochs": [1, 2], "training.batch_size": [8, 16]},
         random={"count": 3, "distributions": {SEED: {"integers": [0, 999]}}},
     )
-    seeds = [one[SEED] for one in drawn(3, **{SEED: {"integers": [0, 999]}})]
+    alone: dict[str, Any] = {SEED: {"integers": [0, 999]}}
+    seeds = [one[SEED] for one in drawn(3, **alone)]
     assert [tuple(one.values()) for one in found] == [
         (optimizer, epochs, batch_size, seed)
         for optimizer in ("sgd", "adam")

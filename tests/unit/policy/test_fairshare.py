@@ -75,7 +75,7 @@ def test_use_that_is_short_against_the_half_life_counts_as_it_is() -> None:
 
 def test_an_attempt_is_added_to_what_has_decayed() -> None:
     usage = with_attempt(Usage(1000, later(-100)), 0.5, later(-100), NOW, half_life_seconds=100)
-    assert usage == Usage(pytest.approx(500 + 0.5 * decayed_seconds(100, 100)), NOW)
+    assert usage.gpu_seconds == pytest.approx(500 + 0.5 * decayed_seconds(100, 100)) and usage.at == NOW
     assert with_attempt(None, 1, NOW, NOW, 100) == Usage(0.0, NOW)
 
 
@@ -111,10 +111,10 @@ def test_how_users_stand_is_what_decides_about_their_turns() -> None:
     """a has used half, with a share of three fifths; b 40 % and c 10 %, with a fifth each. F = 2^(-U/S)."""
     snapshot = competing(a=500.0, b=400.0, c=100.0)
     found = {user: standing(snapshot, user) for user in "abc"}
-    assert [(one.used, one.share, one.others, one.ahead) for one in found.values() if one] == [
-        (pytest.approx(used), pytest.approx(share), 2, ahead)
-        for used, share, ahead in ((0.5, 0.6, 1), (0.4, 0.2, 2), (0.1, 0.2, 0))
-    ]
+    stand = [one for one in found.values() if one]
+    assert [one.used for one in stand] == pytest.approx([0.5, 0.4, 0.1])
+    assert [one.share for one in stand] == pytest.approx([0.6, 0.2, 0.2])
+    assert [(one.others, one.ahead) for one in stand] == [(2, 1), (2, 2), (2, 0)]
     assert [one.factor for one in found.values() if one] == pytest.approx([2 ** (-5 / 6), 0.25, 2**-0.5])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gpujobs.model import Process
 from gpujobs.policy import PendingJob, Rules, Usage
 from gpujobs.policy.inputs.rules import DAY, ForeignPolicy, PriorityRules, Shares
@@ -9,13 +11,13 @@ from gpujobs.policy.inputs.rules import DAY, ForeignPolicy, PriorityRules, Share
 from .box import GIB, NOW, gpu, gpus, later, node, packed, pending, run, started, whole
 
 
-def jobs(user: str, first: int, count: int, **values: object) -> list[PendingJob]:
-    return [pending(id, 0, user=user, **values) for id in range(first, first + count)]  # type: ignore[arg-type]
+def jobs(user: str, first: int, count: int, **values: Any) -> list[PendingJob]:
+    return [pending(id, 0, user=user, **values) for id in range(first, first + count)]
 
 
-def order(*waiting: PendingJob, **values: object) -> list[int]:
+def order(*waiting: PendingJob, **values: Any) -> list[int]:
     """The ids in the order in which they start, on a box that has room for all."""
-    return [job for job, _ in started(run(waiting, gpus(len(waiting)), **values))]  # type: ignore[arg-type]
+    return [job for job, _ in started(run(waiting, gpus(len(waiting)), **values))]
 
 
 def test_who_has_used_less_comes_first() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from dataclasses import astuple, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from gpujobs.policy import (
     decide,
 )
 from gpujobs.policy.inputs.rules import ForeignPolicy, Limits, PackingRules, Shares, UserLimits
+from gpujobs.policy.reasons.pending_reasons import PendingReasons
 
 from .box import GIB, NOW, check, later, pending
 from .slow import decide_slowly
@@ -87,7 +89,7 @@ rules = st.builds(
 @st.composite
 def snapshots(draw: Any) -> Snapshot:
     box = draw(nodes())
-    allocations = []
+    allocations: list[Allocation] = []
     for device in [device for node in box for device in node.devices if draw(st.booleans())]:
         shares = draw(st.booleans())
         for _ in range(draw(st.integers(1, 3)) if shares else 1):
@@ -163,3 +165,11 @@ def test_of_every_decision(snapshot: Snapshot) -> None:
     for id, wait in decision.waits.items():
         assert wait.reason is not Reason.NONE and wait.message, id
         assert wait.reason.final_state is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(snapshots())
+def test_what_jobs_wait_for_is_counted_as_it_is_told(snapshot: Snapshot) -> None:
+    waits = decide(snapshot).waits
+    assert isinstance(waits, PendingReasons)
+    assert waits.counts() == Counter(wait.reason for wait in waits.values())

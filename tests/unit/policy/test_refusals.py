@@ -12,7 +12,8 @@ points = st.builds(Point, st.integers(0, 9), st.integers(0, 9))
 
 @given(st.lists(points, max_size=30), points)
 def test_a_point_is_covered_by_any_that_asks_for_no_more(added: list[Point], asked: Point) -> None:
-    frontier, plain = ParetoFront(), []
+    frontier = ParetoFront()
+    plain: list[Point] = []
     for point in added:
         expected = any(one[0] <= point[0] and one[1] <= point[1] for one in plain)
         assert frontier.covers(point) == expected

@@ -128,7 +128,7 @@ class World:
                 started_at=self.now,
                 gpu_memory_bytes=start.gpu_memory_bytes,
                 demand=job.demand,
-                expected_end=limit and self.now + timedelta(seconds=limit),
+                expected_end=self.now + timedelta(seconds=limit) if limit else None,
             )
             assert int(start.device_uuid.removeprefix("GPU-")) not in self.strangers
             self.running[job.id] = Running(job, allocation)

@@ -133,6 +133,8 @@ def test_the_best_is_first_and_equals_share_a_rank(by_job: dict[int, dict[str, f
 
 
 REGRESSION = {"training": {"loss": "mse"}, "data": {"scaling": {"y": "standard"}}, "model": {"layers": []}}
+UNSCALED = {**REGRESSION, "data": {"scaling": {"y": "none"}}}
+SUMMED = {**UNSCALED, "training": {"loss": {"MeanSquaredError": {"reduction": "sum"}}}}
 CLASSES = {"training": {"loss": "binary_crossentropy"}, "data": {"scaling": None}, "model": {"layers": []}}
 VALIDATED = {"loss", "val_loss", "val_mae", "validation_mae", "validation_accuracy"}
 
@@ -155,6 +157,18 @@ VALIDATED = {"loss", "val_loss", "val_mae", "validation_mae", "validation_accura
         (REGRESSION, {"model.layers[0].LSTM.units": [8, 9]}, "val_loss"),
         (CLASSES, {"data.scaling": ["standard", "none"]}, "val_loss"),  # classes are not scaled
         (CLASSES, {"training.class_weight": ["balanced", None]}, "validation_accuracy"),
+        (REGRESSION, {"model.layers[1].ActivityRegularization.l2": [0.0, 0.1]}, "validation_mae"),
+        (REGRESSION, {"model.layers[1]": [{"ActivityRegularization": {"l2": 1}}, {"Dropout": {"rate": 0}}]},
+         "validation_mae"),
+        (REGRESSION, {"data.split.seed": [0, 1]}, "validation_mae"),  # each fits a scale of its own
+        (REGRESSION, {"training.validation_split": [0.1, 0.3]}, "validation_mae"),
+        (REGRESSION, {"data.train": ["a.csv", "b.csv"]}, "validation_mae"),
+        (REGRESSION, {"data.missing": ["drop", "fill"]}, "validation_mae"),
+        (UNSCALED, {"data.split.seed": [0, 1]}, "val_loss"),
+        (CLASSES, {"data.split.seed": [0, 1]}, "val_loss"),
+        (CLASSES, {"data.classes": [["a", "b"], ["a", "b", "c"]]}, "validation_accuracy"),
+        (SUMMED, {"training.batch_size": [16, 32]}, "validation_mae"),
+        (REGRESSION, {"training.batch_size": [16, 32]}, "val_loss"),
     ],
 )  # fmt: skip
 def test_jobs_whose_losses_have_other_scales_are_ranked_by_the_evaluation(

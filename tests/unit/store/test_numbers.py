@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -154,14 +155,14 @@ def test_the_mark_is_on_disk_before_the_jobs_are(paths: StatePaths, monkeypatch:
     store, _ = open_store(paths)
     seen: list[tuple[int, int]] = []
     synced: list[int] = []
-    fsync = numbers.os.fsync
+    fsync = os.fsync
 
     def look(statement: str) -> None:
         if statement == "COMMIT":
             mark = json.loads(paths.numbers.read_text())
             seen.append((mark["used"], mark["reserved"]))
 
-    monkeypatch.setattr(numbers.os, "fsync", lambda fd: (synced.append(fd), fsync(fd))[0])
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(fd), fsync(fd))[0])
     store._connection.set_trace_callback(look)
     submit(store, "a")
     first = len(synced)
@@ -182,7 +183,7 @@ def test_no_job_is_queued_whose_number_cannot_be_noted(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(numbers.os, "pwrite", full)
+        patch.setattr(os, "pwrite", full)
         with pytest.raises(StoreError, match="No space left on device; no job was queued"):
             submit(store, "a")
     assert store.counts() == {}
@@ -229,7 +230,7 @@ def test_a_disk_that_is_full_keeps_the_daemon_from_queueing_and_not_from_startin
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(numbers.os, "pwrite", full)
+        patch.setattr(os, "pwrite", full)
         again, (said,) = open_store(paths)
         assert "No space left on device" in said and again.job(1).id == 1
         with pytest.raises(StoreError):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.evaluation import (
     class_figures,
     constant,
@@ -150,6 +151,7 @@ def test_naive_forecasts_look_back_only_and_never_into_another_series(tmp_path: 
     }
     data = "{train: s.csv, group: site, target: v, features: [v], window: {length: 1, horizon: 3}}"
     part = prepared(tmp_path, data, {"s.csv": csv(columns)}, rest=RECURRENT).train
+    assert isinstance(part.assembled, Windowed)
     found = series_forecasts(part.assembled, "y", 2)
     last, season = [], []
     for one in SERIES.values():

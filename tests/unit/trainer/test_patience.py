@@ -24,7 +24,8 @@ class Model:
     """As much of a model as the callbacks touch."""
 
     def __init__(self) -> None:
-        self.stop_training, self.optimizer, self.metrics = False, Optimizer(), []
+        self.stop_training, self.optimizer = False, Optimizer()
+        self.metrics: list[Any] = []
         self.weights: Any = None
 
     def get_weights(self) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ def at(hours: float) -> datetime:
     return BEGIN + timedelta(hours=hours)
 
 
-def job(id: int, first: float, end: float | None, **more: str) -> Span:
+def job(id: int, first: float, end: float | None, **more: Any) -> Span:
     return Span(JOB, at(first), None if end is None else at(end), f"j{id}", job=id, attempt=1, **more)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from gpujobs.jobfile.consistency import task_of_output
 from gpujobs.trainer.data.fitting.classes import Classes
 from gpujobs.trainer.data.fitting.counted import labels
+from gpujobs.trainer.data.notices import listed
 from gpujobs.trainer.data.samples.splits import PARTS
 
 SHOWN = 10
@@ -18,9 +19,30 @@ SHOWN = 10
 def notices(job: Mapping[str, Any], parts: Mapping[str, Any], named: Mapping[str, Classes]) -> Iterator[str]:
     """Of each target that is a class, a line for each part that lacks some; `parts`: by name, those of `Prepared`."""
     for name in parts["train"].truth.targets:
+        there = [part for part in PARTS if part in parts]
         if task_of_output(job, name) in ("classification", "labelling"):
-            counts = {part: _counts(parts[part].truth, name) for part in PARTS if part in parts}
+            counts = {part: _counts(parts[part].truth, name) for part in there}
             yield from _of_target(job, parts, name, counts, named.get(name))
+        elif task_of_output(job, name) == "multilabel":
+            for part in there:
+                yield from _of_labels(parts[part], name, part, named.get(name))
+
+
+def _of_labels(part: Any, name: str, called: str, known: Classes | None) -> Iterator[str]:
+    """Of several labels at once: those that each sample of a part has, or none."""
+    rows = part.truth.all_of(part.truth.targets[name])
+    raw = part.assembled.raw
+    counts, samples = (rows > 0).reshape(len(rows), -1).sum(axis=0), len(rows)
+    names = known.names if known is not None else raw.target_names
+    for which, what in ((counts == 0, "no"), (counts == samples, "every")):
+        own = [str(names[one]) if len(names) == len(counts) else str(one) for one in np.flatnonzero(which)]
+        if own and samples:
+            means = "the model cannot learn it" if called == "train" else "no figure of that part tells of it"
+            label = "label" if len(own) == 1 else "labels"
+            yield (
+                f"{raw.place(name)}: in the {called} part {what} sample has the {label} {listed(own, len(own))}: "
+                f"{means}. Another data.split or its seed may help."
+            )
 
 
 def _counts(samples: Any, name: str) -> dict[int, int]:

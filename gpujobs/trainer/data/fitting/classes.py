@@ -30,12 +30,12 @@ class Classes:
         """The numbers of the classes, of the labels' shape. `words`: what the labels are called, where the file
         has text; otherwise they are numbers that are names here, or, where names are text, those of the classes.
         Rows of zeros and ones, one for each class, stay what they are. Raises DataError for what is no class."""
-        if words is not None:
-            return self._numbers(place, list(words))[labels]
         if labels.dtype.kind == "f" and np.isnan(labels).any():  # what is missing is dealt with elsewhere
             there, encoded = ~np.isnan(labels), np.full(labels.shape, np.nan, np.float32)
-            encoded[there] = self.encode(place, labels[there], None)
+            encoded[there] = self.encode(place, labels[there], words)
             return encoded
+        if words is not None:
+            return self._numbers(place, list(words))[labels.astype(np.int64, copy=False)]
         if labels.ndim > 1 and labels.shape[-1] == len(self.names) and is_binary(labels):
             return labels
         if self.are_text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,8 @@ DECORATED = (
     r"\s*([%°€$£]|°[CF]|[A-Za-z]{1,3}(/[A-Za-z]{1,2})?)?$"
 )
 """A number with what may stand beside it, or between its digits."""
+
+BLANKS = ("\u00a0", "\u202f", " ")
 
 PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?([iI]nf(inity)?|INF)")
 
@@ -60,6 +62,17 @@ class Writing:
         ]
 
 
+def without_thousands(cells: pa.Array, sign: str) -> pa.Array:
+    """Where the sign stands between digits."""
+    text, sign = (_with_blanks(cells), " ") if sign in BLANKS else (cells, sign)
+    return pc.replace_substring_regex(text, rf"(\d){re.escape(sign)}(\d{{3}})", r"\1\2")
+
+
+def _with_blanks(text: pa.Array) -> pa.Array:
+    """With ordinary ones in the place of those that do not break a line."""
+    return pc.replace_substring(pc.replace_substring(text, "\u00a0", " "), "\u202f", " ")
+
+
 def pattern(writing: Writing) -> str:
     """The regular expression of a number."""
     point = re.escape(writing.decimal)
@@ -69,14 +82,25 @@ def pattern(writing: Writing) -> str:
     return rf"^[+-]?({whole}({point}\d*)?|{point}\d+)([eE][+-]?\d+)?$|^[+-]?([iI]nf(inity)?|INF)$"
 
 
-def numbers(cells: pa.Array, writing: Writing) -> tuple[NDArray[np.float64], Integers]:
-    """float64 of an array of texts, NaN where none is, and the indices of those that are neither a number nor
-    nothing."""
-    text = pc.utf8_trim_whitespace(cells)
+class Converted(NamedTuple):
+    """float64 of an array of texts, NaN where none is, and the indices of those that are neither a value
+    nor nothing."""
+
+    values: NDArray[np.float64]
+    wrong: Integers
+
+
+def bare(cells: pa.Array) -> pa.Array:
+    """Without the blanks around, and with the minus of a keyboard in the place of that of a typesetter."""
+    return pc.replace_substring(pc.utf8_trim_whitespace(cells), "\u2212", "-")
+
+
+def numbers(cells: pa.Array, writing: Writing) -> Converted:
+    text = bare(cells)
     for unit in writing.units:
         text = _without_unit(text, unit)
-    if writing.thousands in ("\u00a0", " "):
-        text = pc.replace_substring(pc.replace_substring(text, "\u00a0", " "), "\u202f", " ")
+    if writing.thousands in BLANKS:
+        text = _with_blanks(text)
         writing = Writing(writing.decimal, " ", writing.missing, writing.units)
     is_number = pc.fill_null(pc.match_substring_regex(text, pattern(writing)), False)
     is_missing = pc.fill_null(pc.is_in(text, value_set=pa.array(writing.no_number)), True)
@@ -87,7 +111,7 @@ def numbers(cells: pa.Array, writing: Writing) -> tuple[NDArray[np.float64], Int
         plain = pc.replace_substring(plain, ",", ".")
     found = _numpy(pc.cast(pc.replace_substring_regex(plain, r"^\+", ""), pa.float64()))
     wrong = ~_numpy(pc.or_(is_number, is_missing))
-    return without_missing(found, writing), np.flatnonzero(wrong)
+    return Converted(without_missing(found, writing), np.flatnonzero(wrong))
 
 
 def without_missing(values: NDArray[np.float64], writing: Writing) -> NDArray[np.float64]:
@@ -104,7 +128,7 @@ def _without_unit(text: pa.Array, unit: str) -> pa.Array:
     return pc.replace_substring_regex(bare, rf"([\d.,])\s*{sign}$", r"\1")
 
 
-def truths(cells: pa.Array, writing: Writing) -> tuple[NDArray[np.float64], Integers]:
+def truths(cells: pa.Array, writing: Writing) -> Converted:
     """As `numbers`, of cells that say yes (1) or no (0)."""
     text = pc.utf8_trim_whitespace(cells)
     is_true = pc.fill_null(pc.is_in(text, value_set=pa.array([*TRUE, "1", "1.0"])), False)
@@ -112,7 +136,7 @@ def truths(cells: pa.Array, writing: Writing) -> tuple[NDArray[np.float64], Inte
     is_missing = pc.fill_null(pc.is_in(text, value_set=pa.array(writing.no_number)), True)
     found = np.where(_numpy(is_true), 1.0, np.where(_numpy(is_false), 0.0, np.nan))
     wrong = ~_numpy(pc.or_(pc.or_(is_true, is_false), is_missing))
-    return found, np.flatnonzero(wrong)
+    return Converted(found, np.flatnonzero(wrong))
 
 
 def words(cells: pa.Array, missing: Sequence[str]) -> pa.Array:
@@ -141,7 +165,8 @@ def advice(text: str, writing: Writing) -> str:
         return 'data.csv: {thousands: ".", decimal: ","} reads it'
     if re.fullmatch(r"[+-]?\d{1,3}([ '_\u00a0\u202f\u2019]\d{3})+([.,]\d+)?", one):
         sign = re.sub(r"[\d+-]", "", one)[0]
-        return f'data.csv: {{thousands: "{sign}"}} reads it'
+        point = ', decimal: ","' if "," in one and writing.decimal != "," else ""
+        return f'data.csv: {{thousands: "{sign}"{point}}} reads it'
     if re.fullmatch(r"[+-]?\d*,\d+", one) and writing.decimal == ".":
         return 'data.csv: {decimal: ","} reads it'
     if re.fullmatch(r"[+-]?\d*\.\d+", one) and writing.decimal == ",":

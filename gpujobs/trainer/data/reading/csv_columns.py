@@ -16,7 +16,7 @@ from gpujobs.trainer.data.arrays import Integers, Times
 from gpujobs.trainer.data.reading import cells, times
 from gpujobs.trainer.data.reading.cells import Writing, shown
 from gpujobs.trainer.data.reading.dialect import Head
-from gpujobs.trainer.data.reading.problems import Problems
+from gpujobs.trainer.data.reading.problems import Aside, Problems
 from gpujobs.trainer.data.reading.table_files import Source
 from gpujobs.trainer.data.reading.text import Block
 from gpujobs.trainer.data.reading.times import TimeFormat
@@ -132,16 +132,19 @@ class CsvColumns:
                 named,
                 places,
                 lambda place: (
-                    f"{named}: holds {shown(joined[place].as_py())!r}; expected a time{self._as_before()}"
+                    f"{named}: holds {shown(joined[place].as_py())!r}; expected a time"
+                    + self._as_before(joined[place].as_py())
                 ),
             )
         return found
 
-    def _as_before(self) -> str:
+    def _as_before(self, cell: str) -> str:
         if self._form is None or self._form.kind == "number":
             return ", a number as in the rows before"
         if self._form.kind == "iso":
             example = "2026-01-31 12:00:00" + ("+01:00" if self._form.has_zone else "")
+            if form := times.proposed(cell):
+                return f' such as {example}: data.csv: {{dates: "{form}"}} reads it'
             return f' such as {example}: data.csv: {{dates: "..."}} says how others are written'
         return f" written {self._form}"
 
@@ -177,12 +180,12 @@ class CsvColumns:
             problems.aside += self._absent(found, bad, kept)
         return found if problems.count == before else None
 
-    def _absent(self, found: Piece, bad: Mapping[str, Any], lines: Any) -> Iterator[Any]:
-        """Of each column the cells without a value, or with an infinite one, as `Problems.add` takes them."""
+    def _absent(self, found: Piece, bad: Mapping[str, Any], lines: Any) -> Iterator[Aside]:
+        """Of each column the cells without a value, or with an infinite one."""
         for column, values in found.numbers.items():
             places = np.setdiff1d(np.flatnonzero(~np.isfinite(values)), bad.get(f"column {column}", ()))
             if len(places):
-                yield (
+                yield Aside(
                     f"{self._source.name}: {column}, absent",
                     places,
                     partial(self._what_is_absent, column, values, lines),

@@ -74,7 +74,7 @@ class Head:
     def cells(self, number: int) -> pa.Array:
         """An array of text: the values of a column, without those that stand for none."""
         if number not in self._columns:
-            text = pc.utf8_trim_whitespace(self.table.column(number).combine_chunks())
+            text = cells.bare(self.table.column(number).combine_chunks())
             absent = pc.is_in(text, value_set=pa.array(self.dialect.writing.no_number))
             self._columns[number] = text.filter(pc.invert(absent))
         return self._columns[number]
@@ -82,7 +82,7 @@ class Head:
     def kind(self, number: int) -> str:
         """number, truth (yes and no), mixed (more numbers than else) or text."""
         values = self.cells(number)
-        wrong = len(cells.numbers(values, self.dialect.writing)[1])
+        wrong = len(cells.numbers(values, self.dialect.writing).wrong)
         if wrong == 0:
             return "number"
         if set(pc.unique(values).to_pylist()) <= {*TRUE, *FALSE}:
@@ -349,6 +349,10 @@ def _names(
     if not has_header:
         return tuple(map(str, range(width)))
     header = tuple(one.strip() for one in rows[0])
+    if header[-1:] == ("",) and len(header) == width + 1:  # the separator that ends its line names nothing
+        header = header[:-1]
+    if len(header) + 1 == width and all(row[-1] == "" for row in rows[1:] if len(row) == width):
+        header = (*header, "")
     later = next((number for number, row in enumerate(rows) if len(row) == width), 0)
     if width > 1 and later and len(header) != width and not any(map(_is_value, rows[later])):
         raise DataError(
@@ -391,7 +395,8 @@ def _unit_line(
         return None
     if texts and not all(re.fullmatch(r"[\[(].*[\])]|-", one.strip()) for one in texts):
         return None
-    if not all(_is_unit(one.strip()) for one, above in zip(first, is_above, strict=True) if above):
+    units = [one.strip() for one, above in zip(first, is_above, strict=True) if above]
+    if not all(_is_unit(one) or one == "-" for one in units) or not any(map(_is_unit, units)):
         return None
     return next((i + 1 for i in range(form.skipped, len(lines)) if lines[i].strip()), None)
 
@@ -415,11 +420,15 @@ def _writing(name: str, head: Head, given: Mapping[str, Any]) -> Writing:
     What could be either stays what it is: text, which is refused where numbers are expected.
     """
     writing = head.dialect.writing
-    if given.get("decimal") is not None or given.get("thousands") is not None:
-        if given.get("thousands") == "." and given.get("decimal") is None:
-            return replace(writing, decimal=",")
+    if given.get("decimal") is not None:
         return writing
     seen = Counter[str]()
+    if given.get("thousands") is not None:
+        if given["thousands"] in ".,":
+            return replace(writing, decimal="," if given["thousands"] == "." else ".")
+        for number in range(len(head.dialect.names)):
+            seen += _signs(cells.without_thousands(head.cells(number), given["thousands"]))
+        return replace(writing, decimal="," if seen["comma"] and not seen["point"] else ".")
     for number in range(len(head.dialect.names)):
         seen += _signs(head.cells(number))
     if seen["german"] and not seen["english"] and not seen["point"]:

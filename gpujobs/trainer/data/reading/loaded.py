@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,13 @@ class Coded:
         return Coded(self.codes[rows], self.names)
 
 
+class RowName(NamedTuple):
+    """The file, and the number of the row in it."""
+
+    file: str
+    number: int
+
+
 @dataclass
 class RowNames:
     """Where the rows of a table stand in its files: as runs, since most follow each other. Rows of a csv file are
@@ -64,11 +71,10 @@ class RowNames:
         self._lines.append(line)
         self._file.append(len(self.files) - 1)
 
-    def of(self, row: int) -> tuple[str, int]:
-        """The file, and the number of the row in it."""
+    def of(self, row: int) -> RowName:
         row = int(row if self.order is None else self.order[row])
         run = bisect_right(self._starts, row) - 1
-        return self.files[self._file[run]], self._lines[run] + row - self._starts[run]
+        return RowName(self.files[self._file[run]], self._lines[run] + row - self._starts[run])
 
     def sorted(self, order: Integers) -> RowNames:
         return replace(self, order=order)
@@ -77,7 +83,7 @@ class RowNames:
 def rows_named(rows: RowNames | None, numbers: Sequence[int], count: int) -> str:
     """Some rows of a table, such as `rows 5, 7 and 12 more`; rows of arrays count from 1."""
     most = 5
-    names = [str(number + 1) if rows is None else str(rows.of(number)[1]) for number in numbers[:most]]
+    names = [str(number + 1) if rows is None else str(rows.of(number).number) for number in numbers[:most]]
     more = f" and {count - len(names):,} more" if count > len(names) else ""
     return f"row{'s' if count > 1 else ''} {', '.join(names)}{more}"
 
@@ -136,7 +142,7 @@ class LoadedData:
 
     def row_number(self, row: int) -> int:
         """What a row is called, for messages: of a csv file its line, of others its place in the file, from 1."""
-        return row + 1 if self.rows is None else self.rows.of(row)[1]
+        return row + 1 if self.rows is None else self.rows.of(row).number
 
     def place(self, name: str) -> str:
         """An input or a target, for messages."""

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.failures import DataError
 
 MOST_OF_KIND = 5
 """Cells of one column that cannot be read are shown; the rest is counted."""
+
+
+class Aside(NamedTuple):
+    """As `Problems.add` takes it."""
+
+    kind: str
+    places: Sequence[int] | Integers
+    message: Callable[[int], str]
 
 
 @dataclass
@@ -17,14 +27,14 @@ class Problems:
 
     shown: dict[str, list[str]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
-    aside: list[tuple[str, Sequence[int], Callable[[int], str]]] = field(default_factory=list)
+    aside: list[Aside] = field(default_factory=list)
     """What is said where there are others: alone it is found, and said, once all has been read."""
 
     @property
     def count(self) -> int:
         return sum(self.counts.values())
 
-    def add(self, kind: str, places: Sequence[int], message: Callable[[int], str]) -> None:
+    def add(self, kind: str, places: Sequence[int] | Integers, message: Callable[[int], str]) -> None:
         """`message` is asked for the text of those that are shown."""
         if not len(places):
             return

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gpujobs.jobfile.consistency import times_of
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data import missing
+from gpujobs.trainer.data.notices import listed
 from gpujobs.trainer.data.reading import table_files, tables
 from gpujobs.trainer.data.reading.cells import TRUE, shown
 from gpujobs.trainer.data.reading.dialect import DATE_LIKE, UNNAMED
@@ -57,7 +58,12 @@ def read_table(
     errors = [error for column in names.apart for error in _wordless(names.file, table, column)]
     if errors:
         raise together(errors)
+    if needs_y and data.get("missing", "error") == "error":
+        errors = [error for column in texts for error in _wordless(names.file, table, column)]
+        if errors:
+            raise together(errors)
     found = _arrays(names, data, _series_together(names, table), features, target, task)
+    found = found if needs_y else _without_unlabelled(found, data.get("missing", "error"))
     if found.time is not None and found.lengths is not None:  # of windows, the timeline sees to it
         require_times(found.place("time"), found.time, found.rows)
         firsts = np.cumsum(found.lengths) - found.lengths
@@ -183,6 +189,10 @@ def _notices(source: Source, names: _Names) -> Iterator[str]:
                     f"column {number + 1} {called}, as the index that pandas writes, and is left out: name it in "
                     "data.features, or with data.csv.names, if it is a feature."
                 )
+        first = names.sources[0]
+        more = [column for column in source.names if column not in first.names and not UNNAMED.match(column)]
+        if more:
+            yield f"has columns that {first.name} lacks, which are left out: {listed(more, len(more))}."
     used = names.data.get("features") or source.names
     for column, kind in source.kinds.items():
         if kind == "truth" and source.head is not None and column in used and column not in names.target:
@@ -329,6 +339,27 @@ def _arrays(
     )
 
 
+def _without_unlabelled(found: LoadedData, handling: str) -> LoadedData:
+    """Of a file to predict for: without its targets, where some rows have none. Those of numbers that are features too,
+    or are filled (`handling`) in windows, tell of the past."""
+    absent = {name: missing.rows_with(y) for name, y in found.targets.items()}
+    if found.y_columns is not None and (handling != "fill" or found.lengths is not None):
+        (table,) = found.inputs.values()
+        shown = range(table.shape[1]) if found.x_columns is None else found.x_columns
+        apart = [column for column in found.y_columns if column not in shown]
+        absent["y"] = missing.rows_with(table[:, apart]) if apart else np.zeros(0, bool)
+        if absent["y"].any():
+            table[:, apart] = 0.0  # of no meaning: what is missing there shall count nowhere
+    for name, rows in absent.items():
+        if rows.any():
+            print(
+                f"{found.place(name)}: has no value in {rows.sum()} rows: predictions are not compared with it."
+            )
+    targets = {name: y for name, y in found.targets.items() if not absent[name].any()}
+    is_known = not absent.get("y", np.zeros(0)).any()
+    return replace(found, targets=targets, y_columns=found.y_columns if is_known else None)
+
+
 def _words(table: tables.Table, column: str | None) -> Coded | None:
     return None if column is None else table.words[column]
 
@@ -350,12 +381,11 @@ def _targets(
     (column,) = target
     if column not in table.words:
         return {"y": table.values[:, at[column]]}, {}
-    errors = _wordless(path, table, column)
-    if errors:
-        raise together(errors)
     labels = table.words[column]
     _say_alike(path, column, labels.texts.tolist())
-    return {"y": labels.codes}, {"y": tuple(labels.texts.tolist())}
+    is_absent = labels.codes < 0
+    y = np.where(is_absent, np.float32(np.nan), labels.codes) if is_absent.any() else labels.codes
+    return {"y": y}, {"y": tuple(labels.texts.tolist())}
 
 
 def _say_alike(path: str, column: str, words: Sequence[str]) -> None:

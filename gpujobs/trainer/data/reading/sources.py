@@ -14,6 +14,7 @@ from gpujobs import formats
 from gpujobs.jobfile.consistency import task_of_output
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data.reading import archives, shapes
+from gpujobs.trainer.data.reading.compact_dates import with_dates
 from gpujobs.trainer.data.reading.input_requirements import heads, names_of
 from gpujobs.trainer.data.reading.loaded import CLASS_TASKS, Coded, Known, LoadedData, coded, place
 from gpujobs.trainer.data.reading.series import read_table
@@ -35,8 +36,10 @@ def read(
         raise together(errors)
     if formats.is_table(paths[0]):
         known = replace(known or Known(), is_trained=is_trained)
-        return read_table(spec, paths, task, needs_y=needs_y, known=known)
-    return replace(_arrays(spec, source, task, needs_y=needs_y), is_fixed=is_trained)
+        found = read_table(spec, paths, task, needs_y=needs_y, known=known)
+    else:
+        found = replace(_arrays(spec, source, task, needs_y=needs_y), is_fixed=is_trained)
+    return with_dates(found, spec.jobfile["data"].get("step"))
 
 
 def _wrong_format(name: str, path: Path) -> list[DataError]:

@@ -150,6 +150,25 @@ def _day_or_month(place: str, days: Sequence[re.Match[str]], sign: str, year: st
     )
 
 
+OTHERS = (
+    "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%b %d, %Y", "%B %d, %Y", "%d%b%Y", "%Y-%j", "%Y%m%dT%H%M%S",
+    "%Y%m%d %H:%M", "%Y%m%d %H:%M:%S", "%d%b%Y:%H:%M:%S", "%b %d %Y %H:%M:%S", "%H:%M %d/%m/%Y", "%H:%M %d.%m.%Y",
+    "%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%d %H:%M UTC",
+)  # fmt: skip
+"""What is not found by looking, and proposed where it fits."""
+
+
+def proposed(cell: str) -> str | None:
+    """A format of strptime that reads a time."""
+    for one in OTHERS:
+        try:
+            datetime.datetime.strptime(cell.strip(), one)
+        except ValueError:
+            continue
+        return one
+    return None
+
+
 def parse(cells: pa.Array, form: TimeFormat) -> tuple[Times, Integers]:
     """datetime64, int64 or float64 of an array of texts, and the indices of those that are no such time."""
     text = pc.utf8_trim_whitespace(cells)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -48,12 +50,19 @@ class Clock:
     zone: str | None = None
     is_wall: bool = True
 
-    def instants(self, times: Times, series: Integers | None = None) -> Times:
-        """`series`: the first rows of each, within which an hour may come twice."""
+    def instants(self, times: Times, series: Integers | None = None, sizes: Collection[float] = ()) -> Times:
+        """`series`: the first rows of each, within which an hour may come twice. `sizes`: the steps that they may
+        keep, in nanoseconds, which tell which of the two an hour is that stands there once."""
         if self.zone is None or not self.is_wall:
             return times
         early, late = (_assumed(times, self.zone, which) for which in ("earliest", "latest"))
-        return _twice(times, early, late, series)
+        return _twice(times, early, late, series, sizes)
+
+    def is_twice(self, times: NDArray[np.datetime64]) -> NDArray[np.bool_]:
+        """Which of these times on the wall come twice."""
+        assert self.zone is not None
+        early, late = (_assumed(times, self.zone, which) for which in ("earliest", "latest"))
+        return early != late
 
     def wall(self, times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
         if self.zone is None or self.is_wall:
@@ -99,16 +108,47 @@ def _twice(
     early: NDArray[np.datetime64],
     late: NDArray[np.datetime64],
     series: Integers | None,
+    sizes: Collection[float],
 ) -> NDArray[np.datetime64]:
-    """The hour that comes twice in autumn: the first time until the clock goes back or stands, then the second."""
+    """The hour that comes twice in autumn: the first time until the clock goes back or stands, then the second; of
+    rows so far apart that they meet it once, the one that is a step from the row before (or after, at the start)."""
     found = early.copy()
-    firsts = set() if series is None else set(np.asarray(series).tolist())
+    firsts = {0} if series is None else set(np.asarray(series).tolist())
     for row in np.flatnonzero(early != late).tolist():
         if row == 0 or row in firsts:
-            continue
-        if times[row] <= times[row - 1] or found[row - 1] >= late[row - 1] != early[row - 1]:
+            if sizes and _is_later_of_two(times, early, late, row, firsts, sizes):
+                found[row] = late[row]
+        elif (
+            times[row] <= times[row - 1]
+            or found[row - 1] >= late[row - 1] != early[row - 1]
+            or (
+                _is_step(late[row] - found[row - 1], sizes)
+                and not _is_step(early[row] - found[row - 1], sizes)
+            )
+        ):
             found[row] = late[row]
     return found
+
+
+def _is_later_of_two(
+    times: Any, early: Any, late: Any, row: int, firsts: Collection[int], sizes: Collection[float]
+) -> bool:
+    """Of a series that begins in the hour that comes twice: whether it is the second, as what comes after says."""
+    after = row + 1
+    while after < len(times) and after not in firsts and early[after] != late[after]:
+        if times[after] <= times[after - 1]:
+            return False
+        after += 1
+    if after == len(times) or after in firsts:
+        return False
+    count = after - row
+    return _is_step((early[after] - late[row]) / count, sizes) and not _is_step(
+        (early[after] - early[row]) / count, sizes
+    )
+
+
+def _is_step(apart: np.timedelta64, sizes: Collection[float]) -> bool:
+    return int(apart.astype("m8[ns]").astype(np.int64)) in sizes
 
 
 def fine(times: Times) -> Times:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,30 +18,35 @@ from gpujobs.trainer.data.reading.loaded import LoadedData
 NO_ROWS = np.zeros(0, np.int64)
 
 
-def without_missing(
-    raw: LoadedData, segments: Integers, handling: str, scratch: Path
-) -> tuple[LoadedData, Integers, NDArray[np.bool_] | None, Integers]:
-    """The arrays, the (first, end) rows without a gap, whether a row's target is missing (None: of none), and the
-    numbers of the rows that are left out.
+class Whole(NamedTuple):
+    """What is left of series: the arrays, the (first, end) rows without a gap, whether a row's target is missing (None:
+    of none), and the numbers of the rows that are left out."""
 
-    `drop` ends a segment where a value is missing: no window contains one. `fill` puts the last value seen
+    raw: LoadedData
+    segments: Integers
+    holes: NDArray[np.bool_] | None
+    left_out: Integers
+
+
+def without_missing(raw: LoadedData, segments: Integers, handling: str, scratch: Path) -> Whole:
+    """`drop` ends a segment where a value is missing: no window contains one. `fill` puts the last value seen
     into inputs; a target is never made up. Raises DataError for what is missing with `error`, and for
     infinities always.
     """
     missing.require(raw, handling)
     if handling == "error":
-        return raw, segments, None, NO_ROWS
+        return Whole(raw, segments, None, NO_ROWS)
     of_inputs = {name: missing.rows_with(x) for name, x in raw.inputs.items()}
     holes = _holes(raw)
     if handling == "drop":
         wrong = np.logical_or.reduce([holes, *of_inputs.values()])
         rows = np.flatnonzero(wrong)
-        return raw, cut(segments, wrong) if len(rows) else segments, None, rows
+        return Whole(raw, cut(segments, wrong) if len(rows) else segments, None, rows)
     inputs = dict(raw.inputs)
     for name, gaps in of_inputs.items():
         if gaps.any():
             inputs[name] = _filled(raw.inputs[name], segments, scratch)
-    return replace(raw, inputs=inputs), segments, holes if holes.any() else None, NO_ROWS
+    return Whole(replace(raw, inputs=inputs), segments, holes if holes.any() else None, NO_ROWS)
 
 
 def _holes(raw: LoadedData) -> NDArray[np.bool_]:

@@ -71,7 +71,7 @@ def _between(line: Timeline, early: int, end: int, begin: int) -> Pairs:
     is_inside[:1] = False
     at = np.flatnonzero(is_inside)
     times = fine(line.times[early:end])
-    instants = line.clock.instants(times, begins)
+    instants = line.clock.instants(times, begins, line.sizes)
     before, after = instants[at - 1], instants[at]
     if line.clock.zone is None:
         return Pairs(at + early, before, after, before, after)

@@ -71,7 +71,7 @@ def assemble(
         targets[name] = (
             _each(raw, name, y, begins, lengths) if each else _one(raw, name, y, begins, lengths, task)
         )
-        keep &= ~_without_target(raw, name, targets[name], handling)
+        keep &= ~_without_target(raw, name, y, targets[name], handling)
     numbers = None if keep.all() else np.flatnonzero(keep)
     weight = _weights(raw, begins, lengths, is_per_step=each and bool(targets))
     names = None if raw.sequence is None else raw.sequence.decode(_first(raw.sequence.codes, begins))
@@ -164,8 +164,13 @@ def _one(
     if len(y) == len(lengths):
         return ArrayRows(y, y.dtype)
     last = y[begins + lengths - 1]
+    absent = missing.rows_with(y)
+    if absent.any():
+        last = np.array(last)
+        last[np.add.reduceat(absent, begins) > 0] = np.nan
     if task in CLASS_TASKS:
         differs = np.repeat(last, lengths, axis=0) != y
+        differs &= ~np.isnan(np.repeat(last, lengths, axis=0)) if absent.any() else True
         count = len(np.unique(np.searchsorted(begins, np.flatnonzero(differs), side="right")))
         if count:
             raise DataError(
@@ -187,10 +192,21 @@ def _each(raw: LoadedData, name: str, y: Integers, begins: Integers, lengths: In
     return RaggedRows(steps, begins, lengths, 0, steps.dtype)
 
 
-def _without_target(raw: LoadedData, name: str, rows: Any, handling: str) -> NDArray[np.bool_]:
-    """Which sequences lack a target. Raises DataError where that is an error."""
-    wrong = _gaps(raw, name, rows.values, handling)
+def _without_target(
+    raw: LoadedData, name: str, y: NDArray[Any], rows: Any, handling: str
+) -> NDArray[np.bool_]:
+    """Which sequences lack a target. Raises DataError, with the rows of the file, where that is an error."""
+    errors = missing.wrong(raw, name, y, handling) if raw.y_columns is None else _columns_wrong(raw, handling)
+    if errors:
+        raise together(errors)
+    wrong = missing.rows_with(rows.values)
     return np.add.reduceat(wrong, rows.begins) > 0 if isinstance(rows, RaggedRows) else wrong
+
+
+def _columns_wrong(raw: LoadedData, handling: str) -> list[DataError]:
+    """As `missing.wrong`, of targets that are columns of a table's."""
+    (values,) = raw.inputs.values()
+    return missing.by_column(raw, values, handling=handling, numbers=raw.y_columns)
 
 
 def _weights(raw: LoadedData, begins: Integers, lengths: Integers, *, is_per_step: bool) -> Rows | None:

@@ -46,7 +46,7 @@ class Samples:
         return np.asarray(positions) if self.numbers is None else self.numbers[positions]
 
     def batch(self, positions: Integers) -> Batch:
-        """(x, y, weight) as Keras takes them: an array where there is one input or output, else by name. Where not
+        """As Keras takes it: an array where there is one input or output, else by name. Where not
         all count, there is a weight for each output, which is UNCOUNTED for what does not."""
         rows = self.at(positions)
         y = (
@@ -54,7 +54,7 @@ class Samples:
             if self.targets
             else None
         )
-        return self.x(positions), y, self._weights(rows)
+        return Batch(self.x(positions), y, self._weights(rows))
 
     def _weights(self, rows: Integers) -> Arrays | None:
         weight = None if self.weight is None else self.weight.take(rows)

@@ -19,6 +19,10 @@ APART = 1 << 32
 """Added to the ticks where nobody knows how many steps lie between two rows."""
 
 
+BEFORE = 1 << 16
+"""Rows before one in an hour that comes twice that are looked at to tell which of the two it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Broken:
     """Rows that do not come one step after the row before, by kind. `absent`: how many rows lie between.
@@ -59,6 +63,11 @@ class Timeline:
     def cuts(self) -> Integers:
         return self.broken.cuts
 
+    @property
+    def sizes(self) -> list[float]:
+        """The steps that are of one length, in nanoseconds."""
+        return [step.count for step in self.steps if step and step.unit == "time"]
+
     def step_of(self, rows: Integers) -> Integers:
         """The number of the step of the series of each row."""
         return self.which[self.number_of(rows)]
@@ -79,16 +88,30 @@ class Timeline:
                 found = found if found.dtype.kind in "Mf" else found.astype(np.float64)
                 found[own] = np.datetime64("NaT") if found.dtype.kind == "M" else np.nan
             else:
-                found[own] = self._later(step, found[own], count[own])
+                found[own] = self._later(step, rows[own], count[own])
         return found
 
-    def _later(self, step: Step, times: Times, count: Integers) -> Times:
+    def _later(self, step: Step, rows: Integers, count: Integers) -> Times:
+        times = self.times[rows]
         if times.dtype.kind != "M":
             return calendar.later(step, times, count)
-        exact, clock = fine(times), self.clock
+        clock = self.clock
         if step.is_of_calendar:
-            return clock.of_wall(calendar.later(step, clock.wall(exact), count)).astype(times.dtype)
-        return clock.of_instants(calendar.later(step, clock.instants(exact), count)).astype(times.dtype)
+            return clock.of_wall(calendar.later(step, clock.wall(fine(times)), count)).astype(times.dtype)
+        return clock.of_instants(calendar.later(step, self._instants(rows), count)).astype(times.dtype)
+
+    def _instants(self, rows: Integers) -> Times:
+        """Of these rows; which of an hour that comes twice is told by the rows before."""
+        every, place = np.unique(rows, return_inverse=True)
+        found = self.clock.instants(fine(self.times[every]), np.arange(len(every)))
+        if self.clock.zone is None or not self.clock.is_wall:
+            return found[place]
+        for number in np.flatnonzero(self.clock.is_twice(fine(self.times[every]))).tolist():
+            row = int(every[number])
+            first = max(int(self.series[self.number_of(row), 0]), row - BEFORE)
+            times = fine(self.times[first : row + 1])
+            found[number] = self.clock.instants(times, np.zeros(1, np.int64), self.sizes)[-1]
+        return found[place]
 
     def ticks(self) -> Integers:
         """The steps from the beginning to each row, int64: rows of one series whose ticks differ by n are n steps

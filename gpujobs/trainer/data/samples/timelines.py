@@ -52,7 +52,7 @@ def of(
         found = _found(line, usual)
     else:
         found = _as_given(line, given)
-    instants = found.clock.instants(fine(times), series[:, 0])
+    instants = found.clock.instants(fine(times), series[:, 0], found.sizes)
     require_order(place, instants, series[:, 0], raw.row_number, shown=times, is_strict=False)
     return found
 
@@ -158,7 +158,7 @@ def _with_zone(line: Timeline, again: Callable[[Timeline], Timeline]) -> Timelin
     looks for the broken rows."""
     if line.clock.zone is not None or line.times.dtype.kind != "M":
         return line
-    sizes = [step.count for step in line.steps if step and step.unit == "time"]
+    sizes = line.sizes
     if not sizes or max(sizes) >= DAY or len(line.broken.rows) == 0:
         return line
     rows = line.broken.rows
@@ -178,6 +178,6 @@ def _with_zone(line: Timeline, again: Callable[[Timeline], Timeline]) -> Timelin
 def _explained(line: Timeline, clock: Clock, rows: Integers, sizes: list[float]) -> int:
     """How many of these jumps are none on the zone's clock."""
     both = fine(np.stack([line.times[rows - 1], line.times[rows]], axis=1).reshape(-1))
-    instants = clock.instants(both, np.arange(0, len(both), 2)).reshape(-1, 2)
+    instants = clock.instants(both, np.arange(0, len(both), 2), sizes).reshape(-1, 2)
     apart = (instants[:, 1] - instants[:, 0]).astype("m8[ns]").astype(np.int64)
     return int(np.isin(apart, np.array(sizes, np.int64)).sum())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -60,14 +60,14 @@ class Windowed:
 
     @property
     def samples(self) -> Samples:
-        raw, index, first = self.raw, self.index, self.target[0]
+        raw, index, first = self.raw, self.index, self.target.first
         inputs: dict[str, Rows] = {
             name: self._rows(x, raw.x_columns, 0, self.window["length"]) for name, x in raw.inputs.items()
         }
         labels: dict[str, Rows] = {}
         if raw.time is not None:
             is_last = self.task in CLASS_TASKS and self.task != "labelling"
-            labels["time"] = self._times(self.target[1] - 1 if is_last else first)
+            labels["time"] = self._times(self.target.end - 1 if is_last else first)
         if raw.group is not None:
             labels["group"] = Mapped(StepRows(raw.group.codes, index, 0), raw.group.decode)
         series = SegmentRows(index)
@@ -112,11 +112,11 @@ class Windowed:
             return None
         if self.task == "labelling":
             return _steps(self._shown(two(self.raw.weight)))
-        return StepRows(self.raw.weight, self.index, self.target[0])
+        return StepRows(self.raw.weight, self.index, self.target.first)
 
     @property
-    def target(self) -> tuple[int, int]:
-        """The rows of the target, counted from a window's start: the first, and the end."""
+    def target(self) -> Span:
+        """The rows of the target."""
         return _target(self.window, self.task)
 
     def _rows(self, values: NDArray[np.float32], numbers: Any, first: int, length: int) -> Rows:
@@ -154,7 +154,7 @@ class Windowed:
         samples = self.samples
         groups = self._groups() if settings["method"] == "group" else None
         parts = splits.split(settings, len(samples), labels=labels, groups=groups, times=None)
-        if self.window["stride"] < self.target[1] and settings["method"] != "group":
+        if self.window["stride"] < self.target.end and settings["method"] != "group":
             say(["Windows overlap: with this split, training sees rows that validation and test have too; "
                  "method: chronological keeps them apart."])  # fmt: skip
         return {name: replace(self, numbers=samples.at(positions)) for name, positions in parts.items()}
@@ -165,11 +165,11 @@ class Windowed:
         return self.raw.group.codes[self.index.starts(numbers)]
 
     def _chronological(self, settings: Mapping[str, Any]) -> dict[str, Windowed]:
-        spans = splits.chronological_spans(self.series, self.segments, self.target[0], settings)
+        spans = splits.chronological_spans(self.series, self.segments, self.target.first, settings)
         fitted = splits.some(spans["train"])
         parts = {}
         for name, span in spans.items():
-            index = splits.windows(span, self.span, self.target[1], self.window["stride"])
+            index = splits.windows(span, self.span, self.target.end, self.window["stride"])
             parts[name] = replace(self, index=index, fitted=fitted, numbers=self._known(index))
         return parts
 
@@ -179,10 +179,14 @@ class Windowed:
             return None
         before = np.concatenate([[0], np.cumsum(self.holes, dtype=np.int64)])
         starts = index.starts(np.arange(len(index)))
-        return np.flatnonzero(before[starts + self.target[0]] == before[starts + self.target[1]])
+        return np.flatnonzero(before[starts + self.target.first] == before[starts + self.target.end])
 
     def first(self, count: int) -> tuple[Windowed, Windowed]:
         """The first `count` windows, and the rest."""
+        shared = self.target[1] - self.window["stride"]
+        if shared > 0:
+            say([f"Windows overlap: at the validation_split, training and validation have up to {shared} rows "
+                 "in common; data.split: {method: chronological} keeps their targets apart."])  # fmt: skip
         numbers = self.samples.at(np.arange(len(self.samples)))
         return replace(self, numbers=numbers[:count]), replace(self, numbers=numbers[count:])
 
@@ -259,7 +263,7 @@ def assemble(
     whole = series if line is None else cut_at(series, line.cuts)
     raw, segments, holes, missing = without_missing(raw, whole, handling, scratch)
     is_open = is_open and (task not in CLASS_TASKS or not raw.targets)
-    shown, reach = span(window), max(span(window), _target(window, task)[1])
+    shown, reach = span(window), max(span(window), _target(window, task).end)
     index = splits.windows(segments, shown, shown if is_open else reach, window["stride"])
     if len(index) == 0:
         raise DataError(_too_short(raw, segments, window, shown if is_open else reach, line))
@@ -308,12 +312,19 @@ def span(window: Mapping[str, int]) -> int:
     return (window["length"] - 1) * every(window) + 1
 
 
-def _target(window: Mapping[str, int], task: str) -> tuple[int, int]:
+class Span(NamedTuple):
+    """Rows, counted from a window's start."""
+
+    first: int
+    end: int
+
+
+def _target(window: Mapping[str, int], task: str) -> Span:
     shown, horizon = span(window), window["horizon"]
     if task == "labelling":
-        return 0, shown
+        return Span(0, shown)
     first = shown + int(window.get("gap") or 0)
-    return (first, first + horizon) if horizon else (shown - 1, shown)
+    return Span(first, first + horizon) if horizon else Span(shown - 1, shown)
 
 
 def two(values: NDArray[np.float32]) -> NDArray[np.float32]:

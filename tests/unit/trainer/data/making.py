@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
+from numpy.typing import NDArray
 
 from gpujobs.jobfile import load
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data import Prepared, prepare
+from gpujobs.trainer.data.arrays import Arrays
 from tests.specs import attempt_spec, data_file
+
+Value = TypeVar("Value")
 
 DENSE = "model: {layers: [LSTM: {units: 2}, Dense: {units: 1}]}\n"
 
@@ -55,3 +59,14 @@ def csv(columns: Mapping[str, Any]) -> str:
 def everything(samples: Any) -> Any:
     """All rows of all inputs, or of the only one."""
     return samples.x(np.arange(len(samples)))
+
+
+def alone(arrays: Arrays | None) -> NDArray[Any]:
+    """The array of a batch that has one of its kind."""
+    assert isinstance(arrays, np.ndarray)
+    return arrays
+
+
+def there(value: Value | None) -> Value:
+    assert value is not None
+    return value

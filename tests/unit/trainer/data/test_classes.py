@@ -124,3 +124,18 @@ def test_multilabel_rows(tmp_path: Path) -> None:
     found = prepared(tmp_path, data, {"t.csv": csv(columns)}, rest=rest)
     assert found.train.samples.target("y").tolist() == y.tolist()
     assert found.preprocessing.target_names == ("wet", "cold", "dark")
+
+
+def test_a_label_that_no_sample_of_a_part_has_is_said(tmp_path: Path, capsys: Any) -> None:
+    y = np.array([[0, 1], [0, 0], [0, 1], [0, 0], [1, 1], [1, 1]])
+    rest = "task: multilabel\nmodel: {layers: [LSTM: {units: 2}, Dense: {units: 2, activation: sigmoid}]}\n"
+    rest += "training: {loss: binary_crossentropy}\n"
+    data = "{train: t.npz, classes: [rain, wind], split: {method: chronological, validation: 0.34}}"
+    prepared(tmp_path, data, {"t.npz": {"x": np.zeros((6, 2, 1)), "y": y}}, rest=rest)
+    train, validation = capsys.readouterr().out.splitlines()
+    assert train.startswith(
+        "t.npz: array y: in the train part no sample has the label rain: the model cannot learn it."
+    )
+    assert (
+        "in the validation part every sample has the labels rain, wind: no figure of that part" in validation
+    )

@@ -18,7 +18,7 @@ from gpujobs.trainer.data.reading import table_files, tables, text, times
 from gpujobs.trainer.data.reading.wanted import Wanted
 from gpujobs.trainer.failures import DataError
 
-from .making import everything, prepared, spec_of
+from .making import alone, everything, prepared, spec_of, there
 
 VALUES = [1.5, -2.0, 1234.5, 0.25, 7.0, 8.0, 9.0, 10.0]
 HOURS = [f"2021-03-{27 + hour // 24:02}T{hour % 24:02}:00:00" for hour in range(20, 28)]
@@ -74,6 +74,13 @@ SAME = {
     "a line of units": ("t.csv", PLAIN.replace("t,v\n", "t,v\n[UTC],[kW]\n"), ""),
     "an index that pandas has written": ("t.csv", "\n".join(f"{'' if n == 0 else n - 1},{line}" for n, line in enumerate(PLAIN.splitlines())) + "\n", ""),
     "an empty column at the end": ("t.csv", PLAIN.replace("\n", ",\n"), ""),
+    "a separator at each line's end but the first": ("t.csv", PLAIN.replace("\n", ",\n").replace("v,", "v"), ""),
+    "a separator at the end of the names alone": ("t.csv", PLAIN.replace("t,v\n", "t,v,\n"), ""),
+    "units with a dash for the time": ("t.csv", PLAIN.replace("t,v\n", "t,v\n-,kW\n"), ""),
+    "a typesetter's minus": ("t.csv", PLAIN.replace(",-", ",\u2212"), ""),
+    "its minus before a decimal comma": ("t.csv", written(";", ",").replace(";-", ";\u2212"), ""),
+    "blanks that do not break between thousands": ("t.csv", written(";", ",").replace("1234", "1\u00a0234"), ', csv: {thousands: " "}'),
+    "apostrophes between thousands": ("t.csv", written(";", ",").replace("1234", "1'234"), ", csv: {thousands: \"'\"}"),
     "gzip": ("t.csv.gz", compressed(PLAIN, "gz"), ""),
     "zstd": ("t.csv.zst", compressed(PLAIN, "zst"), ""),
     "percent signs": ("t.csv", PLAIN.replace("\n2", "%\n2").replace("v%", "v"), ', csv: {units: "%"}'),
@@ -96,8 +103,8 @@ def test_a_file_as_it_comes_says_the_same_as_a_plain_one(tmp_path: Path, case: t
     np.testing.assert_array_equal(everything(found.train.samples), everything(plain.train.samples))
     assert found.train.samples.target("y").tolist() == plain.train.samples.target("y").tolist()
     assert (
-        found.train.assembled.raw.time.astype("datetime64[s]").tolist()
-        == plain.train.assembled.raw.time.tolist()
+        there(found.train.assembled.raw.time).astype("datetime64[s]").tolist()
+        == there(plain.train.assembled.raw.time).tolist()
     )
 
 
@@ -113,7 +120,7 @@ def test_a_date_and_a_time_in_two_columns(tmp_path: Path) -> None:
     rows = "".join(f"{t[8:10]}/{t[5:7]}/{t[:4]};{t[11:]};{v}\n" for t, v in zip(HOURS, VALUES, strict=True))
     found = prepared(tmp_path, DATA % ("t.txt", "[Date, Time]", ""), {"t.txt": "Date;Time;v\n" + rows})
     assert found.train.assembled.raw.features == ("v",)
-    assert found.train.assembled.raw.time.astype(str).tolist() == HOURS
+    assert there(found.train.assembled.raw.time).astype(str).tolist() == HOURS
 
 
 def test_declared_missing_values_are_missing_however_they_are_written(tmp_path: Path) -> None:
@@ -227,7 +234,7 @@ def test_ids_of_a_table_go_into_an_embedding(tmp_path: Path) -> None:
         {"t.csv": "doc,token,label\n" + rows},
         rest=rest,
     )
-    batch = found.train.samples.batch(np.arange(4))[0]
+    batch = alone(found.train.samples.batch(np.arange(4)).x)
     assert batch.dtype == np.int32
     assert batch.tolist() == [[1, 2, 3], [4, 5, 1], [2, 3, 4], [5, 1, 2]]
 
@@ -246,6 +253,19 @@ def test_several_files_are_one_table(tmp_path: Path) -> None:
     whole = prepared(tmp_path, DATA % ("plain.csv", "t", ""), {"plain.csv": PLAIN})
     found = prepared(tmp_path, DATA % ("[a.csv, b.csv.gz]", "t", ""), files)
     np.testing.assert_array_equal(everything(found.train.samples), everything(whole.train.samples))
+
+
+def test_columns_that_only_a_later_file_has_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head, *rows = PLAIN.splitlines()
+    files = {
+        "a.csv": "\n".join([head, *rows[:4]]),
+        "b.csv": "\n".join([f"{head},w", *(f"{row},7" for row in rows[4:])]),
+    }
+    found = prepared(tmp_path, DATA % ("[a.csv, b.csv]", "t", ""), files)
+    assert everything(found.train.samples).shape[-1] == 1
+    assert "b.csv: has columns that a.csv lacks, which are left out: w." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("how", ["group: file", "group: v2"])
@@ -270,7 +290,7 @@ def test_each_file_is_a_sequence(tmp_path: Path) -> None:
     found = prepared(
         tmp_path, "{train: [a.csv, b.csv], sequence: {by: file}, target: kind}", files, rest=CLASSES % 2
     )
-    assert found.train.assembled.raw.lengths.tolist() == [2, 3]
+    assert there(found.train.assembled.raw.lengths).tolist() == [2, 3]
     assert found.preprocessing.classes["y"].names == ("a", "b")
 
 
@@ -359,6 +379,21 @@ def test_a_date_that_is_no_feature_is_told(tmp_path: Path) -> None:
         refusal(tmp_path, content, time="Time")[0]
         == "t.csv: column Date holds text: '27.03.2021'; these look like times: say data.time: [Date, Time], or name the columns in data.features"
     )
+
+
+@pytest.mark.parametrize("form", times.OTHERS)
+def test_a_time_that_is_not_read_proposes_a_format_that_reads_it(tmp_path: Path, form: str) -> None:
+    import datetime
+
+    days = [datetime.datetime(2020, month, 28, 7) for month in range(1, 9)]
+    lines = [f'"{day.strftime(form)}",{number}' for number, day in enumerate(days)]
+    content = "t,v\n" + "\n".join(lines) + "\n"
+    first, *_ = refusal(tmp_path, content)
+    proposed = first.partition('{dates: "')[2].partition('"')[0]
+    data = DATA % ("t.csv", "t", f', csv: {{dates: "{proposed}"}}')
+    found = prepared(tmp_path, data, {"t.csv": content}).train.assembled.raw.time
+    assert found is not None
+    assert found.tolist() == [datetime.datetime.strptime(day.strftime(form), form) for day in days]
 
 
 @pytest.mark.parametrize(

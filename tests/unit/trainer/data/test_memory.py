@@ -14,6 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from gpujobs.trainer.data import memory
+from gpujobs.trainer.failures import DataError
 
 ROOT = Path(__file__).parents[4]
 ROWS = 10_000_000
@@ -144,7 +145,5 @@ def test_what_is_small_is_in_memory_and_what_is_large_in_a_file(
 
 
 def test_more_than_the_disk_has_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        memory.DataError, match=r"^claims 1000000000000 rows, 7.45e\+03 GiB; expected at most"
-    ):
+    with pytest.raises(DataError, match=r"^claims 1000000000000 rows, 7.45e\+03 GiB; expected at most"):
         memory.allocate((10**12, 2), np.float32, tmp_path)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .making import csv, everything, prepared
+from .making import alone, csv, everything, prepared, there
 
 LENGTHS = [3, 1, 4, 2]
 MASKED = "model: {layers: [Masking: {mask_value: -9.0}, LSTM: {units: 2}, Dense: {units: %d}]}\ntraining: {loss: %s}\n"
@@ -115,7 +115,7 @@ def test_a_label_for_each_step_and_padding_does_not_count(tmp_path: Path) -> Non
     )
     found = prepared(tmp_path, DATA % (", label: each", "each"), {"t.csv": table()}, rest=rest)
     assert found.preprocessing.task == "labelling"
-    _, y, weight = found.train.samples.batch(np.arange(4))
+    y, weight = map(alone, found.train.samples.batch(np.arange(4))[1:])
     assert y.tolist() == [[0, 0, 1, 0], [0, 0, 0, 0], [1, 1, 0, 0], [0, 1, 0, 0]]
     assert weight.tolist() == [[1, 1, 1, -1], [1, -1, -1, -1], [1, 1, 1, 1], [1, 1, -1, -1]]
 
@@ -127,8 +127,8 @@ def test_weights_of_steps_are_those_of_the_file_and_padding_does_not_count(tmp_p
     )
     given = {**concatenated(), "y": np.arange(10) % 2, "w": np.array([1.0, 2.0, 3.0, 4.0])}
     data = "{train: t.npz, lengths: n, sample_weight: w}"
-    weight = prepared(tmp_path, data, {"t.npz": given}, rest=rest).train.samples.batch(np.arange(4))[2]
-    assert weight.tolist() == [[1, 1, 1, -1], [2, -1, -1, -1], [3, 3, 3, 3], [4, 4, -1, -1]]
+    weight = prepared(tmp_path, data, {"t.npz": given}, rest=rest).train.samples.batch(np.arange(4)).weight
+    assert alone(weight).tolist() == [[1, 1, 1, -1], [2, -1, -1, -1], [3, 3, 3, 3], [4, 4, -1, -1]]
 
 
 def test_facts_beside_sequences(tmp_path: Path) -> None:
@@ -160,4 +160,4 @@ def test_a_chronological_split_goes_by_the_first_step(tmp_path: Path) -> None:
     given = {**concatenated(), "t": np.array([5, 6, 7, 1, 9, 10, 11, 12, 3, 4])}
     data = "{train: t.npz, lengths: n, time: t, split: {method: chronological, test: 0.5}}"
     found = prepared(tmp_path, data, {"t.npz": given}, rest=MASKED % (1, "mse"))
-    assert found.train.samples.numbers.tolist() == [1, 3]
+    assert there(found.train.samples.numbers).tolist() == [1, 3]

@@ -15,7 +15,7 @@ from gpujobs.trainer.data.fitting import scaling
 from gpujobs.trainer.data.fitting.preprocessing import from_json
 from gpujobs.trainer.failures import DataError
 
-from .making import csv, everything, prepared
+from .making import alone, csv, everything, prepared
 
 FLOATS = st.floats(-1e6, 1e6, width=32)
 TABLES = arrays_of.arrays(np.float32, st.tuples(st.integers(1, 60), st.integers(1, 3)), elements=FLOATS)
@@ -66,6 +66,21 @@ def test_more_columns_than_are_counted_at_once() -> None:
 def test_a_constant_column_becomes_zero() -> None:
     scale = scaling.fit("standard", in_pieces(np.full((9, 1), 5, np.float32)))
     assert scale.apply(np.full((2, 1), 5.0)).tolist() == [[0], [0]]
+
+
+@pytest.mark.parametrize("width", [1e-15, 1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("method", ["standard", "minmax", "robust"])
+def test_a_narrow_column_is_scaled_as_a_wide_one(method: str, width: float) -> None:
+    unit = np.linspace(0, 1, 11)
+    low, middle, high = np.quantile(unit, [0.25, 0.5, 0.75])
+    expected = {
+        "standard": (unit - unit.mean()) / unit.std(),
+        "minmax": unit,
+        "robust": (unit - middle) / (high - low),
+    }[method]
+    values = (unit * width).astype(np.float32)[:, None]
+    scaled = scaling.fit(method, in_pieces(values)).apply(values)
+    np.testing.assert_allclose(scaled[:, 0], expected, atol=1e-5)
 
 
 def poisoned(columns: dict[str, Any], first: int) -> dict[str, Any]:
@@ -133,7 +148,7 @@ def test_ids_are_not_scaled(tmp_path: Path) -> None:
     )
     given = {"x": np.arange(8).reshape(4, 2), "y": np.arange(4.0)}
     found = prepared(tmp_path, "{train: t.npz, scaling: standard}", {"t.npz": given}, rest=rest)
-    x = found.train.samples.x(np.arange(4))
+    x = alone(found.train.samples.x(np.arange(4)))
     assert x.dtype == np.int32 and x.tolist() == given["x"].tolist()
 
 
@@ -185,3 +200,19 @@ def test_arrays_with_nothing_but_masked_steps_are_refused(tmp_path: Path) -> Non
     given = {"x": np.zeros((4, 3, 2)), "y": np.zeros(4)}
     with pytest.raises(DataError, match=r"^t.npz: array x: every step is 0, which Masking skips"):
         prepared(tmp_path, "{train: t.npz, scaling: standard}", {"t.npz": given}, rest=MASKED % 0.0)
+
+
+@pytest.mark.parametrize(
+    ("center", "is_said"), [(0.0, False), (1013.0, False), (101325.0, True), (1.7e9, True)]
+)
+def test_a_column_that_float32_rounds_is_said(
+    tmp_path: Path, capsys: Any, center: float, is_said: bool
+) -> None:
+    v = center + np.random.default_rng(0).normal(0, 0.5, 60)
+    data = "{train: t.csv, target: v, window: {length: 4}, scaling: standard}"
+    part = prepared(tmp_path, data, {"t.csv": csv({"v": [f"{one:.6f}" for one in v], "w": range(60)})}).train
+    exact = ((v - v.mean()) / v.std())[:4]
+    off = np.abs(everything(part.samples)[0, :, 0] - exact).max()
+    said = capsys.readouterr().out
+    assert (off > 1e-3) == is_said == ("column v: " in said and "numbers of 32 bits" in said)
+    assert "column w: its" not in said

@@ -11,7 +11,7 @@ import pytest
 from gpujobs.trainer.data.samples import splits
 from gpujobs.trainer.failures import DataError
 
-from .making import everything, prepared
+from .making import csv, everything, prepared
 
 SAMPLES = 200
 PARTS = ("train", "validation", "test")
@@ -87,3 +87,18 @@ def test_a_part_that_is_asked_for_and_empty() -> None:
     ):
         splits.require_some("t.npz", {"train": 3, "validation": 0, "test": 0}, settings)
     splits.require_some("t.npz", {"train": 2, "validation": 1, "test": 0}, settings)
+
+
+@pytest.mark.parametrize(("stride", "shared"), [(1, 5), (4, 2), (6, 0)])
+def test_windows_that_training_and_validation_share_rows_of_are_said(
+    tmp_path: Path, capsys: Any, stride: int, shared: int
+) -> None:
+    data = f"{{train: t.csv, target: v, window: {{length: 4, horizon: 2, stride: {stride}}}}}"
+    rest = "model: {layers: [LSTM: {units: 2}, Dense: {units: 2}]}\ntraining: {loss: mse, validation_split: 0.5}\n"
+    parts = prepared(tmp_path, data, {"t.csv": csv({"v": range(60)})}, rest=rest).parts
+    seen = {
+        name: {*part.truth.x(np.arange(len(part.truth))).ravel(), *part.truth.target("y").ravel()}
+        for name, part in parts.items()
+    }
+    assert len(seen["train"] & seen["validation"]) == shared
+    assert (f"up to {shared} rows in common" in capsys.readouterr().out) == (shared > 0)

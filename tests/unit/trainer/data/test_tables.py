@@ -15,9 +15,9 @@ import pytest
 from gpujobs.trainer.data.reading import table_files, tables, text
 from gpujobs.trainer.data.reading.wanted import Wanted
 
-from .making import everything, prepared
+from .making import everything, prepared, there
 
-COLUMNS = {
+COLUMNS: dict[str, list[Any]] = {
     "a": [1.5, -2.0, 1e10],
     "b": [1, 2, 3],
     "who": ["y", "x", "y"],
@@ -48,8 +48,8 @@ def test_numbers_words_and_times(tmp_path: Path, newline: str | None) -> None:
     assert table.values.dtype == np.float32
     assert table.values.tolist() == [[1, 1.5], [2, -2], [3, 1e10]]
     assert table.words["who"].decode(table.words["who"].codes).tolist() == ["y", "x", "y"]
-    assert table.words["who"].names.tolist() == ["x", "y"]
-    assert table.time.astype("datetime64[D]").tolist() == [
+    assert there(table.words["who"].names).tolist() == ["x", "y"]
+    assert there(table.time).astype("datetime64[D]").tolist() == [
         datetime.date.fromisoformat(day) for day in COLUMNS["day"]
     ]
 
@@ -96,7 +96,7 @@ def test_what_counts_as_a_number(tmp_path: Path, values: Any, expected: list[flo
 )
 def test_times(tmp_path: Path, written: str, expected: Any) -> None:
     (tmp_path / "t.csv").write_text(f"v,t\n1,{written}\n")
-    assert read(tmp_path / "t.csv", numbers=("v",), time=("t",)).time[0] == expected
+    assert there(read(tmp_path / "t.csv", numbers=("v",), time=("t",)).time)[0] == expected
 
 
 def test_empty_lines_and_a_byte_order_mark(tmp_path: Path) -> None:

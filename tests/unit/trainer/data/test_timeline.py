@@ -5,12 +5,14 @@ Dates are compared with those of dateutil and zoneinfo, and with some written do
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas
 import pyarrow as pa
 import pytest
 from dateutil.relativedelta import relativedelta
@@ -21,7 +23,7 @@ from gpujobs.trainer.data.prepare import Part, to_predict
 from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.failures import DataError
 
-from .making import csv, prepared, spec_of
+from .making import alone, csv, prepared, spec_of
 
 WINDOW = "window: {length: 4, horizon: 3}"
 DATA = "{train: t.csv, time: when, target: v, %s%s}"
@@ -122,6 +124,33 @@ def test_numbers_as_time(tmp_path: Path) -> None:
     np.testing.assert_allclose(beyond(forecast(tmp_path, np.arange(9) * 0.1)), [0.9, 1.0, 1.1], rtol=1e-6)
 
 
+COMPACT = [("%Y%m", "MS"), ("%Y%m%d", "D"), ("%Y%m%d", "ME"), ("%Y%m%d%H", "h"), ("%Y%m%d%H%M", "15min"),
+           ("%Y%m%d%H%M%S", "s")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("form", "every"), COMPACT)
+def test_dates_written_as_one_number_are_dates(tmp_path: Path, form: str, every: str) -> None:
+    """Of csv files, parquet and arrays: a month 13 follows no December."""
+    times = pandas.date_range("2023-10-30 23:58", periods=68, freq=every)
+    numbers = np.array([int(one.strftime(form)) for one in times[:-3]])
+    expected = (
+        pandas.to_datetime([one.strftime(form) for one in times[-3:]], format=form).to_pydatetime().tolist()
+    )
+    assert beyond(forecast(tmp_path, numbers.tolist())) == expected
+    table = pa.table({"when": pa.array(numbers), "v": pa.array(np.arange(65.0))})
+    assert beyond(forecast(tmp_path, (), content=table, name="t.parquet")) == expected
+
+
+def test_numbers_stay_numbers_where_they_are_no_dates_or_their_step_is_one(tmp_path: Path) -> None:
+    assert beyond(forecast(tmp_path, range(20230120, 20230160))) == [20230160, 20230161, 20230162]
+    assert beyond(forecast(tmp_path, range(1995, 2011))) == [2011, 2012, 2013]
+    assert beyond(forecast(tmp_path, range(20230101, 20230121), ", step: 1")) == [
+        20230121,
+        20230122,
+        20230123,
+    ]
+
+
 def test_each_series_has_its_own_step(tmp_path: Path) -> None:
     sites = {"a": months(datetime(2020, 1, 1), 9, 1), "b": [datetime(2020, 1, 1, hour) for hour in range(20)],
              "c": weekdays(datetime(2024, 1, 5), 12)}  # fmt: skip
@@ -135,6 +164,10 @@ def test_each_series_has_its_own_step(tmp_path: Path) -> None:
     assert last["a"] == months(datetime(2020, 10, 1), 3, 1)
     assert last["b"] == [datetime(2020, 1, 1, hour) for hour in (20, 21, 22)]
     assert last["c"] == weekdays(datetime(2024, 1, 5), 15)[-3:]
+    line = part.assembled.timeline
+    assert line is not None
+    after_the_first = line.beyond(line.series[:, 0], np.ones(3, np.int64)).tolist()
+    assert after_the_first == [datetime(2020, 2, 1), datetime(2020, 1, 1, 1), datetime(2024, 1, 8)]
 
 
 def test_a_short_file_takes_the_step_of_the_training(tmp_path: Path) -> None:
@@ -201,7 +234,7 @@ def test_windows_end_where_rows_are_absent(tmp_path: Path, capsys: Any) -> None:
         "2024-01-01 19:00 to 2024-01-02 01:00); no window crosses them (data.step: none lets windows do so)."
     )
     part = prepared(tmp_path, DATA % (WINDOW, ""), {"t.csv": content}, rest=REST).train
-    x, y, _ = part.samples.batch(np.arange(len(part.samples)))
+    x, y = map(alone, part.samples.batch(np.arange(len(part.samples)))[:2])
     rows = np.concatenate([x[:, :, 0], y[:, :, 0]], axis=1).astype(int)
     stamps = np.array(times, "M8[s]")[rows]
     assert (np.diff(stamps, axis=1) == np.timedelta64(1, "h")).all()
@@ -211,7 +244,7 @@ def test_windows_end_where_rows_are_absent(tmp_path: Path, capsys: Any) -> None:
 
 def test_rows_of_the_file_are_named_where_series_stand_mixed(tmp_path: Path, capsys: Any) -> None:
     times = [one for one in hours(20) for _ in "ab"]
-    table = {"when": times, "site": list("ab") * 20, "v": range(40)}
+    table: dict[str, Sequence[Any]] = {"when": times, "site": list("ab") * 20, "v": range(40)}
     kept = [row for row in range(40) if row != 20]  # the eleventh hour of site a
     content = csv({key: [values[row] for row in kept] for key, values in table.items()})
     line = lines_of(tmp_path, content, ", group: site, features: [v]", capsys)[1]
@@ -307,6 +340,38 @@ def test_dates_of_forecasts_go_over_the_change_of_summer_time(tmp_path: Path) ->
     assert times[-1] == datetime(2021, 3, 28, 3)
     part = forecast(tmp_path, times[:-2], ", timezone: Europe/Berlin")
     assert beyond(part) == [datetime(2021, 3, 28, hour) for hour in (1, 3, 4)]
+
+
+@pytest.mark.parametrize("more", ["", ", timezone: Europe/Berlin"])
+@pytest.mark.parametrize("hours_apart", [2, 3, 6, 12])
+def test_rows_so_far_apart_that_they_meet_the_doubled_hour_once_go_on_across_it(
+    tmp_path: Path, capsys: Any, hours_apart: int, more: str
+) -> None:
+    """01:00 UTC is the second 02:00 of that night in Berlin."""
+    first = datetime(2021, 10, 31, 1, tzinfo=UTC) - timedelta(hours=20 * hours_apart)
+    times = berlin(first, 60, 60 * hours_apart)
+    head, *said = lines_of(tmp_path, written(times), more, capsys)
+    assert head.endswith("make 54 windows.")
+    assert all("on the clocks of Europe/Berlin: windows go on across it" in one for one in said)
+
+
+@pytest.mark.parametrize("minutes", [15, 20, 30, 60])
+@pytest.mark.parametrize("more", range(8))
+def test_forecasts_begin_in_that_of_the_two_hours_in_which_the_series_ends(
+    tmp_path: Path, minutes: int, more: int
+) -> None:
+    first = datetime(2021, 10, 31, tzinfo=UTC) - timedelta(minutes=40 * minutes)
+    times = berlin(first, 44 + more, minutes)
+    part = forecast(tmp_path, times[:-3], ", timezone: Europe/Berlin")
+    assert beyond(part) == times[-3:]
+
+
+def test_a_series_may_begin_in_the_second_of_the_two_hours(tmp_path: Path, capsys: Any) -> None:
+    for minutes in (15, 60, 180):
+        times = berlin(datetime(2021, 10, 31, 1, tzinfo=UTC), 30, minutes)
+        assert lines_of(tmp_path, written(times), ", timezone: Europe/Berlin", capsys)[0].endswith(
+            "make 24 windows."
+        )
 
 
 def test_days_of_a_zone_have_23_or_25_hours(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from gpujobs.trainer.data.samples.rows import ArrayRows, ThereRows
 from gpujobs.trainer.data.samples.samples import UNCOUNTED, Samples
 from gpujobs.trainer.failures import DataError
 
-from .making import csv, prepared
+from .making import alone, csv, prepared
 
 LABELS = np.array([0, 0, 0, 1, 2, 2])
 
@@ -84,13 +84,13 @@ def test_a_weight_of_a_sample_is_that_of_its_steps() -> None:
 def test_weights_of_a_file(tmp_path: Path) -> None:
     given = {"x": np.zeros((4, 2, 1)), "y": np.arange(4.0), "w": np.array([0, 1, 2, 0.5])}
     part = prepared(tmp_path, "{train: t.npz, sample_weight: w}", {"t.npz": given}).train
-    assert part.samples.batch(np.array([3, 1]))[2].tolist() == [0.5, 1]
+    assert alone(part.samples.batch(np.array([3, 1])).weight).tolist() == [0.5, 1]
 
 
 def test_the_weight_of_a_window_is_that_of_its_target(tmp_path: Path) -> None:
     given = {"v": np.arange(6.0), "w": np.arange(6.0) / 10}
     data = "{train: t.csv, target: v, sample_weight: w, window: {length: 3}}"
     part = prepared(tmp_path, data, {"t.csv": csv(given)}).train
-    x, y, weight = part.samples.batch(np.arange(3))
+    x, y, weight = map(alone, part.samples.batch(np.arange(3)))
     assert x.shape == (3, 3, 1)  # the weight is no feature
     assert (weight * 10).tolist() == pytest.approx(y[:, 0].tolist()) == [3, 4, 5]

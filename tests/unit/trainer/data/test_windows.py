@@ -18,7 +18,7 @@ from gpujobs.trainer.data.samples.gaps import cut
 from gpujobs.trainer.data.samples.windowed import Windowed, covered
 from gpujobs.trainer.data.samples.windows import FutureRows, TimeRows, WindowRows
 
-from .making import csv, everything, prepared, spec_of
+from .making import alone, csv, everything, prepared, spec_of
 
 PARTS = ("train", "validation", "test")
 
@@ -49,7 +49,7 @@ REST = "model: {layers: [LSTM: {units: 2}, Dense: {units: 2}]}\ntraining: {loss:
 
 def test_a_window_and_its_target_are_rows_that_follow_each_other(tmp_path: Path) -> None:
     part = prepared(tmp_path, DATA % "", {"t.csv": csv(two_series(10))}, rest=REST).train
-    x, y, _ = part.samples.batch(np.arange(len(part.samples)))
+    x, y = map(alone, part.samples.batch(np.arange(len(part.samples)))[:2])
     assert x.shape == (10, 4, 2) and y.shape == (10, 2, 1)
     assert x[0, :, 0].tolist() == [1, 3, 5, 7] and y[0, :, 0].tolist() == [9, 11]  # series a, sorted by name
     assert x[5, :, 0].tolist() == [0, 2, 4, 6] and y[5, :, 0].tolist() == [8, 10]
@@ -58,7 +58,7 @@ def test_a_window_and_its_target_are_rows_that_follow_each_other(tmp_path: Path)
 
 def test_windows_never_cross_series(tmp_path: Path) -> None:
     part = prepared(tmp_path, DATA % "", {"t.csv": csv(two_series(10))}, rest=REST).train
-    x, y, _ = part.samples.batch(np.arange(len(part.samples)))
+    x, y = map(alone, part.samples.batch(np.arange(len(part.samples)))[:2])
     parity = np.concatenate([x[:, :, 0], y[:, :, 0]], axis=1) % 2
     assert (parity == parity[:, :1]).all()
     groups = part.samples.labels["group"].take(part.samples.at(np.arange(len(part.samples))))
@@ -116,7 +116,7 @@ def test_what_is_filled_is_never_a_target(tmp_path: Path) -> None:
     values[[2, 7]] = np.nan
     data = "{train: t.csv, target: value, window: {length: 2, horizon: 1}, missing: fill}"
     part = prepared(tmp_path, data, {"t.csv": csv({"value": values})}).train
-    x, y, _ = part.samples.batch(np.arange(len(part.samples)))
+    x, y = map(alone, part.samples.batch(np.arange(len(part.samples)))[:2])
     assert y[:, 0].tolist() == [3, 4, 5, 6, 8, 9, 10, 11]
     assert x[0, :, 0].tolist() == [1, 1]  # row 2 is missing: the value before it stands for it
     assert x[4, :, 0].tolist() == [6, 6]

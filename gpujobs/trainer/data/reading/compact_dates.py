@@ -1,0 +1,62 @@
+"""Dates that are written as one number, such as 20260131: as numbers, a month 13 would follow December."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gpujobs.trainer.data.arrays import Times
+from gpujobs.trainer.data.reading.loaded import LoadedData
+
+FORMS = {6: "YYYYMM", 8: "YYYYMMDD", 10: "YYYYMMDDhh", 12: "YYYYMMDDhhmm", 14: "YYYYMMDDhhmmss"}
+"""By the number of digits."""
+
+FIRST_YEAR, LAST_YEAR = 1900, 2100
+
+
+def with_dates(found: LoadedData, step: object) -> LoadedData:
+    """With times in the place of numbers that are all dates. `step`: data.step; where it is a number, so are these."""
+    time = found.time
+    if time is None or time.dtype.kind not in "iu" or len(time) == 0 or isinstance(step, int | float):
+        return found
+    dates = dated(time)
+    if dates is None:
+        return found
+    form = FORMS[len(str(int(time[0])))]
+    print(
+        f"{found.place('time')}: numbers such as {int(time[0])} are read as dates, {form} (data.step: 1 makes them "
+        "numbers).",
+        flush=True,
+    )
+    return replace(found, time=dates)
+
+
+def dated(numbers: Any) -> Times | None:
+    """datetime64[s]; None where some number is no date, as soon happens when one counts."""
+    digits = len(str(int(numbers[0])))
+    if digits not in FORMS:
+        return None
+    rest = np.asarray(numbers, np.int64)
+    parts: list[Any] = []  # seconds first
+    for _ in range((digits - 4) // 2):
+        rest, part = np.divmod(rest, 100)
+        parts.append(part)
+    month, day, *clock = [*reversed(parts), *([np.ones_like(rest)] * (digits == 6))]
+    if not _within(rest, FIRST_YEAR, LAST_YEAR) or not _within(month, 1, 12):
+        return None
+    if not all(_within(part, 0, most) for part, most in zip(clock, (23, 59, 59), strict=False)):
+        return None
+    months = ((rest - 1970) * 12 + month - 1).astype("M8[M]")
+    days = months.astype("M8[D]") + (day - 1)
+    if (day < 1).any() or (days.astype("M8[M]") != months).any():
+        return None
+    seconds = sum(
+        (part * size for part, size in zip(clock, (3600, 60, 1), strict=False)), np.zeros_like(rest)
+    )
+    return days.astype("M8[s]") + seconds.astype("m8[s]")
+
+
+def _within(values: Any, low: int, high: int) -> bool:
+    return bool(((values >= low) & (values <= high)).all())

@@ -1,0 +1,1 @@
+"""A box to look at: `scripts/demo`."""

@@ -1,0 +1,89 @@
+"""Labels and targets that are not there: left out, named by rows of the file, or of no matter where one predicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gpujobs.trainer.data.prepare import Part, to_predict
+from gpujobs.trainer.failures import DataError
+
+from .making import prepared, spec_of
+
+CLASSES = """model: {layers: [GRU: {units: 2}, Dense: {units: 2, activation: softmax}]}
+training: {loss: sparse_categorical_crossentropy}
+"""
+NUMBERS = "model: {layers: [GRU: {units: 2}, Dense: {units: 1}]}\ntraining: {loss: mse}\n"
+SEQUENCES = "{train: t.csv, target: %s, features: [x], sequence: {by: run}, missing: %s}"
+
+
+def runs() -> pd.DataFrame:
+    """Ten sequences of three rows; one without a label, one with two of three."""
+    run = np.repeat(np.arange(10), 3)
+    frame = pd.DataFrame(
+        {"run": run, "u": 1.0, "x": np.arange(30.0), "word": np.where(run % 2, "b", "a"), "n": run % 2}
+    )
+    return frame.assign(
+        word=frame["word"].where((run != 3) & (frame.index != 16)),
+        n=frame["n"].where((run != 3) & (frame.index != 16)),
+    )
+
+
+@pytest.mark.parametrize("handling", ["drop", "fill"])
+@pytest.mark.parametrize(("target", "rest"), [("word", CLASSES), ("n", CLASSES), ("n", NUMBERS)])
+def test_sequences_without_a_label_are_left_out_and_named(
+    tmp_path: Path, capsys: Any, target: str, rest: str, handling: str
+) -> None:
+    frame = runs()
+    found = prepared(
+        tmp_path, SEQUENCES % (target, handling), {"t.csv": frame.to_csv(index=False)}, rest=rest
+    )
+    labelled = (
+        frame.groupby("run").filter(lambda one: one[target].notna().all()).groupby("run")[target].first()
+    )
+    expected = (labelled == "b") if target == "word" else labelled
+    y = found.train.truth.all_of(found.train.truth.targets["y"])
+    assert y.reshape(-1).tolist() == expected.astype(float).tolist()
+    assert "left out: 2 sequences with missing values (3, 5)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("target", "rest"), [("word", CLASSES), ("n", CLASSES), ("n", NUMBERS)])
+def test_where_labels_must_be_there_the_rows_of_the_file_are_named(
+    tmp_path: Path, target: str, rest: str
+) -> None:
+    with pytest.raises(DataError, match=rf"t.csv: column {target}: .*rows 11, 12, 13, 18\)"):
+        prepared(tmp_path, SEQUENCES % (target, "error"), {"t.csv": runs().to_csv(index=False)}, rest=rest)
+
+
+def predicted(root: Path, data: str, train: pd.DataFrame, other: pd.DataFrame, rest: str) -> Part:
+    files = {"t.csv": train.to_csv(index=False), "o.csv": other.to_csv(index=False)}
+    spec = spec_of(root, f"{data}\npredict: [{{path: o.csv, name: o}}]", files, rest=rest)
+    return to_predict(
+        spec, {"name": "o", "path": "o.csv"}, prepared(root, data, files, rest=rest).preprocessing
+    )
+
+
+@pytest.mark.parametrize("handling", ["error", "drop", "fill"])
+@pytest.mark.parametrize(("target", "rest"), [("word", CLASSES), ("n", CLASSES), ("n", NUMBERS)])
+def test_a_file_to_predict_for_may_have_no_labels_yet(
+    tmp_path: Path, capsys: Any, target: str, rest: str, handling: str
+) -> None:
+    whole = runs().ffill()
+    part = predicted(tmp_path, SEQUENCES % (target, handling), whole, whole.assign(**{target: None}), rest)
+    assert len(part.samples) == 10
+    assert not part.truth.targets
+    assert f"o.csv: column {target}: has no value in 30 rows" in capsys.readouterr().out
+
+
+def test_windows_of_features_alone_need_no_target_to_predict(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"load": np.arange(20.0), "x": np.arange(20.0) ** 2})
+    data = "{train: t.csv, target: load, features: [x], window: {length: 3}}"
+    part = predicted(tmp_path, data, frame, frame.assign(load=frame["load"].where(frame.index < 9)), NUMBERS)
+    assert not part.truth.targets
+    assert part.truth.x(np.arange(18))[:, :, 0].tolist() == [
+        [n**2, (n + 1) ** 2, (n + 2) ** 2] for n in range(18)
+    ]
