@@ -157,6 +157,7 @@ def build(settings: Settings) -> Parts:
     uses = DeviceUses(store, cache, sampler.of)
     collector = Collector(store, link, paths, in_force.access, site.quotas, uses.at_its_end)
     ends = Observers[[Job]]()
+    leases = Leases(link, site.cluster.lease)
     attempts = Attempts(
         store,
         writer,
@@ -166,6 +167,7 @@ def build(settings: Settings) -> Parts:
         specs,
         collector,
         Supply(link, paths),
+        leases.granted,
         on_change=changed.tell,
         on_end=ends.tell,
     )
@@ -183,7 +185,6 @@ def build(settings: Settings) -> Parts:
     charge = ForeignCharge(usage, store.usage, writer, half_life) if charges else None
     presence = PresenceMonitor(cache, writer, store.first_seen())
     poller = DevicePoller(cache, nodes, always=charges)
-    leases = Leases(link, site.cluster.lease)
     admission = NodeAdmission(cache, nodes, link, attempts, poller, tasks, changed, leases)
 
     # Who decides

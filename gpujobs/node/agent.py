@@ -91,6 +91,7 @@ class NodeAgent:
             case told.Probe():
                 return await self.probe()
             case told.Start():
+                self._require_in_time(instruction.before)
                 return await self.start(instruction.spec, instruction.answer_seconds)
             case told.Stop():
                 return await self.stop(instruction)
@@ -181,6 +182,13 @@ class NodeAgent:
             raise LauncherError(str(error)) from error
         self._follow(self._attempt(AttemptKey(spec.job, spec.attempt, spec.nonce)), answer.pid)
         return answer
+
+    def _require_in_time(self, before: Alive | None) -> None:
+        """Raises LauncherError for a word that was on its way for so long that the job may be elsewhere."""
+        if not self._settings.is_remote:
+            return
+        if before is None or before.boot_id != boot_id() or lease.now() >= before.at:
+            raise LauncherError(f"the word to start it came to {self._settings.node_name} too late")
 
     async def _be_ready(self, spec: AttemptSpec) -> None:
         """Raises LauncherError where it would be stopped at once; asks for the launcher that it needs."""

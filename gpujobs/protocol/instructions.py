@@ -193,12 +193,14 @@ class Ping(Instruction[Nothing]):
 
 @dataclass(frozen=True, slots=True)
 class Start(Instruction[Forked]):
-    """`answer_seconds`: how long the launcher may take."""
+    """`answer_seconds`: how long the launcher may take. `before`: on another box, an instant of its clock after which
+    it must not start any more, however long the word was on its way: the job may be elsewhere by then."""
 
     tag: ClassVar[str] = "start"
     answer: ClassVar[type[Message]] = Forked
     spec: AttemptSpec
     answer_seconds: Seconds
+    before: Alive | None
 
 
 @dataclass(frozen=True, slots=True)

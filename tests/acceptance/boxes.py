@@ -18,7 +18,17 @@ from typing import Any
 
 import pytest
 
-from .harness import COMMAND, ROOT, RunningDaemon, eventually, kill_all, processes_of, short_directory
+from .harness import (
+    COMMAND,
+    ENDLESS,
+    FINAL,
+    ROOT,
+    RunningDaemon,
+    eventually,
+    kill_all,
+    processes_of,
+    short_directory,
+)
 
 PORT = 8480
 NET = "10.213.7"
@@ -153,6 +163,11 @@ class Node:
                 start_new_session=True,
             )
 
+    def live_in(self, state: Path) -> None:
+        """With another state directory, it is another box."""
+        self.state = state
+        self.environment = {**self.environment, "GPUJOBS_STATE_DIR": str(state)}
+
     def refused(self) -> str:
         """Joins, which is refused: what it says."""
         done = subprocess.run(
@@ -215,6 +230,22 @@ class Cluster:
     def until_all(self, status: str) -> None:
         for node in self.nodes:
             self.until(node.name, status)
+
+    def until_ended(self, jobs: Sequence[int], seconds: float = 120) -> list[dict[str, Any]]:
+        def ended() -> list[dict[str, Any]] | None:
+            found = [self.daemon.job(job) for job in jobs]
+            return found if all(job["state"] in FINAL for job in found) else None
+
+        found: list[dict[str, Any]] = eventually(ended, seconds, self.story)
+        return found
+
+    def on(self, name: str, epochs: int = ENDLESS) -> int:
+        """A job that runs on this box."""
+        return self.daemon.submit_quick(f"on-{name}", epochs=epochs, more=f"resources: {{node: {name}}}\n")
+
+    def attempts_of(self, job: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.daemon.show(job)["attempts"]
+        return found
 
     def story(self) -> str:
         with suppress(Exception):

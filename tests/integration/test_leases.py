@@ -19,7 +19,7 @@ from gpujobs.linux import durable, lease
 from gpujobs.node.agent import NodeAgent
 from gpujobs.node.localising import localised, user_problem
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.instructions import Renew
+from gpujobs.protocol.instructions import Renew, Start
 from gpujobs.supervise.supervisor import LEASE_MARGIN_SECONDS
 from tests.integration.node import begin, files_of, new_daemon, spec_of, supervise
 from tests.specs import attempt_spec, node_settings
@@ -115,6 +115,20 @@ def test_nothing_is_started_on_a_box_without_a_lease(tmp_path: Path) -> None:
     spec = attempt_spec(state_id="daemon's")
     with pytest.raises(LauncherError, match="box2 has no lease of the daemon's"):
         asyncio.run(agent.start(spec, 1.0))
+    assert not paths.job(1).root.exists()
+
+
+def test_a_word_to_start_that_comes_after_its_lease_starts_nothing(tmp_path: Path) -> None:
+    """It was granted another one since: the job may run elsewhere."""
+    paths = StatePaths(tmp_path)
+    paths.run.mkdir()
+    settings = replace(node_settings(tmp_path, name="box2", state_id="own"), instance="daemon's")
+    agent = NodeAgent(settings)
+    lease.grant(paths.lease, lease.now() + 600)
+    now = agent.renew(Renew("", None))
+    for before in (None, replace(now, at=now.at - 1), replace(now, boot_id="another", at=now.at + 60)):
+        with pytest.raises(LauncherError, match="came to box2 too late"):
+            asyncio.run(agent.carry_out(Start(attempt_spec(state_id="daemon's"), 1.0, before)))
     assert not paths.job(1).root.exists()
 
 

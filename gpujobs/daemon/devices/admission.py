@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.daemon.devices.contact import Contact
@@ -63,6 +63,9 @@ class NodeAdmission:
         self._announcements: dict[str, int] = {}
         """How often each node was announced: what an earlier announcement still does is void."""
 
+        self._since: dict[str, datetime] = {}
+        """Since when each box that is away is so."""
+
         self._strays: dict[str, tuple[Stray, ...]] = {}
         """Attempts that live on a node and that no job knows, as of the last look."""
 
@@ -98,11 +101,12 @@ class NodeAdmission:
     def _away(self, name: str, why: str) -> None:
         log.warning("node %s is away: %s", name, why)
         now = utc_now()
+        since = self._since.setdefault(name, now)
         until = now + timedelta(seconds=max(0.0, self._leases.left(name)))
         self._nodes.report(
             name,
             NodeStatus.DOWN,
-            f"away since {in_words(now)}: {why}; what runs there goes on, and is started elsewhere after "
+            f"away since {in_words(since)}: {why}; what runs there goes on, and is started elsewhere after "
             f"{in_words(until)} unless it comes back",
         )
         self._changed.tell()
@@ -147,6 +151,7 @@ class NodeAdmission:
         node = await self._nodes.admit(name)
         if self._nodes.is_remote(name):
             self._contact.keep(name)
+            self._since.pop(name, None)
         self._poller.begin()
         log.info("node %s has %d devices. %s", name, len(node.devices), node.message)
         self._changed.tell()

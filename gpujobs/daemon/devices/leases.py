@@ -28,6 +28,8 @@ class Leases:
         self._until: dict[str, float] = {}
         self._named: dict[str, Alive] = {}
         """The instants that the boxes have named last."""
+        self._granted: dict[str, Alive] = {}
+        """Until when, by their clocks."""
 
     def assume(self, node: str) -> None:
         """What may have been granted by somebody before us."""
@@ -38,9 +40,14 @@ class Leases:
         named = self._named.get(node)
         if named is not None:
             self.assume(node)
+            self._granted[node] = Alive(named.boot_id, named.at + self._seconds)
         until = None if named is None else named.at + self._seconds
         asked = Renew("" if named is None else named.boot_id, until)
         self._named[node] = await self._link.call(node, asked)
+
+    def granted(self, node: str) -> Alive | None:
+        """By the box's own clock: what reaches it later is void."""
+        return self._granted.get(node)
 
     def left(self, node: str) -> float:
         """Seconds until nothing of ours runs there any more; at most 0 where that is so."""

@@ -26,7 +26,7 @@ from gpujobs.failpoints import reach
 from gpujobs.lifecycle import Requeue
 from gpujobs.model import Job, Reason, StopReason
 from gpujobs.protocol.events import AttemptEvent, Exited, Logged, Progressed, Started, Unclear, Warned
-from gpujobs.protocol.instructions import Adjust, AttemptStatus, Start, Stop
+from gpujobs.protocol.instructions import Adjust, Alive, AttemptStatus, Start, Stop
 from gpujobs.protocol.records import ExitRecord, Wishes
 from gpujobs.store.store import Store
 
@@ -51,6 +51,7 @@ class Attempts:
         specs: Specs,
         collector: Collector,
         supply: Supply,
+        granted: Callable[[str], Alive | None],
         *,
         on_change: Callable[[], None],
         on_end: Callable[[Job], None],
@@ -62,6 +63,7 @@ class Attempts:
         self._link = link
         self._specs = specs
         self._supply = supply
+        self._granted = granted
         self._tasks = Tasks()
         self.holds = Holds(on_change)
         self._endings = Endings(
@@ -88,8 +90,11 @@ class Attempts:
             spec = self._specs.attempt(job, devices)
             seconds = self._link.launcher_seconds(job.current.node, spec.backend)
             await self._supply.bring(job.current.node, spec)
+            if not self._is_under_way(job):  # its box was away for long, while its data came
+                return
             reach("attempts.launch")
-            await self._link.call(job.current.node, Start(spec, seconds))
+            before = self._granted(job.current.node)
+            await self._link.call(job.current.node, Start(spec, seconds, before))
         except UnfitError as error:
             self._not_there(job, str(error))
             await self._launch_failed(job, Requeue(Reason.RETRY, f"it could not be started: {error}", False))
@@ -115,6 +120,10 @@ class Attempts:
             latest = self._cache.jobs.get(job.id)
             if latest and latest.cancel_requested:
                 await self.stop(latest)
+
+    def _is_under_way(self, job: Job) -> bool:
+        latest = self._cache.jobs.get(job.id)
+        return latest is not None and latest.attempt == job.attempt and latest.state.holds_device
 
     def _not_there(self, job: Job, why: str) -> None:
         """Its user's jobs are kept off that node for some time; whoever looks after it may have made the user since."""

@@ -26,7 +26,8 @@ CHECK = codec.parse(CheckSpec, check_json(spec_json()))
 INSTRUCTIONS: tuple[told.Instruction[Any], ...] = (
     told.Probe(),
     told.Ping(),
-    told.Start(attempt_spec(), 15.0),
+    told.Start(attempt_spec(), 15.0, None),
+    told.Start(attempt_spec(), 15.0, told.Alive("boot", 3.5)),
     told.Stop(KEY, StopReason.CANCEL, "x"),
     told.Adjust(KEY, Wishes(True, None)),
     told.Reconcile((KEY,)),
