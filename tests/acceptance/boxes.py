@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -52,7 +52,7 @@ def ip(*words: str) -> None:
 
 
 class Box:
-    """`within` is what a program is started with to run in it."""
+    """`within` is what a program is started with to run in it. A file `passwd` in `root` has users of its own."""
 
     def __init__(self, net: str, number: int, root: Path) -> None:
         self.name = f"box{number}"
@@ -64,7 +64,12 @@ class Box:
 
     @property
     def within(self) -> Sequence[str]:
-        begin = f'hostname {self.name} && mount -t tmpfs -o size=512m tmpfs /dev/shm && exec "$@"'
+        passwd = self.root / "passwd"
+        begin = (
+            f"hostname {self.name} && mount -t tmpfs -o size=512m tmpfs /dev/shm && "
+            f"if [ -e {passwd} ]; then mount --bind {passwd} /etc/passwd; fi && "
+            'exec "$@"'
+        )
         return (
             "ip", "netns", "exec", self.space, "unshare", "--uts", "--mount", "--propagation", "private",
             "sh", "-c", begin, "sh",
@@ -198,10 +203,10 @@ class Node:
 class Cluster:
     """A head and nodes that have joined."""
 
-    def __init__(self, made: Sequence[Box], *, slots: int = 1, config: str = "") -> None:
+    def __init__(self, made: Sequence[Box], *, slots: int = 1, config: str = "", site: bool = False) -> None:
         head = made[0]
         text = f'[cluster]\nlisten = "{head.address}:{PORT}"\n{config}'
-        self.daemon = RunningDaemon(head.root, slots=slots, config=text, within=head.within)
+        self.daemon = RunningDaemon(head.root, slots=slots, config=text, within=head.within, site=site)
         self.boxes, self.slots = made, slots
         self.nodes: list[Node] = []
         self.token = head.root / "token.json"
@@ -253,14 +258,19 @@ class Cluster:
         return "\n".join([self.daemon.story(), *(node.story() for node in self.nodes)])
 
     def stop(self) -> None:
+        """The daemon first: it ends what runs on the nodes."""
+        self.daemon.stop()
         for node in self.nodes:
             node.stop()
-        self.daemon.stop()
 
 
 @contextmanager
-def cluster(count: int = 2, **options: Any) -> Iterator[Cluster]:
+def cluster(
+    count: int = 2, *, prepare: Callable[[list[Box]], None] = lambda _: None, **options: Any
+) -> Iterator[Cluster]:
+    """`prepare` does something to the boxes before anything runs in them."""
     with boxes(count) as made:
+        prepare(made)
         running = Cluster(made, **options)
         try:
             running.start()
