@@ -97,6 +97,36 @@ class Means:
         return self._compute_metrics(x, *_flat(y, y_pred, self._there[self._names[0]]))
 
 
+class OutputMeans:
+    """Of a model with several outputs, all of whose samples count: the loss of each, of an epoch, as the mean over its
+    samples, as that of all together is. Keras weighs batches there by a size that a traced step does not know, and so
+    takes a short last batch for a whole one."""
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
+        self._count: Any = None
+        """Of the step that is being traced: the samples of the batch."""
+
+    def install(self) -> None:
+        """Before the steps are made."""
+        self._compute_loss = self._model.compute_loss
+        self._model.compute_loss = self._loss
+
+    def track(self) -> None:
+        """Once the trackers of the outputs' losses are there."""
+        for part in self._model._compile_loss.metrics:
+            part.update_state = self._weighed(part.update_state)
+
+    def _weighed(self, update: Callable[..., None]) -> Callable[..., None]:
+        return lambda values, sample_weight=None: update(values, sample_weight=self._count)
+
+    def _loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:  # fmt: skip
+        self._count = ops.shape(keras.tree.flatten(y_pred)[0])[0]
+        return self._compute_loss(x, y, y_pred, sample_weight, training=training)
+
+
 def _expanded(weight: Any, y_pred: Any) -> Any:
     missing = len(y_pred.shape) - 1 - len(weight.shape)
     for _ in range(missing if len(weight.shape) > 1 else 0):

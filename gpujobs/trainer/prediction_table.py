@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +28,19 @@ Columns = dict[str, Any]
 
 
 def write(
-    path: Path, arrays: Mapping[str, Any], part: Part, targets: Sequence[str], outputs: Sequence[str]
-) -> bool:
+    path: Path, arrays: Mapping[str, Any], part: Part, targets: Sequence[str], outputs: Sequence[str],
+    scores: Collection[str] = (),
+) -> bool:  # fmt: skip
     """`arrays`: of predictions.npz. `targets`: what the columns of numbers are called; `outputs`: of a model with
-    several. False, and a line in the log, where the table would be huge."""
+    several. `scores`: the outputs whose numbers are logits or margins, whatever they come to. False, and a line in the
+    log, where the table would be huge."""
     values: Columns = {}
     for output in outputs if len(outputs) > 1 else [""]:
         suffix = f"_{output}" if output else ""
         own = {key: arrays[key + suffix] for key in ("y_pred", "y_class", "y_true") if key + suffix in arrays}
         own["classes"] = arrays.get("classes" + suffix)
-        found = _classes(own) if "y_class" in own else _numbers(own, targets, part)
+        is_score = output in scores if output else bool(scores)
+        found = _classes(own, is_score=is_score) if "y_class" in own else _numbers(own, targets, part)
         values |= {f"{output}_{name}" if output else name: one for name, one in found}
     samples = len(arrays["y_pred"])
     steps = max(one.shape[1] for one in values.values())
@@ -115,10 +118,11 @@ def _numbers(own: Mapping[str, Any], targets: Sequence[str], part: Part) -> Iter
         yield f"{name}_predicted", predicted[..., number]
 
 
-def _classes(own: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _classes(own: Mapping[str, Any], *, is_score: bool = False) -> Iterator[tuple[str, Any]]:
     chosen, truth, scores, names = own["y_class"], own.get("y_true"), own["y_pred"], own["classes"]
     is_multilabel = chosen.shape == scores.shape
-    score = "p" if scores.size == 0 or (scores.min() >= 0 and scores.max() <= 1) else "score"
+    is_share = not is_score and (scores.size == 0 or (scores.min() >= 0 and scores.max() <= 1))
+    score = "p" if is_share else "score"
     scores = _steps(scores)
     labels = _names(names, scores.shape[-1])
     if is_multilabel:

@@ -299,6 +299,8 @@ def units(job: Mapping[str, Any], task: str) -> dict[str, str | None]:
 def predict_all(trained: Trained) -> dict[str, Any]:
     """predictions.npz and .csv of the first entry under `predict`, predictions-NAME.npz and .csv of the others."""
     summaries = {}
+    told = decision.decisions(trained.spec.jobfile, trained.model)
+    scores = [name for name, one in told.items() if one.scale is not decision.Scale.PROBABILITY]
     for number, entry in enumerate(trained.spec.jobfile.get("predict") or []):
         name = entry["name"]
         part = part_of(trained, entry)
@@ -310,7 +312,7 @@ def predict_all(trained: Trained) -> dict[str, Any]:
         np.savez(path, **arrays, **states)
         table = path.with_suffix(".csv")
         names = list(outputs_by_name(trained.spec, trained.model))
-        has_table = prediction_table.write(table, arrays, part, trained.learned.target_names, names)
+        has_table = prediction_table.write(table, arrays, part, trained.learned.target_names, names, scores)
         summaries[name] = {
             **prediction.summary(arrays),
             "file": file,

@@ -28,7 +28,7 @@ from gpujobs.trainer.data.arrays import Batch, Integers
 from gpujobs.trainer.early_stopping import Best, EarlyStopping, ReduceOnPlateau, watched
 from gpujobs.trainer.ending import EarlyEnd
 from gpujobs.trainer.failures import NanLossError, Stopped, TrainerError
-from gpujobs.trainer.means import Means
+from gpujobs.trainer.means import Means, OutputMeans
 from gpujobs.trainer.pace import Pace
 from gpujobs.trainer.stateful import States, Strips
 from gpujobs.trainer.use import Use
@@ -115,8 +115,10 @@ class TrainingLoop:
         self.model, self.sets, self.messages, self.stop = model, sets, messages, stop
         self.epochs, self.batch_size = int(self.training["epochs"]), int(self.training["batch_size"])
         self.means = Means(model, self.jobfile, list(sets.train.targets)) if sets.train.counted else None
-        if self.means is not None:
-            self.means.install()
+        has_several = self.means is None and len(sets.train.targets) > 1
+        self.output_means = OutputMeans(model) if has_several else None
+        if (means := self.means or self.output_means) is not None:
+            means.install()
         self.steps = backend.steps(model)
         self.device_peak = partial(backend.device_peak_bytes, spec)
         self.position = Position()
@@ -138,8 +140,8 @@ class TrainingLoop:
         if self.means is not None:
             batch = self.means.batch(batch)
         building.make_metrics(self.model, self.jobfile, batch)
-        if self.means is not None:
-            self.means.track()
+        if (means := self.means or self.output_means) is not None:
+            means.track()
         is_over = self.resume() or (self.early_end.is_asked and self.ends_early(0.0))
         while not is_over and len(self.position.rows) < self.epochs:
             began = time.monotonic()

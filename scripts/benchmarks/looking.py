@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ from benchmarks.support.machine import ROOT
 from benchmarks.support.options import Options
 from benchmarks.support.rows import Row
 from benchmarks.support.timing import timed, until
-from benchmarks.support.viewers import Pages, cookie_of, terminal
+from benchmarks.support.viewers import Pages, Terminal, cookie_of, terminal
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.modes import Mode
 from gpujobs.model import Caller, utc_now
@@ -290,7 +291,7 @@ def terminals(found: Box, options: Options) -> list[Row]:
     for _ in range(options.repeat):
         command = [*installed_command(), "top"]
         with terminal(command, found.daemon.environment, columns=200, lines=50) as top:
-            until(lambda top=top: top.written > 5000, 60, "top")
+            until(partial(has_come, top, "written", 5000), 60, "top")
             time.sleep(min(SETTLING_SECONDS, options.idle_seconds))
             loads.append(load(top.process.pid, options.idle_seconds))
             sizes.append(resident_mb(top.process.pid))
@@ -298,6 +299,10 @@ def terminals(found: Box, options: Options) -> list[Row]:
         Row("top at rest: processor", "% of a core", tuple(loads), 3.0),
         Row("top at rest: memory", "MB", tuple(sizes), 80.0),
     ]
+
+
+def has_come(viewer: Terminal, what: str, most: int) -> bool:
+    return int(getattr(viewer, what)) > most
 
 
 def resident_mb(pid: int) -> float:
@@ -313,7 +318,7 @@ def draws(found: Box, options: Options) -> Iterator[float]:
             terminal(command, found.daemon.environment, columns=120, lines=40) as watched,
             found.busy(QUICKER),
         ):
-            until(lambda watched=watched: watched.draws, 60, "status --watch")
+            until(partial(has_come, watched, "draws", 0), 60, "status --watch")
             before = watched.draws
             time.sleep(options.idle_seconds)
             yield (watched.draws - before) / options.idle_seconds

@@ -89,7 +89,7 @@ def opened() -> Iterator[Lab]:
         stack.callback(shutil.rmtree, root, ignore_errors=True)
         stack.callback(end, root)
         people = settle(root) if IS_ALONE else dict.fromkeys(NAMES, ourselves(root))
-        gpus = box(root, 4, name="NVIDIA H100 80GB HBM3", trainer_bytes=21 * GIB)  # type: ignore[arg-type]
+        gpus = box(root, 4, name="NVIDIA H100 80GB HBM3", trainer_bytes=21 * GIB)
         daemon = RunningDaemon(root, slots=1, site=IS_ALONE, config=CONFIG if IS_ALONE else "",
                                environment={**gpus.environment, "GPUJOBS_REQUIRE_GPU": "0", "TZ": "UTC"})  # fmt: skip
         prepare_state(daemon.paths, Mode.SITE if IS_ALONE else Mode.PERSONAL)

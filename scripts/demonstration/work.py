@@ -40,7 +40,7 @@ def ended(lab: Lab) -> None:
     pid = lab.daemon.job(killed)["pid"]
     time.sleep(1)
     os.kill(pid, 9)
-    lab.daemon.until(*late, "TIMEOUT", seconds=PATIENCE_SECONDS)
+    lab.daemon.until(late[0], "TIMEOUT", seconds=PATIENCE_SECONDS)
     for one in done:
         lab.daemon.until(one, "COMPLETED", seconds=PATIENCE_SECONDS)
     sweep = lab.submit("ann", job(lab, "optimizer-sweep", epochs=40), "--priority", -1)

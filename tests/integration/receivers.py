@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email import message_from_string, policy
 from email.message import EmailMessage
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import web
 
@@ -43,7 +43,7 @@ class MailServer:
                 answer = self.answers.pop(0) if self.answers else "250 taken"
                 if answer.startswith("250"):
                     letter = message_from_string("".join(lines), policy=policy.default)
-                    self.letters.append(cast(EmailMessage, letter))
+                    self.letters.append(letter)
                 writer.write(f"{answer}\r\n".encode())
             else:
                 writer.write(b"221 bye\r\n" if word == "QUIT" else b"250 yes\r\n")

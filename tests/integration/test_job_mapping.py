@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ def test_each_gpu_has_a_file_with_its_jobs_also_after_a_restart_and_a_reload(
         ]
         devices = [*(gpu(*one) for one in names), gpu("elsewhere", 0, "GPU-9")]
         for device in devices:
-            served.on_loop(lambda daemon, device=device: start(daemon, device))
+            served.on_loop(partial(start, device=device))
         eventually(lambda: there(first) == {"0": "1\n2\n", "1": "", "2": "3\n4\n"}, 10)
         assert {path.stat().st_mode & 0o777 for path in first.iterdir()} == {0o644}, (
             "the exporter is another user"
@@ -102,7 +103,7 @@ def test_each_gpu_has_a_file_with_its_jobs_also_after_a_restart_and_a_reload(
         eventually(lambda: second.is_dir() and there(second) == {"0": "2\n", "1": "", "2": "3\n4\n"}, 10)
         assert set(there(first).values()) == {""}
         for job in (2, 3, 4):
-            served.on_loop(lambda daemon, job=job: end(daemon, job))
+            served.on_loop(partial(end, job=job))
         eventually(lambda: there(second) == {"0": "", "1": "", "2": ""}, 10)
 
 
@@ -133,9 +134,8 @@ def test_a_directory_that_others_may_write_to_is_refused_and_the_daemon_goes_on(
         served.on_loop(begun)
         eventually(lambda: "others may write there" in caplog.text, 10)
         for index in range(3):
-            served.on_loop(
-                lambda daemon, index=index: start(daemon, gpu(daemon.node_name, index, f"GPU-{index}"))
-            )
+            device = gpu(served.daemon.node_name, index, f"GPU-{index}")
+            served.on_loop(partial(start, device=device))
         (root / "m").chmod(0o755)
         served.on_loop(lambda daemon: daemon.mapping.wake())
         eventually(lambda: there(root / "m") == {"0": "1\n", "1": "2\n", "2": "3\n"}, 10)

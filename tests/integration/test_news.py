@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -205,13 +206,11 @@ def test_a_start_is_news_after_a_long_wait_a_stranger_once_and_a_limit_when_it_i
             connection.execute("DROP TRIGGER events_are_append_only_update")
             connection.execute("UPDATE events SET at = ? WHERE job = ?", (hour_ago, late))
             for job in (soon, late):
-                parts.writer.job(lambda store, job=job: store.start_attempt(job, DEVICE))
-                parts.writer.job(lambda store, job=job: store.mark_running(job, 1, 99, utc_now()))
+                parts.writer.job(methodcaller("start_attempt", job, DEVICE))
+                parts.writer.job(methodcaller("mark_running", job, 1, 99, utc_now()))
             await told(parts, late)
             for pid in (7, 8):
-                parts.writer.do(
-                    lambda store, pid=pid: store.note(soon, "stranger", f"pid {pid} of bob on cpu 0")
-                )
+                parts.writer.do(methodcaller("note", soon, "stranger", f"pid {pid} of bob on cpu 0"))
             begun = iso(utc_now() - timedelta(seconds=91))
             connection.execute("UPDATE attempts SET started_at = ? WHERE job = ?", (begun, soon))
             parts.cache.put(parts.store.job(soon))

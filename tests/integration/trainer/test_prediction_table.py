@@ -111,3 +111,16 @@ def test_a_huge_table_is_not_written_and_that_is_said(
     arrays = {"y_pred": np.zeros((6, 1), np.float32)}
     assert not prediction_table.write(path, arrays, part, (), ["y"]) and not path.exists()
     assert "6 rows of 2 columns are in predictions.npz alone" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("scores", "column"), [((), "p_1"), (("y",), "score_1")])
+def test_logits_between_0_and_1_are_no_probabilities(
+    tmp_path: Path, scores: tuple[str, ...], column: str
+) -> None:
+    part = prepared(
+        tmp_path, "{train: t.npz}", {"t.npz": {"x": np.zeros((6, 2, 1)), "y": np.arange(6) % 2}}
+    ).train
+    logits = np.linspace(0.1, 0.9, 6, dtype=np.float32)[:, None]
+    arrays = {"y_pred": logits, "y_class": (logits[:, 0] > 0) * 1}
+    assert prediction_table.write(tmp_path / "predictions.csv", arrays, part, (), ["y"], scores)
+    assert (tmp_path / "predictions.csv").read_text().splitlines()[0] == f"sample,predicted,{column}"

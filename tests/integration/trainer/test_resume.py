@@ -13,6 +13,7 @@ import pytest
 
 from gpujobs.paths import AttemptPaths, JobPaths
 from tests.integration.trainer.resuming import (
+    SAMPLES,
     history,
     kill_when_saved,
     random_arrays,
@@ -69,15 +70,19 @@ predict: [train]
 
 def files() -> dict[str, Any]:
     random = np.random.default_rng(2)
-    lengths = random.integers(1, 9, 2000)
+    lengths = random.integers(1, 9, SAMPLES)
     return {
-        "s.npy": random.normal(size=2600).astype(np.float32),
+        "s.npy": random.normal(size=1200).astype(np.float32),
         "l.npz": {
             "x": random.normal(size=(lengths.sum(), 1)),
             "n": lengths,
             "y": random.integers(0, 2, lengths.sum()),
         },
-        "r.npz": {"x": random.normal(size=(lengths.sum(), 1)), "n": lengths, "y": random.normal(size=2000)},
+        "r.npz": {
+            "x": random.normal(size=(lengths.sum(), 1)),
+            "n": lengths,
+            "y": random.normal(size=SAMPLES),
+        },
     }
 
 

@@ -74,7 +74,7 @@ def there(given: Mapping[str, Any]) -> Any:
 def entropies(ran: Ran, given: Mapping[str, Any], value: float = 0.0) -> tuple[Any, Any]:
     """Of each step that is there: its loss, and whether its label is the likelier one."""
     one, real = padded(given, value), there(given)
-    p = ran.model().predict(one["x"], verbose=0)[real]
+    p = np.asarray(ran.model()(one["x"]))[real]
     y = one["y"][real]
     return -np.log(p[np.arange(len(y)), y]), p.argmax(axis=1) == y
 
@@ -225,7 +225,7 @@ predict: [validation]
     ran = run(launcher, job, files)
     for name, prefix, given in (("t.npz", "", TRAIN), ("v.npz", "val_", VALIDATION)):
         real = there(given)
-        p = ran.model().predict(files[name]["x"], verbose=0)[real][:, 0].astype(np.float64)
+        p = np.asarray(ran.model()(files[name]["x"]))[real][:, 0].astype(np.float64)
         y = files[name]["y"][real]
         loss = -np.where(y == 1, np.log(p), np.log(1 - p)).mean()
         assert ran.history[f"{prefix}loss"][0] == pytest.approx(loss, rel=1e-4)
@@ -256,13 +256,43 @@ predict: [validation]
     ran = run(launcher, job, files)
     model = ran.model()
     for name, prefix, given in (("t.npz", "", TRAIN), ("v.npz", "val_", VALIDATION)):
-        p, real = model.predict(files[name]["x"], verbose=0), there(given)
-        steps = (p["steps"][:, :, 0] - files[name]["y"])[real]
-        whole = p["whole"][:, 0] - files[name]["z"]
+        p, real = model(files[name]["x"]), there(given)
+        steps = (np.asarray(p["steps"])[:, :, 0] - files[name]["y"])[real]
+        whole = np.asarray(p["whole"])[:, 0] - files[name]["z"]
         expected = {
             "steps_loss": np.square(steps).mean(), "whole_loss": np.square(whole).mean(),
             "steps_mae": np.abs(steps).mean(), "whole_mae": np.abs(whole).mean(),
             "loss": np.square(steps).mean() + np.square(whole).mean(),
         }  # fmt: skip
         for key, value in expected.items():
+            assert ran.history[prefix + key][0] == pytest.approx(value, rel=1e-4), key
+
+
+def test_the_losses_of_several_outputs_are_means_over_samples_whatever_the_batches_are(
+    launcher: Launched,
+) -> None:
+    """The last of three batches has a single sample."""
+    job = """
+data: {train: t.npz, validation: v.npz, y: {near: y, far: z}}
+model:
+  branches:
+    read: {inputs: [x], layers: [Flatten: {}]}
+    near: {inputs: [read], layers: [Dense: {units: 1}]}
+    far: {inputs: [read], layers: [Dense: {units: 1}]}
+  outputs: [near, far]
+training: {loss: {near: mse, far: mae}, optimizer: {SGD: {learning_rate: 0.0}}, batch_size: 7, shuffle: false}
+predict: [validation]
+"""
+    files: dict[str, Any] = {}
+    for name, seed in (("t.npz", 1), ("v.npz", 2)):
+        x = np.random.default_rng(seed).normal(size=(15, 3, 1)).astype(np.float32)
+        x[-1] = 50.0
+        files[name] = {"x": x, "y": x.sum(axis=(1, 2)), "z": x.mean(axis=(1, 2)) ** 2}
+    ran = run(launcher, job, files)
+    model = ran.model()
+    for name, prefix in (("t.npz", ""), ("v.npz", "val_")):
+        p = model.predict(files[name]["x"], verbose=0)
+        near = np.square(p["near"][:, 0] - files[name]["y"]).mean()
+        far = np.abs(p["far"][:, 0] - files[name]["z"]).mean()
+        for key, value in {"near_loss": near, "far_loss": far, "loss": near + far}.items():
             assert ran.history[prefix + key][0] == pytest.approx(value, rel=1e-4), key

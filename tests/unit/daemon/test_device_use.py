@@ -17,10 +17,11 @@ from gpujobs.daemon.devices.sampler import DeviceSampler
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.device_use import DeviceUses
 from gpujobs.daemon.writer import StoreWriter
+from gpujobs.errors import StoreError
 from gpujobs.failpoints import arm
 from gpujobs.measured.sums import Sums
 from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, Process, iso, utc_now
-from gpujobs.store.store import Store, StoreError
+from gpujobs.store.store import Store
 from tests.unit.store.jobs import A, having, new_job
 
 GIB = 1 << 30

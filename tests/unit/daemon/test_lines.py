@@ -64,7 +64,7 @@ def test_a_row_is_made_again_where_what_it_says_is_another() -> None:
     shown, made_of = Shown(), []
 
     def asked(*of: object) -> Row:
-        return shown.row("j1", of, lambda: made_of.append(of) or Row("j1", True, str(of), {}))  # type: ignore[func-returns-value]
+        return shown.row("j1", of, lambda: made_of.append(of) or Row("j1", True, str(of), {}))
 
     assert asked(1, None) is asked(1, None)
     assert asked(1, "epoch 2").says == "(1, 'epoch 2')"

@@ -255,14 +255,14 @@ def test_what_a_removed_job_has_used_of_its_device_stays(tmp_path: Path) -> None
     connection.close()
     use = Sums(samples=9, load_seconds=60.0, busy_seconds=15.0, counted_joules=5e6)
     store.usage.set_device_use(job.id, 1, written(use))
-    before = ask(Box(tmp_path), since=iso(SINCE - timedelta(days=9)), until=iso(UNTIL + timedelta(days=9)))[
-        "total"
-    ]
+    before = ask(
+        Box(tmp_path), since=f"{iso(SINCE - timedelta(days=9))}", until=f"{iso(UNTIL + timedelta(days=9))}"
+    )["total"]
     store.pruning.delete([job.id])
     store.close()
-    after = ask(Box(tmp_path), since=iso(SINCE - timedelta(days=9)), until=iso(UNTIL + timedelta(days=9)))[
-        "total"
-    ]
+    after = ask(
+        Box(tmp_path), since=f"{iso(SINCE - timedelta(days=9))}", until=f"{iso(UNTIL + timedelta(days=9))}"
+    )["total"]
     figures = ("load", "unused_hours", "energy_joules", "gpu_hours")
     assert before["energy_joules"] == pytest.approx(5e6) and before["load"] == pytest.approx(0.25)
     assert {name: after[name] for name in figures} == pytest.approx({name: before[name] for name in figures})

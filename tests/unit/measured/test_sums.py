@@ -55,7 +55,8 @@ def test_a_counter_that_begins_anew_with_its_driver_takes_nothing_back() -> None
 def test_the_energy_of_a_shared_device_is_parted_so_that_the_sum_is_the_devices() -> None:
     alone = [(float(at), Sample(power_watts=300.0, energy_joules=300.0 * at)) for at in range(11)]
     shared = [(at, Sample(one.load_percent, one.power_watts, one.energy_joules, jobs=3)) for at, one in alone]
-    assert summed(shared).energy_joules == pytest.approx(summed(alone).energy_joules / 3)
+    whole = summed(alone).energy_joules
+    assert whole is not None and summed(shared).energy_joules == pytest.approx(whole / 3)
     assert summed(shared).power_joules == pytest.approx(1000.0) and summed(shared).others_seconds == 10.0
     assert summed(alone).others_seconds == 0.0
 

@@ -164,9 +164,9 @@ def advice(text: str, writing: Writing) -> str:
     if point and (writing.decimal == "," or "," in one or one.count(".") > 1):
         return 'data.csv: {thousands: ".", decimal: ","} reads it'
     if re.fullmatch(r"[+-]?\d{1,3}([ '_\u00a0\u202f\u2019]\d{3})+([.,]\d+)?", one):
-        sign = re.sub(r"[\d+-]", "", one)[0]
-        point = ', decimal: ","' if "," in one and writing.decimal != "," else ""
-        return f'data.csv: {{thousands: "{sign}"{point}}} reads it'
+        mark = re.sub(r"[\d+-]", "", one)[0]
+        rest = ', decimal: ","' if "," in one and writing.decimal != "," else ""
+        return f'data.csv: {{thousands: "{mark}"{rest}}} reads it'
     if re.fullmatch(r"[+-]?\d*,\d+", one) and writing.decimal == ".":
         return 'data.csv: {decimal: ","} reads it'
     if re.fullmatch(r"[+-]?\d*\.\d+", one) and writing.decimal == ",":

@@ -43,7 +43,9 @@ def dated(numbers: Any) -> Times | None:
     for _ in range((digits - 4) // 2):
         rest, part = np.divmod(rest, 100)
         parts.append(part)
-    month, day, *clock = [*reversed(parts), *([np.ones_like(rest)] * (digits == 6))]
+    if digits == 6:
+        parts.insert(0, np.ones_like(rest))
+    month, day, *clock = reversed(parts)
     if not _within(rest, FIRST_YEAR, LAST_YEAR) or not _within(month, 1, 12):
         return None
     if not all(_within(part, 0, most) for part, most in zip(clock, (23, 59, 59), strict=False)):

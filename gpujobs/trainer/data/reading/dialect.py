@@ -159,6 +159,8 @@ def look(name: str, path: Path, given: Mapping[str, Any]) -> Head:
         said.insert(min(len(said), 1), "decimal comma")
     if writing.thousands and given.get("thousands") is None:
         said.append(f'thousands "{writing.thousands}"')
+    if separator == ";" and not {"decimal", "thousands"} & {key for key in given if given[key] is not None}:
+        said += [f"numbers such as {one} with a decimal point" for one in _like_thousands(head)[:1]]
     if not has_header and given.get("header") is None:
         said.append("no column names")
     head.dialect = replace(dialect, writing=writing, said=tuple(said))
@@ -483,6 +485,16 @@ def _refuse_groups(name: str, head: Head) -> None:
             f"{name}: column {column}: holds {example!r} beside whole numbers, which may be a thousand or one and a "
             'bit; say which: data.csv: {thousands: "."} or data.csv: {decimal: "."}'
         )
+
+
+def _like_thousands(head: Head) -> list[str]:
+    """The first value of each column in which all would be thousands too, as whoever writes decimal commas has them."""
+    columns = [head.cells(number) for number in range(len(head.dialect.names))]
+    return [
+        str(values[0].as_py())
+        for values in columns
+        if len(values) and pc.all(pc.match_substring_regex(values, r"^[+-]?[1-9]\d{0,2}\.\d{3}$")).as_py()
+    ]
 
 
 def described(dialect: Dialect) -> Iterator[str]:

@@ -84,6 +84,8 @@ def times(name: str, columns: Sequence[str], piece: pa.RecordBatch) -> Times:
         return values.cast(pa.int64()).to_numpy(zero_copy_only=False)
     if _is_number(kind):
         return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    is_text = kind_of(kind) == "text"
     raise DataError(
-        f"{name}: column {column} holds {kind}; expected times such as 2026-01-31 12:00:00, or numbers"
+        f"{name}: column {column} holds {'text' if is_text else kind}; expected timestamps, or numbers"
+        + (": pandas.to_datetime makes them of text" if is_text else "")
     )

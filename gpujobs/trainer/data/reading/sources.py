@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from gpujobs import formats
 from gpujobs.jobfile.consistency import task_of_output
 from gpujobs.protocol.spec import AttemptSpec
-from gpujobs.trainer.data.reading import archives, shapes
+from gpujobs.trainer.data.reading import archives, shapes, times
+from gpujobs.trainer.data.reading.cells import shown
 from gpujobs.trainer.data.reading.compact_dates import with_dates
 from gpujobs.trainer.data.reading.input_requirements import heads, names_of
 from gpujobs.trainer.data.reading.loaded import CLASS_TASKS, Coded, Known, LoadedData, coded, place
@@ -64,6 +66,7 @@ def _arrays(spec: AttemptSpec, source: Mapping[str, Any], task: str, *, needs_y:
     needed = [*inputs.values(), *apart.values()]
     _require(file, held, [*needed, *(targets.values() if needs_y and not is_forecast else ())])
     group = coded(f"{file}: array {data['group']}", held[data["group"]]) if "group" in apart else None
+    time, zone = _times(f"{file}: array {data.get('time')}", held[apart["time"]] if "time" in apart else None)
     found = LoadedData(
         file,
         {name: held[array] for name, array in inputs.items()},
@@ -71,7 +74,8 @@ def _arrays(spec: AttemptSpec, source: Mapping[str, Any], task: str, *, needs_y:
         lengths=held[apart["lengths"]] if "lengths" in apart else None,
         weight=held[apart["sample_weight"]] if "sample_weight" in apart else None,
         group=group,
-        time=held[apart["time"]] if "time" in apart else None,
+        time=time,
+        zone=zone,
         called={
             name: f"array {array}" for name, array in (inputs | targets | {"time": data.get("time")}).items()
         },
@@ -79,6 +83,27 @@ def _arrays(spec: AttemptSpec, source: Mapping[str, Any], task: str, *, needs_y:
     shapes.require(found, {**inputs, **targets, **apart}, is_series=is_series)
     found = _with_words(found, spec.jobfile)
     return _forecast_of_itself(found) if is_forecast else found
+
+
+def _times(place: str, values: Any) -> tuple[Any, str | None]:
+    """Text as datetime64, or numbers, and the zone where it says one. Raises DataError for what is no time."""
+    if values is None or values.dtype.kind != "U" or values.ndim != 1:
+        return values, None
+    cells = pa.array(values)
+    try:
+        form = times.look(place, cells[: times.SUFFICIENT].to_pylist(), ())
+    except DataError as error:
+        raise DataError(
+            f"{str(error).partition('; say which')[0]}; expected an array of datetime64"
+        ) from None
+    found, wrong = times.parse(cells, form)
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(
+            f"{place}: holds {shown(str(values[row]))!r} (row {row + 1}); expected times such as 2026-01-31 12:00, or "
+            "an array of datetime64 or of numbers"
+        )
+    return found, "UTC" if form.has_zone else None
 
 
 def _held(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gpujobs.trainer.data import missing
 from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.memory import pieces, row_bytes
+from gpujobs.trainer.data.notices import say
 from gpujobs.trainer.data.reading.input_requirements import InputRequirements
 from gpujobs.trainer.data.reading.loaded import CLASS_TASKS, Coded, LoadedData
 from gpujobs.trainer.data.samples import accounts
@@ -215,10 +216,19 @@ def _weights(raw: LoadedData, begins: Integers, lengths: Integers, *, is_per_ste
     if weight is None:
         return None
     if not is_per_step:
-        return ArrayRows(_first(weight, begins))
+        return ArrayRows(weight if len(weight) == len(begins) else _of_last(raw, weight, begins, lengths))
     weight = concatenated(weight, lengths) if weight.ndim > 1 else weight
     weight = np.repeat(weight, lengths) if len(weight) == len(lengths) else weight
     return RaggedRows(weight, begins, lengths)
+
+
+def _of_last(raw: LoadedData, weight: NDArray[Any], begins: Integers, lengths: Integers) -> NDArray[Any]:
+    """Of weights of rows that of each sequence's last, as its label is."""
+    differ = int((np.maximum.reduceat(weight, begins) != np.minimum.reduceat(weight, begins)).sum())
+    if differ:
+        which = f"{differ} of {len(begins)} sequences"
+        say([f"{raw.file}: weights differ within {which}: that of the last row counts."])
+    return weight[begins + lengths - 1]
 
 
 def _labels(raw: LoadedData, begins: Integers) -> dict[str, Rows]:

@@ -108,7 +108,8 @@ class Timeline:
             return found[place]
         for number in np.flatnonzero(self.clock.is_twice(fine(self.times[every]))).tolist():
             row = int(every[number])
-            first = max(int(self.series[self.number_of(row), 0]), row - BEFORE)
+            begin = self.series[self.number_of(every[number : number + 1])[0], 0]
+            first = max(int(begin), row - BEFORE)
             times = fine(self.times[first : row + 1])
             found[number] = self.clock.instants(times, np.zeros(1, np.int64), self.sizes)[-1]
         return found[place]
@@ -143,7 +144,7 @@ class Timeline:
         if len(odd):
             yield (
                 f"{self.called}: {_n(len(odd), 'row', 'does', 'do')} not come a whole number of steps after the row "
-                f"before ({self._places(odd)}); no window crosses them."
+                f"before ({self._places(odd)}); no window crosses them{self._zone_that_helps()}."
             )
         if None in self.steps and not self.is_given:
             count = int((self.which == self.steps.index(None)).sum())
@@ -152,6 +153,13 @@ class Timeline:
                 "rows as they follow each other, and nobody knows when the next will be (data.step names a step; "
                 "none says that there is none)."
             )
+
+    def _zone_that_helps(self) -> str:
+        """Midnights of a zone, written with its offset, are 23 or 25 hours apart twice a year."""
+        is_days = any(step is not None and step.is_of_calendar for step in self.steps)
+        if not is_days or self.clock.is_wall or self.clock.zone != "UTC":
+            return ""
+        return "; if these are days of a zone, which have 23 or 25 hours twice a year, data.timezone names it"
 
     def _absent(self) -> Iterator[str]:
         for is_cut in (True, False):

@@ -60,14 +60,13 @@ class Windowed:
 
     @property
     def samples(self) -> Samples:
-        raw, index, first = self.raw, self.index, self.target.first
+        raw, index = self.raw, self.index
         inputs: dict[str, Rows] = {
             name: self._rows(x, raw.x_columns, 0, self.window["length"]) for name, x in raw.inputs.items()
         }
         labels: dict[str, Rows] = {}
         if raw.time is not None:
-            is_last = self.task in CLASS_TASKS and self.task != "labelling"
-            labels["time"] = self._times(self.target.end - 1 if is_last else first)
+            labels["time"] = self._times(self._label)
         if raw.group is not None:
             labels["group"] = Mapped(StepRows(raw.group.codes, index, 0), raw.group.decode)
         series = SegmentRows(index)
@@ -112,7 +111,14 @@ class Windowed:
             return None
         if self.task == "labelling":
             return _steps(self._shown(two(self.raw.weight)))
-        return StepRows(self.raw.weight, self.index, self.target.first)
+        return StepRows(self.raw.weight, self.index, self._label)
+
+    @property
+    def _label(self) -> int:
+        """The row, counted from a window's start, whose time and weight are the window's: that of its class, or the
+        first of its numbers."""
+        is_class = self.task in CLASS_TASKS and self.task != "labelling"
+        return self.target.end - 1 if is_class else self.target.first
 
     @property
     def target(self) -> Span:

@@ -116,6 +116,15 @@ def test_how_a_file_is_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "read as" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("separator", "is_said"), [(";", True), (",", False)])
+def test_points_that_may_stand_between_thousands_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], separator: str, is_said: bool
+) -> None:
+    rows = "".join(f"{day}{separator}{day + 1}.250\n" for day in range(9))
+    prepared(tmp_path, DATA % ("t.csv", "t", ""), {"t.csv": f"t{separator}v\n{rows}"})
+    assert ("numbers such as 1.250 with a decimal point" in capsys.readouterr().out) == is_said
+
+
 def test_a_date_and_a_time_in_two_columns(tmp_path: Path) -> None:
     rows = "".join(f"{t[8:10]}/{t[5:7]}/{t[:4]};{t[11:]};{v}\n" for t, v in zip(HOURS, VALUES, strict=True))
     found = prepared(tmp_path, DATA % ("t.txt", "[Date, Time]", ""), {"t.txt": "Date;Time;v\n" + rows})

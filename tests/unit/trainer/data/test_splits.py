@@ -11,7 +11,7 @@ import pytest
 from gpujobs.trainer.data.samples import splits
 from gpujobs.trainer.failures import DataError
 
-from .making import csv, everything, prepared
+from .making import alone, csv, everything, prepared
 
 SAMPLES = 200
 PARTS = ("train", "validation", "test")
@@ -97,7 +97,7 @@ def test_windows_that_training_and_validation_share_rows_of_are_said(
     rest = "model: {layers: [LSTM: {units: 2}, Dense: {units: 2}]}\ntraining: {loss: mse, validation_split: 0.5}\n"
     parts = prepared(tmp_path, data, {"t.csv": csv({"v": range(60)})}, rest=rest).parts
     seen = {
-        name: {*part.truth.x(np.arange(len(part.truth))).ravel(), *part.truth.target("y").ravel()}
+        name: {*alone(part.truth.x(np.arange(len(part.truth)))).ravel(), *part.truth.target("y").ravel()}
         for name, part in parts.items()
     }
     assert len(seen["train"] & seen["validation"]) == shared

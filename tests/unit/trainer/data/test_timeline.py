@@ -384,6 +384,15 @@ def test_days_of_a_zone_have_23_or_25_hours(tmp_path: Path) -> None:
     assert beyond(part) == [one.astimezone(UTC).replace(tzinfo=None) for one in days[-3:]]
 
 
+def test_days_with_an_offset_are_told_of_the_zone_that_they_lack(tmp_path: Path, capsys: Any) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    days = [(datetime(2021, 3, 8, tzinfo=zone) + timedelta(days=number)).isoformat() for number in range(30)]
+    head, odd = lines_of(tmp_path, written(days), capsys=capsys)
+    assert "1 day apart" in head and "make 18 windows" in head and odd.endswith("data.timezone names it.")
+    (head,) = lines_of(tmp_path, written(days), ", timezone: Europe/Berlin", capsys)
+    assert "make 24 windows" in head
+
+
 def test_an_unknown_zone(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data.timezone: Europe/Berlim is no zone"):
         prepared(
@@ -438,3 +447,32 @@ def test_groups_that_a_part_lacks_are_named(tmp_path: Path, capsys: Any) -> None
     more = ", group: g, features: [v], split: {method: chronological, test: 0.2}"
     text = "\n".join(lines_of(tmp_path, content, more, capsys))
     assert "1 group is too short to have a window in the test part (short)." in text
+
+
+# Times of arrays
+
+
+@pytest.mark.parametrize(
+    "form", ["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%d.%m.%Y %H:%M", "%Y-%m-%d %H:%M:%S+02:00"]
+)
+def test_times_of_arrays_that_are_text_are_read_as_those_of_tables(tmp_path: Path, form: str) -> None:
+    times = pandas.date_range("2024-02-28", periods=43, freq="h")
+    text = np.array([one.strftime(form) for one in times[:-3]])
+    data = f"{{train: t.npz, x: v, time: when, {WINDOW}}}"
+    files = {"t.npz": {"v": np.arange(40.0)[:, None], "when": text}}
+    spec = spec_of(tmp_path, data, files, rest=REST)
+    learned = prepared(tmp_path, data, files, rest=REST).preprocessing
+    expected = times[-3:] - pandas.Timedelta(hours=2 * form.endswith("02:00"))
+    assert beyond(to_predict(spec, {"path": "t.npz"}, learned)) == expected.to_pydatetime().tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("noon", r"array when: holds 'noon' \(row 8\); expected times such as 2026-01-31 12:00"),
+     ("01/02/2024", r"in which the day or the month may stand first; expected an array of datetime64")],
+)  # fmt: skip
+def test_text_that_is_no_time_is_refused_in_words(tmp_path: Path, text: str, said: str) -> None:
+    days = [f"0{number}/02/2024" if text != "noon" else f"2024-02-0{number}" for number in range(1, 8)]
+    files = {"t.npz": {"v": np.arange(8.0)[:, None], "when": np.array([*days, text])}}
+    with pytest.raises(DataError, match=said):
+        prepared(tmp_path, f"{{train: t.npz, x: v, time: when, {WINDOW}}}", files, rest=REST)

@@ -12,7 +12,7 @@ import pytest
 from gpujobs.trainer.data.prepare import Part, to_predict
 from gpujobs.trainer.failures import DataError
 
-from .making import prepared, spec_of
+from .making import alone, prepared, spec_of
 
 CLASSES = """model: {layers: [GRU: {units: 2}, Dense: {units: 2, activation: softmax}]}
 training: {loss: sparse_categorical_crossentropy}
@@ -84,6 +84,6 @@ def test_windows_of_features_alone_need_no_target_to_predict(tmp_path: Path) -> 
     data = "{train: t.csv, target: load, features: [x], window: {length: 3}}"
     part = predicted(tmp_path, data, frame, frame.assign(load=frame["load"].where(frame.index < 9)), NUMBERS)
     assert not part.truth.targets
-    assert part.truth.x(np.arange(18))[:, :, 0].tolist() == [
+    assert alone(part.truth.x(np.arange(18)))[:, :, 0].tolist() == [
         [n**2, (n + 1) ** 2, (n + 2) ** 2] for n in range(18)
     ]

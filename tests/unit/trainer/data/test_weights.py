@@ -94,3 +94,31 @@ def test_the_weight_of_a_window_is_that_of_its_target(tmp_path: Path) -> None:
     x, y, weight = map(alone, part.samples.batch(np.arange(3)))
     assert x.shape == (3, 3, 1)  # the weight is no feature
     assert (weight * 10).tolist() == pytest.approx(y[:, 0].tolist()) == [3, 4, 5]
+
+
+CLASSES = """model: {layers: [LSTM: {units: 2}, Dense: {units: 2, activation: softmax}]}
+training: {loss: sparse_categorical_crossentropy}
+"""
+
+
+@pytest.mark.parametrize("horizon", [0, 1, 3])
+def test_the_weight_of_a_windows_class_is_that_of_the_row_with_the_class(
+    tmp_path: Path, horizon: int
+) -> None:
+    rows = np.arange(12)
+    given = {"x": rows, "kind": rows % 2, "w": rows / 10}
+    data = f"{{train: t.csv, target: kind, features: [x], sample_weight: w, window: {{length: 3, horizon: {horizon}}}}}"
+    part = prepared(tmp_path, data, {"t.csv": csv(given)}, rest=CLASSES).train
+    weight = alone(part.samples.batch(np.arange(9 - horizon)).weight)
+    assert (weight * 10).tolist() == pytest.approx([start + 2 + horizon for start in range(9 - horizon)])
+
+
+def test_the_weight_of_a_sequence_is_that_of_its_last_row(tmp_path: Path, capsys: Any) -> None:
+    given = {"run": [1, 1, 2, 2, 3, 3], "x": range(6), "kind": [0, 0, 1, 1, 0, 0], "w": [1, 2, 3, 3, 5, 6]}
+    data = "{train: t.csv, target: kind, features: [x], sample_weight: w, sequence: {by: run}}"
+    part = prepared(tmp_path, data, {"t.csv": csv(given)}, rest=CLASSES).train
+    assert alone(part.samples.batch(np.arange(3)).weight).tolist() == [2, 3, 6]
+    assert (
+        "t.csv: weights differ within 2 of 3 sequences: that of the last row counts."
+        in capsys.readouterr().out
+    )
