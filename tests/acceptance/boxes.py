@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -93,6 +94,7 @@ def boxes(count: int) -> Iterator[list[Box]]:
     """Box 1 is the head's. Skips the test where none can be made."""
     if why := why_not():
         pytest.skip(why)
+    _remove_left()
     net, root = f"gj{os.getpid()}", short_directory()
     made: list[Box] = []
     switch = f"{net}-sw"
@@ -111,12 +113,23 @@ def boxes(count: int) -> Iterator[list[Box]]:
             ip("-n", box.space, "link", "set", "eth0", "up")
         yield made
     finally:
-        for box in made:
-            _kill_in(box.space)
         for space in (*(box.space for box in made), switch):
-            subprocess.run(["ip", "netns", "del", space], capture_output=True, check=False)
+            _remove(space)
         kill_all(processes_of(root))
         shutil.rmtree(root, ignore_errors=True)
+
+
+def _remove(space: str) -> None:
+    _kill_in(space)
+    subprocess.run(["ip", "netns", "del", space], capture_output=True, check=False)
+
+
+def _remove_left() -> None:
+    """What a test that was killed has left: its boxes have its pid in their names."""
+    listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False).stdout
+    for space in re.findall(r"^gj\d+-\w+", listed, re.MULTILINE):
+        if not Path(f"/proc/{space.removeprefix('gj').partition('-')[0]}").exists():
+            _remove(space)
 
 
 def _kill_in(space: str) -> None:

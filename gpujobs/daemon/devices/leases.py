@@ -26,8 +26,8 @@ class Leases:
         self._seconds = seconds
         self._clock = clock
         self._until: dict[str, float] = {}
-        self._named: dict[str, Alive] = {}
-        """The instants that the boxes have named last."""
+        self._named: dict[str, tuple[Alive, float]] = {}
+        """The instants that the boxes have named last, and when that was heard: by then they were past."""
         self._granted: dict[str, Alive] = {}
         """Until when, by their clocks."""
 
@@ -37,13 +37,14 @@ class Leases:
 
     async def renew(self, node: str) -> None:
         """Raises what the call raises: then it may have been granted all the same."""
-        named = self._named.get(node)
+        named, heard = self._named.get(node, (None, 0.0))
         if named is not None:
-            self.assume(node)
+            self._until[node] = max(self._until.get(node, 0.0), heard + self._seconds)
             self._granted[node] = Alive(named.boot_id, named.at + self._seconds)
         until = None if named is None else named.at + self._seconds
         asked = Renew("" if named is None else named.boot_id, until)
-        self._named[node] = await self._link.call(node, asked)
+        answer = await self._link.call(node, asked)
+        self._named[node] = (answer, self._clock())
 
     def granted(self, node: str) -> Alive | None:
         """By the box's own clock: what reaches it later is void."""

@@ -73,7 +73,22 @@ def test_a_box_that_answers_keeps_its_lease() -> None:
         asyncio.run(leases.renew("box2"))
         box.time += 5.0
     assert box.until > box.time
-    assert leases.left("box2") == pytest.approx(LEASE + SLACK_SECONDS - 5.0)
+    assert leases.left("box2") == pytest.approx(LEASE + SLACK_SECONDS - 10.0)
+
+
+def test_a_box_that_does_not_answer_loses_its_lease_however_often_it_is_asked() -> None:
+    box = Box(1000.0)
+    link: Any = box
+    leases = Leases(link, LEASE, box.clock)
+    for _ in range(3):
+        asyncio.run(leases.renew("box2"))
+    box.loses_answer = True
+    for _ in range(30):
+        with pytest.raises(MachineError):
+            asyncio.run(leases.renew("box2"))
+        box.time += 5.0
+    assert leases.left("box2") <= 0
+    assert box.until <= box.time
 
 
 def test_after_a_start_of_the_daemon_a_lease_is_assumed() -> None:
