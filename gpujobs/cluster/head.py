@@ -240,6 +240,8 @@ class Head:
         """Places the agent on this start of the node's Ray. One that is placed already goes on."""
         from gpujobs.cluster.actor import start_agent
 
+        if self._members.is_fenced(ready.incarnation):
+            raise MachineError("Ray has given that start of it up; it is to be started anew")
         known = self._members.get(hello.name)
         if known is not None and known.incarnation == ready.incarnation:
             await self._report(hello.name, NodeStatus.OK, "")

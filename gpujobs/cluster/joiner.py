@@ -35,9 +35,9 @@ from gpujobs.node.probe import DEADLINE_SECONDS, read_once
 from gpujobs.paths import StatePaths
 from gpujobs.protocol.joining import FORMAT, Hello, Joined, Ready, TokenFile, Welcome
 
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
 JOINED_SECONDS = 120.0
-MAX_PAUSE_SECONDS = 10.0
+MAX_PAUSE_SECONDS = 3.0
 FREE_BYTES = 2 << 30
 """Below which a box does not join: data, checkpoints and results are written on it."""
 
@@ -129,7 +129,11 @@ class Joiner:
                 gpus=_gpus(self._box),
             )
             await line.say(ready)
-            await line.expect(Joined, JOINED_SECONDS)
+            try:
+                await line.expect(Joined, JOINED_SECONDS)
+            except RefusedError:
+                self._session = ""  # the Ray that runs here is of no use any more
+                raise
             self._has_joined = True
             log.info("joined %s at %s as %s", welcome.name, self._box.head, self._box.name)
             if self._box.head != "127.0.0.1":
