@@ -124,6 +124,7 @@ class NotPermittedError(GpujobsError):
 
 class ProtocolError(GpujobsError):
     code = "protocol"
+    exit_code = 3
 
 
 _BY_CODE: dict[str, type[GpujobsError]] = {

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import click
 
+from gpujobs.cli.cells import cut
 from gpujobs.printing import printable
 from gpujobs.results.curves import Curve, Panel
 
@@ -52,7 +53,7 @@ def lines(panel: Panel, jobs: int, width: int, colour: bool, rows: int | None = 
 def drawn(
     panel: Panel, title: str, axis: Axis, jobs: int, width: int, colour: bool, rows: int | None = None
 ) -> list[str]:
-    title = printable(title)
+    title = cut(printable(title), width)
     if not panel.finite():
         return [title, "  no finite value"]
     frame = Frame(panel, rows or (ROWS if jobs <= CROWD else 2 * ROWS), width)

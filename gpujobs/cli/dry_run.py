@@ -11,7 +11,7 @@ from pathlib import Path
 from gpujobs.cli.output import duration, size
 from gpujobs.config import file
 from gpujobs.config.settings import KEYS, resolve
-from gpujobs.config.site import LimitTable, LimitTables, Retention, SiteConfig, checked
+from gpujobs.config.site import LimitTable, LimitTables, NotifyTable, Retention, SiteConfig, checked
 
 Finding = tuple[str, bool | None, str]
 """Name, whether it is well (None: to know), message."""
@@ -39,6 +39,23 @@ def _meaning(path: Path, values: Mapping[str, object], site: SiteConfig) -> Iter
     yield from _reservations(site)
     yield from _devices(site)
     yield "retention", None, _retention(site.retention)
+    yield "notify", None, _news(site.notify)
+    yield from _metrics(site)
+
+
+def _metrics(site: SiteConfig) -> Iterator[Finding]:
+    if (named := site.metrics.dcgm_job_mapping) is None:
+        return
+    try:
+        is_open = bool(Path(named).stat().st_mode & 0o022)
+    except OSError:
+        is_open = False  # the daemon makes it
+    said = (
+        "others may write there; `chmod 755` it"
+        if is_open
+        else "has a file for each GPU, with the jobs on it"
+    )
+    yield "metrics.dcgm_job_mapping", False if is_open else None, f"{named} {said}"
 
 
 def _places(state: Path, socket: Path) -> Iterator[Finding]:
@@ -96,6 +113,18 @@ def _exists(lookup: Callable[[str], object], name: str) -> bool:
     except (KeyError, ValueError):
         return False
     return True
+
+
+def _news(table: NotifyTable) -> str:
+    if not table.ways:
+        return "nobody is told any news"
+    said = {
+        "mail": f"mail by {table.smtp or 'the sendmail of the machine'}",
+        "url": f"URLs at {', '.join(table.url_hosts) or 'any host'}",
+        "command": "commands of users, with their rights",
+    }
+    ways = [said.get(way, f"other services by {way}") for way in table.ways]
+    return f"news by {'; '.join(ways)}; at most {table.per_hour} to one user within an hour"
 
 
 def _limits(tables: LimitTables) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from gpujobs.cli.app import META, LazyGroup, shared_options
 from gpujobs.errors import ConfigError, GpujobsError, JobFileError, in_words
 
 INTERRUPTED = 130
+UNEXPECTED = 3
 
 
 class Gpujobs(LazyGroup):
@@ -38,6 +39,18 @@ class Gpujobs(LazyGroup):
                 raise
             click.echo(f"gpujobs: {in_words(error)} (-v shows where)", err=True)
             raise click.exceptions.Exit(4) from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:  # no traceback for whoever has not asked for it
+            if ctx.meta.get(META, {}).get("verbose"):
+                raise
+            what = f"{type(error).__name__}: {error}".replace("\n", " ")
+            click.echo(
+                f"gpujobs: an answer of the daemon, or a file, is not as expected ({what}); the daemon may be of "
+                "another version, or this is a bug of gpujobs: -v shows where",
+                err=True,
+            )
+            raise click.exceptions.Exit(UNEXPECTED) from None
 
 
 def report(error: GpujobsError) -> None:

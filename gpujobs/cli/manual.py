@@ -18,7 +18,7 @@ EXIT_CODES = (
     ("0", "done"),
     ("1", "a job did not complete"),
     ("2", "usage, or an invalid job file"),
-    ("3", "the daemon cannot be reached"),
+    ("3", "the daemon cannot be reached, or is of another version"),
     ("4", "the machine lacks something (driver, store, disk)"),
     ("5", "not permitted"),
     ("130", "interrupted"),

@@ -40,7 +40,7 @@ def _track(track: Track, shown: Forecast, width: int, colour: bool) -> list[str]
         _curve(place, x, values) for place, values in enumerate((track.truth, track.forecast, track.naive))
     ]
     name = track.target if track.group is None else f"{track.group}: {track.target}"
-    return drawn(Panel(track.target, curves), cells.cut(name, width), axis, len(curves), width, colour)
+    return drawn(Panel(track.target, curves), name, axis, len(curves), width, colour)
 
 
 def _curve(place: int, x: list[float], values: Values) -> Curve:

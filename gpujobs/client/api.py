@@ -16,6 +16,11 @@ from gpujobs.client.connection import UnixConnection
 from gpujobs.errors import DaemonUnreachableError, GpujobsError, NotPermittedError, ProtocolError, from_wire
 
 CHUNK_BYTES = 1 << 20
+UNKNOWN_REQUEST = 404
+OTHER_VERSION = (
+    "it is of another version than this command: whoever runs it ends it (`gpujobs stop`; jobs that run go on) and "
+    "begins one of this version (`gpujobs serve`)"
+)
 
 
 ADVICE = "start one with `gpujobs serve &`, or run a job at once with `gpujobs run FILE`."
@@ -112,6 +117,13 @@ class Client:
             raise _lost(self.socket, error) from error
 
 
+class Answer(dict[str, Any]):
+    """What a daemon has answered; what it lacks is its fault."""
+
+    def __missing__(self, key: str) -> Any:
+        raise ProtocolError(f"the daemon's answer lacks {key!r}; {OTHER_VERSION}")
+
+
 class Stream:
     """The body of an answer; only its reading, not its reader's printing, can mean a lost daemon."""
 
@@ -180,9 +192,10 @@ def _decoded(response: http.client.HTTPResponse) -> dict[str, Any]:
     try:
         wire = _object(body)
     except ProtocolError:
+        why = f"; {OTHER_VERSION}" if response.status == UNKNOWN_REQUEST else ""
         wire = {
             "code": "protocol",
-            "message": f"the daemon answered HTTP {response.status} {response.reason}",
+            "message": f"the daemon answered HTTP {response.status} {response.reason}{why}",
         }
     raise from_wire(wire)
 
@@ -194,7 +207,7 @@ def _object(body: bytes) -> dict[str, Any]:
         raise ProtocolError(f"the daemon's answer is not JSON: {body[:80]!r}") from error
     if not isinstance(value, dict):
         raise ProtocolError(f"the daemon's answer is not a JSON object: {body[:80]!r}")
-    return value
+    return Answer(value)
 
 
 def _pieces(body: IO[bytes], size_bytes: int) -> Iterator[bytes]:

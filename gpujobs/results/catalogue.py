@@ -27,6 +27,13 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
+def gone(directory: str) -> str | None:
+    """That there is no such directory any more, in words; None where there is one."""
+    with contextlib.suppress(OSError), _directory(directory):
+        return None
+    return f"there is no directory {directory} any more: it was removed or moved, or its disk is not mounted"
+
+
 def list_files(directory: str) -> list[tuple[str, int]]:
     """(name relative to `directory`, bytes) of its regular files, sorted; at most MAX_FILES of them."""
     with contextlib.suppress(OSError), _directory(directory) as root:
@@ -70,6 +77,8 @@ def open_file(directory: str, name: str, uid: int) -> BinaryIO:
     try:
         descriptor = _open_within(directory, parts)
     except OSError:
+        if why := gone(directory):
+            raise NotFoundError(why) from None
         raise missing from None
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or status.st_uid not in (uid, os.geteuid()):

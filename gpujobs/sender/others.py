@@ -9,7 +9,8 @@ from gpujobs.sender import failed, sent
 def load(order: Delivery) -> None:
     import apprise
 
-    apprise.Apprise().add(order.to[0])  # the service's own module is found now
+    # All services are imported now. What its user has named is not looked at before their rights are taken.
+    apprise.Apprise().add("json://localhost")
 
 
 def send(order: Delivery) -> Outcome:

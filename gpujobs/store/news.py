@@ -13,6 +13,7 @@ from typing import Any
 from gpujobs.model import Reason, State, iso, utc_now
 from gpujobs.store.database import transaction
 from gpujobs.store.devices import instant_of
+from gpujobs.store.groups import REPLACED
 from gpujobs.store.rows import UNFINISHED
 
 BATCH = 500
@@ -67,6 +68,16 @@ class WaitingNews(NewNews):
     id: int
     tries: int
     next_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A job of a group that has results: as much of it as a ranking asks for."""
+
+    id: int
+    uid: int
+    results: str | None
+    sweep_values: Mapping[str, Any] | None
 
 
 _HAPPENINGS = f"""
@@ -144,6 +155,15 @@ class News:
             "SELECT count(*) FROM jobs WHERE group_id = ?", (group,)
         ).fetchone()
         return int(jobs)
+
+    def members_with_results(self, group: int) -> list[Member]:
+        """Of one that was queued again, the newest copy."""
+        rows = self._connection.execute(
+            "SELECT id, uid, results, sweep_values FROM jobs WHERE group_id = ? AND results IS NOT NULL"
+            f" AND NOT {REPLACED} ORDER BY id",
+            (group,),
+        )
+        return [Member(row["id"], row["uid"], row["results"], _json(row["sweep_values"])) for row in rows]
 
     # The outbox
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 import time
 from typing import NoReturn
@@ -24,6 +25,7 @@ KILL_SECONDS = 5.0
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     order = codec.parse(Delivery, sys.stdin.buffer.read(REQUEST_MAX_BYTES))
     sys.stdout.write(codec.encode(deliver(order)).decode() + "\n")
 
@@ -42,9 +44,10 @@ def deliver(order: Delivery) -> Outcome:
     if pid == 0:
         deliver_as_user(order, writer)
     os.close(writer)
-    outcome = read_outcome(reader, order.timeout_seconds)
-    process.kill_children(KILL_SECONDS)
-    return outcome
+    try:
+        return read_outcome(reader, order.timeout_seconds)
+    finally:  # also where the daemon ends, and this with it
+        process.kill_children(KILL_SECONDS)
 
 
 def read_outcome(reader: int, seconds: float) -> Outcome:
@@ -66,6 +69,7 @@ def deliver_as_user(order: Delivery, writer: int) -> NoReturn:
     from gpujobs import sender
 
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
         null = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,13 +24,12 @@ from benchmarks.support.machine import ROOT
 from benchmarks.support.options import Options
 from benchmarks.support.rows import Row
 from benchmarks.support.timing import timed, until
-from benchmarks.support.viewers import Pages, Terminal, cookie_of, terminal
+from benchmarks.support.viewers import Pages, cookie_of, terminal
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.modes import Mode
 from gpujobs.model import Caller, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.policy import Reservation
-from gpujobs.store.database import migrations
 from gpujobs.store.store import Store
 from tests.acceptance.browser import CHROMIUM, Browser, browsing
 from tests.acceptance.people import Person, as_person
@@ -117,7 +115,10 @@ class Box:
         """One that waits and is not held."""
         with self.daemon.client() as client:
             jobs = client.get("/v1/jobs", user=self.me.user, state="PENDING")["jobs"]
-        return next(int(job["id"]) for job in jobs if not job["held"])
+        found = [int(job["id"]) for job in jobs if not job["held"]]
+        if not found:
+            raise RuntimeError(f"{self.me.user} has no job that waits")
+        return found[0]
 
 
 def measure(options: Options) -> list[Row]:
@@ -187,10 +188,10 @@ def seen(daemon: Daemon) -> int:
 
 
 def made(crowd: Crowd, options: Options) -> Path:
-    """The store, which takes minutes to make, and is kept for the next time."""
+    """The store, which takes minutes to make, and is kept for the next time; its copies are migrated."""
     directory = ROOT / "build"
     directory.mkdir(exist_ok=True)
-    path = directory / f"crowd-{crowd.waiting}-{crowd.ended}-{os.getuid()}-{migrations()[-1][0]}.db"
+    path = directory / f"crowd-{crowd.waiting}-{crowd.ended}-{os.getuid()}.db"
     if not path.exists():
         if options.say is not None:
             options.say(f"making {path.name}, which is kept")
@@ -291,7 +292,7 @@ def terminals(found: Box, options: Options) -> list[Row]:
     for _ in range(options.repeat):
         command = [*installed_command(), "top"]
         with terminal(command, found.daemon.environment, columns=200, lines=50) as top:
-            until(partial(has_come, top, "written", 5000), 60, "top")
+            top.until_written(5000)
             time.sleep(min(SETTLING_SECONDS, options.idle_seconds))
             loads.append(load(top.process.pid, options.idle_seconds))
             sizes.append(resident_mb(top.process.pid))
@@ -299,10 +300,6 @@ def terminals(found: Box, options: Options) -> list[Row]:
         Row("top at rest: processor", "% of a core", tuple(loads), 3.0),
         Row("top at rest: memory", "MB", tuple(sizes), 80.0),
     ]
-
-
-def has_come(viewer: Terminal, what: str, most: int) -> bool:
-    return int(getattr(viewer, what)) > most
 
 
 def resident_mb(pid: int) -> float:
@@ -318,7 +315,7 @@ def draws(found: Box, options: Options) -> Iterator[float]:
             terminal(command, found.daemon.environment, columns=120, lines=40) as watched,
             found.busy(QUICKER),
         ):
-            until(partial(has_come, watched, "draws", 0), 60, "status --watch")
+            watched.until_written(100)
             before = watched.draws
             time.sleep(options.idle_seconds)
             yield (watched.draws - before) / options.idle_seconds
@@ -337,6 +334,8 @@ def numbers(found: Box, options: Options) -> list[Row]:
             text = connection.getresponse().read().decode()
         series.append(sum(not line.startswith("#") for line in text.splitlines()))
 
+    scrape()  # counts what had ended before, once
+    series.clear()
     for _ in range(options.repeat):
         time.sleep(CACHED_SECONDS)
         seconds.append(timed(scrape))

@@ -71,7 +71,7 @@ class Lab:
         """A process of this person's, which NVML is to show on a GPU; what it really does is sleep."""
         person = self.people[name]
         identity = {"user": person.uid, "group": person.gid, "extra_groups": []} if IS_ALONE else {}
-        process = subprocess.Popen([words, "infinity"], executable="/bin/sleep", cwd="/", **identity)  # type: ignore[call-overload]
+        process = subprocess.Popen([words, "86400"], executable="/bin/sleep", cwd="/", **identity)  # type: ignore[call-overload]
         strangers.append(process)
         self.gpus.processes.append((gpu, "C", process.pid, memory_gib * GIB))
         self.gpus.gpus[gpu].used_bytes += memory_gib * GIB
@@ -113,10 +113,15 @@ def settle(root: Path) -> dict[str, Person]:
         "group": "".join(f"{p.name}:x:{p.gid}:\n" for p in people.values()),
         "hosts": f"127.0.0.1 {HOST}\n",
     }
+    # All of /etc: a file that somebody else's `useradd` replaces would take a mount on it along, here too.
+    own = root / "etc"
+    subprocess.run(["cp", "--archive", "/etc", own], check=True)
+    for secret in (*own.glob("*shadow*"), *own.glob("ssh/*key*"), *own.glob("ssl/private/*")):
+        secret.unlink()
     for name, text in lines.items():
-        own = root / name
-        own.write_text(Path("/etc", name).read_text() + text)
-        subprocess.run(["mount", "--bind", own, f"/etc/{name}"], check=True)
+        with (own / name).open("a") as file:
+            file.write(text)
+    subprocess.run(["mount", "--bind", own, "/etc"], check=True)
     for person in people.values():
         person.home.mkdir(parents=True)
         os.chown(person.home, person.uid, person.gid)

@@ -23,7 +23,9 @@ LOOKS = {"light": LIGHT, "dark": DARK, "phone": PHONE}
 TOP = (120, 40)
 
 CURVES = "document.querySelectorAll('.plots canvas').length >= 2"
-DRAWN = "document.querySelector('figure img')?.naturalWidth > 0"
+DRAWN = (
+    "[...document.images].every((one) => (one.loading = 'eager', one.naturalWidth)) && document.images.length"
+)
 
 
 def take(lab: Lab, directory: Path) -> None:
@@ -67,6 +69,8 @@ async def seen(lab: Lab, directory: Path) -> None:
     sweep = next(job["group_id"] for job in jobs.values() if job["group"] == "optimizer-sweep")
     async with browsing() as browser:
         await browser.look(**LIGHT)
+        await browser.call("Emulation.setLocaleOverride", locale="en-GB")
+        await browser.call("Emulation.setScrollbarsHidden", hidden=True)
         await browser.call("Page.navigate", url=await asyncio.to_thread(lab.link))
         for name, address, until, looks in (
             ("now", "now", "document.querySelectorAll('.queue tbody tr').length >= 8", "light dark phone"),
@@ -94,8 +98,9 @@ async def shoot(browser: Browser, path: Path, look: dict[str, Any]) -> None:
 
 async def terminal(lab: Lab, browser: Browser, directory: Path) -> None:
     """`top` as textual draws it on a terminal of this size."""
-    import gpujobs.top.app  # noqa: F401 - before ann's identity is taken, who may not read where it is
-
+    await screen(
+        lab.daemon.socket
+    )  # so that all is imported before ann's identity is taken, who may not read it
     text = await asyncio.to_thread(lab.as_somebody, "ann", lambda: asyncio.run(screen(lab.daemon.socket)))
     (lab.root / "top.svg").write_text(text)
     await browser.call("Page.navigate", url=(lab.root / "top.svg").as_uri())

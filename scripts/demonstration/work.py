@@ -33,14 +33,14 @@ def ended(lab: Lab) -> None:
     """One of each end, and a part of a sweep."""
     say("some jobs that end: a forecast, a classification, a failure, a time limit; a sweep")
     done = lab.submit("ann", job(lab, "forecast-load"))
-    done += lab.submit("ben", job(lab, "variable-length", "gestures", epochs=25))
-    late = lab.submit("carla", job(lab, "tutorial", "too-long", epochs=ENDLESS, limit="5s"))
+    done += lab.submit("ann", job(lab, "variable-length", "gestures", epochs=25))
+    (late,) = lab.submit("carla", job(lab, "tutorial", "too-long", epochs=ENDLESS, limit="5s"))
     (killed,) = lab.submit("ben", job(lab, "tutorial", "ecg-crash", epochs=ENDLESS))
     lab.daemon.until(killed, "RUNNING", seconds=PATIENCE_SECONDS)
     pid = lab.daemon.job(killed)["pid"]
     time.sleep(1)
     os.kill(pid, 9)
-    lab.daemon.until(late[0], "TIMEOUT", seconds=PATIENCE_SECONDS)
+    lab.daemon.until(late, "TIMEOUT", seconds=PATIENCE_SECONDS)
     for one in done:
         lab.daemon.until(one, "COMPLETED", seconds=PATIENCE_SECONDS)
     sweep = lab.submit("ann", job(lab, "optimizer-sweep", epochs=40), "--priority", -1)
@@ -48,7 +48,7 @@ def ended(lab: Lab) -> None:
 
 
 def present(lab: Lab) -> None:
-    lab.stranger("dora", 2, "python finetune.py", 38)
+    lab.stranger("dora", 2, "python finetune.py --steps", 38)
     running = lab.submit("ann", job(lab, "forecast-load", "load-2027", epochs=LONG, limit="4h"))
     running += lab.submit("ben", job(lab, "forecast-load", "heat-demand", epochs=LONG, limit="2h", units=24))
     for one in running:
@@ -61,6 +61,8 @@ def present(lab: Lab) -> None:
         lab.gpus.gpus[device].utilization_percent = load
         lab.gpus.gpus[device].temperature_celsius = 38 + load // 3
         lab.gpus.gpus[device].power_milliwatts = 70_000 + 5_500 * load
+    for device in (0, 1):  # the trainers' part of it, which NVML lists by process
+        lab.gpus.gpus[device].used_bytes = lab.gpus.gpus[device].trainer_bytes
     lab.gpus.write()
     until(
         lab,

@@ -51,9 +51,11 @@ def with_devices(daemon: Parts) -> None:
 class Site(Served):
     """A site's daemon, and what is asked of its pages."""
 
-    def __init__(self, directory: Path, **settings: Any) -> None:
+    def __init__(
+        self, directory: Path, prepare: Callable[[Parts], Any] = lambda _: None, **settings: Any
+    ) -> None:
         self.paths = StatePaths(directory / "s")
-        super().__init__(Settings("site", self.paths.root, directory / "gj.sock", **settings))
+        super().__init__(Settings("site", self.paths.root, directory / "gj.sock", **settings), prepare)
         prepare_state(self.paths, Mode.SITE)
 
     def link(self, person: Person | None = None) -> str:
@@ -429,7 +431,11 @@ def test_a_port_in_use_leaves_the_socket_served(as_root: None) -> None:
         with opened(web=f"127.0.0.1:{other.getsockname()[1]}") as site:
             assert site.asked("GET", "/v1/info")["web"] is None
             said = site.asked("POST", "/v1/web/link")
+            checks = {check["name"]: check for check in site.asked("GET", "/v1/doctor")["checks"]}
+            events = site.asked("GET", "/v1/queue")
     assert said["code"] == "machine" and "Address already in use" in said["message"]
+    assert checks["pages"]["ok"] is False and "Address already in use" in checks["pages"]["message"]
+    assert events["rows"] == []
 
 
 def test_without_pages_nothing_listens(as_root: None) -> None:

@@ -188,6 +188,22 @@ def test_what_runs_is_followed_to_its_end_and_begins_anew_where_the_job_does(
     client.close()
 
 
+def test_a_value_that_is_no_number_does_not_begin_a_run_anew(server: Protocol, tmp_path: Path) -> None:
+    server.jobs = {7: job(7, **{**RUNNING, "attempt": 1})}
+    server.histories = {7: history(1.0, float("nan"))}
+    client = connect([tmp_path / "gpujobs.sock"])
+    made = board.make(client, Selection((7,)), tmp_path)
+    before = made.live[7].file
+    assert before is not None
+    at_first = before.read_bytes()
+    server.histories = {7: history(1.0, float("nan"), 0.25)}
+    server.changes = [{"progress": {"epoch": 3}}]
+    board.follow(client, made)
+    client.close()
+    assert before.read_bytes().startswith(at_first), "it has grown"
+    assert [step for step, _ in losses(tmp_path / "runs/7 job-7")] == [0, 1, 2]
+
+
 def test_of_ones_own_jobs_the_newest_are_shown(server: Protocol, tmp_path: Path) -> None:
     server.jobs = {n: job(n, attempt=1, results="/r", **ended()) for n in range(1, 131)}
     server.histories = {n: history(1.0) for n in range(1, 131)}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gpujobs.cli.dry_run import findings
 from gpujobs.config import site as siteconfig
 from gpujobs.config.settings import SITE_CONFIG, Settings
 from gpujobs.daemon.build import Parts
@@ -134,8 +135,7 @@ def test_a_directory_that_others_may_write_to_is_refused_and_the_daemon_goes_on(
         served.on_loop(begun)
         eventually(lambda: "others may write there" in caplog.text, 10)
         for index in range(3):
-            device = gpu(served.daemon.node_name, index, f"GPU-{index}")
-            served.on_loop(partial(start, device=device))
+            served.on_loop(partial(start, device=gpu(served.daemon.node_name, index, f"GPU-{index}")))
         (root / "m").chmod(0o755)
         served.on_loop(lambda daemon: daemon.mapping.wake())
         eventually(lambda: there(root / "m") == {"0": "1\n", "1": "2\n", "2": "3\n"}, 10)
@@ -157,3 +157,13 @@ def test_a_personal_daemon_leaves_the_sites_directory_alone(settings: Settings, 
         ConfigError, match=r":2: metrics\.dcgm_job_mapping is 'run/dcgm': expected a path that begins"
     ):
         siteconfig.read(file)
+
+
+def test_a_dry_run_says_what_becomes_of_the_directory(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    file = tmp_path / "gpujobs.toml"
+    file.write_text(f'[metrics]\ndcgm_job_mapping = "{tmp_path / "m"}"\n')
+    for mode, ok in ((0o755, None), (0o777, False)):
+        (tmp_path / "m").chmod(mode)
+        found = {key: (is_ok, said) for key, is_ok, said in findings(file)[0]}
+        assert found["metrics.dcgm_job_mapping"][0] is ok

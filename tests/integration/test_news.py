@@ -21,9 +21,11 @@ import pytest
 
 from gpujobs import failpoints
 from gpujobs.config.settings import resolve
+from gpujobs.config.site import NotifyTable
 from gpujobs.daemon.build import Parts, build
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.modes import Mode
+from gpujobs.daemon.news import health
 from gpujobs.demand import Demand
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Caller, Device, DeviceKind, Reason, State, iso, utc_now
@@ -62,6 +64,7 @@ async def telling(parts: Parts) -> AsyncIterator[Parts]:
         work.cancel()
         with suppress(asyncio.CancelledError):
             await work
+        await until(lambda: not parts.tasks._tasks)
         parts.store.close()
 
 
@@ -286,6 +289,11 @@ def test_a_hook_that_hangs_delays_nobody_else_and_is_killed_with_its_children(tm
             (said,) = await told(parts, hanging)
             assert "try 1 of 5, again in 1 min: nothing came of it within 2 s; it was ended" in said
             assert not [pid for pid in pids.read_text().split() if Path(f"/proc/{pid}").exists()]
+            pids.unlink()
+            (last,) = submit(parts, {"command": [hook, "until the daemon ends"]})
+            ended(parts, last)
+            await until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+        await until(lambda: not [pid for pid in pids.read_text().split() if Path(f"/proc/{pid}").exists()])
 
     asyncio.run(run())
 
@@ -426,3 +434,38 @@ def test_whatever_the_users_side_answers_is_a_line(tmp_path: Path) -> None:
         assert delivery.read_outcome(reader, 10) == Outcome(False, True, "it ended without a word")
         os.close(reader)
         os.wait()
+
+
+def test_doctor_says_whether_mail_can_be_sent(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with mail_server() as mail, mail_server() as other:
+            ok, said = await health.look(NotifyTable(smtp=f"127.0.0.1:{mail.port}"))
+            assert ok and said.startswith(
+                f"mail goes by 127.0.0.1:{mail.port}; jobs may name url and command"
+            )
+            other.silent = True
+            ok, said = await health.look(NotifyTable(smtp=f"127.0.0.1:{other.port}"), seconds=0.2)
+            assert ok is False and "did not answer within 0.2 s" in said
+        ok, said = await health.look(NotifyTable(smtp=f"127.0.0.1:{mail.port}"))
+        assert ok is False and f"127.0.0.1:{mail.port} cannot be reached" in said
+        assert await health.look(NotifyTable(ways=[])) == (
+            True,
+            "this site tells no news ([notify] ways is empty)",
+        )
+
+    asyncio.run(run())
+
+
+def test_a_daemon_that_ends_for_good_tries_once_first(tmp_path: Path) -> None:
+    hook = script(tmp_path, f"echo told >> {tmp_path}/told")
+
+    async def run() -> None:
+        async with telling(new_daemon(tmp_path)) as parts:
+            (job,) = submit(parts, {"command": [hook]})
+            ended(parts, job)
+            await until(lambda: parts.store.news.waiting() or history(parts, job))
+            await parts.outbox.first_tries(20)
+            assert (tmp_path / "told").read_text() == "told\n"
+            assert history(parts, job) == [f"end told to the command {hook}"]
+
+    asyncio.run(run())

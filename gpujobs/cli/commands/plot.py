@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gpujobs.cli import app, output
+from gpujobs.cli import app, cells, output
 from gpujobs.cli.choosing import Selection, choosing
 from gpujobs.errors import UsageError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 KINDS = ("curves", "forecast", "confusion")
+NAME_WIDTH = 50
 
 
 @app.command("plot", "gpujobs plot 7 8 --metric loss --output curves.png")
@@ -80,7 +81,8 @@ def _other(chosen: Selection, of: str, path: Path | None, metrics: tuple[str, ..
     elif path is None:
         click.echo("\n".join(drawn.lines(found, output.width(), output.has_colour())))
     else:
-        click.echo(output.printable(f"{path}: {of} of {found.id} {found.name}"))
+        name = cells.shortened(output.printable(f"{found.id} {found.name}"), NAME_WIDTH)
+        click.echo(f"{output.printable(path)}: {of} of {name}")
 
 
 def draw(client: Client, ids: Sequence[int]) -> None:
@@ -98,7 +100,8 @@ def _of(histories: Sequence[JobHistory]) -> str:
         return f"{len(histories)} jobs"
     (one,) = histories
     epochs = len(one.columns["epoch"])
-    return output.printable(f"{one.id} {one.name}, {epochs} epoch{'s' if epochs > 1 else ''}")
+    name = cells.shortened(output.printable(f"{one.id} {one.name}"), NAME_WIDTH)
+    return f"{name}, {epochs} epoch{'s' if epochs > 1 else ''}"
 
 
 def check_output(path: Path) -> None:
@@ -127,7 +130,7 @@ def _drawing(histories: Sequence[JobHistory], panels: Sequence[Panel]) -> list[s
     width, colour = output.width(), output.has_colour()
     drawn = [line for panel in panels for line in (*lines(panel, len(histories), width, colour), "")]
     if len(histories) == 1:
-        return [_cut(_of(histories), width), "", *drawn[:-1]]
+        return [cells.cut(_of(histories), width), "", *drawn[:-1]]
     return [*drawn, *_legend(histories, width, colour)]
 
 
@@ -135,17 +138,13 @@ def _legend(histories: Sequence[JobHistory], width: int, colour: bool) -> list[s
     from gpujobs.cli.braille import LETTERS, styled
 
     texts = [
-        _cut(output.printable(f"{LETTERS[place % len(LETTERS)]} {one.id} {one.name}"), width)
+        cells.cut(output.printable(f"{LETTERS[place % len(LETTERS)]} {one.id} {one.name}"), width)
         for place, one in enumerate(histories)
     ]
-    size = max(map(len, texts)) + 2
+    size = max(map(cells.width, texts)) + 2
     beside = max(1, (width + 2) // size)
     shown = [
-        (styled(text, place) if colour else text) + " " * (size - len(text))
+        (styled(text, place) if colour else text) + " " * (size - cells.width(text))
         for place, text in enumerate(texts)
     ]
     return ["".join(shown[at : at + beside]).rstrip() for at in range(0, len(shown), beside)]
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

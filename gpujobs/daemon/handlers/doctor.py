@@ -13,9 +13,10 @@ from gpujobs.backends import JAX, TENSORFLOW, missing
 from gpujobs.cluster.environment import OBJECT_STORE_BYTES, SHARED_MEMORY, object_store_directory
 from gpujobs.daemon.devices.admission import describe_stray
 from gpujobs.daemon.jobs.checks import has_gpu
-from gpujobs.daemon.keys import SITE
+from gpujobs.daemon.keys import SITE, WEB
 from gpujobs.daemon.news import health
 from gpujobs.daemon.site_service import SiteService
+from gpujobs.daemon.web.listener import WebDoor
 from gpujobs.errors import GpujobsError
 from gpujobs.model import NodeStatus
 from gpujobs.protocol.instructions import AskLauncher
@@ -31,6 +32,7 @@ async def handle(request: web.Request) -> web.Response:
         _mode(site),
         _groups(site),
         _private(site),
+        _pages(request.app.get(WEB)),
         _disk(site),
         *_store(site),
         _sqlite(),
@@ -71,6 +73,18 @@ def _private(site: SiteService) -> dict[str, Any]:
     if open_to_others:
         return _check("permissions", False, f"others can reach {', '.join(open_to_others)}; chmod go= them")
     return _check("permissions", True, f"{site.paths.root} is closed to other users")
+
+
+def _pages(door: WebDoor | None) -> dict[str, Any]:
+    """That none are served may be meant; a port that is taken is not."""
+    if door is not None and door.url:
+        return _check("pages", True, f"on {door.url}; `gpujobs web` prints a link")
+    why = "this daemon serves no pages" if door is None else door.why
+    if door is not None and door.has_failed:
+        return _check(
+            "pages", False, f"{why}; the socket is served all the same; [web] listen names another address"
+        )
+    return _check("pages", None, why)
 
 
 def _disk(site: SiteService) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def _devices(
     there: Mapping[str, str], rows: Sequence[Row], first_seen: Mapping[str, datetime], strangers: Hours
 ) -> dict[str, Presence]:
     """By the names that rows have. `there`: the names of the devices that are there now, by UUID. Two that had a place
-    one after the other are one."""
+    one after the other are one. As long as no node has told of its devices, none is taken for gone."""
     used = {row["uuid"]: _name(row) for row in reversed(rows) if row["uuid"] is not None}
     names = {**used, **there}
     seen: dict[str, list[tuple[datetime, datetime, float]]] = {}
@@ -64,9 +64,8 @@ def _devices(
         if (name := names.get(uuid)) is not None:
             since[name] = min(at, since.get(name, at))
     known = {*names.values(), *seen}
-    return {
-        name: Presence(since.get(name), name in there.values(), seen.get(name, ())) for name in sorted(known)
-    }
+    present = set(there.values()) or known
+    return {name: Presence(since.get(name), name in present, seen.get(name, ())) for name in sorted(known)}
 
 
 def _zone(name: str) -> tzinfo:

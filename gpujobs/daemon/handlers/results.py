@@ -15,9 +15,9 @@ from gpujobs.daemon.jobs import partial_results
 from gpujobs.daemon.jobs.queries import JobQueries
 from gpujobs.daemon.keeping.retention import removed_note
 from gpujobs.daemon.keys import JOB_QUERIES, caller_of
-from gpujobs.errors import UsageError
+from gpujobs.errors import MachineError, UsageError
 from gpujobs.model import Job, State, iso
-from gpujobs.results.catalogue import list_files, open_file, read_metrics
+from gpujobs.results.catalogue import gone, list_files, open_file, read_metrics
 from gpujobs.results.ranking import evaluation_lines
 
 OPAQUE = "application/octet-stream"
@@ -38,6 +38,8 @@ async def catalogue(request: web.Request) -> web.Response:
         for job in jobs:
             if not _has_some(job, partial):
                 _require_results(job)
+        named = [job for job in jobs if job.id not in chosen.members and job.results is not None]
+        await asyncio.to_thread(_require_directories, named)
     else:
         ended = queries.store.ended(user=request.query.get("user"), states={State.COMPLETED})
         jobs = [job for job in ended if may_read(caller, job)]
@@ -65,6 +67,13 @@ def _require_results(job: Job) -> str:
             + ("" if job.state.is_final else f"; `gpujobs wait {job.id}` waits for them")
         )
     return job.results
+
+
+def _require_directories(jobs: Sequence[Job]) -> None:
+    """Raises MachineError where somebody asks for what is not there any more."""
+    for job in jobs:
+        if why := gone(_require_results(job)):
+            raise MachineError(f"the results of job {job.id} are lost: {why}")
 
 
 def _entry(job: Job) -> dict[str, Any]:

@@ -66,6 +66,8 @@ class JobCache:
         for job in self.jobs.values():
             self._lineup.put(job)
         self.lines = Lines(self.jobs)
+        self.ended: Counter[State] = Counter()
+        """How many have ended since this was made, by how."""
         self._watchers: set[Watcher] = set()
         self._told: dict[int, PendingReason] = {}
         """Of the jobs that somebody watches: why they wait, as it was told."""
@@ -102,7 +104,8 @@ class JobCache:
         self.tell(job.id)
 
     def _end(self, job: Job) -> None:
-        self.jobs.pop(job.id, None)
+        if self.jobs.pop(job.id, None) is not None:
+            self.ended[job.state] += 1
         self._lineup.put(job)
         dependents = [self.jobs[one] for one in self._lineup.dependents_of(job.id) if one in self.jobs]
         self._lineup.ended(job.id, dependents)

@@ -4,11 +4,12 @@ thousand sorts nothing."""
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import chain
 
-from gpujobs.model import Job
+from gpujobs.model import Job, State
 from gpujobs.view.order import Turn, turn
 
 
@@ -19,8 +20,9 @@ class Lines:
         self._jobs = jobs
         self._all: list[Turn] = []
         self._of_user: dict[int, list[Turn]] = {}
-        self._known: dict[int, tuple[int, Turn]] = {}
-        """By id: whose it is, and its place."""
+        self._known: dict[int, tuple[int, Turn, tuple[str, State]]] = {}
+        """By id: whose it is, its place, and as what it is counted."""
+        self.by_user_and_state: Counter[tuple[str, State]] = Counter()
         self._groups: dict[int, set[int]] = {}
         self._alone = 0
         for job in sorted(jobs.values(), key=turn):
@@ -54,7 +56,9 @@ class Lines:
 
     def _add(self, job: Job) -> None:
         place = turn(job)
-        self._known[job.id] = job.uid, place
+        counted = job.user, job.state
+        self._known[job.id] = job.uid, place, counted
+        self.by_user_and_state[counted] += 1
         insort(self._all, place)
         insort(self._of_user.setdefault(job.uid, []), place)
         if job.group_id is None:
@@ -63,7 +67,10 @@ class Lines:
             self._groups.setdefault(job.group_id, set()).add(job.id)
 
     def _remove(self, job: Job) -> None:
-        uid, place = self._known.pop(job.id)
+        uid, place, counted = self._known.pop(job.id)
+        self.by_user_and_state[counted] -= 1
+        if not self.by_user_and_state[counted]:
+            del self.by_user_and_state[counted]
         for line in (self._all, self._of_user[uid]):
             del line[bisect_left(line, place)]
         if not self._of_user[uid]:

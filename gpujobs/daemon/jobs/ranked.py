@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from gpujobs.model import Job
 from gpujobs.results.catalogue import read_metrics
 from gpujobs.results.ranking import Criterion, Figures, default, evaluated_by
 from gpujobs.store.reader import Reader
 
 
-def metrics_of(jobs: Sequence[Job]) -> dict[int, dict[str, Any]]:
+class Trained(Protocol):
+    """What a ranking asks of a job."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def uid(self) -> int: ...
+
+    @property
+    def results(self) -> str | None: ...
+
+    @property
+    def sweep_values(self) -> Mapping[str, Any] | None: ...
+
+
+def metrics_of(jobs: Sequence[Trained]) -> dict[int, dict[str, Any]]:
     """The metrics.json of those that have results. Reads files of their users': not for the event loop."""
     return {job.id: read_metrics(job.results, job.uid) for job in jobs if job.results is not None}
 
 
 def default_criterion(
     store: Reader,
-    jobs: Sequence[Job],
+    jobs: Sequence[Trained],
     metrics: Mapping[int, Mapping[str, Any]],
     found: Mapping[int, Figures],
 ) -> Criterion | None:

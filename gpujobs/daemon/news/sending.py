@@ -29,7 +29,18 @@ KEPT = (
 GRACE_SECONDS = 30.0
 """Beyond the try's own time, for the program's start and for what it has to kill."""
 
+KILL_SECONDS = 10.0
+
 ANSWER_MAX_BYTES = 1 << 16
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """It kills what it has started first."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), KILL_SECONDS)
 
 
 async def deliver(order: Delivery) -> Outcome:
@@ -53,9 +64,7 @@ async def deliver(order: Delivery) -> Outcome:
     except TimeoutError:
         return Outcome(False, True, "the program that tells news hangs; it was ended")
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            if process.returncode is None:
-                process.kill()
+        await _end(process)
     try:
         return codec.parse(Outcome, answer[:ANSWER_MAX_BYTES])
     except ShapeError:

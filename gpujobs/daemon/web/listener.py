@@ -35,11 +35,12 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class WebDoor:
-    """`url` is empty where no pages are served; `why` then says why not."""
+    """`url` is empty where no pages are served; `why` then says why not, and `has_failed` that they should be."""
 
     guard: Guard
     url: str = ""
     why: str = ""
+    has_failed: bool = False
     files: dict[str, pages.StaticFile] = field(default_factory=pages.read_files)
 
 
@@ -100,7 +101,7 @@ def _listen(in_force: InForce, door: WebDoor) -> socket.socket | None:
     try:
         listener = _bound(address, port, door.guard.sessions.port)
     except OSError as error:
-        door.why = f"the pages cannot be served on {text}: {error.strerror or error}"
+        door.why, door.has_failed = f"the pages cannot be served on {text}: {error.strerror or error}", True
         log.error("%s; the socket is served all the same; `serve --web ADDRESS:PORT` names another", door.why)
         return None
     port = listener.getsockname()[1]

@@ -139,9 +139,17 @@ function picture(id, name) {
   return made;
 }
 
-async function history(id) {
-  const answer = await fetch(`/v1/results/${id}/history.csv`);
-  return answer.ok ? parseHistory(await answer.text()) : null;
+// What a job has written, also before it has ended; nothing is asked for that cannot be there.
+async function filesOf(it) {
+  return it.attempt ? (await ask(`/v1/results?ids=${it.id}&partial=1`)).results[0]?.files ?? [] : [];
+}
+
+async function history(it) {
+  try {
+    if (!(await filesOf(it)).some((file) => file.name === "history.csv")) return null;
+    const answer = await fetch(`/v1/results/${it.id}/history.csv`);
+    return answer.ok ? parseHistory(await answer.text()) : null;
+  } catch { return null; }
 }
 
 async function followLog(id, into, signal) {
@@ -168,11 +176,11 @@ async function job(id) {
       ["submitted", time(it.submitted_at)], ["started", time(it.started_at)], ["ended", time(it.ended_at)],
       ["expected start", time(it.expected_start)], ["group", it.group], ["priority", String(it.priority)]]
       .filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]))]);
-  const curves = async () => { const rows = await history(id); if (rows && !stop.signal.aborted) charts(plots, [{ name: `job ${id}`, rows }]); };
+  const curves = async () => { const rows = await history(last); if (rows && !stop.signal.aborted) charts(plots, [{ name: `job ${id}`, rows }]); };
   const details = async () => {
     const made = found.device_use;
     fill(rest, [...(made?.line ? [el("h2", {}, "Device use"), el("p", {}, made.line), made.advice ? el("p", {}, `Advice: ${made.advice}.`) : null] : []),
-      el("h2", {}, "Attempts"), !found.attempts.length ? el("p", { class: "dim" }, "none yet") : el("div", { class: "wide" }, el("table", {},
+      el("h2", {}, "Attempts"), !found.attempts.length ? el("p", { class: "dim" }, "none yet") : el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Attempts" }, el("table", {},
       el("thead", {}, el("tr", {}, ["No.", "Device", "Started", "Ended", "Reason"].map((text) => el("th", { scope: "col" }, text)))),
       el("tbody", {}, found.attempts.map((one) => el("tr", {}, el("td", {}, one.number), el("td", {}, `${one.device.kind} ${one.device.index}`),
         el("td", {}, time(one.started_at)), el("td", {}, time(one.ended_at)), el("td", {}, words(`${one.reason} ${one.message}`.trim()))))))),
@@ -180,10 +188,10 @@ async function job(id) {
         e.to && e.from ? `, ${e.from} → ${e.to}` : "", e.message ? `: ${words(e.message)}` : ""))),
       el("h2", {}, "Job file, resolved"), el("pre", { tabindex: 0, role: "region", "aria-label": "Job file, resolved" }, JSON.stringify(found.spec, null, 2))]);
     try {
-      const [entry] = (await ask(`/v1/results?ids=${id}&partial=1`)).results;
-      fill(drawn, (entry?.files ?? []).filter((file) => Object.hasOwn(pictures, file.name)).map((file) => picture(id, file.name)));
-      if (!entry?.files.length) throw new Error("none");
-      fill(files, entry.files.map((file) => el("li", {},
+      const there = await filesOf(last);
+      fill(drawn, there.filter((file) => Object.hasOwn(pictures, file.name)).map((file) => picture(id, file.name)));
+      if (!there.length) throw new Error("none");
+      fill(files, there.map((file) => el("li", {},
         el("a", { href: `/v1/results/${id}/${file.name.split("/").map(encodeURIComponent).join("/")}`, download: file.name }, file.name), ` ${file.bytes.toLocaleString()} B`)));
     } catch { fill(files, [el("li", { class: "dim" }, "none yet")]); }
   };
@@ -211,6 +219,16 @@ function says(it) {
 
 // Compare
 
+// What a sweep sets, as the terminal has it: Adam(learning_rate=0.01).
+function setting(value) {
+  if (value === null || typeof value !== "object") return String(value);
+  if (Array.isArray(value)) return `[${value.map(setting).join(", ")}]`;
+  return Object.entries(value).map(([name, given]) => {
+    const isNamed = given !== null && typeof given === "object" && !Array.isArray(given);
+    return isNamed ? `${name}(${Object.entries(given).map(([key, one]) => `${key}=${setting(one)}`).join(", ")})` : `${name}=${setting(given)}`;
+  }).join(", ");
+}
+
 async function compare(text) {
   const entry = el("input", { value: text, placeholder: "7, 9, 60-65, g12", "aria-label": "Jobs to compare" });
   const plots = el("div", { class: "plots" }), table = el("div", { class: "wide" });
@@ -220,14 +238,14 @@ async function compare(text) {
   if (!text) return;
   try {
     const { jobs } = await ask(`/v1/jobs?ids=${encodeURIComponent(text)}`);
-    const drawn = await Promise.all(jobs.slice(0, 40).map(async (one) => ({ name: `job ${one.id}`, rows: await history(one.id) })));
+    const drawn = await Promise.all(jobs.slice(0, 40).map(async (one) => ({ name: `job ${one.id}`, rows: await history(one) })));
     charts(plots, drawn.filter((one) => one.rows));
     const ranking = /^g\d+$/.test(text) ? await ask(`/v1/ranking?ids=${text}`) : null;
     const members = ranking?.members ?? jobs.map((one) => ({ job: one, rank: null, value: null }));
     fill(table, [ranking?.why ? el("p", {}, `ranked by ${ranking.metric}: ${ranking.why}`) : null, el("table", {},
       el("thead", {}, el("tr", {}, ["Rank", "Job", "Name", "State", ranking?.metric ?? "Figure"].map((head) => el("th", { scope: "col" }, head)))),
       el("tbody", {}, members.map((one) => el("tr", {}, el("td", {}, one.rank ?? "-"), el("td", {}, el("a", { href: `#job/${one.job.id}` }, one.job.id)),
-        el("td", {}, one.job.sweep ? Object.entries(one.job.sweep).map(([key, value]) => `${key.split(".").pop()}=${value}`).join(" ") : (one.job.name ?? "-").slice(0, 200)),
+        el("td", {}, one.job.sweep ? Object.entries(one.job.sweep).map(([key, value]) => `${key.split(".").pop()}=${setting(value)}`).join(" ").slice(0, 200) : (one.job.name ?? "-").slice(0, 200)),
         el("td", {}, el("span", { class: `state ${one.job.state}` }, one.job.state)), el("td", { class: "num" }, one.value == null ? "-" : Number(one.value.toPrecision(4)))))))]);
   } catch (error) { fill(table, [el("p", {}, error.message)]); }
 }
@@ -237,7 +255,7 @@ async function compare(text) {
 async function results() {
   const search = el("input", { type: "search", "aria-label": "Search the results", placeholder: "name, user, group" });
   const body = el("tbody"), order = { key: "job", sign: -1 }, heads = {};
-  fill(main, [el("h1", {}, "Results"), el("div", { class: "actions" }, search), el("div", { class: "wide" }, el("table", {}, el("thead", {}, el("tr", {},
+  fill(main, [el("h1", {}, "Results"), el("div", { class: "actions" }, search), el("div", { class: "wide" }, el("table", { class: "results" }, el("thead", {}, el("tr", {},
     [["job", "Job"], ["name", "Name"], ["user", "User"], ["group", "Group"], ["ended_at", "Ended"], ["figures", "Figures"]].map(([key, text]) =>
       heads[key] = el("th", { scope: "col" }, el("button", { type: "button", onclick: () => { order.sign = order.key === key ? -order.sign : 1; order.key = key; draw(); } }, text))))), body))]);
   let found = [];

@@ -50,7 +50,7 @@ def fill(path: Path, crowd: Crowd) -> None:
             with store.together():
                 ended(store, crowd.caller(numbers[0]), numbers)
         for numbers in calls(crowd.ended, crowd.ended + crowd.waiting):
-            store.submit(crowd.caller(numbers[0]), str(numbers[0]), list(map(new_job, numbers)))
+            store.submit(crowd.caller(numbers[0] - crowd.ended), str(numbers[0]), list(map(new_job, numbers)))
     finally:
         store.close()
 

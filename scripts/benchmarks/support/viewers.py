@@ -16,6 +16,8 @@ from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks.support.timing import until
+
 CLEARED = b"\x1b[H"
 """How a picture on a terminal begins."""
 
@@ -110,6 +112,9 @@ class Terminal:
                 return
             self.draws += piece.count(CLEARED)
             self.written += len(piece)
+
+    def until_written(self, count: int) -> None:
+        until(lambda: self.written > count, 60, f"{count} bytes on a terminal")
 
     def close(self) -> None:
         self.process.terminate()

@@ -173,6 +173,18 @@ def test_a_stateful_model_comes_to_a_part_with_the_states_of_what_was_before_it(
     assert states["lstm_h"].shape == (len(states["y_pred"]), 6) and np.abs(states["lstm_h"]).min() > 0
 
 
+def test_each_epoch_of_a_stateful_model_begins_without_states(launcher: Launched) -> None:
+    """Where nothing is learned, all epochs are alike, whatever the validation between them has left."""
+    values = np.random.default_rng(5).normal(10, 3, 200).cumsum().round(3)
+    split = "horizon: 1}\n  split: {method: chronological, validation: 0.3}"
+    text = STATEFUL.replace("horizon: 1}", split).replace("  group: site\n", "")
+    text = text.replace("loss: mse, epochs: 2", "loss: mse, epochs: 3, optimizer: {SGD: {learning_rate: 0}}")
+    history = run(launcher, text, {"s.csv": csv({"v": values})}).history
+    for name in ("loss", "val_loss"):
+        assert history[name] == pytest.approx([history[name][0]] * 3, rel=1e-6)
+        assert history[name][0] > 0
+
+
 def test_arrays_of_a_stateful_model_go_on_where_the_training_part_stops(launcher: Launched) -> None:
     """Sample i of a batch continues sample i of the one before, from part to part."""
     import keras

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from gpujobs.linux import durable
+from gpujobs.model import StopReason
 from gpujobs.paths import AttemptPaths, JobPaths
+from gpujobs.supervise.supervisor import Supervision
 from tests.acceptance.harness import eventually, is_alive
 from tests.specs import spec_json
 
@@ -71,6 +73,13 @@ end = time.time() + 60
 while time.time() < end:
     time.sleep(1)
 """
+
+
+def test_a_time_limit_that_comes_while_a_trainer_is_stopped_is_not_why_it_ends() -> None:
+    stopping = object.__new__(Supervision)
+    stopping.stop_reason, stopping.status = StopReason.CANCEL, None
+    stopping._stop(StopReason.TIME_LIMIT)
+    assert stopping.stop_reason is StopReason.CANCEL
 
 
 def test_the_first_reason_to_stop_is_the_one_that_counts(tmp_path: Path) -> None:
@@ -131,9 +140,36 @@ def test_a_line_without_an_end_does_not_fill_the_supervisors_memory(tmp_path: Pa
     assert json.loads((tmp_path / "a/exit.json").read_text())["exit"]["code"] == 7
 
 
-def test_the_record_of_an_end_is_on_the_disk_before_anybody_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+NOTED = """
+import os
+from gpujobs.supervise import supervisor
+
+def noted(call, what):
+    def wrapped(*arguments):
+        with open({notes!r}, "a") as notes:
+            print(what(*arguments), file=notes)
+        return call(*arguments)
+    return wrapped
+
+os.fsync = noted(os.fsync, lambda descriptor: os.path.basename(os.readlink(f"/proc/self/fd/{{descriptor}}")))
+supervisor.Notifier.send = noted(supervisor.Notifier.send, lambda _, said: said.decode())
+"""
+
+
+def test_the_record_of_an_end_is_on_the_disk_before_anybody_is_told(tmp_path: Path) -> None:
+    """And so is its name."""
+    root, notes = tmp_path / "attempt", tmp_path / "notes"
+    (root / "job").mkdir(parents=True)
+    AttemptPaths(root).spec.write_text(json.dumps(spec_json(job=3, job_dir=str(root / "job"))))
+    code = NOTED.format(notes=str(notes)) + PROGRAM.format(body="pass")
+    subprocess.run([sys.executable, "-c", code, str(root), ""], check=True, timeout=60)
+    done = notes.read_text().splitlines()
+    told = next(number for number, line in enumerate(done) if '"exited"' in line)
+    written = done.index("exit.json.tmp")
+    assert "attempt" in done[written:told]
+
+
+def test_what_is_written_durably_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So is all that is written durably: first the file, then its name."""
     done: list[str] = []
     real_sync, real_rename = os.fsync, Path.replace

@@ -246,7 +246,7 @@ def test_fetch_is_whole_or_not_there(cli: Cli, server: Protocol) -> None:
 def test_fetch_stays_inside_its_directory(cli: Cli, server: Protocol) -> None:
     server.jobs[1] = job(1, **ended())
     server.files = {"../evil": b"e"}
-    assert cli("fetch", 1, "out").returncode == 1
+    assert cli("fetch", 1, "out").returncode == 3
     assert sorted(p.name for p in cli.directory.iterdir()) == ["gpujobs.sock"]
 
 
@@ -254,6 +254,28 @@ def test_an_answer_cut_short_is_exit_code_3(cli: Cli, server: Protocol) -> None:
     server.jobs[1] = job(1)
     server.truncate = True
     assert cli("status").returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "body", "said"),
+    [
+        (["gpus"], 404, b"404: Not Found", "HTTP 404 Not Found; it is of another version"),
+        (["cancel", 3], 404, b"404: Not Found", "HTTP 404 Not Found; it is of another version"),
+        (["status"], 200, b"{}", "the daemon's answer lacks 'rows'; it is of another version"),
+        (["show", 3], 200, b"{}", "the daemon's answer lacks 'job'; it is of another version"),
+        (["gpus"], 200, b"<html>", "is not JSON"),
+        (["show", 3], 200, b"[]", "is not a JSON object"),
+        (["gpus"], 200, b'{"devices": 3, "nodes": 3}', "is not as expected (TypeError: "),
+    ],
+)
+def test_a_daemon_of_another_version_is_named_in_one_line(
+    cli: Cli, server: Protocol, arguments: list[object], status: int, body: bytes, said: str
+) -> None:
+    server.jobs[3] = job(3)
+    server.instead = (status, body)
+    done = cli(*arguments)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert said in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_a_socket_path_over_107_bytes(cli: Cli, server: Protocol) -> None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.lines import Lines
+from gpujobs.daemon.jobs.queries import JobQueries
 from gpujobs.daemon.jobs.shown import Shown
-from gpujobs.model import Job, State
+from gpujobs.model import Job, Reason, State, utc_now
+from gpujobs.policy import PendingReason
 from gpujobs.store.store import Store
 from gpujobs.view.now import Row
 from gpujobs.view.order import first_rows, rows
 from tests.unit.daemon.queued import job
-from tests.unit.store.jobs import A, complete, new_job
+from tests.unit.store.jobs import DEVICE, A, B, complete, new_job
 
 drawn = st.tuples(st.integers(1, 12), st.sampled_from(State), st.integers(-2, 2))
 
@@ -45,6 +51,7 @@ def test_the_first_rows_are_those_of_all_that_there_are(
     wanted = rows(known.values(), unfolded=False, own_uid=uid)
     assert first_rows(lines.for_user(uid), ended, uid, limit) == wanted[:limit]
     assert lines.rows == len(rows(unfinished.values(), unfolded=False))
+    assert lines.by_user_and_state == Counter((one.user, one.state) for one in unfinished.values())
     for group in lines.groups:
         assert lines.members(group) == [one for _, one in sorted(unfinished.items()) if one.group_id == group]
 
@@ -76,3 +83,31 @@ def test_a_cache_lines_up_what_has_not_ended(tmp_path: Path) -> None:
     cache = JobCache(store.submit(A, "k", [new_job(), new_job()]))
     cache.put(complete(store, 1))
     assert [one.id for one in cache.lines.for_user(A.uid)] == [2] and cache.lines.rows == 1
+    cache.put(store.job(1))
+    assert cache.ended == {State.COMPLETED: 1}, "counted once, whatever is told of it later"
+
+
+def test_a_row_follows_all_that_is_told_of_its_job(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s.db")
+    waiting, held, running = store.submit(A, "k", [new_job(), new_job(held=True), new_job()])
+    running = store.mark_running(running.id, store.start_attempt(running.id, DEVICE).attempt, 99, utc_now())
+    cache = JobCache([waiting, held, running])
+    forecast: Any = SimpleNamespace(expected={})
+    nothing: Any = None
+    queries = JobQueries(store, cache, forecast, nothing, nothing, nothing, nothing)
+    told: list[Callable[[], object]] = [
+        lambda: cache.set_waits({waiting.id: PendingReason(Reason.PRIORITY, "2 jobs are ahead")}),
+        lambda: forecast.expected.update({waiting.id: utc_now()}),
+        lambda: cache.set_progress(running.id, {"epoch": 3, "epochs": 20}),
+        lambda: cache.set_notice(running.id, "pid 4711 of bob"),
+        lambda: cache.set_trouble(running.id, "the disk is full"),
+        lambda: cache.lacking.update({held.id: "its data is gone"}),
+        lambda: cache.put(store.set_held(waiting.id, True, "root")),
+    ]
+    for change in told:
+        before = {job.id: queries.row(job, A) for job in cache.jobs.values()}
+        change()
+        after = {job.id: queries.row(job, A) for job in cache.jobs.values()}
+        assert before != after
+        assert all(row.shown == {"job": queries.json(cache.jobs[id], A)} for id, row in after.items())
+    assert queries.row(cache.jobs[1], A).is_own and not queries.row(cache.jobs[1], B).is_own

@@ -47,11 +47,11 @@ def test_links_lead_to_headings_that_are_there(guide: Path) -> None:
         assert anchor in anchors(DOCS / page if page else guide), f"{page}#{anchor}"
 
 
-def test_pictures_are_small_and_shown() -> None:
+def test_pictures_are_small_and_those_that_are_shown_are_there() -> None:
     sizes = [picture.stat().st_size for picture in PICTURES]
     assert sizes and max(sizes) < 200_000 and sum(sizes) < 2_000_000
     shown = {name for text in TEXTS.values() for name in re.findall(r"\(pictures/([^)]+)\)", text)}
-    assert {picture.name for picture in PICTURES} == shown
+    assert shown <= {picture.name for picture in PICTURES}
 
 
 @pytest.mark.parametrize("text", re.findall(r"```toml\n(.*?)```", TEXTS["guide-admin.md"], re.DOTALL))

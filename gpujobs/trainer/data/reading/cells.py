@@ -150,9 +150,16 @@ def _numpy(values: pa.Array) -> NDArray[Any]:
     return values.to_numpy(zero_copy_only=False)
 
 
-def advice(text: str, writing: Writing) -> str:
-    """What could be said of a cell that is no number, so that it can be read."""
+def advice(text: str, writing: Writing, name: str) -> str:
+    """What could be said of a cell that is no number, so that it can be read. `name`: of its column."""
     one = text.strip()
+    if len(one.splitlines()) > 1:
+        return "a line ends within it: a quote that is opened there is not closed where it should be"
+    if one == name:
+        return (
+            "the names of the columns stand there once more, as where files were put one below the other: "
+            "remove that row, or name the files as a list in data.train"
+        )
     comma = re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", one)
     point = re.fullmatch(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?", one)
     if comma and writing.decimal == ".":

@@ -109,7 +109,7 @@ class CsvColumns:
                 places,
                 lambda place: (
                     f"column {name}: holds {shown(column[place].as_py())!r}; expected {expected}: "
-                    + cells.advice(column[place].as_py(), writing)
+                    + cells.advice(column[place].as_py(), writing, name)
                 ),
             )
             if name in self._wanted.labels:

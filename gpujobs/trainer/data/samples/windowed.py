@@ -298,9 +298,10 @@ def _too_short(
     longest = int((segments[:, 1] - segments[:, 0]).max(initial=0))
     said = ", ".join(f"{key} {window[key]}" for key in ("length", "horizon", "sampling_rate", "gap")
                      if key in ("length", "horizon") or window.get(key, 0) > (key == "sampling_rate"))  # fmt: skip
+    rows = "1 row" if longest == 1 else f"{longest} rows"
     text = (
-        f"{raw.file}: the longest series without a gap has {longest} rows; expected at least {least}, as data.window "
-        f"has {said}"
+        f"{raw.file}: the longest series without a gap has {rows}; expected at least {least}, "
+        f"as data.window has {said}"
     )
     if line is not None and len(line.cuts):
         text += (

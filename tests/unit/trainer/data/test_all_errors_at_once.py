@@ -15,7 +15,7 @@ from gpujobs.trainer.data import prepare
 from gpujobs.trainer.data.fitting.targets import Output, shaped
 from gpujobs.trainer.failures import DataError
 
-from .making import spec_of
+from .making import csv, spec_of
 
 WINDOWS = "{train: t.csv, time: t, target: v, window: {length: 3, horizon: 2}%s}"
 ROWS = ["t,a,b,v", *(f"2024-01-{day:02d},{day},{2 * day},{day}" for day in range(1, 29))]
@@ -113,3 +113,20 @@ def test_a_csv_file_is_read_by_as_many_threads_as_the_job_has(tmp_path: Path, th
         assert pa.cpu_count() == threads
     finally:
         pa.set_cpu_count(before)
+
+
+TWO = "{train: t.csv, time: t, target: v, window: {length: 2}}"
+
+
+def test_names_that_stand_in_the_file_again_are_called_so(tmp_path: Path) -> None:
+    text = csv({"t": range(9), "v": range(9)})
+    first = problems(tmp_path, TWO, {"t.csv": text + text})[0]
+    assert first.startswith("t.csv: row 11: column ")
+    assert "the names of the columns stand there once more" in first
+
+
+def test_a_quote_that_is_not_closed_is_one_line(tmp_path: Path) -> None:
+    lines = csv({"t": range(9), "v": range(9)}).replace("\n3,3", '\n3,"3')
+    (only,) = problems(tmp_path, TWO, {"t.csv": lines})
+    assert only.startswith("t.csv: row 5: column v: holds ") and len(only.splitlines()) == 1
+    assert only.endswith("a quote that is opened there is not closed where it should be")
