@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gpujobs.backends import JAX, TENSORFLOW, missing
 from gpujobs.cluster.environment import OBJECT_STORE_BYTES, SHARED_MEMORY, object_store_directory
+from gpujobs.cluster.ports import Ports
 from gpujobs.daemon.devices.admission import describe_stray
 from gpujobs.daemon.jobs.checks import has_gpu
 from gpujobs.daemon.keys import SITE, WEB
@@ -39,6 +40,7 @@ async def handle(request: web.Request) -> web.Response:
         _shared_memory(site),
         await _jax(site),
         _check("news", *await health.look(site.in_force.site.notify)),
+        *_cluster(site),
         *await _nodes(site),
         *await _strays(site),
     ]
@@ -127,6 +129,19 @@ async def _jax(site: SiteService) -> dict[str, Any]:
     """It is optional: that it is missing is no failure."""
     lack = missing(JAX, on_gpu=has_gpu(await site.nodes.devices_of_members()))
     return _check("backend jax", True if lack is None else None, lack or "jobs may say training.backend: jax")
+
+
+def _cluster(site: SiteService) -> list[dict[str, Any]]:
+    """Only where other boxes can join."""
+    listening = site.link.listening
+    if listening is None:
+        return []
+    message = (
+        f"other boxes can join at {listening.address}, ports {Ports(listening.port).words}; what crosses the "
+        "network is not "
+        "encrypted, so nobody else should be in it (docs/cluster.md)"
+    )
+    return [_check("cluster", None, message)]
 
 
 async def _nodes(site: SiteService) -> list[dict[str, Any]]:
