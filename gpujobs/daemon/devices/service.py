@@ -78,6 +78,12 @@ class DeviceService:
             raise UsageError(
                 f"job {jobs[0]} may still run on {name}; it goes back to the queue when the lease of {name} has ended"
             )
+        if jobs := self.snapshots.awaited_from(name):
+            raise UsageError(
+                f"the results of job {jobs[0]} are on {name} still; they come when it is back: `gpujobs "
+                f"cancel {jobs[0]}` "
+                "does without them"
+            )
         roster.remove(self.roster, name)
         self.admission.forget(name)
 
