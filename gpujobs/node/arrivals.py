@@ -8,17 +8,22 @@ import hashlib
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from gpujobs.errors import LauncherError, MachineError
 from gpujobs.linux import durable
-from gpujobs.paths import StatePaths
+from gpujobs.linux.durable import DamagedError
+from gpujobs.node import attempts
+from gpujobs.paths import AttemptPaths, JobPaths, StatePaths
 from gpujobs.protocol.instructions import Blob
 
 PARTIAL = ".partial-"
 FREE_BYTES = 1 << 30
 """That stay free on a node: attempts must be able to write."""
+
+FRESH_SECONDS = 3600.0
 
 
 def lacking(paths: StatePaths, blobs: tuple[Blob, ...]) -> tuple[Blob, ...]:
@@ -31,6 +36,7 @@ def arrived(paths: StatePaths, blob: Blob, node: str) -> int:
     if _is_here(place, blob.bytes):
         return blob.bytes
     size = _size(_partial(place)) or 0
+    _make_room(paths, blob.bytes - size + FREE_BYTES - shutil.disk_usage(paths.spool).free)
     free = shutil.disk_usage(paths.spool).free
     if free - (blob.bytes - size) < FREE_BYTES:
         raise LauncherError(
@@ -39,6 +45,40 @@ def arrived(paths: StatePaths, blob: Blob, node: str) -> int:
             f"less than the {FREE_BYTES >> 30} GiB that must stay free"
         )
     return size
+
+
+def _make_room(paths: StatePaths, excess_bytes: int) -> None:
+    """Removes what nothing reads that lives here, the longest unread first, as far as it is needed, and nothing where
+    that would not do. Whoever needs it again is sent it again."""
+    if excess_bytes <= 0:
+        return
+    unused = sorted(_unused(paths), key=lambda one: one[1].st_atime)
+    if sum(status.st_size for _, status in unused) < excess_bytes:
+        return
+    for path, status in unused:
+        if excess_bytes > 0:
+            path.unlink(missing_ok=True)
+            excess_bytes -= status.st_size
+
+
+def _unused(paths: StatePaths) -> Iterator[tuple[Path, os.stat_result]]:
+    """What has come or was read lately may be for an attempt that is about to start."""
+    in_use, fresh = set(_in_use(paths)), time.time() - FRESH_SECONDS
+    for path in (paths.spool / "data").glob("*/*"):
+        status = path.lstat()
+        is_stale = max(status.st_mtime, status.st_atime) < fresh
+        if stat.S_ISREG(status.st_mode) and is_stale and str(path) not in in_use:
+            yield path, status
+
+
+def _in_use(paths: StatePaths) -> Iterator[str]:
+    """The data of the attempts that live here."""
+    for directory in (paths.spool / "jobs").glob("*"):
+        job = JobPaths(directory)
+        for name, _ in attempts.living(job):
+            with contextlib.suppress(DamagedError):
+                spec = durable.read_json(AttemptPaths(directory / name).spec) or {}
+                yield from (file["path"] for file in spec.get("data", {}).values())
 
 
 def put(paths: StatePaths, blob: Blob, offset: int, content: bytes) -> int:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from gpujobs.errors import LauncherError, MachineError
+from gpujobs.linux import durable
 from gpujobs.node import arrivals
 from gpujobs.paths import StatePaths
 from gpujobs.protocol.instructions import Blob
@@ -90,6 +93,53 @@ def test_what_has_no_room_is_refused_before_it_comes(paths: StatePaths) -> None:
         LauncherError, match=r"box2 has .* GiB free in .*; 1073741824.0 GiB of data would leave"
     ):
         arrivals.arrived(paths, huge, "box2")
+
+
+def kept(paths: StatePaths, content: bytes, read_before_seconds: float) -> Path:
+    """Data of a job before this one, last read so long ago."""
+    bring(paths, blob(content), content)
+    place = paths.data(os.geteuid(), blob(content).sha256)
+    then = time.time() - read_before_seconds
+    os.utime(place, (then, then))
+    return place
+
+
+def needs_more(paths: StatePaths, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """The disk lacks so many bytes for the data that comes next."""
+    free = arrivals.FREE_BYTES + len(CONTENT) - size
+    monkeypatch.setattr(arrivals.shutil, "disk_usage", lambda _: type("", (), {"free": free}))
+
+
+def test_data_that_nothing_reads_makes_way_the_longest_unread_first(
+    paths: StatePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, older, new = (
+        kept(paths, bytes([n]) * 100, seconds) for n, seconds in enumerate((2e4, 3e4, 60.0), start=1)
+    )
+    needs_more(paths, monkeypatch, 250)
+    with pytest.raises(LauncherError):
+        arrivals.arrived(paths, blob(), "box2")
+    assert all(path.exists() for path in (old, older, new)), "together they would not do"
+    needs_more(paths, monkeypatch, 80)
+    with pytest.raises(LauncherError):  # what is free is told by the same word still
+        arrivals.arrived(paths, blob(), "box2")
+    assert [path.exists() for path in (old, older, new)] == [True, False, True]
+
+
+def test_data_of_an_attempt_that_lives_stays(paths: StatePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = kept(paths, b"x" * 100, 3e4)
+    attempt = paths.job(7).attempt(1)
+    attempt.root.mkdir(parents=True)
+    attempt.spec.write_text(json.dumps({"data": {"x.npz": {"path": str(read)}}}))
+    lock = durable.lock(attempt.lock)
+    needs_more(paths, monkeypatch, 80)
+    with pytest.raises(LauncherError):
+        arrivals.arrived(paths, blob(), "box2")
+    assert read.exists()
+    os.close(lock)
+    with pytest.raises(LauncherError):
+        arrivals.arrived(paths, blob(), "box2")
+    assert not read.exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to give a file away")

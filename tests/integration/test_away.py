@@ -19,8 +19,8 @@ from gpujobs.model import Device, DeviceKind, Job, NodeStatus, Reason, State, ut
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
 from gpujobs.protocol.events import NodeReported
+from tests.integration.events import run
 from tests.integration.node import new_daemon, settled
-from tests.integration.test_unrecorded import run
 from tests.specs import exit_record
 from tests.unit.store.jobs import A, new_job
 
