@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -107,7 +108,7 @@ def kept(paths: StatePaths, content: bytes, read_before_seconds: float) -> Path:
 def needs_more(paths: StatePaths, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """The disk lacks so many bytes for the data that comes next."""
     free = arrivals.FREE_BYTES + len(CONTENT) - size
-    monkeypatch.setattr(arrivals.shutil, "disk_usage", lambda _: type("", (), {"free": free}))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: type("", (), {"free": free}))
 
 
 def test_data_that_nothing_reads_makes_way_the_longest_unread_first(
