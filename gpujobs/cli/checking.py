@@ -23,7 +23,7 @@ def lines(entries: Sequence[Mapping[str, Any]], left_out: int) -> Iterator[str]:
             yield f"  the first, {output.printable(members[0]['name'])}:"
         yield from report(members[0]["report"])
         if told := members[0].get("told"):
-            yield output.printable(f"told: {told}")
+            yield output.indented(f"told: {told}")
         if len(members) > 1:
             yield from _sweep(members)
     if left_out:

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
@@ -38,6 +39,9 @@ REDRAW_SECONDS = 10.0
 TIMELINE_SECONDS = 30.0
 LOG_SECONDS = 0.2
 """Between two drawings of a log that is written."""
+
+SPLIT_STEP = 4
+"""Cells by which the log becomes wider, so that the curve does not move with every line."""
 
 SETTLE_SECONDS = 0.15
 """Until a row counts as looked at: whoever runs through the queue opens no log for each."""
@@ -102,6 +106,7 @@ class Top(App[None]):
         self._writing: Timer | None = None
         self._timeline: Timeline | None = None
         self._end_signal = 0
+        self._halves = (0, 0)
 
     def compose(self) -> ComposeResult:
         yield Static(id="head")
@@ -236,7 +241,7 @@ class Top(App[None]):
         width, height = self.size
         rows = max(6, height // 3)
         self._put("title", title(self._detail.row, width, self._drawing))
-        self._put("curve", self._curve(max(20, width * 2 // 5), rows))
+        self._put("curve", self._curve(width - self._split(), rows))
         if self.query_one("#lanes").display:
             self._put("lanes", self._lanes(width, rows))
         notice = self._lost or self._said or "; ".join(self._now.notices)
@@ -245,11 +250,23 @@ class Top(App[None]):
         )
         self._draw_log()
 
+    def _split(self) -> int:
+        """Cells of the log beside the curve: what its lines need, as far as the curve still shows something."""
+        width, rows = self.size.width, max(6, self.size.height // 3)
+        longest = max(map(cell_len, self._detail.lines.last(rows)), default=0) + 1
+        steps = -(-longest // SPLIT_STEP) * SPLIT_STEP
+        return max(1, min(max(steps, width * 3 // 5), width - max(24, width // 4)))
+
     def _draw_log(self) -> None:
         self._writing = None
         if not self._is_up:
             return
         lines = self._detail.lines.last(max(6, self.size.height // 3))
+        split = self._split()
+        if self._halves != (halves := (split, self.size.width - split)):
+            self._halves = halves
+            self.query_one("#curve").styles.width = halves[1]
+            self._put("curve", self._curve(halves[1], max(6, self.size.height // 3)))
         self._put("log", _lines(lines or [self._detail.why]))
         if isinstance(self.screen, WholeLog):
             self.screen.show(self._detail.lines.last(10_000) or [self._detail.why])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from gpujobs.printing import printable
@@ -14,6 +15,10 @@ from gpujobs.view.now import Now
 FULL, PARTS, EMPTY = "█", " ▏▎▍▌▋▊▉", "·"
 COLOURS = {"free": "green", "busy": "cyan", "foreign": "yellow", "drained": "yellow", "lost": "red"}
 HOT_CELSIUS = 85
+DEVICE_NAME, NODE_NAME = 6, 16
+GAUGES = 37
+"""Cells of a line beside the bars, the name and what is said: the state, the figures and the blanks between them."""
+
 FOREIGN_SHOWN = 3
 """Strangers of a device that have a line of their own."""
 
@@ -21,8 +26,10 @@ FOREIGN_SHOWN = 3
 def lines(now: Now, width: int, drawing: Drawing) -> list[Text]:
     several = len({device["node"] for device in now.devices}) > 1
     found = []
-    for device in now.devices:
-        found.append(_device(device, now, width, several, drawing))
+    uses = [_uses(device, now, drawing) for device in now.devices]
+    size = _bar_size(uses, width, NODE_NAME if several else DEVICE_NAME)
+    for device, said in zip(now.devices, uses, strict=True):
+        found += _device(device, said, size, width, several, drawing)
         found += [_line(drawing.cut(text, width), "yellow") for text in _strangers(device)]
     for node in now.nodes:
         if node["status"] != "ok":
@@ -41,17 +48,29 @@ def bar(share: float | None, size: int) -> str:
     return drawn + EMPTY * (size - len(drawn))
 
 
-def _device(device: Mapping[str, Any], now: Now, width: int, several: bool, drawing: Drawing) -> Text:
-    size = 8 if width < 120 else 20
+def _bar_size(uses: list[tuple[str, str]], width: int, name: int) -> int:
+    """Cells of each bar: twenty, and fewer where there is more to say beside them."""
+    most = 8 if width < 120 else 20
+    said = max((cell_len("; ".join(filter(None, use))) for use in uses), default=0)
+    return max(8, min(most, (width - name - GAUGES - said) // 2))
+
+
+def _device(
+    device: Mapping[str, Any], said: tuple[str, str], size: int, width: int, several: bool, drawing: Drawing
+) -> list[Text]:
+    """What keeps it from work has a line of its own where it would be cut."""
     node = f"{device['node']}:" if several else ""
-    name = drawing.shortened(printable(f"{node}{device['kind']} {device['index']}"), 16)
+    name = drawing.shortened(printable(f"{node}{device['kind']} {device['index']}"), NODE_NAME)
     state = str(device["state"])
-    text = Text(f"{name:<{16 if several else 6}} ", no_wrap=True, end="")
+    text = Text(f"{name:<{NODE_NAME if several else DEVICE_NAME}} ", no_wrap=True, end="")
     text.append(f"{state:<8}", COLOURS.get(state, ""))
     if device.get("memory_total_bytes") is not None or device.get("utilization_percent") is not None:
         _gauges(text, device, size)
-    text.append(drawing.cut(f" {_use(device, now, drawing)}", max(0, width - text.cell_len)))
-    return text
+    room, (use, why) = max(0, width - text.cell_len - 1), said
+    whole = "; ".join(filter(None, said))
+    is_below = bool(why) and cell_len(whole) > room
+    text.append(f" {drawing.cut(use if is_below else whole, room)}" if room else "")
+    return [text, _line(drawing.cut(f"  {why}", width), "yellow")] if is_below else [text]
 
 
 def _gauges(text: Text, device: Mapping[str, Any], size: int) -> None:
@@ -65,17 +84,17 @@ def _gauges(text: Text, device: Mapping[str, Any], size: int) -> None:
         text.append(f" {heat:3d}C", "bold red" if heat >= HOT_CELSIUS else "")
 
 
-def _use(device: Mapping[str, Any], now: Now, drawing: Drawing) -> str:
-    """Whose jobs are on it, and what else there is to know."""
-    said = [_job(id, now) for id in device["jobs"]]
+def _uses(device: Mapping[str, Any], now: Now, drawing: Drawing) -> tuple[str, str]:
+    """Whose jobs are on it, and why it takes none."""
+    said, why = [_job(id, now) for id in device["jobs"]], ""
     if device["state"] in ("drained", "lost") or device.get("drained"):
-        said.append(str(device.get("message") or device.get("drained") or ""))
+        why = str(device.get("message") or device.get("drained") or "")
     said += [
         f"reserved for {term['user'] or term['group'] or 'others'}" for term in device.get("reserved", ())
     ]
-    if not said and not device["foreign"]:
+    if not said and not why and not device["foreign"]:
         said.append(str(device["name"]))
-    return drawing.message("; ".join(said))
+    return drawing.message("; ".join(said)), drawing.message(why)
 
 
 def _job(id: int, now: Now) -> str:

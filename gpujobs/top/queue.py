@@ -11,19 +11,10 @@ from textual.message import Message
 from textual.widget import Widget
 
 from gpujobs.printing import printable
+from gpujobs.top import columns
 from gpujobs.top.drawing import Drawing
 from gpujobs.view.now import Now, Row
 from gpujobs.view.words import STATE_COLOURS
-
-HEAD = ("ID", "NAME", "USER", "STATE", "DEVICE", "PROGRESS/REASON", "TIME")
-NAME, USER, SAYS = 1, 2, 5
-
-
-def sizes(width: int) -> tuple[int, ...]:
-    """Cells of each column; what is left is for the reason."""
-    fixed = (6, 16, 8, 9, 6, 8) if width < 120 else (7, 32, 16, 13, 8, 12)
-    rest = width - 2 - sum(fixed) - len(fixed)
-    return (*fixed[:SAYS], max(8, rest), fixed[SAYS])
 
 
 class Queue(Widget, can_focus=True):
@@ -41,6 +32,7 @@ class Queue(Widget, can_focus=True):
         self._top = 0
         self._key = ""
         self._place = 0
+        self._sizes: list[int] = []
 
     @property
     def selected(self) -> Row | None:
@@ -82,9 +74,11 @@ class Queue(Widget, can_focus=True):
         self._top = max(min(self._top, self._place), self._place - room + 1, 0)
         self._top = min(self._top, max(0, len(self._now.rows) - room))
         rows = self._now.rows[self._top : self._top + room]
-        found = [_text("  ", HEAD, width, self._drawing, "bold")]
-        for at, row in enumerate(rows, self._top):
-            found.append(self._row(row, width, at == self._place))
+        cells = [_cells(row, self._drawing) for row in rows]
+        self._sizes = columns.sizes(cells, width - 2, width)
+        found = [self._text("  ", columns.HEAD, width, "bold")]
+        for at, (row, shown) in enumerate(zip(rows, cells, strict=True), self._top):
+            found.append(self._row(row, shown, width, at == self._place))
         if not self._now.rows:
             found.append(Text("  no job is shown; `gpujobs submit FILE` queues one, / changes the filter"))
         if hidden > 0 and len(found) <= room:
@@ -93,13 +87,22 @@ class Queue(Widget, can_focus=True):
         text.no_wrap, text.overflow = True, "crop"
         return text
 
-    def _row(self, row: Row, width: int, is_selected: bool) -> Text:
+    def _row(self, row: Row, cells: tuple[str, ...], width: int, is_selected: bool) -> Text:
         sign = (">" if is_selected else " ") + ("*" if row.is_own else " ")
-        cells = _cells(row, self._drawing)
-        line = _text(sign, cells, width, self._drawing, "reverse" if is_selected else "")
+        line = self._text(sign, cells, width, "reverse" if is_selected else "")
         if not is_selected and (colour := STATE_COLOURS.get(cells[3])):
-            start = 2 + sum(sizes(width)[:3]) + 3
-            line.stylize(colour, start, start + sizes(width)[3])
+            start = 2 + sum(self._sizes[:3]) + 3 * columns.gap(width)
+            line.stylize(colour, start, start + self._sizes[3])
+        return line
+
+    def _text(self, sign: str, cells: tuple[str, ...], width: int, style: str) -> Text:
+        line, between = Text(sign, style, no_wrap=True, end=""), " " * columns.gap(width)
+        for number, (cell, size) in enumerate(zip(cells, self._sizes, strict=True)):
+            cut = self._drawing.shortened if number in (columns.NAME, columns.USER) else self._drawing.cut
+            part = Text(cut(cell, size))
+            part.pad_right(size - part.cell_len)
+            line.append(between if number else "").append_text(part)
+        line.truncate(width, pad=True)
         return line
 
 
@@ -116,14 +119,3 @@ def _cells(row: Row, drawing: Drawing) -> tuple[str, ...]:
         drawing.message(row.says),
         drawing.elapsed(shown),
     )
-
-
-def _text(sign: str, cells: tuple[str, ...], width: int, drawing: Drawing, style: str) -> Text:
-    line = Text(sign, style, no_wrap=True, end="")
-    for number, (cell, size) in enumerate(zip(cells, sizes(width), strict=True)):
-        cut = drawing.shortened if number in (NAME, USER) else drawing.cut
-        part = Text(cut(cell, size))
-        part.pad_right(size - part.cell_len)
-        line.append(" " if number else "").append_text(part)
-    line.truncate(width, pad=True)
-    return line

@@ -11,6 +11,7 @@ from random import Random
 
 from gpujobs.demand import Demand
 from gpujobs.lifecycle import Finish
+from gpujobs.measured.sums import Sums, written
 from gpujobs.model import Caller, Device, DeviceKind, Reason, State, iso, utc_now
 from gpujobs.store.records import NewJob
 from gpujobs.store.store import Store
@@ -85,10 +86,28 @@ def add(store: Store, chance: Random, number: int, run: Run, person: Person, nod
         "UPDATE attempts SET started_at = ?, running_at = ?, ended_at = ? WHERE job = ?",
         (ago(run.begin), ago(run.begin), ago(run.end), job.id),
     )
+    measure(store, job.id, attempt, run, wanted.gpu_memory or 80 << 30)
     execute(
         "UPDATE jobs SET submitted_at = ?, started_at = ?, ended_at = ? WHERE id = ?",
         (ago(run.queued), ago(run.begin), ago(run.end), job.id),
     )
+
+
+def measure(store: Store, job: int, attempt: int, run: Run, reserved: int) -> None:
+    """What its device might have told, for `report` and the page of usage."""
+    chance, seconds = Random(job), 3600 * (run.begin - run.end)
+    load, watts = chance.uniform(0.25, 0.97), chance.uniform(180, 620)
+    use = Sums(
+        samples=int(seconds / 2),
+        seconds=seconds,
+        load_seconds=seconds,
+        busy_seconds=load * seconds,
+        memory_peak_bytes=int(reserved * chance.uniform(0.1, 0.9)),
+        power_seconds=seconds,
+        power_joules=watts * seconds,
+    )
+    store.usage.set_device_use(job, attempt, written(use))
+    store.usage.set_peak(job, attempt, use.memory_peak_bytes or 0)
 
 
 def ago(hours: float) -> str | None:

@@ -80,7 +80,7 @@ async def seen(lab: Lab, directory: Path) -> None:
             ("job-classes", f"job/{gestures}", f"{CURVES} && {DRAWN}", "light"),
             ("compare", f"compare/g{sweep}", CURVES, "light dark"),
             ("results", "results", "document.querySelectorAll('tbody tr').length >= 3", "light"),
-            ("usage", "usage", "document.body.innerText.includes('carla')", "light"),
+            ("usage", "usage", "document.querySelectorAll('.use tbody tr').length >= 3", "light dark phone"),
         ):
             await browser.run(f"location.hash = {address!r}")
             await browser.until(until)

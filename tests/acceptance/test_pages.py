@@ -4,6 +4,8 @@ to the directory that GPUJOBS_PICTURES names."""
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import os
 import shutil
 import tempfile
@@ -140,6 +142,10 @@ def fill_lanes(daemon: Parts) -> None:
     store.reservations.add(Reservation(0, "GPU-1", later[0], later[1], "alice", None), "root")
 
 
+USED = "document.querySelectorAll('.use td .share').length > 2"
+OF_GPU_0 = (
+    "[...document.querySelectorAll('.use tbody tr')].find((one) => one.textContent.startsWith('n:gpu 0'))"
+)
 SEARCH = "document.querySelector('input[type=search]')"
 CURVES = "document.querySelectorAll('.plots canvas').length == 2"
 LOG = "document.querySelector('pre').textContent.includes('epoch 20')"
@@ -168,7 +174,8 @@ async def visit(site: Site, browser: Browser, pictures: Path | None) -> None:
         ("job/1", f"{CURVES} && {LOG} && {MADE}"),
         ("results", "document.querySelectorAll('tbody tr').length == 1"),
         ("compare/1,4", CURVES),
-        ("usage", "document.body.innerText.includes('carla')"),
+        ("usage/week,90", f"{USED} && document.querySelector('.use tbody th').textContent.startsWith('from ')"),
+        ("usage", f"{USED} && document.querySelector('.present').textContent.includes('carla')"),
         ("job/8", "document.querySelector('h1').textContent.includes('script')"),
         ("job/9", "document.querySelectorAll('.actions button').length == 2"),
     ):  # fmt: skip
@@ -176,6 +183,7 @@ async def visit(site: Site, browser: Browser, pictures: Path | None) -> None:
         await browser.until(until)
         await shoot(browser, pictures, name.replace("/", "-").replace(",", "-"))
     await save_sort_and_compare(browser)
+    await choose_what_is_summed(site, browser)
     await browser.run("location.hash = 'job/9'")
     await browser.until("document.querySelectorAll('.actions button').length == 2")
     await browser.run(
@@ -189,6 +197,34 @@ async def visit(site: Site, browser: Browser, pictures: Path | None) -> None:
         "performance.getEntries().every((one) => !one.name.startsWith('http') || one.name.startsWith(location.origin))"
     )
     assert url
+
+
+async def choose_what_is_summed(site: Site, browser: Browser) -> None:
+    """By the keys with which radio buttons are chosen; what the table and the file say is what the daemon says."""
+    await browser.run("location.hash = 'usage'")
+    await browser.until(USED)
+    await browser.run("document.querySelector('input[value=user]').focus()")
+    for _ in range(3):
+        for kind in ("rawKeyDown", "keyUp"):
+            await browser.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key="ArrowRight",
+                code="ArrowRight",
+                windowsVirtualKeyCode=39,
+            )
+    await browser.until(f"!!{OF_GPU_0}")
+    assert await browser.run("location.hash") == "#usage/device,7"
+    assert await browser.run("document.activeElement.value") == "device", "the focus stays where it was"
+    rows = {row["key"]: row for row in site.asked("GET", "/v1/report?by=device")["rows"]}
+    shown = await browser.run(f"{OF_GPU_0}.querySelector('td[data-head=Jobs]').textContent")
+    assert str(rows["n:gpu 0"]["jobs"]) == shown
+    assert await browser.run(f"{OF_GPU_0}.querySelector('.share i').getBoundingClientRect().width") > 20
+    text = await browser.run(
+        "fetch(document.querySelector('main a[download]').href).then((one) => one.text())"
+    )
+    (line,) = [one for one in csv.DictReader(io.StringIO(text)) if one["key"] == "n:gpu 0"]
+    assert line["jobs"] == shown and float(line["gpu_hours"]) > 0
 
 
 async def save_sort_and_compare(browser: Browser) -> None:

@@ -74,7 +74,8 @@ def test_it_prints_predicted_and_expected_classes_and_where_the_files_are(
 def test_it_draws_the_learning_curve_where_that_is_asked_for(ran: subprocess.CompletedProcess[str]) -> None:
     curve = ran.stdout.partition("1 tutorial-lstm, 20 epochs")[2]
     assert re.search(r"^loss\n0\.\d+ +┤", curve, re.MULTILINE), ran.stdout
-    assert curve.rstrip().endswith("20"), ran.stdout
+    assert re.search(r"^ +1 +epoch +20$", curve, re.MULTILINE), ran.stdout
+    assert "confusion, train part" in curve, ran.stdout
 
 
 def test_the_embedded_daemon_is_gone(results: Path, home: Path) -> None:

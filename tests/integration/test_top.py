@@ -35,7 +35,7 @@ from tests.integration.served import Served
 from tests.unit.store.jobs import DONE, having, new_job
 
 SCREENS = Path(__file__).with_name("screens")
-SMALL, LARGE = (80, 24), (200, 50)
+SMALL, MIDDLE, LARGE = (80, 24), (120, 40), (200, 50)
 HOSTILE = "[red]x[/red][@click=app.quit]\u202e\x1b[31m" + "y" * 5000
 ME = Caller(os.getuid(), os.getgid(), 1, "me")
 ANN = Caller(ME.uid + 1000, ME.gid + 1000, 1, "ann")
@@ -171,7 +171,7 @@ def as_kept(lines: list[str]) -> str:
     return "".join(re.sub(r"\d:\d\d$", "0:00", line) + "\n" for line in lines)
 
 
-@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "200x50"])
+@pytest.mark.parametrize("size", [SMALL, MIDDLE, LARGE], ids=["80x24", "120x40", "200x50"])
 def test_the_screen_is_the_kept_one_with_devices_queue_log_and_curve(
     served: Served, size: tuple[int, int]
 ) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from dataclasses import asdict, fields
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,32 +79,20 @@ def _show(found: dict[str, Any], as_csv: bool, path: Path | None, as_json: bool)
     if path is not None:
         from gpujobs.results.pictures.report import png
 
-        write_output(path, png(rows, title))
+        span = [datetime.fromisoformat(found[key]).astimezone() for key in ("since", "until")]
+        write_output(path, png(rows, found["by"], *span))
     if as_json:
         output.print_json(found)
     elif as_csv:
-        click.echo(_csv(rows), nl=False)
+        from gpujobs.view import report_csv
+
+        click.echo(report_csv.text(rows), nl=False)
     elif path is not None:
         click.echo(output.printable(f"{path}: {title}"))
     else:
         click.echo("\n".join(_table(found["by"], rows, Row(**found["total"]), title)))
     if not found["is_whole"]:
         click.echo("gpujobs: there are more attempts than are counted; ask for less with --since", err=True)
-
-
-def _csv(rows: list[Row]) -> str:
-    from gpujobs.view.report import Row
-
-    file = io.StringIO()
-    writer = csv.DictWriter(file, [one.name for one in fields(Row)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _cell(value) for key, value in asdict(row).items()} for row in rows)
-    return file.getvalue()
-
-
-def _cell(value: object) -> object:
-    """A spreadsheet takes what begins so for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
 
 
 def _table(by: str, rows: list[Row], total: Row, title: str) -> list[str]:

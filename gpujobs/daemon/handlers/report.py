@@ -1,4 +1,4 @@
-"""`GET /v1/report`: sums of what was used, by user, group, week or device."""
+"""`GET /v1/report`: sums of what was used, by user, group, week or device, as JSON or CSV."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ from gpujobs.model import Caller, utc_now
 from gpujobs.policy.users.fairshare import device_share
 from gpujobs.store.devices import instant_of
 from gpujobs.store.presence import HOUR, Hours
-from gpujobs.view.report import BY, REMOVED, Presence, Use, report
+from gpujobs.view import report_csv
+from gpujobs.view.report import BY, REMOVED, Presence, Report, Use, report
 
 SPAN = timedelta(days=7)
+CSV = "csv"
+FORMATS = ("json", CSV)
 OTHERS = "others"
 """Where the site hides names: everybody but the caller."""
 
@@ -35,6 +38,8 @@ async def handle(request: web.Request) -> web.Response:
     by = request.query.get("by", BY[0])
     if by not in BY:
         raise UsageError(f"a report is by {', '.join(BY)}, not by {by!r}")
+    if (kind := request.query.get("format", FORMATS[0])) not in FORMATS:
+        raise UsageError(f"a report is written as {' or '.join(FORMATS)}, not as {kind!r}")
     if since >= until:
         raise UsageError("a report goes from an earlier instant to a later one")
     zone, until = _zone(request.query.get("zone", "UTC")), min(until, now) if since < now else until
@@ -42,11 +47,17 @@ async def handle(request: web.Request) -> web.Response:
     there = {one.uuid: f"{one.node}:{one.kind} {one.index}" for one in request.app[DEVICES].nodes.devices}
     devices = _devices(there, rows, queries.store.first_seen(), queries.store.strangers(since, until))
 
-    def work() -> dict[str, object]:
+    def work() -> web.Response:
         found = report(_uses(rows, caller, now), since, until, by, zone, devices)
-        return {**found.to_json(), "is_whole": is_whole}
+        return _as_csv(found) if kind == CSV else web.json_response({**found.to_json(), "is_whole": is_whole})
 
-    return web.json_response(await asyncio.to_thread(work))
+    return await asyncio.to_thread(work)
+
+
+def _as_csv(found: Report) -> web.Response:
+    name = f"gpujobs-by-{found.by}.csv"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return web.Response(text=report_csv.text(found.rows), content_type="text/csv", headers=headers)
 
 
 def _devices(

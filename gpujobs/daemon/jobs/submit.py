@@ -26,6 +26,7 @@ from gpujobs.daemon.patience import while_locked
 from gpujobs.daemon.writer import StoreWriter
 from gpujobs.errors import JobFileError, MachineError, Problem, UsageError
 from gpujobs.failpoints import reach
+from gpujobs.jobfile.recipients import wish
 from gpujobs.model import Caller, Job, utc_now
 from gpujobs.protocol.instructions import Inspect
 from gpujobs.store.records import NewJob
@@ -149,10 +150,11 @@ class SubmissionService:
         ]
         return Checked(reports, max(0, len(prepared) - MAX_CHECKED))
 
-    def _told(self, caller: Caller, job: Prepared) -> str:
-        """Who will be told of what of it."""
+    def _told(self, caller: Caller, job: Prepared) -> str | None:
+        """Who will be told of what of it; None where nobody has asked for that."""
         setting, table = self._store.news.setting(caller.uid), self._in_force.site.notify
-        return allowed.sentence(job.resolved.resolved.get("notify"), setting, table)
+        notify = job.resolved.resolved.get("notify")
+        return allowed.sentence(notify, setting, table) if wish(notify, setting) else None
 
     def _new_jobs(self, caller: Caller, body: SubmissionBody, prepared: list[Prepared]) -> list[NewJob]:
         """Raises where the site does not allow them."""

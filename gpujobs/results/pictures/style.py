@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import tzinfo
 
 from matplotlib.axes import Axes
@@ -29,10 +30,17 @@ def figure(wide: float, high: float) -> Figure:
 def rendered(drawn: Figure) -> bytes:
     FigureCanvasAgg(drawn)
     file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a name in a script that the font lacks
+    with lacking_letters():
         drawn.savefig(file, format="png", dpi=DPI)
     return file.getvalue()
+
+
+@contextmanager
+def lacking_letters() -> Iterator[None]:
+    """A name in a script that the font lacks is drawn without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def plain(axes: Axes) -> None:

@@ -2,6 +2,7 @@
 import { charts, parseHistory } from "./curves.js";
 import { el, elapsed, time, gib, words, fill } from "./dom.js";
 import { timeline as lanes } from "./timeline.js";
+import { usage as showUsage } from "./usage.js";
 
 const main = document.getElementById("main");
 const box = { rows: [], devices: [], nodes: [], notices: [], total: 0 };
@@ -273,23 +274,7 @@ async function results() {
   draw();
 }
 
-// Usage
-
-async function usage() {
-  const info = await ask("/v1/info");
-  const people = new Map();
-  for (const one of (await ask("/v1/jobs")).jobs) {
-    const count = people.get(one.user ?? "others") ?? { running: 0, waiting: 0 };
-    count[one.state === "PENDING" ? "waiting" : "running"] += 1;
-    people.set(one.user ?? "others", count);
-  }
-  const share = info.share;
-  fill(main, [el("h1", {}, "Usage"), share ? el("p", {}, `You have used ${Math.round(100 * share.used)} % of the GPU time that counts; your share is ${Math.round(100 * share.share)} %.`) : null,
-    el("h2", {}, "People"), el("table", { class: "narrow" }, el("thead", {}, el("tr", {}, ["User", "Running", "Waiting"].map((text) => el("th", { scope: "col" }, text)))),
-      el("tbody", {}, [...people].map(([user, count]) => el("tr", {}, el("td", {}, user), el("td", { class: "num" }, count.running), el("td", { class: "num" }, count.waiting))))),
-    el("h2", {}, "Jobs by state"), el("table", { class: "narrow" }, el("tbody", {}, Object.entries(info.jobs).map(([state, count]) =>
-      el("tr", {}, el("th", { scope: "row" }, el("span", { class: `state ${state}` }, state)), el("td", { class: "num" }, count)))))]);
-}
+function usage(argument) { return showUsage(main, { ask, say }, argument); }
 
 const pages = { now, timeline, job, compare, results, usage };
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
-from gpujobs.cli.commands.report import _csv, _table
-from gpujobs.results.pictures.report import _bars, _said, png
+from gpujobs.cli.commands.report import _table
+from gpujobs.results.pictures.report import _bars, _said, picture, png, span_in_words
+from gpujobs.view import report_csv
 from gpujobs.view.report import Row, hours_in_words
 
 GPU = Row("a-user-with-a-name", 12, 34, 123.4, 0.0, 75.0, 7500.0, 0.12)
@@ -63,11 +65,11 @@ def test_a_few_minutes_are_not_shown_as_nothing() -> None:
     )
     text = "\n".join(_table("device", [some], some, "from to"))
     assert text.count("<0.1") == 5 and "0.0" not in text
-    assert _said(replace(some, energy_joules=None)) == "<0.1, <0.1 h of strangers"
+    assert _said(replace(some, energy_joules=None)) == "<0.1 h, <0.1 h of strangers"
 
 
 def test_the_csv_has_every_figure_and_nothing_where_nothing_is_known() -> None:
-    (device, user) = csv.DictReader(io.StringIO(_csv([DEVICE, GPU])))
+    (device, user) = csv.DictReader(io.StringIO(report_csv.text([DEVICE, GPU])))
     assert (device["energy_joules"], device["unused_hours"], device["load"]) == (
         "12000000.0",
         "87.5",
@@ -84,6 +86,45 @@ def test_the_picture_parts_the_hours_in_which_gpus_computed_from_those_in_which_
         "GPU hours, unused": [87.5, 0.0],
         "CPU hours": [0.0, 2.0],
     }
-    assert _said(DEVICE) == "123.4, 3.33 kWh, 3.0 h of strangers"
+    assert _said(DEVICE) == "123.4 h, 3.33 kWh, 3.0 h of strangers"
     assert [name for name, *_ in _bars([replace(GPU, gpu_hours=0.0)])] == ["GPU hours"]
-    assert png(rows, "from to").startswith(b"\x89PNG")
+    assert png(rows, "user", SINCE, UNTIL).startswith(b"\x89PNG")
+
+
+SINCE, UNTIL = datetime(2026, 11, 20, 1, 45), datetime(2026, 11, 27, 1, 45)
+
+
+@pytest.mark.parametrize(
+    ("rows", "title", "series"),
+    [
+        ([GPU], "GPU hours by user, 20 to 27 Nov 2026", []),
+        ([GPU, DEVICE], "GPU hours by user, 20 to 27 Nov 2026", ["GPU hours", "GPU hours, unused"]),
+        ([replace(GPU, gpu_hours=0.0, cpu_hours=1.0)], "CPU hours by user, 20 to 27 Nov 2026", []),
+        ([replace(GPU, cpu_hours=1.0)], "Hours by user, 20 to 27 Nov 2026", ["GPU hours", "CPU hours"]),
+        ([], "GPU hours by user, 20 to 27 Nov 2026", []),
+    ],
+)
+def test_the_picture_says_what_it_shows_and_its_legend_covers_no_bar(
+    rows: list[Row], title: str, series: list[str]
+) -> None:
+    drawn = picture(rows, "user", SINCE, UNTIL)
+    (axes,) = drawn.axes
+    assert axes.get_title() == title and axes.get_xlabel() == f"{title.split(' by')[0]} of whole devices"
+    assert axes.get_legend() is None
+    shown = [text.get_text() for legend in drawn.legends for text in legend.get_texts()]
+    assert shown == series
+    drawn.draw_without_rendering()
+    for legend in drawn.legends:
+        assert legend.get_window_extent().y1 <= axes.get_window_extent().y0
+
+
+@pytest.mark.parametrize(
+    ("since", "said"),
+    [
+        (datetime(2026, 11, 27), "27 Nov 2026, 00:00 to 01:45"),
+        (datetime(2026, 10, 28), "28 Oct to 27 Nov 2026"),
+        (datetime(2025, 12, 1), "1 Dec 2025 to 27 Nov 2026"),
+    ],
+)
+def test_a_span_is_told_as_people_say_it(since: datetime, said: str) -> None:
+    assert span_in_words(since, UNTIL) == said
