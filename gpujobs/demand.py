@@ -19,6 +19,8 @@ class Place(NamedTuple):
     """A GPU by its index; None: any device."""
     node: str | None = None
     """The machine; None: any."""
+    without: tuple[tuple[str, str], ...] = ()
+    """Machines that cannot have it, each with why."""
 
     @property
     def words(self) -> str:
@@ -79,12 +81,14 @@ class Demand:
     node: str | None = None
     """The name of the machine that a job file asks for under `resources.node`, where it does."""
     awaits: Dependencies = field(default_factory=lambda: NO_DEPENDENCIES)
+    without: tuple[tuple[str, str], ...] = ()
+    """Machines on which its user's jobs cannot run, each with why. Found out when one was to start: not kept."""
 
     @property
     def place(self) -> Place:
-        if self.requested_gpu is None and self.node is None:
+        if self.requested_gpu is None and self.node is None and not self.without:
             return ANYWHERE
-        return Place(self.requested_gpu, self.node)
+        return Place(self.requested_gpu, self.node, self.without)
 
 
 WHOLE_DEVICE = Demand()

@@ -10,7 +10,8 @@ GpujobsError                     1
 │   ├── DriverError              4   NVML is there and fails
 │   ├── StoreError               4   the store cannot be opened or written
 │   └── LaunchError              4   a trainer could not be started
-│       └── LauncherError        4   since the launcher, or the node, failed: no job is to blame
+│       ├── LauncherError        4   since the launcher, or the node, failed: no job is to blame
+│       └── UnfitError           4   since the node has no such user: others of theirs would fare no better
 ├── NotPermittedError            5
 └── ProtocolError                1   an answer that makes no sense
 """
@@ -112,6 +113,10 @@ class LauncherError(LaunchError):
     code = "launcher"
 
 
+class UnfitError(LaunchError):
+    code = "unfit"
+
+
 class NotPermittedError(GpujobsError):
     code = "not_permitted"
     exit_code = 5
@@ -133,6 +138,7 @@ _BY_CODE: dict[str, type[GpujobsError]] = {
         StoreError,
         LaunchError,
         LauncherError,
+        UnfitError,
         NotPermittedError,
         ProtocolError,
     )

@@ -113,6 +113,8 @@ class StopReason(StrEnum):
     """It used more of a shared device's memory than it had reserved."""
     REQUEUE = "requeue"
     """Somebody asked for it."""
+    LEASE = "lease"
+    """Its box could not reach the daemon for so long that the job may be started elsewhere."""
     SHUTDOWN = "shutdown"
     """The machine, or somebody who sent the supervisor a signal."""
 

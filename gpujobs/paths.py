@@ -149,6 +149,31 @@ class StatePaths:
         return self.run / "ray-token"
 
     @property
+    def cluster_token(self) -> Path:
+        """The secret of a cluster that can be joined; it stays until somebody removes it."""
+        return self.root / "cluster-token"
+
+    @property
+    def nodes(self) -> Path:
+        """The boxes that have joined this daemon's cluster, and were not removed."""
+        return self.root / "nodes.json"
+
+    @property
+    def membership(self) -> Path:
+        """On a box that has joined: whose cluster it belongs to."""
+        return self.root / "cluster.json"
+
+    @property
+    def lease(self) -> Path:
+        """On a box that has joined: until when its trainers may go on without a word of the daemon."""
+        return self.run / "lease.json"
+
+    @property
+    def keeper_socket(self) -> Path:
+        """On a box that has joined: where its agent asks for launchers."""
+        return self.run / "keeper.sock"
+
+    @property
     def ray(self) -> Path:
         """Mode 0700, because Ray makes its session directories inside it 0777."""
         return self.root / "ray"

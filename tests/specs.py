@@ -55,6 +55,7 @@ def attempt_spec(**fields: Any) -> AttemptSpec:
         "model_results": None,
         "checkpoint_from": (),
         "begins_anew": False,
+        "lease": None,
     }
     return AttemptSpec(**{**whole, **fields})
 
@@ -89,4 +90,4 @@ def event_of(job: Job, what: str, **fields: Any) -> AttemptEvent:
 def node_settings(
     root: Path, *, name: str = "n", cpu_slots: int | None = None, state_id: str = ""
 ) -> NodeSettings:
-    return NodeSettings(name, str(root), cpu_slots, 5.0, state_id)
+    return NodeSettings(name, str(root), cpu_slots, 5.0, state_id, state_id)

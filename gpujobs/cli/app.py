@@ -56,6 +56,7 @@ COMMANDS = {
     "backup": "Copy the store of the running daemon to a directory.",
     "restore": "Put a copy of the store back, where no daemon runs.",
     "schema": "Print the JSON Schema of a job file.",
+    "node": "Let other boxes join this one's queue, or join another's.",
 }
 META = "gpujobs.flags"
 
@@ -130,6 +131,35 @@ def command(name: str, example: str) -> Callable[[Callable[..., Any]], click.Com
         )(function)
 
     return decorate
+
+
+class Group(click.Group):
+    """A command that has commands of its own."""
+
+    def __init__(self, name: str, example: str) -> None:
+        super().__init__(
+            name,
+            help=COMMANDS[name],
+            epilog=f"\b\nExample:\n  {example}",
+            context_settings={"help_option_names": ["-h", "--help"]},
+        )
+        self.params = [*self.params, *shared_options()]
+
+    def verb(self, name: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:
+        """As `command`: the help is the function's docstring."""
+
+        def decorate(function: Callable[..., Any]) -> click.Command:
+            made = click.command(
+                name,
+                cls=Command,
+                example=example,
+                help=inspect.cleandoc(function.__doc__ or ""),
+                context_settings={"help_option_names": ["-h", "--help"]},
+            )(function)
+            self.add_command(made)
+            return made
+
+        return decorate
 
 
 def flags() -> dict[str, Any]:

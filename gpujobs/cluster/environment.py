@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from gpujobs.errors import MachineError
 from gpujobs.linux import durable
 from gpujobs.paths import StatePaths
 
@@ -30,6 +31,23 @@ SESSION_SOCKET_LENGTH = 62
 
 MAX_SOCKET_LENGTH = 107
 """Of sun_path, without its final zero."""
+
+
+def lasting_token(path: Path) -> str:
+    """The secret of a cluster that can be joined, made where there is none: others have copies of it. Raises
+    MachineError where somebody else may have read or written it."""
+    if not os.path.lexists(path):
+        make_token(path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor) as file:
+        status = os.fstat(descriptor)
+        if status.st_mode & 0o077 or status.st_uid != os.geteuid():
+            raise MachineError(
+                f"{path} can be read by others than this daemon's user; remove it, start the daemon again, "
+                "and give the "
+                "boxes of the cluster new token files"
+            )
+        return file.read().strip()
 
 
 def make_token(path: Path) -> None:
@@ -89,11 +107,11 @@ def without_ray(environment: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in environment.items() if not key.startswith("RAY_")}
 
 
-def ray_environment(paths: StatePaths) -> dict[str, str]:
-    """Set in the head process before it imports ray."""
+def ray_environment(token: Path) -> dict[str, str]:
+    """Set in the head process before it imports ray, and for what `ray start` starts."""
     return {
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(paths.ray_token),
+        "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DISABLE_IMPORT_WARNING": "1",
         # A trainer's memory is the supervisor's affair; Ray must not end the agent for it.

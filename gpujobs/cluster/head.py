@@ -19,17 +19,25 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gpujobs.cluster import roster
 from gpujobs.cluster.collecting import write_chunks
+from gpujobs.cluster.delivering import deliver
 from gpujobs.cluster.environment import (
     OBJECT_STORE_BYTES,
+    lasting_token,
     make_temp_parent,
     make_token,
     object_store_directory,
     ray_environment,
     remove_temp_parent,
 )
+from gpujobs.cluster.gate import JoinGate
 from gpujobs.cluster.jsonlines import read_lines, write_line
+from gpujobs.cluster.members import Member, Members
 from gpujobs.cluster.orphans import become_only_head
+from gpujobs.cluster.ports import Ports
+from gpujobs.cluster.ray_node import RayNode, RayProcesses
+from gpujobs.cluster.versions import own_versions
 from gpujobs.errors import GpujobsError, MachineError, ProtocolError, from_wire
 from gpujobs.linux.saying import say
 from gpujobs.model import DeviceKind, NodeStatus
@@ -41,28 +49,41 @@ from gpujobs.protocol import head as wire
 from gpujobs.protocol.codec import Message, ShapeError
 from gpujobs.protocol.events import HeadFailed, NodeReported
 from gpujobs.protocol.head import Answer, Refusal, Request
-from gpujobs.protocol.instructions import Collect, Collected, Instruction
+from gpujobs.protocol.instructions import Collect, Collected, Deliver, Instruction, Nothing
+from gpujobs.protocol.joining import Hello, Ready
 from gpujobs.protocol.launcher import Refused
-from gpujobs.protocol.settings import NodeSettings
+from gpujobs.protocol.settings import HeadSettings, Listening, NodeSettings
+
+OWN = "own"
+"""The incarnation of the agent on the head's own machine: it ends with the head."""
+
+RELAY_PAUSE_SECONDS = 0.5
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, required=True)
     connection = socket.socket(fileno=parser.parse_args().fd)
-    settings = codec.parse(NodeSettings, _first_line(connection))
-    paths = StatePaths(Path(settings.state_dir))
+    settings = codec.parse(HeadSettings, _first_line(connection))
+    paths = StatePaths(Path(settings.node.state_dir))
     with _telling(connection):
         become_only_head(paths.head_lock)
         temp_parent = make_temp_parent(paths)
+    ray_processes = None
     try:
         with _telling(connection):
-            start_ray(paths, temp_parent, settings)
-        asyncio.run(Head(settings).run(connection))
+            gpus = _gpus(settings.node)
+            if settings.listening is None:
+                start_ray(paths, temp_parent, gpus)
+            else:
+                ray_processes = start_cluster(paths, temp_parent, gpus, settings.listening)
+        asyncio.run(Head(settings, paths, gpus).run(connection))
     finally:
         import ray
 
         ray.shutdown()
+        if ray_processes is not None:
+            ray_processes.end()
         shutil.rmtree(temp_parent, ignore_errors=True)
         remove_temp_parent(paths)
 
@@ -96,13 +117,16 @@ def _first_line(connection: socket.socket) -> bytes:
     return line
 
 
-def start_ray(paths: StatePaths, temp_parent: Path, settings: NodeSettings) -> None:
+def _gpus(settings: NodeSettings) -> int:
+    node = devices_of(read_once(settings.probe_deadline_seconds), settings.node_name, settings.cpu_slots)
+    return sum(device.kind is DeviceKind.GPU for device in node.devices)
+
+
+def start_ray(paths: StatePaths, temp_parent: Path, gpus: int) -> None:
     """A cluster of this machine alone. The address is explicit: a bare init would follow a file in
     /tmp that anybody can write, and show our token to whoever is named there."""
     make_token(paths.ray_token)
-    os.environ.update(ray_environment(paths))
-    node = devices_of(read_once(settings.probe_deadline_seconds), settings.node_name, settings.cpu_slots)
-    gpus = sum(device.kind is DeviceKind.GPU for device in node.devices)
+    os.environ.update(ray_environment(paths.ray_token))
     from gpujobs.cluster import ray_init
 
     ray_init.init(
@@ -118,6 +142,33 @@ def start_ray(paths: StatePaths, temp_parent: Path, settings: NodeSettings) -> N
     )
 
 
+def start_cluster(paths: StatePaths, temp_parent: Path, gpus: int, listening: Listening) -> RayProcesses:
+    """A cluster that other boxes can join: Ray listens on this address, on ports that are fixed."""
+    lasting_token(paths.cluster_token)
+    os.environ.update(ray_environment(paths.cluster_token))
+    ports = Ports(listening.port)
+    node = RayNode(
+        address=listening.address, ports=ports, head=None, incarnation=OWN, gpus=gpus, temp=temp_parent
+    )
+    processes = RayProcesses(node, os.environ, paths.run / "ray.log")
+    processes.start(own_session=False)
+    try:
+        asyncio.run(processes.wait_until_up())
+        import ray
+
+        ray.init(
+            address=f"{listening.address}:{ports['gcs']}",
+            log_to_driver=False,
+            configure_logging=False,
+            _node_ip_address=listening.address,
+            _temp_dir=str(temp_parent / "s"),
+        )
+    except BaseException:
+        processes.end()
+        raise
+    return processes
+
+
 def _object_store(temp_parent: Path) -> dict[str, str]:
     directory = object_store_directory(OBJECT_STORE_BYTES, temp_parent)
     if directory is None:
@@ -129,63 +180,160 @@ def _object_store(temp_parent: Path) -> dict[str, str]:
 class Head:
     """Relays the daemon's calls to the node agents, and their events to the daemon."""
 
-    def __init__(self, settings: NodeSettings) -> None:
+    def __init__(self, settings: HeadSettings, paths: StatePaths, gpus: int) -> None:
         self._settings = settings
-        self._agents: dict[str, Any] = {}
+        self._paths = paths
+        self._gpus = gpus
+        self._members: Members[Any] = Members()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writer: asyncio.StreamWriter
 
     async def run(self, connection: socket.socket) -> None:
-        reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 26)
-        await self._join(self._settings.node_name)
-        await self._report(writer, NodeStatus.OK, "")
-        relay = asyncio.create_task(self._relay_events(self._settings.node_name, writer))
-        relay.add_done_callback(_ray_has_ended)
-        async for line in read_lines(reader):
-            task = asyncio.create_task(self._take(line, writer))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        relay.cancel()
+        reader, self._writer = await asyncio.open_connection(sock=connection, limit=1 << 26)
+        from gpujobs.cluster.actor import start_own_agent
 
-    async def _join(self, name: str) -> None:
+        own = self._settings.node
+        agent = await start_own_agent(own, self._gpus)
+        await self._admit(Member(own.node_name, own.state_id, OWN, agent))
+        gate = await self._open_gate()
+        async for line in read_lines(reader):
+            self._spawn(self._take(line))
+        for task in list(self._tasks):
+            task.cancel()
+        if gate is not None:
+            await gate.close()
+
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # Boxes that join
+
+    async def _open_gate(self) -> JoinGate | None:
+        listening = self._settings.listening
+        if listening is None:
+            return None
+        gate = JoinGate(
+            name=self._settings.node.node_name,
+            address=listening.address,
+            ports=Ports(listening.port),
+            secret=lasting_token(self._paths.cluster_token),
+            instance=self._settings.node.instance,
+            uid=os.geteuid(),
+            versions=own_versions(),
+            obstacle=self._obstacle,
+            admit=self._take_in,
+        )
+        await gate.open()
+        return gate
+
+    def _obstacle(self, name: str, node_id: str) -> str | None:
+        if name == self._settings.node.node_name:
+            return (
+                f"the name {name} is that of the head's box; expected one of its own: `--name` gives it one"
+            )
+        return roster.obstacle(self._paths.nodes, name, node_id)
+
+    async def _take_in(self, hello: Hello, ready: Ready) -> None:
+        """Places the agent on this start of the node's Ray. One that is placed already goes on."""
         from gpujobs.cluster.actor import start_agent
 
-        self._agents[name] = await start_agent(self._settings)
+        if self._members.is_fenced(ready.incarnation):
+            raise MachineError("Ray has given that start of it up; it is to be started anew")
+        known = self._members.get(hello.name)
+        if known is not None and known.incarnation == ready.incarnation:
+            await self._report(hello.name, NodeStatus.OK, "")
+            return
+        settings = NodeSettings(
+            hello.name,
+            ready.state_dir,
+            ready.cpu_slots,
+            self._settings.node.probe_deadline_seconds,
+            hello.node_id,
+            self._settings.node.instance,
+        )
+        agent = await start_agent(settings, ready.incarnation, ready.gpus)
+        roster.add(self._paths.nodes, hello.name, hello.node_id)
+        await self._admit(Member(hello.name, hello.node_id, ready.incarnation, agent))
 
-    async def _report(self, writer: asyncio.StreamWriter, status: NodeStatus, message: str) -> None:
-        report = NodeReported(self._settings.node_name, status, message)
-        await write_line(writer, wire.write_line(report))
+    async def _admit(self, member: Member[Any]) -> None:
+        from gpujobs.cluster.actor import end_agent
 
-    async def _relay_events(self, name: str, writer: asyncio.StreamWriter) -> None:
-        while True:
-            for event in await self._agents[name].next_events.remote():
-                await write_line(writer, wire.write_line(event))
+        before = self._members.admit(member)
+        if before is not None:
+            end_agent(before.agent)
+        await self._report(member.name, NodeStatus.OK, "")
+        relay = self._spawn(self._relay_events(member))
+        if member.incarnation == OWN:
+            relay.add_done_callback(_ray_has_ended)
 
-    async def _take(self, line: Mapping[str, Any], writer: asyncio.StreamWriter) -> None:
+    async def _report(self, name: str, status: NodeStatus, message: str) -> None:
+        await write_line(self._writer, wire.write_line(NodeReported(name, status, message)))
+
+    async def _relay_events(self, member: Member[Any]) -> None:
+        """What an agent says counts as long as no newer one of its node was admitted."""
+        from gpujobs.cluster.actor import is_passing
+
+        while self._members.speaks(member):
+            try:
+                events = await member.agent.next_events.remote()
+            except Exception as error:
+                if member.incarnation == OWN:
+                    raise
+                if is_passing(error):
+                    await asyncio.sleep(RELAY_PAUSE_SECONDS)
+                    continue
+                await self._lost(member, error)
+                return
+            for event in events if self._members.speaks(member) else ():
+                await write_line(self._writer, wire.write_line(event))
+
+    async def _lost(self, member: Member[Any], error: Exception) -> None:
+        say(f"{member.name}: {error!r}")
+        if self._members.lose(member):
+            await self._report(member.name, NodeStatus.DOWN, "Ray has lost it")
+
+    # The daemon's calls
+
+    async def _take(self, line: Mapping[str, Any]) -> None:
         try:
             request = wire.request_of(line)
         except ShapeError as error:
             number = int(line.get("id", 0))
-            await write_line(writer, wire.write_line(Refusal(number, ProtocolError(str(error)))))
+            await write_line(self._writer, wire.write_line(Refusal(number, ProtocolError(str(error)))))
         else:
-            await self._answer(request, writer)
+            await self._answer(request)
 
-    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, request: Request) -> None:
         answer: Answer | Refusal
         try:
             answer = Answer(request.id, codec.write(await self._carry_out(request.node, request.instruction)))
         except GpujobsError as error:
             answer = Refusal(request.id, error)
         except Exception as error:  # noqa: BLE001 - whatever Ray raises, the daemon must hear of it
-            answer = Refusal(request.id, MachineError(f"Ray: {type(error).__name__}: {error}"))
-        await write_line(writer, wire.write_line(answer))
+            answer = Refusal(
+                request.id, MachineError(f"Ray: {type(error).__name__}: {first_line(str(error))}")
+            )
+        await write_line(self._writer, wire.write_line(answer))
 
     async def _carry_out(self, node: str, instruction: Instruction[Any]) -> Message:
-        agent = self._agents.get(node)
-        if agent is None:
-            raise MachineError(f"{node} is no member of the cluster")
+        member = self._members.get(node)
+        if member is None:
+            raise MachineError(f"{node} is no member of the cluster at present")
+        answer = await self._ask(member.agent, instruction)
+        if not self._members.speaks(member):
+            raise MachineError(f"{node} has joined anew; what it said before counts no more")
+        return answer
+
+    async def _ask(self, agent: Any, instruction: Instruction[Any]) -> Message:
         if isinstance(instruction, Collect):
             chunks = agent.collect.remote(instruction)
             return Collected(await write_chunks(chunks, Path(instruction.destination)))
+        if isinstance(instruction, Deliver):
+            await deliver(agent, instruction)
+            return Nothing()
         answer: Message = await agent.carry_out.remote(instruction)
         if isinstance(answer, Refused):
             raise from_wire(dict(answer.error))

@@ -28,6 +28,7 @@ from gpujobs.failpoints import reach
 from gpujobs.linux import durable
 from gpujobs.model import NodeStatus
 from gpujobs.node.agent import NodeAgent
+from gpujobs.node.launcher_client import FIRST_ANSWER_SECONDS
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
 from gpujobs.protocol import head as wire
@@ -36,7 +37,7 @@ from gpujobs.protocol.codec import M, ShapeError
 from gpujobs.protocol.events import AttemptEvent, HeadFailed, NodeReported
 from gpujobs.protocol.head import Answer, Refusal, Request
 from gpujobs.protocol.instructions import Instruction
-from gpujobs.protocol.settings import NodeSettings
+from gpujobs.protocol.settings import HeadSettings, Listening, NodeSettings
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +48,14 @@ CALL_SECONDS: Mapping[type[Instruction[Any]], float] = {
     told.Probe: 20.0,
     told.ReadLog: 10.0,
     told.FindStrays: 60.0,
+    told.Renew: 8.0,
 }
 """How long the answer of each is waited for; 30 s where nothing is said here."""
 
 OTHER_CALL_SECONDS = 30.0
 
-UNBOUNDED = (told.Collect,)
-"""Takes as long as there are results. A head that hangs is found by its heart, which beats meanwhile."""
+UNBOUNDED = (told.Collect, told.Deliver)
+"""Takes as long as there are results, or data. A head that hangs is found by its heart, which beats meanwhile."""
 
 HEARTBEAT_SECONDS = 10.0
 MISSED_BEATS = 2
@@ -84,12 +86,14 @@ class ClusterLink:
         self,
         paths: StatePaths,
         settings: NodeSettings,
+        listening: Listening | None = None,
         *,
         on_node: Callable[[NodeReported], None],
         on_attempt: Callable[[AttemptEvent], None],
     ) -> None:
         self._paths = paths
         self._settings = settings
+        self.listening = listening
         self._on_node = on_node
         self._on_attempt = on_attempt
         self._ids = itertools.count()
@@ -98,11 +102,21 @@ class ClusterLink:
         self._is_up = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._head: asyncio.subprocess.Process | None = None
+        self._remotes: set[str] = set()
+        """The other boxes that the head has told of."""
+
         self._failure = ""
         """Why the head did not start, as it has said itself, or why it was killed."""
 
         self._own_agent = NodeAgent(settings, follows=False)
         self.launchers = Launchers(paths)
+
+    @property
+    def instance(self) -> str:
+        return self._settings.instance
+
+    def is_remote(self, node: str) -> bool:
+        return node != self._settings.node_name
 
     async def start(self) -> None:
         """Returns at once; `on_node` tells when a node can be used."""
@@ -113,6 +127,14 @@ class ClusterLink:
         """For calls that somebody waits for anyway. Returns after so long all the same."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._is_up.wait(), seconds)
+
+    def launcher_seconds(self, node: str, backend: str) -> float:
+        """Sees to it that the launcher is there, or comes, and says how long its answer may take. On another box the
+        agent asks for it there."""
+        if self.is_remote(node):
+            return FIRST_ANSWER_SECONDS
+        self.launchers.use(backend)
+        return self.launchers.answer_seconds(backend)
 
     async def call(self, node: str, instruction: Instruction[M]) -> M:
         """What the node's agent answers (docs/protocol.md, section 2). Raises the agent's error, or
@@ -127,7 +149,7 @@ class ClusterLink:
         except TimeoutError:
             raise MachineError(f"{node} did not answer within {seconds:g} s ({instruction.tag})") from None
         except LauncherError:
-            if isinstance(instruction, LAUNCHES):
+            if isinstance(instruction, LAUNCHES) and node == self._settings.node_name:
                 self.launchers.suspect(_backend(instruction))
             raise
 
@@ -168,7 +190,11 @@ class ClusterLink:
     # Keeping the head alive
 
     def _head_ended(self, message: str, backoff: float) -> None:
-        self._announce(NodeStatus.DOWN, f"the cluster ended: {message}; another try in {backoff:.0f} s")
+        why = f"the cluster ended: {message}; another try in {backoff:.0f} s"
+        self._announce(NodeStatus.DOWN, why)
+        for name in self._remotes:
+            self._on_node(NodeReported(name, NodeStatus.DOWN, why))
+        self._remotes.clear()
 
     def _announce(self, status: NodeStatus, message: str) -> None:
         self._on_node(NodeReported(self._settings.node_name, status, message))
@@ -228,7 +254,7 @@ class ClusterLink:
         reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 26)
         watch = asyncio.create_task(self._watch(process))
         try:
-            await write_line(writer, codec.write(self._settings))
+            await write_line(writer, codec.write(HeadSettings(self._settings, self.listening)))
             async for message in read_lines(reader):
                 self._take(message, writer)
         except (ConnectionError, json.JSONDecodeError) as error:
@@ -254,8 +280,11 @@ class ClusterLink:
             case HeadFailed():
                 self._failure = line.message
             case NodeReported():
-                self._writer = writer
-                self._is_up.set()
+                if line.name == self._settings.node_name:
+                    self._writer = writer
+                    self._is_up.set()
+                else:
+                    self._remotes.add(line.name)
                 self._on_node(line)
             case AttemptEvent():
                 self._on_attempt(line)

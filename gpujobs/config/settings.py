@@ -41,6 +41,7 @@ TABLES = (
     "reservations",
     "retention",
     "web",
+    "cluster",
     "metrics",
     "notify",
 )
@@ -155,6 +156,29 @@ def _exists(path: Path) -> bool:
 def personal_state(environ: Mapping[str, str] = os.environ) -> Path:
     """The user's own directory for what programs keep between two runs."""
     return _xdg(environ, "XDG_STATE_HOME", ".local/state")
+
+
+def cluster_address(text: str) -> tuple[str, int]:
+    """`10.0.0.5:8480`: where other boxes reach this one. Raises UsageError."""
+    import ipaddress
+
+    address, _, port = text.rpartition(":")
+    try:
+        parsed = ipaddress.IPv4Address(address)
+        if parsed.is_unspecified or not port.isascii() or not port.isdecimal():
+            raise ValueError
+        if not 1024 <= int(port) <= MAX_CLUSTER_PORT:
+            raise ValueError
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is no address for a cluster; expected this box's own IPv4 address, by which the others "
+            "reach it, and "
+            f"the first of its ports (1024 to {MAX_CLUSTER_PORT}), such as 10.0.0.5:8480"
+        ) from None
+    return str(parsed), int(port)
+
+
+MAX_CLUSTER_PORT = 65535 - 119
 
 
 def listen_address(text: str) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from gpujobs import units
 from gpujobs.config import file as configfile
-from gpujobs.config.settings import TABLES, key_problem, listen_address, nearest_key
+from gpujobs.config.settings import TABLES, cluster_address, key_problem, listen_address, nearest_key
 from gpujobs.errors import ConfigError, Problem, UsageError
 from gpujobs.jobfile.recipients import Way, is_address
 from gpujobs.policy.inputs.rules import (
@@ -247,6 +247,26 @@ class WebTable(Table):
     """Whether `/metrics`, which asks nobody who they are, says what each user has used."""
 
 
+def _cluster(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            cluster_address(value)
+        except UsageError as error:
+            raise ValueError(str(error).partition("; ")[2]) from None
+    return value
+
+
+class ClusterTable(Table):
+    """Whether other boxes can join, and what holds there."""
+
+    listen: Annotated[str | None, BeforeValidator(_cluster)] = None
+    """ADDRESS:PORT of this box for the others, the port the first of a fixed range; None: this box is alone, and Ray
+    is on loopback."""
+
+    lease: Annotated[int, BeforeValidator(_duration), Field(ge=30)] = 600
+    """How long a box that cannot reach the daemon trains on. Only after it does the daemon start a job elsewhere."""
+
+
 def _absolute(value: object) -> object:
     if isinstance(value, str) and not value.startswith("/"):
         raise ValueError("expected a path that begins with /")
@@ -352,6 +372,7 @@ class SiteConfig(Table):
     reservations: Reservations = Reservations()
     retention: Retention = Retention()
     web: WebTable = WebTable()
+    cluster: ClusterTable = ClusterTable()
     metrics: Metrics = Metrics()
     notify: NotifyTable = NotifyTable()
 

@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from gpujobs.cluster import roster
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.config import site as siteconfig
-from gpujobs.config.settings import Settings
+from gpujobs.config.settings import Settings, cluster_address
 from gpujobs.daemon.access.connections import RequestLimiter
 from gpujobs.daemon.devices.admission import NodeAdmission
 from gpujobs.daemon.devices.drains import Drains
 from gpujobs.daemon.devices.foreign_charges import ForeignCharge
 from gpujobs.daemon.devices.foreign_monitor import ForeignProcessMonitor
 from gpujobs.daemon.devices.job_mapping import JobMapping, directory_in
+from gpujobs.daemon.devices.leases import Leases
 from gpujobs.daemon.devices.membership import Membership
 from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
 from gpujobs.daemon.devices.nodes import Nodes
@@ -38,6 +40,7 @@ from gpujobs.daemon.jobs.queries import JobQueries
 from gpujobs.daemon.jobs.service import JobService
 from gpujobs.daemon.jobs.specs import Specs
 from gpujobs.daemon.jobs.submit import SubmissionService
+from gpujobs.daemon.jobs.supply import Supply
 from gpujobs.daemon.jobs.uploads import Uploads
 from gpujobs.daemon.journal import Journal
 from gpujobs.daemon.keeping.retention import Retention
@@ -60,7 +63,7 @@ from gpujobs.paths import StatePaths
 from gpujobs.policy import occupancies
 from gpujobs.policy.inputs.rules import ForeignPolicy
 from gpujobs.protocol.events import AttemptEvent, NodeReported
-from gpujobs.protocol.settings import NodeSettings
+from gpujobs.protocol.settings import Listening, NodeSettings
 from gpujobs.store.opening import open_store
 from gpujobs.store.store import Store
 from gpujobs.store.usage import EndedUsage
@@ -125,9 +128,11 @@ def build(settings: Settings) -> Parts:
     cache = JobCache(store.unfinished())
     announcements, events = Observers[[NodeReported]](), Observers[[AttemptEvent]]()
     identity = state_id(paths.identity)
-    own = NodeSettings(node_name, str(paths.root), settings.cpu_slots, DEADLINE_SECONDS, identity)
-    link = ClusterLink(paths, own, on_node=announcements.tell, on_attempt=events.tell)
-    nodes = Nodes(link, node_name, settings.cpu_slots)
+    own = NodeSettings(node_name, str(paths.root), settings.cpu_slots, DEADLINE_SECONDS, identity, identity)
+    listening = None if site.cluster.listen is None else Listening(*cluster_address(site.cluster.listen))
+    link = ClusterLink(paths, own, listening, on_node=announcements.tell, on_attempt=events.tell)
+    others = [name for name in roster.known(paths.nodes) if name != node_name]
+    nodes = Nodes(link, node_name, settings.cpu_slots, others)
     journal = Journal(store.history, nodes.device_name)
     mapping = JobMapping(cache, nodes, node_name, lambda: directory_in(in_force))
     committed = Observers[[]]()
@@ -152,8 +157,19 @@ def build(settings: Settings) -> Parts:
     uses = DeviceUses(store, cache, sampler.of)
     collector = Collector(store, link, paths, in_force.access, site.quotas, uses.at_its_end)
     ends = Observers[[Job]]()
+    leases = Leases(link, site.cluster.lease)
     attempts = Attempts(
-        store, writer, cache, nodes, link, specs, collector, on_change=changed.tell, on_end=ends.tell
+        store,
+        writer,
+        cache,
+        nodes,
+        link,
+        specs,
+        collector,
+        Supply(link, paths),
+        leases.granted,
+        on_change=changed.tell,
+        on_end=ends.tell,
     )
 
     # Who looks at the devices
@@ -169,7 +185,7 @@ def build(settings: Settings) -> Parts:
     charge = ForeignCharge(usage, store.usage, writer, half_life) if charges else None
     presence = PresenceMonitor(cache, writer, store.first_seen())
     poller = DevicePoller(cache, nodes, always=charges)
-    admission = NodeAdmission(cache, nodes, link, attempts, poller, tasks, changed)
+    admission = NodeAdmission(cache, nodes, link, attempts, poller, tasks, changed, leases)
 
     # Who decides
     launched = Observers[[Job]]()
@@ -185,7 +201,9 @@ def build(settings: Settings) -> Parts:
     )
 
     # What handlers are given
-    jobs = JobService(store, writer, cache, attempts, uploads, membership, in_force, dispatcher, changed)
+    jobs = JobService(
+        store, writer, cache, attempts, uploads, membership, in_force, dispatcher, changed, nodes
+    )
     shutdown = Shutdown(mode, cache, dispatcher, jobs, tasks, changed)
     submissions = SubmissionService(
         store,
@@ -203,7 +221,16 @@ def build(settings: Settings) -> Parts:
     )
     queries = JobQueries(store, cache, forecast, link, foreign, standing, uses)
     devices = DeviceService(
-        nodes, snapshots, drains, store.devices, store.reservations, writer, in_force, admission, changed
+        nodes,
+        snapshots,
+        drains,
+        store.devices,
+        store.reservations,
+        writer,
+        in_force,
+        admission,
+        paths.nodes,
+        changed,
     )
     site_service = SiteService(
         utc_now(),

@@ -31,6 +31,7 @@ class Daemon:
         parts.uploads.remove_partial()
         parts.lacking.look()
         await parts.membership.learn(job.user for job in parts.cache.jobs.values())
+        parts.admission.expect(node.name for node in parts.nodes.known if parts.nodes.is_remote(node.name))
         await parts.link.start()
         parts.attempts.cancel_blocked()
         parts.tasks.spawn(parts.retention.run())
@@ -46,6 +47,7 @@ class Daemon:
         if parts.mode is Mode.EMBEDDED:
             await parts.outbox.first_tries(NEWS_SECONDS)
         parts.poller.end()
+        parts.admission.close()
         parts.attempts.close()
         for what in (parts.charge, parts.sampler, parts.presence):
             if what is not None:

@@ -68,13 +68,15 @@ def _fixed_values(before: SiteConfig, now: SiteConfig) -> Iterator[str]:
         yield "quotas.connections"
     if before.web != now.web:
         yield "web"
+    if before.cluster != now.cluster:
+        yield "cluster"
 
 
 def _with_fixed_values(before: SiteConfig, now: SiteConfig) -> SiteConfig:
     """The new configuration, with the old values of what cannot change."""
     priority = now.priority.model_copy(update={"half_life": before.priority.half_life})
     quotas = now.quotas.model_copy(update={"connections": before.quotas.connections})
-    kept = {"foreign": before.foreign, "web": before.web}
+    kept = {"foreign": before.foreign, "web": before.web, "cluster": before.cluster}
     return now.model_copy(update={"priority": priority, "quotas": quotas, **kept})
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from gpujobs.cluster.environment import lasting_token
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.daemon import reload
 from gpujobs.daemon.access.policy import AccessPolicy
@@ -16,7 +17,9 @@ from gpujobs.daemon.keeping.retention import Retention
 from gpujobs.daemon.modes import Mode, StopMode
 from gpujobs.daemon.shutdown import Shutdown
 from gpujobs.daemon.standing import Standing
+from gpujobs.errors import UsageError
 from gpujobs.paths import StatePaths
+from gpujobs.protocol.joining import FORMAT, TokenFile
 from gpujobs.store.store import Store
 
 
@@ -46,6 +49,18 @@ class SiteService:
     def reload(self) -> str:
         """Reads gpujobs.toml again; says in one line what has come of it."""
         return reload.reload(self.in_force)
+
+    def node_token(self) -> TokenFile:
+        """What another box needs to join. Raises UsageError where none can."""
+        where = self.in_force.site.cluster.listen
+        if where is None or self.link.listening is None:
+            raise UsageError(
+                "this daemon's box is alone: no other can join; `listen` under [cluster] of gpujobs.toml "
+                "says where the others "
+                "reach it, after a restart"
+            )
+        secret = lasting_token(self.paths.cluster_token)
+        return TokenFile(format=FORMAT, address=where, secret=secret, instance=self.link.instance)
 
     def stop(self, mode: StopMode, actor: str) -> list[int]:
         """Begins to end; returns the jobs that are running."""

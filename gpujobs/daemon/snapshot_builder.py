@@ -11,7 +11,7 @@ from gpujobs.daemon.devices.membership import Membership
 from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
 from gpujobs.daemon.devices.usage import UsageCache
 from gpujobs.daemon.jobs.cache import JobCache
-from gpujobs.model import Job, Node, utc_now
+from gpujobs.model import Job, Node, State, utc_now
 from gpujobs.policy import Allocation, Rules, Snapshot
 from gpujobs.store.reservations import Reservations
 
@@ -51,6 +51,14 @@ class SnapshotBuilder:
             groups=self._membership.groups,
             measured=self._memory.peaks,
         )
+
+    def awaited_from(self, node: str) -> list[int]:
+        """Jobs that have ended there, whose results have not come yet."""
+        return [
+            job.id
+            for job in self._cache.jobs.values()
+            if job.state is State.COMPLETING and job.current is not None and job.current.node == node
+        ]
 
     def allocations(self) -> list[Allocation]:
         return [self._allocation(job) for job in self._cache.active() if job.id not in self._cache.released]

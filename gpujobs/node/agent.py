@@ -18,15 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from gpujobs.backends import TENSORFLOW
-from gpujobs.errors import LauncherError, LaunchError, MachineError, ProtocolError, in_words
+from gpujobs.errors import LauncherError, LaunchError, MachineError, ProtocolError, UnfitError, in_words
 from gpujobs.failpoints import reach
-from gpujobs.linux import durable
+from gpujobs.linux import durable, lease
+from gpujobs.linux.process import boot_id
 from gpujobs.linux.saying import say
 from gpujobs.linux.sockets import short_path
-from gpujobs.node import attempts
+from gpujobs.node import arrivals, attempts, keepers
 from gpujobs.node.attempts import Attempt
 from gpujobs.node.devices import devices_of
 from gpujobs.node.launcher_client import ask
+from gpujobs.node.localising import localised, user_problem
 from gpujobs.node.pieces import piece_of, read_log
 from gpujobs.node.probe import Probe
 from gpujobs.paths import AttemptPaths, JobPaths, StatePaths
@@ -35,6 +37,7 @@ from gpujobs.protocol import instructions as told
 from gpujobs.protocol.codec import Message, ShapeError
 from gpujobs.protocol.events import AttemptEvent, Exited, Unclear, attempt_event_of
 from gpujobs.protocol.instructions import (
+    Alive,
     AttemptStatus,
     Found,
     Instruction,
@@ -88,6 +91,7 @@ class NodeAgent:
             case told.Probe():
                 return await self.probe()
             case told.Start():
+                self._require_in_time(instruction.before)
                 return await self.start(instruction.spec, instruction.answer_seconds)
             case told.Stop():
                 return await self.stop(instruction)
@@ -105,6 +109,10 @@ class NodeAgent:
                 return await asyncio.to_thread(self._read_result, instruction)
             case told.Inspect():
                 return await self._ask(InspectJob(instruction.spec), instruction.answer_seconds)
+            case told.Renew():
+                return self.renew(instruction)
+            case told.Prepare():
+                return await asyncio.to_thread(self._prepare, instruction)
             case told.AskLauncher():
                 return await self._ask(PingLauncher(), instruction.answer_seconds)
             case told.Forget():
@@ -126,15 +134,39 @@ class NodeAgent:
         reading = await self._probe.read(self._settings.probe_deadline_seconds)
         return Probed(devices_of(reading, self._settings.node_name, self._settings.cpu_slots))
 
+    # On a box that has joined
+
+    def renew(self, asked: told.Renew) -> Alive:
+        """What was granted before this boot says nothing of it."""
+        if asked.until is not None and asked.boot_id == boot_id():
+            lease.grant(self._paths.lease, asked.until)
+        return Alive(boot_id(), lease.now())
+
+    def _prepare(self, asked: told.Prepare) -> told.Lacking:
+        """Raises UnfitError where jobs of that user cannot run here."""
+        problem = user_problem(asked.user, asked.uid, self._settings.node_name) if os.geteuid() == 0 else None
+        if problem is not None:
+            raise UnfitError(problem)
+        return told.Lacking(arrivals.lacking(self._paths, asked.blobs))
+
+    def put(self, asked: told.Put, content: bytes) -> told.Arrived:
+        """Blocks."""
+        if asked.offset is None:
+            return told.Arrived(arrivals.arrived(self._paths, asked.blob, self._settings.node_name))
+        return told.Arrived(arrivals.put(self._paths, asked.blob, asked.offset, content))
+
     # Attempts
 
     async def start(self, spec: AttemptSpec, answer_seconds: float) -> Forked:
         """Raises LauncherError where the attempt could not be started, whatever the job is; an attempt of which
         no answer was heard may have started all the same."""
-        if spec.state_id != self._settings.state_id:
+        if spec.state_id != self._settings.instance:
             raise LauncherError(
                 f"the attempt is of another state directory ({spec.state_id}) than this node's"
             )
+        spec = localised(spec, self._settings, self._paths)
+        if spec.lease is not None:
+            await self._be_ready(spec)
         job = self._paths.job(spec.job)
         try:
             paths = attempts.make(job, spec)
@@ -150,6 +182,19 @@ class NodeAgent:
             raise LauncherError(str(error)) from error
         self._follow(self._attempt(AttemptKey(spec.job, spec.attempt, spec.nonce)), answer.pid)
         return answer
+
+    def _require_in_time(self, before: Alive | None) -> None:
+        """Raises LauncherError for a word that was on its way for so long that the job may be elsewhere."""
+        if not self._settings.is_remote:
+            return
+        if before is None or before.boot_id != boot_id() or lease.now() >= before.at:
+            raise LauncherError(f"the word to start it came to {self._settings.node_name} too late")
+
+    async def _be_ready(self, spec: AttemptSpec) -> None:
+        """Raises LauncherError where it would be stopped at once; asks for the launcher that it needs."""
+        if lease.left(self._paths.lease) <= spec.grace_seconds:
+            raise LauncherError(f"{self._settings.node_name} has no lease of the daemon's")
+        keepers.ask(self._paths.keeper_socket, spec.backend)
 
     def _attempt(self, key: AttemptKey) -> Attempt:
         return Attempt(self._paths.job(key.job).attempt(key.attempt), key.nonce, self._settings.state_id)

@@ -131,6 +131,35 @@ class Collected(Message):
     files: tuple[CollectedFile, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Alive(Message):
+    """`at`: seconds since the boot `boot_id` of the node."""
+
+    boot_id: str
+    at: Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Blob(Message):
+    """A data file that a user has uploaded."""
+
+    uid: Count
+    sha256: str
+    bytes: Count
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking(Message):
+    blobs: tuple[Blob, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived(Message):
+    """How much of a file is on the node now."""
+
+    bytes: Count
+
+
 # Instructions
 
 
@@ -164,12 +193,14 @@ class Ping(Instruction[Nothing]):
 
 @dataclass(frozen=True, slots=True)
 class Start(Instruction[Forked]):
-    """`answer_seconds`: how long the launcher may take."""
+    """`answer_seconds`: how long the launcher may take. `before`: on another box, an instant of its clock after which
+    it must not start any more, however long the word was on its way: the job may be elsewhere by then."""
 
     tag: ClassVar[str] = "start"
     answer: ClassVar[type[Message]] = Forked
     spec: AttemptSpec
     answer_seconds: Seconds
+    before: Alive | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +289,47 @@ class Inspect(Instruction[Inspected]):
 
 
 @dataclass(frozen=True, slots=True)
+class Renew(Instruction[Alive]):
+    """Attempts there may go on until then, in seconds since the boot `boot_id` of the node; None grants nothing yet."""
+
+    tag: ClassVar[str] = "renew"
+    answer: ClassVar[type[Message]] = Alive
+    boot_id: str
+    until: Seconds | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare(Instruction[Lacking]):
+    """Whether a user's jobs can run there, and which of these it has not yet."""
+
+    tag: ClassVar[str] = "prepare"
+    answer: ClassVar[type[Message]] = Lacking
+    user: str
+    uid: Count
+    blobs: tuple[Blob, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver(Instruction[Nothing]):
+    """Brings `source`, a file of the daemon's, to the node: of the head, which makes pieces of it."""
+
+    tag: ClassVar[str] = "deliver"
+    answer: ClassVar[type[Message]] = Nothing
+    blob: Blob
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Put(Instruction[Arrived]):
+    """A piece comes beside it, from the head to the agent; without an offset it only asks how much is there."""
+
+    tag: ClassVar[str] = "put"
+    answer: ClassVar[type[Message]] = Arrived
+    blob: Blob
+    offset: Count | None
+
+
+@dataclass(frozen=True, slots=True)
 class AskLauncher(Instruction[Versions]):
     tag: ClassVar[str] = "launcher"
     answer: ClassVar[type[Message]] = Versions
@@ -289,6 +361,9 @@ INSTRUCTIONS: Vocabulary[Instruction[Any]] = Vocabulary(
     Inspect,
     AskLauncher,
     Forget,
+    Renew,
+    Prepare,
+    Deliver,
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gpujobs.protocol.codec import Message
+from gpujobs.protocol.codec import Message, Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +17,27 @@ class NodeSettings(Message):
     probe_deadline_seconds: float
     state_id: str
     """Of the state directory (`gpujobs/linux/stateid.py`)."""
+
+    instance: str
+    """The id of the daemon's state directory: whose attempts are started here. On the daemon's own machine the same."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the daemon's files are on another machine."""
+        return self.instance != self.state_id
+
+
+@dataclass(frozen=True, slots=True)
+class Listening(Message):
+    """Where a cluster that can be joined is reached; `port` is the first of its ports."""
+
+    address: str
+    port: Number
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSettings(Message):
+    """`listening` None: Ray is for this machine alone."""
+
+    node: NodeSettings
+    listening: Listening | None

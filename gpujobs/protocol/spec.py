@@ -91,6 +91,8 @@ class AttemptSpec(Message):
     """Where the checkpoint to go on from may be, the first that is there; besides its own."""
     begins_anew: bool
     """Whether it leaves the checkpoints that are there."""
+    lease: str | None
+    """The file that says until when it may go on without a word of the daemon; None on the daemon's own machine."""
 
     @property
     def paths(self) -> JobPaths:

@@ -17,7 +17,7 @@ _ADAPTER = TypeAdapter(Demand)
 
 
 def written(demand: Demand) -> str:
-    return _ADAPTER.dump_json(demand, exclude={"awaits"}).decode()
+    return _ADAPTER.dump_json(demand, exclude={"awaits", "without"}).decode()
 
 
 def read(text: str, awaits: Dependencies) -> Demand:

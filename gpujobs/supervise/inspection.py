@@ -126,6 +126,7 @@ def trial(asked: CheckSpec, directory: Path) -> AttemptSpec:
         model_results=asked.model_results,
         checkpoint_from=(),
         begins_anew=False,
+        lease=None,
     )
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from gpujobs.failpoints import reach
-from gpujobs.linux import cgroup, durable, inotify, process, title
+from gpujobs.linux import cgroup, durable, inotify, lease, process, title
 from gpujobs.linux.sockets import Notifier
 from gpujobs.model import Reason, State, StopReason, utc_now
 from gpujobs.paths import AttemptPaths
@@ -61,6 +61,9 @@ WARNING_SECONDS = 300.0
 WARNING_SHARE = 0.1
 """A job is warned so long before its time limit, or so large a share of it, whichever is less."""
 LEFTOVER_SECONDS = 10.0
+
+LEASE_MARGIN_SECONDS = 5.0
+"""Besides the grace: so long before the end of its lease a trainer has ended."""
 
 EXIT_RETRY_SECONDS = 2.0
 """Where the exit record cannot be written, as on a full disk."""
@@ -173,6 +176,7 @@ class Supervision:
         self.selector.register(os.pidfd_open(self.trainer), selectors.EVENT_READ, self._on_exit)
         self.began = time.monotonic()
         self._limit(self.time_limit_seconds)
+        self._hold_lease()
 
     def watch(self) -> Verdict:
         """Until the trainer has ended, its descendants too, and its pipes are drained."""
@@ -342,6 +346,20 @@ class Supervision:
         if passed < seconds - left:
             self._at(seconds - left - passed, "warning", lambda: self._warn(left))
         self._at(seconds - passed, "limit", lambda: self._stop(StopReason.TIME_LIMIT))
+
+    def _hold_lease(self) -> None:
+        """On a box that is not the daemon's own. Its end is looked at when the last one that was known has come: it was
+        put off meanwhile, or the daemon has not been heard of since."""
+        if self.spec.lease is None:
+            return
+        margin = self.spec.grace_seconds + LEASE_MARGIN_SECONDS
+        left = lease.left(Path(self.spec.lease)) - margin
+        if left > 0:
+            self._at(left, "lease", self._hold_lease)
+            return
+        self.stop_message = "its box could not reach the daemon until its lease had ended"
+        self._write_log(f"gpujobs: {self.stop_message}; the training is stopped at a checkpoint\n".encode())
+        self._stop(StopReason.LEASE)
 
     def _order(self, order: Order) -> None:
         """Asks something of the training, which looks for it after each epoch."""

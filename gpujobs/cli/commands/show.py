@@ -113,11 +113,12 @@ def _sweep(values: dict[str, Any] | None) -> str:
 
 
 def _attempts(attempts: list[dict[str, Any]]) -> list[str]:
+    several = len({attempt["node"] for attempt in attempts}) > 1
     head = ("N", "DEVICE", "STARTED", "ENDED", "EXIT", "REASON")
     rows = [
         (
             attempt["number"],
-            output.device(attempt["device"]),
+            (f"{attempt['node']}:" if several else "") + output.device(attempt["device"]),
             _seconds(attempt["started_at"]),
             _seconds(attempt["ended_at"]),
             _exit(attempt["exit"]),

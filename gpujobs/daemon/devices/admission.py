@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 from gpujobs.cluster.link import ClusterLink
+from gpujobs.daemon.devices.contact import Contact
+from gpujobs.daemon.devices.leases import Leases
 from gpujobs.daemon.devices.nodes import Nodes
 from gpujobs.daemon.devices.poller import DevicePoller
 from gpujobs.daemon.jobs.again import pauses
@@ -15,7 +19,8 @@ from gpujobs.daemon.observers import Observers
 from gpujobs.daemon.tasks import Tasks
 from gpujobs.errors import GpujobsError
 from gpujobs.failpoints import reach
-from gpujobs.model import NodeStatus
+from gpujobs.model import NodeStatus, utc_now
+from gpujobs.policy.inputs.text import instant as in_words
 from gpujobs.protocol.events import NodeReported
 from gpujobs.protocol.instructions import FindStrays, Stray
 from gpujobs.protocol.records import AttemptKey
@@ -38,6 +43,7 @@ class NodeAdmission:
         poller: DevicePoller,
         tasks: Tasks,
         changed: Observers[[]],
+        leases: Leases,
     ) -> None:
         self._cache = cache
         self._nodes = nodes
@@ -46,20 +52,69 @@ class NodeAdmission:
         self._poller = poller
         self._tasks = tasks
         self._changed = changed
+        self._contact = Contact(
+            leases,
+            tasks,
+            on_away=self._away,
+            on_back=lambda name: self.on_node(NodeReported(name, NodeStatus.OK, "it is back")),
+            on_lost=self._lost,
+        )
+        self._leases = leases
         self._announcements: dict[str, int] = {}
         """How often each node was announced: what an earlier announcement still does is void."""
 
-        self.strays: tuple[Stray, ...] = ()
+        self._since: dict[str, datetime] = {}
+        """Since when each box that is away is so."""
+
+        self._strays: dict[str, tuple[Stray, ...]] = {}
         """Attempts that live on a node and that no job knows, as of the last look."""
 
     def on_node(self, event: NodeReported) -> None:
         log.info("node %s: %s", event.name, event.message or event.status)
-        if event.status in (NodeStatus.STARTING, NodeStatus.DOWN):
+        if event.status is NodeStatus.DOWN and self._nodes.is_remote(event.name):
+            self._announced(event.name)
+            self._contact.lose(event.name)
+            self._away(event.name, event.message)
+        elif event.status in (NodeStatus.STARTING, NodeStatus.DOWN):
             self._announced(event.name)
             self._nodes.report(event.name, event.status, event.message)
             self._changed.tell()
         else:
             self._tasks.spawn(self._admit(event.name, self._announced(event.name)))
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Boxes that may have trainers of ours, started before this daemon was."""
+        for name in names:
+            self._leases.assume(name)
+            self._contact.lose(name)
+
+    def forget(self, name: str) -> None:
+        """It is struck out."""
+        self._announced(name)
+        self._contact.forget(name)
+        self._nodes.forget(name)
+        self._changed.tell()
+
+    def close(self) -> None:
+        self._contact.close()
+
+    def _away(self, name: str, why: str) -> None:
+        log.warning("node %s is away: %s", name, why)
+        now = utc_now()
+        since = self._since.setdefault(name, now)
+        until = now + timedelta(seconds=max(0.0, self._leases.left(name)))
+        self._nodes.report(
+            name,
+            NodeStatus.DOWN,
+            f"away since {in_words(since)}: {why}; what runs there goes on, and is started elsewhere after "
+            f"{in_words(until)} unless it comes back",
+        )
+        self._changed.tell()
+
+    def _lost(self, name: str) -> None:
+        """Its lease has ended."""
+        log.warning("node %s: its lease has ended; its jobs go back to the queue", name)
+        self._attempts.lost_with(name)
 
     def _announced(self, name: str) -> int:
         self._announcements[name] = self._announcements.get(name, 0) + 1
@@ -90,8 +145,13 @@ class NodeAdmission:
 
     async def _take_in(self, name: str) -> None:
         reach("node.admit")
+        if self._nodes.is_remote(name):
+            await self._contact.greet(name)
         await self._attempts.recover(name)
         node = await self._nodes.admit(name)
+        if self._nodes.is_remote(name):
+            self._contact.keep(name)
+            self._since.pop(name, None)
         self._poller.begin()
         log.info("node %s has %d devices. %s", name, len(node.devices), node.message)
         self._changed.tell()
@@ -110,9 +170,14 @@ class NodeAdmission:
             log.warning("node %s: it was not looked for trainers that no job knows: %s", name, error)
             return
         for stray in found:
-            if stray not in self.strays:
+            if stray not in self._strays.get(name, ()):
                 log.warning("node %s: %s", name, describe_stray(stray))
-        self.strays = found
+        self._strays[name] = found
+
+    @property
+    def strays(self) -> tuple[Stray, ...]:
+        """Of the daemon's own machine; those of the others are in the log, and end with their lease."""
+        return self._strays.get(self._nodes.own_name, ())
 
 
 def describe_stray(stray: Stray) -> str:

@@ -14,6 +14,11 @@ from gpujobs.node.devices import devices_of
 from gpujobs.node.probe import Probe, read_once
 from gpujobs.protocol import instructions as told
 
+AWAY = "its box is away"
+
+REMOTE_SECONDS = 3.0
+"""That a decision waits for a box whose link may be cut."""
+
 
 class Nodes:
     """The members as Ray reports them. Their devices are asked for, not remembered.
@@ -27,7 +32,9 @@ class Nodes:
         link: ClusterLink,
         own_name: str,
         cpu_slots: int | None = None,
+        others: Sequence[str] = (),
     ) -> None:
+        """`others`: the boxes that have joined before, and may have trainers of ours."""
         self._link = link
         self.own_name = own_name
         self._cpu_slots = cpu_slots
@@ -36,10 +43,26 @@ class Nodes:
         """Who hears of every reading of the devices."""
         starting = Node(own_name, NodeStatus.STARTING, "Ray is not up yet")
         self._nodes: dict[str, Node] = {own_name: starting}
+        for name in others:
+            message = "it has not joined again since the daemon was started"
+            self._nodes[name] = Node(name, NodeStatus.DOWN, message)
 
     def report(self, name: str, status: NodeStatus, message: str) -> None:
-        """Takes note of a node that is not, or not yet, in service."""
-        self._nodes[name] = Node(name, status, message)
+        """Takes note of a node that is not, or not yet, in service. Of another box the devices are known on."""
+        known = self._nodes.get(name)
+        devices = known.devices if known is not None and self.is_remote(name) else ()
+        self._nodes[name] = Node(name, status, message, tuple(replace(d, fault=AWAY) for d in devices))
+
+    def forget(self, name: str) -> None:
+        """It is struck out."""
+        self._nodes.pop(name, None)
+
+    @property
+    def has_others(self) -> bool:
+        return len(self._nodes) > 1
+
+    def is_remote(self, name: str) -> bool:
+        return name != self.own_name
 
     async def admit(self, name: str) -> Node:
         self._nodes[name] = Node(name, NodeStatus.OK)
@@ -102,7 +125,10 @@ class Nodes:
         if node.status in (NodeStatus.STARTING, NodeStatus.DOWN) or _is_cpu_only(node):
             return node
         try:
-            seen = (await self._link.call(node.name, told.Probe())).node
+            async with asyncio.timeout(REMOTE_SECONDS if self.is_remote(node.name) else None):
+                seen = (await self._link.call(node.name, told.Probe())).node
+        except TimeoutError:
+            return replace(node, status=NodeStatus.DOWN, message="it does not answer at present")
         except GpujobsError as error:
             return replace(node, status=NodeStatus.DOWN, message=str(error), devices=())
         if self._nodes.get(node.name) is node:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
+from gpujobs.cluster import roster
 from gpujobs.daemon.devices.admission import NodeAdmission
 from gpujobs.daemon.devices.drains import Drains, named
 from gpujobs.daemon.devices.nodes import Nodes
@@ -13,7 +15,8 @@ from gpujobs.daemon.in_force import InForce
 from gpujobs.daemon.observers import Observers
 from gpujobs.daemon.snapshot_builder import SnapshotBuilder
 from gpujobs.daemon.writer import StoreWriter
-from gpujobs.model import Device, Node
+from gpujobs.errors import NotFoundError, UsageError
+from gpujobs.model import Device, Node, NodeStatus
 from gpujobs.policy import Occupancy, Reservation, label, occupancies
 from gpujobs.policy.devices.reservations import check_reservation
 from gpujobs.policy.inputs.rules import ReservationRules
@@ -35,6 +38,8 @@ class DeviceService:
     writer: StoreWriter
     in_force: InForce
     admission: NodeAdmission
+    roster: Path
+    """The file that names the boxes of this cluster."""
     changed: Observers[[]]
     """Told of whatever may let a job start."""
 
@@ -53,6 +58,34 @@ class DeviceService:
 
     def occupancies(self, nodes: Sequence[Node]) -> list[Occupancy]:
         return occupancies(self.snapshots.snapshot(nodes))
+
+    def nodes_of_jobs(self) -> dict[str, list[int]]:
+        """The jobs that have a device of each node."""
+        found: dict[str, list[int]] = {}
+        for allocation in self.snapshots.allocations():
+            found.setdefault(allocation.node, []).append(allocation.job)
+        return found
+
+    def remove_node(self, name: str) -> None:
+        """Strikes out a box that is away. Raises UsageError where it is not, or has jobs."""
+        node = next((node for node in self.nodes.known if node.name == name), None)
+        if node is None or not self.nodes.is_remote(name):
+            known = ", ".join(n.name for n in self.nodes.known if self.nodes.is_remote(n.name)) or "none"
+            raise NotFoundError(f"{name} is no other box of this queue; expected one of {known}")
+        if node.status is NodeStatus.OK:
+            raise UsageError(f"{name} is a member now; end `gpujobs node join` there first")
+        if jobs := self.nodes_of_jobs().get(name):
+            raise UsageError(
+                f"job {jobs[0]} may still run on {name}; it goes back to the queue when the lease of {name} has ended"
+            )
+        if jobs := self.snapshots.awaited_from(name):
+            raise UsageError(
+                f"the results of job {jobs[0]} are on {name} still; they come when it is back: `gpujobs "
+                f"cancel {jobs[0]}` "
+                "does without them"
+            )
+        roster.remove(self.roster, name)
+        self.admission.forget(name)
 
     def events(self, device: Device) -> list[DeviceEvent]:
         return self.history.events(device.uuid)

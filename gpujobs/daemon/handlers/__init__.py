@@ -16,6 +16,7 @@ from gpujobs.daemon.handlers import (
     jobs,
     limit,
     log,
+    nodes,
     notify,
     prioritize,
     prune,
@@ -58,6 +59,9 @@ ROUTES = [
     ("POST", "/v1/gpus/resume", resume.handle),
     ("GET", "/v1/timeline", timeline.handle),
     ("GET", "/v1/report", report.handle),
+    ("GET", "/v1/nodes", nodes.handle),
+    ("POST", "/v1/nodes/token", nodes.token),
+    ("POST", "/v1/nodes/remove", nodes.remove),
     ("GET", "/v1/reservations", reservations.handle),
     ("POST", "/v1/reservations", reserve.handle),
     ("POST", "/v1/reservations/{id:[0-9]+}/cancel", unreserve.handle),
@@ -74,7 +78,7 @@ ROUTES = [
     ("POST", "/v1/notify/test", notify.test),
 ]
 
-ON_SOCKET_ALONE = frozenset({web.link, backup.handle, stop.handle, notify.change, notify.test})
+ON_SOCKET_ALONE = frozenset({web.link, backup.handle, stop.handle, notify.change, notify.test, nodes.token})
 """Not on the pages' address: a cookie is no reason to end the daemon, to get another one, or to have a command run."""
 
 STREAMING = frozenset(

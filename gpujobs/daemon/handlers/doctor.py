@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gpujobs.backends import JAX, TENSORFLOW, missing
 from gpujobs.cluster.environment import OBJECT_STORE_BYTES, SHARED_MEMORY, object_store_directory
+from gpujobs.cluster.ports import Ports
 from gpujobs.daemon.devices.admission import describe_stray
 from gpujobs.daemon.jobs.checks import has_gpu
 from gpujobs.daemon.keys import SITE, WEB
@@ -39,6 +40,7 @@ async def handle(request: web.Request) -> web.Response:
         _shared_memory(site),
         await _jax(site),
         _check("news", *await health.look(site.in_force.site.notify)),
+        *_cluster(site),
         *await _nodes(site),
         *await _strays(site),
     ]
@@ -129,6 +131,19 @@ async def _jax(site: SiteService) -> dict[str, Any]:
     return _check("backend jax", True if lack is None else None, lack or "jobs may say training.backend: jax")
 
 
+def _cluster(site: SiteService) -> list[dict[str, Any]]:
+    """Only where other boxes can join."""
+    listening = site.link.listening
+    if listening is None:
+        return []
+    message = (
+        f"other boxes can join at {listening.address}, ports {Ports(listening.port).words}; what crosses the "
+        "network is not "
+        "encrypted, so nobody else should be in it (docs/cluster.md)"
+    )
+    return [_check("cluster", None, message)]
+
+
 async def _nodes(site: SiteService) -> list[dict[str, Any]]:
     checks = []
     for node in await site.nodes.probe():
@@ -151,7 +166,7 @@ async def _strays(site: SiteService) -> list[dict[str, Any]]:
 
 async def _launcher(site: SiteService, node: str) -> dict[str, Any]:
     try:
-        seconds = site.link.launchers.answer_seconds(TENSORFLOW)
+        seconds = site.link.launcher_seconds(node, TENSORFLOW)
         answer = await site.link.call(node, AskLauncher(seconds))
     except GpujobsError as error:
         return _check(f"launcher {node}", False, str(error))

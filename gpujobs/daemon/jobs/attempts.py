@@ -18,19 +18,22 @@ from gpujobs.daemon.jobs.endings import RETRY_COLLECTING_SECONDS, Endings, ended
 from gpujobs.daemon.jobs.holds import Holds
 from gpujobs.daemon.jobs.reconciliation import Reconciliation
 from gpujobs.daemon.jobs.specs import GRACE_SECONDS, Specs
+from gpujobs.daemon.jobs.supply import Supply
 from gpujobs.daemon.tasks import Tasks
 from gpujobs.daemon.writer import StoreWriter
-from gpujobs.errors import GpujobsError, LauncherError, LaunchError, MachineError
+from gpujobs.errors import GpujobsError, LauncherError, LaunchError, MachineError, UnfitError
 from gpujobs.failpoints import reach
 from gpujobs.lifecycle import Requeue
 from gpujobs.model import Job, Reason, StopReason
 from gpujobs.protocol.events import AttemptEvent, Exited, Logged, Progressed, Started, Unclear, Warned
-from gpujobs.protocol.instructions import Adjust, AttemptStatus, Start, Stop
+from gpujobs.protocol.instructions import Adjust, Alive, AttemptStatus, Start, Stop
 from gpujobs.protocol.records import ExitRecord, Wishes
 from gpujobs.store.store import Store
 
 HEARD_SECONDS = GRACE_SECONDS + 5.0
 """So long after a stop its end is heard of; else the node is asked."""
+
+UNFIT_SECONDS = 300.0
 
 log = logging.getLogger(__name__)
 
@@ -47,15 +50,20 @@ class Attempts:
         link: ClusterLink,
         specs: Specs,
         collector: Collector,
+        supply: Supply,
+        granted: Callable[[str], Alive | None],
         *,
         on_change: Callable[[], None],
         on_end: Callable[[Job], None],
     ) -> None:
+        self._on_change = on_change
         self._writer = writer
         self._cache = cache
         self._nodes = nodes
         self._link = link
         self._specs = specs
+        self._supply = supply
+        self._granted = granted
         self._tasks = Tasks()
         self.holds = Holds(on_change)
         self._endings = Endings(
@@ -80,10 +88,16 @@ class Attempts:
         try:
             devices = [d for n in self._nodes.known if n.name == job.current.node for d in n.devices]
             spec = self._specs.attempt(job, devices)
-            self._link.launchers.use(spec.backend)
-            seconds = self._link.launchers.answer_seconds(spec.backend)
+            seconds = self._link.launcher_seconds(job.current.node, spec.backend)
+            await self._supply.bring(job.current.node, spec)
+            if not self._is_under_way(job):  # its box was away for long, while its data came
+                return
             reach("attempts.launch")
-            await self._link.call(job.current.node, Start(spec, seconds))
+            before = self._granted(job.current.node)
+            await self._link.call(job.current.node, Start(spec, seconds, before))
+        except UnfitError as error:
+            self._not_there(job, str(error))
+            await self._launch_failed(job, Requeue(Reason.RETRY, f"it could not be started: {error}", False))
         except LauncherError as error:
             self.holds.failed(job.current.node, str(error))
             await self._launch_failed(job, Requeue(Reason.RETRY, f"it could not be started: {error}", False))
@@ -106,6 +120,21 @@ class Attempts:
             latest = self._cache.jobs.get(job.id)
             if latest and latest.cancel_requested:
                 await self.stop(latest)
+
+    def _is_under_way(self, job: Job) -> bool:
+        latest = self._cache.jobs.get(job.id)
+        return latest is not None and latest.attempt == job.attempt and latest.state.holds_device
+
+    def _not_there(self, job: Job, why: str) -> None:
+        """Its user's jobs are kept off that node for some time; whoever looks after it may have made the user since."""
+        assert job.current is not None
+        user, node = job.user, job.current.node
+        self._cache.set_unfit(user, node, why)
+        self._tasks.later(UNFIT_SECONDS, lambda: self._there_again(user, node))
+
+    async def _there_again(self, user: str, node: str) -> None:
+        self._cache.set_unfit(user, node, None)
+        self._on_change()
 
     async def _launch_failed(self, job: Job, outcome: Requeue | ExitRecord) -> None:
         """It may have started all the same, so its node is asked, which revokes it if not."""
@@ -175,6 +204,15 @@ class Attempts:
             await self._link.call(self._nodes.of(job), Adjust(key_of(job), wishes))
         except GpujobsError as error:
             log.warning("job %d: its supervisor was not told: %s", job.id, error)
+
+    def lost_with(self, node: str) -> None:
+        """Its lease has ended: nothing of ours runs there any more, whatever it has trained."""
+        message = f"{node} could not be reached until its lease had ended"
+        for job in list(self._cache.jobs.values()):
+            if job.state.holds_device and self._nodes.of(job) == node:
+                self._endings.conclude(
+                    ended_without_record(job, Reason.NODE_LOST, message, costs_retry=False)
+                )
 
     # Following
 

@@ -61,7 +61,8 @@ class JobCache:
         self.stopping: set[int] = set()
         """Jobs whose attempt has been asked to end."""
         self._active = {job.id for job in self.jobs.values() if job.state.holds_device}
-        self._lineup = PendingIndex(self.jobs)
+        self._unfit: dict[str, dict[str, str]] = {}
+        self._lineup = PendingIndex(self.jobs, self._unfit)
         for job in self.jobs.values():
             self._lineup.put(job)
         self.lines = Lines(self.jobs)
@@ -138,6 +139,17 @@ class JobCache:
         else:
             self.notices[job] = notice
         self.tell(job)
+
+    def set_unfit(self, user: str, node: str, why: str | None) -> None:
+        """Jobs of this user cannot run there; None: they may be tried again."""
+        nodes = self._unfit.setdefault(user, {})
+        if why is None:
+            nodes.pop(node, None)
+        else:
+            nodes[node] = why
+        for job in self.jobs.values():
+            if job.user == user and job.state is State.PENDING:
+                self._lineup.put(job)
 
     def set_waits(self, waits: Mapping[int, PendingReason]) -> None:
         """The policy's latest word. Those who watch hear of their jobs that wait for something else now; of the

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import replace
 
+from gpujobs.demand import Demand
 from gpujobs.model import Job, State
 from gpujobs.policy import PendingJob, Queue
 
 
 class PendingIndex:
-    """`queue` holds the PENDING jobs. `unfinished` tells which dependencies have not ended."""
+    """`queue` holds the PENDING jobs. `unfinished` tells which dependencies have not ended, `unfit` where jobs of a
+    user cannot run, and why."""
 
-    def __init__(self, unfinished: Container[int]) -> None:
+    def __init__(self, unfinished: Container[int], unfit: Mapping[str, Mapping[str, str]]) -> None:
         self.queue = Queue()
+        self._unfit = unfit
         self._unfinished = unfinished
         self._dependents: dict[int, set[int]] = {}
 
@@ -32,6 +36,10 @@ class PendingIndex:
     def dependents_of(self, job: int) -> set[int]:
         return self._dependents.get(job, set())
 
+    def _demand(self, job: Job) -> Demand:
+        unfit = self._unfit.get(job.user)
+        return job.demand if not unfit else replace(job.demand, without=tuple(sorted(unfit.items())))
+
     def _waiting(self, job: Job) -> PendingJob:
         awaits = job.demand.awaits
         waits_for = tuple(one for one in awaits if one in self._unfinished)
@@ -39,7 +47,7 @@ class PendingIndex:
             self._dependents.setdefault(one, set()).add(job.id)
         return PendingJob(
             id=job.id,
-            demand=job.demand,
+            demand=self._demand(job),
             user=job.user,
             submitted_at=job.submitted_at,
             held=job.held,

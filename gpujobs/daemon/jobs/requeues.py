@@ -235,6 +235,9 @@ def _copy(
             {roots.get(key, key): group for key, group in awaited.groups.items()},
         ),
     )
+    continues = None if changes.fresh or job.state is State.COMPLETED else job.id
+    if continues is not None and job.current is not None and service.nodes.has_others:
+        demand = replace(demand, node=demand.node or service.nodes.of(job))  # its checkpoint is there
     return NewJob(
         name=job.name,
         path=spec.path,
@@ -248,7 +251,7 @@ def _copy(
         sweep_values=job.sweep_values,
         data=tuple(data),
         share=job.share,
-        continues=None if changes.fresh or job.state is State.COMPLETED else job.id,
+        continues=continues,
         origin=job.root,
         finish=changes.finish,
     )

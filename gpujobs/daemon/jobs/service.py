@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gpujobs.daemon.devices.membership import Membership
+from gpujobs.daemon.devices.nodes import Nodes
 from gpujobs.daemon.dispatch import Dispatcher
 from gpujobs.daemon.in_force import InForce
 from gpujobs.daemon.jobs.attempts import Attempts
@@ -42,6 +43,7 @@ class JobService:
     dispatcher: Dispatcher
     changed: Observers[[]]
     """Told of whatever may let a job start, or the daemon end."""
+    nodes: Nodes
 
     @property
     def rules(self) -> Rules:

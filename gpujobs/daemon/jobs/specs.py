@@ -81,6 +81,7 @@ class Specs:
             model_results=self._model(job, spec.resolved),
             checkpoint_from=self._checkpoints(job),
             begins_anew=job.begins_anew,
+            lease=None,
         )
 
     def identity(self, uid: int, gid: int) -> Identity:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gpujobs.backends import TENSORFLOW, backend_of
@@ -167,6 +167,7 @@ class SubmissionService:
         checks.check_waiting(waiting, len(prepared), caller.user, groups, rules)
         estimates = self._memory.with_runtime(self._estimates, caller.uid)
         new = new_jobs(prepared, options, self._in_force.access.default_share, estimates, awaited)
+        new = [bound(job, self._nodes.own_name) for job in new] if self._nodes.has_others else new
         return checks.with_time_limits(new, prepared, caller.user, groups, rules)
 
     async def _prepare(
@@ -243,3 +244,18 @@ class SubmissionService:
             ]
             raise JobFileError(problems) from None
         return answer.result
+
+
+def bound(job: NewJob, own: str) -> NewJob:
+    """What needs files that are on the daemon's box alone runs there: a model that is applied, data that is used in
+    place. A job file that names a node is believed for the latter. Raises UsageError."""
+    applies = job.resolved["model"].get("job") is not None
+    if applies and job.demand.node not in (None, own):
+        raise UsageError(
+            f"{job.path}: resources.node is {job.demand.node}; expected {own}, or nothing: a trained model is applied "
+            "on the box of the daemon, which has it"
+        )
+    stays = applies or any(one.in_place is not None for one in job.data)
+    if not stays or job.demand.node is not None:
+        return job
+    return replace(job, demand=replace(job.demand, node=own))

@@ -60,7 +60,8 @@ class Plan:
             return True
         device = self.view.device
         is_gpu = place.gpu is None or (device.kind is DeviceKind.GPU and device.index == place.gpu)
-        return is_gpu and place.node in (None, device.node)
+        is_apt = all(device.node != node for node, _ in place.without)
+        return is_gpu and is_apt and place.node in (None, device.node)
 
     def fits(self, request: Request, max_jobs: int) -> bool:
         """By what is on the device; reservations are another matter."""

@@ -28,6 +28,9 @@ def explain(
     actionable of them. `given`: jobs that this decision starts, by UUID."""
     usable = {node.name for node in snapshot.nodes if node.status is NodeStatus.OK}
     here = [plan for plan in plans if plan.view.device.node in usable]
+    unfit = [why for node, why in request.place.without if node in usable]
+    if not here and unfit:
+        return PendingReason(Reason.DEVICE_UNAVAILABLE, "; ".join(unfit))
     if not here:
         return node_trouble(snapshot) or PendingReason(Reason.DEVICE_UNAVAILABLE, _nothing(request))
     busy = [plan for plan in here if plan.jobs]
@@ -37,6 +40,7 @@ def explain(
     clauses += [_clause(plan, holds[plan.order], request) for plan in rest[:SHOWN]]
     if len(rest) > SHOWN:
         clauses.append(f"{len(rest) - SHOWN} more are not for it either")
+    clauses += unfit
     states = {plan.view.state for plan in rest}
     if busy:
         reason = Reason.RESOURCES

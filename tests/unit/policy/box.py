@@ -201,4 +201,5 @@ def _check_nothing_is_idle(snapshot: Snapshot, decision: Decision) -> None:
             need = need_bytes(signature(job), snapshot.measured)
             is_elsewhere = job.demand.requested_gpu not in (None, device.index)
             is_elsewhere |= job.demand.node not in (None, device.node)
+            is_elsewhere |= device.node in dict(job.demand.without)
             assert is_elsewhere or (need and room is not None and need > room)

@@ -129,6 +129,19 @@ def test_a_job_begins_when_its_time_has_come() -> None:
     assert started(after) == [(1, "GPU-0")] and after.next_change_at is None
 
 
+def test_a_node_without_its_user_is_passed_over_and_named() -> None:
+    """Whoever else waits may have its devices."""
+    box = [node(gpu(0)), Node("m", NodeStatus.OK, "", (replace(gpu(0), node="m", uuid="GPU-m"),))]
+    why = (("m", "m has no user alice; expected one with uid 1000"),)
+    jobs = [pending(1, without=why), pending(2, without=why), pending(3)]
+    decision = run(jobs, box)
+    assert started(decision) == [(1, "GPU-0"), (3, "GPU-m")]
+    assert "m has no user alice; expected one with uid 1000" in decision.waits[2].message
+    alone = run([pending(1, node="m", without=why)], box)
+    assert alone.waits[1].message == "m has no user alice; expected one with uid 1000"
+    assert alone.waits[1].reason is Reason.DEVICE_UNAVAILABLE
+
+
 def test_a_requested_node_is_taken_and_waited_for() -> None:
     box = [node(gpu(0)), Node("m", NodeStatus.OK, "", (replace(gpu(0), node="m", uuid="GPU-m"),))]
     decision = run([pending(1, 0, node="m"), pending(2, 0, node="m", requested_gpu=0)], box)

@@ -20,15 +20,21 @@ from gpujobs.protocol.spec import CheckSpec
 from tests.specs import attempt_spec, check_json, exit_record, spec_json
 
 KEY = AttemptKey(7, 1, "3f")
-SETTINGS = NodeSettings("n", "/s", None, 5.0, "9a")
+BLOB = told.Blob(1000, "00", 7)
+SETTINGS = NodeSettings("n", "/s", None, 5.0, "9a", "9a")
 CHECK = codec.parse(CheckSpec, check_json(spec_json()))
 INSTRUCTIONS: tuple[told.Instruction[Any], ...] = (
     told.Probe(),
     told.Ping(),
-    told.Start(attempt_spec(), 15.0),
+    told.Start(attempt_spec(), 15.0, None),
+    told.Start(attempt_spec(), 15.0, told.Alive("boot", 3.5)),
     told.Stop(KEY, StopReason.CANCEL, "x"),
     told.Adjust(KEY, Wishes(True, None)),
     told.Reconcile((KEY,)),
+    told.Renew("boot", None),
+    told.Renew("boot", 3.5),
+    told.Prepare("alice", 1000, (BLOB,)),
+    told.Deliver(BLOB, "/s/data"),
     told.FindStrays((KEY, KEY)),
     told.ReadLog(7, 1, 0, 9),
     told.ListResults(7, 1),

@@ -1,0 +1,192 @@
+"""The head's door for boxes that join: it looks at each first, and says in words what is in the way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from gpujobs.cluster.ports import Ports
+from gpujobs.cluster.ray_node import answers
+from gpujobs.cluster.sealed import NOT_OURS, Sealed
+from gpujobs.errors import GpujobsError, NotPermittedError
+from gpujobs.linux.saying import say
+from gpujobs.protocol.joining import FORMAT, Beat, Hello, Joined, Ready, Refused, Versions, Welcome
+
+CLOCK_SECONDS = 5.0
+"""Ages, limits and leases are told in instants: two clocks may differ by so much."""
+
+PORT_SECONDS = 3.0
+READY_SECONDS = 180.0
+"""Within which Ray starts on the node, on a machine that is very busy."""
+
+BEAT_SECONDS = 5.0
+SILENCE_SECONDS = 20.0
+MAX_CALLERS = 64
+
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+"""Of a node: what Ray takes as a label, and people as an argument."""
+
+
+class JoinGate:
+    """`obstacle` says why a name may not join, `admit` places the agent; both are the head's."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        address: str,
+        ports: Ports,
+        secret: str,
+        instance: str,
+        uid: int,
+        versions: Versions,
+        obstacle: Callable[[str, str], str | None],
+        admit: Callable[[Hello, Ready], Awaitable[None]],
+    ) -> None:
+        self._name, self._address, self._ports = name, address, ports
+        self._secret, self._instance, self._uid, self._versions = secret, instance, uid, versions
+        self._obstacle, self._admit = obstacle, admit
+        self._callers: set[asyncio.Task[None]] = set()
+        self.session = secrets.token_hex(8)
+
+    async def open(self) -> None:
+        """Raises OSError where the port is taken."""
+        self._server = await asyncio.start_server(
+            self._take, self._address, self._ports["joining"], limit=1 << 16
+        )
+
+    async def close(self) -> None:
+        self._server.close()
+        for caller in self._callers:
+            caller.cancel()
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if len(self._callers) >= MAX_CALLERS:
+            writer.close()
+            return
+        self._callers.add(task)
+        line = Sealed(reader, writer, self._secret, is_head=True)
+        try:
+            await self._serve(line, writer.get_extra_info("peername")[0])
+        except NotPermittedError:
+            with suppress(OSError):
+                await line.say_bare(Refused(NOT_OURS, False))
+        except GpujobsError as error:
+            say(f"joining: {error}")
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            self._callers.discard(task)
+            line.close()
+
+    async def _serve(self, line: Sealed, peer: str) -> None:
+        await line.greet()
+        hello = await line.expect(Hello)
+        if refused := self._look(hello) or await self._try_ports(hello, hello.address or peer):
+            await line.say(refused)
+            return
+        await line.say(
+            Welcome(
+                name=self._name,
+                session=self.session,
+                versions=self._versions,
+                clock=time.time(),
+                address=hello.address or peer,
+            )
+        )
+        ready = await line.expect(Ready, READY_SECONDS)
+        try:
+            await self._admit(hello, ready)
+        except Exception as error:  # noqa: BLE001 - whatever Ray raises, the node is to hear of it
+            say(f"{hello.name} was not admitted: {error!r}")
+            await line.say(Refused(f"the agent cannot be placed on {hello.name}: {error}", True))
+            return
+        await line.say(Joined())
+        await beat(line)
+
+    def _look(self, hello: Hello) -> Refused | None:
+        """What can be told without trying anything."""
+        wrong = [
+            *_versions(hello, self._versions),
+            *self._whose(hello),
+            *([] if NAME.fullmatch(hello.name) else [_name(hello.name)]),
+        ]
+        off = hello.clock - time.time()
+        if abs(off) > CLOCK_SECONDS:
+            ahead = "ahead of" if off > 0 else "behind"
+            wrong.append(
+                f"its clock is {abs(off):.0f} s {ahead} that of {self._name}; expected at most {CLOCK_SECONDS:g} s: "
+                "let both follow the same time servers (chrony, systemd-timesyncd)"
+            )
+        if wrong:
+            return Refused("; ".join(wrong), False)
+        taken = self._obstacle(hello.name, hello.node_id)
+        return None if taken is None else Refused(taken, False)
+
+    def _whose(self, hello: Hello) -> list[str]:
+        if hello.instance != self._instance:
+            return [
+                "its token is of another cluster, or of one that was set up anew: "
+                + NOT_OURS.partition(": ")[2]
+            ]
+        if hello.uid != self._uid:
+            whose = "root" if self._uid == 0 else f"uid {self._uid}"
+            return [
+                f"it would run as uid {hello.uid}; expected {whose}, as on {self._name}: jobs run as their users only "
+                "where both are root, and all as one user where none is"
+            ]
+        return []
+
+    async def _try_ports(self, hello: Hello, address: str) -> Refused | None:
+        tried = await asyncio.gather(*(answers(address, port, PORT_SECONDS) for port in hello.ports))
+        closed = [str(port) for port, is_open in zip(hello.ports, tried, strict=True) if not is_open]
+        if not closed:
+            return None
+        return Refused(
+            f"{self._name} cannot reach {address} on port{'s' * (len(closed) > 1)} {', '.join(closed)}; a firewall on "
+            f"{hello.name} must let {self._address} in on {self._ports.words}, or `--address` name another address",
+            False,
+        )
+
+
+def _versions(hello: Hello, own: Versions) -> list[str]:
+    if hello.format != FORMAT:
+        return [f"its gpujobs ({hello.versions.gpujobs}) joins in another way than {own.gpujobs} does"]
+    return [
+        f"{label} is {there} there and {here} here; expected the same on both boxes: install {label} {here} there"
+        for label, there, here in (
+            ("gpujobs", hello.versions.gpujobs, own.gpujobs),
+            ("Ray", hello.versions.ray, own.ray),
+            ("Python", hello.versions.python, own.python),
+        )
+        if there != here
+    ]
+
+
+def _name(name: str) -> str:
+    return f"{name!r} is no name for a node; expected letters, digits, '-', '_' and '.': `--name` gives it another"
+
+
+async def beat(line: Sealed) -> None:
+    """Until the other end is silent, or gone: then it raises MachineError."""
+
+    async def speak() -> None:
+        while True:
+            await line.say(Beat())
+            await asyncio.sleep(BEAT_SECONDS)
+
+    speaking = asyncio.create_task(speak())
+    try:
+        while True:
+            await line.hear(SILENCE_SECONDS)
+    finally:
+        speaking.cancel()
+        with contextlib.suppress(asyncio.CancelledError, OSError):
+            await speaking

@@ -1,0 +1,309 @@
+"""`gpujobs node join`: keeps this box a member of the head's cluster, as a service does, until it is told to end.
+
+It looks first, in words, at what could be in the way; then it keeps the launchers, Ray's processes of this box, and a
+line to the head. Ray's end, the head's, or a link that is cut take no training along: supervisors are in nobody's tree,
+and the box joins again. Imports no Ray: `ray start` and the agent do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from gpujobs.backends import JAX, TENSORFLOW
+from gpujobs.cluster.environment import make_temp_parent, ray_environment, remove_temp_parent, without_ray
+from gpujobs.cluster.gate import PORT_SECONDS, beat
+from gpujobs.cluster.launchers import Launchers
+from gpujobs.cluster.ports import Ports
+from gpujobs.cluster.ray_node import RayNode, RayProcesses, answers
+from gpujobs.cluster.sealed import RefusedError, Sealed
+from gpujobs.cluster.versions import own_versions
+from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, UsageError
+from gpujobs.linux import durable
+from gpujobs.model import DeviceKind
+from gpujobs.node import keepers
+from gpujobs.node.devices import devices_of
+from gpujobs.node.probe import DEADLINE_SECONDS, read_once
+from gpujobs.paths import StatePaths
+from gpujobs.protocol.joining import FORMAT, Hello, Joined, Ready, TokenFile, Welcome
+
+CONNECT_SECONDS = 5.0
+JOINED_SECONDS = 120.0
+MAX_PAUSE_SECONDS = 3.0
+FREE_BYTES = 2 << 30
+"""Below which a box does not join: data, checkpoints and results are written on it."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """What `node join` was told, and what it has found out about this box."""
+
+    paths: StatePaths
+    token: TokenFile
+    head: str
+    port: int
+    name: str
+    node_id: str
+    address: str
+    """By which the others are to reach it; empty: as the head sees it."""
+    cpu_slots: int | None
+
+    @property
+    def ports(self) -> Ports:
+        return Ports(self.port)
+
+
+class Joiner:
+    def __init__(self, box: Box) -> None:
+        self._box = box
+        self._ray: RayProcesses | None = None
+        self._incarnation = ""
+        self._session = ""
+        self._has_joined = False
+        self._launchers = Launchers(box.paths)
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT. Raises what is in the way of the first joining; later it tries again."""
+        require_disk(self._box.paths)
+        task = asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        self._keep_launchers()
+        try:
+            await self._stay()
+        except asyncio.CancelledError:
+            log.info("leaving; trainings go on until their lease ends")
+        finally:
+            self._end_ray()
+            self._socket.close()
+            await self._launchers.close()
+
+    def _keep_launchers(self) -> None:
+        self._socket = keepers.listen(self._box.paths.keeper_socket)
+        asyncio.get_running_loop().add_reader(self._socket, self._asked)
+
+    def _asked(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            backend = self._socket.recv(64).decode(errors="replace")
+            if backend in (TENSORFLOW, JAX):
+                self._launchers.use(backend)
+
+    async def _stay(self) -> None:
+        pause = 0.5
+        while True:
+            began = time.monotonic()
+            try:
+                await self._join_once()
+            except (GpujobsError, OSError) as error:
+                is_final = isinstance(error, NotPermittedError) or (
+                    isinstance(error, RefusedError) and not error.again
+                )
+                if is_final or not self._has_joined:
+                    raise
+                pause = 0.5 if time.monotonic() - began > 30 else min(2 * pause, MAX_PAUSE_SECONDS)
+                log.warning("the head is away (%s); another try in %g s", error, pause)
+            await asyncio.sleep(pause)
+
+    async def _join_once(self) -> None:
+        """From the first word to the end of the line, or of Ray."""
+        async with _line_to(self._box) as line:
+            welcome = await self._introduce(line)
+            if not self._is_of(welcome.session):
+                await self._start_ray(welcome)
+            assert self._ray is not None
+            ready = Ready(
+                incarnation=self._incarnation,
+                state_dir=str(self._box.paths.root),
+                cpu_slots=self._box.cpu_slots,
+                gpus=_gpus(self._box),
+            )
+            await line.say(ready)
+            try:
+                await line.expect(Joined, JOINED_SECONDS)
+            except RefusedError:
+                self._session = ""  # the Ray that runs here is of no use any more
+                raise
+            self._has_joined = True
+            log.info("joined %s at %s as %s", welcome.name, self._box.head, self._box.name)
+            if self._box.head != "127.0.0.1":
+                log.warning(
+                    "what crosses the network is not encrypted: let nobody else be in it (docs/cluster.md)"
+                )
+            await self._hold(line)
+
+    async def _hold(self, line: Sealed) -> None:
+        assert self._ray is not None
+        ended, beating = asyncio.create_task(self._ray.ended()), asyncio.create_task(beat(line))
+        try:
+            await asyncio.wait([ended, beating], return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                raise MachineError(f"Ray has ended here: {self._ray.last_words}")
+            await beating
+        finally:
+            for task in (ended, beating):
+                task.cancel()
+            await asyncio.gather(ended, beating, return_exceptions=True)
+
+    def _is_of(self, session: str) -> bool:
+        """Whether the Ray that runs here belongs to the head's present one."""
+        return session == self._session and self._ray is not None and self._ray.is_up()
+
+    async def _introduce(self, line: Sealed) -> Welcome:
+        """Raises what is in the way: the head's words, or ours."""
+        is_running = self._ray is not None and self._ray.is_up()
+        async with _open_ports(self._box, () if is_running else self._box.ports.of_a_node) as ports:
+            hello = Hello(
+                format=FORMAT,
+                name=self._box.name,
+                node_id=self._box.node_id,
+                instance=self._box.token.instance,
+                uid=os.geteuid(),
+                versions=own_versions(),
+                clock=time.time(),
+                address=self._box.address,
+                ports=ports,
+            )
+            await line.say(hello)
+            welcome = await line.expect(Welcome)
+        await require_ports(self._box, welcome.name)
+        return welcome
+
+    async def _start_ray(self, welcome: Welcome) -> None:
+        self._end_ray()
+        paths = self._box.paths
+        self._incarnation, self._session = secrets.token_hex(8), welcome.session
+        temp = make_temp_parent(paths)
+        node = RayNode(
+            address=welcome.address,
+            ports=self._box.ports,
+            head=f"{self._box.head}:{self._box.ports['gcs']}",
+            incarnation=self._incarnation,
+            gpus=_gpus(self._box),
+            temp=temp,
+        )
+        environment = {**without_ray(os.environ), **ray_environment(paths.ray_token)}
+        self._ray = RayProcesses(node, environment, paths.run / "ray.log")
+        self._ray.start(own_session=True)
+        self._launchers.use(TENSORFLOW)  # beside it: both take some seconds
+        await self._ray.wait_until_up()
+
+    def _end_ray(self) -> None:
+        if self._ray is not None:
+            self._ray.end()
+            self._ray = None
+            shutil.rmtree(self._box.paths.ray, ignore_errors=True)
+            remove_temp_parent(self._box.paths)
+
+
+def _gpus(box: Box) -> int:
+    node = devices_of(read_once(DEADLINE_SECONDS), box.name, box.cpu_slots)
+    return sum(device.kind is DeviceKind.GPU for device in node.devices)
+
+
+# What could be in the way
+
+
+@contextlib.asynccontextmanager
+async def _line_to(box: Box) -> AsyncIterator[Sealed]:
+    where = f"{box.head}:{box.ports['joining']}"
+    try:
+        reader, writer = await asyncio.wait_for(
+            asyncio.open_connection(box.head, box.ports["joining"], limit=1 << 16), CONNECT_SECONDS
+        )
+    except (OSError, TimeoutError) as error:
+        why = (
+            f"nothing answers within {CONNECT_SECONDS:g} s"
+            if isinstance(error, TimeoutError)
+            else error.strerror
+        )
+        raise MachineError(
+            f"{where} cannot be reached from here: {why}; expected the daemon of the head's box, with "
+            "[cluster] listen in "
+            f"its gpujobs.toml, and a firewall there that lets this box in on {box.ports.words}"
+        ) from None
+    line = Sealed(reader, writer, box.token.secret, is_head=False)
+    try:
+        try:
+            await line.greet()
+        except MachineError as error:
+            raise MachineError(f"{where}: {error}") from error
+        yield line
+    finally:
+        line.close()
+
+
+@contextlib.asynccontextmanager
+async def _open_ports(box: Box, ports: Sequence[int]) -> AsyncIterator[tuple[int, ...]]:
+    """Answers on the ports that Ray will use here, while the head tries them. Raises MachineError for one that is in
+    use."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)  # the head closes first: so the port stays free of what lingers
+        writer.close()
+
+    servers = []
+    try:
+        for port in ports:
+            try:
+                servers.append(await asyncio.start_server(answer, box.address or "0.0.0.0", port))
+            except OSError as error:
+                raise MachineError(
+                    f"port {port} of this box cannot be used: {os.strerror(error.errno or 0)}; Ray needs "
+                    f"{box.ports.words} free: end what listens there (ss -ltnp shows it)"
+                ) from None
+        yield tuple(ports)
+    finally:
+        for server in servers:
+            server.close()
+
+
+async def require_ports(box: Box, head: str) -> None:
+    wanted = box.ports.of_the_head
+    tried = await asyncio.gather(*(answers(box.head, port, PORT_SECONDS) for port in wanted))
+    closed = [str(port) for port, is_open in zip(wanted, tried, strict=True) if not is_open]
+    if closed:
+        raise MachineError(
+            f"this box cannot reach {head} ({box.head}) on port{'s' * (len(closed) > 1)} {', '.join(closed)}; "
+            "a firewall "
+            f"there must let it in on {box.ports.words}"
+        )
+
+
+def require_disk(paths: StatePaths) -> None:
+    free = shutil.disk_usage(paths.root).free
+    if free < FREE_BYTES:
+        raise MachineError(
+            f"{paths.root} has {free / 2**30:.1f} GiB free; expected at least {FREE_BYTES >> 30} GiB for "
+            "data, checkpoints "
+            "and results of the jobs that run here"
+        )
+
+
+def keep_secret(paths: StatePaths, secret: str) -> None:
+    """Where Ray reads it, mode 0600."""
+    durable.make_way(paths.ray_token)
+    durable.write(paths.ray_token, secret.encode())
+
+
+def require_same_cluster(paths: StatePaths, instance: str) -> None:
+    """A state directory belongs to one cluster: numbers of jobs mean others in another. Raises UsageError."""
+    known = durable.read_json(paths.membership)
+    if known is None:
+        durable.write_json(paths.membership, {"instance": instance})
+    elif known.get("instance") != instance:
+        raise UsageError(
+            f"{paths.root} has what this box has done for another cluster; expected a directory of its own "
+            "for each: name "
+            "one with --state-dir"
+        )

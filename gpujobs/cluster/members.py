@@ -1,0 +1,62 @@
+"""Whose word counts: each node has one agent at a time, and a newer incarnation fences off the older for good.
+
+No I/O. The head asks before it believes an answer or an event, and before it sends anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+A = TypeVar("A")
+
+
+@dataclass(frozen=True, slots=True)
+class Member(Generic[A]):
+    """`node_id`: of the node's own state directory. `incarnation`: of this start of its Ray, and so of its agent."""
+
+    name: str
+    node_id: str
+    incarnation: str
+    agent: A
+
+
+class Members(Generic[A]):
+    def __init__(self) -> None:
+        self._members: dict[str, Member[A]] = {}
+        self._fenced: set[str] = set()
+
+    def is_fenced(self, incarnation: str) -> bool:
+        """Whether a newer one has come after it: it never comes back."""
+        return incarnation in self._fenced
+
+    def admit(self, member: Member[A]) -> Member[A] | None:
+        """Returns the one that it takes the place of, which is fenced off. Raises ValueError for one that was fenced
+        itself: whoever asks late must not take the place of who came after it."""
+        if self.is_fenced(member.incarnation):
+            raise ValueError(f"{member.incarnation} of {member.name} was fenced")
+        before = self._members.get(member.name)
+        self._members[member.name] = member
+        if before is not None and before.incarnation != member.incarnation:
+            self._fenced.add(before.incarnation)
+            return before
+        return None
+
+    def lose(self, member: Member[A]) -> bool:
+        """Whether it still counted: what became of one that was fenced is nobody's news."""
+        if not self.speaks(member):
+            return False
+        del self._members[member.name]
+        self._fenced.add(member.incarnation)
+        return True
+
+    def speaks(self, member: Member[A]) -> bool:
+        known = self._members.get(member.name)
+        return known is not None and known.incarnation == member.incarnation
+
+    def get(self, name: str) -> Member[A] | None:
+        return self._members.get(name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._members)

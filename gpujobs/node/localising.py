@@ -1,0 +1,79 @@
+"""What the daemon's machine says of a job, as this box has it: users, groups, homes, places. On the daemon's own
+machine nothing changes."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from gpujobs.errors import UnfitError
+from gpujobs.paths import StatePaths
+from gpujobs.protocol.settings import NodeSettings
+from gpujobs.protocol.spec import AttemptSpec, DataFile, Identity
+
+
+def localised(spec: AttemptSpec, settings: NodeSettings, paths: StatePaths) -> AttemptSpec:
+    """Raises UnfitError where the job's user is another one here, or none."""
+    if not settings.is_remote:
+        return spec
+    identity = _identity(spec, settings.node_name)
+    return replace(
+        spec,
+        state_id=settings.state_id,
+        identity=identity,
+        job_dir=paths.job(spec.job).root,
+        cpu_threads=_threads(spec),
+        data=_data(spec.data, spec.identity.uid, paths),
+        checkpoint_from=tuple(_checkpoint(one, paths) for one in spec.checkpoint_from),
+        lease=str(paths.lease),
+    )
+
+
+def _identity(spec: AttemptSpec, node: str) -> Identity:
+    """Where all runs as one user, that is this box's; else the same name must have the same uid here."""
+    if os.geteuid() != 0:
+        return Identity(
+            os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), str(Path("~").expanduser())
+        )
+    if problem := user_problem(spec.user, spec.identity.uid, node):
+        raise UnfitError(problem)
+    entry = pwd.getpwuid(spec.identity.uid)
+    groups = sorted(set(os.getgrouplist(entry.pw_name, entry.pw_gid)))
+    own = spec.identity.gid if spec.identity.gid in groups else entry.pw_gid
+    return Identity(entry.pw_uid, own, tuple(groups), entry.pw_dir)
+
+
+def user_problem(name: str, uid: int, node: str) -> str | None:
+    """What differs on this box, in words."""
+    if uid == 0:
+        return None
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return f"{node} has no user {name}; expected one with uid {uid}, as on the daemon's box"
+    if entry.pw_uid != uid:
+        return (
+            f"user {name} has uid {entry.pw_uid} on {node}, and {uid} on the daemon's box; expected the same"
+        )
+    return None
+
+
+def _checkpoint(path: str, paths: StatePaths) -> str:
+    """Of an earlier job, which ran on this box too: `spool/jobs/<job>/work/checkpoint`."""
+    return str(paths.job(int(Path(path).parts[-3])).checkpoint)
+
+
+def _threads(spec: AttemptSpec) -> int:
+    """This box's cores, shared evenly among its devices, at least one each."""
+    return max(1, len(os.sched_getaffinity(0)) // max(1, len(spec.all_devices)))
+
+
+def _data(data: Mapping[str, DataFile], uid: int, paths: StatePaths) -> dict[str, DataFile]:
+    """What is used in place has the same path everywhere."""
+    return {
+        name: file if file.in_place else replace(file, path=str(paths.data(uid, file.sha256)))
+        for name, file in data.items()
+    }

@@ -1,0 +1,102 @@
+"""What a box that joins and the head's say to each other before Ray is started there, and after (docs/cluster.md).
+
+Each line is sealed with the cluster's secret (`gpujobs/cluster/sealed.py`); a later version may add fields to none of
+them without another FORMAT, since both must understand each other before anything is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gpujobs.protocol.codec import Count, Message, Number, Tagged, Vocabulary
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenFile(Message):
+    """What `gpujobs node token` writes, mode 0600: all that a box needs to join."""
+
+    format: Number
+    address: str
+    """ADDRESS:PORT of the head."""
+    secret: str
+    """Ray's token, and what the lines of joining are sealed with."""
+    instance: str
+    """The id of the head's state directory: whose cluster it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Versions(Message):
+    gpujobs: str
+    ray: str
+    python: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello(Tagged):
+    """A box that wants to join. `node_id`: the id of its own state directory, by which it is known again."""
+
+    tag: ClassVar[str] = "hello"
+    format: Number
+    name: str
+    node_id: str
+    instance: str
+    uid: Count
+    versions: Versions
+    clock: float
+    """Seconds since 1970."""
+    address: str
+    """By which the others are to reach it; empty for the one that the head sees."""
+    ports: tuple[Count, ...]
+    """On which it answers for the moment, so that the head can try them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Welcome(Tagged):
+    """Nothing is in the way on the head's side. `address`: by which it sees the node; `session`: of its Ray, which is
+    another one after each start of it."""
+
+    tag: ClassVar[str] = "welcome"
+    name: str
+    session: str
+    versions: Versions
+    clock: float
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Tagged):
+    """Why it may not join, in words. `again`: whether it is worth another try later."""
+
+    tag: ClassVar[str] = "refused"
+    message: str
+    again: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready(Tagged):
+    """Ray runs on the node, under a label with this incarnation: the agent may be placed there."""
+
+    tag: ClassVar[str] = "ready"
+    incarnation: str
+    state_dir: str
+    cpu_slots: Count | None
+    gpus: Count
+
+
+@dataclass(frozen=True, slots=True)
+class Joined(Tagged):
+    """The agent runs."""
+
+    tag: ClassVar[str] = "joined"
+
+
+@dataclass(frozen=True, slots=True)
+class Beat(Tagged):
+    """Said by both now and then, so that a line that is cut is noticed."""
+
+    tag: ClassVar[str] = "beat"
+
+
+JOINING: Vocabulary[Tagged] = Vocabulary("say", Hello, Welcome, Refused, Ready, Joined, Beat)

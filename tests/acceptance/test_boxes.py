@@ -1,0 +1,86 @@
+"""Two boxes, one queue: a head and a node that has joined, each in a network namespace of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from .boxes import Cluster, cluster
+from .harness import ENDLESS, write_job
+
+SWEEP = "sweep: {grid: {training.seed: [0, 1, 2, 3]}}\n"
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[Cluster]:
+    with cluster(2) as made:
+        yield made
+
+
+def test_a_sweep_spreads_over_both_and_its_results_are_those_of_one_box(two: Cluster) -> None:
+    file = write_job(two.daemon.root, "spread", epochs=3, more=SWEEP)
+    jobs = two.until_ended(two.daemon.submit(file))
+    assert [job["state"] for job in jobs] == ["COMPLETED"] * 4, two.story()
+    assert {job["node"] for job in jobs} == {"box1", "box2"}
+    alone = write_job(two.daemon.root, "alone", epochs=3, more=SWEEP + "resources: {node: box1}\n")
+    for far, near in zip(jobs, two.until_ended(two.daemon.submit(alone)), strict=True):
+        assert near["node"] == "box1"
+        with (
+            np.load(Path(far["results"]) / "predictions.npz") as one,
+            np.load(Path(near["results"]) / "predictions.npz") as other,
+        ):
+            assert set(one) == set(other)
+            assert all(np.array_equal(one[name], other[name]) for name in one), (far, near)
+        history = [Path(job["results"]) / "history.csv" for job in (far, near)]
+        assert len({_losses(path) for path in history}) == 1
+
+
+def _losses(path: Path) -> str:
+    """Without the seconds that an epoch took."""
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    kept = [index for index, name in enumerate(lines[0]) if "second" not in name and "time" not in name]
+    return json.dumps([[line[index] for index in kept] for line in lines])
+
+
+def test_the_log_of_a_job_on_the_other_box_is_followed(two: Cluster) -> None:
+    job = two.on("box2")
+    two.daemon.until_epoch(job, 2)
+    follower = two.daemon.popen("logs", "-f", job)
+    try:
+        assert follower.stdout is not None
+        assert follower.stdout.readline()
+        shown = two.daemon.json("status", job)[0]
+        assert (shown["node"], shown["state"]) == ("box2", "RUNNING")
+        two.daemon.cli("finish", job, code=0)
+        assert two.daemon.until(job, "COMPLETED")["node"] == "box2"
+        assert follower.wait(20) == 0
+    finally:
+        follower.kill()
+        follower.communicate()
+
+
+def test_data_goes_to_a_box_once(two: Cluster) -> None:
+    file = write_job(two.daemon.root, "once", epochs=1, more=SWEEP + "resources: {node: box2}\n")
+    two.until_ended(two.daemon.submit(file))
+    (kept,) = (two.nodes[0].state / "spool/data").glob("*/*")
+    assert kept.read_bytes() == (two.daemon.root / "tutorial.npz").read_bytes()
+    assert kept.stat().st_mode & 0o777 == 0o400
+
+
+def test_nodes_are_listed_drained_and_not_removed_while_they_are_here(two: Cluster) -> None:
+    listed = two.daemon.json("node", "list")
+    assert [(node["name"], node["status"]) for node in listed] == [("box1", "ok"), ("box2", "ok")]
+    assert "box2:" in two.daemon.cli("gpus", code=0).stdout
+    assert "is a member now" in two.daemon.cli("node", "remove", "box2", code=2).stderr
+    two.daemon.cli("node", "drain", "box2", "--reason", "fans", code=0)
+    first, second = (two.daemon.submit_quick(f"d{number}", epochs=ENDLESS) for number in (1, 2))
+    two.daemon.until(first, "RUNNING")
+    assert two.daemon.job(second)["state"] == "PENDING", "its only other device is drained"
+    two.daemon.cli("resume", "box2:0", code=0)
+    assert two.daemon.until(second, "RUNNING")["node"] == "box2"
+    two.daemon.cli("cancel", first, second, code=0)
+    two.until_ended([first, second])

@@ -1,0 +1,110 @@
+"""A box that is away: what runs there is not taken for lost before its lease ends; it is not struck out too soon."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gpujobs.cluster import roster
+from gpujobs.daemon.build import Parts
+from gpujobs.daemon.main import prepare_state
+from gpujobs.daemon.modes import Mode
+from gpujobs.errors import NotFoundError, UsageError
+from gpujobs.lifecycle import Finish
+from gpujobs.model import Device, DeviceKind, Job, NodeStatus, Reason, State, utc_now
+from gpujobs.paths import StatePaths
+from gpujobs.protocol import codec
+from gpujobs.protocol.events import NodeReported
+from tests.integration.events import run
+from tests.integration.node import new_daemon, settled
+from tests.specs import exit_record
+from tests.unit.store.jobs import A, new_job
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Parts]:
+    """Box 2 has joined before this daemon was started."""
+    paths = StatePaths(tmp_path / "s")
+    prepare_state(paths, Mode.PERSONAL)
+    roster.add(paths.nodes, "box2", "77")
+    made = new_daemon(paths.root)
+    yield made
+    made.store.close()
+
+
+def begun_there(daemon: Parts) -> Job:
+    (job,) = daemon.store.submit(
+        A, f"key-{time.monotonic_ns()}", [replace(new_job(), resolved={"model": {}, "training": {}})]
+    )
+    daemon.store.start_attempt(job.id, Device("box2", DeviceKind.CPU, 0, "CPU-box2-0", "cpu"))
+    job = daemon.store.mark_running(job.id, 1, 99, utc_now())
+    daemon.cache.put(job)
+    return job
+
+
+def test_a_box_that_joined_before_is_waited_for(daemon: Parts) -> None:
+    """Its attempts are not asked of the daemon's own box, which would find nothing, and start them again."""
+    job = begun_there(daemon)
+    assert [(node.name, node.status) for node in daemon.nodes.known][1:] == [("box2", NodeStatus.DOWN)]
+    assert daemon.nodes.of(job) == "box2"
+
+    async def work() -> None:
+        await daemon.attempts.recover(daemon.node_name)
+        assert daemon.store.job(job.id).state is State.RUNNING
+
+    run(daemon, work)
+
+
+def test_since_when_it_is_away_is_said_once_and_what_runs_there_goes_on(daemon: Parts) -> None:
+    job = begun_there(daemon)
+
+    async def work() -> None:
+        daemon.admission.expect(["box2"])
+        daemon.admission.on_node(NodeReported("box2", NodeStatus.DOWN, "no answer"))
+        said = daemon.nodes.known[1].message
+        daemon.admission.on_node(NodeReported("box2", NodeStatus.DOWN, "Ray has lost it"))
+        again = daemon.nodes.known[1].message
+        assert said.split(":")[0] == again.split(":")[0] and said.startswith("away since 20")
+        assert "Ray has lost it; what runs there goes on" in again
+        assert daemon.store.job(job.id).state is State.RUNNING
+        daemon.admission.close()
+
+    run(daemon, work)
+
+
+def test_when_its_lease_has_ended_its_jobs_go_back_and_lose_no_retry(daemon: Parts) -> None:
+    job = begun_there(daemon)
+
+    async def work() -> None:
+        daemon.attempts.lost_with("box2")
+        await settled(daemon, job.id, State.PENDING)
+
+    run(daemon, work)
+    assert daemon.store.job(job.id).retries_used == 0
+    (attempt,) = daemon.store.attempts(job.id)
+    assert attempt.reason is Reason.NODE_LOST
+
+
+def test_a_box_is_not_struck_out_while_something_of_it_is_wanted(daemon: Parts) -> None:
+    job = begun_there(daemon)
+    with pytest.raises(UsageError, match=f"job {job.id} may still run on box2"):
+        daemon.devices.remove_node("box2")
+    record = exit_record({"state": "COMPLETED", "exit": {"code": 0, "signal": None}})
+    daemon.cache.put(daemon.store.mark_completing(job.id, 1, codec.write(record)))
+    with pytest.raises(UsageError, match=f"the results of job {job.id} are on box2 still"):
+        daemon.devices.remove_node("box2")
+    daemon.cache.put(daemon.store.finish(job.id, Finish(State.FAILED, Reason.RESULTS_FAILED, ""), None))
+    daemon.devices.remove_node("box2")
+    assert [node.name for node in daemon.nodes.known] == [daemon.node_name]
+    assert roster.known(daemon.paths.nodes) == {}
+
+
+@pytest.mark.parametrize("name", ["box3", ""])
+def test_what_is_no_other_box_cannot_be_struck_out(daemon: Parts, name: str) -> None:
+    for one in (name, daemon.node_name):
+        with pytest.raises(NotFoundError, match="is no other box of this queue; expected one of box2"):
+            daemon.devices.remove_node(one)

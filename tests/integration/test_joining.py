@@ -1,0 +1,324 @@
+"""What is in the way of a box that wants to join is said in words, on both boxes, before Ray is started."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpujobs.cluster import roster
+from gpujobs.cluster.gate import JoinGate
+from gpujobs.cluster.joiner import Box, Joiner, require_same_cluster
+from gpujobs.cluster.ports import NAMED, Ports
+from gpujobs.cluster.sealed import RefusedError, Sealed
+from gpujobs.cluster.versions import own_versions
+from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, UsageError
+from gpujobs.linux import durable
+from gpujobs.paths import StatePaths
+from gpujobs.protocol.joining import FORMAT, Hello, Ready, TokenFile, Versions, Welcome
+
+SECRET, INSTANCE = "5e" * 32, "9a" * 16
+OURS = own_versions()
+
+
+def free_base() -> int:
+    """A port after which those of a cluster are free, too, as far as it can be told."""
+    for base in range(20000 + os.getpid() % 10000, 60000, 130):
+        try:
+            for offset in range(len(NAMED)):
+                with closing(socket.create_server(("127.0.0.1", base + offset))):
+                    pass
+        except OSError:
+            continue
+        return base
+    pytest.fail("no port is free")
+
+
+@asynccontextmanager
+async def gate(
+    paths: StatePaths, *, versions: Versions = OURS, secret: str = SECRET, uid: int | None = None
+) -> AsyncIterator[JoinGate]:
+    made = JoinGate(
+        name="head",
+        address="127.0.0.1",
+        ports=Ports(free_base()),
+        secret=secret,
+        instance=INSTANCE,
+        uid=os.geteuid() if uid is None else uid,
+        versions=versions,
+        obstacle=lambda name, id: roster.obstacle(paths.nodes, name, id),
+        admit=_admit,
+    )
+    await made.open()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def _admit(hello: Hello, ready: Ready) -> None:
+    return None
+
+
+def hello(**fields: Any) -> Hello:
+    whole: dict[str, Any] = {
+        "format": FORMAT, "name": "box2", "node_id": "77", "instance": INSTANCE, "uid": os.geteuid(),
+        "versions": OURS, "clock": time.time(), "address": "", "ports": (),
+    }  # fmt: skip
+    return Hello(**{**whole, **fields})
+
+
+async def say_hello(made: JoinGate, said: Hello, secret: str = SECRET) -> Welcome:
+    reader, writer = await asyncio.open_connection("127.0.0.1", made._ports["joining"])
+    line = Sealed(reader, writer, secret, is_head=False)
+    try:
+        await line.greet()
+        await line.say(said)
+        return await line.expect(Welcome)
+    finally:
+        line.close()
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> StatePaths:
+    made = StatePaths(tmp_path / "s")
+    made.run.mkdir(parents=True)
+    made.spool.mkdir()
+    return made
+
+
+def refusal(paths: StatePaths, said: Callable[[], Hello], **options: Any) -> str:
+    async def ask() -> None:
+        async with gate(paths, **options) as made:
+            await say_hello(made, said())
+
+    with pytest.raises(RefusedError) as caught:
+        asyncio.run(ask())
+    return str(caught.value)
+
+
+def test_a_box_with_nothing_in_the_way_is_welcome(paths: StatePaths) -> None:
+    async def ask() -> Welcome:
+        async with gate(paths) as made:
+            return await say_hello(made, hello())
+
+    welcome = asyncio.run(ask())
+    assert (welcome.name, welcome.address, welcome.versions) == ("head", "127.0.0.1", OURS)
+
+
+@pytest.mark.parametrize(("field", "word"), [("gpujobs", "gpujobs"), ("ray", "Ray"), ("python", "Python")])
+def test_another_version_is_named_with_what_to_install(paths: StatePaths, field: str, word: str) -> None:
+    other = replace(OURS, **{field: "1.2.3"})
+    said = refusal(paths, lambda: hello(versions=other))
+    own = getattr(OURS, field)
+    assert said == (
+        f"{word} is 1.2.3 there and {own} here; expected the same on both boxes: install {word} {own} there"
+    )
+
+
+@pytest.mark.parametrize(("off", "word"), [(60, "ahead of"), (-60, "behind")])
+def test_a_clock_that_is_off_is_named_with_how_much(paths: StatePaths, off: float, word: str) -> None:
+    said = refusal(paths, lambda: hello(clock=time.time() + off))
+    assert f"its clock is 60 s {word} that of head; expected at most 5 s" in said
+
+
+def test_a_clock_within_five_seconds_is_well(paths: StatePaths) -> None:
+    async def ask() -> Welcome:
+        async with gate(paths) as made:
+            return await say_hello(made, hello(clock=time.time() - 4))
+
+    assert asyncio.run(ask()).name == "head"
+
+
+def test_a_name_of_another_box_is_taken_and_of_the_same_box_is_not(paths: StatePaths) -> None:
+    roster.add(paths.nodes, "box2", "another")
+    assert refusal(paths, hello).startswith("the name box2 is that of another box, which joined at 20")
+    roster.remove(paths.nodes, "box2")
+    roster.add(paths.nodes, "box2", "77")
+
+    async def ask() -> Welcome:
+        async with gate(paths) as made:
+            return await say_hello(made, hello())
+
+    assert asyncio.run(ask()).name == "head"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-x", "x" * 64, "ä", "a\n"])
+def test_a_name_that_cannot_be_an_argument_is_refused(paths: StatePaths, name: str) -> None:
+    assert "is no name for a node" in refusal(paths, lambda: hello(name=name))
+
+
+def test_another_user_is_refused(paths: StatePaths) -> None:
+    said = refusal(paths, hello, uid=4711)
+    assert said.startswith(f"it would run as uid {os.geteuid()}; expected uid 4711, as on head")
+
+
+def test_a_token_of_another_cluster_is_named(paths: StatePaths) -> None:
+    said = refusal(paths, lambda: hello(instance="00"))
+    assert said.startswith("its token is of another cluster")
+
+
+def test_a_port_that_the_head_cannot_reach_is_named_with_its_direction(paths: StatePaths) -> None:
+    closed = free_base() + 5
+    said = refusal(paths, lambda: hello(ports=(closed,)))
+    assert said.startswith(
+        f"head cannot reach 127.0.0.1 on port {closed}; a firewall on box2 must let 127.0.0.1 in"
+    )
+
+
+def test_all_that_is_wrong_is_said_at_once(paths: StatePaths) -> None:
+    said = refusal(paths, lambda: hello(versions=replace(OURS, ray="1"), clock=0.0, uid=4711))
+    assert said.count("; expected") >= 3
+
+
+# The other side
+
+
+def box(paths: StatePaths, port: int, secret: str = SECRET) -> Box:
+    token = TokenFile(format=FORMAT, address=f"127.0.0.1:{port}", secret=secret, instance=INSTANCE)
+    return Box(
+        paths=paths, token=token, head="127.0.0.1", port=port, name="box2", node_id="77",
+        address="127.0.0.1", cpu_slots=1,
+    )  # fmt: skip
+
+
+def trouble(paths: StatePaths, made: Box) -> GpujobsError:
+    """Of joining, before anything is started."""
+
+    async def join() -> None:
+        await Joiner(made)._join_once()
+
+    with pytest.raises(GpujobsError) as caught:
+        asyncio.run(join())
+    assert not list(paths.root.glob("ray*")) and not (paths.run / "ray.log").exists()
+    return caught.value
+
+
+def while_open(
+    paths: StatePaths, work: Callable[[JoinGate], Coroutine[Any, Any, None]], **options: Any
+) -> GpujobsError:
+    async def run() -> None:
+        async with gate(paths, **options) as made:
+            await work(made)
+
+    with pytest.raises(GpujobsError) as caught:
+        asyncio.run(run())
+    return caught.value
+
+
+def test_a_wrong_token_is_refused_by_both(paths: StatePaths) -> None:
+    async def join(made: JoinGate) -> None:
+        await Joiner(box(paths, made._ports.base, "00" * 32))._join_once()
+
+    # The port of Ray's GCS and the rest are not looked at: nothing is told to somebody without the token.
+    error = while_open(paths, join)
+    assert isinstance(error, NotPermittedError)
+    assert str(error).startswith("the token is not this cluster's")
+
+
+def test_a_head_that_does_not_answer_is_named_with_what_is_expected_there(paths: StatePaths) -> None:
+    base = free_base()
+    said = str(trouble(paths, box(paths, base)))
+    assert said.startswith(f"127.0.0.1:{base} cannot be reached from here: ") and "[cluster] listen" in said
+
+
+def test_something_else_on_the_port_is_no_head(paths: StatePaths) -> None:
+    async def join() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"220 mail.example.org ESMTP\r\n")
+            await reader.readline()
+            writer.close()
+
+        base = free_base()
+        async with await asyncio.start_server(answer, "127.0.0.1", base):
+            await Joiner(box(paths, base))._join_once()
+
+    with pytest.raises(MachineError, match="what answers there is no head of gpujobs"):
+        asyncio.run(join())
+
+
+def test_ports_of_ray_that_are_closed_on_the_head_are_named(paths: StatePaths) -> None:
+    """The gate answers, and Ray does not, as behind a firewall that lets one port through."""
+
+    async def join(made: JoinGate) -> None:
+        await Joiner(box(paths, made._ports.base))._join_once()
+
+    ports = []
+    error = while_open(paths, lambda made: (ports.append(made._ports), join(made))[1])
+    assert str(error).startswith("this box cannot reach head (127.0.0.1) on ports ")
+    assert f"{ports[0]['gcs']}, {ports[0]['raylet']}, {ports[0]['object_manager']};" in str(error)
+
+
+def test_a_port_that_is_in_use_on_the_node_is_named(paths: StatePaths) -> None:
+    async def join(made: JoinGate) -> None:
+        with closing(socket.create_server(("127.0.0.1", made._ports["raylet"]))):
+            await Joiner(box(paths, made._ports.base))._join_once()
+
+    said = str(while_open(paths, join))
+    assert "of this box cannot be used: Address already in use; Ray needs " in said
+
+
+def test_a_state_directory_is_of_one_cluster(paths: StatePaths) -> None:
+    require_same_cluster(paths, INSTANCE)
+    require_same_cluster(paths, INSTANCE)
+    with pytest.raises(UsageError, match="for another cluster"):
+        require_same_cluster(paths, "other")
+
+
+def test_a_roster_that_is_damaged_is_not_taken_for_an_empty_one(paths: StatePaths) -> None:
+    roster.add(paths.nodes, "box2", "77")
+    assert list(roster.known(paths.nodes)) == ["box2"]
+    durable.write(paths.nodes, b"{")
+    with pytest.raises(MachineError, match="it is not known which boxes belong"):
+        roster.known(paths.nodes)
+
+
+# The seals
+
+
+async def _pair(secret: str) -> tuple[Sealed, Sealed, Any]:
+    ends: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Future()
+    server = await asyncio.start_server(lambda r, w: ends.set_result((r, w)), "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+    node = Sealed(reader, writer, secret, is_head=False)
+    head = Sealed(*await ends, SECRET, is_head=True)
+    await asyncio.gather(node.greet(), head.greet())
+    return node, head, server
+
+
+def test_a_line_that_is_said_again_is_refused() -> None:
+    async def run() -> None:
+        node, head, server = await _pair(SECRET)
+        async with server:
+            await node.say(hello())
+            assert (await head.hear()).tag == "hello"
+            node._said = 0
+            await node.say(hello())
+            with pytest.raises(NotPermittedError):
+                await head.hear()
+            node.close()
+            head.close()
+
+    asyncio.run(run())
+
+
+def test_a_line_of_ours_that_is_sent_back_to_us_is_refused() -> None:
+    async def run() -> None:
+        node, head, server = await _pair(SECRET)
+        async with server:
+            head._own = "node"
+            await head.say(hello())
+            with pytest.raises(NotPermittedError):
+                await node.hear()
+            node.close()
+            head.close()
+
+    asyncio.run(run())

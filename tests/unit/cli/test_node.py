@@ -1,0 +1,62 @@
+"""`gpujobs node join`: what is wrong with its token file, or with its state directory, is said before all else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gpujobs.cli.commands.node import _read_token
+from gpujobs.config.settings import cluster_address
+from gpujobs.errors import UsageError
+from gpujobs.protocol.joining import TokenFile
+
+TOKEN = {"format": 1, "address": "10.0.0.5:8480", "secret": "5e", "instance": "9a"}
+
+
+def written(tmp_path: Path, text: str, mode: int = 0o600) -> Path:
+    path = tmp_path / "node.json"
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_what_node_token_wrote_is_read(tmp_path: Path) -> None:
+    read = _read_token(written(tmp_path, json.dumps(TOKEN)))
+    assert read == TokenFile(format=1, address="10.0.0.5:8480", secret="5e", instance="9a")
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "said"),
+    [
+        (json.dumps(TOKEN), 0o640, "can be read by others (mode 0640); expected 0600: `chmod 600 "),
+        ("", 0o600, "`gpujobs node token FILE` on the head's box writes one"),
+        ("[]", 0o600, "`gpujobs node token FILE` on the head's box writes one"),
+        (json.dumps({**TOKEN, "secret": 7}), 0o600, "secret is 7; expected string"),
+        (json.dumps({"format": 1}), 0o600, "address is missing"),
+    ],
+)
+def test_a_token_file_that_will_not_do_is_named(tmp_path: Path, text: str, mode: int, said: str) -> None:
+    path = written(tmp_path, text, mode)
+    with pytest.raises(UsageError) as caught:
+        _read_token(path)
+    assert str(caught.value).startswith(str(path)) and said in str(caught.value)
+
+
+def test_a_token_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No such file or directory; `gpujobs node token FILE`"):
+        _read_token(tmp_path / "node.json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "10.0.0.5", "10.0.0.5:", "10.0.0.5:80", "0.0.0.0:8480", "box:8480", "10.0.0.5:65500", "[::1]:8480"],
+)
+def test_an_address_by_which_no_box_can_be_reached_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is no address for a cluster; expected this box's own IPv4 address"):
+        cluster_address(text)
+
+
+def test_an_address_is_read() -> None:
+    assert cluster_address("10.0.0.5:8480") == ("10.0.0.5", 8480)
