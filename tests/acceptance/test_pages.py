@@ -65,6 +65,8 @@ def fill(daemon: Parts) -> None:
     daemon.nodes.probe = nothing  # type: ignore[method-assign]  # no agent answers here
     results = daemon.paths.result(1)
     results.mkdir(mode=0o700)
+    empty = str(daemon.paths.result(4))
+    Path(empty).mkdir(mode=0o700)
     (results / "history.csv").write_text(HISTORY)
     (results / "log.txt").write_text(
         "".join(f"epoch {n + 1}/20 - loss {1 / (n + 1):.4f}\n" for n in range(20))
@@ -103,8 +105,8 @@ def fill(daemon: Parts) -> None:
         attempt = store.start_attempt(number, GPUS[0]).attempt
         if number == 2:
             store.mark_running(number, attempt, os.getpid(), utc_now())
-    complete(store, 4, Finish(State.FAILED, Reason.SIGNAL, "the trainer was killed by signal 9"))
-    complete(store, 5, Finish(State.OUT_OF_MEMORY, Reason.NONE, "it needed more than the device has"))
+    complete(store, 4, Finish(State.FAILED, Reason.SIGNAL, "the trainer was killed by signal 9"), empty)
+    complete(store, 5, Finish(State.OUT_OF_MEMORY, Reason.NONE, "it needed more than the device has"), empty)
     store.cancel_pending(7, "root", Finish(State.CANCELLED, Reason.CANCELLED_BY_USER, "cancelled by root"))
     for job in store.unfinished():
         daemon.cache.put(job)

@@ -37,11 +37,11 @@ def new_job(name: str = "j", *, after: tuple[int, ...] = (), held: bool = False)
     )
 
 
-def complete(store: Store, job: int, step: Finish = DONE) -> Job:
+def complete(store: Store, job: int, step: Finish = DONE, results: str = "/r") -> Job:
     attempt = store.start_attempt(job, DEVICE).attempt
     store.mark_running(job, attempt, 99, utc_now())
     store.mark_completing(job, attempt, {"state": step.state, "exit": {"code": 0, "signal": None}})
-    return store.finish(job, step, "/r")
+    return store.finish(job, step, results)
 
 
 def having(job: NewJob, **values: Any) -> NewJob:
