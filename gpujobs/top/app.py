@@ -22,7 +22,7 @@ from textual.widgets import Input, Static
 from gpujobs.errors import UsageError
 from gpujobs.printing import printable
 from gpujobs.results.curves import JobHistory
-from gpujobs.top import asking, devices, filters
+from gpujobs.top import asking, devices, filters, hangup
 from gpujobs.top.detail import Detail
 from gpujobs.top.drawing import Drawing
 from gpujobs.top.feed import Feed, Lost, Seen, Written
@@ -131,6 +131,7 @@ class Top(App[None]):
         if not self.is_headless:
             for number in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, self._end, number)
+            hangup.watch(0, lambda: self.call_from_thread(self._end, signal.SIGHUP))
         if self._end_signal:
             self._end(self._end_signal)
 

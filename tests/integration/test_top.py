@@ -356,6 +356,28 @@ def test_a_terminal_is_as_it_was_after_a_signal(served: Served, size: tuple[int,
     assert not COLOURS.search(written), "NO_COLOR"
 
 
+def test_it_ends_with_its_terminal_though_no_signal_tells_it(served: Served) -> None:
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    with subprocess.Popen(
+        typed_command("--socket", str(served.settings.socket), "top"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
+        start_new_session=True,
+    ) as process:
+        os.close(theirs)
+        written = b""
+        while b"lstm-runs" not in written:
+            written += os.read(ours, 1 << 16)
+        os.close(ours)
+        try:
+            assert process.wait(20) == 128 + signal.SIGHUP
+        finally:
+            process.kill()
+
+
 MODES = [(f"\x1b[?{mode}h", f"\x1b[?{mode}l") for mode in (1049, 1000, 1003, 1015, 1006, 1004, 2004)] + [
     ("\x1b[?25l", "\x1b[?25h"),
     ("\x1b[>1u", "\x1b[<u"),
