@@ -92,7 +92,12 @@ def test_every_key_arrives(tmp_path: Path) -> None:
 def test_every_key_of_the_policy_the_pages_and_the_news_is_documented() -> None:
     for name, field in site.SiteConfig.model_fields.items():
         if name not in ("access", "quotas", "retention"):  # docs/security.md and docs/admin.md have these
-            pages = {"web": "docs/web.md", "metrics": "docs/web.md", "notify": "docs/news.md"}
+            pages = {
+                "web": "docs/web.md",
+                "metrics": "docs/web.md",
+                "notify": "docs/news.md",
+                "cluster": "docs/cluster.md",
+            }
             document = pages.get(name, "docs/scheduling.md")
             page = (Path(__file__).parents[2] / document).read_text(encoding="utf-8")
             assert f"[{name}]" in page, name

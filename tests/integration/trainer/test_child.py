@@ -118,4 +118,4 @@ def test_one_that_could_become_root_again_does_not_begin() -> None:
     done = subprocess.run([sys.executable, "-c", WAY_BACK], capture_output=True, text=True, check=True)
     if done.stdout == "skip\n":
         pytest.skip("this container may not change what the kernel does with capabilities")
-    assert done.stdout == "the trainer could become root again\n"
+    assert done.stdout == "it could become root again\n"

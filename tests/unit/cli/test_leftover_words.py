@@ -42,7 +42,7 @@ def test_the_dates_of_attempts_are_whole_on_a_narrow_terminal(
     monkeypatch.setenv("COLUMNS", str(width))
     at = "2026-01-01T00:00:01.000000Z"
     attempt = {
-        "number": 1, "device": {"kind": "gpu", "index": 0}, "started_at": at, "ended_at": at,
+        "number": 1, "node": "box", "device": {"kind": "gpu", "index": 0}, "started_at": at, "ended_at": at,
         "exit": {"code": None, "signal": "SIGKILL"}, "reason": "Preempted", "message": "for job 9 " * 9,
     }  # fmt: skip
     show._section("attempts", show._attempts([attempt]))
