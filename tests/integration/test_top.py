@@ -114,6 +114,16 @@ def screen(app: Top) -> list[str]:
     return [strip.text.rstrip() for strip in app.screen._compositor.render_strips()]
 
 
+async def at_rest(app: Top, pilot: Pilot[None]) -> list[str]:
+    """The screen once it stays: what comes late gives the log and the curve other widths."""
+    shown, since = screen(app), 0
+    while since < 10:
+        await pilot.pause(0.05)
+        since = since + 1 if screen(app) == shown else 0
+        shown = screen(app)
+    return shown
+
+
 async def until(app: Top, pilot: Pilot[None], *texts: str) -> str:
     """The screen once it has all of these."""
     for _ in range(400):
@@ -181,7 +191,7 @@ def test_the_screen_is_the_kept_one_with_devices_queue_log_and_curve(
     async def look(app: Top, pilot: Pilot[None]) -> None:
         await at(app, pilot, "j2")
         await until(app, pilot, "the last line", "loss (dashed: val_loss)")
-        shown.extend(screen(app))
+        shown.extend(await at_rest(app, pilot))
 
     driven(served, look, size)
     kept = SCREENS / f"top-{size[0]}x{size[1]}.txt"
