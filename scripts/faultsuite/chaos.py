@@ -21,6 +21,9 @@ ROLES = (
 )
 EPOCHS = (40, 60, 80, 120)
 
+RETRIES = "10"
+"""As many as a site allows without a setting of its own."""
+
 
 def run(minutes: float, jobs: int, seed: int, *, is_small: bool) -> int:
     """The exit code. The same seed draws the same kills; when they fall is the machine's affair."""
@@ -62,7 +65,9 @@ def _storm(box: Box, seconds: float, jobs: int, draws: random.Random) -> Counter
             began = time.monotonic()
             for number in range(jobs):
                 time.sleep(max(0.0, began + seconds * number / jobs - time.monotonic()))
-                while not box.submit("plain", EPOCHS[number % len(EPOCHS)], "--retries", "100"):
+                while not box.submit("plain", EPOCHS[number % len(EPOCHS)], "--retries", RETRIES):
+                    if box.refusal.startswith("exit code 2"):
+                        raise Failure("wrong", f"a job is refused: {box.refusal}")
                     time.sleep(0.2)  # it was not acknowledged: submitted again
         except Failure as failure:
             errors.append(failure)
