@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from gpujobs.trainer.data.reading import cells
+from gpujobs.trainer.data.reading import cells, signs
 from gpujobs.trainer.data.reading.cells import FALSE, PLAIN, TRUE, Writing, shown
 from gpujobs.trainer.data.reading.text import Block, Form, block, open_stream
 from gpujobs.trainer.data.reading.times import TimeFormat
@@ -78,6 +78,10 @@ class Head:
             absent = pc.is_in(text, value_set=pa.array(self.dialect.writing.no_number))
             self._columns[number] = text.filter(pc.invert(absent))
         return self._columns[number]
+
+    def columns(self) -> list[pa.Array]:
+        """As `cells` has them, in order."""
+        return [self.cells(number) for number in range(len(self.dialect.names))]
 
     def kind(self, number: int) -> str:
         """number, truth (yes and no), mixed (more numbers than else) or text."""
@@ -154,13 +158,15 @@ def look(name: str, path: Path, given: Mapping[str, Any]) -> Head:
         given.get("decimal") or ".", given.get("thousands"), tuple(given.get("missing") or ()),
         tuple(given.get("units") or ())), names, has_header, tuple(given.get("dates") or ()))  # fmt: skip
     head = Head(name, dialect, block(written, form))
-    writing = _writing(name, head, given)
+    writing = signs.writing_of(name, names, head.columns, dialect.writing, given)
     if writing.decimal == "," and given.get("decimal") is None:
         said.insert(min(len(said), 1), "decimal comma")
     if writing.thousands and given.get("thousands") is None:
         said.append(f'thousands "{writing.thousands}"')
     if separator == ";" and not {"decimal", "thousands"} & {key for key in given if given[key] is not None}:
-        said += [f"numbers such as {one} with a decimal point" for one in _like_thousands(head)[:1]]
+        said += [
+            f"numbers such as {one} with a decimal point" for one in signs.like_thousands(head.columns())[:1]
+        ]
     if not has_header and given.get("header") is None:
         said.append("no column names")
     head.dialect = replace(dialect, writing=writing, said=tuple(said))
@@ -405,96 +411,6 @@ def _unit_line(
 
 def _is_unit(text: str) -> bool:
     return len(text) <= 20 and bool(re.search(r"[A-Za-z°%€$£\[(]", text)) and text not in ("-", "?", "x")
-
-
-NUMBER_WITH = {
-    "comma": re.compile(r"^[+-]?\d*,\d+$"),
-    "groups": re.compile(r"^[+-]?\d{1,3}(,\d{3})+$"),
-    "point": re.compile(r"^[+-]?\d*\.\d+([eE][+-]?\d+)?$"),
-    "english": re.compile(r"^[+-]?\d{1,3}(,\d{3})+\.\d+$|^[+-]?\d{1,3}(,\d{3}){2,}$"),
-    "german": re.compile(r"^[+-]?\d{1,3}(\.\d{3})+,\d+$|^[+-]?\d{1,3}(\.\d{3}){2,}$"),
-}
-
-
-def _writing(name: str, head: Head, given: Mapping[str, Any]) -> Writing:
-    """With the decimal sign and that between thousands, where the job file does not say both and they can be told.
-
-    What could be either stays what it is: text, which is refused where numbers are expected.
-    """
-    writing = head.dialect.writing
-    if given.get("decimal") is not None:
-        return writing
-    seen = Counter[str]()
-    if given.get("thousands") is not None:
-        if given["thousands"] in ".,":
-            return replace(writing, decimal="," if given["thousands"] == "." else ".")
-        for number in range(len(head.dialect.names)):
-            seen += _signs(cells.without_thousands(head.cells(number), given["thousands"]))
-        return replace(writing, decimal="," if seen["comma"] and not seen["point"] else ".")
-    for number in range(len(head.dialect.names)):
-        seen += _signs(head.cells(number))
-    if seen["german"] and not seen["english"] and not seen["point"]:
-        return replace(writing, decimal=",", thousands=".")
-    if seen["english"] and not seen["german"] and not seen["comma"]:
-        return replace(writing, thousands=",")
-    if seen["comma"] and not seen["point"] and not seen["english"]:
-        return replace(writing, decimal=",")
-    _refuse_groups(name, head)
-    return writing
-
-
-def _signs(values: pa.Array) -> Counter[str]:
-    """How many columns of nothing but numbers have numbers of each form. `comma`: a decimal one for sure."""
-    found = Counter[str]()
-    matches = {key: pc.any(pc.match_substring_regex(values, one.pattern)) for key, one in NUMBER_WITH.items()}
-    held = {key: bool(one.as_py()) for key, one in matches.items()}
-    if not len(values) or not (
-        held["comma"] or held["groups"] or held["english"] or held["german"] or held["point"]
-    ):
-        return found
-    if not pc.all(pc.match_substring_regex(values, r"^[+-]?[\d.,]+([eE][+-]?\d+)?$")).as_py():
-        return found
-    sure = pc.any(
-        pc.and_(
-            pc.match_substring_regex(values, NUMBER_WITH["comma"].pattern),
-            pc.invert(pc.match_substring_regex(values, r"^[+-]?[1-9]\d{0,2},\d{3}$")),
-        )
-    ).as_py()
-    found["comma"] = int(sure)
-    found["english"], found["german"] = int(held["english"]), int(held["german"])
-    found["point"] = int(held["point"] and not pc.all(_is_grouped(values)).as_py())
-    return found
-
-
-def _is_grouped(values: pa.Array) -> pa.Array:
-    """Whether each has three digits behind a point, or no point at all."""
-    return pc.match_substring_regex(values, r"^[+-]?[1-9]\d{0,2}\.\d{3}$|^[+-]?\d+$")
-
-
-def _refuse_groups(name: str, head: Head) -> None:
-    """1.234 beside 567 is rather a thousand than one and a bit. Raises DataError."""
-    for number, column in enumerate(head.dialect.names):
-        values = head.cells(number)
-        held = pc.match_substring_regex(values, r"^[+-]?[1-9]\d{0,2}\.\d{3}$")
-        if not pc.any(held).as_py() or not pc.all(_is_grouped(values)).as_py():
-            continue
-        if pc.all(held).as_py() or not pc.any(pc.match_substring_regex(values, r"^[+-]?[1-9]\d{2}$")).as_py():
-            continue
-        example = values.filter(held)[0].as_py()
-        raise DataError(
-            f"{name}: column {column}: holds {example!r} beside whole numbers, which may be a thousand or one and a "
-            'bit; say which: data.csv: {thousands: "."} or data.csv: {decimal: "."}'
-        )
-
-
-def _like_thousands(head: Head) -> list[str]:
-    """The first value of each column in which all would be thousands too, as whoever writes decimal commas has them."""
-    columns = [head.cells(number) for number in range(len(head.dialect.names))]
-    return [
-        str(values[0].as_py())
-        for values in columns
-        if len(values) and pc.all(pc.match_substring_regex(values, r"^[+-]?[1-9]\d{0,2}\.\d{3}$")).as_py()
-    ]
 
 
 def described(dialect: Dialect) -> Iterator[str]:
