@@ -38,6 +38,17 @@ def test_readme_has_every_command() -> None:
     assert sorted(re.findall(r"`([a-z]+)`", table)) == sorted(COMMANDS)
 
 
+def test_the_architecture_names_files_that_are_there() -> None:
+    named = set(re.findall(r"`([\w/]+\.py)`", (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")))
+    there = [
+        f"/{file.relative_to(ROOT)}"
+        for room in ("gpujobs", "scripts", "tests")
+        for file in (ROOT / room).rglob("*.py")
+    ]
+    assert len(named) > 50
+    assert [name for name in sorted(named) if not any(file.endswith(f"/{name}") for file in there)] == []
+
+
 def test_links_to_files_resolve() -> None:
     for page in [*PAGES, *(ROOT / name for name in ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md"))]:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
