@@ -28,8 +28,11 @@ def notices(raw: LoadedData, scales: Mapping[str, Scale], names: Sequence[str]) 
 
 def _said(center: float, width: float, step: float) -> str:
     rounded = f"numbers of 32 bits have steps of {step:.2g} there"
-    if width == 1.0:  # that of a constant column
-        return f"all its values are {center:.7g}, or nearer to it than can be told: {rounded}."
+    if width == 1.0:  # that of a constant column too
+        return (
+            f"all its values are {center:.7g}, or nearer to it than can be told, or spread by 1 about it: {rounded}; "
+            f"where they differ, subtract {center:.7g} in the file to keep them exact."
+        )
     return (
         f"its values lie about {center:.7g}, spread by {width:.2g}, and {rounded}: scaled, they are rounded; subtract "
         f"{center:.7g} in the file to keep them exact."

@@ -215,4 +215,18 @@ def test_a_column_that_float32_rounds_is_said(
     off = np.abs(everything(part.samples)[0, :, 0] - exact).max()
     said = capsys.readouterr().out
     assert (off > 1e-3) == is_said == ("column v: " in said and "numbers of 32 bits" in said)
-    assert "column w: its" not in said
+    assert "column w: " not in said
+
+
+@pytest.mark.parametrize("wide", [0.0, 1.0])
+def test_values_that_are_1_apart_are_not_called_all_the_same(
+    tmp_path: Path, capsys: Any, wide: float
+) -> None:
+    v = 101325 + wide * (np.arange(60) % 2)
+    data = "{train: t.csv, target: v, window: {length: 4}, scaling: minmax}"
+    scale = prepared(tmp_path, data, {"t.csv": csv({"v": v, "w": range(60)})}).preprocessing.x["x"]
+    assert scale.width[0] == 1.0, "that of a constant column too"
+    assert (
+        "column v: all its values are 101325, or nearer to it than can be told, or spread by 1 about it: "
+        in (capsys.readouterr().out)
+    )
