@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpujobs.trainer.data.arrays import Times
+from gpujobs.trainer.data.notices import say
 from gpujobs.trainer.data.reading.loaded import LoadedData
 
 FORMS = {6: "YYYYMM", 8: "YYYYMMDD", 10: "YYYYMMDDhh", 12: "YYYYMMDDhhmm", 14: "YYYYMMDDhhmmss"}
@@ -25,11 +26,8 @@ def with_dates(found: LoadedData, step: object) -> LoadedData:
     if dates is None:
         return found
     form = FORMS[len(str(int(time[0])))]
-    print(
-        f"{found.place('time')}: numbers such as {int(time[0])} are read as dates, {form} (data.step: 1 makes them "
-        "numbers).",
-        flush=True,
-    )
+    say([f"{found.place('time')}: numbers such as {int(time[0])} are read as dates, {form} (data.step: 1 makes them "
+         "numbers)."])  # fmt: skip
     return replace(found, time=dates)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gpujobs.jobfile.consistency import times_of
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data import missing
-from gpujobs.trainer.data.notices import listed
+from gpujobs.trainer.data.notices import listed, n, say
 from gpujobs.trainer.data.reading import table_files, tables
 from gpujobs.trainer.data.reading.cells import TRUE, shown
 from gpujobs.trainer.data.reading.dialect import DATE_LIKE, UNNAMED
@@ -352,9 +352,8 @@ def _without_unlabelled(found: LoadedData, handling: str) -> LoadedData:
             table[:, apart] = 0.0  # of no meaning: what is missing there shall count nowhere
     for name, rows in absent.items():
         if rows.any():
-            print(
-                f"{found.place(name)}: has no value in {rows.sum()} rows: predictions are not compared with it."
-            )
+            absences = n(int(rows.sum()), "row")
+            say([f"{found.place(name)}: has no value in {absences}: predictions are not compared with it."])
     targets = {name: y for name, y in found.targets.items() if not absent[name].any()}
     is_known = not absent.get("y", np.zeros(0)).any()
     return replace(found, targets=targets, y_columns=found.y_columns if is_known else None)
