@@ -189,7 +189,7 @@ class Windowed:
 
     def first(self, count: int) -> tuple[Windowed, Windowed]:
         """The first `count` windows, and the rest."""
-        shared = self.target[1] - self.window["stride"]
+        shared = self.target.end - self.window["stride"]
         if shared > 0:
             say([f"Windows overlap: at the validation_split, training and validation have up to {shared} rows "
                  "in common; data.split: {method: chronological} keeps their targets apart."])  # fmt: skip
