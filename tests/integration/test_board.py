@@ -222,6 +222,14 @@ def test_of_ones_own_jobs_the_newest_are_shown(server: Protocol, tmp_path: Path)
     assert (tmp_path / "runs/130 job-130").is_dir() and not (tmp_path / "runs/30 job-30").exists()
 
 
+def test_a_daemon_that_does_not_answer_as_it_should_is_no_lack_of_curves(cli: Cli, server: Protocol) -> None:
+    server.jobs = {7: job(7, attempt=1, results="/r", **ended())}
+    server.refusals = {("GET", "/v1/results"): (500, {"code": "protocol", "message": "not today"})}
+    done = cli("tensorboard", 7)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "not today" in done.stderr and "learning curve" not in done.stderr
+
+
 def test_a_job_that_has_nothing_yet_and_a_machine_without_tensorboard_are_told_so(
     cli: Cli, server: Protocol
 ) -> None:
