@@ -16,7 +16,7 @@ from gpujobs.cli import curves, output
 from gpujobs.cli.choosing import Selection
 from gpujobs.cli.commands.fetch import fetch
 from gpujobs.client import Client
-from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, UsageError
+from gpujobs.errors import MachineError, NotPermittedError, UsageError
 from gpujobs.results.curves import History
 from gpujobs.trainer.tensorboard import append_scalars, file_name
 
@@ -99,7 +99,7 @@ def _files(client: Client, chosen: Selection, job: dict[str, Any]) -> list[dict[
         if job["id"] in chosen.ids:
             raise
         return None
-    except GpujobsError:  # its node does not answer, or its results have been removed
+    except (UsageError, MachineError):  # its results have been removed, or its node does not answer
         files = []
     names = [file["name"] for file in files]
     has_some = curves.FILE in names or any(name.startswith(FOLDER) for name in names)

@@ -12,17 +12,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import secrets
+import socket
 import sys
 import types
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gpujobs.daemon.web.peers import uid_of_peer
 from gpujobs.errors import MachineError, UsageError
-
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 ADDRESS = "127.0.0.1"
 
@@ -42,9 +38,13 @@ def serve(directory: Path, port: int) -> str:
     do_without_tensorflow()
     from tensorboard import program
 
-    board = program.TensorBoard(
-        server_class=lambda app, flags: program.WerkzeugServer(for_user(os.getuid(), app), flags)
-    )
+    class Server(program.WerkzeugServer):  # type: ignore[misc]
+        """Hangs up on others before they have a thread, of which they could take as many as there are."""
+
+        def verify_request(self, request: socket.socket, _: object) -> bool:
+            return is_of(os.getuid(), request)
+
+    board = program.TensorBoard(server_class=Server)
     board.configure(
         logdir=str(directory),
         host=ADDRESS,
@@ -63,13 +63,9 @@ def do_without_tensorflow() -> None:
     sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
 
 
-def for_user(uid: int, app: WSGIApplication) -> WSGIApplication:
-    """Answers that user and root alone."""
-
-    def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if uid_of_peer(environ["werkzeug.socket"]) in (uid, 0):
-            return app(environ, start_response)
-        start_response("403 Forbidden", [("Content-Type", "text/plain"), ("Connection", "close")])
-        return [b"this TensorBoard is another user's\n"]
-
-    return guarded
+def is_of(uid: int, connection: socket.socket) -> bool:
+    """Whether the other end is that user's, or root's."""
+    try:
+        return uid_of_peer(connection) in (uid, 0)
+    except OSError:  # it has gone already
+        return False

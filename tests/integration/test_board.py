@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,6 +118,13 @@ def asked(address: str, path: str) -> tuple[int, Any]:
     return answer.status, json.loads(body) if answer.status == 200 else body
 
 
+def is_hung_up_on(address: str) -> bool:
+    """Whether a connection on which nothing is said ends at once."""
+    parts = urlsplit(address)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=5) as connection:
+        return connection.recv(1) == b""
+
+
 def runs(address: str) -> list[str]:
     found: list[str] = asked(address, "data/runs")[1]
     return found
@@ -137,8 +145,8 @@ def test_runs_are_named_by_job_and_setting_and_nobody_else_may_look(
             assert asked(f"http://{urlsplit(address).netloc}/", "data/runs")[0] == 404, (
                 "without the secret there is nothing"
             )
-            refused = as_person(bob, lambda: asked(address, "data/runs"))
-            assert refused == [403, "this TensorBoard is another user's\n"]
+            assert as_person(bob, lambda: is_hung_up_on(address)) is True, "before he has asked for anything"
+            assert len(runs(address)) == 2
 
 
 def test_without_a_daemon_ones_own_ended_jobs_are_there(root: Path, settings: Settings) -> None:
@@ -212,6 +220,14 @@ def test_of_ones_own_jobs_the_newest_are_shown(server: Protocol, tmp_path: Path)
     client.close()
     assert (made.runs, made.of) == (100, 130)
     assert (tmp_path / "runs/130 job-130").is_dir() and not (tmp_path / "runs/30 job-30").exists()
+
+
+def test_a_daemon_that_does_not_answer_as_it_should_is_no_lack_of_curves(cli: Cli, server: Protocol) -> None:
+    server.jobs = {7: job(7, attempt=1, results="/r", **ended())}
+    server.refusals = {("GET", "/v1/results"): (500, {"code": "protocol", "message": "not today"})}
+    done = cli("tensorboard", 7)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "not today" in done.stderr and "learning curve" not in done.stderr
 
 
 def test_a_job_that_has_nothing_yet_and_a_machine_without_tensorboard_are_told_so(
