@@ -63,9 +63,6 @@ WARNING_SHARE = 0.1
 """A job is warned so long before its time limit, or so large a share of it, whichever is less."""
 LEFTOVER_SECONDS = 10.0
 
-LEASE_MARGIN_SECONDS = 5.0
-"""Besides the grace: so long before the end of its lease a trainer has ended."""
-
 EXIT_RETRY_SECONDS = 2.0
 """Where the exit record cannot be written, as on a full disk."""
 
@@ -335,10 +332,9 @@ class Supervision:
     def _hold_lease(self) -> None:
         """On a box that is not the daemon's own. Its end is looked at when the last one that was known has come: it was
         put off meanwhile, or the daemon has not been heard of since."""
-        if self.spec.lease is None:
-            return
-        margin = self.spec.grace_seconds + LEASE_MARGIN_SECONDS
-        left = lease.left(Path(self.spec.lease)) - margin
+        if self.spec.lease is None or self.stop_reason is not None:
+            return  # what was asked for first is what counts
+        left = lease.left_to_train(Path(self.spec.lease), self.spec.grace_seconds)
         if left > 0:
             self.timers.after(left, "lease", self._hold_lease)
             return
