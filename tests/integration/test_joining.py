@@ -151,6 +151,14 @@ def test_a_name_of_another_box_is_taken_and_of_the_same_box_is_not(paths: StateP
     assert asyncio.run(ask()).name == "head"
 
 
+def test_of_two_boxes_that_join_under_one_name_at_once_the_second_is_refused(paths: StatePaths) -> None:
+    """Both were looked at before either was there."""
+    roster.add(paths.nodes, "box2", "77")
+    with pytest.raises(MachineError, match="the name box2 is that of another box"):
+        roster.add(paths.nodes, "box2", "another")
+    assert roster.known(paths.nodes)["box2"].id == "77"
+
+
 @pytest.mark.parametrize("name", ["", "a b", "-x", "x" * 64, "ä", "a\n"])
 def test_a_name_that_cannot_be_an_argument_is_refused(paths: StatePaths, name: str) -> None:
     assert "is no name for a node" in refusal(paths, lambda: hello(name=name))
