@@ -15,7 +15,7 @@ from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.modes import Mode
 from gpujobs.errors import NotFoundError, UsageError
 from gpujobs.lifecycle import Finish
-from gpujobs.model import Device, DeviceKind, Job, NodeStatus, Reason, State, utc_now
+from gpujobs.model import Device, DeviceKind, Job, NodeStatus, NodeStatus, Reason, State, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
 from gpujobs.protocol.events import NodeReported
@@ -101,6 +101,14 @@ def test_a_box_is_not_struck_out_while_something_of_it_is_wanted(daemon: Parts) 
     daemon.devices.remove_node("box2")
     assert [node.name for node in daemon.nodes.known] == [daemon.node_name]
     assert roster.known(daemon.paths.nodes) == {}
+
+
+@pytest.mark.parametrize("status", [NodeStatus.OK, NodeStatus.DRIVER_ERROR])
+def test_a_member_is_not_struck_out_whatever_its_driver_does(daemon: Parts, status: NodeStatus) -> None:
+    daemon.nodes.report("box2", status, "")
+    with pytest.raises(UsageError, match="box2 is a member now; end `gpujobs node join` there first"):
+        daemon.devices.remove_node("box2")
+    assert "box2" in roster.known(daemon.paths.nodes)
 
 
 @pytest.mark.parametrize("name", ["box3", ""])
