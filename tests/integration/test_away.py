@@ -15,7 +15,7 @@ from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.modes import Mode
 from gpujobs.errors import NotFoundError, UsageError
 from gpujobs.lifecycle import Finish
-from gpujobs.model import Device, DeviceKind, Job, NodeStatus, NodeStatus, Reason, State, utc_now
+from gpujobs.model import Device, DeviceKind, Job, NodeStatus, Reason, State, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
 from gpujobs.protocol.events import NodeReported
