@@ -225,7 +225,7 @@ async def _line_to(box: Box) -> AsyncIterator[Sealed]:
         why = (
             f"nothing answers within {CONNECT_SECONDS:g} s"
             if isinstance(error, TimeoutError)
-            else error.strerror
+            else os.strerror(error.errno or 0)
         )
         raise MachineError(
             f"{where} cannot be reached from here: {why}; expected the daemon of the head's box, with "

@@ -235,7 +235,8 @@ def test_a_wrong_token_is_refused_by_both(paths: StatePaths) -> None:
 def test_a_head_that_does_not_answer_is_named_with_what_is_expected_there(paths: StatePaths) -> None:
     base = free_base()
     said = str(trouble(paths, box(paths, base)))
-    assert said.startswith(f"127.0.0.1:{base} cannot be reached from here: ") and "[cluster] listen" in said
+    assert said.startswith(f"127.0.0.1:{base} cannot be reached from here: Connection refused; ")
+    assert "[cluster] listen" in said
 
 
 def test_something_else_on_the_port_is_no_head(paths: StatePaths) -> None:
