@@ -24,7 +24,7 @@ from gpujobs.cluster.gate import PORT_SECONDS, beat
 from gpujobs.cluster.launchers import Launchers
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses, answers
-from gpujobs.cluster.sealed import RefusedError, Sealed
+from gpujobs.cluster.sealed import MAX_LINE_BYTES, RefusedError, Sealed
 from gpujobs.cluster.versions import own_versions
 from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, UsageError
 from gpujobs.linux import durable
@@ -223,7 +223,7 @@ async def _line_to(box: Box) -> AsyncIterator[Sealed]:
     where = f"{box.head}:{box.ports['joining']}"
     try:
         reader, writer = await asyncio.wait_for(
-            asyncio.open_connection(box.head, box.ports["joining"], limit=1 << 16), CONNECT_SECONDS
+            asyncio.open_connection(box.head, box.ports["joining"], limit=MAX_LINE_BYTES), CONNECT_SECONDS
         )
     except (OSError, TimeoutError) as error:
         why = (
