@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import answers
-from gpujobs.cluster.sealed import NOT_OURS, Sealed
+from gpujobs.cluster.sealed import MAX_LINE_BYTES, NOT_OURS, Sealed
 from gpujobs.errors import GpujobsError, NotPermittedError
 from gpujobs.linux.saying import say
 from gpujobs.protocol.joining import FORMAT, Beat, Hello, Joined, Ready, Refused, Versions, Welcome
@@ -57,7 +57,7 @@ class JoinGate:
     async def open(self) -> None:
         """Raises OSError where the port is taken."""
         self._server = await asyncio.start_server(
-            self._take, self._address, self._ports["joining"], limit=1 << 16
+            self._take, self._address, self._ports["joining"], limit=MAX_LINE_BYTES
         )
 
     async def close(self) -> None:
@@ -96,8 +96,6 @@ class JoinGate:
             Welcome(
                 name=self._name,
                 session=self.session,
-                versions=self._versions,
-                clock=time.time(),
                 address=hello.address or peer,
             )
         )

@@ -238,7 +238,7 @@ class Head:
 
     async def _take_in(self, hello: Hello, ready: Ready) -> None:
         """Places the agent on this start of the node's Ray. One that is placed already goes on."""
-        from gpujobs.cluster.actor import start_agent
+        from gpujobs.cluster.actor import end_agent, start_agent
 
         if self._members.is_fenced(ready.incarnation):
             raise MachineError("Ray has given that start of it up; it is to be started anew")
@@ -255,7 +255,11 @@ class Head:
             self._settings.node.instance,
         )
         agent = await start_agent(settings, ready.incarnation, ready.gpus)
-        roster.add(self._paths.nodes, hello.name, hello.node_id)
+        try:
+            roster.add(self._paths.nodes, hello.name, hello.node_id)
+        except Exception:  # another box took the name meanwhile, or the disk is full
+            end_agent(agent)
+            raise
         await self._admit(Member(hello.name, hello.node_id, ready.incarnation, agent))
 
     async def _admit(self, member: Member[Any]) -> None:

@@ -24,7 +24,7 @@ from gpujobs.cluster.gate import PORT_SECONDS, beat
 from gpujobs.cluster.launchers import Launchers
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses, answers
-from gpujobs.cluster.sealed import RefusedError, Sealed
+from gpujobs.cluster.sealed import MAX_LINE_BYTES, RefusedError, Sealed
 from gpujobs.cluster.versions import own_versions
 from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, UsageError
 from gpujobs.linux import durable
@@ -68,6 +68,9 @@ class Joiner:
         self._box = box
         self._ray: RayProcesses | None = None
         self._incarnation = ""
+        self._gpus = 0
+        """That Ray was told of when it was started here."""
+
         self._session = ""
         self._has_joined = False
         self._launchers = Launchers(box.paths)
@@ -126,7 +129,7 @@ class Joiner:
                 incarnation=self._incarnation,
                 state_dir=str(self._box.paths.root),
                 cpu_slots=self._box.cpu_slots,
-                gpus=_gpus(self._box),
+                gpus=self._gpus,
             )
             await line.say(ready)
             try:
@@ -183,13 +186,14 @@ class Joiner:
         self._end_ray()
         paths = self._box.paths
         self._incarnation, self._session = secrets.token_hex(8), welcome.session
+        self._gpus = await asyncio.to_thread(_gpus, self._box)
         temp = make_temp_parent(paths)
         node = RayNode(
             address=welcome.address,
             ports=self._box.ports,
             head=f"{self._box.head}:{self._box.ports['gcs']}",
             incarnation=self._incarnation,
-            gpus=_gpus(self._box),
+            gpus=self._gpus,
             temp=temp,
         )
         environment = {**without_ray(os.environ), **ray_environment(paths.ray_token)}
@@ -219,13 +223,13 @@ async def _line_to(box: Box) -> AsyncIterator[Sealed]:
     where = f"{box.head}:{box.ports['joining']}"
     try:
         reader, writer = await asyncio.wait_for(
-            asyncio.open_connection(box.head, box.ports["joining"], limit=1 << 16), CONNECT_SECONDS
+            asyncio.open_connection(box.head, box.ports["joining"], limit=MAX_LINE_BYTES), CONNECT_SECONDS
         )
     except (OSError, TimeoutError) as error:
         why = (
             f"nothing answers within {CONNECT_SECONDS:g} s"
             if isinstance(error, TimeoutError)
-            else error.strerror
+            else os.strerror(error.errno or 0)
         )
         raise MachineError(
             f"{where} cannot be reached from here: {why}; expected the daemon of the head's box, with "

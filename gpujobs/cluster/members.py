@@ -56,7 +56,3 @@ class Members(Generic[A]):
 
     def get(self, name: str) -> Member[A] | None:
         return self._members.get(name)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._members)

@@ -57,6 +57,9 @@ def obstacle(path: Path, name: str, node_id: str) -> str | None:
 
 
 def add(path: Path, name: str, node_id: str) -> None:
+    """Raises MachineError where the name is that of another box, which came first."""
+    if taken := obstacle(path, name, node_id):
+        raise MachineError(taken)
     nodes = known(path)
     if name not in nodes:
         _write(path, {**nodes, name: KnownNode(name, node_id, instant(utc_now()))})

@@ -16,10 +16,11 @@ class Tasks:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def later(self, seconds: float, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         asyncio.get_running_loop().call_later(seconds, lambda: self.spawn(work()))

@@ -13,6 +13,9 @@ from gpujobs.linux import durable
 from gpujobs.linux.durable import DamagedError
 from gpujobs.linux.process import boot_id
 
+MARGIN_SECONDS = 5.0
+"""Besides the grace of a stop: so long before the end of its lease a trainer has ended."""
+
 
 def now() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -32,3 +35,8 @@ def left(path: Path) -> float:
     if value is None or value.get("boot_id") != boot_id() or not isinstance(value.get("until"), int | float):
         return 0.0
     return float(value["until"]) - now()
+
+
+def left_to_train(path: Path, grace_seconds: float) -> float:
+    """Seconds until a trainer is stopped, so that it has ended before the lease has; as `left`."""
+    return left(path) - grace_seconds - MARGIN_SECONDS

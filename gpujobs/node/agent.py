@@ -192,7 +192,7 @@ class NodeAgent:
 
     async def _be_ready(self, spec: AttemptSpec) -> None:
         """Raises LauncherError where it would be stopped at once; asks for the launcher that it needs."""
-        if lease.left(self._paths.lease) <= spec.grace_seconds:
+        if lease.left_to_train(self._paths.lease, spec.grace_seconds) <= 0:
             raise LauncherError(f"{self._settings.node_name} has no lease of the daemon's")
         keepers.ask(self._paths.keeper_socket, spec.backend)
 

@@ -60,8 +60,6 @@ class Welcome(Tagged):
     tag: ClassVar[str] = "welcome"
     name: str
     session: str
-    versions: Versions
-    clock: float
     address: str
 
 

@@ -51,6 +51,7 @@ from gpujobs.protocol.training import (
     StopNow,
     Trained,
 )
+from gpujobs.supervise.timers import Timers
 from gpujobs.supervise.verdict import Ending, Verdict, classify
 
 READ_BYTES = 65536
@@ -61,9 +62,6 @@ WARNING_SECONDS = 300.0
 WARNING_SHARE = 0.1
 """A job is warned so long before its time limit, or so large a share of it, whichever is less."""
 LEFTOVER_SECONDS = 10.0
-
-LEASE_MARGIN_SECONDS = 5.0
-"""Besides the grace: so long before the end of its lease a trainer has ended."""
 
 EXIT_RETRY_SECONDS = 2.0
 """Where the exit record cannot be written, as on a full disk."""
@@ -121,7 +119,7 @@ def refuse(paths: AttemptPaths, notifier: Notifier, error: Exception) -> None:
 
 
 class Supervision:
-    """The state of one running attempt. Instants of its timers are `time.monotonic` seconds."""
+    """The state of one running attempt."""
 
     def __init__(self, paths: AttemptPaths, spec: AttemptSpec, notifier: Notifier, lock: int) -> None:
         self.paths, self.spec, self.notifier, self.lock = paths, spec, notifier, lock
@@ -148,8 +146,8 @@ class Supervision:
         self.warnings_left = training.MAX_WARNINGS
         self.log_left = self.spec.log_limit_bytes
         self.cgroup: cgroup.Cgroup | None = None
-        self.timers: dict[str, tuple[float, Callable[[], None]]] = {}
-        self.last: dict[str, float] = {}
+        self.timers = Timers()
+        self.is_finishing = False
 
     def start(self, run_trainer: Callable[[AttemptSpec, int, int], NoReturn]) -> None:
         process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
@@ -245,7 +243,7 @@ class Supervision:
             reach("supervisor.record")
             durable.write_json(self.paths.record, codec.write(self.record))
         except OSError:
-            self._at(EXIT_RETRY_SECONDS, "record", self._write_record)
+            self.timers.after(EXIT_RETRY_SECONDS, "record", self._write_record)
 
     def _exit_record(self, verdict: Verdict) -> ExitRecord:
         lost = f"the log is not whole: {self.log_error}" if self.log_error else ""
@@ -313,49 +311,32 @@ class Supervision:
         self._stop(StopReason.SHUTDOWN)
 
     def _wait(self) -> None:
-        now = time.monotonic()
-        first = min((at for at, _ in self.timers.values()), default=None)
-        for key, _ in self.selector.select(None if first is None else max(0.0, first - now)):
+        for key, _ in self.selector.select(self.timers.seconds_left()):
             key.data(key.fd)
-        now = time.monotonic()
-        for name in [name for name, (at, _) in self.timers.items() if at <= now]:
-            self.timers.pop(name)[1]()
-
-    def _at(self, seconds: float, name: str, action: Callable[[], None]) -> None:
-        self.timers.setdefault(name, (time.monotonic() + seconds, action))
-
-    def _throttled(self, name: str, seconds: float, action: Callable[[], None]) -> None:
-        """Does it now, or when `seconds` have passed since it was last done."""
-
-        def act() -> None:
-            self.last[name] = time.monotonic()
-            action()
-
-        self._at(self.last.get(name, 0.0) + seconds - time.monotonic(), name, act)
+        self.timers.do_what_is_due()
 
     def _limit(self, seconds: float | None) -> None:
         """Counted from the start of the trainer; None: without a limit. In place of an earlier one."""
         self.time_limit_seconds = seconds
         for name in ("warning", "limit"):
-            self.timers.pop(name, None)
+            self.timers.drop(name)
         self._order(Deadline(None if not seconds else self.began + seconds))
         if not seconds:
             return
         left = min(WARNING_SECONDS, WARNING_SHARE * seconds)
         passed = time.monotonic() - self.began
         if passed < seconds - left:
-            self._at(seconds - left - passed, "warning", lambda: self._warn(left))
-        self._at(seconds - passed, "limit", lambda: self._stop(StopReason.TIME_LIMIT))
+            self.timers.after(seconds - left - passed, "warning", lambda: self._warn(left))
+        self.timers.after(seconds - passed, "limit", lambda: self._stop(StopReason.TIME_LIMIT))
 
     def _hold_lease(self) -> None:
         """On a box that is not the daemon's own. Its end is looked at when the last one that was known has come: it was
         put off meanwhile, or the daemon has not been heard of since."""
-        if self.spec.lease is None:
-            return
-        margin = self.spec.grace_seconds + LEASE_MARGIN_SECONDS
-        left = lease.left(Path(self.spec.lease)) - margin
+        if self.spec.lease is None or self.stop_reason is not None:
+            return  # what was asked for first is what counts
+        left = lease.left_to_train(Path(self.spec.lease), self.spec.grace_seconds)
         if left > 0:
-            self._at(left, "lease", self._hold_lease)
+            self.timers.after(left, "lease", self._hold_lease)
             return
         self.stop_message = "its box could not reach the daemon until its lease had ended"
         self._write_log(f"gpujobs: {self.stop_message}; the training is stopped at a checkpoint\n".encode())
@@ -405,7 +386,7 @@ class Supervision:
         self.stop_reason = reason
         self._order(StopNow(reason))
         os.kill(self.trainer, signal.SIGTERM)
-        self._at(self.spec.grace_seconds, "kill", lambda: os.kill(self.trainer, signal.SIGKILL))
+        self.timers.after(self.spec.grace_seconds, "kill", lambda: os.kill(self.trainer, signal.SIGKILL))
 
     def _on_exit(self, descriptor: int) -> None:
         _, self.status, used = os.wait4(self.trainer, 0)
@@ -422,7 +403,7 @@ class Supervision:
             self._log(chunk)
         except OSError as error:
             self.log_error = error.strerror
-        self._throttled("log", LOG_NOTE_SECONDS, self._note_log)
+        self.timers.throttled("log", LOG_NOTE_SECONDS, self._note_log)
 
     def _note_log(self) -> None:
         self._note(Logged(*self.key, os.fstat(self.log).st_size))
@@ -466,13 +447,13 @@ class Supervision:
             case Began() if self.running_at is None:
                 self.running_at = instant(utc_now())
                 self._note(Started(*self.key, self.trainer, self.running_at))
-            case Finishing() if "finishing" not in self.last:
-                self.last["finishing"] = time.monotonic()
+            case Finishing() if not self.is_finishing:
+                self.is_finishing = True
                 self._note(Warned(*self.key, "the training finishes before its last epoch"))
             case Trained(progress):
                 self.progress = progress
-                self._throttled("note", PROGRESS_NOTE_SECONDS, self._note_progress)
-                self._throttled("file", PROGRESS_FILE_SECONDS, self._write_progress)
+                self.timers.throttled("note", PROGRESS_NOTE_SECONDS, self._note_progress)
+                self.timers.throttled("file", PROGRESS_FILE_SECONDS, self._write_progress)
             case Noticed(message) if self.warnings_left > 0:
                 self.warnings_left -= 1
                 self._note(Warned(*self.key, message))

@@ -103,6 +103,14 @@ def test_a_box_is_not_struck_out_while_something_of_it_is_wanted(daemon: Parts) 
     assert roster.known(daemon.paths.nodes) == {}
 
 
+@pytest.mark.parametrize("status", [NodeStatus.OK, NodeStatus.DRIVER_ERROR])
+def test_a_member_is_not_struck_out_whatever_its_driver_does(daemon: Parts, status: NodeStatus) -> None:
+    daemon.nodes.report("box2", status, "")
+    with pytest.raises(UsageError, match="box2 is a member now; end `gpujobs node join` there first"):
+        daemon.devices.remove_node("box2")
+    assert "box2" in roster.known(daemon.paths.nodes)
+
+
 @pytest.mark.parametrize("name", ["box3", ""])
 def test_what_is_no_other_box_cannot_be_struck_out(daemon: Parts, name: str) -> None:
     for one in (name, daemon.node_name):

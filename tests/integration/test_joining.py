@@ -111,7 +111,7 @@ def test_a_box_with_nothing_in_the_way_is_welcome(paths: StatePaths) -> None:
             return await say_hello(made, hello())
 
     welcome = asyncio.run(ask())
-    assert (welcome.name, welcome.address, welcome.versions) == ("head", "127.0.0.1", OURS)
+    assert (welcome.name, welcome.address) == ("head", "127.0.0.1")
 
 
 @pytest.mark.parametrize(("field", "word"), [("gpujobs", "gpujobs"), ("ray", "Ray"), ("python", "Python")])
@@ -149,6 +149,14 @@ def test_a_name_of_another_box_is_taken_and_of_the_same_box_is_not(paths: StateP
             return await say_hello(made, hello())
 
     assert asyncio.run(ask()).name == "head"
+
+
+def test_of_two_boxes_that_join_under_one_name_at_once_the_second_is_refused(paths: StatePaths) -> None:
+    """Both were looked at before either was there."""
+    roster.add(paths.nodes, "box2", "77")
+    with pytest.raises(MachineError, match="the name box2 is that of another box"):
+        roster.add(paths.nodes, "box2", "another")
+    assert roster.known(paths.nodes)["box2"].id == "77"
 
 
 @pytest.mark.parametrize("name", ["", "a b", "-x", "x" * 64, "ä", "a\n"])
@@ -227,7 +235,8 @@ def test_a_wrong_token_is_refused_by_both(paths: StatePaths) -> None:
 def test_a_head_that_does_not_answer_is_named_with_what_is_expected_there(paths: StatePaths) -> None:
     base = free_base()
     said = str(trouble(paths, box(paths, base)))
-    assert said.startswith(f"127.0.0.1:{base} cannot be reached from here: ") and "[cluster] listen" in said
+    assert said.startswith(f"127.0.0.1:{base} cannot be reached from here: Connection refused; ")
+    assert "[cluster] listen" in said
 
 
 def test_something_else_on_the_port_is_no_head(paths: StatePaths) -> None:

@@ -20,12 +20,11 @@ from gpujobs.node.agent import NodeAgent
 from gpujobs.node.localising import localised, user_problem
 from gpujobs.paths import StatePaths
 from gpujobs.protocol.instructions import Renew, Start
-from gpujobs.supervise.supervisor import LEASE_MARGIN_SECONDS
-from tests.integration.node import begin, files_of, new_daemon, spec_of, supervise
+from tests.integration.node import begin, files_of, new_daemon, spec_of, supervise, until
 from tests.specs import attempt_spec, node_settings
 
 GRACE = 0.5
-MARGIN = GRACE + LEASE_MARGIN_SECONDS
+MARGIN = GRACE + lease.MARGIN_SECONDS
 
 
 @pytest.fixture
@@ -71,6 +70,31 @@ def test_a_lease_that_is_put_off_stops_nothing(daemon: Parts) -> None:
     supervisor.wait(30)
 
 
+def test_a_stop_under_way_keeps_its_reason_when_the_lease_ends(daemon: Parts) -> None:
+    job = begin(daemon)
+    _, path = leased(daemon, 2.0 + lease.MARGIN_SECONDS + 1.0)
+    spec = replace(spec_of(daemon, job), lease=str(path), grace_seconds=2.0)
+    paths = files_of(daemon, job)
+    durable.write_json(paths.spec, json.loads(json.dumps(_written(spec))))
+    durable.write_json(paths.stop, {"reason": "cancel", "message": "somebody has asked for it"})
+    supervisor = supervise(
+        daemon,
+        job,
+        """
+        import signal
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.write(1, b"it trains")
+        time.sleep(60)
+        """,
+    )
+    asyncio.run(until(lambda: paths.log.read_text()))  # so it hears signals
+    supervisor.terminate()
+    assert supervisor.wait(30) == 0
+    assert lease.left(path) < 2.0 + lease.MARGIN_SECONDS, "its end was looked at meanwhile"
+    assert "could not reach the daemon" not in paths.log.read_text()
+    assert "somebody has asked for it" in json.loads(paths.exit.read_text())["message"]
+
+
 def _written(spec: object) -> object:
     from gpujobs.protocol import codec
     from gpujobs.protocol.spec import AttemptSpec
@@ -113,6 +137,17 @@ def test_nothing_is_started_on_a_box_without_a_lease(tmp_path: Path) -> None:
     settings = replace(node_settings(tmp_path, name="box2", state_id="own"), instance="daemon's")
     agent = NodeAgent(settings)
     spec = attempt_spec(state_id="daemon's")
+    with pytest.raises(LauncherError, match="box2 has no lease of the daemon's"):
+        asyncio.run(agent.start(spec, 1.0))
+    assert not paths.job(1).root.exists()
+
+
+def test_nothing_is_started_that_its_lease_would_stop_at_once(tmp_path: Path) -> None:
+    paths = StatePaths(tmp_path)
+    paths.run.mkdir()
+    spec = attempt_spec(state_id="daemon's")
+    lease.grant(paths.lease, lease.now() + spec.grace_seconds + lease.MARGIN_SECONDS - 0.5)
+    agent = NodeAgent(replace(node_settings(tmp_path, name="box2", state_id="own"), instance="daemon's"))
     with pytest.raises(LauncherError, match="box2 has no lease of the daemon's"):
         asyncio.run(agent.start(spec, 1.0))
     assert not paths.job(1).root.exists()

@@ -131,11 +131,17 @@ def _read_token(path: Path) -> TokenFile:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
-            mode, text = os.fstat(descriptor).st_mode, file.read(1 << 16)
+            status, text = os.fstat(descriptor), file.read(1 << 16)
     except OSError as error:
         raise UsageError(
             f"{path}: {error.strerror}; `gpujobs node token FILE` on the head's box writes one"
         ) from error
+    if status.st_uid not in (0, os.geteuid()):
+        raise UsageError(
+            f"{path} is a file of uid {status.st_uid}, who can read and change it; expected one of your own: write "
+            f"it anew, or `chown {os.geteuid()} {path}` where that user may know what is in it"
+        )
+    mode = status.st_mode
     if mode & 0o077:
         raise UsageError(
             f"{path} can be read by others (mode {mode & 0o777:04o}); expected 0600: `chmod 600 {path}`; if "

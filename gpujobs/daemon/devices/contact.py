@@ -40,7 +40,7 @@ class Contact:
         """It is admitted, and asked from now on."""
         self._end(self._waits, node)
         self._end(self._beats, node)
-        self._beats[node] = asyncio.get_running_loop().create_task(self._beat(node))
+        self._beats[node] = self._tasks.spawn(self._beat(node))
 
     def lose(self, node: str) -> None:
         """It is away, as somebody else has seen."""
@@ -79,7 +79,7 @@ class Contact:
 
     def _wait(self, node: str) -> None:
         if node not in self._waits:
-            self._waits[node] = asyncio.get_running_loop().create_task(self._expire(node))
+            self._waits[node] = self._tasks.spawn(self._expire(node))
 
     async def _expire(self, node: str) -> None:
         while (left := self._leases.left(node)) > 0:

@@ -72,7 +72,7 @@ class DeviceService:
         if node is None or not self.nodes.is_remote(name):
             known = ", ".join(n.name for n in self.nodes.known if self.nodes.is_remote(n.name)) or "none"
             raise NotFoundError(f"{name} is no other box of this queue; expected one of {known}")
-        if node.status is NodeStatus.OK:
+        if node.status is not NodeStatus.DOWN:
             raise UsageError(f"{name} is a member now; end `gpujobs node join` there first")
         if jobs := self.nodes_of_jobs().get(name):
             raise UsageError(

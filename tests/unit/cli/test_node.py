@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,14 @@ def test_a_token_file_that_will_not_do_is_named(tmp_path: Path, text: str, mode:
     with pytest.raises(UsageError) as caught:
         _read_token(path)
     assert str(caught.value).startswith(str(path)) and said in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to give a file away")
+def test_a_token_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, json.dumps(TOKEN))
+    os.chown(path, 12345, -1)
+    with pytest.raises(UsageError, match="is a file of uid 12345, who can read and change it"):
+        _read_token(path)
 
 
 def test_a_token_file_that_is_not_there_is_named(tmp_path: Path) -> None:
