@@ -77,7 +77,7 @@ class Box:
         self.used_before: set[int] = set()
         self.daemon: subprocess.Popen[bytes] | None = None
         self.is_to_run = False
-        self.refusal = ""
+        self.refusal, self.is_refused = "", False
         """What the last submission that was not acknowledged was told."""
         self.numbers = 0
         self.twins: dict[int, Any] = {}
@@ -240,6 +240,7 @@ class Box:
         done = self.cli("submit", path, *options, "--json")
         if done.returncode != 0:
             self.refusal = f"exit code {done.returncode}: {done.stderr.strip()}"
+            self.is_refused = done.returncode == 2  # what no second try changes
             return 0
         (job,) = (one["id"] for one in json.loads(done.stdout))
         if job in self.acknowledged or job in self.used_before:

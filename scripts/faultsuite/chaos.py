@@ -66,7 +66,7 @@ def _storm(box: Box, seconds: float, jobs: int, draws: random.Random) -> Counter
             for number in range(jobs):
                 time.sleep(max(0.0, began + seconds * number / jobs - time.monotonic()))
                 while not box.submit("plain", EPOCHS[number % len(EPOCHS)], "--retries", RETRIES):
-                    if box.refusal.startswith("exit code 2"):
+                    if box.is_refused:
                         raise Failure("wrong", f"a job is refused: {box.refusal}")
                     time.sleep(0.2)  # it was not acknowledged: submitted again
         except Failure as failure:
