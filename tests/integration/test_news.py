@@ -253,6 +253,19 @@ def test_what_fails_is_tried_again_and_the_history_has_each_try(tmp_path: Path) 
     asyncio.run(run())
 
 
+def test_a_server_that_repeats_a_url_does_not_give_it_away(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with web_server() as pages, telling(new_daemon(tmp_path)) as parts:
+            pages.answers.append(404)
+            pages.says = f"{'x' * 200} Cannot POST {pages.url}, with the key secret"
+            (job,) = submit(parts, {"to": [pages.url]})
+            ended(parts, job)
+            (said,) = await told(parts, job)
+            assert "answered 404 xxx" in said and "Cannot POST" in said and "secr" not in said
+
+    asyncio.run(run())
+
+
 def test_a_server_that_is_down_is_given_up_in_the_end(tmp_path: Path) -> None:
     async def run() -> None:
         async with mail_server() as mail:
