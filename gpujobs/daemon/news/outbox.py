@@ -30,6 +30,7 @@ from gpujobs.failpoints import reach
 from gpujobs.jobfile.recipients import Occasion, Recipient, Way, wish
 from gpujobs.model import Job, utc_now
 from gpujobs.policy.inputs.text import duration
+from gpujobs.printing import one_line
 from gpujobs.protocol.news import Outcome
 from gpujobs.store.news import NewNews, NewsState, WaitingNews
 from gpujobs.store.store import Store
@@ -45,6 +46,9 @@ MARK_EVERY = 5000
 
 LONGER = 4
 """Each pause between two tries is so many times the one before."""
+
+MAX_SAID = 300
+"""Characters of what a process of a user's has said."""
 
 EVENT = "news"
 
@@ -259,14 +263,9 @@ def _said(one: WaitingNews, outcome: Outcome, tries: int, most: int, pause: time
     """For the history, which others may read too."""
     what = f"{one.occasion} of g{one.group_id}" if one.group_id is not None else one.occasion
     whom = Recipient(Way(one.way), one.recipient).shown
-    answer = f": {plain(outcome.said)}" if outcome.said else ""
+    answer = f": {one_line(outcome.said)[:MAX_SAID]}" if outcome.said else ""
     if outcome.sent:
         return f"{what} told to {whom}{answer}"
     if pause is None:
         return f"{what} not told to {whom}, given up after try {tries} of {most}{answer}"
     return f"{what} not told to {whom}, try {tries} of {most}, again in {duration(pause.total_seconds())}{answer}"
-
-
-def plain(text: str) -> str:
-    """What a process of a user's has said, in one line."""
-    return "".join(one if one.isprintable() else "?" for one in text)[:300]
