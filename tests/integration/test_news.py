@@ -27,6 +27,7 @@ from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.modes import Mode
 from gpujobs.daemon.news import health
 from gpujobs.demand import Demand
+from gpujobs.errors import UsageError
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Caller, Device, DeviceKind, Reason, State, iso, utc_now
 from gpujobs.paths import StatePaths
@@ -349,6 +350,19 @@ def test_what_is_more_than_the_site_allows_in_an_hour_is_said_and_not_told(tmp_p
             assert sorted(post["job"]["id"] for post in pages.posts) == jobs[:2]
             assert history(parts, jobs[3])[0].endswith("more than 2 within an hour")
             assert "2 news within an hour" in pages.posts[1]["text"]
+
+    asyncio.run(run())
+
+
+def test_a_test_counts_as_often_as_it_tells(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with web_server() as pages, telling(new_daemon(tmp_path, "per_hour = 3\n")) as parts:
+            await parts.news.set(ME, {"to": [pages.url, f"{pages.url}&too"]})
+            assert [outcome.sent for _, outcome in await parts.news.test(ME)] == [True, True]
+            assert len(set(pages.keys)) == 2, "each has an id of its own"
+            with pytest.raises(UsageError, match=r"told 2 times within an hour, .* tell 2 recipients"):
+                await parts.news.test(ME)
+            assert len(pages.posts) == 2
 
     asyncio.run(run())
 
