@@ -29,6 +29,7 @@ from gpujobs.daemon.news import health
 from gpujobs.demand import Demand
 from gpujobs.errors import UsageError
 from gpujobs.lifecycle import Finish
+from gpujobs.linux import sendmail
 from gpujobs.model import Caller, Device, DeviceKind, Reason, State, iso, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
@@ -427,7 +428,7 @@ def test_a_command_that_prints_much_or_reads_nothing_is_no_trouble(tmp_path: Pat
         ("/bin/sh", "-c", "head -c 5000000 /dev/zero | tr '\\0' 'y'; echo; wc -c | tr -d ' '")
     ) == Outcome(True, False, "200013")
     assert of(("/bin/sh", "-c", "exec <&-; sleep 0.2; printf 'a\\033[31m'")) == Outcome(True, False, "a?[31m")
-    assert of(("/nowhere",)) == Outcome(False, False, "/nowhere: No such file or directory")
+    assert of(("/nowhere",)) == Outcome(False, False, "No such file or directory")
 
 
 def test_a_letter_has_no_line_of_the_jobs_making_in_its_head(tmp_path: Path) -> None:
@@ -448,6 +449,28 @@ def test_a_letter_has_no_line_of_the_jobs_making_in_its_head(tmp_path: Path) -> 
         timeout_seconds=1,
     )
     assert letter(order)["Subject"] == "a Bcc: eve@example.org" and letter(order)["Bcc"] is None
+
+
+def test_a_sendmail_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gpujobs.sender import mail
+
+    program = script(tmp_path, "cat > /dev/null; echo no queue; exit 75")
+    monkeypatch.setattr(sendmail, "PLACES", (program,))
+    order = Delivery(
+        identity=Identity(os.geteuid(), os.getegid(), (), str(tmp_path)),
+        user="ada",
+        way="mail",
+        to=("ada@example.org",),
+        message_id="<1@x>",
+        subject="s",
+        text="t",
+        news={},
+        environment={},
+        sender="g@example.org",
+        server=None,
+        timeout_seconds=1,
+    )
+    assert mail.send(order) == Outcome(False, True, f"{program}: exit code 75: no queue")
 
 
 def test_whatever_the_users_side_answers_is_a_line(tmp_path: Path) -> None:
