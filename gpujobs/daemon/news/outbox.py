@@ -72,6 +72,7 @@ class Outbox:
         self._orders = orders
         self._tasks = tasks
         self._wake = asyncio.Event()
+        self._tried = asyncio.Event()
         self._looked_at = store.news.cursor
         self._limits_looked_at: set[tuple[int, int, float]] = set()
         """Job, attempt and limit of those whose time was near."""
@@ -104,14 +105,18 @@ class Outbox:
             self._writer.do(lambda store: store.news.go_on_after(self._looked_at))
 
     async def first_tries(self, seconds: float) -> None:
-        """Returns when all that waits was tried once, or after so long."""
+        """Returns when all that has happened was told or tried once, or after so long."""
         try:
             async with asyncio.timeout(seconds):
+                while self._look_at_events():
+                    await asyncio.sleep(0)
                 while self._under_way or any(one.tries == 0 for one in self._store.news.waiting()):
+                    self._tried.clear()
                     self.wake()
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            log.warning("some news were not told; the next daemon tells them")
+                    await self._tried.wait()
+        except (TimeoutError, StoreError, sqlite3.Error) as error:
+            why = str(error) or f"they were not within {seconds:g} s"
+            log.warning("some news were not told, the next daemon tells them: %s", why)
 
     # Filling it
 
@@ -202,6 +207,7 @@ class Outbox:
             await asyncio.sleep(AGAIN_SECONDS)
         finally:
             del self._under_way[one.id]
+            self._tried.set()
             self.wake()
 
     async def _tell(self, one: WaitingNews) -> Outcome:
