@@ -13,3 +13,8 @@ def printable(text: object) -> str:
         return "-"
     text = str(text).translate(UNSEEN)
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def one_line(text: str) -> str:
+    """The same, whatever blanks and line breaks are in it."""
+    return printable(" ".join(text.split()))

@@ -9,10 +9,12 @@ import re
 from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gpujobs import formats, steps, units
-from gpujobs.jobfile import recipients
+from gpujobs.jobfile.notify import Notify
+from gpujobs.jobfile.section import Section, TextOrList
+from gpujobs.jobfile.section import field as _field
 from gpujobs.model import MAX_PRIORITY
 
 MAX_TIME_LIMIT_SECONDS = 366 * 86400
@@ -43,14 +45,6 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")]
 DataPath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_data_path)]
 
 
-def _field(default: Any, expected: str, **bounds: Any) -> Any:
-    return Field(default, json_schema_extra={"expected": expected}, **bounds)
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
 class DataSource(Section):
     """A data file, relative to the job file's directory. A text alone is short for `{path: ...}`, which may be a
     pattern such as `data/*.csv`; a list is short for `{files: ...}`: tables, one below the other.
@@ -75,16 +69,8 @@ class DataSource(Section):
         return {"files": value} if isinstance(value, list) else value
 
 
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 def _as_columns(value: Any) -> Any:
     return [value] if isinstance(value, (str, int)) and not isinstance(value, bool) else value
-
-
-TextOrList = BeforeValidator(_as_list)
-"""Lets a text stand for a list of one."""
 
 
 def _as_name(value: Any) -> Any:
@@ -448,51 +434,6 @@ class Unreadable:
 
     def __init__(self, value: Any) -> None:
         self.value = value
-
-
-def _recipient(value: str) -> str:
-    recipients.recipient(value)
-    return value
-
-
-def _program(value: list[str]) -> list[str]:
-    if not value[0].startswith("/") or "\n" in value[0]:
-        raise ValueError("not a program")
-    return value
-
-
-def _word(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("not an argument")
-    return value
-
-
-Occasions = Annotated[list[Literal["end", "failure", "start", "stranger", "time_limit"]], TextOrList]
-Recipients = Annotated[
-    list[Annotated[str, AfterValidator(_recipient)]],
-    Field(min_length=1, max_length=recipients.MAX_RECIPIENTS),
-    TextOrList,
-]
-Word = Annotated[str, Field(max_length=recipients.MAX_LENGTH), AfterValidator(_word)]
-Command = Annotated[
-    list[Word], Field(min_length=1, max_length=recipients.MAX_WORDS), AfterValidator(_program), TextOrList
-]
-TO = (
-    "a list of at most 10: mail (your own mailbox), addresses such as ada@example.org, and URLs such as "
-    "https://example.org/hook, without a user's name in them"
-)
-
-
-class Notify(Section):
-    """Who is told of what. What is left out is as `gpujobs notify` says."""
-
-    on: Occasions | None = _field(
-        None, f"a list out of {', '.join(recipients.OCCASIONS)} ([]: of nothing)", max_length=10
-    )
-    to: Recipients | None = _field(None, TO)
-    command: Command | None = _field(
-        None, "a program with its arguments, by its absolute path, such as [/home/ada/bin/told, --quiet]"
-    )
 
 
 class JobFile(Section):

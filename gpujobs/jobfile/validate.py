@@ -13,9 +13,10 @@ from gpujobs.backends import JAX, TENSORFLOW
 from gpujobs.jobfile.consistency import Found, cross_checks, source_checks
 from gpujobs.jobfile.data_checks import data_checks
 from gpujobs.jobfile.keras_names import MAX_HINTS, KerasCheck, nearest
+from gpujobs.jobfile.notify import Notify
 from gpujobs.jobfile.reader import Path, describe, dotted
 from gpujobs.jobfile.recipients import given
-from gpujobs.jobfile.schema import DataSource, JobFile, Notify, Prediction, PredictionFile, Unreadable
+from gpujobs.jobfile.schema import DataSource, JobFile, Prediction, PredictionFile, Unreadable
 from gpujobs.jobfile.training_checks import training_checks
 
 ADAM = frozenset({"learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay", "clipnorm", "clipvalue"})

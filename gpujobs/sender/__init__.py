@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Protocol, cast
 
+from gpujobs.printing import one_line
 from gpujobs.protocol.news import Delivery, Outcome
 
 MAX_SAID = 300
@@ -47,5 +48,4 @@ def line_of(said: object) -> str:
     """One printable line."""
     if isinstance(said, bytes):
         said = said.decode(errors="replace")
-    words = " ".join(str(said).split())
-    return "".join(one if one.isprintable() else "?" for one in words)[:MAX_SAID]
+    return one_line(str(said))[:MAX_SAID]

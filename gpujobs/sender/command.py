@@ -41,6 +41,7 @@ def send(order: Delivery) -> Outcome:
 
 
 def run(words: tuple[str, ...], text: bytes, variables: dict[str, str], directory: str) -> Outcome:
+    """What came of it does not name the program: who shows it does."""
     try:
         process = subprocess.Popen(
             words,
@@ -51,7 +52,7 @@ def run(words: tuple[str, ...], text: bytes, variables: dict[str, str], director
             cwd=directory,
         )
     except OSError as error:
-        return failed(f"{words[0]}: {error.strerror}", again=not isinstance(error, NO_SUCH))
+        return failed(error.strerror, again=not isinstance(error, NO_SUCH))
     last = line_of(last_line(_tail(process, text)))
     if process.wait() == 0:
         return sent(last)
@@ -78,6 +79,8 @@ def _tail(process: subprocess.Popen[bytes], text: bytes) -> bytes:
             break
     if rest:
         process.stdin.close()
+    process.stdout.close()
+    os.close(ended)
     return tail
 
 

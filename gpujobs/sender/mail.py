@@ -67,4 +67,6 @@ def _by_sendmail(order: Delivery) -> Outcome:
         return failed("this machine has no sendmail, and its gpujobs.toml no [notify] smtp", again=False)
     words = (program, "-i", "--", order.to[0])
     done = command.run(words, letter(order).as_bytes(), command.environment(order), "/")
-    return sent(f"{program} has taken it") if done.sent else done
+    if done.sent:
+        return sent(f"{program} has taken it")
+    return failed(f"{program}: {done.said}", again=done.again)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import ssl
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from gpujobs import __version__
 from gpujobs.protocol.news import Delivery, Outcome
 from gpujobs.sender import failed, line_of, sent, words_of
 
-MAX_ANSWER_BYTES = 300
+MAX_ANSWER_BYTES = 1 << 14
+
+SHORT = 6
+"""A part of a URL that has fewer characters is no secret."""
 
 FOR_NOW = (408, 425, 429)
 """Refusals that may be none a little later; so are those from 500 on."""
@@ -52,6 +56,16 @@ def _post(order: Delivery) -> tuple[int, str]:
     try:
         connection.request("POST", target, json.dumps(order.news).encode(), headers)
         answer = connection.getresponse()
-        return answer.status, line_of(answer.read(MAX_ANSWER_BYTES))
+        said = answer.read(MAX_ANSWER_BYTES).decode(errors="replace")
+        return answer.status, line_of(without_secrets(said, order.to[0]))
     finally:
         connection.close()
+
+
+def without_secrets(said: str, url: str) -> str:
+    """Many a server says which path it does not know. The history, which others may read, has what it says."""
+    parts = urlsplit(url)
+    written = {part for whole in (parts.path, parts.query) for part in (whole, *re.split("[/&=;]", whole))}
+    for part in sorted(written | {unquote(one) for one in written}, key=len, reverse=True):
+        said = said.replace(part, "…") if len(part) >= SHORT else said
+    return said

@@ -21,6 +21,7 @@ from gpujobs.model import utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.store import opening
 from gpujobs.store.database import check
+from gpujobs.store.reader import UNFINISHED_STATES
 
 FORMAT = 1
 DATABASE = "gpujobs.db"
@@ -115,7 +116,7 @@ class Newer:
 
 def newer_than(paths: StatePaths, backup: Backup) -> Newer:
     states = _states(backup.database)
-    ended = {job for job, state in states.items() if state not in opening.UNFINISHED_STATES}
+    ended = {job for job, state in states.items() if state not in UNFINISHED_STATES}
     highest = max([opening.look(paths).highest, _highest_in(paths.database), *states], default=0)
     return Newer(
         highest,

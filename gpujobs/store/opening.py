@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpujobs.errors import StoreError
-from gpujobs.model import State
 from gpujobs.paths import StatePaths
 from gpujobs.store import numbers
 from gpujobs.store.numbers import Mark, Numbers
 from gpujobs.store.store import Store
-
-UNFINISHED_STATES = frozenset(state.value for state in State if not state.is_final)
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,6 +249,8 @@ REFUSED: dict[str, Refusal] = {
     "the daemon's end": (404, "/v1/stop", {**CHANGE, "body": {"mode": "now"}}),
     "another link": (404, "/v1/web/link", {**CHANGE, "body": {}}),
     "the store": (404, "/v1/backup", {}),
+    "whom one has named to be told": (404, "/v1/notify", {}),
+    "to be told": (404, "/v1/notify", {**CHANGE, "body": {"setting": None}}),
 }  # fmt: skip
 
 

@@ -72,13 +72,14 @@ class WebServer:
     posts: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
+    says: str = ""
 
     async def post(self, request: web.Request) -> web.Response:
         status = self.answers.pop(0) if self.answers else 200
         self.posts.append(json.loads(await request.text()))
         self.keys.append(request.headers["Idempotency-Key"])
         headers = {"Location": "/elsewhere"} if status == 302 else {}
-        return web.Response(status=status, text="so it is", headers=headers)
+        return web.Response(status=status, text=self.says or "so it is", headers=headers)
 
     async def other(self, request: web.Request) -> web.Response:
         self.elsewhere.append(request.path)

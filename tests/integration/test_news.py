@@ -27,7 +27,9 @@ from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.modes import Mode
 from gpujobs.daemon.news import health
 from gpujobs.demand import Demand
+from gpujobs.errors import UsageError
 from gpujobs.lifecycle import Finish
+from gpujobs.linux import sendmail
 from gpujobs.model import Caller, Device, DeviceKind, Reason, State, iso, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
@@ -253,6 +255,19 @@ def test_what_fails_is_tried_again_and_the_history_has_each_try(tmp_path: Path) 
     asyncio.run(run())
 
 
+def test_a_server_that_repeats_a_url_does_not_give_it_away(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with web_server() as pages, telling(new_daemon(tmp_path)) as parts:
+            pages.answers.append(404)
+            pages.says = f"{'x' * 200} Cannot POST {pages.url}, with the key secret"
+            (job,) = submit(parts, {"to": [pages.url]})
+            ended(parts, job)
+            (said,) = await told(parts, job)
+            assert "answered 404 xxx" in said and "Cannot POST" in said and "secr" not in said
+
+    asyncio.run(run())
+
+
 def test_a_server_that_is_down_is_given_up_in_the_end(tmp_path: Path) -> None:
     async def run() -> None:
         async with mail_server() as mail:
@@ -340,6 +355,19 @@ def test_what_is_more_than_the_site_allows_in_an_hour_is_said_and_not_told(tmp_p
     asyncio.run(run())
 
 
+def test_a_test_counts_as_often_as_it_tells(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with web_server() as pages, telling(new_daemon(tmp_path, "per_hour = 3\n")) as parts:
+            await parts.news.set(ME, {"to": [pages.url, f"{pages.url}&too"]})
+            assert [outcome.sent for _, outcome in await parts.news.test(ME)] == [True, True]
+            assert len(set(pages.keys)) == 2, "each has an id of its own"
+            with pytest.raises(UsageError, match=r"told 2 times within an hour, .* tell 2 recipients"):
+                await parts.news.test(ME)
+            assert len(pages.posts) == 2
+
+    asyncio.run(run())
+
+
 def test_a_command_is_run_with_its_users_rights_and_nothing_of_the_daemons(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root: to take the identity of others")
@@ -400,7 +428,7 @@ def test_a_command_that_prints_much_or_reads_nothing_is_no_trouble(tmp_path: Pat
         ("/bin/sh", "-c", "head -c 5000000 /dev/zero | tr '\\0' 'y'; echo; wc -c | tr -d ' '")
     ) == Outcome(True, False, "200013")
     assert of(("/bin/sh", "-c", "exec <&-; sleep 0.2; printf 'a\\033[31m'")) == Outcome(True, False, "a?[31m")
-    assert of(("/nowhere",)) == Outcome(False, False, "/nowhere: No such file or directory")
+    assert of(("/nowhere",)) == Outcome(False, False, "No such file or directory")
 
 
 def test_a_letter_has_no_line_of_the_jobs_making_in_its_head(tmp_path: Path) -> None:
@@ -421,6 +449,28 @@ def test_a_letter_has_no_line_of_the_jobs_making_in_its_head(tmp_path: Path) -> 
         timeout_seconds=1,
     )
     assert letter(order)["Subject"] == "a Bcc: eve@example.org" and letter(order)["Bcc"] is None
+
+
+def test_a_sendmail_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gpujobs.sender import mail
+
+    program = script(tmp_path, "cat > /dev/null; echo no queue; exit 75")
+    monkeypatch.setattr(sendmail, "PLACES", (program,))
+    order = Delivery(
+        identity=Identity(os.geteuid(), os.getegid(), (), str(tmp_path)),
+        user="ada",
+        way="mail",
+        to=("ada@example.org",),
+        message_id="<1@x>",
+        subject="s",
+        text="t",
+        news={},
+        environment={},
+        sender="g@example.org",
+        server=None,
+        timeout_seconds=1,
+    )
+    assert mail.send(order) == Outcome(False, True, f"{program}: exit code 75: no queue")
 
 
 def test_whatever_the_users_side_answers_is_a_line(tmp_path: Path) -> None:
@@ -463,8 +513,7 @@ def test_a_daemon_that_ends_for_good_tries_once_first(tmp_path: Path) -> None:
         async with telling(new_daemon(tmp_path)) as parts:
             (job,) = submit(parts, {"command": [hook]})
             ended(parts, job)
-            await until(lambda: parts.store.news.waiting() or history(parts, job))
-            await parts.outbox.first_tries(20)
+            await parts.outbox.first_tries(20)  # the outbox has not yet looked at that end
             assert (tmp_path / "told").read_text() == "told\n"
             assert history(parts, job) == [f"end told to the command {hook}"]
 

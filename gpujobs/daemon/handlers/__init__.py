@@ -78,8 +78,19 @@ ROUTES = [
     ("POST", "/v1/notify/test", notify.test),
 ]
 
-ON_SOCKET_ALONE = frozenset({web.link, backup.handle, stop.handle, notify.change, notify.test, nodes.token})
-"""Not on the pages' address: a cookie is no reason to end the daemon, to get another one, or to have a command run."""
+ON_SOCKET_ALONE = frozenset(
+    {
+        web.link,
+        backup.handle,
+        stop.handle,
+        notify.handle,
+        notify.change,
+        notify.test,
+        nodes.token,
+    }
+)
+"""Not on the pages' address: a cookie is no reason to end the daemon, to get another one, to see URLs that are secrets,
+or to have a command run."""
 
 STREAMING = frozenset(
     {

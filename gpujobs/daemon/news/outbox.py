@@ -30,6 +30,7 @@ from gpujobs.failpoints import reach
 from gpujobs.jobfile.recipients import Occasion, Recipient, Way, wish
 from gpujobs.model import Job, utc_now
 from gpujobs.policy.inputs.text import duration
+from gpujobs.printing import one_line
 from gpujobs.protocol.news import Outcome
 from gpujobs.store.news import NewNews, NewsState, WaitingNews
 from gpujobs.store.store import Store
@@ -45,6 +46,9 @@ MARK_EVERY = 5000
 
 LONGER = 4
 """Each pause between two tries is so many times the one before."""
+
+MAX_SAID = 300
+"""Characters of what a process of a user's has said."""
 
 EVENT = "news"
 
@@ -68,6 +72,7 @@ class Outbox:
         self._orders = orders
         self._tasks = tasks
         self._wake = asyncio.Event()
+        self._tried = asyncio.Event()
         self._looked_at = store.news.cursor
         self._limits_looked_at: set[tuple[int, int, float]] = set()
         """Job, attempt and limit of those whose time was near."""
@@ -100,14 +105,18 @@ class Outbox:
             self._writer.do(lambda store: store.news.go_on_after(self._looked_at))
 
     async def first_tries(self, seconds: float) -> None:
-        """Returns when all that waits was tried once, or after so long."""
+        """Returns when all that has happened was told or tried once, or after so long."""
         try:
             async with asyncio.timeout(seconds):
+                while self._look_at_events():
+                    await asyncio.sleep(0)
                 while self._under_way or any(one.tries == 0 for one in self._store.news.waiting()):
+                    self._tried.clear()
                     self.wake()
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            log.warning("some news were not told; the next daemon tells them")
+                    await self._tried.wait()
+        except (TimeoutError, StoreError, sqlite3.Error) as error:
+            why = str(error) or f"they were not within {seconds:g} s"
+            log.warning("some news were not told, the next daemon tells them: %s", why)
 
     # Filling it
 
@@ -198,6 +207,7 @@ class Outbox:
             await asyncio.sleep(AGAIN_SECONDS)
         finally:
             del self._under_way[one.id]
+            self._tried.set()
             self.wake()
 
     async def _tell(self, one: WaitingNews) -> Outcome:
@@ -259,14 +269,9 @@ def _said(one: WaitingNews, outcome: Outcome, tries: int, most: int, pause: time
     """For the history, which others may read too."""
     what = f"{one.occasion} of g{one.group_id}" if one.group_id is not None else one.occasion
     whom = Recipient(Way(one.way), one.recipient).shown
-    answer = f": {plain(outcome.said)}" if outcome.said else ""
+    answer = f": {one_line(outcome.said)[:MAX_SAID]}" if outcome.said else ""
     if outcome.sent:
         return f"{what} told to {whom}{answer}"
     if pause is None:
         return f"{what} not told to {whom}, given up after try {tries} of {most}{answer}"
     return f"{what} not told to {whom}, try {tries} of {most}, again in {duration(pause.total_seconds())}{answer}"
-
-
-def plain(text: str) -> str:
-    """What a process of a user's has said, in one line."""
-    return "".join(one if one.isprintable() else "?" for one in text)[:300]

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import Any
 
 from gpujobs.config.site import NotifyTable
@@ -53,27 +54,29 @@ class NewsService:
 
     async def test(self, caller: Caller) -> list[tuple[Recipient, Outcome]]:
         """Tells everybody whom the caller has named that this is a test. Raises UsageError where there is nobody."""
-        self._count(caller)
         wanted = wish(None, self.setting(caller))
         if wanted is None:
             raise UsageError("you have named nobody to be told; `gpujobs notify --on failure --to mail` does")
+        self._count(caller, len(wanted.recipients))
         tried = await asyncio.gather(*(self._test(caller, one) for one in wanted.recipients))
         return list(zip(wanted.recipients, tried, strict=True))
 
-    def _count(self, caller: Caller) -> None:
-        """Tests count as news do. Raises UsageError."""
+    def _count(self, caller: Caller, recipients: int) -> None:
+        """A test counts as so many news. Raises UsageError where that makes too many."""
         now, recent = time.monotonic(), self.tests.setdefault(caller.uid, [])
         recent[:] = [at for at in recent if now - at < HOUR]
-        if len(recent) + self.store.news.made_since(caller.uid, utc_now()) >= self.table.per_hour:
+        so_far = len(recent) + self.store.news.made_since(caller.uid, utc_now())
+        if so_far + recipients > self.table.per_hour:
             raise UsageError(
-                f"this site tells nobody more than {self.table.per_hour} news within an hour; try later"
+                f"you were told {so_far} times within an hour, and this test would tell {recipients} recipients; "
+                f"this site tells nobody more than {self.table.per_hour} times: try later, or name fewer"
             )
-        recent.append(now)
+        recent += [now] * recipients
 
     async def _test(self, caller: Caller, one: Recipient) -> Outcome:
         if why := allowed.refusal(one, self.table):
             return Outcome(False, False, why)
-        message_id = self.orders.message_id(f"test-{caller.uid}-{caller.pid}")
+        message_id = self.orders.message_id(f"test-{token_hex(6)}")
         said = test_words(caller.user, self.orders.host, message_id)
         try:
             return await deliver(

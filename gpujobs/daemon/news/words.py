@@ -10,6 +10,7 @@ from gpujobs.daemon.api_json import device_json, exit_json
 from gpujobs.jobfile.recipients import Occasion
 from gpujobs.model import Group, Job, State, iso
 from gpujobs.policy.inputs.text import duration
+from gpujobs.printing import one_line
 from gpujobs.results.ranking import Criterion, Ranked
 from gpujobs.store.news import WaitingNews
 
@@ -76,10 +77,6 @@ def test_words(user: str, host: str, message_id: str) -> Words:
     text = f"{subject}\n\n`gpujobs notify --test` has sent this. News of jobs come the same way.\n"
     news = {"id": message_id.strip("<>"), "event": "test", "host": host, "subject": subject, "text": text}
     return Words(f"[gpujobs] {subject}", text, news, {"GPUJOBS_EVENT": "test"})
-
-
-def one_line(text: str) -> str:
-    return "".join(one if one.isprintable() else "?" for one in " ".join(text.split()))
 
 
 def _subject(one: WaitingNews, facts: Facts) -> str:
