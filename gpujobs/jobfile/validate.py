@@ -72,7 +72,7 @@ def notify_problems(setting: dict[str, Any]) -> list[str]:
             )
             for one in found
         ]
-        return [f"{what}." for _, what in dict(problems).items()]
+        return [what if what.endswith("?") else f"{what}." for what in dict(problems).values()]
     return []
 
 

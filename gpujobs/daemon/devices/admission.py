@@ -176,7 +176,7 @@ class NodeAdmission:
 
     @property
     def strays(self) -> tuple[Stray, ...]:
-        """Of the daemon's own machine; those of the others are in the log, and end with their lease."""
+        """Of the daemon's own machine; those of the others are told in the log alone."""
         return self._strays.get(self._nodes.own_name, ())
 
 

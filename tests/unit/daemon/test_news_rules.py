@@ -10,6 +10,7 @@ from gpujobs.daemon.news.allowed import address_of, check_files, refusal, senten
 from gpujobs.errors import JobFileError
 from gpujobs.jobfile import load
 from gpujobs.jobfile.recipients import Occasion, Way, recipient, wish
+from gpujobs.jobfile.validate import notify_problems
 from gpujobs.model import Caller
 
 SITE = NotifyTable(
@@ -160,3 +161,7 @@ def test_ones_own_mailbox_is_at_the_sites_domain_or_here() -> None:
     assert address_of(recipient("mail"), "ada", SITE) == "ada@example.org"
     assert address_of(recipient("mail"), "ada", NotifyTable()) == "ada"
     assert address_of(recipient("eve@x.org"), "ada", SITE) == "eve@x.org"
+
+
+def test_a_misspelt_key_of_a_setting_is_asked_for_in_one_sentence() -> None:
+    assert notify_problems({"too": ["mail"]}) == ["notify.too is not a known key; did you mean notify.to?"]
