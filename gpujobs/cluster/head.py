@@ -16,10 +16,12 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gpujobs.cluster import roster
+from gpujobs.cluster import certificates, roster
+from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.collecting import write_chunks
 from gpujobs.cluster.delivering import deliver
 from gpujobs.cluster.environment import (
@@ -37,6 +39,7 @@ from gpujobs.cluster.members import Member, Members
 from gpujobs.cluster.orphans import become_only_head
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses
+from gpujobs.cluster.tls import of_the_head
 from gpujobs.cluster.versions import own_versions
 from gpujobs.errors import GpujobsError, MachineError, ProtocolError, from_wire
 from gpujobs.linux.saying import say
@@ -145,7 +148,10 @@ def start_ray(paths: StatePaths, temp_parent: Path, gpus: int) -> None:
 def start_cluster(paths: StatePaths, temp_parent: Path, gpus: int, listening: Listening) -> RayProcesses:
     """A cluster that other boxes can join: Ray listens on this address, on ports that are fixed."""
     lasting_token(paths.cluster_token)
-    os.environ.update(ray_environment(paths.cluster_token))
+    tls = TlsFiles(paths.tls) if listening.tls else None
+    if tls is not None:
+        certificates.keep_box(tls, listening.address)
+    os.environ.update(ray_environment(paths.cluster_token, tls))
     ports = Ports(listening.port)
     node = RayNode(
         address=listening.address, ports=ports, head=None, incarnation=OWN, gpus=gpus, temp=temp_parent
@@ -215,6 +221,7 @@ class Head:
         listening = self._settings.listening
         if listening is None:
             return None
+        tls = TlsFiles(self._paths.tls) if listening.tls else None
         gate = JoinGate(
             name=self._settings.node.node_name,
             address=listening.address,
@@ -225,6 +232,8 @@ class Head:
             versions=own_versions(),
             obstacle=self._obstacle,
             admit=self._take_in,
+            tls=None if tls is None else partial(of_the_head, tls),
+            sign=None if tls is None else partial(certificates.sign, tls),
         )
         await gate.open()
         return gate

@@ -14,6 +14,15 @@ FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenTls(Message):
+    """PEM: the cluster's authority, and a certificate of it with its key, which lets a box ask for its own."""
+
+    authority: str
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenFile(Message):
     """What `gpujobs node token` writes, mode 0600: all that a box needs to join."""
 
@@ -24,6 +33,8 @@ class TokenFile(Message):
     """Ray's token, and what the lines of joining are sealed with."""
     instance: str
     """The id of the head's state directory: whose cluster it is."""
+    tls: TokenTls | None = None
+    """None where `[cluster] tls` is off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,8 @@ class Hello(Tagged):
     """By which the others are to reach it; empty for the one that the head sees."""
     ports: tuple[Count, ...]
     """On which it answers for the moment, so that the head can try them."""
+    request: str = ""
+    """For a certificate of its own (PEM), where it is to start Ray with TLS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +74,8 @@ class Welcome(Tagged):
     name: str
     session: str
     address: str
+    certificate: str = ""
+    """What was requested (PEM): for that address."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from .boxes import Cluster, cluster
-from .harness import ENDLESS, write_job
+from .boxes import Cluster, cluster, sniffed
+from .harness import ENDLESS, eventually, write_job
 
 SWEEP = "sweep: {grid: {training.seed: [0, 1, 2, 3]}}\n"
 
@@ -69,6 +70,23 @@ def test_data_goes_to_a_box_once(two: Cluster) -> None:
     (kept,) = (two.nodes[0].state / "spool/data").glob("*/*")
     assert kept.read_bytes() == (two.daemon.root / "tutorial.npz").read_bytes()
     assert kept.stat().st_mode & 0o777 == 0o400
+
+
+def test_nothing_of_a_job_can_be_read_on_the_way(two: Cluster) -> None:
+    """Neither its data, nor its name, nor the secret of the cluster, in any packet between the boxes; what is said in
+    the clear on the same cable is seen."""
+    with sniffed(two.boxes[0]) as seen:
+        clear = "import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'said-in-the-clear', ('{}', 9))"
+        two.boxes[1].run(sys.executable, "-c", clear.format(two.boxes[0].address))
+        job = two.daemon.submit_quick("not-for-others", epochs=1, more="resources: {node: box2}\n")
+        assert two.until_ended([job])[0]["state"] == "COMPLETED"
+        eventually(lambda: b"said-in-the-clear" in seen.read_bytes(), 10, two.story)
+    packets = seen.read_bytes()
+    token = json.loads(two.token.read_text())
+    data = next(two.daemon.root.glob("*.csv")).read_bytes()[:60]
+    for secret in (b"not-for-others", token["secret"].encode(), b"gpujobs_node", data):
+        assert secret not in packets, secret
+    assert len(packets) > 100_000
 
 
 def test_nodes_are_listed_drained_and_not_removed_while_they_are_here(two: Cluster) -> None:
