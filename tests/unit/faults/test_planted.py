@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from faultsuite import planted
+from faultsuite.box import ROOT
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     shutil.copytree(
-        planted.ROOT / "gpujobs", tmp_path / "gpujobs", ignore=shutil.ignore_patterns("__pycache__")
+        ROOT / "gpujobs", tmp_path / "gpujobs", ignore=shutil.ignore_patterns("__pycache__")
     )
     return tmp_path
 
