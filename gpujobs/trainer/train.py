@@ -52,7 +52,9 @@ OF_WHOLE_BATCHES = ("dice", "tversky")
 
 
 def run(spec: AttemptSpec, messages: Messages, stop: StopFlag, kept: Kept) -> None:
-    """Trains, predicts and writes the results. `kept`: of the process. Raises TrainerError, Stopped, or what Keras raises."""
+    """Trains, predicts and writes the results. Raises TrainerError, Stopped, or what Keras raises.
+
+    `kept`: of the process, whatever trained in it before."""
     began = time.monotonic()
     shutil.rmtree(spec.paths.results, ignore_errors=True)
     spec.paths.results.mkdir(parents=True)
