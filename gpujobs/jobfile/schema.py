@@ -414,7 +414,8 @@ class Resources(Section):
         None, "the name of a node or a list of 1 to 1000 names, or nothing for any"
     )
     gpu_name: GpuName | None = _field(
-        None, 'a part of a GPU\'s name such as H100 or "4090", or a pattern such as "*A100*80GB", or nothing for any'
+        None,
+        'a part of a GPU\'s name such as H100 or "4090", or a pattern such as "*A100*80GB", or nothing for any',
     )
     gpu_memory: Annotated[int, Field()] | Literal["auto"] | None = _field(
         None, "a size of at least 64MiB such as 3GiB, or auto (and nothing for a whole GPU)"

@@ -37,7 +37,8 @@ def validate(tree: dict[str, Any]) -> tuple[dict[str, Any], Found]:
         found = error.errors(include_url=False, include_context=False)
         paths = [_path_in(tree, one["loc"], one["type"]) for one in found]
         for one, path in zip(found, paths, strict=True):
-            if path not in reported and not _is_said_by_the_list(one, path, paths):  # each choice of a union reports for itself
+            # Each choice of a union reports for itself.
+            if path not in reported and not _is_said_by_the_list(one, path, paths):
                 reported.add(path)
                 problems.append(
                     _of_a_training(path)

@@ -1,7 +1,7 @@
 """The devices of one decision, indexed so that finding one for a job takes no search through all.
 
 For each place that jobs ask for (any device, those of a node, GPUs of a name), devices of equal reservations form a
-stock: free ones sorted by their order and by their room, shared ones by their room. A place has few stocks, usually one.
+stock: free ones sorted by their order and by their room, shared ones by their room. A place has few, usually one.
 """
 
 from __future__ import annotations
@@ -229,7 +229,8 @@ class Pool:
             for shelf in (stock.shared, stock.free_by_room)
             if (entry := self._first(shelf, request)) is not None
         ]
-        return self.plans[min(found)[2]] if found else None  # the least room, then near, then the first in order
+        # The least room, then near, then the first in order.
+        return self.plans[min(found)[2]] if found else None
 
     def _shelve(self, plan: Plan) -> None:
         if not self._is_open(plan):
