@@ -53,9 +53,9 @@ class AgentActor:
         except OSError as error:
             return Refused(MachineError(f"{self._settings.node_name}: {in_words(error)}").to_wire())
 
-    async def next_events(self) -> list[AttemptEvent]:
+    async def next_events(self, heard: int) -> tuple[int, list[AttemptEvent]]:
         assert self._agent is not None
-        return await self._agent.next_events()
+        return await self._agent.next_events(heard)
 
     async def collect(self, asked: Collect) -> AsyncIterator[tuple[str, bytes | Refused]]:
         """Yields (file name, bytes), a file's chunks in order; or ("", `Refused`) as the last item."""
@@ -95,7 +95,11 @@ async def _start(settings: NodeSettings, gpus: int, **where: Any) -> Any:
         num_cpus=0, num_gpus=gpus, max_concurrency=1000, max_restarts=0, **where
     )
     agent = actor.remote(settings)
-    await agent.open.remote()
+    try:
+        await agent.open.remote()
+    except BaseException:  # nobody waits for it any more: it must not come up later beside another
+        end_agent(agent)
+        raise
     return agent
 
 

@@ -8,7 +8,7 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
-from . import chaos, damage, planted, points, processes, real, storecases, strangers, surroundings
+from . import chaos, cuts, damage, planted, points, processes, real, storecases, strangers, surroundings
 from .box import ROOT
 from .case import Case
 from .running import Outcome, Runner
@@ -69,22 +69,28 @@ def main() -> int:
     parser.add_argument("--chaos", metavar="MINUTES", type=float, help="random kills over a stream of jobs")
     parser.add_argument("--jobs", type=int, default=200, help="of --chaos (default 200)")
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the order of cases, and of random kills (default 0)"
+        "--seed", type=int, default=0, help="of the order of cases, of random kills and of cuts (default 0)"
     )
     parser.add_argument(
-        "--boxes",
+        "--boxes", metavar="N", type=int, help="N random cuts over a stream of jobs on three boxes (as root)"
+    )
+    parser.add_argument(
+        "--at-once",
+        metavar="N",
         type=int,
         default=3,
         help="cases at once (default 3); those that wait run four times as many",
     )
     parser.add_argument(
-        "--minutes", type=float, help="begin no new case after so long; what was not run is said"
+        "--minutes", type=float, help="begin no new case, or cut, after so long; what was not run is said"
     )
     parser.add_argument("--tree", type=Path, default=ROOT, help=argparse.SUPPRESS)
     parser.add_argument("--write", action="store_true", help="put the table into docs/faults.md")
     arguments = parser.parse_args()
     if arguments.prove:
-        return planted.prove(arguments.boxes)
+        return planted.prove(arguments.at_once)
+    if arguments.boxes:
+        return cuts.run(arguments.boxes, arguments.seed, arguments.minutes, is_small=arguments.small)
     if arguments.chaos:
         return chaos.run(arguments.chaos, arguments.jobs, arguments.seed, is_small=arguments.small)
     cases = chosen(arguments)
@@ -93,7 +99,7 @@ def main() -> int:
         print(f"{len(cases)} cases")
         return 0
     random.Random(arguments.seed).shuffle(cases)
-    outcomes = Runner(arguments.tree, arguments.boxes, arguments.minutes).run(cases)
+    outcomes = Runner(arguments.tree, arguments.at_once, arguments.minutes).run(cases)
     print(table(outcomes))
     if arguments.write:
         write(outcomes)
