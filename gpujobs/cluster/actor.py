@@ -89,6 +89,12 @@ async def start_agent(settings: NodeSettings, incarnation: str, gpus: int) -> An
         ) from None
 
 
+async def is_there(incarnation: str) -> bool:
+    """Whether Ray counts the node that was started with this label as alive."""
+    nodes = await asyncio.to_thread(ray.nodes)
+    return any(node["Alive"] and node["Labels"].get(LABEL) == incarnation for node in nodes)
+
+
 async def _start(settings: NodeSettings, gpus: int, **where: Any) -> Any:
     """Holding all of its node's GPUs in Ray's accounting, so that other Ray programs on the cluster keep off them."""
     actor = ray.remote(AgentActor).options(

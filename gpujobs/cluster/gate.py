@@ -106,16 +106,17 @@ class JoinGate:
         await while_beating(line, self._follow(line, hello, ready))
 
     async def _follow(self, line: Sealed, hello: Hello, ready: Ready) -> None:
-        """Until its agent is lost: then its Ray is of no use, and is to be started anew."""
-        try:
-            lost = await self._admit(hello, ready)
-        except Exception as error:  # noqa: BLE001 - whatever Ray raises, the node is to hear of it
-            say(f"{hello.name} was not admitted: {error!r}")
-            await line.say(Refused(f"the agent cannot be placed on {hello.name}: {error}", True))
-            return
-        await line.say(Joined())
-        await lost.wait()
-        await line.say(Refused(f"Ray has lost the agent on {hello.name}", True))
+        """Whenever its agent is lost, another is placed there, until Ray has lost the whole node: then it is to start
+        its Ray anew."""
+        while True:
+            try:
+                lost = await self._admit(hello, ready)
+            except Exception as error:  # noqa: BLE001 - whatever Ray raises, the node is to hear of it
+                say(f"{hello.name} was not admitted: {error!r}")
+                await line.say(Refused(f"the agent cannot be placed on {hello.name}: {error}", True))
+                return
+            await line.say(Joined())
+            await lost.wait()
 
     def _look(self, hello: Hello) -> Refused | None:
         """What can be told without trying anything."""

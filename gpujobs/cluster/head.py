@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -185,6 +186,7 @@ class Head:
         self._paths = paths
         self._gpus = gpus
         self._members: Members[Any] = Members()
+        self._numbers = itertools.count()
         self._ends: dict[str, asyncio.Event] = {}
         """By incarnation: set when its agent is lost, or counts no more."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -196,7 +198,7 @@ class Head:
 
         own = self._settings.node
         agent = await start_own_agent(own, self._gpus)
-        await self._admit(Member(own.node_name, own.state_id, OWN, agent))
+        await self._admit(Member(own.node_name, own.state_id, OWN, OWN, agent))
         gate = await self._open_gate()
         async for line in read_lines(reader):
             self._spawn(self._take(line))
@@ -241,15 +243,16 @@ class Head:
     async def _take_in(self, hello: Hello, ready: Ready) -> asyncio.Event:
         """Places the agent on this start of the node's Ray. One that is placed already goes on. What is returned is set
         when it counts no more."""
-        from gpujobs.cluster.actor import end_agent, start_agent
+        from gpujobs.cluster.actor import end_agent, is_there, start_agent
 
-        if self._members.is_fenced(ready.incarnation):
-            raise MachineError("Ray has given that start of it up; it is to be started anew")
         known = self._members.get(hello.name)
-        if known is not None and known.incarnation == ready.incarnation:
-            ended = self._ends[ready.incarnation]
+        if known is not None and known.start == ready.incarnation:
+            ended = self._ends[known.incarnation]
             await self._report(hello.name, NodeStatus.OK, "")
             return ended
+        is_old = self._members.has_had(hello.name, ready.incarnation)
+        if self._members.is_fenced(ready.incarnation) or (is_old and not await is_there(ready.incarnation)):
+            raise MachineError("Ray has given that start of it up; it is to be started anew")
         settings = NodeSettings(
             hello.name,
             ready.state_dir,
@@ -264,7 +267,8 @@ class Head:
         except Exception:  # another box took the name meanwhile, or the disk is full
             end_agent(agent)
             raise
-        return await self._admit(Member(hello.name, hello.node_id, ready.incarnation, agent))
+        incarnation = f"{ready.incarnation}.{next(self._numbers)}"
+        return await self._admit(Member(hello.name, hello.node_id, ready.incarnation, incarnation, agent))
 
     async def _admit(self, member: Member[Any]) -> asyncio.Event:
         from gpujobs.cluster.actor import end_agent

@@ -8,7 +8,19 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
-from . import chaos, cuts, damage, planted, points, processes, real, storecases, strangers, surroundings
+from . import (
+    chaos,
+    cuts,
+    damage,
+    moments,
+    planted,
+    points,
+    processes,
+    real,
+    storecases,
+    strangers,
+    surroundings,
+)
 from .box import ROOT
 from .case import Case
 from .running import Outcome, Runner
@@ -56,7 +68,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/faults", description=__doc__)
     parser.add_argument("--all", action="store_true", help="every case (about an hour on two cores)")
     parser.add_argument(
-        "--only", metavar="PATTERN", help="cases whose `group: name` has this in it (* and ? match)"
+        "--only",
+        metavar="PATTERN",
+        help="cases whose `group: name`, or cuts whose kind, has this in it (* and ? match)",
     )
     parser.add_argument(
         "--skip", metavar="PATTERN", help="leave out cases whose `group: name` has this in it"
@@ -75,6 +89,13 @@ def main() -> int:
         "--boxes", metavar="N", type=int, help="N random cuts over a stream of jobs on three boxes (as root)"
     )
     parser.add_argument(
+        "--moments",
+        metavar="PATTERN",
+        nargs="?",
+        const="",
+        help="each process killed at each moment of a job on another of three boxes (as root)",
+    )
+    parser.add_argument(
         "--at-once",
         metavar="N",
         type=int,
@@ -90,9 +111,17 @@ def main() -> int:
     if arguments.prove:
         return planted.prove(arguments.at_once)
     if arguments.boxes:
-        return cuts.run(arguments.boxes, arguments.seed, arguments.minutes, is_small=arguments.small)
+        return cuts.run(
+            arguments.boxes,
+            arguments.seed,
+            arguments.minutes,
+            arguments.only or "",
+            is_small=arguments.small,
+        )
     if arguments.chaos:
         return chaos.run(arguments.chaos, arguments.jobs, arguments.seed, is_small=arguments.small)
+    if arguments.moments is not None:
+        return moments.run(arguments.moments)
     cases = chosen(arguments)
     if arguments.list:
         print("\n".join(case.title for case in cases))

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Self
 
 from .box import PATIENCE, Failure
@@ -44,7 +45,7 @@ class Cut:
     waited: int
 
 
-def run(count: int, seed: int, minutes: float | None, *, is_small: bool) -> int:
+def run(count: int, seed: int, minutes: float | None, pattern: str, *, is_small: bool) -> int:
     """The exit code. The same seed draws the same cuts; what they meet is the machine's affair."""
     cuts: list[Cut] = []
     failure: Failure | None = None
@@ -52,7 +53,7 @@ def run(count: int, seed: int, minutes: float | None, *, is_small: bool) -> int:
         try:
             if not is_small:
                 twins(made)
-            storm(made, count, random.Random(seed), minutes, cuts)
+            storm(made, count, random.Random(seed), minutes, pattern, cuts)
             end(made)
         except Failure as error:
             failure = error
@@ -82,13 +83,15 @@ def end(made: Site) -> None:
     check_homes(made)
 
 
-def storm(made: Site, count: int, draws: random.Random, minutes: float | None, cuts: list[Cut]) -> None:
+def storm(
+    made: Site, count: int, draws: random.Random, minutes: float | None, pattern: str, cuts: list[Cut]
+) -> None:
     until = time.monotonic() + (minutes or 1e6) * 60
     with Stream(made) as stream:
         while len(cuts) < count and time.monotonic() < until:
             time.sleep(draws.uniform(0.2, 2.0))
             stream.look()
-            cut = happen(made, drawn(draws), draws)
+            cut = happen(made, drawn(draws, pattern), draws)
             if cut.where:
                 cuts.append(cut)
                 print(
@@ -114,21 +117,41 @@ def happen(made: Site, disturbance: Disturbance, draws: random.Random) -> Cut:
 
 
 def until_known(made: Site, seconds: float) -> tuple[float, int]:
-    """(seconds, number of attempts that had to be found out about). Raises Failure where it takes too long."""
+    """(seconds, number of attempts that had to be found out about): until every box is there, and of each attempt that
+    the store has under way it is known that it has ended, or something new is heard of it. Raises Failure where it
+    takes too long."""
     began = time.monotonic()
-    open_questions = set(_current(made))
-    waited = len(open_questions)
+    asked, heard = _current(made), _epochs(made)
+    waited, last = len(asked), 0.0
     while True:
         made.keep_up()
-        open_questions &= set(_unknown(made))
+        now, unknown, epochs = _current(made), set(_unknown(made)), _epochs(made)
+        asked = {
+            nonce: row
+            for nonce, row in asked.items()
+            if nonce in unknown
+            or (
+                nonce in now and row["state"] == "RUNNING" and epochs.get(row["job"]) == heard.get(row["job"])
+            )
+        }
         away = made.away()
         taken = time.monotonic() - began
-        if not open_questions and not away:
+        if not asked and not away:
             return taken, waited
+        what = f"{[(row['job'], row['node']) for row in asked.values()]} not known, away {away}"
+        if int(taken / 5) > int(last / 5):
+            print(f"      {taken:5.1f} s: {what}", flush=True)
+        last = taken
         if taken > seconds:
-            what = f"{sorted(open_questions)} not known, away {away}; {made.get('/v1/nodes')}"
-            raise Failure("lost", f"not all is known {seconds:g} s after a cut: {what}")
+            raise Failure(
+                "lost", f"not all is known {seconds:g} s after a cut: {what}; {made.get('/v1/nodes')}"
+            )
         time.sleep(0.1)
+
+
+def _epochs(made: Site) -> dict[int, Any]:
+    """By job: the newest progress that the daemon shows."""
+    return {number: job["progress"] for number, job in made.jobs().items() if job.get("progress")}
 
 
 def _unknown(made: Site) -> Iterable[str]:
@@ -137,7 +160,7 @@ def _unknown(made: Site) -> Iterable[str]:
     for nonce, row in _current(made).items():
         here = left.get(nonce)
         if here is None:
-            is_open = row["state"] == "RUNNING" or time.time() - row["since"] > UNHEARD_SECONDS
+            is_open = row["state"] == "RUNNING" or _age(row["since"]) > UNHEARD_SECONDS
         else:
             is_open = here.exit is not None or (here.record is not None and not here.is_alive)
         if is_open:
@@ -148,10 +171,15 @@ def _current(made: Site) -> dict[str, dict[str, Any]]:
     """By nonce: what the store has under way."""
     rows = _read(
         made,
-        "SELECT attempts.nonce, jobs.state, unixepoch(attempts.started_at, 'subsec') AS since FROM jobs JOIN attempts "
-        "ON attempts.job = jobs.id AND attempts.number = jobs.attempt WHERE jobs.state IN ('STARTING', 'RUNNING')",
+        "SELECT attempts.nonce, jobs.id AS job, jobs.state, attempts.node, attempts.started_at AS since "
+        "FROM jobs JOIN attempts ON attempts.job = jobs.id AND attempts.number = jobs.attempt "
+        "WHERE jobs.state IN ('STARTING', 'RUNNING')",
     )
     return {row["nonce"]: row for row in rows}
+
+
+def _age(instant: str) -> float:
+    return time.time() - datetime.fromisoformat(instant).timestamp()
 
 
 def _attempts(made: Site) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import partial
 
 from tests.acceptance.boxes import Box as Space
@@ -14,7 +15,7 @@ from tests.acceptance.boxes import Box as Space
 from .box import kill
 from .site import LEASE_SECONDS, Site
 
-SHORT, LONG, BEYOND = (0.3, 6.0), (6.0, 20.0), (LEASE_SECONDS + 6.0, LEASE_SECONDS + 16.0)
+SHORT, LONG, BEYOND = (0.3, 6.0), (6.0, LEASE_SECONDS), (LEASE_SECONDS + 6.0, LEASE_SECONDS + 16.0)
 """Seconds that a link is cut: below the lease, and beyond it with what the daemon adds."""
 
 LOSS_PERCENT = 20
@@ -111,17 +112,10 @@ def killed(site: Site, draws: random.Random, *, role: str) -> Iterator[str]:
 
 @contextmanager
 def power(site: Site, draws: random.Random, *, is_head: bool) -> Iterator[str]:
-    """A box loses its power: first nothing of it is heard any more, then all in it is gone."""
     space = site.spaces[0] if is_head else node_of(site, draws)
-    site.is_off.add(space.name)
-    space.cut()
-    while pids := site.pids_in(space):
-        kill(pids)
-        time.sleep(0.05)
+    site.cut_power_of(space)
     yield space.name
-    space.heal()
-    site.is_off.discard(space.name)
-    site.keep_up()
+    site.power_back(space)
 
 
 def kinds() -> tuple[Disturbance, ...]:
@@ -147,6 +141,7 @@ def kinds() -> tuple[Disturbance, ...]:
     )  # fmt: skip
 
 
-def drawn(draws: random.Random) -> Disturbance:
-    known = kinds()
+def drawn(draws: random.Random, pattern: str) -> Disturbance:
+    """One of those that have the pattern in their names."""
+    known = [one for one in kinds() if fnmatch(one.kind, f"*{pattern}*")]
     return draws.choices(known, [one.weight for one in known])[0]

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +145,26 @@ class Site(Box):
 
     def story(self) -> str:
         return "\n".join([self.tail(), *(node.story() for node in self.nodes)])
+
+    def cut_power_of(self, space: Space) -> None:
+        """First nothing of the box is heard any more, then all in it is gone."""
+        self.is_off.add(space.name)
+        space.cut()
+        while pids := self.pids_in(space):
+            kill(pids)
+            time.sleep(0.05)
+
+    def power_back(self, space: Space) -> None:
+        space.heal()
+        self.is_off.discard(space.name)
+        self.keep_up()
+
+    def write_job(self, name: str, epochs: int, seed: int) -> Path:
+        """One whose name begins with `far` runs on box2."""
+        path = super().write_job(name, epochs, seed)
+        if name.startswith("far"):
+            path.write_text(path.read_text() + "resources: {node: box2}\n")
+        return path
 
     # Its processes
 

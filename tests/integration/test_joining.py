@@ -298,23 +298,30 @@ async def _joined(made: JoinGate) -> Sealed:
     return line
 
 
-def test_a_box_whose_agent_is_lost_is_told_to_start_its_ray_anew(paths: StatePaths) -> None:
-    async def run() -> str:
-        lost = asyncio.Event()
+def test_a_box_whose_agent_is_lost_gets_another_or_is_told_to_start_its_ray_anew(paths: StatePaths) -> None:
+    async def run() -> tuple[int, str]:
+        agents: list[asyncio.Event] = []
 
         async def admit(hello: Hello, ready: Ready) -> asyncio.Event:
-            return lost
+            if len(agents) == 2:
+                raise MachineError("Ray has given it up")
+            agents.append(asyncio.Event())
+            return agents[-1]
 
         async with gate(paths, admit=admit) as made:
             line = await _joined(made)
-            lost.set()
+            agents[0].set()
+            while not isinstance(await line.hear(), Joined):
+                pass
+            agents[1].set()
             with pytest.raises(RefusedError) as caught:
                 await beat(line)
             line.close()
             assert caught.value.again
-            return str(caught.value)
+            return len(agents), str(caught.value)
 
-    assert asyncio.run(asyncio.wait_for(run(), 10)) == "Ray has lost the agent on box2"
+    placed, said = asyncio.run(asyncio.wait_for(run(), 10))
+    assert (placed, said) == (2, "the agent cannot be placed on box2: Ray has given it up")
 
 
 @asynccontextmanager
