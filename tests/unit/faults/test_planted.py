@@ -12,9 +12,7 @@ from faultsuite.box import ROOT
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    shutil.copytree(
-        ROOT / "gpujobs", tmp_path / "gpujobs", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    shutil.copytree(ROOT / "gpujobs", tmp_path / "gpujobs", ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
 
