@@ -53,9 +53,9 @@ class AgentActor:
         except OSError as error:
             return Refused(MachineError(f"{self._settings.node_name}: {in_words(error)}").to_wire())
 
-    async def next_events(self) -> list[AttemptEvent]:
+    async def next_events(self, heard: int) -> tuple[int, list[AttemptEvent]]:
         assert self._agent is not None
-        return await self._agent.next_events()
+        return await self._agent.next_events(heard)
 
     async def collect(self, asked: Collect) -> AsyncIterator[tuple[str, bytes | Refused]]:
         """Yields (file name, bytes), a file's chunks in order; or ("", `Refused`) as the last item."""
@@ -89,13 +89,23 @@ async def start_agent(settings: NodeSettings, incarnation: str, gpus: int) -> An
         ) from None
 
 
+async def is_there(incarnation: str) -> bool:
+    """Whether Ray counts the node that was started with this label as alive."""
+    nodes = await asyncio.to_thread(ray.nodes)
+    return any(node["Alive"] and node["Labels"].get(LABEL) == incarnation for node in nodes)
+
+
 async def _start(settings: NodeSettings, gpus: int, **where: Any) -> Any:
     """Holding all of its node's GPUs in Ray's accounting, so that other Ray programs on the cluster keep off them."""
     actor = ray.remote(AgentActor).options(
         num_cpus=0, num_gpus=gpus, max_concurrency=1000, max_restarts=0, **where
     )
     agent = actor.remote(settings)
-    await agent.open.remote()
+    try:
+        await agent.open.remote()
+    except BaseException:  # nobody waits for it any more: it must not come up later beside another
+        end_agent(agent)
+        raise
     return agent
 
 

@@ -7,16 +7,18 @@ import contextlib
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 from gpujobs.cluster.callers import Caller, Callers
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import answers
-from gpujobs.cluster.sealed import NOT_OURS, Sealed
+from gpujobs.cluster.sealed import NOT_OURS, RefusedError, Sealed
 from gpujobs.cluster.tls import HeadContext
 from gpujobs.errors import GpujobsError, NotPermittedError
 from gpujobs.linux.saying import say
+from gpujobs.protocol.codec import Tagged
 from gpujobs.protocol.joining import FORMAT, Beat, Hello, Joined, Ready, Refused, Versions, Welcome
 
 CLOCK_SECONDS = 5.0
@@ -42,8 +44,8 @@ PLAIN = (
 
 
 class JoinGate:
-    """`obstacle` says why a name may not join, `admit` places the agent, and `sign`, where there is TLS, makes a
-    certificate of a request, for a name and an address: all are the head's."""
+    """`obstacle` says why a name may not join; `admit` places the agent, and returns what is set when that counts no
+    more; `sign`, where there is TLS, makes a certificate of a request, for a name and an address: all are the head's."""
 
     def __init__(
         self,
@@ -56,7 +58,7 @@ class JoinGate:
         uid: int,
         versions: Versions,
         obstacle: Callable[[str, str], str | None],
-        admit: Callable[[Hello, Ready], Awaitable[None]],
+        admit: Callable[[Hello, Ready], Awaitable[asyncio.Event]],
         tls: Callable[[], HeadContext] | None = None,
         sign: Callable[[str, str, str], str] | None = None,
     ) -> None:
@@ -106,14 +108,20 @@ class JoinGate:
             Welcome(name=self._name, session=self.session, address=address, certificate=certificate)
         )
         ready = await line.expect(Ready, READY_SECONDS)
-        try:
-            await self._admit(hello, ready)
-        except Exception as error:  # noqa: BLE001 - whatever Ray raises, the node is to hear of it
-            say(f"{hello.name} was not admitted: {error!r}")
-            await line.say(Refused(f"the agent cannot be placed on {hello.name}: {error}", True))
-            return
-        await line.say(Joined())
-        await beat(line)
+        await while_beating(line, self._follow(line, hello, ready))
+
+    async def _follow(self, line: Sealed, hello: Hello, ready: Ready) -> None:
+        """Whenever its agent is lost, another is placed there, until Ray has lost the whole node: then it is to start
+        its Ray anew."""
+        while True:
+            try:
+                lost = await self._admit(hello, ready)
+            except Exception as error:  # noqa: BLE001 - whatever Ray raises, the node is to hear of it
+                say(f"{hello.name} was not admitted: {error!r}")
+                await line.say(Refused(f"the agent cannot be placed on {hello.name}: {error}", True))
+                return
+            await line.say(Joined())
+            await lost.wait()
 
     def _look(self, hello: Hello) -> Refused | None:
         """What can be told without trying anything."""
@@ -178,8 +186,21 @@ def _name(name: str) -> str:
     return f"{name!r} is no name for a node; expected letters, digits, '-', '_' and '.': `--name` gives it another"
 
 
-async def beat(line: Sealed) -> None:
-    """Until the other end is silent, or gone: then it raises MachineError."""
+async def while_beating(line: Sealed, work: Coroutine[Any, Any, None]) -> None:
+    """Does the work for as long as the other end is heard; raises what either raises."""
+    tasks = [asyncio.create_task(work), asyncio.create_task(beat(line))]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def beat(line: Sealed, hear: Callable[[Tagged], None] = lambda _: None) -> None:
+    """Until the other end is silent, gone, or refuses us: then it raises MachineError. `hear` is told what it says."""
 
     async def speak() -> None:
         while True:
@@ -189,7 +210,10 @@ async def beat(line: Sealed) -> None:
     speaking = asyncio.create_task(speak())
     try:
         while True:
-            await line.hear(SILENCE_SECONDS)
+            said = await line.hear(SILENCE_SECONDS)
+            if isinstance(said, Refused):
+                raise RefusedError(said)
+            hear(said)
     finally:
         speaking.cancel()
         with contextlib.suppress(asyncio.CancelledError, OSError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -191,6 +192,9 @@ class Head:
         self._paths = paths
         self._gpus = gpus
         self._members: Members[Any] = Members()
+        self._numbers = itertools.count()
+        self._ends: dict[str, asyncio.Event] = {}
+        """By incarnation: set when its agent is lost, or counts no more."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._writer: asyncio.StreamWriter
 
@@ -200,7 +204,7 @@ class Head:
 
         own = self._settings.node
         agent = await start_own_agent(own, self._gpus)
-        await self._admit(Member(own.node_name, own.state_id, OWN, agent))
+        await self._admit(Member(own.node_name, own.state_id, OWN, OWN, agent))
         gate = await self._open_gate()
         async for line in read_lines(reader):
             self._spawn(self._take(line))
@@ -245,16 +249,19 @@ class Head:
             )
         return roster.obstacle(self._paths.nodes, name, node_id)
 
-    async def _take_in(self, hello: Hello, ready: Ready) -> None:
-        """Places the agent on this start of the node's Ray. One that is placed already goes on."""
-        from gpujobs.cluster.actor import end_agent, start_agent
+    async def _take_in(self, hello: Hello, ready: Ready) -> asyncio.Event:
+        """Places the agent on this start of the node's Ray. One that is placed already goes on. What is returned is set
+        when it counts no more."""
+        from gpujobs.cluster.actor import end_agent, is_there, start_agent
 
-        if self._members.is_fenced(ready.incarnation):
-            raise MachineError("Ray has given that start of it up; it is to be started anew")
         known = self._members.get(hello.name)
-        if known is not None and known.incarnation == ready.incarnation:
+        if known is not None and known.start == ready.incarnation:
+            ended = self._ends[known.incarnation]
             await self._report(hello.name, NodeStatus.OK, "")
-            return
+            return ended
+        is_old = self._members.has_had(hello.name, ready.incarnation)
+        if self._members.is_fenced(ready.incarnation) or (is_old and not await is_there(ready.incarnation)):
+            raise MachineError("Ray has given that start of it up; it is to be started anew")
         settings = NodeSettings(
             hello.name,
             ready.state_dir,
@@ -269,18 +276,22 @@ class Head:
         except Exception:  # another box took the name meanwhile, or the disk is full
             end_agent(agent)
             raise
-        await self._admit(Member(hello.name, hello.node_id, ready.incarnation, agent))
+        incarnation = f"{ready.incarnation}.{next(self._numbers)}"
+        return await self._admit(Member(hello.name, hello.node_id, ready.incarnation, incarnation, agent))
 
-    async def _admit(self, member: Member[Any]) -> None:
+    async def _admit(self, member: Member[Any]) -> asyncio.Event:
         from gpujobs.cluster.actor import end_agent
 
         before = self._members.admit(member)
+        ended = self._ends[member.incarnation] = asyncio.Event()
         if before is not None:
+            self._ended(before)
             end_agent(before.agent)
-        await self._report(member.name, NodeStatus.OK, "")
         relay = self._spawn(self._relay_events(member))
         if member.incarnation == OWN:
             relay.add_done_callback(_ray_has_ended)
+        await self._report(member.name, NodeStatus.OK, "")
+        return ended
 
     async def _report(self, name: str, status: NodeStatus, message: str) -> None:
         await write_line(self._writer, wire.write_line(NodeReported(name, status, message)))
@@ -289,9 +300,10 @@ class Head:
         """What an agent says counts as long as no newer one of its node was admitted."""
         from gpujobs.cluster.actor import is_passing
 
+        heard = 0
         while self._members.speaks(member):
             try:
-                events = await member.agent.next_events.remote()
+                heard, events = await member.agent.next_events.remote(heard)
             except Exception as error:
                 if member.incarnation == OWN:
                     raise
@@ -305,8 +317,13 @@ class Head:
 
     async def _lost(self, member: Member[Any], error: Exception) -> None:
         say(f"{member.name}: {error!r}")
+        self._ended(member)
         if self._members.lose(member):
             await self._report(member.name, NodeStatus.DOWN, "Ray has lost it")
+
+    def _ended(self, member: Member[Any]) -> None:
+        if (ended := self._ends.pop(member.incarnation, None)) is not None:
+            ended.set()
 
     # The daemon's calls
 

@@ -16,7 +16,7 @@ import shutil
 import signal
 import ssl
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from gpujobs.backends import JAX, TENSORFLOW
@@ -37,10 +37,10 @@ from gpujobs.node import keepers
 from gpujobs.node.devices import devices_of
 from gpujobs.node.probe import DEADLINE_SECONDS, read_once
 from gpujobs.paths import StatePaths
+from gpujobs.protocol.codec import Tagged
 from gpujobs.protocol.joining import FORMAT, Hello, Joined, Ready, TokenFile, Welcome
 
 CONNECT_SECONDS = 5.0
-JOINED_SECONDS = 120.0
 MAX_PAUSE_SECONDS = 3.0
 FREE_BYTES = 2 << 30
 """Below which a box does not join: data, checkpoints and results are written on it."""
@@ -145,21 +145,25 @@ class Joiner:
             )
             await line.say(ready)
             try:
-                await line.expect(Joined, JOINED_SECONDS)
+                await self._hold(line, lambda said: self._heard(said, welcome))
             except RefusedError:
                 self._session = ""  # the Ray that runs here is of no use any more
                 raise
-            self._has_joined = True
-            log.info("joined %s at %s as %s", welcome.name, self._box.head, self._box.name)
-            if self._box.tls is None and self._box.head != "127.0.0.1":
-                log.warning(
-                    "what crosses the network is not encrypted: let nobody else be in it (docs/cluster.md)"
-                )
-            await self._hold(line)
 
-    async def _hold(self, line: Sealed) -> None:
+    def _heard(self, said: Tagged, welcome: Welcome) -> None:
+        if not isinstance(said, Joined):
+            return
+        self._has_joined = True
+        log.info("joined %s at %s as %s", welcome.name, self._box.head, self._box.name)
+        if self._box.tls is None and self._box.head != "127.0.0.1":
+            log.warning(
+                "what crosses the network is not encrypted: let nobody else be in it (docs/cluster.md)"
+            )
+
+    async def _hold(self, line: Sealed, hear: Callable[[Tagged], None]) -> None:
+        """Until the head is silent, refuses this box, or Ray ends here, be it before the head has placed its agent."""
         assert self._ray is not None
-        ended, beating = asyncio.create_task(self._ray.ended()), asyncio.create_task(beat(line))
+        ended, beating = asyncio.create_task(self._ray.ended()), asyncio.create_task(beat(line, hear))
         try:
             await asyncio.wait([ended, beating], return_when=asyncio.FIRST_COMPLETED)
             if ended.done():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +16,16 @@ from typing import Any
 import pytest
 
 from gpujobs.cluster import roster
-from gpujobs.cluster.gate import JoinGate
+from gpujobs.cluster.gate import JoinGate, beat
 from gpujobs.cluster.joiner import Box, Joiner, require_same_cluster
 from gpujobs.cluster.ports import NAMED, Ports
+from gpujobs.cluster.ray_node import RayNode, RayProcesses
 from gpujobs.cluster.sealed import RefusedError, Sealed
 from gpujobs.cluster.versions import own_versions
 from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, UsageError
 from gpujobs.linux import durable
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.joining import FORMAT, Hello, Ready, TokenFile, Versions, Welcome
+from gpujobs.protocol.joining import FORMAT, Hello, Joined, Ready, TokenFile, Versions, Welcome
 
 SECRET, INSTANCE = "5e" * 32, "9a" * 16
 OURS = own_versions()
@@ -42,9 +44,18 @@ def free_base() -> int:
     pytest.fail("no port is free")
 
 
+async def _admit(hello: Hello, ready: Ready) -> asyncio.Event:
+    return asyncio.Event()
+
+
 @asynccontextmanager
 async def gate(
-    paths: StatePaths, *, versions: Versions = OURS, secret: str = SECRET, uid: int | None = None
+    paths: StatePaths,
+    *,
+    versions: Versions = OURS,
+    secret: str = SECRET,
+    uid: int | None = None,
+    admit: Callable[[Hello, Ready], Awaitable[asyncio.Event]] = _admit,
 ) -> AsyncIterator[JoinGate]:
     made = JoinGate(
         name="head",
@@ -55,17 +66,13 @@ async def gate(
         uid=os.geteuid() if uid is None else uid,
         versions=versions,
         obstacle=lambda name, id: roster.obstacle(paths.nodes, name, id),
-        admit=_admit,
+        admit=admit,
     )
     await made.open()
     try:
         yield made
     finally:
         await made.close()
-
-
-async def _admit(hello: Hello, ready: Ready) -> None:
-    return None
 
 
 def hello(**fields: Any) -> Hello:
@@ -273,6 +280,100 @@ def test_a_port_that_is_in_use_on_the_node_is_named(paths: StatePaths) -> None:
 
     said = str(while_open(paths, join))
     assert "of this box cannot be used: Address already in use; Ray needs " in said
+
+
+# What happens to a box that has joined
+
+
+async def _joined(made: JoinGate) -> Sealed:
+    """As a box says it, until the head has placed its agent."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", made._ports["joining"])
+    line = Sealed(reader, writer, SECRET, is_head=False)
+    await line.greet()
+    await line.say(hello())
+    await line.expect(Welcome)
+    await line.say(Ready(incarnation="1", state_dir="/s", cpu_slots=1, gpus=0))
+    while not isinstance(await line.hear(), Joined):
+        pass
+    return line
+
+
+def test_a_box_whose_agent_is_lost_gets_another_or_is_told_to_start_its_ray_anew(paths: StatePaths) -> None:
+    async def run() -> tuple[int, str]:
+        agents: list[asyncio.Event] = []
+
+        async def admit(hello: Hello, ready: Ready) -> asyncio.Event:
+            if len(agents) == 2:
+                raise MachineError("Ray has given it up")
+            agents.append(asyncio.Event())
+            return agents[-1]
+
+        async with gate(paths, admit=admit) as made:
+            line = await _joined(made)
+            agents[0].set()
+            while not isinstance(await line.hear(), Joined):
+                pass
+            agents[1].set()
+            with pytest.raises(RefusedError) as caught:
+                await beat(line)
+            line.close()
+            assert caught.value.again
+            return len(agents), str(caught.value)
+
+    placed, said = asyncio.run(asyncio.wait_for(run(), 10))
+    assert (placed, said) == (2, "the agent cannot be placed on box2: Ray has given it up")
+
+
+@asynccontextmanager
+async def _running(paths: StatePaths, made: JoinGate, command: Sequence[str]) -> AsyncIterator[Joiner]:
+    """A box on which Ray runs already, as far as it knows: `command` is in its place."""
+    joiner, ports = Joiner(box(paths, made._ports.base)), made._ports
+    node = RayNode(
+        address="127.0.0.1", ports=ports, head="127.0.0.1:1", incarnation="1", gpus=0, temp=paths.root
+    )
+    joiner._ray, joiner._session = RayProcesses(node, {}, paths.run / "ray.log"), made.session
+    joiner._ray.process = subprocess.Popen(command)
+    servers = [
+        await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port)
+        for port in ports.of_the_head
+    ]
+    try:
+        yield joiner
+    finally:
+        for server in servers:
+            server.close()
+        joiner._ray.process.kill()
+        joiner._ray.process.wait()
+
+
+async def _never(hello: Hello, ready: Ready) -> asyncio.Event:
+    await asyncio.sleep(3600)
+    raise AssertionError
+
+
+def test_rays_end_is_seen_while_the_head_has_not_placed_the_agent_yet(paths: StatePaths) -> None:
+    async def join(made: JoinGate) -> None:
+        async with _running(paths, made, ["sleep", "0.3"]) as joiner:
+            await asyncio.wait_for(joiner._join_once(), 15)
+
+    assert str(while_open(paths, join, admit=_never)).startswith("Ray has ended here")
+
+
+def test_a_link_that_is_cut_while_the_head_places_the_agent_is_noticed(
+    paths: StatePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head's box is silent, as one whose cable is pulled: its process is not scheduled any more."""
+    monkeypatch.setattr("gpujobs.cluster.gate.SILENCE_SECONDS", 1.0)
+
+    async def forgets(hello: Hello, ready: Ready) -> asyncio.Event:
+        monkeypatch.setattr("gpujobs.cluster.gate.BEAT_SECONDS", 3600.0)
+        return await _never(hello, ready)
+
+    async def join(made: JoinGate) -> None:
+        async with _running(paths, made, ["sleep", "60"]) as joiner:
+            await asyncio.wait_for(joiner._join_once(), 15)
+
+    assert "nothing was heard for 1 s" in str(while_open(paths, join, admit=forgets))
 
 
 def test_a_state_directory_is_of_one_cluster(paths: StatePaths) -> None:

@@ -30,8 +30,8 @@ from gpujobs.protocol.joining import FORMAT, Hello, Ready, TokenFile, TokenTls, 
 from .test_joining import INSTANCE, OURS, SECRET, free_base, hello
 
 
-async def _admit(hello: Hello, ready: Ready) -> None:
-    return None
+async def _admit(hello: Hello, ready: Ready) -> asyncio.Event:
+    return asyncio.Event()
 
 
 @pytest.fixture
