@@ -19,7 +19,7 @@ from gpujobs.cluster.tls import HeadContext
 from gpujobs.errors import GpujobsError, NotPermittedError
 from gpujobs.linux.saying import say
 from gpujobs.protocol.codec import Tagged
-from gpujobs.protocol.joining import FORMAT, Beat, Hello, Joined, Ready, Refused, Versions, Welcome
+from gpujobs.protocol.joining import FORMAT, OLDEST, Beat, Hello, Joined, Ready, Refused, Versions, Welcome
 
 CLOCK_SECONDS = 5.0
 """Ages, limits and leases are told in instants: two clocks may differ by so much."""
@@ -45,7 +45,8 @@ PLAIN = (
 
 class JoinGate:
     """`obstacle` says why a name may not join; `admit` places the agent, and returns what is set when that counts no
-    more; `sign`, where there is TLS, makes a certificate of a request, for a name and an address: all are the head's."""
+    more; `sign`, where there is TLS, makes a certificate of a request, for a name and an address. `formats`: of boxes
+    that are understood. All are the head's."""
 
     def __init__(
         self,
@@ -61,11 +62,12 @@ class JoinGate:
         admit: Callable[[Hello, Ready], Awaitable[asyncio.Event]],
         tls: Callable[[], HeadContext] | None = None,
         sign: Callable[[str, str, str], str] | None = None,
+        formats: range = range(OLDEST, FORMAT + 1),
     ) -> None:
         self._name, self._address, self._ports = name, address, ports
         self._secret, self._instance, self._uid, self._versions = secret, instance, uid, versions
         self._obstacle, self._admit = obstacle, admit
-        self._sign = sign
+        self._sign, self._formats = sign, formats
         self._is_tls = tls is not None
         self._callers = Callers(self._take, tls)
         self.session = secrets.token_hex(8)
@@ -107,6 +109,8 @@ class JoinGate:
         await line.say(
             Welcome(name=self._name, session=self.session, address=address, certificate=certificate)
         )
+        if hello.trial:
+            return
         ready = await line.expect(Ready, READY_SECONDS)
         await while_beating(line, self._follow(line, hello, ready))
 
@@ -126,7 +130,7 @@ class JoinGate:
     def _look(self, hello: Hello) -> Refused | None:
         """What can be told without trying anything."""
         wrong = [
-            *_versions(hello, self._versions),
+            *_versions(hello, self._versions, self._formats),
             *self._whose(hello),
             *([] if NAME.fullmatch(hello.name) else [_name(hello.name)]),
         ]
@@ -168,17 +172,23 @@ class JoinGate:
         )
 
 
-def _versions(hello: Hello, own: Versions) -> list[str]:
-    if hello.format != FORMAT:
-        return [f"its gpujobs ({hello.versions.gpujobs}) joins in another way than {own.gpujobs} does"]
+def _versions(hello: Hello, own: Versions, formats: range) -> list[str]:
+    """Ray and Python must be the same on all boxes. gpujobs may be of neighbouring versions, the head's the later."""
+    there = hello.versions
+    if hello.format >= formats.stop:
+        return [
+            f"gpujobs {there.gpujobs} there is later than {own.gpujobs} here by more than works together; update the "
+            "head's box first (docs/cluster.md, Updating)"
+        ]
+    if hello.format < formats.start:
+        return [
+            f"gpujobs {there.gpujobs} there is older than works with {own.gpujobs} here; install gpujobs {own.gpujobs} "
+            "there: trainings go on meanwhile, until their lease ends"
+        ]
     return [
-        f"{label} is {there} there and {here} here; expected the same on both boxes: install {label} {here} there"
-        for label, there, here in (
-            ("gpujobs", hello.versions.gpujobs, own.gpujobs),
-            ("Ray", hello.versions.ray, own.ray),
-            ("Python", hello.versions.python, own.python),
-        )
-        if there != here
+        f"{label} is {its} there and {ours} here; expected the same on both boxes: install {label} {ours} there"
+        for label, its, ours in (("Ray", there.ray, own.ray), ("Python", there.python, own.python))
+        if its != ours
     ]
 
 

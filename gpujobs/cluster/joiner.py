@@ -31,7 +31,7 @@ from gpujobs.cluster.sealed import CLOSING_SECONDS, MAX_LINE_BYTES, RefusedError
 from gpujobs.cluster.tls import of_a_node, words_of_a_node
 from gpujobs.cluster.versions import own_versions
 from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, UsageError
-from gpujobs.linux import durable
+from gpujobs.linux import durable, logs
 from gpujobs.model import DeviceKind
 from gpujobs.node import keepers
 from gpujobs.node.devices import devices_of
@@ -42,6 +42,9 @@ from gpujobs.protocol.joining import FORMAT, Hello, Joined, Ready, TokenFile, We
 
 CONNECT_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 3.0
+LOG_BYTES, LOG_SECONDS = 16 << 20, 600.0
+"""The logs of Ray and of the launchers begin anew beyond so much, and are looked at so often."""
+
 FREE_BYTES = 2 << 30
 """Below which a box does not join: data, checkpoints and results are written on it."""
 
@@ -95,11 +98,13 @@ class Joiner:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         self._keep_launchers()
+        limiting = asyncio.create_task(_limit_logs(self._box.paths))
         try:
             await self._stay()
         except asyncio.CancelledError:
             log.info("leaving; trainings go on until their lease ends")
         finally:
+            limiting.cancel()
             await self._end_ray()
             self._socket.close()
             await self._launchers.close()
@@ -228,6 +233,12 @@ class Joiner:
         if self._ray is not None:
             ray, self._ray = self._ray, None
             await asyncio.to_thread(_end, ray, self._box.paths)
+
+
+async def _limit_logs(paths: StatePaths) -> None:
+    while True:
+        await asyncio.to_thread(logs.limit, list(paths.run.glob("*.log")), LOG_BYTES)
+        await asyncio.sleep(LOG_SECONDS)
 
 
 def _end(ray: RayProcesses, paths: StatePaths) -> None:

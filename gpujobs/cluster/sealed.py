@@ -95,7 +95,7 @@ class Sealed:
             raise NotPermittedError(NOT_OURS)
         self._heard += 1
         try:
-            return JOINING.parse(body)
+            return JOINING.parse(body, known_only=True)
         except ShapeError as error:
             raise MachineError(
                 f"a line of the other box makes no sense ({error}); are both of one gpujobs?"

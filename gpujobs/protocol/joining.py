@@ -1,7 +1,6 @@
 """What a box that joins and the head's say to each other before Ray is started there, and after (docs/cluster.md).
 
-Each line is sealed with the cluster's secret (`gpujobs/cluster/sealed.py`); a later version may add fields to none of
-them without another FORMAT, since both must understand each other before anything is started."""
+Each line is sealed with the cluster's secret (`gpujobs/cluster/sealed.py`)."""
 
 from __future__ import annotations
 
@@ -10,7 +9,12 @@ from typing import ClassVar
 
 from gpujobs.protocol.codec import Count, Message, Number, Tagged, Vocabulary
 
-FORMAT = 1
+FORMAT = 2
+"""Of all that crosses between boxes: the lines of joining, and what agents are told and answer. A later one may add
+fields that have a default, which is what an earlier one meant by saying nothing, and instructions."""
+
+OLDEST = 2
+"""That is understood here, so that boxes can be updated one by one: the head's first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,8 @@ class Hello(Tagged):
     """On which it answers for the moment, so that the head can try them."""
     request: str = ""
     """For a certificate of its own (PEM), where it is to start Ray with TLS."""
+    trial: bool = False
+    """It does not join: it only wants to know what would be in the way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
