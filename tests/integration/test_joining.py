@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sys
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, closing
@@ -18,7 +18,7 @@ import pytest
 
 from gpujobs.cluster import roster
 from gpujobs.cluster.gate import JoinGate, beat
-from gpujobs.cluster.joiner import Box, Joiner, require_same_cluster
+from gpujobs.cluster.joiner import Box, Joiner, remember, require_same_cluster
 from gpujobs.cluster.ports import NAMED, Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses
 from gpujobs.cluster.sealed import RefusedError, Sealed
@@ -431,6 +431,7 @@ def test_a_link_that_is_cut_while_the_head_places_the_agent_is_noticed(
 
 def test_a_state_directory_is_of_one_cluster(paths: StatePaths) -> None:
     require_same_cluster(paths, INSTANCE)
+    remember(box(paths, free_base()))
     require_same_cluster(paths, INSTANCE)
     with pytest.raises(UsageError, match="for another cluster"):
         require_same_cluster(paths, "other")

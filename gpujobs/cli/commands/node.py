@@ -171,6 +171,7 @@ def _prepared() -> StatePaths:
 def _box(
     paths: StatePaths, token: TokenFile, head: str, name: str | None, address: str, cpu_slots: int | None
 ) -> Box:
+    import shutil
     import socket
 
     from gpujobs.cluster.certificates import TlsFiles, keep_token
@@ -182,7 +183,9 @@ def _box(
     host, port = cluster_address(where)
     require_same_cluster(paths, token.instance)
     keep_secret(paths, token.secret)
-    if token.tls is not None:
+    if token.tls is None:
+        shutil.rmtree(paths.tls, ignore_errors=True)
+    else:
         keep_token(TlsFiles(paths.tls), token.tls)
     return Box(
         paths=paths,
