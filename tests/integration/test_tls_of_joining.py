@@ -25,7 +25,7 @@ from gpujobs.cluster.sealed import Sealed
 from gpujobs.cluster.tls import of_the_head
 from gpujobs.errors import GpujobsError, MachineError, NotPermittedError
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.joining import FORMAT, Hello, Ready, TokenFile, TokenTls, Welcome
+from gpujobs.protocol.joining import FORMAT, Hello, Ready, TokenFile, TokenTls, Versions, Welcome
 
 from .test_joining import INSTANCE, OURS, SECRET, free_base, hello
 
@@ -49,10 +49,10 @@ def node(tmp_path: Path) -> StatePaths:
 
 
 @asynccontextmanager
-async def gate(files: TlsFiles | None, base: int) -> AsyncIterator[JoinGate]:
+async def gate(files: TlsFiles | None, base: int, versions: Versions = OURS) -> AsyncIterator[JoinGate]:
     made = JoinGate(
         name="head", address="127.0.0.1", ports=Ports(base), secret=SECRET, instance=INSTANCE, uid=os.geteuid(),
-        versions=OURS, obstacle=lambda name, id: None, admit=_admit,
+        versions=versions, obstacle=lambda name, id: None, admit=_admit,
         tls=None if files is None else partial(of_the_head, files),
         sign=None if files is None else partial(certificates.sign, files),
     )  # fmt: skip
