@@ -43,6 +43,7 @@ TABLES = (
     "retention",
     "web",
     "cluster",
+    "nodes",
     "metrics",
     "notify",
 )

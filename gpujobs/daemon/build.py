@@ -171,7 +171,7 @@ def build(settings: Settings) -> Parts:
         link,
         specs,
         collector,
-        Supply(link, paths, whereabouts),
+        Supply(link, paths, whereabouts, lambda path: in_force.site.nodes.has(path)),
         leases.granted,
         on_change=changed.tell,
         on_end=ends.tell,

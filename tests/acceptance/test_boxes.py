@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +94,34 @@ def test_nothing_of_a_job_can_be_read_on_the_way(two: Cluster) -> None:
     for secret in (b"not-for-others", token["secret"].encode(), data[:60], data[middle : middle + 60]):
         assert secret not in packets, secret
     assert len(packets) > len(data)
+
+
+def test_what_all_boxes_share_is_used_where_it_is(two: Cluster) -> None:
+    """Data in place, and data that was uploaded, from a file system that both boxes see: neither is copied, and data in
+    place binds no job to the head's box."""
+    config = two.daemon.root / "gpujobs.toml"
+    before = config.read_text()
+    kept = set((two.nodes[0].state / "spool/data").glob("*/*"))
+    with np.load(two.daemon.root / "tutorial.npz") as arrays:
+        for factor, name in ((2, "placed.npz"), (3, "sent.npz")):
+            np.savez(two.daemon.root / name, x=factor * arrays["x"], y=arrays["y"])
+    files = []
+    for name, place in (("placed", "{path: placed.npz, in_place: true}"), ("sent", "sent.npz")):
+        file = write_job(two.daemon.root, name, epochs=1)
+        file.write_text(file.read_text().replace("tutorial.npz", place))
+        files.append(file)
+    two.daemon.cli("drain", "box1:0", code=0)
+    try:
+        config.write_text(f'{before}[nodes]\nshared = ["{two.daemon.root}"]\n')
+        os.kill(two.daemon.pid, signal.SIGHUP)
+        eventually(lambda: "reloaded" in two.daemon.log.read_text(), 20, two.story)
+        for job in two.until_ended([two.daemon.submit(file)[0] for file in files]):
+            assert (job["state"], job["node"]) == ("COMPLETED", "box2"), job
+        assert set((two.nodes[0].state / "spool/data").glob("*/*")) == kept
+    finally:
+        two.daemon.cli("resume", "box1:0", code=0)
+        config.write_text(before)
+        os.kill(two.daemon.pid, signal.SIGHUP)
 
 
 def test_nodes_are_listed_drained_and_not_removed_while_they_are_here(two: Cluster) -> None:

@@ -22,5 +22,5 @@ def test_a_site_daemon_may_not_since_all_would_run_as_one_user() -> None:
     "text", ["", "auto", "ray://10.0.0.5:10001", "10.0.0.5", "10.0.0.5:x", ":6379", "a b:1"]
 )
 def test_what_is_no_address_is_refused_with_what_is_expected(text: str) -> None:
-    with pytest.raises(UsageError, match="expected HOST:PORT of its GCS, such as 10.0.0.5:6379"):
+    with pytest.raises(UsageError, match=r"expected HOST:PORT of its GCS, such as 10\.0\.0\.5:6379"):
         ray_address(text, "personal")

@@ -89,7 +89,7 @@ class Attempts:
             devices = [d for n in self._nodes.known if n.name == job.current.node for d in n.devices]
             spec = self._specs.attempt(job, devices)
             seconds = self._link.launcher_seconds(job.current.node, spec.backend)
-            await self._supply.bring(job.current.node, spec)
+            spec = await self._supply.bring(job.current.node, spec)
             if not self._is_under_way(job):  # its box was away for long, while its data came
                 return
             reach("attempts.launch")
