@@ -23,6 +23,7 @@ from .harness import (
     COMMAND,
     ENDLESS,
     FINAL,
+    PACED,
     ROOT,
     RunningDaemon,
     eventually,
@@ -156,6 +157,7 @@ class Node:
                 for key, value in os.environ.items()
                 if not key.startswith(("GPUJOBS_", "XDG_", "RAY_"))
             },
+            **PACED,
             "PYTHONPATH": str(ROOT),
             "HOME": str(box.root),
             "GPUJOBS_STATE_DIR": str(self.state),
