@@ -15,7 +15,18 @@ import click
 from gpujobs.cli import app, output
 from gpujobs.errors import GpujobsError
 
-PACKAGES = ("tensorflow", "keras", "numpy", "ray", "nvidia-ml-py", "pydantic", "aiohttp", "click", "rich")
+PACKAGES = (
+    "tensorflow",
+    "keras",
+    "numpy",
+    "ray",
+    "nvidia-ml-py",
+    "pydantic",
+    "cryptography",
+    "aiohttp",
+    "click",
+    "rich",
+)
 MIN_FREE_BYTES = 5 << 30
 MARKS = {True: "ok", False: "FAIL", None: "-"}
 

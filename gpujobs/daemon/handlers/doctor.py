@@ -148,8 +148,8 @@ def _cluster(site: SiteService) -> list[dict[str, Any]]:
     where = f"other boxes can join at {listening.address}, ports {Ports(listening.port).words}"
     if listening.tls:
         files = TlsFiles(site.paths.tls)
-        found = _check(*of_certificates(files, ON_THE_HEAD))
-        return [_check("cluster", True, f"{where}; what crosses the network is encrypted"), found]
+        found = [_check(*of_certificates(files, ON_THE_HEAD))] if files.box.exists() else []
+        return [_check("cluster", True, f"{where}; what crosses the network is encrypted"), *found]
     message = f"{where}; what crosses the network is not encrypted, so nobody else should be in it (docs/cluster.md)"
     return [_check("cluster", None, message)]
 
