@@ -198,6 +198,7 @@ def build(settings: Settings) -> Parts:
         stop=attempts.begin_stop,
         may_start=lacking.may_start,
         holds=attempts.holds.applied,
+        decided=attempts.residents.let_go,
     )
 
     # What handlers are given
@@ -264,6 +265,7 @@ def build(settings: Settings) -> Parts:
         if charge is not None:
             charge.observe(occupancies(snapshots.snapshot(read)))
 
+    nodes.hidden = attempts.residents.hidden
     committed.add(journal.wake, outbox.wake, mapping.wake)
     changed.add(dispatcher.wake, shutdown.look)
     in_force.changed.add(rules_changed, dispatcher.wake, outbox.wake, mapping.wake)

@@ -55,8 +55,11 @@ class Warned(AttemptEvent):
 
 @dataclass(frozen=True, slots=True)
 class Exited(AttemptEvent):
+    """`stays`: its trainer waits for another job."""
+
     tag: ClassVar[str] = "exited"
     exit: ExitRecord
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True)

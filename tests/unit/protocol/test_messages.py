@@ -60,6 +60,7 @@ RECORD = SupervisorRecord(
     trainer=ProcessId(3, 4),
     cgroup=None,
     started_at="2026-01-01T00:00:00Z",
+    trainer_of=None,
     hears_wishes=True,
 )
 
