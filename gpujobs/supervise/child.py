@@ -10,6 +10,7 @@ import tempfile
 import traceback
 from typing import NoReturn
 
+from gpujobs.failpoints import reach
 from gpujobs.linux import process, title
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.protocol.training import Began, Failed
@@ -42,6 +43,8 @@ def run_trainer(spec: AttemptSpec, output: int, messages: int) -> NoReturn:
         while code == 0 and spec.may_stay:
             leave(spec)
             spec = next_spec(MESSAGES_FD)
+            code = 1
+            reach("trainer.next")
             confine(spec)
             kept.anew()
             code = train_job(spec, kept, is_first=False)

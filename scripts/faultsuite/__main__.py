@@ -8,7 +8,7 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
-from . import chaos, damage, planted, points, processes, real, storecases, strangers, surroundings
+from . import chaos, damage, handover, planted, points, processes, real, storecases, strangers, surroundings
 from .box import ROOT
 from .case import Case
 from .running import Outcome, Runner
@@ -20,6 +20,7 @@ SMOKE = (
     "attempts.finish.commit, error once, fresh",
     "attempts.launch, killed, fresh",
     "collect.rename, killed, fresh",
+    "resident.claimed, killed, handed",
     "supervisor.record, killed, fresh",
     "spawn.supervisor, error once, fresh",
     "daemon killed, job RUNNING",
@@ -67,6 +68,9 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="say which cases there are, and do nothing")
     parser.add_argument("--prove", action="store_true", help="plant ten bugs, and say whether they are found")
     parser.add_argument("--chaos", metavar="MINUTES", type=float, help="random kills over a stream of jobs")
+    parser.add_argument(
+        "--handover", metavar="N", type=int, help="N random kills around hand-overs of trainers"
+    )
     parser.add_argument("--jobs", type=int, default=200, help="of --chaos (default 200)")
     parser.add_argument(
         "--seed", type=int, default=0, help="of the order of cases, and of random kills (default 0)"
@@ -87,6 +91,8 @@ def main() -> int:
         return planted.prove(arguments.boxes)
     if arguments.chaos:
         return chaos.run(arguments.chaos, arguments.jobs, arguments.seed, is_small=arguments.small)
+    if arguments.handover:
+        return handover.run(arguments.handover, arguments.seed)
     cases = chosen(arguments)
     if arguments.list:
         print("\n".join(case.title for case in cases))

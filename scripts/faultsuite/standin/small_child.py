@@ -21,6 +21,8 @@ from typing import Any, NoReturn
 
 import small_training
 
+from gpujobs.failpoints import reach
+from gpujobs.linux import title
 from gpujobs.protocol.spec import DataFile
 from gpujobs.protocol.training import Began, Failed, Said, Trained, line_of
 from gpujobs.supervise.members import next_spec
@@ -53,13 +55,16 @@ def run_trainer(spec: Any, output: int, messages: int) -> NoReturn:
         if os.getppid() != supervisor:
             os._exit(1)
         _train(spec)
+        code = 0
         while spec.may_stay:
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             os.chdir("/")
             os.close(_HELD.pop("job"))
             spec = next_spec(3)
+            code = 1
+            reach("trainer.next")
             _train(spec)
-        code = 0
+            code = 0
     except Stopped:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -72,6 +77,7 @@ def run_trainer(spec: Any, output: int, messages: int) -> NoReturn:
 
 def _train(spec: Any) -> None:
     os.chdir(spec.paths.work)
+    title.set_title(f"gpujobs trainer: job {spec.job}")
     signal.signal(signal.SIGTERM, _stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     _note_what_runs(spec)
