@@ -56,12 +56,12 @@ def run(kills: int, seed: int) -> int:
             if killed.total() and killed.total() % CHECK_EVERY == 0:
                 _prove(box)
         _prove(box)
+        _say(box, killed)
     except Failure as failure:
         print(f"{failure}")
         return 1
     finally:
         box.close()
-    _say(box, killed)
     return 0
 
 
