@@ -97,7 +97,7 @@ def _note_what_runs(spec: Any) -> None:
     evidence = Path(spec.job_dir).parents[2].parent / "evidence"
     evidence.mkdir(exist_ok=True)
     _line(evidence / "starts", f"{spec.job} {spec.attempt} {spec.nonce} {os.getpid()} {time.time()}")
-    for kind, number in (("job", spec.job), ("device", spec.device.index)):
+    for kind, number in (("job", spec.job), ("device", spec.device.uuid)):
         if kind in _HELD:  # the device, from one job to the next
             continue
         what = f"{kind}-{number}"
