@@ -326,7 +326,7 @@ class NodeAgent:
                 attempts.end_trainer(attempt)
             if status in (AttemptStatus.LOST, AttemptStatus.ENDED):
                 ended = attempt.exit or attempts.lost_record(attempt)
-                self._emit(Exited(key.job, key.attempt, key.nonce, ended))
+                self._emit(Exited(key.job, key.attempt, key.nonce, ended, stays=False))
                 return
         except Exception as error:  # noqa: BLE001 - whatever it is, the daemon is to hear that it should ask
             say(f"job {key.job}, attempt {key.attempt}: {error!r}")

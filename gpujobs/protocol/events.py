@@ -59,7 +59,7 @@ class Exited(AttemptEvent):
 
     tag: ClassVar[str] = "exited"
     exit: ExitRecord
-    stays: bool = False
+    stays: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def attempt_event_of(value: bytes | Mapping[str, Any]) -> AttemptEvent:
     given = {key: item for key, item in _mapping(value).items() if key != "event"}
     ended = given.get("exit")
     if isinstance(ended, Mapping):
-        given["exit"] = records.exit_fields(ended)
+        given = {"stays": False, **given, "exit": records.exit_fields(ended)}
     return ATTEMPT_EVENTS.parse({"nonce": "", **given})
 
 

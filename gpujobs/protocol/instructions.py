@@ -203,8 +203,8 @@ class Start(Instruction[Forked]):
     spec: AttemptSpec
     answer_seconds: Seconds
     before: Alive | None
-    resident: AttemptKey | None = None
-    beside: tuple[AttemptKey, ...] = ()
+    resident: AttemptKey | None
+    beside: tuple[AttemptKey, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ def refuse(paths: AttemptPaths, notifier: Notifier, error: Exception) -> None:
     message = f"the attempt cannot be started: {error}"
     record = records.without_one(key, Reason.LAUNCH_FAILED, message, state_id=state_id)
     durable.write_json(paths.exit, codec.write(record))
-    notifier.send(json.dumps(written(Exited(key.job, key.attempt, key.nonce, record))).encode())
+    notifier.send(json.dumps(written(Exited(key.job, key.attempt, key.nonce, record, stays=False))).encode())
 
 
 class Supervision:
@@ -281,9 +281,11 @@ class Supervision:
         while not self._write_exit(record):
             if self.residency is not None:
                 self._end_resident()  # who waits must be found by the agent that is told of it
-            self._note(Exited(*self.key, record))  # who can keep it elsewhere need not wait for this disk
+            self._note(
+                Exited(*self.key, record, stays=False)
+            )  # who can keep it elsewhere need not wait for this disk
             time.sleep(EXIT_RETRY_SECONDS)
-        self._note(Exited(*self.key, record, self.residency is not None))
+        self._note(Exited(*self.key, record, stays=self.residency is not None))
         if self.residency is not None:
             self._close()
 
