@@ -277,6 +277,14 @@ def _absolute(value: object) -> object:
     return value
 
 
+class Trainers(Table):
+    """The processes that train."""
+
+    resident: bool = True
+    """Whether one that has completed a job takes over the next of its user's on its device, where both build the same
+    model."""
+
+
 class Metrics(Table):
     """For programs that measure the machine."""
 
@@ -377,6 +385,7 @@ class SiteConfig(Table):
     retention: Retention = Retention()
     web: WebTable = WebTable()
     cluster: ClusterTable = ClusterTable()
+    trainers: Trainers = Trainers()
     metrics: Metrics = Metrics()
     notify: NotifyTable = NotifyTable()
 

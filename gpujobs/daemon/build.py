@@ -201,6 +201,7 @@ def build(settings: Settings) -> Parts:
         stop=attempts.begin_stop,
         may_start=lacking.may_start,
         holds=attempts.holds.applied,
+        decided=attempts.residents.let_go,
         near=whereabouts,
     )
 
@@ -268,6 +269,7 @@ def build(settings: Settings) -> Parts:
         if charge is not None:
             charge.observe(occupancies(snapshots.snapshot(read)))
 
+    nodes.hidden = attempts.residents.hidden
     committed.add(journal.wake, outbox.wake, mapping.wake)
     changed.add(dispatcher.wake, shutdown.look)
     in_force.changed.add(rules_changed, dispatcher.wake, outbox.wake, mapping.wake)

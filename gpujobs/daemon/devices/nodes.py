@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from gpujobs.cluster.link import ClusterLink
@@ -41,6 +41,8 @@ class Nodes:
         self._probe_alone = Probe()
         self.readings = Observers[[Sequence[Node]]]()
         """Who hears of every reading of the devices."""
+        self.hidden: Callable[[Node], Node] = lambda node: node
+        """Shows a node without those processes of ours that have no job at present."""
         starting = Node(own_name, NodeStatus.STARTING, "Ray is not up yet")
         self._nodes: dict[str, Node] = {own_name: starting}
         for name in others:
@@ -134,7 +136,7 @@ class Nodes:
             return node
         try:
             async with asyncio.timeout(REMOTE_SECONDS if self.is_remote(node.name) else None):
-                seen = (await self._link.call(node.name, told.Probe())).node
+                seen = self.hidden((await self._link.call(node.name, told.Probe())).node)
         except TimeoutError:
             return replace(node, status=NodeStatus.DOWN, message="it does not answer at present")
         except GpujobsError as error:
