@@ -118,6 +118,12 @@ def ray_environment(token: Path) -> dict[str, str]:
         "RAY_memory_monitor_refresh_ms": "0",
         # One worker, the agent, is all there is to be: none is started for each core in case somebody wants it.
         "RAY_prestart_worker_first_driver": "0",
+        # A link that was cut for some time has connections that are tried again ever more rarely: these are given up,
+        # and made anew, so that a box is heard of seconds after its link has healed.
+        "RAY_grpc_client_keepalive_time_ms": "4000",
+        "RAY_grpc_client_keepalive_timeout_ms": "4000",
+        "RAY_grpc_keepalive_time_ms": "4000",
+        "RAY_grpc_keepalive_timeout_ms": "4000",
         # The agent holds all of a node's GPUs, but uses none of them itself.
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1",

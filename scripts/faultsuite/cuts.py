@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import signal
 import sqlite3
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -30,6 +32,8 @@ KNOWN_SECONDS = 15.0
 START_SECONDS = 60.0
 """After something has ended that has to start Ray again: longer, and on a busy machine longer still."""
 
+STEADY_SECONDS = 2.0
+
 UNHEARD_SECONDS = 10.0
 """A start of which nothing is on its box after so long is one that nobody has heard of."""
 
@@ -47,6 +51,7 @@ class Cut:
 
 def run(count: int, seed: int, minutes: float | None, pattern: str, *, is_small: bool) -> int:
     """The exit code. The same seed draws the same cuts; what they meet is the machine's affair."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the boxes are to be gone, however it ends
     cuts: list[Cut] = []
     failure: Failure | None = None
     with site(is_small=is_small) as made:
@@ -109,18 +114,23 @@ def happen(made: Site, disturbance: Disturbance, draws: random.Random) -> Cut:
             time.sleep(lasts)
     if not where:
         return Cut(disturbance, "", 0, 0, 0)
-    known, waited = until_known(made, KNOWN_SECONDS * 4 if disturbance.is_cut else START_SECONDS * 2)
+    known, waited = (
+        until_known(made, KNOWN_SECONDS * 4)
+        if disturbance.is_cut
+        else until_known(made, START_SECONDS * 2, STEADY_SECONDS)
+    )
     return Cut(disturbance, where, lasts, known, waited)
 
 
 # What is known
 
 
-def until_known(made: Site, seconds: float) -> tuple[float, int]:
+def until_known(made: Site, seconds: float, steady: float = 0.0) -> tuple[float, int]:
     """(seconds, number of attempts that had to be found out about): until every box is there, and of each attempt that
     the store has under way it is known that it has ended, or something new is heard of it. Raises Failure where it
-    takes too long."""
+    takes too long. `steady`: for so long it must be so, where what was killed may not be missed at once."""
     began = time.monotonic()
+    since: float | None = None
     asked, heard = _current(made), _epochs(made)
     waited, last = len(asked), 0.0
     while True:
@@ -129,15 +139,13 @@ def until_known(made: Site, seconds: float) -> tuple[float, int]:
         asked = {
             nonce: row
             for nonce, row in asked.items()
-            if nonce in unknown
-            or (
-                nonce in now and row["state"] == "RUNNING" and epochs.get(row["job"]) == heard.get(row["job"])
-            )
+            if nonce in unknown or (nonce in now and _is_silent(row, epochs, heard))
         }
         away = made.away()
         taken = time.monotonic() - began
-        if not asked and not away:
-            return taken, waited
+        since = None if asked or away else since or taken
+        if since is not None and taken - since >= steady:
+            return since, waited
         what = f"{[(row['job'], row['node']) for row in asked.values()]} not known, away {away}"
         if int(taken / 5) > int(last / 5):
             print(f"      {taken:5.1f} s: {what}", flush=True)
@@ -147,6 +155,11 @@ def until_known(made: Site, seconds: float) -> tuple[float, int]:
                 "lost", f"not all is known {seconds:g} s after a cut: {what}; {made.get('/v1/nodes')}"
             )
         time.sleep(0.1)
+
+
+def _is_silent(row: dict[str, Any], epochs: dict[int, Any], heard: dict[int, Any]) -> bool:
+    """Whether nothing new has come of an attempt that runs."""
+    return row["state"] == "RUNNING" and epochs.get(row["job"]) in (None, heard.get(row["job"]))
 
 
 def _epochs(made: Site) -> dict[int, Any]:
@@ -252,7 +265,7 @@ def report(cuts: Sequence[Cut], accepted: int, attempts: Sequence[dict[str, Any]
         lines.append(_line("links, all", of_cuts))
         within = sum(known <= KNOWN_SECONDS for known in of_cuts)
         lines.append(f"links: {within} of {len(of_cuts)} known again within {KNOWN_SECONDS:g} s")
-    nodes = defaultdict(int)
+    nodes: dict[str, int] = defaultdict(int)
     for one in attempts:
         nodes[one["node"]] += 1
     lost = sum(one["reason"] == "NodeLost" for one in attempts)

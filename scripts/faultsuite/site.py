@@ -191,10 +191,12 @@ class Site(Box):
     # What is known, and what is so
 
     def away(self) -> list[str]:
-        """The boxes that the daemon does not count as there; all where it does not answer."""
+        """The boxes that the daemon does not count as there, or on which no agent is; all where it does not answer."""
         nodes = {node["name"]: node for node in (self.get("/v1/nodes") or {"nodes": []})["nodes"]}
         return [
-            space.name for space in self.spaces if nodes.get(space.name, {"status": "?"})["status"] != "ok"
+            space.name
+            for space in self.spaces
+            if nodes.get(space.name, {"status": "?"})["status"] != "ok" or not self.role(space, "agent")
         ]
 
     def left(self, box: str | None = None) -> list[Left]:
