@@ -42,6 +42,7 @@ from gpujobs.daemon.jobs.specs import Specs
 from gpujobs.daemon.jobs.submit import SubmissionService
 from gpujobs.daemon.jobs.supply import Supply
 from gpujobs.daemon.jobs.uploads import Uploads
+from gpujobs.daemon.jobs.whereabouts import Whereabouts
 from gpujobs.daemon.journal import Journal
 from gpujobs.daemon.keeping.retention import Retention
 from gpujobs.daemon.live.broadcast import Broadcaster
@@ -158,6 +159,7 @@ def build(settings: Settings) -> Parts:
     collector = Collector(store, link, paths, in_force.access, site.quotas, uses.at_its_end)
     ends = Observers[[Job]]()
     leases = Leases(link, site.cluster.lease)
+    whereabouts = Whereabouts(store, cache, node_name, others)
     attempts = Attempts(
         store,
         writer,
@@ -166,7 +168,7 @@ def build(settings: Settings) -> Parts:
         link,
         specs,
         collector,
-        Supply(link, paths),
+        Supply(link, paths, whereabouts),
         leases.granted,
         on_change=changed.tell,
         on_end=ends.tell,
@@ -198,6 +200,7 @@ def build(settings: Settings) -> Parts:
         stop=attempts.begin_stop,
         may_start=lacking.may_start,
         holds=attempts.holds.applied,
+        near=whereabouts,
     )
 
     # What handlers are given

@@ -45,6 +45,7 @@ MODULES = (
     "gpujobs.trainer.data",
     "gpujobs.trainer.evaluation",
     "gpujobs.trainer.files",
+    "gpujobs.trainer.kept",
     "gpujobs.trainer.training_loop",
     "gpujobs.supervise.inspection",
     "gpujobs.trainer.outputs",

@@ -237,7 +237,8 @@ def _copy(
     )
     continues = None if changes.fresh or job.state is State.COMPLETED else job.id
     if continues is not None and job.current is not None and service.nodes.has_others:
-        demand = replace(demand, node=demand.node or service.nodes.of(job))  # its checkpoint is there
+        place = service.nodes.of(job)  # its checkpoint is there
+        demand = replace(demand, node=place if place in (demand.nodes or (place,)) else demand.node)
     return NewJob(
         name=job.name,
         path=spec.path,

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 
 from gpujobs.cluster.link import ClusterLink
+from gpujobs.daemon.jobs.whereabouts import Whereabouts
 from gpujobs.paths import StatePaths
 from gpujobs.protocol.instructions import Blob, Deliver, Prepare
 from gpujobs.protocol.spec import AttemptSpec
 
 
 class Supply:
-    def __init__(self, link: ClusterLink, paths: StatePaths) -> None:
+    def __init__(self, link: ClusterLink, paths: StatePaths, whereabouts: Whereabouts) -> None:
         self._link = link
         self._paths = paths
+        self._whereabouts = whereabouts
         self._under_way: dict[tuple[str, Blob], asyncio.Task[None]] = {}
 
     async def bring(self, node: str, spec: AttemptSpec) -> None:
@@ -25,6 +27,8 @@ class Supply:
             Blob(uid, file.sha256, file.bytes): file.path for file in spec.data.values() if not file.in_place
         }
         lacking = (await self._link.call(node, Prepare(spec.user, uid, tuple(blobs)))).blobs
+        self._whereabouts.found(node, blobs.keys() - set(lacking))
+        self._whereabouts.missed(node, lacking)
         await asyncio.gather(*(self._once(node, blob, blobs[blob]) for blob in lacking))
 
     async def _once(self, node: str, blob: Blob, source: str) -> None:
@@ -39,3 +43,4 @@ class Supply:
 
     async def _deliver(self, node: str, blob: Blob, source: str) -> None:
         await self._link.call(node, Deliver(blob, source))
+        self._whereabouts.found(node, [blob])

@@ -104,7 +104,7 @@ from pathlib import Path
 from gpujobs.supervise import preload
 preload.load()
 before = set(sys.modules)
-from gpujobs.trainer import train, training_loop
+from gpujobs.trainer import kept, train, training_loop
 from gpujobs.trainer.backends import active as backend
 from gpujobs.protocol.codec import parse
 from gpujobs.protocol.spec import AttemptSpec
@@ -113,7 +113,7 @@ for number, path in enumerate(sys.argv[1:]):
     if number == 0:
         os.environ.update(backend.device_environment(spec))
         backend.take_device(spec)
-    train.run(spec, training_loop.Messages(os.open(os.devnull, os.O_WRONLY)), training_loop.StopFlag())
+    train.run(spec, training_loop.Messages(os.open(os.devnull, os.O_WRONLY)), training_loop.StopFlag(), kept.Kept())
     print("LATE", sorted(set(sys.modules) - before))
 """
 
