@@ -119,7 +119,7 @@ def power(site: Site, draws: random.Random, *, is_head: bool) -> Iterator[str]:
 
 
 def kinds() -> tuple[Disturbance, ...]:
-    """With how often each is drawn, of a hundred."""
+    """With how often each is drawn, beside the others."""
     return (
         Disturbance("link down, short", 20, SHORT, link_down),
         Disturbance("link down, below the lease", 9, LONG, link_down),
@@ -132,12 +132,12 @@ def kinds() -> tuple[Disturbance, ...]:
         *(
             Disturbance(f"{role} killed", weight, (0.0, 0.5), partial(killed, role=role), False)
             for role, weight in (
-                ("raylet", 3), ("GCS", 2), ("head", 3), ("agent", 4), ("launcher", 3), ("supervisor", 4),
-                ("trainer", 4), ("daemon", 3), ("node join", 3),
+                ("raylet", 2), ("GCS", 1), ("head", 1), ("agent", 3), ("launcher", 3), ("supervisor", 4),
+                ("trainer", 4), ("daemon", 2), ("node join", 2),
             )
         ),
-        Disturbance("a node's box loses power", 3, (1.0, 8.0), partial(power, is_head=False), False),
-        Disturbance("the head's box loses power", 2, (1.0, 8.0), partial(power, is_head=True), False),
+        Disturbance("a node's box loses power", 2, (1.0, 8.0), partial(power, is_head=False), False),
+        Disturbance("the head's box loses power", 1, (1.0, 8.0), partial(power, is_head=True), False),
     )  # fmt: skip
 
 
