@@ -10,7 +10,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -24,6 +24,9 @@ from .site import LEASE_SECONDS, Site, site
 EPOCHS = (40, 120, 400, 1200, 2500)
 """Of the small trainers a hundred take a second; the longest outlive many a cut."""
 
+TWO_AT_ONCE = 0.6
+"""How often the other node's link has something done to it, too."""
+
 KERAS_EPOCHS = (40, 80, 120)
 RETRIES = "10"
 KNOWN_SECONDS = 15.0
@@ -31,8 +34,6 @@ KNOWN_SECONDS = 15.0
 
 START_SECONDS = 60.0
 """After something has ended that has to start Ray again: longer, and on a busy machine longer still."""
-
-STEADY_SECONDS = 2.0
 
 UNHEARD_SECONDS = 10.0
 """A start of which nothing is on its box after so long is one that nobody has heard of."""
@@ -96,8 +97,7 @@ def storm(
         while len(cuts) < count and time.monotonic() < until:
             time.sleep(draws.uniform(0.2, 2.0))
             stream.look()
-            cut = happen(made, drawn(draws, pattern), draws)
-            if cut.where:
+            for cut in happen(made, *some(draws, pattern), draws=draws):
                 cuts.append(cut)
                 print(
                     f"{len(cuts):4}  {cut.disturbance.kind:28} {cut.where:5} {cut.lasted:5.1f} s, "
@@ -107,19 +107,26 @@ def storm(
             _look_for_doubles(made)
 
 
-def happen(made: Site, disturbance: Disturbance, draws: random.Random) -> Cut:
-    lasts = draws.uniform(*disturbance.seconds)
-    with disturbance.happen(made, draws) as where:
-        if where:
-            time.sleep(lasts)
-    if not where:
-        return Cut(disturbance, "", 0, 0, 0)
-    known, waited = (
-        until_known(made, KNOWN_SECONDS * 4)
-        if disturbance.is_cut
-        else until_known(made, START_SECONDS * 2, STEADY_SECONDS)
-    )
-    return Cut(disturbance, where, lasts, known, waited)
+def some(draws: random.Random, pattern: str) -> Iterable[Disturbance]:
+    """One, or two at once, of a link each."""
+    first = drawn(draws, pattern)
+    yield first
+    if first.is_of_one_link and draws.random() < TWO_AT_ONCE:
+        second = drawn(draws, pattern)
+        if second.is_of_one_link:
+            yield second
+
+
+def happen(made: Site, *disturbances: Disturbance, draws: random.Random) -> list[Cut]:
+    """Those that found something to happen to, when all is known again."""
+    lasts = draws.uniform(*disturbances[0].seconds)
+    with ExitStack() as stack:
+        places = [(one, stack.enter_context(one.happen(made, draws))) for one in disturbances]
+        time.sleep(lasts)
+    made.is_cut.clear()
+    longest = KNOWN_SECONDS * 4 if disturbances[0].is_cut else START_SECONDS * 2
+    known, waited = until_known(made, longest, disturbances[0].steady)
+    return [Cut(one, where, lasts, known, waited) for one, where in places if where]
 
 
 # What is known
@@ -147,7 +154,7 @@ def until_known(made: Site, seconds: float, steady: float = 0.0) -> tuple[float,
         if since is not None and taken - since >= steady:
             return since, waited
         what = f"{[(row['job'], row['node']) for row in asked.values()]} not known, away {away}"
-        if int(taken / 5) > int(last / 5):
+        if (asked or away) and int(taken / 5) > int(last / 5):
             print(f"      {taken:5.1f} s: {what}", flush=True)
         last = taken
         if taken > seconds:

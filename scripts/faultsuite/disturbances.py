@@ -23,17 +23,26 @@ LOSS_PERCENT = 20
 
 @dataclass(frozen=True)
 class Disturbance:
-    """`seconds`: the range of how long it lasts. `is_cut`: links alone; else something ended, and has to start."""
+    """`seconds`: the range of how long it lasts. `is_cut`: links alone; else something ended, and has to start.
+    `steady`: all must be known for so long, since what has ended is not missed at once."""
 
     kind: str
     weight: int
     seconds: tuple[float, float]
     happen: Callable[[Site, random.Random], AbstractContextManager[str]]
     is_cut: bool = True
+    steady: float = 0.0
+
+    @property
+    def is_of_one_link(self) -> bool:
+        return self.is_cut and self.happen not in (both_links_down, slow, lossy)
 
 
 def node_of(site: Site, draws: random.Random) -> Space:
-    return draws.choice(site.spaces[1:])
+    """One whose link is as it should be."""
+    space = draws.choice([space for space in site.spaces[1:] if space.name not in site.is_cut])
+    site.is_cut.add(space.name)
+    return space
 
 
 @contextmanager
@@ -130,14 +139,14 @@ def kinds() -> tuple[Disturbance, ...]:
         Disturbance("slow link", 4, (3.0, 10.0), slow),
         Disturbance("lossy link", 5, (0.0, 1.0), lossy),
         *(
-            Disturbance(f"{role} killed", weight, (0.0, 0.5), partial(killed, role=role), False)
-            for role, weight in (
-                ("raylet", 2), ("GCS", 1), ("head", 1), ("agent", 3), ("launcher", 3), ("supervisor", 4),
-                ("trainer", 4), ("daemon", 2), ("node join", 2),
+            Disturbance(f"{role} killed", weight, (0.0, 0.5), partial(killed, role=role), False, steady)
+            for role, weight, steady in (
+                ("raylet", 2, 6.0), ("GCS", 1, 6.0), ("head", 1, 6.0), ("agent", 3, 3.0), ("launcher", 3, 0.0),
+                ("supervisor", 4, 0.0), ("trainer", 4, 0.0), ("daemon", 2, 6.0), ("node join", 2, 6.0),
             )
         ),
-        Disturbance("a node's box loses power", 2, (1.0, 8.0), partial(power, is_head=False), False),
-        Disturbance("the head's box loses power", 1, (1.0, 8.0), partial(power, is_head=True), False),
+        Disturbance("a node's box loses power", 2, (1.0, 8.0), partial(power, is_head=False), False, 6.0),
+        Disturbance("the head's box loses power", 1, (1.0, 8.0), partial(power, is_head=True), False, 6.0),
     )  # fmt: skip
 
 

@@ -86,6 +86,9 @@ class Site(Box):
         self.is_off: set[str] = set()
         """The boxes that nobody keeps up at present: they have lost their power."""
 
+        self.is_cut: set[str] = set()
+        """The nodes whose link something is done to at present."""
+
     @property
     def environment(self) -> dict[str, str]:
         path = [str(self._small)] * self.is_small + [str(self.tree)]
