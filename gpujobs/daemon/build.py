@@ -7,6 +7,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import IPv4Address
 
 from gpujobs.cluster import roster
 from gpujobs.cluster.link import ClusterLink
@@ -130,7 +131,7 @@ def build(settings: Settings) -> Parts:
     announcements, events = Observers[[NodeReported]](), Observers[[AttemptEvent]]()
     identity = state_id(paths.identity)
     own = NodeSettings(node_name, str(paths.root), settings.cpu_slots, DEADLINE_SECONDS, identity, identity)
-    listening = None if site.cluster.listen is None else Listening(*cluster_address(site.cluster.listen))
+    listening = _listening(site)
     link = ClusterLink(paths, own, listening, on_node=announcements.tell, on_attempt=events.tell)
     others = [name for name in roster.known(paths.nodes) if name != node_name]
     nodes = Nodes(link, node_name, settings.cpu_slots, others)
@@ -320,6 +321,15 @@ def build(settings: Settings) -> Parts:
         outbox=outbox,
         news=news,
     )
+
+
+def _listening(site: siteconfig.SiteConfig) -> Listening | None:
+    """Where other boxes can join, and whether what crosses the network is encrypted."""
+    if site.cluster.listen is None:
+        return None
+    address, port = cluster_address(site.cluster.listen)
+    tls = site.cluster.tls
+    return Listening(address, port, tls if tls is not None else not IPv4Address(address).is_loopback)
 
 
 def _usage(store: Store, half_life_seconds: float) -> UsageCache:

@@ -373,7 +373,8 @@ def written(instruction: Instruction[Any]) -> Mapping[str, Any]:
     return {"call": args.pop("call"), "args": args}
 
 
-def instruction_of(value: Mapping[str, Any]) -> Instruction[Any]:
-    """Raises ShapeError."""
+def instruction_of(value: Mapping[str, Any], *, known_only: bool = False) -> Instruction[Any]:
+    """`known_only`: a later version may have written it, so what this one lacks is left out. Raises ShapeError."""
     args = value.get("args")
-    return INSTRUCTIONS.parse({**(args if isinstance(args, Mapping) else {}), "call": value.get("call")})
+    whole = {**(args if isinstance(args, Mapping) else {}), "call": value.get("call")}
+    return INSTRUCTIONS.parse(whole, known_only=known_only)
