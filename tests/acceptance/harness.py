@@ -19,6 +19,7 @@ import pytest
 from gpujobs.client import Client, connect
 from gpujobs.errors import GpujobsError
 from gpujobs.paths import StatePaths
+from tests.command import RUN, WARNING
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-P", "-m", "gpujobs")
@@ -250,18 +251,12 @@ class RunningDaemon:
             return client.get(path, **query)
 
     def cli(
-        self, *arguments: object, code: int | None = None, timeout: float = 120, **options: Any
+        self, *arguments: object, code: int | None = None, timeout: float = 120, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a command. `code` is the exit code that it must have."""
-        done = subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            env=self.environment,
-            cwd=options.pop("cwd", self.root),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            stdin=subprocess.DEVNULL,
-            **options,
+        """Runs a command, forked off a process that has imported it (`popen` starts one anew). `code` is the exit code
+        that it must have."""
+        done = WARNING.run(
+            RUN, *arguments, cwd=cwd or self.root, environment=self.environment, timeout=timeout
         )
         if code is not None and done.returncode != code:
             pytest.fail(f"{arguments}: exit code {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}")
