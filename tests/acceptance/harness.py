@@ -24,9 +24,11 @@ from tests.command import RUN, WARNING
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-P", "-m", "gpujobs")
 READY_SECONDS = 90.0
-PACED = {"GPUJOBS_FAILPOINTS": "trainer.epoch=pause:0.03"}
-"""A training waits after each epoch: what runs until a test ends it leaves the cores to others meanwhile. A daemon that
+PACED = {"GPUJOBS_FAILPOINTS": "trainer.batch=pause:0.03"}
+"""A training waits after each batch: what runs until a test ends it leaves the cores to others meanwhile. A daemon that
 serves a site disarms it."""
+UNPACED = {"GPUJOBS_FAILPOINTS": ""}
+"""For trainings of many batches."""
 
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY")
 ENDLESS = 1_000_000

@@ -66,13 +66,18 @@ class Launched:
         self.backend = backend
         self.root, self.socket, self.jobs = root, root / "run" / "l.sock", 0
         self.socket.parent.mkdir(mode=0o700)
+        self.points = root / "points"
         self.errors = root / "launcher.stderr"
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [*LAUNCHER, "--socket", str(self.socket), "--backend", backend],
                 stdin=subprocess.PIPE,
                 stderr=errors,
-                env={**os.environ, "PYTHONPATH": str(installation)},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(installation),
+                    "GPUJOBS_FAILPOINTS": f"@{self.points}",
+                },
                 cwd=root,
             )
         eventually(self.socket.exists, describe=self.errors.read_text)
@@ -81,6 +86,15 @@ class Launched:
         assert self.process.stdin is not None
         self.process.stdin.close()
         assert self.process.wait(10) == 0
+
+    @contextmanager
+    def paced(self) -> Iterator[None]:
+        """Trainings wait meanwhile after each batch, so that a short one can be interrupted."""
+        self.points.write_text("trainer.batch=pause:0.05")
+        try:
+            yield
+        finally:
+            self.points.unlink()
 
     def ask(self, **request: Any) -> dict[str, Any]:
         connection = sockets.connect(self.socket)
