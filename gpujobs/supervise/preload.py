@@ -98,6 +98,6 @@ def load() -> None:
 
 def hide_other_backends() -> None:
     """Keras seeds TensorFlow too where it can import it, and TensorFlow's converter for telephones imports JAX where
-    that lies beside it: seconds, and memory, for nothing. On another backend they cannot."""
+    that lies beside it: seconds, and memory, for nothing. Here they cannot."""
     is_tensorflow = os.environ.get("KERAS_BACKEND", TENSORFLOW) == TENSORFLOW
-    sys.modules[JAX if is_tensorflow else TENSORFLOW] = None  # type: ignore[assignment] # Python's way to make an import fail
+    sys.modules[JAX if is_tensorflow else TENSORFLOW] = None  # type: ignore[assignment] # so that an import fails
