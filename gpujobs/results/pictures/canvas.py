@@ -86,7 +86,7 @@ class Canvas:
 
     def line(self, x: Sequence[float], y: Sequence[float], **look: Any) -> None:
         """`look`: of a matplotlib Line2D."""
-        Line2D(x, y, transform=PIXELS, **look).draw(self._renderer)  # type: ignore[no-untyped-call]
+        Line2D(x, y, transform=PIXELS, **look).draw(self._renderer)
 
     def _fill(self, corners: Sequence[Point], colour: str) -> None:
         pen = self._pen(colour)
@@ -102,7 +102,7 @@ class Canvas:
         self._renderer.draw_image(self._pen("black"), left, bottom, pixels)
 
     def _pen(self, colour: str) -> Any:
-        pen = self._renderer.new_gc()  # type: ignore[no-untyped-call]
+        pen = self._renderer.new_gc()
         pen.set_foreground(colour)
         return pen
 

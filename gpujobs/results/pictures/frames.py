@@ -181,8 +181,8 @@ def _draw_words(canvas: Canvas, place: Place) -> None:
     canvas.text(beside, frame.beside, across=1, down=0.5, is_upright=True)
     canvas.text((right, under), frame.x_ticks.offset, across=1)
     canvas.text((left, top + OFFSET_GAP), frame.y_ticks.offset, across=0, down=1)
-    at: Point = (left if frame.is_titled_left else (left + right) / 2, top + TITLE_GAP + frame.raised())
-    canvas.text(at, frame.title, frame.title_size, across=0 if frame.is_titled_left else 0.5, down=1)
+    over: Point = (left if frame.is_titled_left else (left + right) / 2, top + TITLE_GAP + frame.raised())
+    canvas.text(over, frame.title, frame.title_size, across=0 if frame.is_titled_left else 0.5, down=1)
 
 
 def legend_high(names: int, columns: int) -> float:

@@ -51,7 +51,7 @@ class Scale:
 
 def linear(values: Iterable[float], margin: float, locator: Locator) -> Scale:
     """Of all values that are numbers, with a `margin` (of all) before and behind them."""
-    low, high = map(float, locator.nonsingular(*_span(values)))  # type: ignore[arg-type]
+    low, high = map(float, locator.nonsingular(*_span(values)))
     more = margin * (high - low)
     return Scale(low - more, high + more)
 

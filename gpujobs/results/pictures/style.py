@@ -38,7 +38,7 @@ def rendered(drawn: Figure) -> bytes:
     canvas = FigureCanvasAgg(drawn)
     with lacking_letters():
         canvas.draw()  # type: ignore[no-untyped-call]
-    return png_of(np.asarray(canvas.buffer_rgba()))
+    return png_of(np.asarray(canvas.buffer_rgba()))  # type: ignore[no-untyped-call]
 
 
 def png_of(pixels: Any) -> bytes:

@@ -24,7 +24,7 @@ from gpujobs.results.curves import JobHistory, panels, parsed
 from gpujobs.results.pictures import curves as picture
 from gpujobs.results.pictures import style
 from gpujobs.results.pictures.canvas import Canvas, measured
-from gpujobs.results.pictures.frames import Place
+from gpujobs.results.pictures.frames import Place, arrange
 from tests.unit.cli.conftest import ROOT, Cli, Protocol, job
 from tests.unit.cli.rows import ended
 from tests.unit.cli.sweeps import sweep
@@ -255,7 +255,7 @@ def drawn_of(histories: list[JobHistory], monkeypatch: pytest.MonkeyPatch) -> Dr
     words: dict[str, tuple[float, float]] = {}
     lines: list[Any] = []
     places: list[Place] = []
-    line, text, arrange = Canvas.line, Canvas.text, picture.arrange
+    line, text = Canvas.line, Canvas.text
     size = [0.0, 0.0]
 
     def line_too(canvas: Canvas, x: Any, y: Any, **look: Any) -> None:

@@ -20,14 +20,8 @@ COLUMNS = {
     "accuracy": [1 - math.exp(-epoch / 7) for epoch in range(EPOCHS)],
     "loss": [math.exp(-epoch / 7) for epoch in range(EPOCHS)],
 }
-CLASSES = {
-    "part": "test",
-    "classes": [{}],
-    "confusion": {
-        "classes": list("abcd"),
-        "matrix": [[9, 1, 0, 0], [2, 8, 0, 0], [0, 1, 7, 2], [0, 0, 3, 7]],
-    },
-}
+MATRIX = [[9, 1, 0, 0], [2, 8, 0, 0], [0, 1, 7, 2], [0, 0, 3, 7]]
+CLASSES = {"part": "test", "classes": [{}], "confusion": {"classes": list("abcd"), "matrix": MATRIX}}
 
 FORKED = """
 import hashlib, os, sys
@@ -69,7 +63,7 @@ def with_figures() -> None:
         axes.set(title=name, xlabel="epoch")
     matrix = Figure((4.6, 3.9), dpi=110, layout="constrained")
     axes = matrix.subplots()
-    axes.imshow(CLASSES["confusion"]["matrix"])
+    axes.imshow(MATRIX)
     axes.set_xticks(range(4), list("abcd"))
     axes.set_yticks(range(4), list("abcd"))
     for at in range(16):
