@@ -44,6 +44,7 @@ TABLES = (
     "web",
     "cluster",
     "nodes",
+    "trainers",
     "metrics",
     "notify",
 )

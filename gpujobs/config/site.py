@@ -288,6 +288,14 @@ class NodesTable(Table):
         return any(Path(path).is_relative_to(one) for one in self.shared)
 
 
+class Trainers(Table):
+    """The processes that train."""
+
+    resident: bool = True
+    """Whether one that has completed a job takes over the next of its user's on its device, where both build the same
+    model."""
+
+
 class Metrics(Table):
     """For programs that measure the machine."""
 
@@ -389,6 +397,7 @@ class SiteConfig(Table):
     web: WebTable = WebTable()
     cluster: ClusterTable = ClusterTable()
     nodes: NodesTable = NodesTable()
+    trainers: Trainers = Trainers()
     metrics: Metrics = Metrics()
     notify: NotifyTable = NotifyTable()
 
