@@ -78,14 +78,18 @@ EXIT_RETRY_SECONDS = 2.0
 def claim(paths: AttemptPaths) -> int | None:
     """Locks the attempt, then claims it; None where recovery has revoked it, else the descriptor of the lock.
 
-    The lock comes first: whoever finds the claim and no holder of the lock may conclude that we died.
+    The lock comes first: whoever finds the claim and no holder of the lock may conclude that we died. It counts while
+    we live, so that it need not be on the disk before the record is.
     """
     lock = durable.lock(paths.lock)
     reach("supervisor.claim")
     try:
-        durable.create(paths.claim, b"supervisor")
-    except FileExistsError:
-        return None
+        durable.create(paths.claim, b"supervisor", durable=False)
+    except OSError as error:
+        os.close(lock)
+        if isinstance(error, FileExistsError):
+            return None
+        raise
     return lock
 
 
