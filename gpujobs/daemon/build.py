@@ -135,7 +135,7 @@ def build(settings: Settings) -> Parts:
     link = ClusterLink(paths, own, listening, on_node=announcements.tell, on_attempt=events.tell)
     others = [name for name in roster.known(paths.nodes) if name != node_name]
     nodes = Nodes(link, node_name, settings.cpu_slots, others)
-    journal = Journal(store.history, nodes.device_name)
+    journal = Journal(store.history, nodes.device_name, lambda: nodes.has_others)
     mapping = JobMapping(cache, nodes, node_name, lambda: directory_in(in_force))
     committed = Observers[[]]()
     writer = StoreWriter(store, cache, committed.tell)

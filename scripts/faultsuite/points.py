@@ -21,7 +21,7 @@ FAULTS = {
 STORE_FAULTS = {**FAULTS, "error once": "locked*1", "error until cleared": "full"}
 
 DURABLE = ("spec.json", "record.json", "exit.json", "stop.json", "claim", ".attempt")
-ELSEWHERE = ("restore.", "trainer.epoch")
+ELSEWHERE = ("restore.", "trainer.batch")
 """Points of commands that no daemon runs beside, and one that is there to slow a training down."""
 
 COMMITS = range(1, 13)

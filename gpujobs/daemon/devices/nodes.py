@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.daemon.observers import Observers
@@ -49,11 +50,12 @@ class Nodes:
             message = "it has not joined again since the daemon was started"
             self._nodes[name] = Node(name, NodeStatus.DOWN, message)
 
-    def report(self, name: str, status: NodeStatus, message: str) -> None:
-        """Takes note of a node that is not, or not yet, in service. Of another box the devices are known on."""
+    def report(self, name: str, status: NodeStatus, message: str, since: datetime | None = None) -> None:
+        """Takes note of a node that is not, or not yet, in service; `since`: when it is away. Of another box the
+        devices are known on."""
         known = self._nodes.get(name)
         devices = known.devices if known is not None and self.is_remote(name) else ()
-        self._nodes[name] = Node(name, status, message, tuple(replace(d, fault=AWAY) for d in devices))
+        self._nodes[name] = Node(name, status, message, tuple(replace(d, fault=AWAY) for d in devices), since)
 
     def forget(self, name: str) -> None:
         """It is struck out."""
@@ -101,7 +103,10 @@ class Nodes:
     def device_name(self, uuid: str) -> str:
         """With the number by which people know it, where it is known."""
         found = next((device for device in self.devices if device.uuid == uuid), None)
-        return uuid if found is None else f"{found.kind} {found.index} ({uuid})"
+        if found is None:
+            return uuid
+        node = f" of {found.node}" if self.has_others else ""
+        return f"{found.kind} {found.index}{node} ({uuid})"
 
     @property
     def devices(self) -> list[Device]:
