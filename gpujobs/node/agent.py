@@ -78,6 +78,7 @@ class NodeAgent:
     async def open(self) -> None:
         """Binds the socket on which supervisors tell what happens."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        residents.clear(self._paths)
         durable.make_way(self._paths.agent_socket)
         self._paths.agent_socket.unlink(missing_ok=True)
         with short_path(self._paths.agent_socket) as name:

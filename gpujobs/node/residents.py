@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Collection
 from pathlib import Path
 
@@ -33,7 +34,19 @@ ANSWER_SECONDS = 0.3
 """In which one that waits has begun to claim what it is given."""
 
 LEAVE_SECONDS = 1.0
+OLD_SECONDS = 60.0
+"""Nobody waits for so long."""
+
 END_SECONDS = 15.0
+
+
+def clear(paths: StatePaths) -> None:
+    """Removes what those have left who were killed while they waited."""
+    for path in paths.residents.glob("*"):
+        with contextlib.suppress(OSError):
+            is_old = time.time() - path.stat().st_mtime > OLD_SECONDS
+            if is_old and not durable.is_locked(path.with_suffix("")):
+                path.unlink()
 
 
 def waiting(paths: StatePaths, device_uuid: str) -> list[ResidentNote]:

@@ -157,6 +157,20 @@ def test_whoever_waits_in_vain_ends_by_itself(box: Box) -> None:
     assert list(box.paths.residents.iterdir()) == []
 
 
+def test_what_a_killed_one_has_left_is_cleared(box: Box) -> None:
+    box.supervise(box.make(1))
+    note = box.resident(1)
+    residents.clear(box.paths)
+    assert residents.of(box.paths, note.last) == note
+    os.kill(note.supervisor.pid, signal.SIGKILL)
+    box.supervisors[0].wait(10)
+    assert residents.waiting(box.paths, "CPU-0") == []
+    for path in box.paths.residents.iterdir():
+        os.utime(path, (0, 0))
+    residents.clear(box.paths)
+    assert not list(box.paths.residents.iterdir())
+
+
 def test_whoever_is_not_needed_has_ended_when_that_is_answered(box: Box) -> None:
     box.supervise(box.make(1))
     note = box.resident(1)
