@@ -106,6 +106,14 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_tree(root: Path) -> None:
     """The directories below `root`, and itself; the files in them were written durably."""
     for directory, _, _ in os.walk(root):
