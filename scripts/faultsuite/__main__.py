@@ -126,7 +126,7 @@ def main() -> int:
     if arguments.chaos:
         return chaos.run(arguments.chaos, arguments.jobs, arguments.seed, is_small=arguments.small)
     if arguments.handover:
-        return handover.run(arguments.handover, arguments.seed)
+        return handover.run(arguments.handover, arguments.seed, arguments.minutes)
     if arguments.moments is not None:
         return moments.run(arguments.moments)
     cases = chosen(arguments)
