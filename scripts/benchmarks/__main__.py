@@ -30,6 +30,12 @@ def parser() -> argparse.ArgumentParser:
     add("--slots", type=int, default=default.slots, metavar="N", help="CPU slots (%(default)s)")
     choices = [one.NAME for one in contenders.ALL]
     add("--contender", action="append", default=[], choices=choices, help="only this one; repeat for more")
+    add(
+        "--before",
+        type=Path,
+        metavar="DIRECTORY",
+        help="another checkout (with .venv) to measure beside this one",
+    )
     add("--quick", action="store_true", help="as little as shows that it works")
     add("--json", action="store_true", help="print JSON, with every value")
     add("--output", type=Path, metavar="FILE", help="write there instead of printing")
@@ -48,6 +54,7 @@ def options_of(given: argparse.Namespace) -> Options:
         slots=given.slots,
         contenders=tuple(given.contender),
         plots=given.plots,
+        before=given.before and given.before.resolve(),
         say=lambda text: say(f"  {text}"),
     )
     return quick(options) if given.quick else options
