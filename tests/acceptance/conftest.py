@@ -32,9 +32,16 @@ def running(**options: Any) -> Iterator[RunningDaemon]:
 
 
 @pytest.fixture(scope="session")
+def shared_daemon() -> Iterator[RunningDaemon]:
+    """Of all modules that take it for their `daemon`: their tests look at their own jobs alone, leave none running or
+    waiting and no device taken, and neither end it nor set anything."""
+    with running() as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="module")
 def daemon() -> Iterator[RunningDaemon]:
-    """Shared by all tests that ask for nothing special: each looks at its own jobs alone, and leaves none running or
-    waiting and no device taken. What restarts it, counts all that there is or sets something has one of its own."""
+    """Shared by the tests of a module: they leave no job running and no device taken."""
     with running() as daemon:
         yield daemon
 
