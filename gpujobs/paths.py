@@ -140,6 +140,11 @@ class StatePaths:
         return self.run / "agent.sock"
 
     @property
+    def residents(self) -> Path:
+        """For each trainer that waits for another job, a file that its supervisor holds with flock, and its socket."""
+        return self.run / "residents"
+
+    @property
     def head_lock(self) -> Path:
         """Held with flock by the one cluster head of this state directory."""
         return self.run / "head.lock"
@@ -147,6 +152,11 @@ class StatePaths:
     @property
     def ray_token(self) -> Path:
         return self.run / "ray-token"
+
+    @property
+    def tls(self) -> Path:
+        """The certificates of a cluster that can be joined, and their keys; 0700."""
+        return self.root / "tls"
 
     @property
     def cluster_token(self) -> Path:

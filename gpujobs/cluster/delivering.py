@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gpujobs.errors import MachineError, from_wire
 from gpujobs.failpoints import reach
-from gpujobs.protocol.codec import Message
+from gpujobs.protocol import codec
 from gpujobs.protocol.instructions import Arrived, Deliver, Put
-from gpujobs.protocol.launcher import Refused
 
 PIECE_BYTES = 8 << 20
 
@@ -18,7 +18,7 @@ PIECE_BYTES = 8 << 20
 async def deliver(agent: Any, asked: Deliver) -> None:
     """Raises MachineError where the file cannot be read here, and what the node refuses."""
     blob = asked.blob
-    offset = _count(await agent.put.remote(Put(blob, None), b""))
+    offset = _count(await agent.put.remote(codec.write(Put(blob, None)), b""))
     try:
         with Path(asked.source).open("rb", buffering=0) as file:
             while offset < blob.bytes:
@@ -29,13 +29,18 @@ async def deliver(agent: Any, asked: Deliver) -> None:
                     raise MachineError(
                         f"{asked.source} has {offset} bytes; expected {blob.bytes}: it was changed"
                     )
-                offset = _count(await agent.put.remote(Put(blob, offset), piece))
+                offset = _count(await agent.put.remote(codec.write(Put(blob, offset)), piece))
     except OSError as error:
         raise MachineError(f"{asked.source} cannot be read: {error.strerror}") from error
 
 
-def _count(answer: Message) -> int:
-    if isinstance(answer, Refused):
-        raise from_wire(dict(answer.error))
-    assert isinstance(answer, Arrived)
-    return answer.bytes
+def _count(answer: Mapping[str, Any]) -> int:
+    return codec.parse(Arrived, answer_of(answer)).bytes
+
+
+def answer_of(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of an agent. Raises the error that it has said."""
+    if "error" in said:
+        raise from_wire(dict(said["error"]))
+    answer: Mapping[str, Any] = said["answer"]
+    return answer

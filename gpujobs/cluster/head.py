@@ -17,13 +17,16 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gpujobs.cluster import roster
+from gpujobs.cluster import certificates, roster
+from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.collecting import write_chunks
-from gpujobs.cluster.delivering import deliver
+from gpujobs.cluster.delivering import answer_of, deliver
 from gpujobs.cluster.environment import (
+    LINKS,
     OBJECT_STORE_BYTES,
     lasting_token,
     make_temp_parent,
@@ -35,11 +38,12 @@ from gpujobs.cluster.environment import (
 from gpujobs.cluster.gate import JoinGate
 from gpujobs.cluster.jsonlines import read_lines, write_line
 from gpujobs.cluster.members import Member, Members
-from gpujobs.cluster.orphans import become_only_head
+from gpujobs.cluster.orphans import become_only_head, end_ray_of
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses
+from gpujobs.cluster.tls import of_the_head
 from gpujobs.cluster.versions import own_versions
-from gpujobs.errors import GpujobsError, MachineError, ProtocolError, from_wire
+from gpujobs.errors import GpujobsError, MachineError, ProtocolError
 from gpujobs.linux.saying import say
 from gpujobs.model import DeviceKind, NodeStatus
 from gpujobs.node.devices import devices_of
@@ -47,12 +51,11 @@ from gpujobs.node.probe import read_once
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
 from gpujobs.protocol import head as wire
-from gpujobs.protocol.codec import Message, ShapeError
+from gpujobs.protocol.codec import ShapeError
 from gpujobs.protocol.events import HeadFailed, NodeReported
 from gpujobs.protocol.head import Answer, Refusal, Request
-from gpujobs.protocol.instructions import Collect, Collected, Deliver, Instruction, Nothing
+from gpujobs.protocol.instructions import Collect, Collected, Deliver, Instruction, Nothing, written
 from gpujobs.protocol.joining import Hello, Ready
-from gpujobs.protocol.launcher import Refused
 from gpujobs.protocol.settings import HeadSettings, Listening, NodeSettings
 
 OWN = "own"
@@ -78,7 +81,7 @@ def main() -> None:
                 start_ray(paths, temp_parent, gpus)
             else:
                 ray_processes = start_cluster(paths, temp_parent, gpus, settings.listening)
-        asyncio.run(Head(settings, paths, gpus).run(connection))
+        asyncio.run(Head(settings, paths, gpus).run(connection, ray_processes))
     finally:
         import ray
 
@@ -146,7 +149,11 @@ def start_ray(paths: StatePaths, temp_parent: Path, gpus: int) -> None:
 def start_cluster(paths: StatePaths, temp_parent: Path, gpus: int, listening: Listening) -> RayProcesses:
     """A cluster that other boxes can join: Ray listens on this address, on ports that are fixed."""
     lasting_token(paths.cluster_token)
-    os.environ.update(ray_environment(paths.cluster_token))
+    end_ray_of(paths.cluster_token)
+    tls = TlsFiles(paths.tls) if listening.tls else None
+    if tls is not None:
+        certificates.keep_box(tls, listening.address)
+    os.environ.update({**ray_environment(paths.cluster_token, tls), **LINKS})
     ports = Ports(listening.port)
     node = RayNode(
         address=listening.address, ports=ports, head=None, incarnation=OWN, gpus=gpus, temp=temp_parent
@@ -192,10 +199,12 @@ class Head:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writer: asyncio.StreamWriter
 
-    async def run(self, connection: socket.socket) -> None:
+    async def run(self, connection: socket.socket, ray: RayProcesses | None) -> None:
         reader, self._writer = await asyncio.open_connection(sock=connection, limit=1 << 26)
         from gpujobs.cluster.actor import start_own_agent
 
+        if ray is not None:
+            self._spawn(_end_with(ray))
         own = self._settings.node
         agent = await start_own_agent(own, self._gpus)
         await self._admit(Member(own.node_name, own.state_id, OWN, OWN, agent))
@@ -219,6 +228,7 @@ class Head:
         listening = self._settings.listening
         if listening is None:
             return None
+        tls = TlsFiles(self._paths.tls) if listening.tls else None
         gate = JoinGate(
             name=self._settings.node.node_name,
             address=listening.address,
@@ -229,6 +239,8 @@ class Head:
             versions=own_versions(),
             obstacle=self._obstacle,
             admit=self._take_in,
+            tls=None if tls is None else partial(of_the_head, tls),
+            sign=None if tls is None else partial(certificates.sign, tls),
         )
         await gate.open()
         return gate
@@ -296,15 +308,16 @@ class Head:
             try:
                 heard, events = await member.agent.next_events.remote(heard)
             except Exception as error:
-                if member.incarnation == OWN:
-                    raise
-                if is_passing(error):
+                is_own = member.incarnation == OWN
+                if is_passing(error) and not (is_own and self._settings.listening is None):
                     await asyncio.sleep(RELAY_PAUSE_SECONDS)
                     continue
+                if is_own:
+                    raise
                 await self._lost(member, error)
                 return
             for event in events if self._members.speaks(member) else ():
-                await write_line(self._writer, wire.write_line(event))
+                await write_line(self._writer, event)
 
     async def _lost(self, member: Member[Any], error: Exception) -> None:
         say(f"{member.name}: {error!r}")
@@ -330,7 +343,7 @@ class Head:
     async def _answer(self, request: Request) -> None:
         answer: Answer | Refusal
         try:
-            answer = Answer(request.id, codec.write(await self._carry_out(request.node, request.instruction)))
+            answer = Answer(request.id, await self._carry_out(request.node, request.instruction))
         except GpujobsError as error:
             answer = Refusal(request.id, error)
         except Exception as error:  # noqa: BLE001 - whatever Ray raises, the daemon must hear of it
@@ -339,7 +352,7 @@ class Head:
             )
         await write_line(self._writer, wire.write_line(answer))
 
-    async def _carry_out(self, node: str, instruction: Instruction[Any]) -> Message:
+    async def _carry_out(self, node: str, instruction: Instruction[Any]) -> Mapping[str, Any]:
         member = self._members.get(node)
         if member is None:
             raise MachineError(f"{node} is no member of the cluster at present")
@@ -348,17 +361,21 @@ class Head:
             raise MachineError(f"{node} has joined anew; what it said before counts no more")
         return answer
 
-    async def _ask(self, agent: Any, instruction: Instruction[Any]) -> Message:
+    async def _ask(self, agent: Any, instruction: Instruction[Any]) -> Mapping[str, Any]:
         if isinstance(instruction, Collect):
-            chunks = agent.collect.remote(instruction)
-            return Collected(await write_chunks(chunks, Path(instruction.destination)))
+            chunks = agent.collect.remote(codec.write(instruction))
+            return codec.write(Collected(await write_chunks(chunks, Path(instruction.destination))))
         if isinstance(instruction, Deliver):
             await deliver(agent, instruction)
-            return Nothing()
-        answer: Message = await agent.carry_out.remote(instruction)
-        if isinstance(answer, Refused):
-            raise from_wire(dict(answer.error))
-        return answer
+            return codec.write(Nothing())
+        return answer_of(await agent.carry_out.remote(written(instruction)))
+
+
+async def _end_with(ray: RayProcesses) -> None:
+    """Where one of Ray's processes has died, the others are of no use."""
+    await ray.ended()
+    say(f"Ray has ended: {ray.last_words}")
+    os._exit(1)
 
 
 def _ray_has_ended(task: asyncio.Task[None]) -> None:

@@ -42,6 +42,7 @@ TABLES = (
     "retention",
     "web",
     "cluster",
+    "trainers",
     "metrics",
     "notify",
 )

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import IPv4Address
 
 from gpujobs.cluster import roster
 from gpujobs.cluster.link import ClusterLink
@@ -130,11 +131,11 @@ def build(settings: Settings) -> Parts:
     announcements, events = Observers[[NodeReported]](), Observers[[AttemptEvent]]()
     identity = state_id(paths.identity)
     own = NodeSettings(node_name, str(paths.root), settings.cpu_slots, DEADLINE_SECONDS, identity, identity)
-    listening = None if site.cluster.listen is None else Listening(*cluster_address(site.cluster.listen))
+    listening = _listening(site)
     link = ClusterLink(paths, own, listening, on_node=announcements.tell, on_attempt=events.tell)
     others = [name for name in roster.known(paths.nodes) if name != node_name]
     nodes = Nodes(link, node_name, settings.cpu_slots, others)
-    journal = Journal(store.history, nodes.device_name)
+    journal = Journal(store.history, nodes.device_name, lambda: nodes.has_others)
     mapping = JobMapping(cache, nodes, node_name, lambda: directory_in(in_force))
     committed = Observers[[]]()
     writer = StoreWriter(store, cache, committed.tell)
@@ -200,6 +201,7 @@ def build(settings: Settings) -> Parts:
         stop=attempts.begin_stop,
         may_start=lacking.may_start,
         holds=attempts.holds.applied,
+        decided=attempts.residents.let_go,
         near=whereabouts,
     )
 
@@ -267,6 +269,7 @@ def build(settings: Settings) -> Parts:
         if charge is not None:
             charge.observe(occupancies(snapshots.snapshot(read)))
 
+    nodes.hidden = attempts.residents.hidden
     committed.add(journal.wake, outbox.wake, mapping.wake)
     changed.add(dispatcher.wake, shutdown.look)
     in_force.changed.add(rules_changed, dispatcher.wake, outbox.wake, mapping.wake)
@@ -320,6 +323,15 @@ def build(settings: Settings) -> Parts:
         outbox=outbox,
         news=news,
     )
+
+
+def _listening(site: siteconfig.SiteConfig) -> Listening | None:
+    """Where other boxes can join, and whether what crosses the network is encrypted."""
+    if site.cluster.listen is None:
+        return None
+    address, port = cluster_address(site.cluster.listen)
+    tls = site.cluster.tls
+    return Listening(address, port, tls if tls is not None else not IPv4Address(address).is_loopback)
 
 
 def _usage(store: Store, half_life_seconds: float) -> UsageCache:

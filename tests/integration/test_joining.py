@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, closing
@@ -25,7 +27,7 @@ from gpujobs.cluster.versions import own_versions
 from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, UsageError
 from gpujobs.linux import durable
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.joining import FORMAT, Hello, Joined, Ready, TokenFile, Versions, Welcome
+from gpujobs.protocol.joining import FORMAT, OLDEST, Hello, Joined, Ready, TokenFile, Versions, Welcome
 
 SECRET, INSTANCE = "5e" * 32, "9a" * 16
 OURS = own_versions()
@@ -56,6 +58,7 @@ async def gate(
     secret: str = SECRET,
     uid: int | None = None,
     admit: Callable[[Hello, Ready], Awaitable[asyncio.Event]] = _admit,
+    formats: range = range(OLDEST, FORMAT + 1),
 ) -> AsyncIterator[JoinGate]:
     made = JoinGate(
         name="head",
@@ -67,6 +70,7 @@ async def gate(
         versions=versions,
         obstacle=lambda name, id: roster.obstacle(paths.nodes, name, id),
         admit=admit,
+        formats=formats,
     )
     await made.open()
     try:
@@ -121,7 +125,7 @@ def test_a_box_with_nothing_in_the_way_is_welcome(paths: StatePaths) -> None:
     assert (welcome.name, welcome.address) == ("head", "127.0.0.1")
 
 
-@pytest.mark.parametrize(("field", "word"), [("gpujobs", "gpujobs"), ("ray", "Ray"), ("python", "Python")])
+@pytest.mark.parametrize(("field", "word"), [("ray", "Ray"), ("python", "Python")])
 def test_another_version_is_named_with_what_to_install(paths: StatePaths, field: str, word: str) -> None:
     other = replace(OURS, **{field: "1.2.3"})
     said = refusal(paths, lambda: hello(versions=other))
@@ -129,6 +133,41 @@ def test_another_version_is_named_with_what_to_install(paths: StatePaths, field:
     assert said == (
         f"{word} is 1.2.3 there and {own} here; expected the same on both boxes: install {word} {own} there"
     )
+
+
+@pytest.mark.parametrize(
+    ("format", "version", "words"),
+    [
+        (
+            FORMAT + 1,
+            "99.0",
+            f"gpujobs 99.0 there is later than {OURS.gpujobs} here by more than works together; update the head's box "
+            "first (docs/cluster.md, Updating)",
+        ),
+        (
+            OLDEST - 1,
+            "0.0.1",
+            f"gpujobs 0.0.1 there is older than works with {OURS.gpujobs} here; install gpujobs {OURS.gpujobs} there: "
+            "trainings go on meanwhile, until their lease ends",
+        ),
+    ],
+)
+def test_another_gpujobs_that_does_not_work_together_is_named_with_which_box_to_update(
+    paths: StatePaths, format: int, version: str, words: str
+) -> None:
+    other = replace(OURS, gpujobs=version)
+    assert refusal(paths, lambda: hello(versions=other, format=format)) == words
+
+
+def test_a_box_of_the_version_before_is_welcome_to_the_next_head(paths: StatePaths) -> None:
+    """So that the boxes of a site are updated one by one, the head's first."""
+    other = replace(OURS, gpujobs="99.0")
+
+    async def ask() -> Welcome:
+        async with gate(paths, versions=other, formats=range(FORMAT, FORMAT + 2)) as made:
+            return await say_hello(made, hello())
+
+    assert asyncio.run(ask()).name == "head"
 
 
 @pytest.mark.parametrize(("off", "word"), [(60, "ahead of"), (-60, "behind")])
@@ -156,6 +195,21 @@ def test_a_name_of_another_box_is_taken_and_of_the_same_box_is_not(paths: StateP
             return await say_hello(made, hello())
 
     assert asyncio.run(ask()).name == "head"
+
+
+def test_two_changes_of_the_roster_at_one_moment_are_both_kept(paths: StatePaths) -> None:
+    """The head adds a box while the daemon strikes out another: two processes, again and again."""
+    roster.add(paths.nodes, "kept", "1")
+    work = (
+        "import sys; from pathlib import Path; from gpujobs.cluster import roster\n"
+        "path, name = Path(sys.argv[1]), sys.argv[2]\n"
+        "for number in range(40):\n"
+        "    roster.add(path, f'{name}{number}', name)\n"
+        "    if number % 2: roster.remove(path, f'{name}{number}')\n"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", work, str(paths.nodes), name]) for name in ("a", "b")]
+    assert [one.wait(60) for one in both] == [0, 0]
+    assert set(roster.known(paths.nodes)) == {"kept", *(f"{n}{k}" for n in "ab" for k in range(0, 40, 2))}
 
 
 def test_of_two_boxes_that_join_under_one_name_at_once_the_second_is_refused(paths: StatePaths) -> None:
@@ -374,6 +428,19 @@ def test_a_link_that_is_cut_while_the_head_places_the_agent_is_noticed(
             await asyncio.wait_for(joiner._join_once(), 15)
 
     assert "nothing was heard for 1 s" in str(while_open(paths, join, admit=forgets))
+
+
+def test_a_box_without_room_for_data_and_results_is_refused_before_anything_is_started(
+    paths: StatePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is said to the head, which is not there: disks come first."""
+    monkeypatch.setattr("gpujobs.cluster.joiner.FREE_BYTES", 1 << 60)
+    with pytest.raises(MachineError) as caught:
+        asyncio.run(Joiner(box(paths, free_base())).run())
+    free = shutil.disk_usage(paths.root).free
+    assert str(caught.value).startswith(f"{paths.root} has {free / 2**30:.0f}"[:-1])
+    assert "GiB free; expected at least 1073741824 GiB for data, checkpoints and results" in str(caught.value)
+    assert not (paths.run / "ray.log").exists() and not list(paths.run.glob("launcher*"))
 
 
 def test_a_state_directory_is_of_one_cluster(paths: StatePaths) -> None:

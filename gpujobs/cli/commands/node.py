@@ -173,6 +173,7 @@ def _box(
 ) -> Box:
     import socket
 
+    from gpujobs.cluster.certificates import TlsFiles, keep_token
     from gpujobs.cluster.joiner import Box, keep_secret, require_same_cluster
     from gpujobs.config.settings import cluster_address
     from gpujobs.linux.stateid import state_id
@@ -181,6 +182,8 @@ def _box(
     host, port = cluster_address(where)
     require_same_cluster(paths, token.instance)
     keep_secret(paths, token.secret)
+    if token.tls is not None:
+        keep_token(TlsFiles(paths.tls), token.tls)
     return Box(
         paths=paths,
         token=token,
