@@ -121,7 +121,7 @@ def main() -> int:
     if arguments.chaos:
         return chaos.run(arguments.chaos, arguments.jobs, arguments.seed, is_small=arguments.small)
     if arguments.moments is not None:
-        return moments.run(arguments.moments)
+        return moments.run(arguments.moments, arguments.minutes)
     cases = chosen(arguments)
     if arguments.list:
         print("\n".join(case.title for case in cases))
