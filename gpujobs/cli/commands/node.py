@@ -114,7 +114,7 @@ def remove(name: str) -> None:
 
 def _row(node: dict[str, Any]) -> tuple[object, ...]:
     jobs = " ".join(map(str, node["jobs"]))
-    return node["name"], node["status"], len(node["devices"]), jobs, node["message"]
+    return node["name"], node["status"], len(node["devices"]), jobs, output.message(node["message"])
 
 
 def _read_token(path: Path) -> TokenFile:
