@@ -151,8 +151,10 @@ class RunningDaemon:
         cwd: Path | None = None,
         umask: int = -1,
         within: Sequence[str] = (),
+        flags: Sequence[str] = (),
     ) -> None:
         self.root = root
+        self.flags = flags
         self.state = state or root / "s"
         self.paths = StatePaths(self.state)
         self.socket = self.state / "gpujobs.sock"
@@ -190,7 +192,7 @@ class RunningDaemon:
         kind = () if self.site else ("--personal",)
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*self.within, *COMMAND, "serve", *kind, "--cpu-slots", str(self.slots)],
+                [*self.within, *COMMAND, "serve", *kind, "--cpu-slots", str(self.slots), *self.flags],
                 env=self.environment,
                 cwd=self.cwd,
                 umask=self.umask,
