@@ -93,7 +93,7 @@ class Attempts:
             spec = self._specs.attempt(job, devices)
             chosen = self.residents.choose(job, spec)
             seconds = self._link.launcher_seconds(job.current.node, spec.backend)
-            await self._supply.bring(job.current.node, spec)
+            spec = await self._supply.bring(job.current.node, spec)
             if not self._is_under_way(job):  # its box was away for long, while its data came
                 return
             reach("attempts.launch")
