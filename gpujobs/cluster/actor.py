@@ -15,7 +15,7 @@ from gpujobs.errors import GpujobsError, MachineError, in_words
 from gpujobs.node.agent import NodeAgent
 from gpujobs.protocol.codec import Message
 from gpujobs.protocol.events import AttemptEvent
-from gpujobs.protocol.instructions import Collect, Instruction, Put
+from gpujobs.protocol.instructions import Blob, Collect, Instruction, Put, Take
 from gpujobs.protocol.launcher import Refused
 from gpujobs.protocol.settings import NodeSettings
 
@@ -43,11 +43,31 @@ class AgentActor:
         except OSError as error:
             return Refused(MachineError(f"{instruction.tag}: {error}").to_wire())
 
-    async def put(self, asked: Put, content: bytes) -> Message:
-        """As `carry_out`, of an instruction that comes with bytes."""
+    async def put(self, asked: Put, content: bytes | Refused) -> Message:
+        """As `carry_out`, of an instruction that comes with bytes: the daemon's, or what another box has answered."""
+        assert self._agent is not None
+        if isinstance(content, Refused):
+            return content
+        try:
+            return await self._agent.put(asked, content)
+        except GpujobsError as error:
+            return Refused(error.to_wire())
+        except OSError as error:
+            return Refused(MachineError(f"{self._settings.node_name}: {in_words(error)}").to_wire())
+
+    async def piece(self, blob: Blob, offset: int, limit: int) -> bytes | Refused:
+        """Of data that has come here, or is coming: for another box."""
         assert self._agent is not None
         try:
-            return await asyncio.to_thread(self._agent.put, asked, content)
+            return await asyncio.to_thread(self._agent.piece, blob, offset, limit)
+        except OSError as error:
+            return Refused(MachineError(f"{self._settings.node_name}: {in_words(error)}").to_wire())
+
+    async def take(self, asked: Take) -> bytes | Refused:
+        """As `carry_out`, of an instruction that is answered with bytes."""
+        assert self._agent is not None
+        try:
+            return await asyncio.to_thread(self._agent.take, asked)
         except GpujobsError as error:
             return Refused(error.to_wire())
         except OSError as error:

@@ -21,7 +21,7 @@ from typing import Any
 
 from gpujobs.cluster import roster
 from gpujobs.cluster.collecting import write_chunks
-from gpujobs.cluster.delivering import deliver
+from gpujobs.cluster.delivering import Deliveries
 from gpujobs.cluster.environment import (
     OBJECT_STORE_BYTES,
     lasting_token,
@@ -32,6 +32,7 @@ from gpujobs.cluster.environment import (
     remove_temp_parent,
 )
 from gpujobs.cluster.gate import JoinGate
+from gpujobs.cluster.homecoming import bring_home
 from gpujobs.cluster.jsonlines import read_lines, write_line
 from gpujobs.cluster.members import Member, Members
 from gpujobs.cluster.orphans import become_only_head
@@ -49,7 +50,14 @@ from gpujobs.protocol import head as wire
 from gpujobs.protocol.codec import Message, ShapeError
 from gpujobs.protocol.events import HeadFailed, NodeReported
 from gpujobs.protocol.head import Answer, Refusal, Request
-from gpujobs.protocol.instructions import Collect, Collected, Deliver, Instruction, Nothing
+from gpujobs.protocol.instructions import (
+    BringHome,
+    Collect,
+    Collected,
+    Deliver,
+    Instruction,
+    Nothing,
+)
 from gpujobs.protocol.joining import Hello, Ready
 from gpujobs.protocol.launcher import Refused
 from gpujobs.protocol.settings import HeadSettings, Listening, NodeSettings
@@ -185,6 +193,7 @@ class Head:
         self._paths = paths
         self._gpus = gpus
         self._members: Members[Any] = Members()
+        self._deliveries = Deliveries()
         self._tasks: set[asyncio.Task[None]] = set()
         self._writer: asyncio.StreamWriter
 
@@ -336,8 +345,10 @@ class Head:
             chunks = agent.collect.remote(instruction)
             return Collected(await write_chunks(chunks, Path(instruction.destination)))
         if isinstance(instruction, Deliver):
-            await deliver(agent, instruction)
+            await self._deliveries.deliver(agent, instruction)
             return Nothing()
+        if isinstance(instruction, BringHome):
+            return await bring_home(agent, instruction)
         answer: Message = await agent.carry_out.remote(instruction)
         if isinstance(answer, Refused):
             raise from_wire(dict(answer.error))

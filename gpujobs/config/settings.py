@@ -42,6 +42,7 @@ TABLES = (
     "retention",
     "web",
     "cluster",
+    "nodes",
     "metrics",
     "notify",
 )

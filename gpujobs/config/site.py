@@ -267,6 +267,16 @@ class ClusterTable(Table):
     """How long a box that cannot reach the daemon trains on. Only after it does the daemon start a job elsewhere."""
 
 
+class NodesTable(Table):
+    """What holds on boxes that have joined."""
+
+    cache: PositiveSize = 100 << 30
+    """Data of one user that is kept on a box, besides what attempts there read: the longest unread makes way."""
+
+    checkpoints: Annotated[int, BeforeValidator(_duration), Field(ge=60)] = 600
+    """How often the checkpoint of a training on another box comes home, in case that box is lost."""
+
+
 def _absolute(value: object) -> object:
     if isinstance(value, str) and not value.startswith("/"):
         raise ValueError("expected a path that begins with /")
@@ -373,6 +383,7 @@ class SiteConfig(Table):
     retention: Retention = Retention()
     web: WebTable = WebTable()
     cluster: ClusterTable = ClusterTable()
+    nodes: NodesTable = NodesTable()
     metrics: Metrics = Metrics()
     notify: NotifyTable = NotifyTable()
 

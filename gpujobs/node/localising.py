@@ -27,7 +27,8 @@ def localised(spec: AttemptSpec, settings: NodeSettings, paths: StatePaths) -> A
         job_dir=paths.job(spec.job).root,
         cpu_threads=_threads(spec),
         data=_data(spec.data, spec.identity.uid, paths),
-        checkpoint_from=tuple(_checkpoint(one, paths) for one in spec.checkpoint_from),
+        model_results=None if spec.model_results is None else str(paths.job(spec.job).model),
+        checkpoint_from=(),  # it came with the attempt (`seeding.py`)
         lease=str(paths.lease),
     )
 
@@ -59,11 +60,6 @@ def user_problem(name: str, uid: int, node: str) -> str | None:
             f"user {name} has uid {entry.pw_uid} on {node}, and {uid} on the daemon's box; expected the same"
         )
     return None
-
-
-def _checkpoint(path: str, paths: StatePaths) -> str:
-    """Of an earlier job, which ran on this box too: `spool/jobs/<job>/work/checkpoint`."""
-    return str(paths.job(int(Path(path).parts[-3])).checkpoint)
 
 
 def _threads(spec: AttemptSpec) -> int:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
 from .boxes import Cluster, cluster
-from .harness import ENDLESS, write_job
+from .harness import ENDLESS, eventually, write_job
 
 SWEEP = "sweep: {grid: {training.seed: [0, 1, 2, 3]}}\n"
 
@@ -69,6 +72,85 @@ def test_data_goes_to_a_box_once(two: Cluster) -> None:
     (kept,) = (two.nodes[0].state / "spool/data").glob("*/*")
     assert kept.read_bytes() == (two.daemon.root / "tutorial.npz").read_bytes()
     assert kept.stat().st_mode & 0o777 == 0o400
+
+
+def weights_of(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Every array in the model's file, by its name there."""
+    found: dict[str, Any] = {}
+    with (
+        zipfile.ZipFile(Path(job["results"]) / "model.keras") as archive,
+        archive.open("model.weights.h5") as file,
+        h5py.File(file) as weights,
+    ):
+        weights.visititems(
+            lambda name, one: found.update({name: one[()]}) if isinstance(one, h5py.Dataset) else None
+        )
+    assert found
+    return found
+
+
+def test_a_job_that_leaves_a_box_goes_on_elsewhere_to_the_same_weights(two: Cluster) -> None:
+    daemon, spool = two.daemon, two.nodes[0].state / "spool/jobs"
+    (undisturbed,) = two.until_ended([daemon.submit_quick("undisturbed", epochs=300)])
+    blocking = two.on("box1")
+    daemon.until(blocking, "RUNNING")
+    job = daemon.submit_quick("moving", epochs=300)
+    assert daemon.until_epoch(job, 5)["node"] == "box2"
+    daemon.cli("node", "drain", "box2", code=0)
+    daemon.cli("requeue", job, code=0)
+    daemon.until(job, "PENDING")
+    daemon.cli("cancel", blocking, code=0)
+    moved = daemon.until(job, "COMPLETED", seconds=120)
+    daemon.cli("resume", "box2:0", code=0)
+    assert [attempt["node"] for attempt in two.attempts_of(job)] == ["box2", "box1"]
+    began, alone, again = weights_of(undisturbed), weights_of(moved), daemon.job_log(job)
+    assert began.keys() == alone.keys()
+    assert all(np.array_equal(began[name], alone[name]) for name in began)
+    assert _losses(Path(moved["results"]) / "history.csv") == _losses(
+        Path(undisturbed["results"]) / "history.csv"
+    )
+    assert "Epoch 1/300" not in again, "it went on"
+    assert "Epoch 1/300" in daemon.job_log(job, "--attempt", "1"), "and what it said there has come too"
+    eventually(lambda: not (spool / str(job)).exists())
+
+
+def test_what_a_cancelled_job_has_left_comes_home_and_a_copy_goes_on_on_another_box(two: Cluster) -> None:
+    daemon, spool = two.daemon, two.nodes[0].state / "spool/jobs"
+    blocking = two.on("box1")
+    daemon.until(blocking, "RUNNING")
+    job = daemon.submit_quick("left", epochs=ENDLESS)
+    assert daemon.until_epoch(job, 3)["node"] == "box2"
+    daemon.cli("cancel", job, code=0)
+    daemon.until(job, "CANCELLED")
+    eventually(lambda: not (spool / str(job)).exists(), 30, two.story)
+    assert (daemon.paths.job(job).checkpoint / "checkpoint.npz").stat().st_mode & 0o777 == 0o600
+    assert "Epoch 1/" in daemon.job_log(job)
+    daemon.cli("fetch", job, "--into", daemon.root / "left", code=0)
+    assert [path.name for path in (daemon.root / "left").rglob("model.keras")] == ["model.keras"]
+    daemon.cli("node", "drain", "box2", code=0)
+    (copy,) = [one["id"] for one in daemon.json("requeue", job)]
+    daemon.cli("cancel", blocking, code=0)
+    assert daemon.until_epoch(copy, 4)["node"] == "box1"
+    daemon.cli("resume", "box2:0", code=0)
+    daemon.cli("cancel", copy, code=0)
+    daemon.until(copy, "CANCELLED")
+    assert "Epoch 1/" not in daemon.job_log(copy)
+
+
+def test_a_model_is_applied_on_any_box(two: Cluster) -> None:
+    daemon = two.daemon
+    (trained,) = two.until_ended([daemon.submit_quick("trained", epochs=2)])
+    blocking = two.on("box1")
+    daemon.until(blocking, "RUNNING")
+    done = daemon.cli("predict", trained["id"], daemon.root / "tutorial.npz", "--json", code=0)
+    (applied,) = json.loads(done.stdout)
+    daemon.cli("cancel", blocking, code=0)
+    assert daemon.job(applied["id"])["node"] == "box2"
+    with (
+        np.load(Path(trained["results"]) / "predictions.npz") as first,
+        np.load(Path(applied["results"]) / "predictions.npz") as again,
+    ):
+        np.testing.assert_allclose(again["y_pred"], first["y_pred"], atol=1e-6)
 
 
 def test_nodes_are_listed_drained_and_not_removed_while_they_are_here(two: Cluster) -> None:

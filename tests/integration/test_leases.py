@@ -163,7 +163,7 @@ def test_a_word_to_start_that_comes_after_its_lease_starts_nothing(tmp_path: Pat
     now = agent.renew(Renew("", None))
     for before in (None, replace(now, at=now.at - 1), replace(now, boot_id="another", at=now.at + 60)):
         with pytest.raises(LauncherError, match="came to box2 too late"):
-            asyncio.run(agent.carry_out(Start(attempt_spec(state_id="daemon's"), 1.0, before)))
+            asyncio.run(agent.carry_out(Start(attempt_spec(state_id="daemon's"), 1.0, before, None)))
     assert not paths.job(1).root.exists()
 
 

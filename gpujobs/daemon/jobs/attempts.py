@@ -16,6 +16,7 @@ from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.collecting import Collector
 from gpujobs.daemon.jobs.endings import RETRY_COLLECTING_SECONDS, Endings, ended_without_record, key_of
 from gpujobs.daemon.jobs.holds import Holds
+from gpujobs.daemon.jobs.homecoming import Homecoming
 from gpujobs.daemon.jobs.reconciliation import Reconciliation
 from gpujobs.daemon.jobs.specs import GRACE_SECONDS, Specs
 from gpujobs.daemon.jobs.supply import Supply
@@ -24,7 +25,7 @@ from gpujobs.daemon.writer import StoreWriter
 from gpujobs.errors import GpujobsError, LauncherError, LaunchError, MachineError, UnfitError
 from gpujobs.failpoints import reach
 from gpujobs.lifecycle import Requeue
-from gpujobs.model import Job, Reason, StopReason
+from gpujobs.model import Job, Reason, State, StopReason
 from gpujobs.protocol.events import AttemptEvent, Exited, Logged, Progressed, Started, Unclear, Warned
 from gpujobs.protocol.instructions import Adjust, Alive, AttemptStatus, Start, Stop
 from gpujobs.protocol.records import ExitRecord, Wishes
@@ -51,6 +52,7 @@ class Attempts:
         specs: Specs,
         collector: Collector,
         supply: Supply,
+        homecoming: Homecoming,
         granted: Callable[[str], Alive | None],
         *,
         on_change: Callable[[], None],
@@ -67,7 +69,16 @@ class Attempts:
         self._tasks = Tasks()
         self.holds = Holds(on_change)
         self._endings = Endings(
-            store, writer, cache, nodes, link, collector, self._tasks, on_change=on_change, on_end=on_end
+            store,
+            writer,
+            cache,
+            nodes,
+            link,
+            collector,
+            homecoming,
+            self._tasks,
+            on_change=on_change,
+            on_end=on_end,
         )
         self._again = self._endings.again
         self._reconciliation = Reconciliation(
@@ -89,12 +100,15 @@ class Attempts:
             devices = [d for n in self._nodes.known if n.name == job.current.node for d in n.devices]
             spec = self._specs.attempt(job, devices)
             seconds = self._link.launcher_seconds(job.current.node, spec.backend)
-            await self._supply.bring(job.current.node, spec)
+            origins = self._specs.origins(job)
+            brought, troubles = await self._supply.bring(job.current.node, job, spec, origins)
+            for trouble in troubles:
+                self._warn(job.id, trouble)
             if not self._is_under_way(job):  # its box was away for long, while its data came
                 return
             reach("attempts.launch")
             before = self._granted(job.current.node)
-            await self._link.call(job.current.node, Start(spec, seconds, before))
+            await self._link.call(job.current.node, Start(spec, seconds, before, brought))
         except UnfitError as error:
             self._not_there(job, str(error))
             await self._launch_failed(job, Requeue(Reason.RETRY, f"it could not be started: {error}", False))
@@ -208,11 +222,13 @@ class Attempts:
     def lost_with(self, node: str) -> None:
         """Its lease has ended: nothing of ours runs there any more, whatever it has trained."""
         message = f"{node} could not be reached until its lease had ended"
-        for job in list(self._cache.jobs.values()):
-            if job.state.holds_device and self._nodes.of(job) == node:
+        for job in [job for job in self._cache.jobs.values() if job.current and self._nodes.of(job) == node]:
+            if job.state.holds_device:
                 self._endings.conclude(
                     ended_without_record(job, Reason.NODE_LOST, message, costs_retry=False)
                 )
+            elif job.state is State.COMPLETING:  # nothing is waited for any more that is there
+                self.complete_now(job.id)
 
     # Following
 

@@ -17,7 +17,7 @@ from gpujobs.daemon.access.policy import AccessPolicy
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable
 from gpujobs.model import Job, Share
-from gpujobs.paths import StatePaths
+from gpujobs.paths import JobPaths, StatePaths
 from gpujobs.protocol.instructions import Collect
 from gpujobs.protocol.records import AttemptKey
 from gpujobs.results.catalogue import read_metrics
@@ -71,6 +71,7 @@ class Collector:
             node,
             Collect(AttemptKey(job.id, job.attempt, job.current.nonce), self._quotas.results, str(staging)),
         )
+        await asyncio.to_thread(_add_logs, self._paths.job(job.id), job.attempt, staging)
         await asyncio.to_thread(_add_device_use, staging, self._device_use(job))
         durable.write(self._paths.result_mark(staging), job.current.nonce.encode())
         if self._access.is_site:
@@ -91,6 +92,14 @@ class Collector:
             and not directory.is_symlink()
             and (mark or b"").decode(errors="replace") == nonce
         )
+
+
+def _add_logs(job: JobPaths, last: int, staging: Path) -> None:
+    """Of the attempts before the last one that ran on other boxes than that, and whose logs have come home."""
+    for number in range(1, last):
+        log_file, target = job.attempt(number).log, staging / f"log-{number}.txt"
+        if log_file.is_file() and not target.exists():
+            durable.copy(log_file, target)
 
 
 def _add_device_use(staging: Path, use: Mapping[str, Any] | None) -> None:

@@ -247,15 +247,8 @@ class SubmissionService:
 
 
 def bound(job: NewJob, own: str) -> NewJob:
-    """What needs files that are on the daemon's box alone runs there: a model that is applied, data that is used in
-    place. A job file that names a node is believed for the latter. Raises UsageError."""
-    applies = job.resolved["model"].get("job") is not None
-    if applies and job.demand.node not in (None, own):
-        raise UsageError(
-            f"{job.path}: resources.node is {job.demand.node}; expected {own}, or nothing: a trained model is applied "
-            "on the box of the daemon, which has it"
-        )
-    stays = applies or any(one.in_place is not None for one in job.data)
+    """Data that is used in place is on the daemon's box; a job file that names another node is believed for it."""
+    stays = any(one.in_place is not None for one in job.data)
     if not stays or job.demand.node is not None:
         return job
     return replace(job, demand=replace(job.demand, node=own))

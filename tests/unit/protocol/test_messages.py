@@ -21,20 +21,27 @@ from tests.specs import attempt_spec, check_json, exit_record, spec_json
 
 KEY = AttemptKey(7, 1, "3f")
 BLOB = told.Blob(1000, "00", 7)
+FILE = told.TreeFile("model.keras", "00", 7)
 SETTINGS = NodeSettings("n", "/s", None, 5.0, "9a", "9a")
 CHECK = codec.parse(CheckSpec, check_json(spec_json()))
 INSTRUCTIONS: tuple[told.Instruction[Any], ...] = (
     told.Probe(),
     told.Ping(),
-    told.Start(attempt_spec(), 15.0, None),
-    told.Start(attempt_spec(), 15.0, told.Alive("boot", 3.5)),
+    told.Start(attempt_spec(), 15.0, None, None),
+    told.Start(attempt_spec(), 15.0, told.Alive("boot", 3.5), None),
+    told.Start(attempt_spec(), 15.0, None, told.Brought((FILE,), ())),
     told.Stop(KEY, StopReason.CANCEL, "x"),
     told.Adjust(KEY, Wishes(True, None)),
     told.Reconcile((KEY,)),
     told.Renew("boot", None),
     told.Renew("boot", 3.5),
-    told.Prepare("alice", 1000, (BLOB,)),
-    told.Deliver(BLOB, "/s/data"),
+    told.Prepare("alice", 1000, (BLOB,), 1 << 30),
+    told.Deliver(BLOB, "/s/data", "00", 1000),
+    told.MeasureDisk(),
+    told.ListKept(),
+    told.DropData((BLOB,)),
+    told.Survey(KEY, 9, only_checkpoint=True),
+    told.BringHome(told.Survey(KEY, 9, only_checkpoint=False), "/d"),
     told.FindStrays((KEY, KEY)),
     told.ReadLog(7, 1, 0, 9),
     told.ListResults(7, 1),
