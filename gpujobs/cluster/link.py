@@ -54,7 +54,7 @@ CALL_SECONDS: Mapping[type[Instruction[Any]], float] = {
 
 OTHER_CALL_SECONDS = 30.0
 
-UNBOUNDED = (told.Collect, told.Deliver, told.BringHome)
+UNBOUNDED = (told.Collect, told.Deliver, told.BringHome, told.Compare)
 """Takes as long as there are results, or data. A head that hangs is found by its heart, which beats meanwhile."""
 
 HEARTBEAT_SECONDS = 10.0

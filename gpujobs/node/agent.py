@@ -28,7 +28,7 @@ from gpujobs.node import arrivals, attempts, keepers, keeping, launcher_client, 
 from gpujobs.node.attempts import Attempt
 from gpujobs.node.devices import devices_of
 from gpujobs.node.launcher_client import ask
-from gpujobs.node.localising import localised, user_problem
+from gpujobs.node.localising import identity_here, localised, user_problem
 from gpujobs.node.pieces import piece_of, read_log
 from gpujobs.node.probe import Probe
 from gpujobs.paths import AttemptPaths, JobPaths, StatePaths
@@ -52,6 +52,8 @@ from gpujobs.protocol.instructions import (
     Stray,
 )
 from gpujobs.protocol.launcher import (
+    Compared,
+    CompareFiles,
     Forked,
     Inspected,
     InspectJob,
@@ -65,6 +67,9 @@ from gpujobs.protocol.settings import NodeSettings
 from gpujobs.protocol.spec import AttemptSpec, SpecHead
 from gpujobs.results.catalogue import list_files, open_file
 from gpujobs.results.collect import Limits, RefusedResultError, chunks
+
+COMPARING_SECONDS = 180.0
+COMPARED_BYTES_PER_SECOND = 50 << 20
 
 RECORD_SECONDS = 10.0
 """A supervisor that holds its lock writes record.json within milliseconds."""
@@ -81,6 +86,9 @@ class NodeAgent:
         self._events: asyncio.Queue[AttemptEvent] = asyncio.Queue()
         self._ended: set[AttemptKey] = set()
         self._followed: dict[AttemptKey, int] = {}
+        self._marks: dict[str, None] = {}
+        """Of files that were compared: as they were, with their hashes."""
+
         self._in_order = arrivals.InOrder(self._paths)
         self._answering: set[str] = set()
         """The backends whose launchers have answered."""
@@ -124,6 +132,8 @@ class NodeAgent:
                 return self.renew(instruction)
             case told.Prepare():
                 return await asyncio.to_thread(self._prepare, instruction)
+            case told.Compare():
+                return await self._compare(instruction)
             case told.MeasureDisk():
                 return keeping.room(self._paths)
             case told.ListKept():
@@ -168,6 +178,16 @@ class NodeAgent:
             raise UnfitError(problem)
         keeping.limit(self._paths, asked.uid, asked.keep_bytes, asked.blobs)
         return told.Lacking(arrivals.lacking(self._paths, asked.blobs))
+
+    async def _compare(self, asked: told.Compare) -> Compared:
+        """Raises UnfitError where that user's jobs cannot run here."""
+        identity = identity_here(asked.user, asked.identity, self._settings.node_name)
+        keepers.ask(self._paths.keeper_socket, TENSORFLOW)
+        op = CompareFiles(identity, asked.files, tuple(self._marks))
+        seconds = COMPARING_SECONDS + sum(file.bytes for file in asked.files) / COMPARED_BYTES_PER_SECOND
+        answer = await ask(self._paths.launcher_socket(TENSORFLOW), op, seconds, Compared)
+        self._marks |= dict.fromkeys(answer.marks[: len(asked.files)])
+        return answer
 
     async def put(self, asked: told.Put, content: bytes) -> told.Arrived:
         if asked.offset is None:

@@ -12,9 +12,9 @@ from annotated_types import Ge
 
 from gpujobs.model import Node, StopReason
 from gpujobs.protocol.codec import Count, Message, Number, Tagged, Vocabulary, parse
-from gpujobs.protocol.launcher import Forked, Inspected, Versions
+from gpujobs.protocol.launcher import Compared, Forked, Inspected, Versions
 from gpujobs.protocol.records import AttemptKey, ExitRecord, Progress, SupervisorRecord, Wishes
-from gpujobs.protocol.spec import AttemptSpec, CheckSpec
+from gpujobs.protocol.spec import AttemptSpec, CheckSpec, DataFile, Identity
 
 A = TypeVar("A", bound=Message)
 
@@ -389,6 +389,18 @@ class Deliver(Instruction[Nothing]):
 
 
 @dataclass(frozen=True, slots=True)
+class Compare(Instruction[Compared]):
+    """Whether data that is used in place is there, at the same paths with the same hashes, as far as the job's user may
+    read it."""
+
+    tag: ClassVar[str] = "compare"
+    answer: ClassVar[type[Message]] = Compared
+    user: str
+    identity: Identity
+    files: tuple[DataFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MeasureDisk(Instruction[Room]):
     tag: ClassVar[str] = "measure_disk"
     answer: ClassVar[type[Message]] = Room
@@ -493,6 +505,7 @@ INSTRUCTIONS: Vocabulary[Instruction[Any]] = Vocabulary(
     Deliver,
     Survey,
     BringHome,
+    Compare,
     MeasureDisk,
     ListKept,
     DropData,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import tempfile
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
@@ -49,13 +51,16 @@ def _losses(path: Path) -> str:
     return json.dumps([[line[index] for index in kept] for line in lines])
 
 
-def test_the_log_of_a_job_on_the_other_box_is_followed(two: Cluster) -> None:
+def test_the_log_of_a_job_on_the_other_box_is_followed_within_a_second(two: Cluster) -> None:
     job = two.on("box2")
     two.daemon.until_epoch(job, 2)
+    there = two.nodes[0].state / f"spool/jobs/{job}/attempt-1/log.txt"
     follower = two.daemon.popen("logs", "-f", job)
     try:
         assert follower.stdout is not None
         assert follower.stdout.readline()
+        lags = [_lag(there, follower.stdout) for _ in range(5)]
+        assert max(lags) < 1.0, lags
         shown = two.daemon.json("status", job)[0]
         assert (shown["node"], shown["state"]) == ("box2", "RUNNING")
         two.daemon.cli("finish", job, code=0)
@@ -64,6 +69,15 @@ def test_the_log_of_a_job_on_the_other_box_is_followed(two: Cluster) -> None:
     finally:
         follower.kill()
         follower.communicate()
+
+
+def _lag(there: Path, shown: IO[str]) -> float:
+    """Seconds from when a line is the last one in the log there until it is shown here."""
+    written = there.read_text().splitlines()[-1]
+    began = time.monotonic()
+    while shown.readline().rstrip("\n") != written:
+        pass
+    return time.monotonic() - began
 
 
 def test_data_goes_to_a_box_once(two: Cluster) -> None:
@@ -135,6 +149,18 @@ def test_what_a_cancelled_job_has_left_comes_home_and_a_copy_goes_on_on_another_
     daemon.cli("cancel", copy, code=0)
     daemon.until(copy, "CANCELLED")
     assert "Epoch 1/" not in daemon.job_log(copy)
+
+
+def test_data_that_is_used_in_place_must_be_there(two: Cluster) -> None:
+    """Each box has a /dev/shm of its own."""
+    daemon = two.daemon
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        file = write_job(Path(directory), "in-place", more="resources: {node: box2}\n")
+        file.write_text(file.read_text().replace("  train:", "  in_place: true\n  train:"))
+        (job,) = daemon.submit(file)
+        said = f"box2 has not the data that is used in place: {directory}/tutorial.npz: No such file or directory"
+        eventually(lambda: said in json.dumps(daemon.json("status", job)), 60, two.story)
+        daemon.cli("cancel", job, code=0)
 
 
 def test_a_model_is_applied_on_any_box(two: Cluster) -> None:

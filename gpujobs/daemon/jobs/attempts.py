@@ -22,7 +22,7 @@ from gpujobs.daemon.jobs.specs import GRACE_SECONDS, Specs
 from gpujobs.daemon.jobs.supply import Supply
 from gpujobs.daemon.tasks import Tasks
 from gpujobs.daemon.writer import StoreWriter
-from gpujobs.errors import GpujobsError, LauncherError, LaunchError, MachineError, UnfitError
+from gpujobs.errors import GpujobsError, LauncherError, LaunchError, MachineError, NotThereError, UnfitError
 from gpujobs.failpoints import reach
 from gpujobs.lifecycle import Requeue
 from gpujobs.model import Job, Reason, State, StopReason
@@ -110,7 +110,7 @@ class Attempts:
             before = self._granted(job.current.node)
             await self._link.call(job.current.node, Start(spec, seconds, before, brought))
         except UnfitError as error:
-            self._not_there(job, str(error))
+            self._not_there(job, job.id if isinstance(error, NotThereError) else job.user, str(error))
             await self._launch_failed(job, Requeue(Reason.RETRY, f"it could not be started: {error}", False))
         except LauncherError as error:
             self.holds.failed(job.current.node, str(error))
@@ -139,15 +139,16 @@ class Attempts:
         latest = self._cache.jobs.get(job.id)
         return latest is not None and latest.attempt == job.attempt and latest.state.holds_device
 
-    def _not_there(self, job: Job, why: str) -> None:
-        """Its user's jobs are kept off that node for some time; whoever looks after it may have made the user since."""
+    def _not_there(self, job: Job, whose: str | int, why: str) -> None:
+        """This job, or its user's jobs, are kept off that node for some time; whoever looks after it may have made the
+        user since, or brought the data."""
         assert job.current is not None
-        user, node = job.user, job.current.node
-        self._cache.set_unfit(user, node, why)
-        self._tasks.later(UNFIT_SECONDS, lambda: self._there_again(user, node))
+        node = job.current.node
+        self._cache.set_unfit(whose, node, why)
+        self._tasks.later(UNFIT_SECONDS, lambda: self._there_again(whose, node))
 
-    async def _there_again(self, user: str, node: str) -> None:
-        self._cache.set_unfit(user, node, None)
+    async def _there_again(self, whose: str | int, node: str) -> None:
+        self._cache.set_unfit(whose, node, None)
         self._on_change()
 
     async def _launch_failed(self, job: Job, outcome: Requeue | ExitRecord) -> None:

@@ -14,11 +14,11 @@ from pathlib import Path
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.config.site import NodesTable
 from gpujobs.daemon.jobs.homecoming import Homecoming
-from gpujobs.errors import GpujobsError, LaunchError
+from gpujobs.errors import GpujobsError, LaunchError, NotThereError
 from gpujobs.model import Job
 from gpujobs.node.leaving import CHECKPOINTS
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.instructions import Blob, Brought, Deliver, Prepare, TreeFile
+from gpujobs.protocol.instructions import Blob, Brought, Compare, Deliver, Prepare, TreeFile
 from gpujobs.protocol.spec import AttemptSpec, Identity
 from gpujobs.results.catalogue import open_file
 from gpujobs.store.reader import Reader
@@ -67,6 +67,7 @@ class Supply:
         troubles = [] if spec.begins_anew else await self._bring_home(origins)
         if not self._link.is_remote(node):
             return None, troubles
+        await self._compare(node, spec)
         uid = spec.identity.uid
         model = await self._model(spec)
         checkpoint = await self._checkpoint(node, job, spec, origins)
@@ -82,6 +83,18 @@ class Supply:
             }
         await self._deliver_all(node, spec, wanted)
         return Brought(model.files, None if checkpoint is None else checkpoint.files), troubles
+
+    async def _compare(self, node: str, spec: AttemptSpec) -> None:
+        """Raises NotThereError where data that is used in place is not on that node, or is another."""
+        files = tuple(file for file in spec.data.values() if file.in_place)
+        if not files:
+            return
+        found = await self._link.call(node, Compare(spec.user, spec.identity, files))
+        if found.problems:
+            more = f", and {len(found.problems) - 1} more" if len(found.problems) > 1 else ""
+            raise NotThereError(
+                f"{node} has not the data that is used in place: {found.problems[0][:500]}{more}"
+            )
 
     async def _bring_home(self, origins: Sequence[int]) -> list[str]:
         """Of the jobs that it goes on from: what is under way, or did not come when they ended."""

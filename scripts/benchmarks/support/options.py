@@ -34,6 +34,8 @@ class Options:
     """Kinds of files of the input pipeline; none: all."""
     table_bytes: int = 200_000_000
     """Of the csv file that is read."""
+    box_bytes: int = 1 << 30
+    """Of the data that goes to other boxes."""
     idle_seconds: float = 10.0
     contenders: tuple[str, ...] = ()
     """Names; none: all that are installed."""
@@ -58,5 +60,6 @@ def quick(options: Options) -> Options:
         series=600,
         cases=1,
         table_bytes=200_000,
+        box_bytes=1 << 20,
         idle_seconds=1.0,
     )

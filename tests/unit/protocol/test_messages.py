@@ -17,7 +17,7 @@ from gpujobs.protocol.reading import Reading, ReadingStatus
 from gpujobs.protocol.records import AttemptKey, ProcessId, SupervisorRecord, Wishes
 from gpujobs.protocol.settings import NodeSettings
 from gpujobs.protocol.spec import CheckSpec
-from tests.specs import attempt_spec, check_json, exit_record, spec_json
+from tests.specs import attempt_spec, check_json, data_file, exit_record, spec_json
 
 KEY = AttemptKey(7, 1, "3f")
 BLOB = told.Blob(1000, "00", 7)
@@ -37,6 +37,7 @@ INSTRUCTIONS: tuple[told.Instruction[Any], ...] = (
     told.Renew("boot", 3.5),
     told.Prepare("alice", 1000, (BLOB,), 1 << 30),
     told.Deliver(BLOB, "/s/data", "00", 1000),
+    told.Compare("alice", attempt_spec().identity, (data_file("/d/x.npz", "00"),)),
     told.MeasureDisk(),
     told.ListKept(),
     told.DropData((BLOB,)),
