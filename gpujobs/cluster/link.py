@@ -118,6 +118,10 @@ class ClusterLink:
     def instance(self) -> str:
         return self._settings.instance
 
+    @property
+    def own_name(self) -> str:
+        return self._settings.node_name
+
     def is_remote(self, node: str) -> bool:
         return node != self._settings.node_name
 

@@ -161,7 +161,7 @@ def build(settings: Settings) -> Parts:
     specs = Specs(store, paths, site, identity, changes_identity=is_site, require_gpu=settings.require_gpu)
     sampler = DeviceSampler(cache, writer)
     uses = DeviceUses(store, cache, sampler.of)
-    collector = Collector(store, link, paths, in_force.access, site.quotas, uses.at_its_end)
+    collector = Collector(store, link, paths, in_force.access, site.quotas, uses.at_its_end, homecoming)
     ends = Observers[[Job]]()
     attempts = Attempts(
         store,

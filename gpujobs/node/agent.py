@@ -405,7 +405,7 @@ class NodeAgent:
         owner = _owner(self._spec_to_collect(asked.attempt))
         job = self._paths.job(asked.attempt.job)
         number, limit = asked.attempt.attempt, asked.limit_bytes
-        return leaving.survey(job, number, owner, limit, only_checkpoint=asked.only_checkpoint)
+        return leaving.survey(job, number, owner, limit, asked.wanted)
 
     def take(self, asked: told.Take) -> bytes:
         """A part of what was surveyed. Blocks. Raises UsageError where it is not there any more."""

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from gpujobs.errors import GpujobsError, UsageError
 from gpujobs.paths import JobPaths
-from gpujobs.protocol.instructions import Surveyed, TreeFile
+from gpujobs.protocol.instructions import Leavings, Surveyed, TreeFile
 from gpujobs.results.catalogue import open_file
 from gpujobs.results.collect import Limits, chunks
 
@@ -23,10 +23,12 @@ CHECKPOINTS = ("checkpoint.npz", "checkpoint-older.npz")
 _OF_USER = re.compile(rf"work/(checkpoint/({'|'.join(map(re.escape, CHECKPOINTS))})|results/.+)")
 
 
-def survey(job: JobPaths, number: int, owner: int, limit_bytes: int, *, only_checkpoint: bool) -> Surveyed:
+def survey(job: JobPaths, number: int, owner: int, limit_bytes: int, wanted: Leavings) -> Surveyed:
     """Names as below the job's directory. Blocks: reads all of it, for the hashes."""
-    parts = [lambda: _checkpoint(job, owner, limit_bytes)]
-    if not only_checkpoint:
+    parts = []
+    if wanted is not Leavings.RESULTS:
+        parts += [lambda: _checkpoint(job, owner, limit_bytes)]
+    if wanted is not Leavings.CHECKPOINT:
         parts += [lambda: _results(job, owner, limit_bytes), lambda: _log(job, number)]
     files: list[TreeFile] = []
     refused: list[str] = []

@@ -423,16 +423,22 @@ class DropData(Instruction[Dropped]):
     blobs: tuple[Blob, ...]
 
 
+class Leavings(StrEnum):
+    CHECKPOINT = "checkpoint"
+    RESULTS = "results"
+    """And the log."""
+    ALL = "all"
+
+
 @dataclass(frozen=True, slots=True)
 class Survey(Instruction[Surveyed]):
-    """What an attempt has left there: its checkpoint, and, unless only that is wanted, what it has written of results,
-    and its log."""
+    """What an attempt has left there: its checkpoint, what it has written of results, its log."""
 
     tag: ClassVar[str] = "survey"
     answer: ClassVar[type[Message]] = Surveyed
     attempt: AttemptKey
     limit_bytes: Count
-    only_checkpoint: bool
+    wanted: Leavings
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from gpujobs.errors import LauncherError, UsageError
 from gpujobs.linux import durable
 from gpujobs.node import arrivals, attempts, keeping, leaving, seeding
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.instructions import Blob, Brought, DropData, TreeFile
+from gpujobs.protocol.instructions import Blob, Brought, DropData, Leavings, TreeFile
 from gpujobs.protocol.spec import AttemptSpec, DataFile
 from gpujobs.trainer import checkpoint
 from tests.specs import attempt_spec
@@ -115,17 +115,17 @@ def test_what_an_attempt_has_left_is_surveyed_with_its_hashes(paths: StatePaths)
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    found = leaving.survey(job, 2, UID, 1 << 20, only_checkpoint=False)
+    found = leaving.survey(job, 2, UID, 1 << 20, Leavings.ALL)
     assert {file.name: (file.sha256, file.bytes) for file in found.files} == {
         "work/checkpoint/checkpoint.npz": (sha(b"weights"), 7),
         "work/results/pictures/one.png": (sha(b""), 0),
         "attempt-2/log.txt": (sha(b"Epoch 1/2\n"), 10),
     }
     assert leaving.take(job, 2, UID, "work/checkpoint/checkpoint.npz", 3, 2) == b"gh"
-    assert [f.name for f in leaving.survey(job, 2, UID, 1 << 20, only_checkpoint=True).files] == [
+    assert [f.name for f in leaving.survey(job, 2, UID, 1 << 20, Leavings.CHECKPOINT).files] == [
         "work/checkpoint/checkpoint.npz"
     ]
-    assert leaving.survey(job, 2, UID, 6, only_checkpoint=True).refused == (
+    assert leaving.survey(job, 2, UID, 6, Leavings.CHECKPOINT).refused == (
         "the checkpoint has 7 bytes; at most 6 are taken",
     )
 
@@ -146,18 +146,18 @@ def test_a_link_a_second_name_and_a_pipe_are_no_checkpoints(paths: StatePaths, t
     target, secret = job.checkpoint / checkpoint.FILE, tmp_path / "secret"
     secret.write_text("of another")
     target.symlink_to(secret)
-    assert leaving.survey(job, 1, UID, 1 << 20, only_checkpoint=True).files == ()
+    assert leaving.survey(job, 1, UID, 1 << 20, Leavings.CHECKPOINT).files == ()
     target.unlink()
     target.hardlink_to(secret)
-    assert leaving.survey(job, 1, UID, 1 << 20, only_checkpoint=True).files == ()
+    assert leaving.survey(job, 1, UID, 1 << 20, Leavings.CHECKPOINT).files == ()
     target.unlink()
     os.mkfifo(target)
-    assert leaving.survey(job, 1, UID, 1 << 20, only_checkpoint=True).files == ()
+    assert leaving.survey(job, 1, UID, 1 << 20, Leavings.CHECKPOINT).files == ()
     target.unlink()
     job.checkpoint.rmdir()
     job.checkpoint.symlink_to(tmp_path)
     (tmp_path / checkpoint.FILE).write_text("elsewhere")
-    assert leaving.survey(job, 1, UID, 1 << 20, only_checkpoint=True).files == ()
+    assert leaving.survey(job, 1, UID, 1 << 20, Leavings.CHECKPOINT).files == ()
 
 
 def test_beyond_the_limit_of_a_user_the_longest_unread_makes_way(paths: StatePaths) -> None:

@@ -10,19 +10,20 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.config.site import Quotas
 from gpujobs.daemon.devices.nodes import Nodes
-from gpujobs.errors import GpujobsError
+from gpujobs.errors import GpujobsError, MachineError
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable
 from gpujobs.model import Attempt, Job
 from gpujobs.paths import AttemptPaths, JobPaths, StatePaths
-from gpujobs.protocol.instructions import BringHome, Survey, Surveyed
+from gpujobs.protocol.instructions import BringHome, Leavings, Survey, Surveyed, TreeFile
 from gpujobs.protocol.records import AttemptKey
 from gpujobs.results.handover import exchange, give_away
 from gpujobs.store.reader import Reader
@@ -34,6 +35,16 @@ log = logging.getLogger(__name__)
 class _Owner:
     uid: int
     gid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Arrived:
+    """`is_latest`: no other attempt has begun meanwhile, whose checkpoint and results nothing may replace."""
+
+    coming: Path
+    found: Surveyed
+    wanted: Leavings
+    is_latest: bool
 
 
 class Homecoming:
@@ -54,7 +65,8 @@ class Homecoming:
         self._paths = paths
         self._quotas = quotas
         self.left = left
-        self._under_way: dict[tuple[int, int, bool], asyncio.Task[tuple[str, ...]]] = {}
+        self._installing = asyncio.Lock()
+        self._under_way: dict[tuple[int, int, Leavings], asyncio.Task[tuple[str, ...]]] = {}
 
     def is_away(self, job: Job) -> bool:
         """Whether its latest attempt has run on another box, and what it has left is not here yet."""
@@ -68,31 +80,33 @@ class Homecoming:
     def attempt(self, job: int, number: int) -> AttemptPaths:
         return self._paths.job(job).attempt(number)
 
-    async def bring(self, job: Job, *, only_checkpoint: bool = False) -> tuple[str, ...]:
+    async def bring(self, job: Job, wanted: Leavings = Leavings.ALL) -> tuple[str, ...]:
         """Returns when it is here; what of it could not be taken, in words. Raises MachineError where it cannot be
         reached or stored, and what its node refuses."""
-        key = (job.id, job.attempt, only_checkpoint)
+        key = (job.id, job.attempt, wanted)
         task = self._under_way.get(key)
         if task is None:
-            task = asyncio.create_task(self._bring(job, only_checkpoint=only_checkpoint))
+            task = asyncio.create_task(self._bring(job, wanted))
             self._under_way[key] = task
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
         return await asyncio.shield(task)
 
-    async def _bring(self, job: Job, *, only_checkpoint: bool) -> tuple[str, ...]:
+    async def _bring(self, job: Job, wanted: Leavings) -> tuple[str, ...]:
         current = job.current
         assert current is not None
-        paths = self.attempt(job.id, job.attempt)
-        await asyncio.to_thread(paths.coming.mkdir, mode=0o700, parents=True, exist_ok=True)
+        coming = self.attempt(job.id, job.attempt).coming / wanted
+        await asyncio.to_thread(coming.mkdir, mode=0o700, parents=True, exist_ok=True)
         reach("homecoming.begin")
-        survey = Survey(
-            AttemptKey(job.id, job.attempt, current.nonce), self._room(), only_checkpoint=only_checkpoint
-        )
-        found = await self._link.call(current.node, BringHome(survey, str(paths.coming)))
+        survey = Survey(AttemptKey(job.id, job.attempt, current.nonce), self._room(), wanted)
+        found = await self._link.call(current.node, BringHome(survey, str(coming)))
         owner = _Owner(job.uid, self._store.gid(job.id))
-        if only_checkpoint and self.is_over(job):
-            return found.refused  # what it has left at its end comes by itself
-        await asyncio.to_thread(_install, self._paths.job(job.id), current, found, owner, only_checkpoint)
+        async with self._installing:  # an older checkpoint must not come after the one of its end
+            latest = self._store.job(job.id)
+            is_latest = latest.attempt == job.attempt
+            if wanted is not Leavings.CHECKPOINT or (is_latest and latest.state.holds_device):
+                arrived = _Arrived(coming=coming, found=found, wanted=wanted, is_latest=is_latest)
+                await asyncio.to_thread(_install, self._paths.job(job.id), current, arrived, owner)
+        await asyncio.to_thread(shutil.rmtree, coming, ignore_errors=True)
         return found.refused
 
     async def run(self, active: Callable[[], Iterable[Job]], seconds: Callable[[], float]) -> None:
@@ -110,13 +124,14 @@ class Homecoming:
     async def _bring_checkpoint(self, job: Job) -> None:
         """A training that has written another one meanwhile has its next turn."""
         try:
-            await self.bring(job, only_checkpoint=True)
+            await self.bring(job, Leavings.CHECKPOINT)
         except (GpujobsError, OSError) as error:
             log.info("job %d: its checkpoint has not come home: %s", job.id, error)
 
-    def is_over(self, job: Job) -> bool:
-        latest = self._store.job(job.id)
-        return latest.attempt != job.attempt or not latest.state.holds_device
+    async def settled(self, job: int) -> None:
+        """Nothing of it is on its way here any more, which would come into the way of a new attempt."""
+        tasks = [task for key, task in self._under_way.items() if key[0] == job]
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _room(self) -> int:
         """Bytes: what one job may leave, and as much as the disk takes."""
@@ -157,31 +172,38 @@ class Homecoming:
         )
 
 
-def _install(job: JobPaths, attempt: Attempt, found: Surveyed, owner: _Owner, only_checkpoint: bool) -> None:
-    """Puts what has come in its places, and notes that it is here. May be repeated."""
+def _install(job: JobPaths, attempt: Attempt, arrived: _Arrived, owner: _Owner) -> None:
+    """Puts what has come in its places, and notes that it is here. Where it is cut off, all comes again."""
     paths = job.attempt(attempt.number)
-    shutil.rmtree(paths.root / "fresh", ignore_errors=True)
     fresh = JobPaths(paths.root / "fresh")
+    shutil.rmtree(fresh.root, ignore_errors=True)
     fresh.checkpoint.mkdir(mode=0o700, parents=True)
     fresh.results.mkdir(mode=0o700)
-    for file in found.files:
-        target = fresh.root / file.name
-        if not target.resolve().is_relative_to(fresh.root.resolve()):
-            raise OSError(f"{file.name} is outside of its directory")
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.copyfile(paths.coming / file.sha256, target)
-        with target.open("rb") as copied:
-            os.fsync(copied.fileno())
+    _name(fresh.root, arrived.coming, arrived.found.files)
     _make_work(job, owner)
-    has_trained = attempt.running_at is not None
-    if has_trained:
+    if attempt.running_at is not None and arrived.is_latest and arrived.wanted is not Leavings.RESULTS:
         _take_place(job, fresh.checkpoint, owner)
         durable.write_json(paths.checkpoint_home, {"node": attempt.node})
-    if not only_checkpoint:
-        _take_place(job, fresh.results, owner)
+    if arrived.wanted is not Leavings.CHECKPOINT:
+        if arrived.is_latest:
+            _take_place(job, fresh.results, owner)
         _note_home(job, fresh, attempt, owner)
-    for directory in (fresh.root, paths.coming):
-        shutil.rmtree(directory, ignore_errors=True)
+    shutil.rmtree(fresh.root, ignore_errors=True)
+
+
+def _name(root: Path, coming: Path, files: Sequence[TreeFile]) -> None:
+    """Files that are alike have come once."""
+    left = Counter(file.sha256 for file in files)
+    for file in files:
+        target = root / file.name
+        if not target.resolve().is_relative_to(root.resolve()):
+            raise MachineError(f"{file.name} is outside of its directory")
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        left[file.sha256] -= 1
+        if left[file.sha256]:
+            durable.copy(coming / file.sha256, target)
+        else:
+            (coming / file.sha256).rename(target)
 
 
 def _make_work(job: JobPaths, owner: _Owner) -> None:

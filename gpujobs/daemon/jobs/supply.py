@@ -64,6 +64,7 @@ class Supply:
         """Returns when all of it is there; with what has not come home from where it was trained, in words. Raises
         what the node refuses, and MachineError where it is cut off. `origins`: the jobs that it goes on from, if it
         has no checkpoint of its own."""
+        await self._homecoming.settled(job.id)
         troubles = [] if spec.begins_anew else await self._bring_home(origins)
         if not self._link.is_remote(node):
             return None, troubles

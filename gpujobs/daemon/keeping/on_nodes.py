@@ -35,7 +35,8 @@ class NodeKeeping:
         return [n.name for n in known if n.status is NodeStatus.OK and self._nodes.is_remote(n.name)]
 
     async def tidy(self, node: str) -> None:
-        """Directories of jobs that have ended go, when what is in them is at home."""
+        """Directories of jobs that have ended go, when what is in them is at home; so comes what a job has trained
+        there that waits, after the box was away."""
         try:
             kept = await self._link.call(node, ListKept())
             for one in kept.jobs:
@@ -47,21 +48,20 @@ class NodeKeeping:
         await asyncio.gather(*map(self.tidy, self._here))
 
     async def _tidy(self, node: str, kept: KeptJob) -> None:
-        job = self._ended(kept)
-        if job is None:
+        job = self._known(kept)
+        if job is None or kept.is_live or not (job.state.is_final or job.state is State.PENDING):
             return
         is_here = job.current is not None and job.current.node == node
         if is_here and job.state is not State.COMPLETED and self._homecoming.is_away(job):
             await self._homecoming.bring(job)
-        await self._link.call(node, Forget(job.id))
+        if job.state.is_final:
+            await self._link.call(node, Forget(job.id))
 
-    def _ended(self, kept: KeptJob) -> Job | None:
-        """None of one that has not ended, or that is not known."""
+    def _known(self, kept: KeptJob) -> Job | None:
         try:
-            job = self._store.job(kept.job)
+            return self._store.job(kept.job)
         except UsageError:
             return None
-        return job if job.state.is_final and not kept.is_live else None
 
     # By rules
 
@@ -76,17 +76,16 @@ class NodeKeeping:
         except GpujobsError as error:
             log.warning("node %s: what it keeps is not known: %s", node, error)
             return []
-        jobs = [self._job(node, one) for one in kept.jobs if not one.is_live and not self._goes_on(one)]
+        jobs = [self._job(node, one) for one in kept.jobs if not one.is_live and self._has_ended(one)]
         return [*jobs, *(self._data(node, one) for one in kept.data)]
 
-    def _goes_on(self, kept: KeptJob) -> bool:
-        try:
-            return not self._store.job(kept.job).state.is_final
-        except UsageError:
-            return False
+    def _has_ended(self, kept: KeptJob) -> bool:
+        """Also of one that is not known any more."""
+        job = self._known(kept)
+        return job is None or job.state.is_final
 
     def _job(self, node: str, one: KeptJob) -> Left:
-        job = self._ended(one)
+        job = self._known(one)
         since = job.ended_at if job is not None and job.ended_at is not None else _instant(one.since)
         uid = one.uid if job is None else job.uid
         return Left(
