@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,7 +25,7 @@ _OF_USER = re.compile(rf"work/(checkpoint/({'|'.join(map(re.escape, CHECKPOINTS)
 
 def survey(job: JobPaths, number: int, owner: int, limit_bytes: int, wanted: Leavings) -> Surveyed:
     """Names as below the job's directory. Blocks: reads all of it, for the hashes."""
-    parts = []
+    parts: list[Callable[[], list[TreeFile]]] = []
     if wanted is not Leavings.RESULTS:
         parts += [lambda: _checkpoint(job, owner, limit_bytes)]
     if wanted is not Leavings.CHECKPOINT:
