@@ -22,6 +22,7 @@ AHEAD = 3
 """Pieces that are on their way at once."""
 
 PARTIAL = ".partial-"
+OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 async def bring_home(agent: Any, asked: BringHome) -> Surveyed:
@@ -41,7 +42,7 @@ async def bring_home(agent: Any, asked: BringHome) -> Surveyed:
 async def _bring(agent: Any, asked: BringHome, file: TreeFile, destination: Path) -> None:
     partial = destination / f"{PARTIAL}{file.sha256}"
     try:
-        with partial.open("a+b", buffering=0) as target:
+        with os.fdopen(os.open(partial, OPEN, 0o600), "a+b", buffering=0) as target:
             digest = await asyncio.to_thread(_digest_of, target)
             async for piece in _pieces(agent, asked, file, target.tell()):
                 reach("homecoming.piece")

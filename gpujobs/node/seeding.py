@@ -40,7 +40,8 @@ def place(paths: StatePaths, spec: AttemptSpec, brought: Brought) -> None:
     job, uid = paths.job(spec.job), spec.identity.uid
     shutil.rmtree(job.model, ignore_errors=True)
     if brought.model:
-        job.model.mkdir(mode=0o711)
+        job.model.mkdir()
+        job.model.chmod(0o711)
         for file in brought.model:
             os.link(paths.data(uid, file.sha256), job.model / plain(file))
     if brought.checkpoint is not None:

@@ -95,7 +95,7 @@ class Homecoming:
         current = job.current
         assert current is not None
         coming = self.attempt(job.id, job.attempt).coming / wanted
-        await asyncio.to_thread(coming.mkdir, mode=0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(_make_private, coming, self._paths.spool / "jobs")
         reach("homecoming.begin")
         survey = Survey(AttemptKey(job.id, job.attempt, current.nonce), self._room(), wanted)
         found = await self._link.call(current.node, BringHome(survey, str(coming)))
@@ -204,6 +204,13 @@ def _name(root: Path, coming: Path, files: Sequence[TreeFile]) -> None:
             durable.copy(coming / file.sha256, target)
         else:
             (coming / file.sha256).rename(target)
+
+
+def _make_private(directory: Path, top: Path) -> None:
+    """And what of it is missing below `top`: closed to others, whatever the umask."""
+    for path in reversed([directory, *(one for one in directory.parents if top in one.parents)]):
+        if not path.is_dir():
+            path.mkdir(mode=0o700)
 
 
 def _make_work(job: JobPaths, owner: _Owner) -> None:
