@@ -174,6 +174,11 @@ class StatePaths:
         return self.run / "ray-token"
 
     @property
+    def tls(self) -> Path:
+        """The certificates of a cluster that can be joined, and their keys; 0700."""
+        return self.root / "tls"
+
+    @property
     def cluster_token(self) -> Path:
         """The secret of a cluster that can be joined; it stays until somebody removes it."""
         return self.root / "cluster-token"

@@ -75,8 +75,22 @@ def _groups(found: list[dict[str, Any]]) -> Iterator[CompletionItem]:
 
 def devices(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     found = _ask(ctx, "/v1/gpus").get("devices", [])
-    items = [CompletionItem(str(one["index"]), help=f"{one['name']} {one['state']}") for one in found]
+    names = list(dict.fromkeys(one["node"] for one in found))
+    several = len(names) > 1
+    items = [
+        CompletionItem(
+            f"{one['node']}:{one['index']}" if several else str(one["index"]),
+            help=f"{one['name']} {one['state']}",
+        )
+        for one in found
+    ]
+    items += [CompletionItem(name, help="all of this node") for name in names if several]
     return _beginning(incomplete, items + [CompletionItem(one["uuid"]) for one in found if incomplete])
+
+
+def nodes(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    found = _ask(ctx, "/v1/nodes").get("nodes", [])
+    return _beginning(incomplete, [CompletionItem(one["name"], help=one["status"]) for one in found])
 
 
 def states(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -112,6 +126,7 @@ OFFERS: dict[str, Offer] = {
     "id": jobs,
     "device": devices,
     "devices": devices,
+    "node": nodes,
     "state": states,
     "states": states,
     "user": users,

@@ -141,8 +141,12 @@ def elapsed(job: dict[str, Any]) -> float | None:
     return (until - datetime.fromisoformat(start)).total_seconds()
 
 
-def device(value: dict[str, Any] | None) -> str:
-    return "" if value is None else f"{value['kind']} {value['index']}"
+def device(value: dict[str, Any] | None, *, several: bool = False) -> str:
+    """`gpu 0`; with its node where there are several: `box2:gpu 0`."""
+    if value is None:
+        return ""
+    name = f"{value['kind']} {value['index']}"
+    return f"{value['node']}:{name}" if several else name
 
 
 def holder(term: dict[str, Any]) -> str:

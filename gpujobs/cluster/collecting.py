@@ -13,7 +13,6 @@ from gpujobs.errors import MachineError, from_wire
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable
 from gpujobs.protocol.instructions import CollectedFile
-from gpujobs.protocol.launcher import Refused
 
 
 async def write_chunks(chunks: Any, destination: Path) -> tuple[CollectedFile, ...]:
@@ -27,8 +26,8 @@ async def write_chunks(chunks: Any, destination: Path) -> tuple[CollectedFile, .
         destination.mkdir(mode=0o700)
         async for reference in chunks:
             name, content = await reference
-            if isinstance(content, Refused):
-                raise from_wire(dict(content.error))
+            if not isinstance(content, bytes):
+                raise from_wire(dict(content))
             reach("collect.write")
             files.write(name, content)
         written = files.finish()

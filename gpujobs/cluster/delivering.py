@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from gpujobs.errors import GpujobsError, MachineError, NotFoundError, from_wire
+from gpujobs.errors import MachineError, NotFoundError, from_wire
 from gpujobs.failpoints import reach
 from gpujobs.linux.saying import say
-from gpujobs.protocol.codec import Message
-from gpujobs.protocol.instructions import Arrived, Blob, Deliver, Put
-from gpujobs.protocol.launcher import Refused
+from gpujobs.protocol import codec
+from gpujobs.protocol.instructions import Arrived, Blob, Deliver, PassOn, Put
 from gpujobs.results.catalogue import open_file
 
 PIECE_BYTES = 8 << 20
@@ -76,7 +76,7 @@ async def _from_neighbour(box: _Box, asked: Deliver, before: _Box) -> bool:
     async def piece(offset: int, limit: int) -> Any:
         if not await before.has(offset + limit):
             raise MachineError("the box before it has not got so far")
-        return before.agent.piece.remote(asked.blob, offset, limit)
+        return before.agent.pass_on.remote(codec.write(PassOn(asked.blob, offset, limit)))
 
     try:
         await _send(box, asked.blob, piece)
@@ -113,13 +113,13 @@ def _read(file: BinaryIO, offset: int, limit: int) -> bytes:
 
 async def _send(box: _Box, blob: Blob, piece: Any) -> None:
     """`piece` gives the bytes at an offset, or what Ray will make them of."""
-    offset = _count(await box.agent.put.remote(Put(blob, None), b""))
+    offset = _count(await box.agent.put.remote(codec.write(Put(blob, None)), b""))
     box.reach(offset)
     under_way: deque[tuple[int, Any]] = deque()
     while box.arrived < blob.bytes:
         while offset < blob.bytes and len(under_way) < AHEAD:
             limit = min(PIECE_BYTES, blob.bytes - offset)
-            sent = box.agent.put.remote(Put(blob, offset), await piece(offset, limit))
+            sent = box.agent.put.remote(codec.write(Put(blob, offset)), await piece(offset, limit))
             offset += limit
             under_way.append((offset, sent))
         expected, sent = under_way.popleft()
@@ -128,12 +128,16 @@ async def _send(box: _Box, blob: Blob, piece: Any) -> None:
             for _, later in under_way:
                 await asyncio.wait([asyncio.ensure_future(later)])
             under_way.clear()
-            offset = box.arrived = _count(await box.agent.put.remote(Put(blob, None), b""))
+            offset = box.arrived = _count(await box.agent.put.remote(codec.write(Put(blob, None)), b""))
 
 
-def _count(answer: Message) -> int:
-    if isinstance(answer, Refused):
-        error: GpujobsError = from_wire(dict(answer.error))
-        raise error
-    assert isinstance(answer, Arrived)
-    return answer.bytes
+def _count(answer: Mapping[str, Any]) -> int:
+    return codec.parse(Arrived, answer_of(answer)).bytes
+
+
+def answer_of(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of an agent. Raises the error that it has said."""
+    if "error" in said:
+        raise from_wire(dict(said["error"]))
+    answer: Mapping[str, Any] = said["answer"]
+    return answer

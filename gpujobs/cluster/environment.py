@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.errors import MachineError
 from gpujobs.linux import durable
 from gpujobs.paths import StatePaths
@@ -107,9 +108,10 @@ def without_ray(environment: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in environment.items() if not key.startswith("RAY_")}
 
 
-def ray_environment(token: Path) -> dict[str, str]:
+def ray_environment(token: Path, tls: TlsFiles | None = None) -> dict[str, str]:
     """Set in the head process before it imports ray, and for what `ray start` starts."""
     return {
+        **({} if tls is None else tls.environment),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",

@@ -7,16 +7,16 @@ import asyncio
 import hashlib
 import os
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gpujobs.cluster.delivering import PIECE_BYTES
-from gpujobs.errors import MachineError, from_wire
+from gpujobs.cluster.delivering import PIECE_BYTES, answer_of
+from gpujobs.errors import MachineError
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable
-from gpujobs.protocol.instructions import BringHome, Surveyed, Take, TreeFile
-from gpujobs.protocol.launcher import Refused
+from gpujobs.protocol import codec
+from gpujobs.protocol.instructions import BringHome, Surveyed, Take, TreeFile, written
 
 AHEAD = 3
 """Pieces that are on their way at once."""
@@ -28,10 +28,7 @@ OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 async def bring_home(agent: Any, asked: BringHome) -> Surveyed:
     """`destination` is a directory that exists. Raises MachineError where something cannot be stored, has changed on
     its way, or cannot be reached, and what the node refuses."""
-    answer = await agent.carry_out.remote(asked.survey)
-    if isinstance(answer, Refused):
-        raise from_wire(dict(answer.error))
-    assert isinstance(answer, Surveyed)
+    answer = asked.survey.read(answer_of(await agent.carry_out.remote(written(asked.survey))))
     destination = Path(asked.destination)
     for file in answer.files:
         if not (destination / file.sha256).exists():
@@ -65,13 +62,17 @@ async def _pieces(agent: Any, asked: BringHome, file: TreeFile, begin: int) -> A
         while len(under_way) < AHEAD and (offset := next(offsets, None)) is not None:
             limit = min(PIECE_BYTES, file.bytes - offset)
             take = Take(asked.survey.attempt, file.name, offset, limit)
-            under_way.append(agent.take.remote(take))
+            under_way.append(agent.take.remote(codec.write(take)))
         if not under_way:
             return
         piece = await under_way.popleft()
-        if isinstance(piece, Refused):
-            raise from_wire(dict(piece.error))
-        yield piece
+        yield piece if isinstance(piece, bytes) else _refused(piece)
+
+
+def _refused(said: Mapping[str, Any]) -> bytes:
+    """Raises the error that it is."""
+    answer_of(said)
+    raise MachineError(f"what a node says makes no sense: {said!r:.60}")
 
 
 def _digest_of(target: BinaryIO) -> Any:

@@ -263,6 +263,10 @@ class ClusterTable(Table):
     """ADDRESS:PORT of this box for the others, the port the first of a fixed range; None: this box is alone, and Ray
     is on loopback."""
 
+    tls: bool | None = None
+    """Whether what crosses the network is encrypted, and whoever has no certificate of the cluster kept out; None:
+    where the address is beyond loopback."""
+
     lease: Annotated[int, BeforeValidator(_duration), Field(ge=30)] = 600
     """How long a box that cannot reach the daemon trains on. Only after it does the daemon start a job elsewhere."""
 

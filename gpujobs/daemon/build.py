@@ -7,6 +7,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import IPv4Address
 
 from gpujobs.cluster import roster
 from gpujobs.cluster.link import ClusterLink
@@ -43,6 +44,7 @@ from gpujobs.daemon.jobs.specs import Specs
 from gpujobs.daemon.jobs.submit import SubmissionService
 from gpujobs.daemon.jobs.supply import Supply
 from gpujobs.daemon.jobs.uploads import Uploads
+from gpujobs.daemon.jobs.whereabouts import Whereabouts
 from gpujobs.daemon.journal import Journal
 from gpujobs.daemon.keeping.on_nodes import NodeKeeping
 from gpujobs.daemon.keeping.retention import Retention
@@ -132,7 +134,7 @@ def build(settings: Settings) -> Parts:
     announcements, events = Observers[[NodeReported]](), Observers[[AttemptEvent]]()
     identity = state_id(paths.identity)
     own = NodeSettings(node_name, str(paths.root), settings.cpu_slots, DEADLINE_SECONDS, identity, identity)
-    listening = None if site.cluster.listen is None else Listening(*cluster_address(site.cluster.listen))
+    listening = _listening(site)
     link = ClusterLink(paths, own, listening, on_node=announcements.tell, on_attempt=events.tell)
     others = [name for name in roster.known(paths.nodes) if name != node_name]
     nodes = Nodes(link, node_name, settings.cpu_slots, others)
@@ -163,6 +165,7 @@ def build(settings: Settings) -> Parts:
     uses = DeviceUses(store, cache, sampler.of)
     collector = Collector(store, link, paths, in_force.access, site.quotas, uses.at_its_end, homecoming)
     ends = Observers[[Job]]()
+    whereabouts = Whereabouts(store, cache, node_name, others)
     attempts = Attempts(
         store,
         writer,
@@ -171,7 +174,7 @@ def build(settings: Settings) -> Parts:
         link,
         specs,
         collector,
-        Supply(store, link, paths, homecoming, lambda: in_force.site.nodes),
+        Supply(store, link, paths, homecoming, whereabouts, lambda: in_force.site.nodes),
         homecoming,
         leases.granted,
         on_change=changed.tell,
@@ -204,6 +207,7 @@ def build(settings: Settings) -> Parts:
         stop=attempts.begin_stop,
         may_start=lacking.may_start,
         holds=attempts.holds.applied,
+        near=whereabouts,
     )
 
     # What handlers are given
@@ -329,6 +333,15 @@ def build(settings: Settings) -> Parts:
         outbox=outbox,
         news=news,
     )
+
+
+def _listening(site: siteconfig.SiteConfig) -> Listening | None:
+    """Where other boxes can join, and whether what crosses the network is encrypted."""
+    if site.cluster.listen is None:
+        return None
+    address, port = cluster_address(site.cluster.listen)
+    tls = site.cluster.tls
+    return Listening(address, port, tls if tls is not None else not IPv4Address(address).is_loopback)
 
 
 def _usage(store: Store, half_life_seconds: float) -> UsageCache:

@@ -28,6 +28,9 @@ class Daemon:
         parts = self._parts
         for notice in parts.notices:
             log.warning("%s", notice)
+        listening = parts.link.listening
+        if listening is not None and not listening.tls:
+            log.warning("what crosses the network between the boxes is not encrypted (docs/cluster.md)")
         parts.uploads.remove_partial()
         parts.lacking.look()
         await parts.membership.learn(job.user for job in parts.cache.jobs.values())

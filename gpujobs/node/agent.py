@@ -31,6 +31,7 @@ from gpujobs.node.launcher_client import ask
 from gpujobs.node.localising import identity_here, localised, user_problem
 from gpujobs.node.pieces import piece_of, read_log
 from gpujobs.node.probe import Probe
+from gpujobs.node.unheard import Unheard
 from gpujobs.paths import AttemptPaths, JobPaths, StatePaths
 from gpujobs.protocol import codec
 from gpujobs.protocol import instructions as told
@@ -83,7 +84,7 @@ class NodeAgent:
         self._settings = settings
         self._paths = StatePaths(Path(settings.state_dir))
         self._probe = Probe()
-        self._events: asyncio.Queue[AttemptEvent] = asyncio.Queue()
+        self._events: Unheard[AttemptEvent] = Unheard()
         self._ended: set[AttemptKey] = set()
         self._followed: dict[AttemptKey, int] = {}
         self._marks: dict[str, None] = {}
@@ -150,12 +151,9 @@ class NodeAgent:
                 return Nothing()
         raise ProtocolError(f"an agent has no answer to {instruction.tag}")
 
-    async def next_events(self) -> list[AttemptEvent]:
-        """Waits for at least one event; returns all there are."""
-        events = [await self._events.get()]
-        while not self._events.empty():
-            events.append(self._events.get_nowait())
-        return events
+    async def next_events(self, heard: int) -> tuple[int, list[AttemptEvent]]:
+        """As `Unheard.after`."""
+        return await self._events.after(heard)
 
     # Devices
 
@@ -195,9 +193,9 @@ class NodeAgent:
             return told.Arrived(await asyncio.to_thread(arrivals.arrived, self._paths, asked.blob, name))
         return told.Arrived(await self._in_order.put(asked.blob, asked.offset, content))
 
-    def piece(self, blob: told.Blob, offset: int, limit: int) -> bytes:
+    def pass_on(self, asked: told.PassOn) -> bytes:
         """Blocks. Raises OSError."""
-        return arrivals.piece(self._paths, blob, offset, limit)
+        return arrivals.piece(self._paths, asked.blob, asked.offset, asked.limit)
 
     # Attempts
 
@@ -381,7 +379,7 @@ class NodeAgent:
             if key in self._ended:
                 return
             self._ended.add(key)
-        self._events.put_nowait(event)
+        self._events.put(event)
 
     # What attempts have left
 

@@ -453,13 +453,20 @@ class BringHome(Instruction[Surveyed]):
 
 
 @dataclass(frozen=True, slots=True)
-class Take(Instruction[Nothing]):
-    """From the head to the agent: bytes of a file that was surveyed are the answer."""
+class Take(Message):
+    """A piece of a file that was surveyed, which the agent answers to the head with its bytes."""
 
-    tag: ClassVar[str] = "take"
-    answer: ClassVar[type[Message]] = Nothing
     attempt: AttemptKey
     name: str
+    offset: Count
+    limit: Count
+
+
+@dataclass(frozen=True, slots=True)
+class PassOn(Message):
+    """A piece of data that another box needs too, which the agent answers with its bytes."""
+
+    blob: Blob
     offset: Count
     limit: Count
 
@@ -524,7 +531,8 @@ def written(instruction: Instruction[Any]) -> Mapping[str, Any]:
     return {"call": args.pop("call"), "args": args}
 
 
-def instruction_of(value: Mapping[str, Any]) -> Instruction[Any]:
-    """Raises ShapeError."""
+def instruction_of(value: Mapping[str, Any], *, known_only: bool = False) -> Instruction[Any]:
+    """`known_only`: a later version may have written it, so what this one lacks is left out. Raises ShapeError."""
     args = value.get("args")
-    return INSTRUCTIONS.parse({**(args if isinstance(args, Mapping) else {}), "call": value.get("call")})
+    whole = {**(args if isinstance(args, Mapping) else {}), "call": value.get("call")}
+    return INSTRUCTIONS.parse(whole, known_only=known_only)

@@ -33,6 +33,7 @@ class Listening(Message):
 
     address: str
     port: Number
+    tls: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from gpujobs.trainer import applying, train, training_loop
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.data import notices
 from gpujobs.trainer.failures import Stopped, TrainerError, describe, reason_of
+from gpujobs.trainer.kept import Kept
 
 MESSAGES_FD = 3
 
@@ -50,7 +51,10 @@ def train_job(spec: AttemptSpec) -> int:
         backend.take_device(spec)
         sender.send(Began())
         with notices.once():
-            (train if "training" in spec.jobfile else applying).run(spec, sender, stop)
+            if "training" in spec.jobfile:
+                train.run(spec, sender, stop, Kept())
+            else:
+                applying.run(spec, sender, stop)
     except Stopped:
         print("Stopped on request.", flush=True)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

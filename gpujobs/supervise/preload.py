@@ -10,6 +10,8 @@ import importlib
 import os
 import sys
 
+from gpujobs.backends import JAX, TENSORFLOW
+
 MODULES = (
     "numpy.random",
     "numpy.lib.format",
@@ -45,6 +47,7 @@ MODULES = (
     "gpujobs.trainer.data",
     "gpujobs.trainer.evaluation",
     "gpujobs.trainer.files",
+    "gpujobs.trainer.kept",
     "gpujobs.trainer.training_loop",
     "gpujobs.supervise.inspection",
     "gpujobs.trainer.outputs",
@@ -94,6 +97,7 @@ def load() -> None:
 
 
 def hide_other_backends() -> None:
-    """Keras seeds TensorFlow too where it can import it, which takes seconds: on another backend it cannot."""
-    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
-        sys.modules["tensorflow"] = None  # type: ignore[assignment] # Python's way to make an import fail
+    """Keras seeds TensorFlow too where it can import it, and TensorFlow's converter for telephones imports JAX where
+    that lies beside it: seconds, and memory, for nothing. On another backend they cannot."""
+    is_tensorflow = os.environ.get("KERAS_BACKEND", TENSORFLOW) == TENSORFLOW
+    sys.modules[JAX if is_tensorflow else TENSORFLOW] = None  # type: ignore[assignment] # Python's way to make an import fail

@@ -45,13 +45,16 @@ from gpujobs.trainer.data.reading.loaded import CLASS_TASKS
 from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.early_stopping import kept_epoch
 from gpujobs.trainer.failures import DataError
+from gpujobs.trainer.kept import Kept
 from gpujobs.trainer.training_loop import Messages, Sets, StopFlag, TrainingLoop
 
 OF_WHOLE_BATCHES = ("dice", "tversky")
 
 
-def run(spec: AttemptSpec, messages: Messages, stop: StopFlag) -> None:
-    """Trains, predicts and writes the results. Raises TrainerError, Stopped, or what Keras raises."""
+def run(spec: AttemptSpec, messages: Messages, stop: StopFlag, kept: Kept) -> None:
+    """Trains, predicts and writes the results. Raises TrainerError, Stopped, or what Keras raises.
+
+    `kept`: of the process, whatever trained in it before."""
     began = time.monotonic()
     shutil.rmtree(spec.paths.results, ignore_errors=True)
     spec.paths.results.mkdir(parents=True)

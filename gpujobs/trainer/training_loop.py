@@ -151,6 +151,7 @@ class TrainingLoop:
                 self.position.best = self.model.get_weights()
             self.report(row)
             print(describe(row, self.epochs), flush=True)
+            reach("trainer.epoch")
             if not is_over and len(self.position.rows) < self.epochs:
                 is_over = self.ends_early(time.monotonic() - began)
                 if not is_over:

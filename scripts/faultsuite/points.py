@@ -21,8 +21,8 @@ FAULTS = {
 STORE_FAULTS = {**FAULTS, "error once": "locked*1", "error until cleared": "full"}
 
 DURABLE = ("spec.json", "record.json", "exit.json", "stop.json", "claim", ".attempt")
-ELSEWHERE = ("restore.",)
-"""Points of commands that no daemon runs beside."""
+ELSEWHERE = ("restore.", "trainer.epoch")
+"""Points of commands that no daemon runs beside, and one that is there to slow a training down."""
 
 COMMITS = range(1, 13)
 """So many commits does a job have on its way; the process is killed at each."""

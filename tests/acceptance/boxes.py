@@ -23,6 +23,7 @@ from .harness import (
     COMMAND,
     ENDLESS,
     FINAL,
+    PACED,
     ROOT,
     RunningDaemon,
     eventually,
@@ -156,6 +157,7 @@ class Node:
                 for key, value in os.environ.items()
                 if not key.startswith(("GPUJOBS_", "XDG_", "RAY_"))
             },
+            **PACED,
             "PYTHONPATH": str(ROOT),
             "HOME": str(box.root),
             "GPUJOBS_STATE_DIR": str(self.state),
@@ -294,6 +296,31 @@ def cluster(
         finally:
             with suppress(Exception):
                 running.stop()
+
+
+SNIFFER = """
+import socket, sys
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 20)
+wire.bind(("eth0", 0))
+with open(sys.argv[1], "wb", buffering=0) as seen:
+    while True:
+        seen.write(wire.recv(1 << 17))
+"""
+
+
+@contextmanager
+def sniffed(box: Box) -> Iterator[Path]:
+    """Every packet at the box's cable, one after the other in a file."""
+    seen = box.root / "packets"
+    command = ["ip", "netns", "exec", box.space, sys.executable, "-c", SNIFFER, str(seen)]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        eventually(seen.exists, 20, lambda: "the sniffer does not start")
+        yield seen
+    finally:
+        process.kill()
+        process.wait()
 
 
 def slept(seconds: float) -> None:

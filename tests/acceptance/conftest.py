@@ -31,9 +31,10 @@ def running(**options: Any) -> Iterator[RunningDaemon]:
             shutil.rmtree(root, ignore_errors=True)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def daemon() -> Iterator[RunningDaemon]:
-    """Shared by the tests of a module: they leave no job running and no device taken."""
+    """Shared by all tests that ask for nothing special: each looks at its own jobs alone, and leaves none running or
+    waiting and no device taken. What restarts it, counts all that there is or sets something has one of its own."""
     with running() as daemon:
         yield daemon
 

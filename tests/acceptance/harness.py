@@ -23,6 +23,10 @@ from gpujobs.paths import StatePaths
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-P", "-m", "gpujobs")
 READY_SECONDS = 90.0
+PACED = {"GPUJOBS_FAILPOINTS": "trainer.epoch=pause:0.03"}
+"""A training waits after each epoch: what runs until a test ends it leaves the cores to others meanwhile. A daemon that
+serves a site disarms it."""
+
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY")
 ENDLESS = 1_000_000
 """Epochs of a job that is still running when the test ends it."""
@@ -157,6 +161,7 @@ class RunningDaemon:
         (root / "gpujobs.toml").write_text(config)
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("GPUJOBS_", "XDG_"))},
+            **PACED,
             "PYTHONPATH": str(ROOT),
             "PYTHONWARNINGS": "default",
             "HOME": str(root / "home"),
@@ -325,6 +330,10 @@ class RunningDaemon:
         answer: list[dict[str, Any]] = self.json("status", "--all")
         return answer
 
+    def known(self) -> list[int]:
+        """The ids of all jobs."""
+        return [job["id"] for job in self.get("/v1/jobs", all=1)["jobs"]]
+
     # When a test fails
 
     def story(self, jobs: Sequence[int] = ()) -> str:
@@ -344,6 +353,6 @@ class RunningDaemon:
 
     def _known_jobs(self) -> list[int]:
         try:
-            return [job["id"] for job in self.get("/v1/jobs", all=1)["jobs"]][-5:]
+            return self.known()[-5:]
         except GpujobsError:
             return []

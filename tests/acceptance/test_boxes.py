@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import time
 import zipfile
@@ -14,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
-from .boxes import Cluster, cluster
+from .boxes import Cluster, cluster, sniffed
 from .harness import ENDLESS, eventually, write_job
 
 SWEEP = "sweep: {grid: {training.seed: [0, 1, 2, 3]}}\n"
@@ -177,6 +178,28 @@ def test_a_model_is_applied_on_any_box(two: Cluster) -> None:
         np.load(Path(applied["results"]) / "predictions.npz") as again,
     ):
         np.testing.assert_allclose(again["y_pred"], first["y_pred"], atol=1e-6)
+
+
+def test_nothing_of_a_job_can_be_read_on_the_way(two: Cluster) -> None:
+    """Neither its data, nor its name, nor the secret of the cluster, in any packet between the boxes; what is said in
+    the clear on the same cable is seen."""
+    with np.load(two.daemon.root / "tutorial.npz") as arrays:
+        np.savez(two.daemon.root / "other.npz", **arrays)
+    file = write_job(two.daemon.root, "not-for-others", epochs=1, more="resources: {node: box2}\n")
+    file.write_text(file.read_text().replace("tutorial.npz", "other.npz"))
+    data = (two.daemon.root / "other.npz").read_bytes()
+    with sniffed(two.boxes[0]) as seen:
+        clear = "import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'said-in-the-clear', ('{}', 9))"
+        two.boxes[1].run(sys.executable, "-c", clear.format(two.boxes[0].address))
+        (job,) = two.until_ended(two.daemon.submit(file))
+        assert (job["state"], job["node"]) == ("COMPLETED", "box2")
+        eventually(lambda: b"said-in-the-clear" in seen.read_bytes(), 10, two.story)
+    packets = seen.read_bytes()
+    token = json.loads(two.token.read_text())
+    middle = len(data) // 2
+    for secret in (b"not-for-others", token["secret"].encode(), data[:60], data[middle : middle + 60]):
+        assert secret not in packets, secret
+    assert len(packets) > len(data)
 
 
 def test_nodes_are_listed_drained_and_not_removed_while_they_are_here(two: Cluster) -> None:

@@ -65,7 +65,9 @@ NOT_BETTER = {"tutorial-lstm", "recurrent-layers-1"}
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[RunningDaemon]:
-    with running() as daemon:
+    with running(
+        environment={"GPUJOBS_FAILPOINTS": ""}
+    ) as daemon:  # hundreds of epochs, which wait for nobody
         yield daemon
 
 

@@ -15,17 +15,18 @@ HEAD = ("DEVICE", "NAME", "STATE", "MEMORY", "LOAD", "TEMP", "JOBS")
 
 
 @app.command("gpus", "gpujobs gpus")
-@click.argument("device", required=False, metavar="[DEVICE]")
+@click.argument("device", required=False, metavar="[DEVICE|NODE]")
 @app.json_option
 def command(device: str | None, as_json: bool) -> None:
-    """With a DEVICE (its number, NODE:NUMBER, or the beginning of its UUID) also what has happened to it."""
+    """With a DEVICE (its number, NODE:NUMBER, or the beginning of its UUID) also what has happened to it; with the name
+    of a NODE, the devices of that one."""
     client = app.client()
     answer = client.get("/v1/gpus", **({"device": device} if device else {}))
     if as_json:
         output.print_json(answer["devices"])
     else:
         show(answer["devices"], answer["nodes"])
-        for event in answer["devices"][0]["events"] if device else ():
+        for event in answer["devices"][0]["events"] if device and len(answer["devices"]) == 1 else ():
             text = f"  {output.local_time(event['at'], 'seconds')}  {event['kind']} by {event['actor']}"
             click.echo(output.message(text + (f": {event['message']}" if event["message"] else "")))
         for stray in answer.get("unknown", ()):

@@ -97,13 +97,7 @@ def listing(as_json: bool) -> None:
 @app.json_option
 def drain(name: str, reason: str, as_json: bool) -> None:
     """Start nothing more on the devices of the box NAME; what runs there goes on. `gpujobs resume` ends it."""
-    client = app.client()
-    devices = [d for d in client.get("/v1/gpus")["devices"] if d["node"] == name]
-    if not devices:
-        known = ", ".join(node["name"] for node in client.get("/v1/nodes")["nodes"])
-        raise UsageError(f"node {name} has no devices here; expected one of {known}")
-    body = {"devices": [f"{name}:{d['index']}" for d in devices], "reason": reason}
-    answer = client.post("/v1/gpus/drain", body)
+    answer = app.client().post("/v1/gpus/drain", {"devices": [f"{name}:*"], "reason": reason})
     if as_json:
         output.print_json([d for d in answer["devices"] if d["node"] == name])
     else:
@@ -187,6 +181,7 @@ def _box(
 ) -> Box:
     import socket
 
+    from gpujobs.cluster.certificates import TlsFiles, keep_token
     from gpujobs.cluster.joiner import Box, keep_secret, require_same_cluster
     from gpujobs.config.settings import cluster_address
     from gpujobs.linux.stateid import state_id
@@ -195,6 +190,8 @@ def _box(
     host, port = cluster_address(where)
     require_same_cluster(paths, token.instance)
     keep_secret(paths, token.secret)
+    if token.tls is not None:
+        keep_token(TlsFiles(paths.tls), token.tls)
     return Box(
         paths=paths,
         token=token,

@@ -48,8 +48,8 @@ def command(
     until: datetime | None,
     as_json: bool,
 ) -> None:
-    """DEVICE is a number of `gpujobs gpus`, NODE:NUMBER, or the beginning of a UUID. Without one, lists
-    the reservations; `gpujobs unreserve ID` cancels one."""
+    """DEVICE is a number of `gpujobs gpus`, NODE:NUMBER, or the beginning of a UUID; NODE or NODE:* is all of a node.
+    Without one, lists the reservations; `gpujobs unreserve ID` cancels one."""
     client = app.client()
     if not devices:
         found = client.get("/v1/reservations")["reservations"]
@@ -70,10 +70,11 @@ def show(found: list[dict[str, Any]]) -> None:
     if not found:
         click.echo("nothing is reserved")
         return
+    several = len({one["device"]["node"] for one in found}) > 1
     rows = [
         (
             one["id"],
-            output.device(one["device"]) if one["device"]["kind"] else one["device"]["uuid"],
+            output.device(one["device"], several=several) if one["device"]["kind"] else one["device"]["uuid"],
             output.holder(one),
             output.local_time(one["starts_at"]),
             output.local_time(one["ends_at"]),

@@ -28,6 +28,9 @@ from gpujobs.protocol.records import AttemptKey
 RETRY_ADMITTING_SECONDS = 10.0
 """The longest pause between two tries, where the store cannot be written, say."""
 
+RETRY_REMOTE_SECONDS = 2.0
+"""As that, of another box, whose link may have been cut again meanwhile."""
+
 log = logging.getLogger(__name__)
 
 
@@ -125,7 +128,8 @@ class NodeAdmission:
 
     async def _admit(self, name: str, announcement: int) -> None:
         """First what runs there already, then new jobs. Tried again, whatever it is that fails."""
-        for pause in pauses(1.0, RETRY_ADMITTING_SECONDS):
+        longest = RETRY_REMOTE_SECONDS if self._nodes.is_remote(name) else RETRY_ADMITTING_SECONDS
+        for pause in pauses(1.0, longest):
             if self._announcements[name] != announcement:
                 return
             try:

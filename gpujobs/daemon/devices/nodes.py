@@ -80,6 +80,14 @@ class Nodes:
         name = job.current.node if job.current is not None else ""
         return name if name in members or not members else members[0]
 
+    async def members(self) -> list[Node]:
+        """As last seen; this machine's devices also while its node starts, as NVML tells them alone."""
+        own = self._nodes[self.own_name]
+        if own.status is not NodeStatus.STARTING or own.devices:
+            return self.known
+        alone = devices_of(await asyncio.to_thread(read_once), own.name, self._cpu_slots)
+        return [alone if node is own else node for node in self.known]
+
     async def devices_of_members(self) -> list[Device]:
         """As last seen; of this machine alone while the cluster is still starting."""
         known = self.devices

@@ -162,7 +162,7 @@ class SubmissionService:
         groups = self._membership.groups.get(caller.user, ())
         awaited = checks.dependencies(self._store, caller, options)
         checks.check_times(options, utc_now())
-        checks.check_rules(prepared, options, caller, rules, self._nodes.known)
+        checks.check_rules(prepared, options, caller, rules)
         waiting = self._cache.waiting_of(caller.uid)
         checks.check_waiting(waiting, len(prepared), caller.user, groups, rules)
         estimates = self._memory.with_runtime(self._estimates, caller.uid)
@@ -181,8 +181,8 @@ class SubmissionService:
                 await self._nodes.devices_of_members()
             )
             checks.check_backends(resolved, on_gpu=on_gpu)
-        asks_for_gpu = any(job.demand.requested_gpu is not None for _, job in resolved)
-        devices = await self._nodes.devices_of_members() if asks_for_gpu else []
+        asks_for_gpu = any(job.demand.requested_gpu is not None or job.demand.gpu_name for _, job in resolved)
+        nodes = await self._nodes.members() if asks_for_gpu else self._nodes.known
         await self._uploads.look(
             caller.uid, {d.sha256 for f in body.files for d in f.data.values() if d.sha256}
         )
@@ -193,7 +193,7 @@ class SubmissionService:
         # Nothing is awaited from here to the commit, so that the data which is here cannot make way for other.
         prepared = prepare(self._store, caller, resolved, is_check=is_check)
         if not isinstance(prepared, Needs):
-            checks.check_devices(prepared, devices)
+            checks.check_places(prepared, nodes, self._in_force.rules)
             checks.check_share(prepared, self._in_force.access)
             allowed.check_files(prepared, self._in_force.site.notify, caller)
             checks.check_retries(prepared, body.options, self._in_force.settings.max_retries)

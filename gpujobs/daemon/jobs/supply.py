@@ -14,6 +14,7 @@ from pathlib import Path
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.config.site import NodesTable
 from gpujobs.daemon.jobs.homecoming import Homecoming
+from gpujobs.daemon.jobs.whereabouts import Whereabouts
 from gpujobs.errors import GpujobsError, LaunchError, NotThereError
 from gpujobs.model import Job
 from gpujobs.node.leaving import CHECKPOINTS
@@ -49,8 +50,10 @@ class Supply:
         link: ClusterLink,
         paths: StatePaths,
         homecoming: Homecoming,
+        whereabouts: Whereabouts,
         table: Callable[[], NodesTable],
     ) -> None:
+        self._whereabouts = whereabouts
         self._table = table
         self._store = store
         self._link = link
@@ -135,6 +138,8 @@ class Supply:
     async def _deliver_all(self, node: str, spec: AttemptSpec, wanted: Mapping[Blob, _Source]) -> None:
         asked = Prepare(spec.user, spec.identity.uid, tuple(wanted), self._table().cache)
         lacking = (await self._link.call(node, asked)).blobs
+        self._whereabouts.found(node, wanted.keys() - set(lacking))
+        self._whereabouts.missed(node, lacking)
         await asyncio.gather(*(self._once(node, blob, wanted[blob]) for blob in lacking))
 
     async def _once(self, node: str, blob: Blob, source: _Source) -> None:
@@ -149,6 +154,7 @@ class Supply:
 
     async def _deliver(self, node: str, blob: Blob, source: _Source) -> None:
         await self._link.call(node, Deliver(blob, source.directory, source.name, source.owner))
+        self._whereabouts.found(node, [blob])
 
 
 def _spooled(path: str, uid: int) -> _Source:

@@ -22,7 +22,7 @@ from gpujobs.daemon.keeping.on_nodes import NodeKeeping
 from gpujobs.daemon.keeping.removal import Kind, Left, Rules, chosen, records, rules_of
 from gpujobs.daemon.writer import StoreWriter
 from gpujobs.errors import GpujobsError
-from gpujobs.linux import durable
+from gpujobs.linux import durable, logs
 from gpujobs.model import Job, State, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.results.catalogue import list_files
@@ -206,12 +206,7 @@ class Retention:
     # The daemon's own logs
 
     def rotate(self) -> None:
-        """Each log that has grown beyond the limit begins anew; its end is kept beside it. Who writes appends, so
-        that nobody need be told."""
-        for path in (self._paths.log, *self._paths.run.glob("*.log")):
-            with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_size > self._table().daemon_logs:
-                    _begin_anew(path, self._table().daemon_logs)
+        logs.limit((self._paths.log, *self._paths.run.glob("*.log")), self._table().daemon_logs)
 
 
 def _record(store: Store, batch: Sequence[Left], actor: str) -> None:
@@ -258,15 +253,6 @@ def _delete(paths: Iterable[Path]) -> None:
                 path.unlink(missing_ok=True)
         except (OSError, RecursionError) as error:
             log.warning("%s could not be removed: %s", path, error)
-
-
-def _begin_anew(path: Path, keep_bytes: int) -> None:
-    older = path.with_name(f"{path.name}.1")
-    with path.open("r+b") as file, older.open("wb") as kept:
-        older.chmod(0o600)
-        file.seek(-keep_bytes, os.SEEK_END)
-        shutil.copyfileobj(file, kept, 1 << 20)
-        file.truncate(0)
 
 
 def said_of(one: Left, actor: str) -> str:

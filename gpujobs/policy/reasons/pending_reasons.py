@@ -9,7 +9,7 @@ from functools import cached_property
 from gpujobs.demand import ANYWHERE, Place
 from gpujobs.model import Reason
 from gpujobs.policy.cycle.scheduling_cycle import SchedulingCycle
-from gpujobs.policy.devices.occupancy import label
+from gpujobs.policy.devices.occupancy import label_of
 from gpujobs.policy.devices.plan import Plan
 from gpujobs.policy.inputs.decision import PendingReason
 from gpujobs.policy.inputs.pending_job import PendingJob
@@ -108,7 +108,8 @@ class PendingReasons(Mapping[int, PendingReason]):
 
     def _preempting(self, job: PendingJob, plan: Plan) -> PendingReason:
         victims = [one.job for one in self._round.preemptions if one.for_job == job.id]
-        name = label(plan.view.device)
+        device = plan.view.device
+        name = label_of(device.node if len(self._round.snapshot.nodes) > 1 else None, device)
         if not victims:
             return PendingReason(Reason.PREEMPTING, f"{name} is being freed for it")
         who = f"job {victims[0]} of a lower class stops"

@@ -75,7 +75,7 @@ def _note_what_runs(spec: Any) -> None:
     evidence = Path(spec.job_dir).parents[2].parent / "evidence"
     evidence.mkdir(exist_ok=True)
     _line(evidence / "starts", f"{spec.job} {spec.attempt} {spec.nonce} {os.getpid()} {time.time()}")
-    for what in (f"job-{spec.job}", f"device-{spec.device.index}"):
+    for what in (f"job-{spec.job}", f"device-{spec.device.uuid}"):
         lock = os.open(evidence / what, os.O_RDWR | os.O_CREAT)  # is held until this process ends
         deadline = time.monotonic() + 1.0  # one that was killed may not have come to its end yet
         while not _locks(lock):

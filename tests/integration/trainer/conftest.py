@@ -23,6 +23,8 @@ from gpujobs.linux import sockets
 from gpujobs.paths import AttemptPaths, JobPaths
 from tests.specs import check_json, spec_json
 
+from .with_keras import WithKeras, with_keras
+
 LAUNCHER = (sys.executable, "-m", "gpujobs.supervise.launcher")
 INSTALLATION = Path(__file__).parents[3]
 SEQUENCES = ["011000", "000220", "000033", "022000", "003300", "000011"]
@@ -158,6 +160,12 @@ def running(backend: str) -> Iterator[Launched]:
 def launcher() -> Iterator[Launched]:
     with running("tensorflow") as launched:
         yield launched
+
+
+@pytest.fixture(scope="session")
+def python_with_keras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WithKeras]:
+    with with_keras(INSTALLATION, tmp_path_factory.mktemp("with-keras")) as run:
+        yield run
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import numpy as np
 from gpujobs.paths import JobPaths
 
 from .conftest import Launched, ended, log_has, require_jax, trainer_pid, tutorial
+from .with_keras import WithKeras
 
 BEFORE_THE_FORK = """
 import os, sys
@@ -46,16 +47,17 @@ numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2])["x"], verbose=0))
 """
 
 
-def test_a_model_of_jax_is_a_model_for_tensorflow(jax_launcher: Launched, tmp_path: Path) -> None:
+def test_a_model_of_jax_is_a_model_for_tensorflow(
+    jax_launcher: Launched, python_with_keras: WithKeras, tmp_path: Path
+) -> None:
     spec = jax_launcher.spec(tutorial(epochs=3))
     paths = jax_launcher.start(spec)
     assert ended(paths)["state"] == "COMPLETED", paths.log.read_text()
     results = JobPaths(Path(spec["job_dir"])).results
-    command = [sys.executable, "-c", PREDICT]
-    subprocess.run(
-        [*command, str(results / "model.keras"), spec["data"]["t.npz"]["path"], str(tmp_path / "y.npy")],
-        env={**os.environ, "KERAS_BACKEND": "tensorflow"}, check=True, capture_output=True, timeout=120,
-    )  # fmt: skip
+    done = python_with_keras(
+        PREDICT, results / "model.keras", spec["data"]["t.npz"]["path"], tmp_path / "y.npy"
+    )
+    assert done.returncode == 0, done.stderr
     with np.load(results / "predictions.npz") as predicted:
         np.testing.assert_allclose(np.load(tmp_path / "y.npy"), predicted["y_pred"], atol=1e-5)
 

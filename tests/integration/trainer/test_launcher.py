@@ -22,11 +22,22 @@ from tests.unit.trainer.data.making import csv
 
 from .conftest import Launched, ended, require_jax, tutorial
 from .jobs import spec_of
+from .with_keras import WithKeras
 
 
 def ticks(pid: int) -> int:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+def test_no_other_backend_is_in_its_memory(any_launcher: Launched) -> None:
+    """Though both are installed, and TensorFlow imports JAX where it can, as Keras does TensorFlow."""
+    any_launcher.ask(op="ping")
+    mapped = Path(f"/proc/{any_launcher.process.pid}/maps").read_text()
+    own, other = (
+        ("tensorflow", "jaxlib") if any_launcher.backend == "tensorflow" else ("jaxlib", "tensorflow")
+    )
+    assert f"/{own}/" in mapped and f"/{other}/" not in mapped
 
 
 def test_nothing_but_the_job_in_a_log(any_launcher: Launched) -> None:
@@ -104,7 +115,7 @@ from pathlib import Path
 from gpujobs.supervise import preload
 preload.load()
 before = set(sys.modules)
-from gpujobs.trainer import train, training_loop
+from gpujobs.trainer import kept, train, training_loop
 from gpujobs.trainer.backends import active as backend
 from gpujobs.protocol.codec import parse
 from gpujobs.protocol.spec import AttemptSpec
@@ -113,7 +124,7 @@ for number, path in enumerate(sys.argv[1:]):
     if number == 0:
         os.environ.update(backend.device_environment(spec))
         backend.take_device(spec)
-    train.run(spec, training_loop.Messages(os.open(os.devnull, os.O_WRONLY)), training_loop.StopFlag())
+    train.run(spec, training_loop.Messages(os.open(os.devnull, os.O_WRONLY)), training_loop.StopFlag(), kept.Kept())
     print("LATE", sorted(set(sys.modules) - before))
 """
 
@@ -154,7 +165,7 @@ def files() -> dict[str, Any]:
     return {"t.csv": csv(columns), "t.parquet": arrow, "l.npz": labels}
 
 
-def test_nothing_is_imported_after_the_fork(any_launcher: Launched) -> None:
+def test_nothing_is_imported_after_the_fork(any_launcher: Launched, python_with_keras: WithKeras) -> None:
     launcher = any_launcher
     job = tutorial(epochs=2, validation_split=0.34, early_stopping={"monitor": "val_loss"},
                    reduce_lr_on_plateau={"monitor": "loss"}, best_weights={"monitor": "val_accuracy"})  # fmt: skip
@@ -164,13 +175,13 @@ def test_nothing_is_imported_after_the_fork(any_launcher: Launched) -> None:
     for number, one in enumerate([spec, *(spec_of(launcher, text, files()) for text in texts)]):
         paths.append(launcher.root / f"late-{number}.json")
         paths[-1].write_text(json.dumps(one))
-    done = subprocess.run(
-        [sys.executable, "-c", LATE, *map(str, paths)],
-        env={**os.environ, "KERAS_BACKEND": launcher.backend},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
-    )
+    if launcher.backend == "tensorflow":
+        done = python_with_keras(LATE, *paths)
+    else:
+        done = subprocess.run(
+            [sys.executable, "-c", LATE, *map(str, paths)],
+            env={**os.environ, "KERAS_BACKEND": launcher.backend},
+            capture_output=True, text=True, check=False, timeout=250,
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stdout.splitlines() if line.startswith("LATE")] == ["LATE []"] * 4

@@ -220,3 +220,29 @@ def test_what_the_store_has_kept_of_an_end_need_not_be_all_of_it() -> None:
     assert (kept.job, kept.nonce, kept.stopped_for) == (7, "3f", StopReason.PREEMPT)
     with pytest.raises(ShapeError, match="state is missing"):
         records.kept_of(KEY, {})
+
+
+def test_a_later_version_may_say_more_at_any_depth_and_is_understood() -> None:
+    """As a box does that is updated after the head's."""
+    later = json.loads(
+        json.dumps(told.written(told.Start(attempt_spec(), 15.0, told.Alive("boot", 3.5), None)))
+    )
+    later["args"]["new"] = {"a": 1}
+    later["args"]["spec"]["new"] = [1]
+    later["args"]["before"]["new"] = None
+    assert told.instruction_of(later, known_only=True) == told.Start(
+        attempt_spec(), 15.0, told.Alive("boot", 3.5), None
+    )
+    with pytest.raises(ShapeError, match="is unknown"):
+        told.instruction_of(later)
+
+
+def test_what_a_later_version_says_wrongly_or_alone_is_refused_all_the_same() -> None:
+    later = {
+        "call": "stop",
+        "args": {"attempt": codec.write(KEY), "reason": "cancel", "message": 7, "new": 1},
+    }
+    with pytest.raises(ShapeError, match="message is 7"):
+        told.instruction_of(later, known_only=True)
+    with pytest.raises(ShapeError, match="call is 'invented'; expected one of"):
+        told.instruction_of({"call": "invented", "args": {}}, known_only=True)
