@@ -174,6 +174,7 @@ class NodeAgent:
         problem = user_problem(asked.user, asked.uid, self._settings.node_name) if os.geteuid() == 0 else None
         if problem is not None:
             raise UnfitError(problem)
+        arrivals.mark_read(self._paths, asked.blobs)
         keeping.limit(self._paths, asked.uid, asked.keep_bytes, asked.blobs)
         return told.Lacking(arrivals.lacking(self._paths, asked.blobs))
 

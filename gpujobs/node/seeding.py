@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
-from contextlib import suppress
 from pathlib import Path
 
 from gpujobs.errors import LauncherError
@@ -18,17 +16,13 @@ from gpujobs.results.handover import exchange, give_away
 
 
 def mark_read(paths: StatePaths, spec: AttemptSpec, brought: Brought) -> None:
-    """Raises LauncherError where something of it is gone: it comes again. What is here counts as read now, whatever
-    the file system says of that."""
-    uid, now = spec.identity.uid, time.time()
+    """Raises LauncherError where something of it is gone: it comes again."""
+    uid = spec.identity.uid
     trees = (*brought.model, *(brought.checkpoint or ()))
     blobs = [Blob(uid, file.sha256, file.bytes) for file in (*spec.data.values(), *trees) if not _stays(file)]
     if arrivals.lacking(paths, tuple(blobs)):
         raise LauncherError("what it needs was here, and had to make way meanwhile; it comes again")
-    for blob in blobs:
-        place = paths.data(uid, blob.sha256)
-        with suppress(OSError):
-            os.utime(place, (now, place.stat().st_mtime), follow_symlinks=False)
+    arrivals.mark_read(paths, blobs)
 
 
 def _stays(file: object) -> bool:
