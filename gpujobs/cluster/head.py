@@ -26,6 +26,7 @@ from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.collecting import write_chunks
 from gpujobs.cluster.delivering import Deliveries, answer_of
 from gpujobs.cluster.environment import (
+    LINKS,
     OBJECT_STORE_BYTES,
     lasting_token,
     make_temp_parent,
@@ -38,7 +39,7 @@ from gpujobs.cluster.gate import JoinGate
 from gpujobs.cluster.homecoming import bring_home
 from gpujobs.cluster.jsonlines import read_lines, write_line
 from gpujobs.cluster.members import Member, Members
-from gpujobs.cluster.orphans import become_only_head
+from gpujobs.cluster.orphans import become_only_head, end_ray_of
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses
 from gpujobs.cluster.tls import of_the_head
@@ -89,7 +90,7 @@ def main() -> None:
                 start_ray(paths, temp_parent, gpus)
             else:
                 ray_processes = start_cluster(paths, temp_parent, gpus, settings.listening)
-        asyncio.run(Head(settings, paths, gpus).run(connection))
+        asyncio.run(Head(settings, paths, gpus).run(connection, ray_processes))
     finally:
         import ray
 
@@ -157,10 +158,11 @@ def start_ray(paths: StatePaths, temp_parent: Path, gpus: int) -> None:
 def start_cluster(paths: StatePaths, temp_parent: Path, gpus: int, listening: Listening) -> RayProcesses:
     """A cluster that other boxes can join: Ray listens on this address, on ports that are fixed."""
     lasting_token(paths.cluster_token)
+    end_ray_of(paths.cluster_token)
     tls = TlsFiles(paths.tls) if listening.tls else None
     if tls is not None:
         certificates.keep_box(tls, listening.address)
-    os.environ.update(ray_environment(paths.cluster_token, tls))
+    os.environ.update({**ray_environment(paths.cluster_token, tls), **LINKS})
     ports = Ports(listening.port)
     node = RayNode(
         address=listening.address, ports=ports, head=None, incarnation=OWN, gpus=gpus, temp=temp_parent
@@ -207,10 +209,12 @@ class Head:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writer: asyncio.StreamWriter
 
-    async def run(self, connection: socket.socket) -> None:
+    async def run(self, connection: socket.socket, ray: RayProcesses | None) -> None:
         reader, self._writer = await asyncio.open_connection(sock=connection, limit=1 << 26)
         from gpujobs.cluster.actor import start_own_agent
 
+        if ray is not None:
+            self._spawn(_end_with(ray))
         own = self._settings.node
         agent = await start_own_agent(own, self._gpus)
         await self._admit(Member(own.node_name, own.state_id, OWN, OWN, agent))
@@ -314,11 +318,12 @@ class Head:
             try:
                 heard, events = await member.agent.next_events.remote(heard)
             except Exception as error:
-                if member.incarnation == OWN:
-                    raise
-                if is_passing(error):
+                is_own = member.incarnation == OWN
+                if is_passing(error) and not (is_own and self._settings.listening is None):
                     await asyncio.sleep(RELAY_PAUSE_SECONDS)
                     continue
+                if is_own:
+                    raise
                 await self._lost(member, error)
                 return
             for event in events if self._members.speaks(member) else ():
@@ -376,6 +381,13 @@ class Head:
         if isinstance(instruction, BringHome):
             return codec.write(await bring_home(agent, instruction))
         return answer_of(await agent.carry_out.remote(written(instruction)))
+
+
+async def _end_with(ray: RayProcesses) -> None:
+    """Where one of Ray's processes has died, the others are of no use."""
+    await ray.ended()
+    say(f"Ray has ended: {ray.last_words}")
+    os._exit(1)
 
 
 def _ray_has_ended(task: asyncio.Task[None]) -> None:

@@ -22,9 +22,16 @@ from dataclasses import dataclass
 from gpujobs.backends import JAX, TENSORFLOW
 from gpujobs.cluster import certificates
 from gpujobs.cluster.certificates import Pair, TlsFiles
-from gpujobs.cluster.environment import make_temp_parent, ray_environment, remove_temp_parent, without_ray
+from gpujobs.cluster.environment import (
+    LINKS,
+    make_temp_parent,
+    ray_environment,
+    remove_temp_parent,
+    without_ray,
+)
 from gpujobs.cluster.gate import PORT_SECONDS, beat
 from gpujobs.cluster.launchers import Launchers
+from gpujobs.cluster.orphans import end_ray_of
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses, answers
 from gpujobs.cluster.sealed import CLOSING_SECONDS, MAX_LINE_BYTES, RefusedError, Sealed
@@ -93,6 +100,7 @@ class Joiner:
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises what is in the way of the first joining; later it tries again."""
         require_disk(self._box.paths)
+        end_ray_of(self._box.paths.ray_token)
         task = asyncio.current_task()
         assert task is not None
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -222,7 +230,8 @@ class Joiner:
             gpus=self._gpus,
             temp=temp,
         )
-        environment = {**without_ray(os.environ), **ray_environment(paths.ray_token, self._box.tls)}
+        own = ray_environment(paths.ray_token, self._box.tls)
+        environment = {**without_ray(os.environ), **own, **LINKS}
         self._ray = RayProcesses(node, environment, paths.run / "ray.log")
         self._ray.start(own_session=True)
         self._launchers.use(TENSORFLOW)  # beside it: both take some seconds

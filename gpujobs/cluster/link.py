@@ -74,6 +74,7 @@ WITHOUT_RAY = (
     told.ReadResult,
     told.Forget,
     told.FindStrays,
+    told.Release,
 )
 """What can be done on this machine though Ray is away: nothing is to wait for it that wants to end."""
 

@@ -43,6 +43,7 @@ TABLES = (
     "web",
     "cluster",
     "nodes",
+    "trainers",
     "metrics",
     "notify",
 )

@@ -287,6 +287,14 @@ def _absolute(value: object) -> object:
     return value
 
 
+class Trainers(Table):
+    """The processes that train."""
+
+    resident: bool = True
+    """Whether one that has completed a job takes over the next of its user's on its device, where both build the same
+    model."""
+
+
 class Metrics(Table):
     """For programs that measure the machine."""
 
@@ -388,6 +396,7 @@ class SiteConfig(Table):
     web: WebTable = WebTable()
     cluster: ClusterTable = ClusterTable()
     nodes: NodesTable = NodesTable()
+    trainers: Trainers = Trainers()
     metrics: Metrics = Metrics()
     notify: NotifyTable = NotifyTable()
 

@@ -138,7 +138,7 @@ def build(settings: Settings) -> Parts:
     link = ClusterLink(paths, own, listening, on_node=announcements.tell, on_attempt=events.tell)
     others = [name for name in roster.known(paths.nodes) if name != node_name]
     nodes = Nodes(link, node_name, settings.cpu_slots, others)
-    journal = Journal(store.history, nodes.device_name)
+    journal = Journal(store.history, nodes.device_name, lambda: nodes.has_others)
     mapping = JobMapping(cache, nodes, node_name, lambda: directory_in(in_force))
     committed = Observers[[]]()
     writer = StoreWriter(store, cache, committed.tell)
@@ -207,6 +207,7 @@ def build(settings: Settings) -> Parts:
         stop=attempts.begin_stop,
         may_start=lacking.may_start,
         holds=attempts.holds.applied,
+        decided=attempts.residents.let_go,
         near=whereabouts,
     )
 
@@ -278,6 +279,7 @@ def build(settings: Settings) -> Parts:
         if charge is not None:
             charge.observe(occupancies(snapshots.snapshot(read)))
 
+    nodes.hidden = attempts.residents.hidden
     committed.add(journal.wake, outbox.wake, mapping.wake)
     changed.add(dispatcher.wake, shutdown.look)
     in_force.changed.add(rules_changed, dispatcher.wake, outbox.wake, mapping.wake)

@@ -24,7 +24,7 @@ from gpujobs.linux import durable, lease
 from gpujobs.linux.process import boot_id
 from gpujobs.linux.saying import say
 from gpujobs.linux.sockets import short_path
-from gpujobs.node import arrivals, attempts, keepers, keeping, launcher_client, leaving, seeding
+from gpujobs.node import arrivals, attempts, keepers, keeping, launcher_client, leaving, residents, seeding
 from gpujobs.node.attempts import Attempt
 from gpujobs.node.devices import devices_of
 from gpujobs.node.launcher_client import ask
@@ -112,7 +112,9 @@ class NodeAgent:
                 return await self.probe()
             case told.Start():
                 self._require_in_time(instruction.before)
-                return await self.start(instruction.spec, instruction.answer_seconds, instruction.brought)
+                return await self.start(instruction)
+            case told.Release():
+                return await self._release(instruction.resident)
             case told.Stop():
                 return await self.stop(instruction)
             case told.Adjust():
@@ -200,11 +202,10 @@ class NodeAgent:
 
     # Attempts
 
-    async def start(
-        self, spec: AttemptSpec, answer_seconds: float, brought: told.Brought | None = None
-    ) -> Forked:
-        """Raises LauncherError where the attempt could not be started, whatever the job is; an attempt of which
-        no answer was heard may have started all the same."""
+    async def start(self, asked: told.Start) -> Forked:
+        """Nothing else of ours waits on its device when it starts. Raises LauncherError where the attempt could not be
+        started, whatever the job is; an attempt of which no answer was heard may have started all the same."""
+        spec, brought = asked.spec, asked.brought
         if spec.state_id != self._settings.instance:
             raise LauncherError(
                 f"the attempt is of another state directory ({spec.state_id}) than this node's"
@@ -223,14 +224,31 @@ class NodeAgent:
             raise LauncherError(str(error)) from error
         except OSError as error:
             raise LauncherError(f"the directory of the attempt cannot be made: {in_words(error)}") from error
+        answer = await self._hand_over(asked, paths) or await self._launch(spec, paths, asked.answer_seconds)
+        self._follow(self._attempt(AttemptKey(spec.job, spec.attempt, spec.nonce)), answer.pid)
+        return answer
+
+    async def _hand_over(self, asked: told.Start, paths: AttemptPaths) -> Forked | None:
+        """To a trainer that waits for it. None where there is none: then nobody waits on its device."""
+        device = asked.spec.device.uuid
+        expected = {key for key in (asked.resident, *asked.beside) if key is not None}
+        await residents.end_all(self._paths, device, expected)
+        waiting = [note for note in residents.waiting(self._paths, device) if note.last == asked.resident]
+        return await residents.hand_over(self._paths, waiting[0], paths) if waiting else None
+
+    async def _launch(self, spec: AttemptSpec, paths: AttemptPaths, answer_seconds: float) -> Forked:
         op = StartAttempt(str(paths.root), str(self._paths.agent_socket))
         reach("spawn.supervisor")
         try:
-            answer = await self._ask(op, answer_seconds, Forked, spec.backend)
+            return await self._ask(op, answer_seconds, Forked, spec.backend)
         except LaunchError as error:  # it could not fork: the launcher knows nothing of the job
             raise LauncherError(str(error)) from error
-        self._follow(self._attempt(AttemptKey(spec.job, spec.attempt, spec.nonce)), answer.pid)
-        return answer
+
+    async def _release(self, resident: AttemptKey) -> Nothing:
+        note = residents.of(self._paths, resident)
+        if note is not None:
+            await residents.end(self._paths, note)
+        return Nothing()
 
     def _require_in_time(self, before: Alive | None) -> None:
         """Raises LauncherError for a word that was on its way for so long that the job may be elsewhere."""
@@ -357,7 +375,7 @@ class NodeAgent:
                 attempts.end_trainer(attempt)
             if status in (AttemptStatus.LOST, AttemptStatus.ENDED):
                 ended = attempt.exit or attempts.lost_record(attempt)
-                self._emit(Exited(key.job, key.attempt, key.nonce, ended))
+                self._emit(Exited(key.job, key.attempt, key.nonce, ended, stays=False))
                 return
         except Exception as error:  # noqa: BLE001 - whatever it is, the daemon is to hear that it should ask
             say(f"job {key.job}, attempt {key.attempt}: {error!r}")

@@ -1,26 +1,26 @@
-"""The supervisor of one attempt: it outlives the daemon, the agent and the launcher.
+"""The supervisor of an attempt: it outlives the daemon, the agent and the launcher.
 
 It starts the trainer, pumps its output and progress, enforces the time limit, ends it on request, leaves no
-process behind, and writes how it ended. See docs/protocol.md, section 3.
+process behind, and writes how it ended. A trainer that has completed its job may wait for another, which the
+supervisor then follows as it has followed the first. See docs/protocol.md, section 3.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import signal
-import socket
 import stat
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 from gpujobs.failpoints import reach
-from gpujobs.linux import cgroup, durable, inotify, lease, process, title
+from gpujobs.linux import durable, inotify, lease, process, title
 from gpujobs.linux.sockets import Notifier
 from gpujobs.model import Reason, State, StopReason, utc_now
 from gpujobs.paths import AttemptPaths
@@ -43,6 +43,7 @@ from gpujobs.protocol.spec import AttemptSpec, head_of
 from gpujobs.protocol.training import (
     Began,
     Deadline,
+    Ended,
     Failed,
     Finishing,
     FinishSoon,
@@ -51,7 +52,10 @@ from gpujobs.protocol.training import (
     StopNow,
     Trained,
 )
+from gpujobs.supervise import trainer_process
+from gpujobs.supervise.resident import Residency
 from gpujobs.supervise.timers import Timers
+from gpujobs.supervise.trainer_process import RunTrainer, TrainerProcess
 from gpujobs.supervise.verdict import Ending, Verdict, classify
 
 READ_BYTES = 65536
@@ -61,7 +65,11 @@ LOG_NOTE_SECONDS = 0.1
 WARNING_SECONDS = 300.0
 WARNING_SHARE = 0.1
 """A job is warned so long before its time limit, or so large a share of it, whichever is less."""
-LEFTOVER_SECONDS = 10.0
+MAX_LAST_CHUNKS = 256
+"""Of READ_BYTES each: who has completed a job and goes on printing is not kept."""
+
+RESIDENTS = "residents"
+"""Beside the agent's socket."""
 
 EXIT_RETRY_SECONDS = 2.0
 """Where the exit record cannot be written, as on a full disk."""
@@ -81,9 +89,7 @@ def claim(paths: AttemptPaths) -> int | None:
     return lock
 
 
-def supervise(
-    attempt_dir: str, notify: str | None, run_trainer: Callable[[AttemptSpec, int, int], NoReturn]
-) -> None:
+def supervise(attempt_dir: str, notify: str | None, run_trainer: RunTrainer) -> None:
     """The whole life of a supervisor, in a process just forked for it, with SIGTERM blocked."""
     paths = AttemptPaths(Path(attempt_dir))
     lock = claim(paths)
@@ -95,15 +101,48 @@ def supervise(
     except (OSError, ShapeError) as error:
         refuse(paths, notifier, error)
         return
-    title.set_title(f"gpujobs supervisor: job {spec.job}.{spec.attempt}")
-    supervision = Supervision(paths, spec, notifier, lock)
-    try:
-        supervision.start(run_trainer)
-        verdict = supervision.watch()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the attempt gets its exit record
-        supervision.kill_all()
-        verdict = Verdict(State.FAILED, Reason.LAUNCH_FAILED, f"the supervisor failed: {error!r}")
-    supervision.finish(verdict)
+    process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
+    signals = signal_pipe()
+    supervision = Supervision(paths, spec, notifier, lock, signals)
+    supervision.follow(lambda spec: trainer_process.fork(spec, run_trainer))
+    while (later := after(supervision, signals, run_trainer)) is not None:
+        supervision = later
+
+
+def after(earlier: Supervision, signals: int, run_trainer: RunTrainer) -> Supervision | None:
+    """The attempt that its trainer has taken next, when that has ended too; None where there was none."""
+    trainer, residency = earlier.trainer, earlier.residency
+    if trainer is None or residency is None:
+        return None
+    title.set_title(f"gpujobs supervisor: resident, after job {earlier.spec.job}")
+    taken = residency.wait(signals, claim)
+    if taken is None:
+        trainer.kill()
+    residency.close()  # the attempt's own lock is held, or the trainer has ended
+    if taken is None:
+        return None
+    supervision = Supervision(taken.paths, taken.spec, Notifier(taken.notify), taken.lock, signals)
+
+    def begin(spec: AttemptSpec) -> TrainerProcess:
+        try:
+            trainer.tell_next(spec, taken.paths.spec, earlier.spec)
+        except OSError:  # it has died meanwhile: another one is as good
+            trainer.kill()
+            trainer.close()
+            return trainer_process.fork(spec, run_trainer)
+        reach("resident.told")
+        return trainer
+
+    supervision.follow(begin)
+    return supervision
+
+
+def signal_pipe() -> int:
+    """Of which there is something to read when SIGTERM has come, once that is not blocked any more."""
+    wakeup, wakeup_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wakeup_in, warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    return wakeup
 
 
 def refuse(paths: AttemptPaths, notifier: Notifier, error: Exception) -> None:
@@ -115,14 +154,21 @@ def refuse(paths: AttemptPaths, notifier: Notifier, error: Exception) -> None:
     message = f"the attempt cannot be started: {error}"
     record = records.without_one(key, Reason.LAUNCH_FAILED, message, state_id=state_id)
     durable.write_json(paths.exit, codec.write(record))
-    notifier.send(json.dumps(written(Exited(key.job, key.attempt, key.nonce, record))).encode())
+    notifier.send(json.dumps(written(Exited(key.job, key.attempt, key.nonce, record, stays=False))).encode())
 
 
 class Supervision:
-    """The state of one running attempt."""
+    """The state of one running attempt. `residency` is there when it has ended and its trainer waits for another."""
 
-    def __init__(self, paths: AttemptPaths, spec: AttemptSpec, notifier: Notifier, lock: int) -> None:
+    def __init__(
+        self, paths: AttemptPaths, spec: AttemptSpec, notifier: Notifier, lock: int, signals: int
+    ) -> None:
         self.paths, self.spec, self.notifier, self.lock = paths, spec, notifier, lock
+        self.signals = signals
+        self.trainer: TrainerProcess | None = None
+        self.residency: Residency | None = None
+        self.has_ended_well = False
+        self.watches: list[int] = []
         self.key = (spec.job, spec.attempt, spec.nonce)
         self.selector = selectors.DefaultSelector()
         self.started_at = instant(utc_now())
@@ -139,52 +185,51 @@ class Supervision:
         self.host: HostUse | None = None
         self.oom_before = process.oom_kills()
         self.message_buffer = b""
-        self.orders = -1
         self.time_limit_seconds = self.spec.time_limit_seconds
         self.wishes: Wishes | None = None
         self.began = time.monotonic()
         self.warnings_left = training.MAX_WARNINGS
         self.log_left = self.spec.log_limit_bytes
-        self.cgroup: cgroup.Cgroup | None = None
         self.timers = Timers()
         self.is_finishing = False
 
-    def start(self, run_trainer: Callable[[AttemptSpec, int, int], NoReturn]) -> None:
-        process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
-        self.log = os.open(self.paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        output, output_in = os.pipe()
-        messages, messages_in = (end.detach() for end in socket.socketpair())
-        self.orders = messages
-        self.cgroup = cgroup.make("gpujobs-{pid}-{start_ticks}".format(**process.identify(os.getpid())))
-        reach("spawn.trainer")
-        self.trainer = os.fork()
-        if self.trainer == 0:
-            run_trainer(self.spec, output_in, messages_in)
-        if self.cgroup is not None:
-            self.cgroup.add(self.trainer)
-        os.close(output_in)
-        os.close(messages_in)
+    def follow(self, begin: Callable[[AttemptSpec], TrainerProcess]) -> None:
+        """From its start to its exit record. `begin` gives it its trainer."""
+        title.set_title(f"gpujobs supervisor: job {self.spec.job}.{self.spec.attempt}")
+        try:
+            self.start(begin)
+            verdict = self.watch()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the attempt gets its exit record
+            self.kill_all()
+            verdict = Verdict(State.FAILED, Reason.LAUNCH_FAILED, f"the supervisor failed: {error!r}")
+        self.finish(verdict)
+
+    def start(self, begin: Callable[[AttemptSpec], TrainerProcess]) -> None:
+        self.log = os.open(self.paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self.watches.append(self.log)
+        trainer = self.trainer = begin(self.spec)
         self._write_record()
         self._watch_signals()
         self._watch_directory()
-        os.set_blocking(output, False)
-        os.set_blocking(messages, False)
-        self.selector.register(output, selectors.EVENT_READ, self._on_output)
-        self.selector.register(messages, selectors.EVENT_READ, self._on_messages)
-        self.selector.register(os.pidfd_open(self.trainer), selectors.EVENT_READ, self._on_exit)
+        self.selector.register(trainer.output, selectors.EVENT_READ, self._on_output)
+        self.selector.register(trainer.messages, selectors.EVENT_READ, self._on_messages)
+        self.selector.register(trainer.ended, selectors.EVENT_READ, self._on_exit)
         self.began = time.monotonic()
         self._limit(self.time_limit_seconds)
         self._hold_lease()
 
     def watch(self) -> Verdict:
-        """Until the trainer has ended, its descendants too, and its pipes are drained."""
+        """Until the trainer has ended, or its job; its descendants too, and its pipes are drained."""
         while self.status is None:
             self._wait()
-        self.kill_all()
+        if self.has_ended_well and not self._may_stay():
+            self.has_ended_well = False
+        if not self.has_ended_well:
+            self.kill_all()
         for key in list(self.selector.get_map().values()):
             if key.data in (self._on_output, self._on_messages):
                 key.data(key.fd)
-        return classify(
+        verdict = classify(
             Ending(
                 status=self.status,
                 has_results=self._has_results(),
@@ -196,14 +241,31 @@ class Supervision:
                 gone=str(self.paths.root) if self.is_gone else None,
             )
         )
+        if self.has_ended_well and (verdict.state is not State.COMPLETED or self._running.is_talking):
+            self._end_resident()
+        return verdict
+
+    def _may_stay(self) -> bool:
+        """A trainer that was asked to end, has left processes or is gone is not kept."""
+        trainer = self.trainer
+        if trainer is None or self.stop_reason is not None or self.is_gone or not self.spec.may_stay:
+            return False
+        try:
+            return trainer.is_alive and trainer.is_alone
+        except OSError:
+            return False
+
+    def _end_resident(self) -> None:
+        self.has_ended_well = False
+        self.kill_all()
+        if self.residency is not None:
+            self.residency.close()
+            self.residency = None
 
     def kill_all(self) -> None:
-        """Ends what the trainer has left behind, whatever its parent, session or process group."""
-        if self.cgroup is not None:
-            self.cgroup.kill()
-        self.has_leftovers = not process.kill_children(LEFTOVER_SECONDS)
-        if self.cgroup is not None:
-            self.cgroup.remove()
+        """Ends what the trainer has left behind, and the trainer."""
+        group = None if self.trainer is None else self.trainer.cgroup
+        self.has_leftovers = not trainer_process.kill_all(group)
 
     def finish(self, verdict: Verdict) -> None:
         """Writes the last progress and the exit record, and tells the agent. Before that, the directory of the
@@ -212,12 +274,38 @@ class Supervision:
             self._attempt_write(lambda: self.spec.job_dir.chmod(0o700))
         if self.progress is not None:
             self._write_progress()
+        if self.has_ended_well:
+            self._stay()
         record = self._exit_record(verdict)
         self._note_in_lock(has_ended=True)
         while not self._write_exit(record):
-            self._note(Exited(*self.key, record))  # who can keep it elsewhere need not wait for this disk
+            if self.residency is not None:
+                self._end_resident()  # who waits must be found by the agent that is told of it
+            self._note(
+                Exited(*self.key, record, stays=False)
+            )  # who can keep it elsewhere need not wait for this disk
             time.sleep(EXIT_RETRY_SECONDS)
-        self._note(Exited(*self.key, record))
+        self._note(Exited(*self.key, record, stays=self.residency is not None))
+        if self.residency is not None:
+            self._close()
+
+    def _stay(self) -> None:
+        """Makes known that the trainer waits, before anybody hears that the attempt has ended."""
+        directory = self.notifier.directory
+        assert self.trainer is not None
+        try:
+            if directory is None:
+                raise FileNotFoundError("nobody would ask it")
+            self.residency = Residency(directory / RESIDENTS, self.spec, self.trainer)
+            reach("resident.stays")
+        except OSError:
+            self._end_resident()
+
+    def _close(self) -> None:
+        """What is this attempt's alone; the trainer's own descriptors stay."""
+        self.selector.close()
+        for descriptor in (*self.watches, self.lock):
+            os.close(descriptor)
 
     def _write_exit(self, record: ExitRecord) -> bool:
         """False where it is worth another try: the lock says meanwhile that nobody else is to conclude."""
@@ -264,7 +352,13 @@ class Supervision:
             stopped_for=verdict.stopped_for,
             costs_retry=True,
             host=self.host,
+            trainer_of=self._trainer_of,
         )
+
+    @property
+    def _trainer_of(self) -> int | None:
+        earlier = None if self.trainer is None else self.trainer.earlier
+        return None if earlier is None else earlier.job
 
     def _exit_status(self) -> ExitStatus:
         if self.status is None:
@@ -273,22 +367,22 @@ class Supervision:
         return ExitStatus(code, None) if code >= 0 else ExitStatus(None, -code)
 
     def _record(self) -> SupervisorRecord:
+        assert self.trainer is not None
+        group = self.trainer.cgroup
         return SupervisorRecord(
             boot_id=process.boot_id(),
             nonce=self.spec.nonce,
             state_id=self.spec.state_id,
             supervisor=ProcessId(**process.identify(os.getpid())),
-            trainer=ProcessId(**process.identify(self.trainer)),
-            cgroup=str(self.cgroup.path) if self.cgroup is not None else None,
+            trainer=ProcessId(**process.identify(self.trainer.pid)),
+            cgroup=str(group.path) if group is not None else None,
             started_at=self.started_at,
             hears_wishes=True,
+            trainer_of=self._trainer_of,
         )
 
     def _watch_signals(self) -> None:
-        wakeup, wakeup_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wakeup_in, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, lambda *_: None)
-        self.selector.register(wakeup, selectors.EVENT_READ, self._on_signal)
+        self.selector.register(self.signals, selectors.EVENT_READ, self._on_signal)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def _watch_directory(self) -> None:
@@ -296,6 +390,7 @@ class Supervision:
         is trained here, nor ask for its end."""
         with contextlib.suppress(OSError):  # without a watch it is seen when something is written
             watch = inotify.unlinked(self.paths.lock)
+            self.watches.append(watch)
             self.selector.register(watch, selectors.EVENT_READ, self._on_directory)
         self._look_for_directory()
 
@@ -345,7 +440,7 @@ class Supervision:
     def _order(self, order: Order) -> None:
         """Asks something of the training, which looks for it after each epoch."""
         with contextlib.suppress(OSError):  # it has ended, or hears nothing
-            os.write(self.orders, training.written(order))
+            os.write(self._running.messages, training.written(order))
 
     def _warn(self, left: float) -> None:
         message = f"the time limit is reached in {left:g} seconds; then the job is stopped at a checkpoint"
@@ -385,14 +480,28 @@ class Supervision:
             return
         self.stop_reason = reason
         self._order(StopNow(reason))
-        os.kill(self.trainer, signal.SIGTERM)
-        self.timers.after(self.spec.grace_seconds, "kill", lambda: os.kill(self.trainer, signal.SIGKILL))
+        pid = self._running.pid
+        os.kill(pid, signal.SIGTERM)
+        self.timers.after(self.spec.grace_seconds, "kill", lambda: os.kill(pid, signal.SIGKILL))
 
     def _on_exit(self, descriptor: int) -> None:
-        _, self.status, used = os.wait4(self.trainer, 0)
-        self.host = HostUse(used.ru_maxrss * 1024, used.ru_utime + used.ru_stime, self.spec.cpu_threads)
+        if self.status is not None:  # its job was done before
+            self.has_ended_well = False
+            return
+        self.status, self.host = self._running.reap(self.spec.cpu_threads)
         self.selector.unregister(descriptor)
         self.timers.clear()
+
+    def _on_job_done(self) -> None:
+        """The trainer has ended its job as if it had exited with 0."""
+        self.status, self.has_ended_well = 0, True
+        self.host = self._running.used(self.spec.cpu_threads)
+        self.timers.clear()
+
+    @property
+    def _running(self) -> TrainerProcess:
+        assert self.trainer is not None
+        return self.trainer
 
     def _on_output(self, descriptor: int) -> None:
         for chunk in self._read(descriptor):
@@ -425,9 +534,11 @@ class Supervision:
                 self._on_message(line)
 
     def _read(self, descriptor: int) -> list[bytes]:
-        """What is there, at most 1 MiB while the trainer lives so that signals and limits get their turn."""
+        """What is there, at most 1 MiB while its job runs so that signals and limits get their turn."""
         chunks: list[bytes] = []
-        while self.status is not None or len(chunks) < 16:
+        while len(chunks) < (
+            16 if self.status is None else MAX_LAST_CHUNKS if self.has_ended_well else math.inf
+        ):
             try:
                 chunk = os.read(descriptor, READ_BYTES)
             except BlockingIOError:
@@ -444,9 +555,11 @@ class Supervision:
         match training.said(line):
             case Failed() as error:
                 self.error = error
+            case Ended() if self.status is None and self.running_at is not None:
+                self._on_job_done()
             case Began() if self.running_at is None:
                 self.running_at = instant(utc_now())
-                self._note(Started(*self.key, self.trainer, self.running_at))
+                self._note(Started(*self.key, self._running.pid, self.running_at))
             case Finishing() if not self.is_finishing:
                 self.is_finishing = True
                 self._note(Warned(*self.key, "the training finishes before its last epoch"))

@@ -151,7 +151,6 @@ class TrainingLoop:
                 self.position.best = self.model.get_weights()
             self.report(row)
             print(describe(row, self.epochs), flush=True)
-            reach("trainer.epoch")
             if not is_over and len(self.position.rows) < self.epochs:
                 is_over = self.ends_early(time.monotonic() - began)
                 if not is_over:
@@ -201,6 +200,7 @@ class TrainingLoop:
             logs = self.steps.train(prepared)
             self.position.batch = chosen.stop
             self.pace.stepped(number + chosen.stop / batches)
+            reach("trainer.batch")
             if chosen.stop < batches:
                 self.between_batches(logs, chosen.stop / batches)
         row = {"epoch": number, **numbers(self.model.get_metrics_result()), **self.validate()}

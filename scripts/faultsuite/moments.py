@@ -17,6 +17,9 @@ FAR = "far"
 
 HELD_SECONDS = 3.0
 
+STEADY_SECONDS = 3.0
+"""What was killed is not missed at once."""
+
 
 @contextlib.contextmanager
 def start_under_way(made: Site) -> Iterator[int]:
@@ -147,7 +150,7 @@ def tried(
                 strike(made)
             except LookupError:
                 return Found(what, moment, "-", False)
-            taken, _ = until_known(made, PATIENCE)
+            taken, _ = until_known(made, PATIENCE, STEADY_SECONDS)
         ended = made.until_state(job, *FINAL)
         attempts = made.jobs()[job]["attempt"]
         if ended != "COMPLETED":

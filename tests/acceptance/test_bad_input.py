@@ -23,7 +23,7 @@ def nothing_is_queued(daemon: RunningDaemon) -> Iterator[None]:
 
 def changed(daemon: RunningDaemon, old: str, new: str) -> Path:
     """A job file that is good but for one thing."""
-    path = write_job(daemon.root)
+    path = write_job(daemon.root, units=4)
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -427,6 +428,19 @@ def test_a_link_that_is_cut_while_the_head_places_the_agent_is_noticed(
             await asyncio.wait_for(joiner._join_once(), 15)
 
     assert "nothing was heard for 1 s" in str(while_open(paths, join, admit=forgets))
+
+
+def test_a_box_without_room_for_data_and_results_is_refused_before_anything_is_started(
+    paths: StatePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is said to the head, which is not there: disks come first."""
+    monkeypatch.setattr("gpujobs.cluster.joiner.FREE_BYTES", 1 << 60)
+    with pytest.raises(MachineError) as caught:
+        asyncio.run(Joiner(box(paths, free_base())).run())
+    free = shutil.disk_usage(paths.root).free
+    assert str(caught.value).startswith(f"{paths.root} has {free / 2**30:.0f}"[:-1])
+    assert "GiB free; expected at least 1073741824 GiB for data, checkpoints and results" in str(caught.value)
+    assert not (paths.run / "ray.log").exists() and not list(paths.run.glob("launcher*"))
 
 
 def test_a_state_directory_is_of_one_cluster(paths: StatePaths) -> None:

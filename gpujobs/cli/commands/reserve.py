@@ -74,7 +74,9 @@ def show(found: list[dict[str, Any]]) -> None:
     rows = [
         (
             one["id"],
-            output.device(one["device"], several=several) if one["device"]["kind"] else one["device"]["uuid"],
+            output.device(one["device"], one["device"]["node"] if several else None)
+            if one["device"]["kind"]
+            else one["device"]["uuid"],
             output.holder(one),
             output.local_time(one["starts_at"]),
             output.local_time(one["ends_at"]),

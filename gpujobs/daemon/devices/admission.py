@@ -17,7 +17,7 @@ from gpujobs.daemon.jobs.attempts import Attempts
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.observers import Observers
 from gpujobs.daemon.tasks import Tasks
-from gpujobs.errors import GpujobsError
+from gpujobs.errors import GpujobsError, MachineError
 from gpujobs.failpoints import reach
 from gpujobs.model import NodeStatus, utc_now
 from gpujobs.policy.inputs.text import instant as in_words
@@ -99,6 +99,8 @@ class NodeAdmission:
         self._announced(name)
         self._contact.forget(name)
         self._nodes.forget(name)
+        self._since.pop(name, None)
+        self._cache.set_away(name, None)
         self._changed.tell()
 
     def close(self) -> None:
@@ -114,7 +116,9 @@ class NodeAdmission:
             NodeStatus.DOWN,
             f"away since {in_words(since)}: {why}; what runs there goes on, and is started elsewhere after "
             f"{in_words(until)} unless it comes back",
+            since,
         )
+        self._cache.set_away(name, since)
         self._changed.tell()
 
     def _lost(self, name: str) -> None:
@@ -146,7 +150,7 @@ class NodeAdmission:
                 if self._announcements[name] == announcement:
                     why = str(error) or repr(error)
                     message = f"it cannot be used yet: {why}; another try in {pause:g} s"
-                    self._nodes.report(name, NodeStatus.DOWN, message)
+                    self._nodes.report(name, NodeStatus.DOWN, message, self._since.get(name))
                     self._changed.tell()
             await asyncio.sleep(pause)
 
@@ -157,8 +161,11 @@ class NodeAdmission:
         await self._attempts.recover(name)
         node = await self._nodes.admit(name)
         if self._nodes.is_remote(name):
+            if node.status is NodeStatus.DOWN:  # it has not answered in time: nothing could be started there
+                raise MachineError(node.message)
             self._contact.keep(name)
             self._since.pop(name, None)
+            self._cache.set_away(name, None)
         self._poller.begin()
         log.info("node %s has %d devices. %s", name, len(node.devices), node.message)
         self._changed.tell()

@@ -18,6 +18,7 @@ from gpujobs.daemon.jobs.endings import RETRY_COLLECTING_SECONDS, Endings, ended
 from gpujobs.daemon.jobs.holds import Holds
 from gpujobs.daemon.jobs.homecoming import Homecoming
 from gpujobs.daemon.jobs.reconciliation import Reconciliation
+from gpujobs.daemon.jobs.residents import NOBODY, Residents
 from gpujobs.daemon.jobs.specs import GRACE_SECONDS, Specs
 from gpujobs.daemon.jobs.supply import Supply
 from gpujobs.daemon.tasks import Tasks
@@ -28,7 +29,7 @@ from gpujobs.lifecycle import Requeue
 from gpujobs.model import Job, Reason, State, StopReason
 from gpujobs.protocol.events import AttemptEvent, Exited, Logged, Progressed, Started, Unclear, Warned
 from gpujobs.protocol.instructions import Adjust, Alive, AttemptStatus, Start, Stop
-from gpujobs.protocol.records import ExitRecord, Wishes
+from gpujobs.protocol.records import AttemptKey, ExitRecord, Wishes
 from gpujobs.store.store import Store
 
 HEARD_SECONDS = GRACE_SECONDS + 5.0
@@ -85,6 +86,7 @@ class Attempts:
             store, writer, cache, nodes, link, self._endings, self.begin_stop
         )
         self._inquiries = self._reconciliation.inquiries
+        self.residents = Residents(cache, link, self._tasks)
         self.recover = self._reconciliation.recover
         self.complete_now = self._endings.complete_now
         self.cancel_blocked = self._endings.cancel_blocked
@@ -96,9 +98,11 @@ class Attempts:
 
     async def _launch(self, job: Job) -> None:
         assert job.current is not None
+        chosen = NOBODY
         try:
             devices = [d for n in self._nodes.known if n.name == job.current.node for d in n.devices]
             spec = self._specs.attempt(job, devices)
+            chosen = self.residents.choose(job, spec)
             seconds = self._link.launcher_seconds(job.current.node, spec.backend)
             origins = self._specs.origins(job)
             brought, troubles = await self._supply.bring(job.current.node, job, spec, origins)
@@ -108,7 +112,9 @@ class Attempts:
                 return
             reach("attempts.launch")
             before = self._granted(job.current.node)
-            await self._link.call(job.current.node, Start(spec, seconds, before, brought))
+            await self._link.call(
+                job.current.node, Start(spec, seconds, before, chosen.resident, chosen.beside, brought)
+            )
         except UnfitError as error:
             self._not_there(job, job.id if isinstance(error, NotThereError) else job.user, str(error))
             await self._launch_failed(job, Requeue(Reason.RETRY, f"it could not be started: {error}", False))
@@ -134,6 +140,8 @@ class Attempts:
             latest = self._cache.jobs.get(job.id)
             if latest and latest.cancel_requested:
                 await self.stop(latest)
+        finally:
+            self.residents.started(chosen)
 
     def _is_under_way(self, job: Job) -> bool:
         latest = self._cache.jobs.get(job.id)
@@ -252,6 +260,7 @@ class Attempts:
                 said = event.message
                 self._again.do(job, "a warning", lambda: self._warn(job, said))
             case Exited():
+                self.residents.ended(AttemptKey(job, attempt, event.nonce), stays=event.stays)
                 self._endings.conclude(event.exit)
             case Unclear():
                 self._inquiries.begin(self._cache.jobs[job])

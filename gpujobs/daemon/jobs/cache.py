@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -56,6 +57,8 @@ class JobCache:
         """Of waiting jobs: which of their data is gone."""
         self.troubles: dict[int, str] = {}
         """What keeps a job's next step from being recorded, or from being known."""
+        self.away: dict[str, datetime] = {}
+        """Nodes that cannot be reached, since when."""
         self.released: set[int] = set()
         """Jobs whose attempt has ended, which could not be recorded yet: they hold no device any more."""
         self.stopping: set[int] = set()
@@ -139,6 +142,23 @@ class JobCache:
         else:
             self.notices[job] = notice
         self.tell(job)
+
+    def set_away(self, node: str, since: datetime | None) -> None:
+        """What runs there is as it was last known; None: it is back."""
+        if self.away.get(node) == since:
+            return
+        if since is None:
+            del self.away[node]
+        else:
+            self.away[node] = since
+        for job in self.active():
+            if job.current is not None and job.current.node == node:
+                self.tell(job.id)
+
+    def away_since(self, job: Job) -> datetime | None:
+        """Since when the node is away that a job holds a device of."""
+        holds = job.state.holds_device and job.current is not None
+        return self.away.get(job.current.node) if holds and job.current is not None else None
 
     def set_unfit(self, whose: str | int, node: str, why: str | None) -> None:
         """Jobs of this user, or this one, cannot run there; None: they may be tried again."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from .conftest import INSTALLATION, require_jax
-from .with_keras import WithKeras
+from .with_keras import python_with_keras
 
 STEPS = """
 import sys
@@ -60,9 +60,7 @@ OF_JAX = {
 
 
 @pytest.fixture(scope="module")
-def both(
-    tmp_path_factory: pytest.TempPathFactory, python_with_keras: WithKeras
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
     require_jax()
     directory = tmp_path_factory.mktemp("backends")
     ours, theirs = directory / "tensorflow.npz", directory / "jax.npz"
