@@ -1,4 +1,4 @@
-"""On a box that has joined, a launcher that dies or hangs is replaced, as on the daemon's."""
+"""On a box that has joined, a launcher that hangs is replaced, as on the daemon's."""
 
 from __future__ import annotations
 
@@ -61,18 +61,18 @@ async def life(paths: StatePaths) -> None:
     try:
         keepers.ask(paths.keeper_socket, TENSORFLOW)
         first = await pid_of(agent)
+        while first not in joiner._launchers._ready:  # whoever keeps it has asked it too
+            await asyncio.sleep(0.01)
         os.kill(first, signal.SIGSTOP)
         with pytest.raises(LauncherError, match=r"did not answer within 0\.5 s"):
             await pid_of(agent)
-        second = await asyncio.wait_for(replaced(agent, first), 60)
-        os.kill(second, signal.SIGKILL)
-        await asyncio.wait_for(replaced(agent, second), 60)
+        await asyncio.wait_for(replaced(agent, first), 60)
     finally:
         joiner._socket.close()
         await joiner._launchers.close()
 
 
-def test_a_launcher_that_hangs_or_dies_is_replaced_there(
+def test_a_launcher_that_hangs_is_replaced_there(
     paths: StatePaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launcher_client, "ANSWER_SECONDS", 0.5)
