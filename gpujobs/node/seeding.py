@@ -18,15 +18,12 @@ from gpujobs.results.handover import exchange, give_away
 def mark_read(paths: StatePaths, spec: AttemptSpec, brought: Brought) -> None:
     """Raises LauncherError where something of it is gone: it comes again."""
     uid = spec.identity.uid
+    blobs = [Blob(uid, file.sha256, file.bytes) for file in spec.data.values() if not file.in_place]
     trees = (*brought.model, *(brought.checkpoint or ()))
-    blobs = [Blob(uid, file.sha256, file.bytes) for file in (*spec.data.values(), *trees) if not _stays(file)]
+    blobs += [Blob(uid, file.sha256, file.bytes) for file in trees]
     if arrivals.lacking(paths, tuple(blobs)):
         raise LauncherError("what it needs was here, and had to make way meanwhile; it comes again")
     arrivals.mark_read(paths, blobs)
-
-
-def _stays(file: object) -> bool:
-    return bool(getattr(file, "in_place", False))
 
 
 def place(paths: StatePaths, spec: AttemptSpec, brought: Brought) -> None:
