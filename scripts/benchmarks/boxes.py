@@ -87,7 +87,7 @@ def _data(directory: Path, size: int, number: int) -> Path:
     ballast = np.full(size, number % 251, np.uint8)
     ballast[:8] = np.frombuffer(os.urandom(8), np.uint8)
     path = directory / "big.npz"
-    np.savez(path, **arrays, ballast=ballast)  # type: ignore[arg-type]  # the stubs take any keyword for allow_pickle
+    np.savez(path, **arrays, ballast=ballast)
     return path
 
 

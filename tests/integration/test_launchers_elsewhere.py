@@ -72,9 +72,7 @@ async def life(paths: StatePaths) -> None:
         await joiner._launchers.close()
 
 
-def test_a_launcher_that_hangs_is_replaced_there(
-    paths: StatePaths, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_launcher_that_hangs_is_replaced_there(paths: StatePaths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launcher_client, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(launchers, "PING_SECONDS", 0.5)
     asyncio.run(life(paths))

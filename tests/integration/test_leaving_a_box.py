@@ -52,7 +52,9 @@ class Boxes:
             raise MachineError("box2 is no member of the cluster at present")
         if isinstance(asked, BringHome):
             return await bring_home(self.box2, asked)
-        return asked.own(await self.box2._actor._agent.carry_out(asked))
+        agent = self.box2._actor._agent
+        assert agent is not None
+        return asked.own(await agent.carry_out(asked))
 
     def job_there(self, retries: int = 0) -> Job:
         """A job that has trained on box2."""
