@@ -71,11 +71,11 @@ class Homecoming:
     def is_away(self, job: Job) -> bool:
         """Whether its latest attempt has run on another box, and what it has left is not here yet."""
         current = job.current
-        return (
-            current is not None
-            and self._nodes.is_remote(current.node)
-            and not self.attempt(job.id, current.number).home.exists()
-        )
+        if current is None or not self._nodes.is_remote(current.node):
+            return False
+        paths = self.attempt(job.id, current.number)
+        has_checkpoint = current.running_at is None or paths.checkpoint_home.exists()
+        return not (has_checkpoint and paths.home.exists())
 
     def attempt(self, job: int, number: int) -> AttemptPaths:
         return self._paths.job(job).attempt(number)
