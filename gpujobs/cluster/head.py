@@ -86,7 +86,9 @@ def main() -> None:
     try:
         with _telling(connection):
             gpus = _gpus(settings.node)
-            if settings.listening is None:
+            if settings.ray_address is not None:
+                gpus = use_ray(settings.ray_address, gpus)
+            elif settings.listening is None:
                 start_ray(paths, temp_parent, gpus)
             else:
                 ray_processes = start_cluster(paths, temp_parent, gpus, settings.listening)
@@ -155,6 +157,23 @@ def start_ray(paths: StatePaths, temp_parent: Path, gpus: int) -> None:
     )
 
 
+def use_ray(address: str, gpus: int) -> int:
+    """One that is there already, with what the environment says of its token and certificates. Returns how many GPUs
+    of this box it has."""
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, configure_logging=False, namespace="gpujobs")
+    except Exception as error:
+        raise MachineError(
+            f"the Ray at {address} cannot be used from here: {first_line(str(error))}; expected the address of its "
+            "GCS, of the same Ray and Python as here, on a box that is one of its nodes"
+        ) from error
+    from gpujobs.cluster.guests import own_gpus
+
+    return own_gpus(gpus)
+
+
 def start_cluster(paths: StatePaths, temp_parent: Path, gpus: int, listening: Listening) -> RayProcesses:
     """A cluster that other boxes can join: Ray listens on this address, on ports that are fixed."""
     lasting_token(paths.cluster_token)
@@ -219,6 +238,10 @@ class Head:
         agent = await start_own_agent(own, self._gpus)
         await self._admit(Member(own.node_name, own.state_id, OWN, OWN, agent))
         gate = await self._open_gate()
+        if self._settings.ray_address is not None:
+            from gpujobs.cluster.guests import keep_guests
+
+            self._spawn(keep_guests(own, self._take_guest, self._lacking))
         async for line in read_lines(reader):
             self._spawn(self._take(line))
         for task in list(self._tasks):
@@ -291,6 +314,16 @@ class Head:
             raise
         incarnation = f"{ready.incarnation}.{next(self._numbers)}"
         return await self._admit(Member(hello.name, hello.node_id, ready.incarnation, incarnation, agent))
+
+    async def _take_guest(self, name: str, node_id: str, start: str, agent: Any) -> asyncio.Event:
+        if taken := self._obstacle(name, node_id):
+            raise MachineError(taken)
+        roster.add(self._paths.nodes, name, node_id)
+        return await self._admit(Member(name, node_id, start, f"{start}.{next(self._numbers)}", agent))
+
+    async def _lacking(self, name: str, why: str) -> None:
+        say(f"{name}: {why}")
+        await self._report(name, NodeStatus.DOWN, why)
 
     async def _admit(self, member: Member[Any]) -> asyncio.Event:
         from gpujobs.cluster.actor import end_agent

@@ -271,8 +271,17 @@ class ClusterTable(Table):
     """How long a box that cannot reach the daemon trains on. Only after it does the daemon start a job elsewhere."""
 
 
+def _absolute(value: object) -> object:
+    if isinstance(value, str) and not value.startswith("/"):
+        raise ValueError("expected a path that begins with /")
+    return value
+
+
 class NodesTable(Table):
-    """What holds on boxes that have joined."""
+    """What holds on all boxes of a cluster alike."""
+
+    shared: list[Annotated[str, BeforeValidator(_absolute)]] = []
+    """Directories that are the same files under the same path on every box: nothing below them is copied."""
 
     cache: PositiveSize = 100 << 30
     """Data of one user that is kept on a box, besides what attempts there read: the longest unread makes way."""
@@ -280,11 +289,9 @@ class NodesTable(Table):
     checkpoints: Annotated[int, BeforeValidator(_duration), Field(ge=60)] = 600
     """How often the checkpoint of a training on another box comes home, in case that box is lost."""
 
-
-def _absolute(value: object) -> object:
-    if isinstance(value, str) and not value.startswith("/"):
-        raise ValueError("expected a path that begins with /")
-    return value
+    def has(self, path: str) -> bool:
+        """Whether every box sees it."""
+        return any(Path(path).is_relative_to(one) for one in self.shared)
 
 
 class Trainers(Table):

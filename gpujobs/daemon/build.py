@@ -135,7 +135,9 @@ def build(settings: Settings) -> Parts:
     identity = state_id(paths.identity)
     own = NodeSettings(node_name, str(paths.root), settings.cpu_slots, DEADLINE_SECONDS, identity, identity)
     listening = _listening(site)
-    link = ClusterLink(paths, own, listening, on_node=announcements.tell, on_attempt=events.tell)
+    link = ClusterLink(
+        paths, own, listening, settings.ray_address, on_node=announcements.tell, on_attempt=events.tell
+    )
     others = [name for name in roster.known(paths.nodes) if name != node_name]
     nodes = Nodes(link, node_name, settings.cpu_slots, others)
     journal = Journal(store.history, nodes.device_name, lambda: nodes.has_others)

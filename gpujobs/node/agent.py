@@ -97,6 +97,7 @@ class NodeAgent:
     async def open(self) -> None:
         """Binds the socket on which supervisors tell what happens."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        residents.clear(self._paths)
         durable.make_way(self._paths.agent_socket)
         self._paths.agent_socket.unlink(missing_ok=True)
         with short_path(self._paths.agent_socket) as name:
@@ -214,27 +215,35 @@ class NodeAgent:
         if spec.lease is not None:
             await self._be_ready(spec)
         job = self._paths.job(spec.job)
+        # Beside each other: one waits for the disk, the other for processes to end.
+        ending = asyncio.create_task(self._end_residents(asked))
         try:
             if brought is not None:
                 seeding.mark_read(self._paths, spec, brought)
-            paths = attempts.make(job, spec)
+            paths = await asyncio.to_thread(attempts.make, job, spec)
             if brought is not None:
                 await asyncio.to_thread(seeding.place, self._paths, spec, brought)
         except attempts.OccupiedError as error:
             raise LauncherError(str(error)) from error
         except OSError as error:
             raise LauncherError(f"the directory of the attempt cannot be made: {in_words(error)}") from error
+        finally:
+            await ending
         answer = await self._hand_over(asked, paths) or await self._launch(spec, paths, asked.answer_seconds)
         self._follow(self._attempt(AttemptKey(spec.job, spec.attempt, spec.nonce)), answer.pid)
         return answer
 
+    async def _end_residents(self, asked: told.Start) -> None:
+        """All on its device but those that are expected there."""
+        expected = {key for key in (asked.resident, *asked.beside) if key is not None}
+        await residents.end_all(self._paths, asked.spec.device.uuid, expected)
+
     async def _hand_over(self, asked: told.Start, paths: AttemptPaths) -> Forked | None:
         """To a trainer that waits for it. None where there is none: then nobody waits on its device."""
-        device = asked.spec.device.uuid
-        expected = {key for key in (asked.resident, *asked.beside) if key is not None}
-        await residents.end_all(self._paths, device, expected)
-        waiting = [note for note in residents.waiting(self._paths, device) if note.last == asked.resident]
-        return await residents.hand_over(self._paths, waiting[0], paths) if waiting else None
+        waiting = None if asked.resident is None else residents.of(self._paths, asked.resident)
+        if waiting is None or waiting.device_uuid != asked.spec.device.uuid:
+            return None
+        return await residents.hand_over(self._paths, waiting, paths)
 
     async def _launch(self, spec: AttemptSpec, paths: AttemptPaths, answer_seconds: float) -> Forked:
         op = StartAttempt(str(paths.root), str(self._paths.agent_socket))

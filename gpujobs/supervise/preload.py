@@ -57,6 +57,7 @@ MODULES = (
     "gpujobs.trainer.prediction",
     "gpujobs.trainer.quiet",
     "gpujobs.trainer.stateful",
+    "gpujobs.supervise.supervision",
     "gpujobs.supervise.supervisor",
     "pydantic",
     "gpujobs.trainer.tensorboard",

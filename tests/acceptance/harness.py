@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -150,8 +151,10 @@ class RunningDaemon:
         cwd: Path | None = None,
         umask: int = -1,
         within: Sequence[str] = (),
+        flags: Sequence[str] = (),
     ) -> None:
         self.root = root
+        self.flags = flags
         self.state = state or root / "s"
         self.paths = StatePaths(self.state)
         self.socket = self.state / "gpujobs.sock"
@@ -176,13 +179,20 @@ class RunningDaemon:
         }
         self._process: subprocess.Popen[bytes] | None = None
 
+    def seen_from(self, directory: Path) -> Self:
+        """The same, for tests whose files are there."""
+        directory.mkdir()
+        other = copy.copy(self)
+        other.root = directory
+        return other
+
     # Its life
 
     def start(self, *, wait: bool = True) -> None:
         kind = () if self.site else ("--personal",)
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*self.within, *COMMAND, "serve", *kind, "--cpu-slots", str(self.slots)],
+                [*self.within, *COMMAND, "serve", *kind, "--cpu-slots", str(self.slots), *self.flags],
                 env=self.environment,
                 cwd=self.cwd,
                 umask=self.umask,

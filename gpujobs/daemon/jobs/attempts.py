@@ -104,16 +104,17 @@ class Attempts:
             spec = self._specs.attempt(job, devices)
             chosen = self.residents.choose(job, spec)
             seconds = self._link.launcher_seconds(job.current.node, spec.backend)
-            origins = self._specs.origins(job)
-            brought, troubles = await self._supply.bring(job.current.node, job, spec, origins)
-            for trouble in troubles:
+            supplied = await self._supply.bring(job.current.node, job, spec, self._specs.origins(job))
+            spec = supplied.spec
+            for trouble in supplied.troubles:
                 self._warn(job.id, trouble)
             if not self._is_under_way(job):  # its box was away for long, while its data came
                 return
             reach("attempts.launch")
             before = self._granted(job.current.node)
             await self._link.call(
-                job.current.node, Start(spec, seconds, before, chosen.resident, chosen.beside, brought)
+                job.current.node,
+                Start(spec, seconds, before, chosen.resident, chosen.beside, supplied.brought),
             )
         except UnfitError as error:
             self._not_there(job, job.id if isinstance(error, NotThereError) else job.user, str(error))

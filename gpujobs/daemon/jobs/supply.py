@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpujobs.cluster.link import ClusterLink
@@ -20,7 +20,7 @@ from gpujobs.model import Job
 from gpujobs.node.leaving import CHECKPOINTS
 from gpujobs.paths import StatePaths
 from gpujobs.protocol.instructions import Blob, Brought, Compare, Deliver, Prepare, TreeFile
-from gpujobs.protocol.spec import AttemptSpec, Identity
+from gpujobs.protocol.spec import AttemptSpec, DataFile, Identity
 from gpujobs.results.catalogue import open_file
 from gpujobs.store.reader import Reader
 
@@ -43,6 +43,15 @@ class _Tree:
     sources: tuple[_Source, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Supplied:
+    """`spec`: as the node is to be told. `troubles`: what has not come home from where it was trained, in words."""
+
+    spec: AttemptSpec
+    brought: Brought | None
+    troubles: Sequence[str]
+
+
 class Supply:
     def __init__(
         self,
@@ -61,16 +70,14 @@ class Supply:
         self._homecoming = homecoming
         self._under_way: dict[tuple[str, Blob], asyncio.Task[None]] = {}
 
-    async def bring(
-        self, node: str, job: Job, spec: AttemptSpec, origins: Sequence[int]
-    ) -> tuple[Brought | None, list[str]]:
-        """Returns when all of it is there; with what has not come home from where it was trained, in words. Raises
-        what the node refuses, and MachineError where it is cut off. `origins`: the jobs that it goes on from, if it
-        has no checkpoint of its own."""
+    async def bring(self, node: str, job: Job, spec: AttemptSpec, origins: Sequence[int]) -> Supplied:
+        """Returns when all of it is there. Raises what the node refuses, and MachineError where it is cut off.
+        `origins`: the jobs that it goes on from, if it has no checkpoint of its own."""
         await self._homecoming.settled(job.id)
         troubles = [] if spec.begins_anew else await self._bring_home(origins)
         if not self._link.is_remote(node):
-            return None, troubles
+            return Supplied(spec, None, troubles)
+        spec = replace(spec, data={name: self._shared(file) for name, file in spec.data.items()})
         await self._compare(node, spec)
         uid = spec.identity.uid
         model = await self._model(spec)
@@ -86,7 +93,12 @@ class Supply:
                 for file, source in zip(tree.files, tree.sources, strict=True)
             }
         await self._deliver_all(node, spec, wanted)
-        return Brought(model.files, None if checkpoint is None else checkpoint.files), troubles
+        brought = Brought(model.files, None if checkpoint is None else checkpoint.files)
+        return Supplied(spec, brought, troubles)
+
+    def _shared(self, file: DataFile) -> DataFile:
+        """What the other box sees at the same path is used there in place, by its hash."""
+        return replace(file, in_place=True) if self._table().has(file.path) else file
 
     async def _compare(self, node: str, spec: AttemptSpec) -> None:
         """Raises NotThereError where data that is used in place is not on that node, or is another."""

@@ -25,6 +25,9 @@ from tests.specs import check_json, spec_json
 
 LAUNCHER = (sys.executable, "-m", "gpujobs.supervise.launcher")
 INSTALLATION = Path(__file__).parents[3]
+UNOPTIMIZED = {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"}
+"""For programs with JAX whose speed is not what is shown: to have XLA optimize them takes most of their time."""
+
 SEQUENCES = ["011000", "000220", "000033", "022000", "003300", "000011"]
 
 
