@@ -16,14 +16,17 @@ from typing import Any
 
 import pytest
 
+from gpujobs.cluster.delivering import Deliveries
 from gpujobs.cluster.homecoming import bring_home
 from gpujobs.daemon.build import Parts
+from gpujobs.daemon.jobs.supply import MODEL
 from gpujobs.daemon.keeping.removal import Kind, Left, Rules
 from gpujobs.errors import MachineError
 from gpujobs.model import Caller, Device, DeviceKind, Job, NodeStatus, State, utc_now
-from gpujobs.node import arrivals, attempts
+from gpujobs.node import arrivals, attempts, seeding
 from gpujobs.paths import JobPaths
-from gpujobs.protocol.instructions import Blob, BringHome, Instruction, ReadLog
+from gpujobs.protocol.instructions import Blob, BringHome, Brought, Deliver, Instruction, ReadLog
+from gpujobs.protocol.spec import AttemptSpec
 from tests.integration.node import new_daemon, settled
 from tests.integration.test_pieces_between_boxes import Remote, sha
 from tests.specs import attempt_spec
@@ -35,24 +38,30 @@ WEIGHTS = b"weights"
 
 @dataclass
 class Boxes:
-    """A daemon, and `box2`, which `is_away` cuts off."""
+    """A daemon, `box2`, which `is_away` cuts off, and `box3`."""
 
     daemon: Parts
     box2: Remote
+    box3: Remote
     is_away: bool = False
 
     def __post_init__(self) -> None:
         self._here = self.daemon.link.call
-        self.daemon.nodes.report("box2", NodeStatus.OK, "")
+        self._deliveries = Deliveries()
+        for name in ("box2", "box3"):
+            self.daemon.nodes.report(name, NodeStatus.OK, "")
 
     async def call(self, node: str, asked: Instruction[Any]) -> Any:
-        if node != "box2" or self.daemon.link._is_at_home(asked):
+        if node not in ("box2", "box3") or self.daemon.link._is_at_home(asked):
             return await self._here(self.daemon.node_name, asked)
-        if self.is_away:
+        box = self.box2 if node == "box2" else self.box3
+        if self.is_away and box is self.box2:
             raise MachineError("box2 is no member of the cluster at present")
         if isinstance(asked, BringHome):
-            return await bring_home(self.box2, asked)
-        agent = self.box2._actor._agent
+            return await bring_home(box, asked)
+        if isinstance(asked, Deliver):
+            return await self._deliveries.deliver(box, asked)
+        agent = box._actor._agent
         assert agent is not None
         return asked.own(await agent.carry_out(asked))
 
@@ -95,7 +104,7 @@ class Boxes:
 def boxes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Boxes]:
     root = Path(tempfile.mkdtemp(prefix="gj-"))
     daemon = new_daemon(root / "s")
-    made = Boxes(daemon, Remote(root / "box2"))
+    made = Boxes(daemon, Remote(root / "box2"), Remote(root / "box3"))
     monkeypatch.setattr(daemon.link, "call", made.call)
     yield made
     daemon.store.close()
@@ -131,6 +140,70 @@ def test_before_it_may_start_elsewhere_its_checkpoint_is_home(boxes: Boxes) -> N
         assert boxes.told(job) == []
 
     run(leave, boxes)
+
+
+def next_attempt(boxes: Boxes, job: Job, node: str, **fields: Any) -> tuple[AttemptSpec, Brought]:
+    """What goes to `node` for it, and what it is told there."""
+    device = Device(node, DeviceKind.CPU, 0, f"CPU-{node}-0", "cpu")
+    started = boxes.daemon.store.start_attempt(job.id, device)
+    assert started.current is not None
+    box = boxes.box2 if node == "box2" else boxes.box3
+    spec = attempt_spec(
+        job=job.id, attempt=started.attempt, nonce=started.current.nonce,
+        state_id="9a", job_dir=box.paths.job(job.id).root, **fields,
+    )  # fmt: skip
+    origins = boxes.daemon.specs.origins(started)
+    supplied = asyncio.run(boxes.daemon.attempts._supply.bring(node, started, spec, origins))
+    assert supplied.brought is not None and supplied.troubles == []
+    spec = replace(supplied.spec, model_results=None)
+    seeding.mark_read(box.paths, spec, supplied.brought)
+    attempts.make(box.paths.job(job.id), spec)
+    seeding.place(box.paths, spec, supplied.brought)
+    return spec, supplied.brought
+
+
+def test_it_goes_on_from_there_on_a_third_box_and_from_its_own_on_the_same(boxes: Boxes) -> None:
+    moving, staying = boxes.job_there(), boxes.job_there()
+
+    async def leave() -> None:
+        for job in (moving, staying):
+            boxes.end(job, stopped_for="preempt")
+            await settled(boxes.daemon, job.id, State.PENDING)
+
+    run(leave, boxes)
+    next_attempt(boxes, moving, "box3")
+    assert (boxes.box3.paths.job(moving.id).checkpoint / "checkpoint.npz").read_bytes() == WEIGHTS
+    (boxes.there(staying).checkpoint / "checkpoint.npz").write_bytes(b"its own")
+    assert next_attempt(boxes, staying, "box2")[1].checkpoint is None
+    assert (boxes.there(staying).checkpoint / "checkpoint.npz").read_bytes() == b"its own"
+
+
+def test_a_job_that_goes_on_from_another_finds_its_checkpoint_on_any_box(boxes: Boxes) -> None:
+    origin = boxes.job_there()
+
+    async def fail() -> None:
+        boxes.end(origin)
+        await settled(boxes.daemon, origin.id, State.FAILED)
+        await until(lambda: not boxes.there(origin).root.exists())
+
+    run(fail, boxes)
+    new = replace(new_job(), resolved={"model": {}, "training": {}}, data=(), continues=origin.id)
+    (copy,) = boxes.daemon.store.submit(OWN, "copy", [new])
+    next_attempt(boxes, copy, "box3")
+    assert (boxes.box3.paths.job(copy.id).checkpoint / "checkpoint.npz").read_bytes() == WEIGHTS
+
+
+def test_the_model_that_a_job_applies_lies_beside_it_there(boxes: Boxes) -> None:
+    results = boxes.daemon.paths.root / "trained"
+    results.mkdir()
+    for name in MODEL:
+        (results / name).write_text(name)
+    (trained,) = boxes.daemon.store.submit(OWN, "trained", [replace(new_job(), data=())])
+    resolved = {"model": {"job": trained.id}, "predict": []}
+    (applying,) = boxes.daemon.store.submit(OWN, "applying", [replace(new_job(), resolved=resolved, data=())])
+    next_attempt(boxes, applying, "box3", jobfile=resolved, model_results=str(results))
+    model = boxes.box3.paths.job(applying.id).model
+    assert {path.name: path.read_text() for path in model.iterdir()} == {name: name for name in MODEL}
 
 
 def test_what_a_job_that_failed_has_left_is_here_and_not_there_any_more(boxes: Boxes) -> None:
