@@ -133,6 +133,19 @@ class Nodes:
             return found
         return replace(node, devices=found.devices)
 
+    async def rooms(self) -> dict[str, told.Room]:
+        """What the disks of the members' state directories have free, of those that answer soon."""
+        names = [node.name for node in self.known if node.status is NodeStatus.OK]
+        found = await asyncio.gather(*map(self._room, names))
+        return {name: room for name, room in zip(names, found, strict=True) if room is not None}
+
+    async def _room(self, name: str) -> told.Room | None:
+        try:
+            async with asyncio.timeout(REMOTE_SECONDS):
+                return await self._link.call(name, told.MeasureDisk())
+        except (TimeoutError, GpujobsError):
+            return None
+
     async def close(self) -> None:
         await self._probe_alone.close()
 
