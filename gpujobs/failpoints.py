@@ -5,9 +5,10 @@ the process was started with points in the environment variable GPUJOBS_FAILPOIN
 
     attempts.exited.commit=error:ENOSPC*1,collect.rename=kill,supervisor.record=stop:30
 
-`kill` sends SIGKILL to the process that reaches the point; `stop:SECONDS` stops it for so long; `error:NAME`
-raises an OSError of that name; `locked` raises the sqlite3.OperationalError of a store that another program
-has locked, and `full` that of a full disk. `*N` lets it happen the first N times only, `@N` the N-th time only.
+`kill` sends SIGKILL to the process that reaches the point; `stop:SECONDS` stops it for so long; `pause:SECONDS` has it
+wait there for so long; `error:NAME` raises an OSError of that name; `locked` raises the sqlite3.OperationalError of a
+store that another program has locked, and `full` that of a full disk. `*N` lets it happen the first N times only, `@N`
+the N-th time only.
 
 Each process counts for itself, unless GPUJOBS_FAILPOINTS_DIR names a directory: then all that share it count
 together, one byte of the file with the point's name for each time that the point was reached.
@@ -29,6 +30,7 @@ import re
 import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +39,7 @@ VARIABLE = "GPUJOBS_FAILPOINTS"
 COUNTS = "GPUJOBS_FAILPOINTS_DIR"
 
 _SYNTAX = re.compile(
-    r"(?P<name>[\w.-]+)=(?P<action>kill|locked|full|stop:[\d.]+|error:E\w+)((?P<how>[*@])(?P<count>\d+))?"
+    r"(?P<name>[\w.-]+)=(?P<action>kill|locked|full|(stop|pause):[\d.]+|error:E\w+)((?P<how>[*@])(?P<count>\d+))?"
 )
 
 
@@ -127,7 +129,7 @@ def _parse(text: str) -> _Point:
     found = _SYNTAX.fullmatch(text)
     if found is None:
         raise ValueError(
-            f"{VARIABLE}: {text!r}; expected NAME=kill, stop:SECONDS, error:ENAME, locked or full,"
+            f"{VARIABLE}: {text!r}; expected NAME=kill, stop:SECONDS, pause:SECONDS, error:ENAME, locked or full,"
             " and *N or @N after it"
         )
     point = _Point(found["name"], _action(found["action"]))
@@ -143,6 +145,8 @@ def _action(text: str) -> Callable[[str], None]:
         return lambda _: os.kill(os.getpid(), signal.SIGKILL)
     if kind == "stop":
         return lambda _: _stop(float(argument))
+    if kind == "pause":
+        return lambda _: time.sleep(float(argument))
     if kind in ("locked", "full"):
         message = "database is locked" if kind == "locked" else "database or disk is full"
         return lambda name: _fail_as_sqlite(f"{message} (fail point {name})")

@@ -15,8 +15,6 @@ import click
 from click.shell_completion import CompletionItem
 from click.types import StringParamType
 
-from gpujobs.model import State
-
 DEADLINE_SECONDS = 1.0
 FIRST_PERSON_UID = 1000
 """Below are the machine's own users and groups."""
@@ -75,12 +73,28 @@ def _groups(found: list[dict[str, Any]]) -> Iterator[CompletionItem]:
 
 def devices(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     found = _ask(ctx, "/v1/gpus").get("devices", [])
-    items = [CompletionItem(str(one["index"]), help=f"{one['name']} {one['state']}") for one in found]
+    names = list(dict.fromkeys(one["node"] for one in found))
+    several = len(names) > 1
+    items = [
+        CompletionItem(
+            f"{one['node']}:{one['index']}" if several else str(one["index"]),
+            help=f"{one['name']} {one['state']}",
+        )
+        for one in found
+    ]
+    items += [CompletionItem(name, help="all of this node") for name in names if several]
     return _beginning(incomplete, items + [CompletionItem(one["uuid"]) for one in found if incomplete])
+
+
+def nodes(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    found = _ask(ctx, "/v1/nodes").get("nodes", [])
+    return _beginning(incomplete, [CompletionItem(one["name"], help=one["status"]) for one in found])
 
 
 def states(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     """The last of several, which are separated by commas."""
+    from gpujobs.model import State
+
     before, comma, last = incomplete.rpartition(",")
     fitting = [state for state in State if state.startswith(last.upper())]
     return [CompletionItem(f"{before}{comma}{state}") for state in fitting]
@@ -112,6 +126,7 @@ OFFERS: dict[str, Offer] = {
     "id": jobs,
     "device": devices,
     "devices": devices,
+    "node": nodes,
     "state": states,
     "states": states,
     "user": users,

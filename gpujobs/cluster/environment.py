@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.errors import MachineError
 from gpujobs.linux import durable
 from gpujobs.paths import StatePaths
@@ -31,6 +32,21 @@ SESSION_SOCKET_LENGTH = 62
 
 MAX_SOCKET_LENGTH = 107
 """Of sun_path, without its final zero."""
+
+
+LINKS = {
+    # Connections over a link that was cut are tried again ever more rarely, at last once in two minutes: these are
+    # given up after some seconds, and made anew, so that a box is heard of soon after its link has healed.
+    "RAY_grpc_client_keepalive_time_ms": "4000",
+    "RAY_grpc_client_keepalive_timeout_ms": "4000",
+    "RAY_grpc_keepalive_time_ms": "4000",
+    "RAY_grpc_keepalive_timeout_ms": "4000",
+    # A box that is away is the daemon's affair (daemon/devices/contact.py): Ray is not to end its own processes there,
+    # and the agent, for a cut of some minutes, since to start them again takes long.
+    "RAY_health_check_failure_threshold": "200",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+}
+"""Of a cluster of boxes, besides `ray_environment`."""
 
 
 def lasting_token(path: Path) -> str:
@@ -107,9 +123,10 @@ def without_ray(environment: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in environment.items() if not key.startswith("RAY_")}
 
 
-def ray_environment(token: Path) -> dict[str, str]:
+def ray_environment(token: Path, tls: TlsFiles | None = None) -> dict[str, str]:
     """Set in the head process before it imports ray, and for what `ray start` starts."""
     return {
+        **({} if tls is None else tls.environment),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",

@@ -7,15 +7,19 @@ import contextlib
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
+from gpujobs.cluster.callers import Caller, Callers
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import answers
-from gpujobs.cluster.sealed import MAX_LINE_BYTES, NOT_OURS, Sealed
-from gpujobs.errors import GpujobsError, NotPermittedError
+from gpujobs.cluster.sealed import NOT_OURS, RefusedError, Sealed
+from gpujobs.cluster.tls import HeadContext
+from gpujobs.errors import GpujobsError, MachineError, NotPermittedError
 from gpujobs.linux.saying import say
-from gpujobs.protocol.joining import FORMAT, Beat, Hello, Joined, Ready, Refused, Versions, Welcome
+from gpujobs.protocol.codec import Tagged
+from gpujobs.protocol.joining import FORMAT, OLDEST, Beat, Hello, Joined, Ready, Refused, Versions, Welcome
 
 CLOCK_SECONDS = 5.0
 """Ages, limits and leases are told in instants: two clocks may differ by so much."""
@@ -26,14 +30,23 @@ READY_SECONDS = 180.0
 
 BEAT_SECONDS = 5.0
 SILENCE_SECONDS = 20.0
-MAX_CALLERS = 64
+HELLO_SECONDS = 15.0
+"""Within which whoever calls has shown the secret."""
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 """Of a node: what Ray takes as a label, and people as an argument."""
 
 
+PLAIN = (
+    "what crosses the network is encrypted here, and the token file has no certificate: "
+    "`gpujobs node token FILE` on the head's box writes one that has"
+)
+
+
 class JoinGate:
-    """`obstacle` says why a name may not join, `admit` places the agent; both are the head's."""
+    """`obstacle` says why a name may not join; `admit` places the agent, and returns what is set when that counts no
+    more; `sign`, where there is TLS, makes a certificate of a request, for a name and an address. `formats`: of boxes
+    that are understood. All are the head's."""
 
     def __init__(
         self,
@@ -46,73 +59,84 @@ class JoinGate:
         uid: int,
         versions: Versions,
         obstacle: Callable[[str, str], str | None],
-        admit: Callable[[Hello, Ready], Awaitable[None]],
+        admit: Callable[[Hello, Ready], Awaitable[asyncio.Event]],
+        tls: Callable[[], HeadContext] | None = None,
+        sign: Callable[[str, str, str], str] | None = None,
+        formats: range = range(OLDEST, FORMAT + 1),
     ) -> None:
         self._name, self._address, self._ports = name, address, ports
         self._secret, self._instance, self._uid, self._versions = secret, instance, uid, versions
         self._obstacle, self._admit = obstacle, admit
-        self._callers: set[asyncio.Task[None]] = set()
+        self._sign, self._formats = sign, formats
+        self._is_tls = tls is not None
+        self._callers = Callers(self._take, tls)
         self.session = secrets.token_hex(8)
 
     async def open(self) -> None:
         """Raises OSError where the port is taken."""
-        self._server = await asyncio.start_server(
-            self._take, self._address, self._ports["joining"], limit=MAX_LINE_BYTES
-        )
+        await self._callers.open(self._address, self._ports["joining"])
 
     async def close(self) -> None:
-        self._server.close()
-        for caller in self._callers:
-            caller.cancel()
+        await self._callers.close()
 
-    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        if len(self._callers) >= MAX_CALLERS:
-            writer.close()
-            return
-        self._callers.add(task)
-        line = Sealed(reader, writer, self._secret, is_head=True)
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, caller: Caller) -> None:
+        line = Sealed(reader, writer, self._secret, is_head=True, is_tls=self._is_tls)
         try:
-            await self._serve(line, writer.get_extra_info("peername")[0])
+            if caller.is_plain:
+                self._callers.tell(caller.peer, PLAIN)
+                await line.greet(HELLO_SECONDS)
+                await line.say_bare(Refused(PLAIN, False))
+            else:
+                await self._serve(line, caller)
         except NotPermittedError:
+            self._callers.tell(caller.peer, NOT_OURS)
             with suppress(OSError):
                 await line.say_bare(Refused(NOT_OURS, False))
         except GpujobsError as error:
-            say(f"joining: {error}")
-        except (OSError, asyncio.CancelledError):
+            self._callers.tell(caller.peer, str(error))
+        except OSError:
             pass
-        finally:
-            self._callers.discard(task)
-            line.close()
 
-    async def _serve(self, line: Sealed, peer: str) -> None:
-        await line.greet()
-        hello = await line.expect(Hello)
-        if refused := self._look(hello) or await self._try_ports(hello, hello.address or peer):
+    async def _serve(self, line: Sealed, caller: Caller) -> None:
+        await line.greet(HELLO_SECONDS)
+        hello = await line.expect(Hello, HELLO_SECONDS)
+        caller.show()
+        address = hello.address or caller.peer
+        if refused := self._look(hello) or await self._try_ports(hello, address):
             await line.say(refused)
             return
-        await line.say(
-            Welcome(
-                name=self._name,
-                session=self.session,
-                address=hello.address or peer,
-            )
-        )
-        ready = await line.expect(Ready, READY_SECONDS)
         try:
-            await self._admit(hello, ready)
-        except Exception as error:  # noqa: BLE001 - whatever Ray raises, the node is to hear of it
-            say(f"{hello.name} was not admitted: {error!r}")
-            await line.say(Refused(f"the agent cannot be placed on {hello.name}: {error}", True))
+            certificate = (
+                self._sign(hello.request, hello.name, address) if self._sign and hello.request else ""
+            )
+        except MachineError as error:
+            await line.say(Refused(error.message, True))
+            raise
+        await line.say(
+            Welcome(name=self._name, session=self.session, address=address, certificate=certificate)
+        )
+        if hello.trial:
             return
-        await line.say(Joined())
-        await beat(line)
+        ready = await line.expect(Ready, READY_SECONDS)
+        await while_beating(line, self._follow(line, hello, ready))
+
+    async def _follow(self, line: Sealed, hello: Hello, ready: Ready) -> None:
+        """Whenever its agent is lost, another is placed there, until Ray has lost the whole node: then it is to start
+        its Ray anew."""
+        while True:
+            try:
+                lost = await self._admit(hello, ready)
+            except Exception as error:  # noqa: BLE001 - whatever Ray raises, the node is to hear of it
+                say(f"{hello.name} was not admitted: {error!r}")
+                await line.say(Refused(f"the agent cannot be placed on {hello.name}: {error}", True))
+                return
+            await line.say(Joined())
+            await lost.wait()
 
     def _look(self, hello: Hello) -> Refused | None:
         """What can be told without trying anything."""
         wrong = [
-            *_versions(hello, self._versions),
+            *_versions(hello, self._versions, self._formats),
             *self._whose(hello),
             *([] if NAME.fullmatch(hello.name) else [_name(hello.name)]),
         ]
@@ -154,17 +178,23 @@ class JoinGate:
         )
 
 
-def _versions(hello: Hello, own: Versions) -> list[str]:
-    if hello.format != FORMAT:
-        return [f"its gpujobs ({hello.versions.gpujobs}) joins in another way than {own.gpujobs} does"]
+def _versions(hello: Hello, own: Versions, formats: range) -> list[str]:
+    """Ray and Python must be the same on all boxes. gpujobs may be of neighbouring versions, the head's the later."""
+    there = hello.versions
+    if hello.format >= formats.stop:
+        return [
+            f"gpujobs {there.gpujobs} there is later than {own.gpujobs} here by more than works together; update the "
+            "head's box first (docs/cluster.md, Updating)"
+        ]
+    if hello.format < formats.start:
+        return [
+            f"gpujobs {there.gpujobs} there is older than works with {own.gpujobs} here; install gpujobs {own.gpujobs} "
+            "there: trainings go on meanwhile, until their lease ends"
+        ]
     return [
-        f"{label} is {there} there and {here} here; expected the same on both boxes: install {label} {here} there"
-        for label, there, here in (
-            ("gpujobs", hello.versions.gpujobs, own.gpujobs),
-            ("Ray", hello.versions.ray, own.ray),
-            ("Python", hello.versions.python, own.python),
-        )
-        if there != here
+        f"{label} is {its} there and {ours} here; expected the same on both boxes: install {label} {ours} there"
+        for label, its, ours in (("Ray", there.ray, own.ray), ("Python", there.python, own.python))
+        if its != ours
     ]
 
 
@@ -172,8 +202,21 @@ def _name(name: str) -> str:
     return f"{name!r} is no name for a node; expected letters, digits, '-', '_' and '.': `--name` gives it another"
 
 
-async def beat(line: Sealed) -> None:
-    """Until the other end is silent, or gone: then it raises MachineError."""
+async def while_beating(line: Sealed, work: Coroutine[Any, Any, None]) -> None:
+    """Does the work for as long as the other end is heard; raises what either raises."""
+    tasks = [asyncio.create_task(work), asyncio.create_task(beat(line))]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def beat(line: Sealed, hear: Callable[[Tagged], None] = lambda _: None) -> None:
+    """Until the other end is silent, gone, or refuses us: then it raises MachineError. `hear` is told what it says."""
 
     async def speak() -> None:
         while True:
@@ -183,7 +226,10 @@ async def beat(line: Sealed) -> None:
     speaking = asyncio.create_task(speak())
     try:
         while True:
-            await line.hear(SILENCE_SECONDS)
+            said = await line.hear(SILENCE_SECONDS)
+            if isinstance(said, Refused):
+                raise RefusedError(said)
+            hear(said)
     finally:
         speaking.cancel()
         with contextlib.suppress(asyncio.CancelledError, OSError):

@@ -10,19 +10,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import shutil
 import socket
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gpujobs.cluster import roster
+from gpujobs.cluster import certificates, roster
+from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.collecting import write_chunks
-from gpujobs.cluster.delivering import deliver
+from gpujobs.cluster.delivering import Deliveries, answer_of
 from gpujobs.cluster.environment import (
+    LINKS,
     OBJECT_STORE_BYTES,
     lasting_token,
     make_temp_parent,
@@ -32,13 +36,15 @@ from gpujobs.cluster.environment import (
     remove_temp_parent,
 )
 from gpujobs.cluster.gate import JoinGate
+from gpujobs.cluster.homecoming import bring_home
 from gpujobs.cluster.jsonlines import read_lines, write_line
 from gpujobs.cluster.members import Member, Members
-from gpujobs.cluster.orphans import become_only_head
+from gpujobs.cluster.orphans import become_only_head, end_ray_of
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses
+from gpujobs.cluster.tls import of_the_head
 from gpujobs.cluster.versions import own_versions
-from gpujobs.errors import GpujobsError, MachineError, ProtocolError, from_wire
+from gpujobs.errors import GpujobsError, MachineError, ProtocolError
 from gpujobs.linux.saying import say
 from gpujobs.model import DeviceKind, NodeStatus
 from gpujobs.node.devices import devices_of
@@ -46,12 +52,19 @@ from gpujobs.node.probe import read_once
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
 from gpujobs.protocol import head as wire
-from gpujobs.protocol.codec import Message, ShapeError
+from gpujobs.protocol.codec import ShapeError
 from gpujobs.protocol.events import HeadFailed, NodeReported
 from gpujobs.protocol.head import Answer, Refusal, Request
-from gpujobs.protocol.instructions import Collect, Collected, Deliver, Instruction, Nothing
+from gpujobs.protocol.instructions import (
+    BringHome,
+    Collect,
+    Collected,
+    Deliver,
+    Instruction,
+    Nothing,
+    written,
+)
 from gpujobs.protocol.joining import Hello, Ready
-from gpujobs.protocol.launcher import Refused
 from gpujobs.protocol.settings import HeadSettings, Listening, NodeSettings
 
 OWN = "own"
@@ -73,11 +86,13 @@ def main() -> None:
     try:
         with _telling(connection):
             gpus = _gpus(settings.node)
-            if settings.listening is None:
+            if settings.ray_address is not None:
+                gpus = use_ray(settings.ray_address, gpus)
+            elif settings.listening is None:
                 start_ray(paths, temp_parent, gpus)
             else:
                 ray_processes = start_cluster(paths, temp_parent, gpus, settings.listening)
-        asyncio.run(Head(settings, paths, gpus).run(connection))
+        asyncio.run(Head(settings, paths, gpus).run(connection, ray_processes))
     finally:
         import ray
 
@@ -142,10 +157,31 @@ def start_ray(paths: StatePaths, temp_parent: Path, gpus: int) -> None:
     )
 
 
+def use_ray(address: str, gpus: int) -> int:
+    """One that is there already, with what the environment says of its token and certificates. Returns how many GPUs
+    of this box it has."""
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, configure_logging=False, namespace="gpujobs")
+    except Exception as error:
+        raise MachineError(
+            f"the Ray at {address} cannot be used from here: {first_line(str(error))}; expected the address of its "
+            "GCS, of the same Ray and Python as here, on a box that is one of its nodes"
+        ) from error
+    from gpujobs.cluster.guests import own_gpus
+
+    return own_gpus(gpus)
+
+
 def start_cluster(paths: StatePaths, temp_parent: Path, gpus: int, listening: Listening) -> RayProcesses:
     """A cluster that other boxes can join: Ray listens on this address, on ports that are fixed."""
     lasting_token(paths.cluster_token)
-    os.environ.update(ray_environment(paths.cluster_token))
+    end_ray_of(paths.cluster_token)
+    tls = TlsFiles(paths.tls) if listening.tls else None
+    if tls is not None:
+        certificates.keep_box(tls, listening.address)
+    os.environ.update({**ray_environment(paths.cluster_token, tls), **LINKS})
     ports = Ports(listening.port)
     node = RayNode(
         address=listening.address, ports=ports, head=None, incarnation=OWN, gpus=gpus, temp=temp_parent
@@ -185,17 +221,27 @@ class Head:
         self._paths = paths
         self._gpus = gpus
         self._members: Members[Any] = Members()
+        self._deliveries = Deliveries()
+        self._numbers = itertools.count()
+        self._ends: dict[str, asyncio.Event] = {}
+        """By incarnation: set when its agent is lost, or counts no more."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._writer: asyncio.StreamWriter
 
-    async def run(self, connection: socket.socket) -> None:
+    async def run(self, connection: socket.socket, ray: RayProcesses | None) -> None:
         reader, self._writer = await asyncio.open_connection(sock=connection, limit=1 << 26)
         from gpujobs.cluster.actor import start_own_agent
 
+        if ray is not None:
+            self._spawn(_end_with(ray))
         own = self._settings.node
         agent = await start_own_agent(own, self._gpus)
-        await self._admit(Member(own.node_name, own.state_id, OWN, agent))
+        await self._admit(Member(own.node_name, own.state_id, OWN, OWN, agent))
         gate = await self._open_gate()
+        if self._settings.ray_address is not None:
+            from gpujobs.cluster.guests import keep_guests
+
+            self._spawn(keep_guests(own, self._take_guest, self._lacking))
         async for line in read_lines(reader):
             self._spawn(self._take(line))
         for task in list(self._tasks):
@@ -215,6 +261,7 @@ class Head:
         listening = self._settings.listening
         if listening is None:
             return None
+        tls = TlsFiles(self._paths.tls) if listening.tls else None
         gate = JoinGate(
             name=self._settings.node.node_name,
             address=listening.address,
@@ -225,6 +272,8 @@ class Head:
             versions=own_versions(),
             obstacle=self._obstacle,
             admit=self._take_in,
+            tls=None if tls is None else partial(of_the_head, tls),
+            sign=None if tls is None else partial(certificates.sign, tls),
         )
         await gate.open()
         return gate
@@ -236,16 +285,19 @@ class Head:
             )
         return roster.obstacle(self._paths.nodes, name, node_id)
 
-    async def _take_in(self, hello: Hello, ready: Ready) -> None:
-        """Places the agent on this start of the node's Ray. One that is placed already goes on."""
-        from gpujobs.cluster.actor import end_agent, start_agent
+    async def _take_in(self, hello: Hello, ready: Ready) -> asyncio.Event:
+        """Places the agent on this start of the node's Ray. One that is placed already goes on. What is returned is set
+        when it counts no more."""
+        from gpujobs.cluster.actor import end_agent, is_there, start_agent
 
-        if self._members.is_fenced(ready.incarnation):
-            raise MachineError("Ray has given that start of it up; it is to be started anew")
         known = self._members.get(hello.name)
-        if known is not None and known.incarnation == ready.incarnation:
+        if known is not None and known.start == ready.incarnation:
+            ended = self._ends[known.incarnation]
             await self._report(hello.name, NodeStatus.OK, "")
-            return
+            return ended
+        is_old = self._members.has_had(hello.name, ready.incarnation)
+        if self._members.is_fenced(ready.incarnation) or (is_old and not await is_there(ready.incarnation)):
+            raise MachineError("Ray has given that start of it up; it is to be started anew")
         settings = NodeSettings(
             hello.name,
             ready.state_dir,
@@ -260,18 +312,32 @@ class Head:
         except Exception:  # another box took the name meanwhile, or the disk is full
             end_agent(agent)
             raise
-        await self._admit(Member(hello.name, hello.node_id, ready.incarnation, agent))
+        incarnation = f"{ready.incarnation}.{next(self._numbers)}"
+        return await self._admit(Member(hello.name, hello.node_id, ready.incarnation, incarnation, agent))
 
-    async def _admit(self, member: Member[Any]) -> None:
+    async def _take_guest(self, name: str, node_id: str, start: str, agent: Any) -> asyncio.Event:
+        if taken := self._obstacle(name, node_id):
+            raise MachineError(taken)
+        roster.add(self._paths.nodes, name, node_id)
+        return await self._admit(Member(name, node_id, start, f"{start}.{next(self._numbers)}", agent))
+
+    async def _lacking(self, name: str, why: str) -> None:
+        say(f"{name}: {why}")
+        await self._report(name, NodeStatus.DOWN, why)
+
+    async def _admit(self, member: Member[Any]) -> asyncio.Event:
         from gpujobs.cluster.actor import end_agent
 
         before = self._members.admit(member)
+        ended = self._ends[member.incarnation] = asyncio.Event()
         if before is not None:
+            self._ended(before)
             end_agent(before.agent)
-        await self._report(member.name, NodeStatus.OK, "")
         relay = self._spawn(self._relay_events(member))
         if member.incarnation == OWN:
             relay.add_done_callback(_ray_has_ended)
+        await self._report(member.name, NodeStatus.OK, "")
+        return ended
 
     async def _report(self, name: str, status: NodeStatus, message: str) -> None:
         await write_line(self._writer, wire.write_line(NodeReported(name, status, message)))
@@ -280,24 +346,31 @@ class Head:
         """What an agent says counts as long as no newer one of its node was admitted."""
         from gpujobs.cluster.actor import is_passing
 
+        heard = 0
         while self._members.speaks(member):
             try:
-                events = await member.agent.next_events.remote()
+                heard, events = await member.agent.next_events.remote(heard)
             except Exception as error:
-                if member.incarnation == OWN:
-                    raise
-                if is_passing(error):
+                is_own = member.incarnation == OWN
+                if is_passing(error) and not (is_own and self._settings.listening is None):
                     await asyncio.sleep(RELAY_PAUSE_SECONDS)
                     continue
+                if is_own:
+                    raise
                 await self._lost(member, error)
                 return
             for event in events if self._members.speaks(member) else ():
-                await write_line(self._writer, wire.write_line(event))
+                await write_line(self._writer, event)
 
     async def _lost(self, member: Member[Any], error: Exception) -> None:
         say(f"{member.name}: {error!r}")
+        self._ended(member)
         if self._members.lose(member):
             await self._report(member.name, NodeStatus.DOWN, "Ray has lost it")
+
+    def _ended(self, member: Member[Any]) -> None:
+        if (ended := self._ends.pop(member.incarnation, None)) is not None:
+            ended.set()
 
     # The daemon's calls
 
@@ -313,7 +386,7 @@ class Head:
     async def _answer(self, request: Request) -> None:
         answer: Answer | Refusal
         try:
-            answer = Answer(request.id, codec.write(await self._carry_out(request.node, request.instruction)))
+            answer = Answer(request.id, await self._carry_out(request.node, request.instruction))
         except GpujobsError as error:
             answer = Refusal(request.id, error)
         except Exception as error:  # noqa: BLE001 - whatever Ray raises, the daemon must hear of it
@@ -322,7 +395,7 @@ class Head:
             )
         await write_line(self._writer, wire.write_line(answer))
 
-    async def _carry_out(self, node: str, instruction: Instruction[Any]) -> Message:
+    async def _carry_out(self, node: str, instruction: Instruction[Any]) -> Mapping[str, Any]:
         member = self._members.get(node)
         if member is None:
             raise MachineError(f"{node} is no member of the cluster at present")
@@ -331,17 +404,23 @@ class Head:
             raise MachineError(f"{node} has joined anew; what it said before counts no more")
         return answer
 
-    async def _ask(self, agent: Any, instruction: Instruction[Any]) -> Message:
+    async def _ask(self, agent: Any, instruction: Instruction[Any]) -> Mapping[str, Any]:
         if isinstance(instruction, Collect):
-            chunks = agent.collect.remote(instruction)
-            return Collected(await write_chunks(chunks, Path(instruction.destination)))
+            chunks = agent.collect.remote(codec.write(instruction))
+            return codec.write(Collected(await write_chunks(chunks, Path(instruction.destination))))
         if isinstance(instruction, Deliver):
-            await deliver(agent, instruction)
-            return Nothing()
-        answer: Message = await agent.carry_out.remote(instruction)
-        if isinstance(answer, Refused):
-            raise from_wire(dict(answer.error))
-        return answer
+            await self._deliveries.deliver(agent, instruction)
+            return codec.write(Nothing())
+        if isinstance(instruction, BringHome):
+            return codec.write(await bring_home(agent, instruction))
+        return answer_of(await agent.carry_out.remote(written(instruction)))
+
+
+async def _end_with(ray: RayProcesses) -> None:
+    """Where one of Ray's processes has died, the others are of no use."""
+    await ray.ended()
+    say(f"Ray has ended: {ray.last_words}")
+    os._exit(1)
 
 
 def _ray_has_ended(task: asyncio.Task[None]) -> None:

@@ -14,30 +14,44 @@ import os
 import secrets
 import shutil
 import signal
+import ssl
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from gpujobs.backends import JAX, TENSORFLOW
-from gpujobs.cluster.environment import make_temp_parent, ray_environment, remove_temp_parent, without_ray
+from gpujobs.cluster import certificates
+from gpujobs.cluster.certificates import Pair, TlsFiles
+from gpujobs.cluster.environment import (
+    LINKS,
+    make_temp_parent,
+    ray_environment,
+    remove_temp_parent,
+    without_ray,
+)
 from gpujobs.cluster.gate import PORT_SECONDS, beat
 from gpujobs.cluster.launchers import Launchers
+from gpujobs.cluster.orphans import end_ray_of
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses, answers
-from gpujobs.cluster.sealed import MAX_LINE_BYTES, RefusedError, Sealed
+from gpujobs.cluster.sealed import CLOSING_SECONDS, MAX_LINE_BYTES, RefusedError, Sealed
+from gpujobs.cluster.tls import of_a_node, words_of_a_node
 from gpujobs.cluster.versions import own_versions
 from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, UsageError
-from gpujobs.linux import durable
+from gpujobs.linux import durable, logs
 from gpujobs.model import DeviceKind
 from gpujobs.node import keepers
 from gpujobs.node.devices import devices_of
 from gpujobs.node.probe import DEADLINE_SECONDS, read_once
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.joining import FORMAT, Hello, Joined, Ready, TokenFile, Welcome
+from gpujobs.protocol.codec import Tagged
+from gpujobs.protocol.joining import FORMAT, Hello, Joined, Ready, TokenFile, TokenTls, Welcome
 
 CONNECT_SECONDS = 5.0
-JOINED_SECONDS = 120.0
 MAX_PAUSE_SECONDS = 3.0
+LOG_BYTES, LOG_SECONDS = 16 << 20, 600.0
+"""The logs of Ray and of the launchers begin anew beyond so much, and are looked at so often."""
+
 FREE_BYTES = 2 << 30
 """Below which a box does not join: data, checkpoints and results are written on it."""
 
@@ -62,6 +76,15 @@ class Box:
     def ports(self) -> Ports:
         return Ports(self.port)
 
+    @property
+    def where(self) -> str:
+        return f"{self.head}:{self.port}"
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """None where what crosses the network is not encrypted."""
+        return None if self.token.tls is None else TlsFiles(self.paths.tls)
+
 
 class Joiner:
     def __init__(self, box: Box) -> None:
@@ -72,23 +95,30 @@ class Joiner:
         """That Ray was told of when it was started here."""
 
         self._session = ""
+        self._certificate = Pair(b"", b"")
+        """That the head has made of our last request."""
+
         self._has_joined = False
         self._launchers = Launchers(box.paths)
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises what is in the way of the first joining; later it tries again."""
         require_disk(self._box.paths)
+        remember(self._box)
+        end_ray_of(self._box.paths.ray_token)
         task = asyncio.current_task()
         assert task is not None
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         self._keep_launchers()
+        limiting = asyncio.create_task(_limit_logs(self._box.paths))
         try:
             await self._stay()
         except asyncio.CancelledError:
             log.info("leaving; trainings go on until their lease ends")
         finally:
-            self._end_ray()
+            limiting.cancel()
+            await self._end_ray()
             self._socket.close()
             await self._launchers.close()
 
@@ -98,9 +128,9 @@ class Joiner:
 
     def _asked(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            backend = self._socket.recv(64).decode(errors="replace")
+            word, _, backend = self._socket.recv(64).decode(errors="replace").partition(" ")
             if backend in (TENSORFLOW, JAX):
-                self._launchers.use(backend)
+                (self._launchers.suspect if word == keepers.SUSPECT else self._launchers.use)(backend)
 
     async def _stay(self) -> None:
         pause = 0.5
@@ -133,21 +163,25 @@ class Joiner:
             )
             await line.say(ready)
             try:
-                await line.expect(Joined, JOINED_SECONDS)
+                await self._hold(line, lambda said: self._heard(said, welcome))
             except RefusedError:
                 self._session = ""  # the Ray that runs here is of no use any more
                 raise
-            self._has_joined = True
-            log.info("joined %s at %s as %s", welcome.name, self._box.head, self._box.name)
-            if self._box.head != "127.0.0.1":
-                log.warning(
-                    "what crosses the network is not encrypted: let nobody else be in it (docs/cluster.md)"
-                )
-            await self._hold(line)
 
-    async def _hold(self, line: Sealed) -> None:
+    def _heard(self, said: Tagged, welcome: Welcome) -> None:
+        if not isinstance(said, Joined):
+            return
+        self._has_joined = True
+        log.info("joined %s at %s as %s", welcome.name, self._box.head, self._box.name)
+        if self._box.tls is None and self._box.head != "127.0.0.1":
+            log.warning(
+                "what crosses the network is not encrypted: let nobody else be in it (docs/cluster.md)"
+            )
+
+    async def _hold(self, line: Sealed, hear: Callable[[Tagged], None]) -> None:
+        """Until the head is silent, refuses this box, or Ray ends here, be it before the head has placed its agent."""
         assert self._ray is not None
-        ended, beating = asyncio.create_task(self._ray.ended()), asyncio.create_task(beat(line))
+        ended, beating = asyncio.create_task(self._ray.ended()), asyncio.create_task(beat(line, hear))
         try:
             await asyncio.wait([ended, beating], return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
@@ -165,25 +199,19 @@ class Joiner:
     async def _introduce(self, line: Sealed) -> Welcome:
         """Raises what is in the way: the head's words, or ours."""
         is_running = self._ray is not None and self._ray.is_up()
+        request, key = ("", b"") if self._box.tls is None else certificates.asked(self._box.name)
         async with _open_ports(self._box, () if is_running else self._box.ports.of_a_node) as ports:
-            hello = Hello(
-                format=FORMAT,
-                name=self._box.name,
-                node_id=self._box.node_id,
-                instance=self._box.token.instance,
-                uid=os.geteuid(),
-                versions=own_versions(),
-                clock=time.time(),
-                address=self._box.address,
-                ports=ports,
-            )
+            hello = _hello(self._box, ports, request=request)
             await line.say(hello)
             welcome = await line.expect(Welcome)
+        self._certificate = Pair(welcome.certificate.encode(), key)
         await require_ports(self._box, welcome.name)
         return welcome
 
     async def _start_ray(self, welcome: Welcome) -> None:
-        self._end_ray()
+        await self._end_ray()
+        if self._box.tls is not None:
+            certificates.put_box(self._box.tls, self._certificate)
         paths = self._box.paths
         self._incarnation, self._session = secrets.token_hex(8), welcome.session
         self._gpus = await asyncio.to_thread(_gpus, self._box)
@@ -196,18 +224,30 @@ class Joiner:
             gpus=self._gpus,
             temp=temp,
         )
-        environment = {**without_ray(os.environ), **ray_environment(paths.ray_token)}
+        own = ray_environment(paths.ray_token, self._box.tls)
+        environment = {**without_ray(os.environ), **own, **LINKS}
         self._ray = RayProcesses(node, environment, paths.run / "ray.log")
         self._ray.start(own_session=True)
         self._launchers.use(TENSORFLOW)  # beside it: both take some seconds
         await self._ray.wait_until_up()
 
-    def _end_ray(self) -> None:
+    async def _end_ray(self) -> None:
+        """In a thread: it takes seconds, in which the launchers' keeper is to answer."""
         if self._ray is not None:
-            self._ray.end()
-            self._ray = None
-            shutil.rmtree(self._box.paths.ray, ignore_errors=True)
-            remove_temp_parent(self._box.paths)
+            ray, self._ray = self._ray, None
+            await asyncio.to_thread(_end, ray, self._box.paths)
+
+
+async def _limit_logs(paths: StatePaths) -> None:
+    while True:
+        await asyncio.to_thread(logs.limit, list(paths.run.glob("*.log")), LOG_BYTES)
+        await asyncio.sleep(LOG_SECONDS)
+
+
+def _end(ray: RayProcesses, paths: StatePaths) -> None:
+    ray.end()
+    shutil.rmtree(paths.ray, ignore_errors=True)
+    remove_temp_parent(paths)
 
 
 def _gpus(box: Box) -> int:
@@ -218,33 +258,82 @@ def _gpus(box: Box) -> int:
 # What could be in the way
 
 
+def _hello(box: Box, ports: tuple[int, ...], *, request: str = "", trial: bool = False) -> Hello:
+    return Hello(
+        format=FORMAT,
+        name=box.name,
+        node_id=box.node_id,
+        instance=box.token.instance,
+        uid=os.geteuid(),
+        versions=own_versions(),
+        clock=time.time(),
+        address=box.address,
+        ports=ports,
+        request=request,
+        trial=trial,
+    )
+
+
+async def trial(box: Box) -> Welcome:
+    """Whether the head would take this box now; nothing is changed. Raises what is in the way."""
+    is_running = await answers("127.0.0.1", box.ports["raylet"])
+    listening = (box.ports["raylet"], box.ports["object_manager"])
+    async with (
+        _line_to(box) as line,
+        _open_ports(box, () if is_running else box.ports.of_a_node) as opened,
+    ):
+        await line.say(_hello(box, listening if is_running else opened, trial=True))
+        welcome = await line.expect(Welcome)
+    await require_ports(box, welcome.name)
+    return welcome
+
+
 @contextlib.asynccontextmanager
 async def _line_to(box: Box) -> AsyncIterator[Sealed]:
     where = f"{box.head}:{box.ports['joining']}"
+    tls = None if box.tls is None else of_a_node(box.tls)
     try:
         reader, writer = await asyncio.wait_for(
-            asyncio.open_connection(box.head, box.ports["joining"], limit=MAX_LINE_BYTES), CONNECT_SECONDS
+            asyncio.open_connection(
+                box.head,
+                box.ports["joining"],
+                limit=MAX_LINE_BYTES,
+                ssl=tls,
+                ssl_shutdown_timeout=None if tls is None else CLOSING_SECONDS,
+            ),
+            CONNECT_SECONDS,
         )
     except (OSError, TimeoutError) as error:
-        why = (
-            f"nothing answers within {CONNECT_SECONDS:g} s"
-            if isinstance(error, TimeoutError)
-            else os.strerror(error.errno or 0)
-        )
-        raise MachineError(
-            f"{where} cannot be reached from here: {why}; expected the daemon of the head's box, with "
-            "[cluster] listen in "
-            f"its gpujobs.toml, and a firewall there that lets this box in on {box.ports.words}"
-        ) from None
-    line = Sealed(reader, writer, box.token.secret, is_head=False)
+        raise _unreachable(box, where, error) from None
+    line = Sealed(reader, writer, box.token.secret, is_head=False, is_tls=tls is not None)
     try:
         try:
             await line.greet()
         except MachineError as error:
-            raise MachineError(f"{where}: {error}") from error
+            raise _not_let_in(error.__cause__, where) or MachineError(f"{where}: {error}") from error
+        except NotPermittedError as error:
+            raise NotPermittedError(f"{where}: {error}") from error
         yield line
     finally:
-        line.close()
+        await line.closed()
+
+
+def _unreachable(box: Box, where: str, error: OSError) -> GpujobsError:
+    if refused := _not_let_in(error, where):
+        return refused
+    if isinstance(error, TimeoutError):
+        why = f"nothing answers within {CONNECT_SECONDS:g} s"
+    else:
+        why = os.strerror(error.errno) if error.errno else (str(error) or "the connection was closed")
+    return MachineError(
+        f"{where} cannot be reached from here: {why}; expected the daemon of the head's box, with [cluster] listen in "
+        f"its gpujobs.toml, and a firewall there that lets this box in on {box.ports.words}"
+    )
+
+
+def _not_let_in(error: BaseException | None, where: str) -> NotPermittedError | None:
+    words = words_of_a_node(error, where) if isinstance(error, ssl.SSLError) else None
+    return None if words is None else NotPermittedError(words)
 
 
 @contextlib.asynccontextmanager
@@ -303,11 +392,44 @@ def keep_secret(paths: StatePaths, secret: str) -> None:
 def require_same_cluster(paths: StatePaths, instance: str) -> None:
     """A state directory belongs to one cluster: numbers of jobs mean others in another. Raises UsageError."""
     known = durable.read_json(paths.membership)
-    if known is None:
-        durable.write_json(paths.membership, {"instance": instance})
-    elif known.get("instance") != instance:
+    if known is not None and known.get("instance") != instance:
         raise UsageError(
             f"{paths.root} has what this box has done for another cluster; expected a directory of its own "
             "for each: name "
             "one with --state-dir"
         )
+
+
+def remember(box: Box) -> None:
+    """For `gpujobs doctor`, which has no token file."""
+    words = {
+        "head": box.head,
+        "port": box.port,
+        "name": box.name,
+        "node_id": box.node_id,
+        "address": box.address,
+    }
+    durable.write_json(box.paths.membership, {"instance": box.token.instance, **words})
+
+
+def remembered(paths: StatePaths) -> Box | None:
+    """As it has joined last; None where it has joined nobody."""
+    known = durable.read_json(paths.membership)
+    if known is None or "head" not in known:
+        return None
+    where = f"{known['head']}:{known['port']}"
+    try:
+        secret = paths.ray_token.read_text()
+    except OSError as error:
+        raise MachineError(f"{paths.ray_token} cannot be read: {error.strerror}") from error
+    tls = TokenTls(authority="", certificate="", key="") if paths.tls.exists() else None
+    return Box(
+        paths=paths,
+        token=TokenFile(format=FORMAT, address=where, secret=secret, instance=known["instance"], tls=tls),
+        head=known["head"],
+        port=known["port"],
+        name=known["name"],
+        node_id=known["node_id"],
+        address=known["address"],
+        cpu_slots=None,
+    )

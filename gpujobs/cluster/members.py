@@ -13,10 +13,12 @@ A = TypeVar("A")
 
 @dataclass(frozen=True, slots=True)
 class Member(Generic[A]):
-    """`node_id`: of the node's own state directory. `incarnation`: of this start of its Ray, and so of its agent."""
+    """`node_id`: of the node's own state directory. `start`: of its Ray; `incarnation`: of this agent, of which there
+    may be some there, one after the other."""
 
     name: str
     node_id: str
+    start: str
     incarnation: str
     agent: A
 
@@ -24,19 +26,30 @@ class Member(Generic[A]):
 class Members(Generic[A]):
     def __init__(self) -> None:
         self._members: dict[str, Member[A]] = {}
+        self._starts: dict[str, str] = {}
+        """The start of Ray that was admitted last on each node, be its agent lost since."""
+
         self._fenced: set[str] = set()
 
     def is_fenced(self, incarnation: str) -> bool:
-        """Whether a newer one has come after it: it never comes back."""
+        """Of an agent, or of a start of Ray: whether a newer one has come after it. It never comes back."""
         return incarnation in self._fenced
+
+    def has_had(self, name: str, start: str) -> bool:
+        """Whether the last agent of this node was on that start of its Ray."""
+        return self._starts.get(name) == start
 
     def admit(self, member: Member[A]) -> Member[A] | None:
         """Returns the one that it takes the place of, which is fenced off. Raises ValueError for one that was fenced
         itself: whoever asks late must not take the place of who came after it."""
-        if self.is_fenced(member.incarnation):
+        if self.is_fenced(member.incarnation) or self.is_fenced(member.start):
             raise ValueError(f"{member.incarnation} of {member.name} was fenced")
         before = self._members.get(member.name)
         self._members[member.name] = member
+        last = self._starts.get(member.name)
+        if last is not None and last != member.start:
+            self._fenced.add(last)
+        self._starts[member.name] = member.start
         if before is not None and before.incarnation != member.incarnation:
             self._fenced.add(before.incarnation)
             return before

@@ -134,17 +134,18 @@ class RayProcesses:
         return self.process.wait()
 
     def end(self) -> None:
-        """All of them; nothing of theirs is worth waiting for where they do not end by themselves."""
+        """All of them; nothing of theirs is worth waiting for where they do not end by themselves, nor where a session
+        of their own says which they are."""
         if self.process is None:
             return
+        if self._has_session:
+            end_session(self.process.pid)
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        if self._has_session:
-            end_session(self.process.pid)
         self.process = None
 
 

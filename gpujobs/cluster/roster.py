@@ -6,7 +6,9 @@ that name would be asked for attempts that run elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,15 +60,27 @@ def obstacle(path: Path, name: str, node_id: str) -> str | None:
 
 def add(path: Path, name: str, node_id: str) -> None:
     """Raises MachineError where the name is that of another box, which came first."""
-    if taken := obstacle(path, name, node_id):
-        raise MachineError(taken)
-    nodes = known(path)
-    if name not in nodes:
-        _write(path, {**nodes, name: KnownNode(name, node_id, instant(utc_now()))})
+    with _alone(path):
+        if taken := obstacle(path, name, node_id):
+            raise MachineError(taken)
+        nodes = known(path)
+        if name not in nodes:
+            _write(path, {**nodes, name: KnownNode(name, node_id, instant(utc_now()))})
 
 
 def remove(path: Path, name: str) -> None:
-    _write(path, {key: node for key, node in known(path).items() if key != name})
+    with _alone(path):
+        _write(path, {key: node for key, node in known(path).items() if key != name})
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """From reading to writing: else one of two changes at the same moment would be lost."""
+    lock = durable.lock(path.with_name(f"{path.name}.lock"))
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def _write(path: Path, nodes: Mapping[str, KnownNode]) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import hmac
 import json
 import secrets
+from contextlib import suppress
 from typing import TypeVar
 
 from gpujobs.errors import MachineError, NotPermittedError
@@ -20,35 +21,61 @@ T = TypeVar("T", bound=Tagged)
 
 MAX_LINE_BYTES = 1 << 16
 ANSWER_SECONDS = 15.0
+CLOSING_SECONDS = 1.0
+"""Within which the other end says its goodbye of TLS."""
+
+WITHOUT_TLS = (
+    "it lets in only who shows a certificate of its cluster, and this token file has none: "
+    "`gpujobs node token FILE` on the head's box writes one that has"
+)
 
 NOT_OURS = "the token is not this cluster's: `gpujobs node token FILE` on the head's box writes the right one"
 
 
 class Sealed:
-    """`is_head`: which end this one is."""
+    """`is_head`: which end this one is. `is_tls`: whether the head expects TLS, which it says in the clear too."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, secret: str, *, is_head: bool
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        secret: str,
+        *,
+        is_head: bool,
+        is_tls: bool = False,
     ) -> None:
         self._reader, self._writer, self._secret = reader, writer, secret.encode()
         self._own, self._other = ("head", "node") if is_head else ("node", "head")
+        self._is_head, self._is_tls = is_head, is_tls
         self._texts = b""
         self._said = self._heard = 0
 
-    async def greet(self) -> None:
-        """Exchanges the random texts. Raises MachineError where nobody of ours answers."""
+    async def greet(self, seconds: float = ANSWER_SECONDS) -> None:
+        """Exchanges the random texts. Raises MachineError where nobody of ours answers, NotPermittedError where a head
+        expects TLS and we do not."""
         own = secrets.token_hex(16)
-        self._writer.write(json.dumps({"gpujobs": own}).encode() + b"\n")
-        await self._writer.drain()
-        line = await self._line(ANSWER_SECONDS)
+        if self._is_head:
+            await self._say_text(own)
+            line = await self._line(seconds)
+        else:  # what it says first is heard: after TLS, it may be that this box is not let in
+            line = await self._line(seconds) if self._is_tls else b""
+            await self._say_text(own)
+            line = line or await self._line(seconds)
         try:
-            other = loads(line).get("gpujobs")
+            said = loads(line)
         except ShapeError:
-            other = None
+            said = {}
+        other = said.get("gpujobs")
         if not isinstance(other, str) or not 16 <= len(other) <= 64 or other == own:
             raise MachineError(f"what answers there is no head of gpujobs (it says {line[:40]!r})")
+        if said.get("tls") is True and not self._is_tls and not self._is_head:
+            raise NotPermittedError(WITHOUT_TLS)
         pair = (own, other) if self._own == "head" else (other, own)
         self._texts = "/".join(pair).encode()
+
+    async def _say_text(self, own: str) -> None:
+        self._writer.write(json.dumps({"gpujobs": own, "tls": self._is_tls}).encode() + b"\n")
+        await self._writer.drain()
 
     async def say(self, message: Tagged) -> None:
         body = JOINING.encode(message)
@@ -68,7 +95,7 @@ class Sealed:
             raise NotPermittedError(NOT_OURS)
         self._heard += 1
         try:
-            return JOINING.parse(body)
+            return JOINING.parse(body, known_only=True)
         except ShapeError as error:
             raise MachineError(
                 f"a line of the other box makes no sense ({error}); are both of one gpujobs?"
@@ -86,6 +113,9 @@ class Sealed:
     def close(self) -> None:
         self._writer.close()
 
+    async def closed(self) -> None:
+        await ended(self._writer)
+
     async def _line(self, seconds: float | None) -> bytes:
         try:
             line = await asyncio.wait_for(self._reader.readline(), seconds)
@@ -101,6 +131,13 @@ class Sealed:
         return hmac.new(
             self._secret, b"\n".join((self._texts, speaker.encode(), str(number).encode(), body)), "sha256"
         ).hexdigest()
+
+
+async def ended(writer: asyncio.StreamWriter) -> None:
+    """Closed, with what was said last sent, as far as the other end takes it within a moment."""
+    writer.close()
+    with suppress(OSError, TimeoutError):
+        await asyncio.wait_for(writer.wait_closed(), 2 * CLOSING_SECONDS)
 
 
 class RefusedError(MachineError):

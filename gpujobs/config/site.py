@@ -263,6 +263,10 @@ class ClusterTable(Table):
     """ADDRESS:PORT of this box for the others, the port the first of a fixed range; None: this box is alone, and Ray
     is on loopback."""
 
+    tls: bool | None = None
+    """Whether what crosses the network is encrypted, and whoever has no certificate of the cluster kept out; None:
+    where the address is beyond loopback."""
+
     lease: Annotated[int, BeforeValidator(_duration), Field(ge=30)] = 600
     """How long a box that cannot reach the daemon trains on. Only after it does the daemon start a job elsewhere."""
 
@@ -271,6 +275,31 @@ def _absolute(value: object) -> object:
     if isinstance(value, str) and not value.startswith("/"):
         raise ValueError("expected a path that begins with /")
     return value
+
+
+class NodesTable(Table):
+    """What holds on all boxes of a cluster alike."""
+
+    shared: list[Annotated[str, BeforeValidator(_absolute)]] = []
+    """Directories that are the same files under the same path on every box: nothing below them is copied."""
+
+    cache: PositiveSize = 100 << 30
+    """Data of one user that is kept on a box, besides what attempts there read: the longest unread makes way."""
+
+    checkpoints: Annotated[int, BeforeValidator(_duration), Field(ge=60)] = 600
+    """How often the checkpoint of a training on another box comes home, in case that box is lost."""
+
+    def has(self, path: str) -> bool:
+        """Whether every box sees it."""
+        return any(Path(path).is_relative_to(one) for one in self.shared)
+
+
+class Trainers(Table):
+    """The processes that train."""
+
+    resident: bool = True
+    """Whether one that has completed a job takes over the next of its user's on its device, where both build the same
+    model."""
 
 
 class Metrics(Table):
@@ -373,6 +402,8 @@ class SiteConfig(Table):
     retention: Retention = Retention()
     web: WebTable = WebTable()
     cluster: ClusterTable = ClusterTable()
+    nodes: NodesTable = NodesTable()
+    trainers: Trainers = Trainers()
     metrics: Metrics = Metrics()
     notify: NotifyTable = NotifyTable()
 

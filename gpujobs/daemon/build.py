@@ -7,6 +7,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import IPv4Address
 
 from gpujobs.cluster import roster
 from gpujobs.cluster.link import ClusterLink
@@ -35,6 +36,7 @@ from gpujobs.daemon.jobs.attempts import Attempts
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.collecting import Collector
 from gpujobs.daemon.jobs.device_use import DeviceUses
+from gpujobs.daemon.jobs.homecoming import Homecoming
 from gpujobs.daemon.jobs.lacking import Lacking
 from gpujobs.daemon.jobs.queries import JobQueries
 from gpujobs.daemon.jobs.service import JobService
@@ -42,7 +44,9 @@ from gpujobs.daemon.jobs.specs import Specs
 from gpujobs.daemon.jobs.submit import SubmissionService
 from gpujobs.daemon.jobs.supply import Supply
 from gpujobs.daemon.jobs.uploads import Uploads
+from gpujobs.daemon.jobs.whereabouts import Whereabouts
 from gpujobs.daemon.journal import Journal
+from gpujobs.daemon.keeping.on_nodes import NodeKeeping
 from gpujobs.daemon.keeping.retention import Retention
 from gpujobs.daemon.live.broadcast import Broadcaster
 from gpujobs.daemon.modes import Mode
@@ -90,6 +94,7 @@ class Parts:
     snapshots: SnapshotBuilder
     foreign: ForeignProcessMonitor
     charge: ForeignCharge | None
+    homecoming: Homecoming
     sampler: DeviceSampler
     presence: PresenceMonitor
     uploads: Uploads
@@ -129,11 +134,13 @@ def build(settings: Settings) -> Parts:
     announcements, events = Observers[[NodeReported]](), Observers[[AttemptEvent]]()
     identity = state_id(paths.identity)
     own = NodeSettings(node_name, str(paths.root), settings.cpu_slots, DEADLINE_SECONDS, identity, identity)
-    listening = None if site.cluster.listen is None else Listening(*cluster_address(site.cluster.listen))
-    link = ClusterLink(paths, own, listening, on_node=announcements.tell, on_attempt=events.tell)
+    listening = _listening(site)
+    link = ClusterLink(
+        paths, own, listening, settings.ray_address, on_node=announcements.tell, on_attempt=events.tell
+    )
     others = [name for name in roster.known(paths.nodes) if name != node_name]
     nodes = Nodes(link, node_name, settings.cpu_slots, others)
-    journal = Journal(store.history, nodes.device_name)
+    journal = Journal(store.history, nodes.device_name, lambda: nodes.has_others)
     mapping = JobMapping(cache, nodes, node_name, lambda: directory_in(in_force))
     committed = Observers[[]]()
     writer = StoreWriter(store, cache, committed.tell)
@@ -150,14 +157,17 @@ def build(settings: Settings) -> Parts:
     # What jobs need, and their attempts
     uploads = Uploads(store, writer, paths, in_force.quotas)
     lacking = Lacking(store, writer, cache, uploads)
-    retention = Retention(store, writer, paths, lambda: in_force.site.retention)
+    leases = Leases(link, site.cluster.lease)
+    homecoming = Homecoming(store, link, nodes, paths, lambda: in_force.site.quotas, leases.left)
+    elsewhere = NodeKeeping(store, link, nodes, homecoming)
+    retention = Retention(store, writer, paths, lambda: in_force.site.retention, elsewhere)
     is_site = mode is Mode.SITE
     specs = Specs(store, paths, site, identity, changes_identity=is_site, require_gpu=settings.require_gpu)
     sampler = DeviceSampler(cache, writer)
     uses = DeviceUses(store, cache, sampler.of)
-    collector = Collector(store, link, paths, in_force.access, site.quotas, uses.at_its_end)
+    collector = Collector(store, link, paths, in_force.access, site.quotas, uses.at_its_end, homecoming)
     ends = Observers[[Job]]()
-    leases = Leases(link, site.cluster.lease)
+    whereabouts = Whereabouts(store, cache, node_name, others)
     attempts = Attempts(
         store,
         writer,
@@ -166,7 +176,8 @@ def build(settings: Settings) -> Parts:
         link,
         specs,
         collector,
-        Supply(link, paths),
+        Supply(store, link, paths, homecoming, whereabouts, lambda: in_force.site.nodes),
+        homecoming,
         leases.granted,
         on_change=changed.tell,
         on_end=ends.tell,
@@ -198,6 +209,8 @@ def build(settings: Settings) -> Parts:
         stop=attempts.begin_stop,
         may_start=lacking.may_start,
         holds=attempts.holds.applied,
+        decided=attempts.residents.let_go,
+        near=whereabouts,
     )
 
     # What handlers are given
@@ -251,6 +264,10 @@ def build(settings: Settings) -> Parts:
     news = NewsService(store, writer, in_force, orders)
 
     # Who hears of what
+    def tidy(node: str) -> None:
+        if nodes.is_remote(node):
+            tasks.spawn(elsewhere.tidy(node))
+
     def rules_changed() -> None:
         """For those who hold a copy of a rule."""
         snapshots.rules = in_force.rules
@@ -264,10 +281,12 @@ def build(settings: Settings) -> Parts:
         if charge is not None:
             charge.observe(occupancies(snapshots.snapshot(read)))
 
+    nodes.hidden = attempts.residents.hidden
     committed.add(journal.wake, outbox.wake, mapping.wake)
     changed.add(dispatcher.wake, shutdown.look)
     in_force.changed.add(rules_changed, dispatcher.wake, outbox.wake, mapping.wake)
     announcements.add(admission.on_node)
+    admission.admitted.add(tidy)
     events.add(attempts.on_event)
     ends.add(memory.ended, sampler.ended, lambda job: usage.add(_ended_usage(job)))
     launched.add(attempts.launch, lambda _: poller.begin())
@@ -294,6 +313,7 @@ def build(settings: Settings) -> Parts:
         snapshots=snapshots,
         foreign=foreign,
         charge=charge,
+        homecoming=homecoming,
         sampler=sampler,
         presence=presence,
         uploads=uploads,
@@ -317,6 +337,15 @@ def build(settings: Settings) -> Parts:
         outbox=outbox,
         news=news,
     )
+
+
+def _listening(site: siteconfig.SiteConfig) -> Listening | None:
+    """Where other boxes can join, and whether what crosses the network is encrypted."""
+    if site.cluster.listen is None:
+        return None
+    address, port = cluster_address(site.cluster.listen)
+    tls = site.cluster.tls
+    return Listening(address, port, tls if tls is not None else not IPv4Address(address).is_loopback)
 
 
 def _usage(store: Store, half_life_seconds: float) -> UsageCache:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 from gpujobs.daemon.devices.nodes import Nodes
 from gpujobs.daemon.jobs.cache import JobCache
@@ -45,9 +46,12 @@ class Dispatcher:
         stop: Callable[[Job, StopReason, str], None],
         may_start: Callable[[int], bool] = lambda _: True,
         holds: Callable[[Sequence[Node]], Sequence[Node]] = lambda nodes: nodes,
+        near: Mapping[int, Collection[str]] = {},
+        decided: Callable[[], None] = lambda: None,
     ) -> None:
         """`may_start`: the last look at a job before it starts; one that may not is out of the queue when it is
-        answered."""
+        answered. `near`: the nodes that have all data of a job. `decided` hears of each decision, when its starts are
+        committed."""
         self._writer = writer
         self._cache = cache
         self._nodes = nodes
@@ -56,6 +60,8 @@ class Dispatcher:
         self._stop = stop
         self._may_start = may_start
         self._holds = holds
+        self._tell = decided
+        self._near = near
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._delay_seconds = LOOK_AGAIN_FIRST_SECONDS
@@ -82,6 +88,7 @@ class Dispatcher:
             self._changed.clear()  # before the look: what changes during it wakes the next round
             try:
                 await self._dispatch()
+                self._tell()
                 self._tell_decided()
             except StoreError as error:
                 log.error("nothing can be started: %s", error)
@@ -104,7 +111,7 @@ class Dispatcher:
         nodes = self._holds(await self._nodes.probe() if self._cache.queue.has_ready else self._nodes.known)
         # Probing took time, and the cache may have changed: the snapshot is made after it, and
         # nothing is awaited between the snapshot and the commit of the starts.
-        decision = decide(self._snapshots.snapshot(nodes))
+        decision = decide(replace(self._snapshots.snapshot(nodes), near=self._near))
         self._cache.set_waits(decision.waits)
         if not self.draining:
             self._apply(decision, nodes)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from gpujobs.cluster.certificates import TlsFiles, for_token
 from gpujobs.cluster.environment import lasting_token
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.daemon import reload
@@ -60,7 +61,8 @@ class SiteService:
                 "reach it, after a restart"
             )
         secret = lasting_token(self.paths.cluster_token)
-        return TokenFile(format=FORMAT, address=where, secret=secret, instance=self.link.instance)
+        tls = for_token(TlsFiles(self.paths.tls)) if self.link.listening.tls else None
+        return TokenFile(format=FORMAT, address=where, secret=secret, instance=self.link.instance, tls=tls)
 
     def stop(self, mode: StopMode, actor: str) -> list[int]:
         """Begins to end; returns the jobs that are running."""

@@ -270,12 +270,21 @@ def _demand(resolved: Mapping[str, Any], most: int | None) -> Demand:
     return Demand(
         priority=resolved["priority"],
         requested_gpu=resources["gpu"],
-        node=resources["node"],
+        node=_node(resources["node"]),
+        gpu_name=resources["gpu_name"],
         gpu_memory=resources["gpu_memory"],
         preemptible=resolved["preemptible"],
         time_limit_seconds=resources["time_limit"],
         at_most=most,
     )
+
+
+def _node(named: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
+    """Each name once; of a list of one, that."""
+    if named is None or isinstance(named, str):
+        return named
+    names = tuple(dict.fromkeys(named))
+    return names[0] if len(names) == 1 else names
 
 
 def _data_files(resolved: dict[str, Any]) -> Iterator[tuple[str, bool]]:

@@ -34,6 +34,12 @@ def _one_line(value: str) -> str:
     return value
 
 
+def _gpu_name(value: str) -> str:
+    if not value.isprintable() or value != value.strip() or not value.strip("*? "):
+        raise ValueError("not a name")
+    return value
+
+
 def _data_path(value: str) -> str:
     if not value.isprintable() or value.endswith("/"):
         raise ValueError("not a path")
@@ -41,6 +47,7 @@ def _data_path(value: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_one_line)]
+GpuName = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_gpu_name)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")]
 DataPath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_data_path)]
 
@@ -358,6 +365,8 @@ def _with_names(entries: Any) -> Any:
     if not isinstance(entries, list):
         return entries
     paths = [_path_of(entry) for entry in entries]
+    if not any(paths):
+        return entries
     taken = Counter(_default_name({"path": path}) for path in dict.fromkeys(filter(None, paths)))
     return [
         entry
@@ -403,7 +412,13 @@ def gpu_memory(value: Any) -> int | Literal["auto"]:
 
 class Resources(Section):
     gpu: int | None = _field(None, "the number of a GPU (0 is the first), or nothing for any", ge=0, le=65535)
-    node: Name | None = _field(None, "the name of a node, or nothing for any")
+    node: Name | Annotated[list[Name], Field(min_length=1, max_length=1000)] | None = _field(
+        None, "the name of a node or a list of 1 to 1000 names, or nothing for any"
+    )
+    gpu_name: GpuName | None = _field(
+        None,
+        'a part of a GPU\'s name such as H100 or "4090", or a pattern such as "*A100*80GB", or nothing for any',
+    )
     gpu_memory: Annotated[int, Field()] | Literal["auto"] | None = _field(
         None, "a size of at least 64MiB such as 3GiB, or auto (and nothing for a whole GPU)"
     )

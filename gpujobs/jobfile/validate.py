@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from gpujobs.backends import JAX, TENSORFLOW
 from gpujobs.jobfile.consistency import Found, cross_checks, source_checks
@@ -33,9 +34,11 @@ def validate(tree: dict[str, Any]) -> tuple[dict[str, Any], Found]:
     try:
         resolved = (PredictionFile if is_prediction else JobFile).model_validate(tree).model_dump()
     except ValidationError as error:
-        for one in error.errors(include_url=False, include_context=False):
-            path = _path_in(tree, one["loc"], one["type"])
-            if path not in reported:  # each choice of a union reports for itself
+        found = error.errors(include_url=False, include_context=False)
+        paths = [_path_in(tree, one["loc"], one["type"]) for one in found]
+        for one, path in zip(found, paths, strict=True):
+            # Each choice of a union reports for itself.
+            if path not in reported and not _is_said_by_the_list(one, path, paths):
                 reported.add(path)
                 problems.append(
                     _of_a_training(path)
@@ -55,6 +58,12 @@ def validate(tree: dict[str, Any]) -> tuple[dict[str, Any], Found]:
         problems += [*data_checks(resolved), *training_checks(resolved)]
         resolved = _tidied(resolved)
     return resolved, problems
+
+
+def _is_said_by_the_list(one: ErrorDetails, path: Path, paths: list[Path]) -> bool:
+    """Whether a list where a text may stand too is what is wrong: then the list's own errors say more."""
+    is_list = one["type"] == "string_type" and isinstance(one["input"], list)
+    return is_list and sum(other[: len(path)] == path for other in paths) > 1
 
 
 def notify_problems(setting: dict[str, Any]) -> list[str]:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
 MAX_SHOWN = 60
+MAX_UNKNOWN = 8
+"""So often a message is read again, without what was unknown."""
+
+UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
 
 
 class ShapeError(ValueError):
@@ -80,6 +84,32 @@ def parse(kind: type[M], value: bytes | str | Mapping[str, Any], name: str = "")
     return parsed
 
 
+def parse_known(kind: type[M], value: Mapping[str, Any], name: str = "") -> M:
+    """As `parse`, of a message that a later version may have written: what is unknown, at any depth, is left out."""
+    from pydantic import ValidationError
+
+    left: dict[str, Any] = json.loads(json.dumps(value))
+    for _ in range(MAX_UNKNOWN):
+        try:
+            parsed: M = _adapter(kind).validate_json(json.dumps(left), strict=True)
+        except ValidationError as error:
+            unknown = [one["loc"] for one in error.errors() if one["type"] in UNKNOWN]
+            taken_out = [_without(left, place) for place in unknown]
+            if True not in taken_out:
+                break
+        else:
+            return parsed
+    return parse(kind, left, name)
+
+
+def _without(value: Any, place: tuple[int | str, ...]) -> bool:
+    """Whether it was there to be taken out. A place in a union has names that are in no value: they are passed over."""
+    for step in place[:-1]:
+        if (isinstance(value, dict) and step in value) or (isinstance(value, list) and isinstance(step, int)):
+            value = value[step]
+    return isinstance(value, dict) and value.pop(place[-1], value) is not value
+
+
 def write(message: Message) -> dict[str, Any]:
     """For `json.dumps`; the inverse of `parse`."""
     return {field.name: _plain(getattr(message, field.name)) for field in fields(message)}
@@ -112,15 +142,15 @@ class Vocabulary(Generic[T]):
     def encode(self, message: T) -> bytes:
         return json.dumps(self.write(message)).encode()
 
-    def parse(self, value: bytes | str | Mapping[str, Any]) -> T:
-        """Raises ShapeError, also where it is none of these."""
+    def parse(self, value: bytes | str | Mapping[str, Any], *, known_only: bool = False) -> T:
+        """Raises ShapeError, also where it is none of these. `known_only`: as `parse_known`."""
         given = value if isinstance(value, Mapping) else loads(value)
         kind = self._kinds.get(str(given.get(self._key)))
         if kind is None:
             known = ", ".join(self._kinds)
             raise ShapeError(f"{self._key} is {given.get(self._key)!r:.{MAX_SHOWN}}; expected one of {known}")
         rest = {key: item for key, item in given.items() if key != self._key}
-        return parse(kind, rest, kind.tag)
+        return (parse_known if known_only else parse)(kind, rest, kind.tag)
 
 
 def loads(text: bytes | str) -> Mapping[str, Any]:
@@ -170,7 +200,7 @@ def _problem(one: Any) -> str:
     place = ".".join(str(part) for part in one["loc"])
     if one["type"] in ("missing", "missing_argument"):
         return f"{place} is missing"
-    if one["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+    if one["type"] in UNKNOWN:
         return f"{place} is unknown"
     if one["type"] == "predicate_failed":
         said = (

@@ -1,7 +1,6 @@
 """What a box that joins and the head's say to each other before Ray is started there, and after (docs/cluster.md).
 
-Each line is sealed with the cluster's secret (`gpujobs/cluster/sealed.py`); a later version may add fields to none of
-them without another FORMAT, since both must understand each other before anything is started."""
+Each line is sealed with the cluster's secret (`gpujobs/cluster/sealed.py`)."""
 
 from __future__ import annotations
 
@@ -10,7 +9,21 @@ from typing import ClassVar
 
 from gpujobs.protocol.codec import Count, Message, Number, Tagged, Vocabulary
 
-FORMAT = 1
+FORMAT = 2
+"""Of all that crosses between boxes: the lines of joining, and what agents are told and answer. A later one may add
+fields that have a default, which is what an earlier one meant by saying nothing, and instructions."""
+
+OLDEST = 2
+"""That is understood here, so that boxes can be updated one by one: the head's first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenTls(Message):
+    """PEM: the cluster's authority, and a certificate of it with its key, which lets a box ask for its own."""
+
+    authority: str
+    certificate: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +37,8 @@ class TokenFile(Message):
     """Ray's token, and what the lines of joining are sealed with."""
     instance: str
     """The id of the head's state directory: whose cluster it is."""
+    tls: TokenTls | None = None
+    """None where `[cluster] tls` is off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +65,10 @@ class Hello(Tagged):
     """By which the others are to reach it; empty for the one that the head sees."""
     ports: tuple[Count, ...]
     """On which it answers for the moment, so that the head can try them."""
+    request: str = ""
+    """For a certificate of its own (PEM), where it is to start Ray with TLS."""
+    trial: bool = False
+    """It does not join: it only wants to know what would be in the way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +80,8 @@ class Welcome(Tagged):
     name: str
     session: str
     address: str
+    certificate: str = ""
+    """What was requested (PEM): for that address."""
 
 
 @dataclass(frozen=True, slots=True)

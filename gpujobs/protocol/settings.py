@@ -33,11 +33,13 @@ class Listening(Message):
 
     address: str
     port: Number
+    tls: bool
 
 
 @dataclass(frozen=True, slots=True)
 class HeadSettings(Message):
-    """`listening` None: Ray is for this machine alone."""
+    """`listening` None: Ray is for this machine alone. `ray_address`: of one that is there already, instead."""
 
     node: NodeSettings
     listening: Listening | None
+    ray_address: str | None

@@ -201,6 +201,16 @@ class Reader:
         )
         return [DataReference(**dict(row)) for row in rows]
 
+    def sent_to(self, node: str) -> list[tuple[int, str]]:
+        """(uid, hash) of the data of the jobs that have run there lately."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT j.uid AS uid, d.sha256 AS sha256 FROM (SELECT job FROM attempts WHERE node = ? "
+            "AND running_at IS NOT NULL ORDER BY job DESC LIMIT 10000) a JOIN jobs j ON j.id = a.job "
+            "JOIN job_data d ON d.job = a.job WHERE d.in_place IS NULL",
+            (node,),
+        )
+        return [(row["uid"], row["sha256"]) for row in rows]
+
     def attempts(self, job: int) -> list[Attempt]:
         with _readable():
             rows = self._connection.execute("SELECT * FROM attempts WHERE job = ? ORDER BY number", (job,))

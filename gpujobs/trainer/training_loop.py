@@ -190,6 +190,7 @@ class TrainingLoop:
             logs = self.steps.train(prepared)
             self.position.batch = chosen.stop
             self.pace.stepped(number + chosen.stop / batches)
+            reach("trainer.batch")
             if chosen.stop < batches:
                 self.between_batches(logs, chosen.stop / batches)
         row = {"epoch": number, **numbers(self.model.get_metrics_result()), **self.validate()}

@@ -8,7 +8,20 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
-from . import chaos, damage, planted, points, processes, real, storecases, strangers, surroundings
+from . import (
+    chaos,
+    cuts,
+    damage,
+    handover,
+    moments,
+    planted,
+    points,
+    processes,
+    real,
+    storecases,
+    strangers,
+    surroundings,
+)
 from .box import ROOT
 from .case import Case
 from .running import Outcome, Runner
@@ -20,6 +33,7 @@ SMOKE = (
     "attempts.finish.commit, error once, fresh",
     "attempts.launch, killed, fresh",
     "collect.rename, killed, fresh",
+    "resident.claimed, killed, handed",
     "supervisor.record, killed, fresh",
     "spawn.supervisor, error once, fresh",
     "daemon killed, job RUNNING",
@@ -56,7 +70,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/faults", description=__doc__)
     parser.add_argument("--all", action="store_true", help="every case (about an hour on two cores)")
     parser.add_argument(
-        "--only", metavar="PATTERN", help="cases whose `group: name` has this in it (* and ? match)"
+        "--only",
+        metavar="PATTERN",
+        help="cases whose `group: name`, or cuts whose kind, has this in it (* and ? match)",
     )
     parser.add_argument(
         "--skip", metavar="PATTERN", help="leave out cases whose `group: name` has this in it"
@@ -67,33 +83,59 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="say which cases there are, and do nothing")
     parser.add_argument("--prove", action="store_true", help="plant ten bugs, and say whether they are found")
     parser.add_argument("--chaos", metavar="MINUTES", type=float, help="random kills over a stream of jobs")
+    parser.add_argument(
+        "--handover", metavar="N", type=int, help="N random kills around hand-overs of trainers"
+    )
     parser.add_argument("--jobs", type=int, default=200, help="of --chaos (default 200)")
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the order of cases, and of random kills (default 0)"
+        "--seed", type=int, default=0, help="of the order of cases, of random kills and of cuts (default 0)"
     )
     parser.add_argument(
-        "--boxes",
+        "--boxes", metavar="N", type=int, help="N random cuts over a stream of jobs on three boxes (as root)"
+    )
+    parser.add_argument(
+        "--moments",
+        metavar="PATTERN",
+        nargs="?",
+        const="",
+        help="each process killed at each moment of a job on another of three boxes (as root)",
+    )
+    parser.add_argument(
+        "--at-once",
+        metavar="N",
         type=int,
         default=3,
         help="cases at once (default 3); those that wait run four times as many",
     )
     parser.add_argument(
-        "--minutes", type=float, help="begin no new case after so long; what was not run is said"
+        "--minutes", type=float, help="begin no new case, or cut, after so long; what was not run is said"
     )
     parser.add_argument("--tree", type=Path, default=ROOT, help=argparse.SUPPRESS)
     parser.add_argument("--write", action="store_true", help="put the table into docs/faults.md")
     arguments = parser.parse_args()
     if arguments.prove:
-        return planted.prove(arguments.boxes)
+        return planted.prove(arguments.at_once)
+    if arguments.boxes:
+        return cuts.run(
+            arguments.boxes,
+            arguments.seed,
+            arguments.minutes,
+            arguments.only or "",
+            is_small=arguments.small,
+        )
     if arguments.chaos:
         return chaos.run(arguments.chaos, arguments.jobs, arguments.seed, is_small=arguments.small)
+    if arguments.handover:
+        return handover.run(arguments.handover, arguments.seed, arguments.minutes)
+    if arguments.moments is not None:
+        return moments.run(arguments.moments, arguments.minutes)
     cases = chosen(arguments)
     if arguments.list:
         print("\n".join(case.title for case in cases))
         print(f"{len(cases)} cases")
         return 0
     random.Random(arguments.seed).shuffle(cases)
-    outcomes = Runner(arguments.tree, arguments.boxes, arguments.minutes).run(cases)
+    outcomes = Runner(arguments.tree, arguments.at_once, arguments.minutes).run(cases)
     print(table(outcomes))
     if arguments.write:
         write(outcomes)

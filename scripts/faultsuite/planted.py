@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import time
@@ -43,7 +44,7 @@ BUGS = (
         "a claim is not exclusive",
         (
             (
-                '        durable.create(paths.claim, b"supervisor")\n',
+                '        durable.create(paths.claim, b"supervisor", durable=False)\n',
                 '        durable.write(paths.claim, b"supervisor")\n',
             ),
         ),
@@ -76,7 +77,7 @@ BUGS = (
             (
                 '            log.warning("job %d: the start was not acknowledged: %s", job.id, error)\n'
                 "            self._inquiries.begin(job, 1.0)\n",
-                '            self._send_back(job, Requeue(Reason.RETRY, f"not acknowledged: {error}", False))\n',
+                '            self._endings.send_back(job, Requeue(Reason.RETRY, f"unheard: {error}", False))\n',
             ),
         ),
         ("a start that nobody acknowledges",),
@@ -156,9 +157,14 @@ def is_found(bug: Bug, boxes: int) -> tuple[bool, str]:
     return True, f"by {bad[0].case.title}: {bad[0].message}"
 
 
-def plant(tree: Path, old: str, new: str) -> None:
-    """Exactly one file has the text, wherever it lies."""
+def plant(tree: Path, old: str, new: str) -> Path:
+    """Exactly one file has the text, wherever it lies; and what the bug uses of its object, that file knows: else it
+    would fail by itself, and show nothing. Returns the file."""
     having = [path for path in (tree / "gpujobs").rglob("*.py") if old in path.read_text()]
     if len(having) != 1:
         raise SystemExit(f"{len(having)} files have what a bug is planted into; expected one:\n{old}")
+    unknown = set(re.findall(r"self\.\w+", new)) - set(re.findall(r"self\.\w+", having[0].read_text()))
+    if unknown:
+        raise SystemExit(f"{having[0].name} has no {', '.join(sorted(unknown))}, which a bug uses:\n{new}")
     having[0].write_text(having[0].read_text().replace(old, new))
+    return having[0]

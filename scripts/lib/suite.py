@@ -5,11 +5,14 @@ the third time that it is the same test, the suite fails: that is no accident of
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+
+import psutil
 
 FAILED = 1
 """Pytest's exit status where it ran and some tests failed."""
@@ -17,21 +20,23 @@ FAILED = 1
 MOST = 2
 """So many times may a test have to run again."""
 
-ON_EVERY_CORE = (
-    "--numprocesses",
-    "logical",
-    "--maxprocesses",
-    "4",
-    "--dist",
-    "loadfile",
-    "--no-loadscope-reorder",
-)
+BY_FILE = ("--dist", "loadfile", "--no-loadscope-reorder", "--durations", "25")
+MOST_WORKERS = 4
+WORKER_BYTES = 4 << 30
+"""TensorFlow in the worker, and what a daemon of its starts."""
+
 ONCE_MORE = ("--last-failed", "--last-failed-no-failures", "none")
 
 
-def run(root: Path, arguments: Sequence[str] = ON_EVERY_CORE) -> int:
+def workers() -> int:
+    """One more than there are cores, where the memory is enough: half of the time, a test with a daemon waits."""
+    by_memory = psutil.virtual_memory().total // WORKER_BYTES
+    return max(1, min(len(os.sched_getaffinity(0)) + 1, MOST_WORKERS, by_memory))
+
+
+def run(root: Path, arguments: Sequence[str] | None = None) -> int:
     """The exit status. `arguments`: of the first run."""
-    status = _pytest(root, *arguments)
+    status = _pytest(root, *(arguments or ("--numprocesses", str(workers()), *BY_FILE)))
     if status != FAILED:
         return status
     failed = _last_failed(root)
@@ -43,7 +48,10 @@ def run(root: Path, arguments: Sequence[str] = ON_EVERY_CORE) -> int:
 
 
 def _pytest(root: Path, *arguments: str) -> int:
-    return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=root, check=False).returncode
+    """What is compiled is kept, whatever the environment says: hundreds of processes import the same."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-m", "pytest", *arguments]
+    return subprocess.run(command, cwd=root, env=environment, check=False).returncode
 
 
 def _last_failed(root: Path) -> set[str]:

@@ -23,6 +23,7 @@ from .harness import (
     COMMAND,
     ENDLESS,
     FINAL,
+    PACED,
     ROOT,
     RunningDaemon,
     eventually,
@@ -156,6 +157,7 @@ class Node:
                 for key, value in os.environ.items()
                 if not key.startswith(("GPUJOBS_", "XDG_", "RAY_"))
             },
+            **PACED,
             "PYTHONPATH": str(ROOT),
             "HOME": str(box.root),
             "GPUJOBS_STATE_DIR": str(self.state),
@@ -214,12 +216,27 @@ class Node:
 
 
 class Cluster:
-    """A head and nodes that have joined."""
+    """A head and nodes that have joined. `head_from`: where the head's program is."""
 
-    def __init__(self, made: Sequence[Box], *, slots: int = 1, config: str = "", site: bool = False) -> None:
+    def __init__(
+        self,
+        made: Sequence[Box],
+        *,
+        slots: int = 1,
+        config: str = "",
+        site: bool = False,
+        head_from: Callable[[Box], Path] = lambda _: ROOT,
+    ) -> None:
         head = made[0]
         text = f'[cluster]\nlisten = "{head.address}:{PORT}"\n{config}'
-        self.daemon = RunningDaemon(head.root, slots=slots, config=text, within=head.within, site=site)
+        self.daemon = RunningDaemon(
+            head.root,
+            slots=slots,
+            config=text,
+            within=head.within,
+            site=site,
+            environment={"PYTHONPATH": str(head_from(head))},
+        )
         self.boxes, self.slots = made, slots
         self.nodes: list[Node] = []
         self.token = head.root / "token.json"
@@ -294,6 +311,31 @@ def cluster(
         finally:
             with suppress(Exception):
                 running.stop()
+
+
+SNIFFER = """
+import socket, sys
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 20)
+wire.bind(("eth0", 0))
+with open(sys.argv[1], "wb", buffering=0) as seen:
+    while True:
+        seen.write(wire.recv(1 << 17))
+"""
+
+
+@contextmanager
+def sniffed(box: Box) -> Iterator[Path]:
+    """Every packet at the box's cable, one after the other in a file."""
+    seen = box.root / "packets"
+    command = ["ip", "netns", "exec", box.space, sys.executable, "-c", SNIFFER, str(seen)]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        eventually(seen.exists, 20, lambda: "the sniffer does not start")
+        yield seen
+    finally:
+        process.kill()
+        process.wait()
 
 
 def slept(seconds: float) -> None:

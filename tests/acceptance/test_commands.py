@@ -68,7 +68,7 @@ def test_hold_and_release(daemon: RunningDaemon) -> None:
 
 
 def test_requeue_of_a_running_job_is_another_attempt(daemon: RunningDaemon) -> None:
-    job = daemon.submit_quick("again", epochs=400, more="retries: 0\n")
+    job = daemon.submit_quick("again", epochs=40, more="retries: 0\n")
     daemon.until_epoch(job, 1)
     daemon.cli("requeue", job, code=0)
     found = daemon.until(job, "COMPLETED")
@@ -84,7 +84,7 @@ def test_requeue_of_an_ended_job_is_another_job(daemon: RunningDaemon, completed
 
 
 def test_after_success_and_after_failure(daemon: RunningDaemon) -> None:
-    good = daemon.submit_quick("good", epochs=100)
+    good = daemon.submit_quick("good", epochs=20)
     bad = daemon.submit_quick("bad", epochs=ENDLESS)
     after_good = daemon.submit_quick("after-good", "--after", good)
     after_bad = daemon.submit_quick("after-bad", "--after", bad)
@@ -101,13 +101,13 @@ def test_after_success_and_after_failure(daemon: RunningDaemon) -> None:
 
 
 def test_logs_follow_until_the_end(daemon: RunningDaemon) -> None:
-    job = daemon.submit_quick("followed", "--hold", epochs=100)
+    job = daemon.submit_quick("followed", "--hold", epochs=20)
     with daemon.popen("logs", "-f", job) as follower:
         daemon.cli("release", job, code=0)
         output, _ = follower.communicate(timeout=60)
     assert follower.returncode == 0
     assert output == daemon.job_log(job)
-    assert output.count("Epoch 100/100") == 1
+    assert output.count("Epoch 20/20") == 1
     assert daemon.job_log(job, "--tail", 1) == output.splitlines(keepends=True)[-1]
 
 

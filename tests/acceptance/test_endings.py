@@ -6,7 +6,14 @@ import os
 import signal
 from typing import Any
 
+import pytest
+
 from .harness import ENDLESS, RunningDaemon, eventually, is_alive
+
+
+@pytest.fixture(scope="module")
+def daemon(shared_daemon: RunningDaemon) -> RunningDaemon:
+    return shared_daemon
 
 
 def ending(job: dict[str, Any]) -> tuple[str, str]:
@@ -25,7 +32,7 @@ def kill_trainer(daemon: RunningDaemon, job: int, attempt: int, number: int) -> 
 
 
 def test_killed_by_a_signal_once_is_tried_again(daemon: RunningDaemon) -> None:
-    job = daemon.submit_quick("once", epochs=400)
+    job = daemon.submit_quick("once", epochs=40)
     kill_trainer(daemon, job, 1, signal.SIGSEGV)
     found = daemon.until(job, "COMPLETED")
     assert found["attempt"] == 2
@@ -48,7 +55,7 @@ def test_killed_by_a_signal_twice_fails_and_names_it(daemon: RunningDaemon) -> N
 
 
 def test_kill_of_the_supervisor_takes_the_attempt_not_the_job(daemon: RunningDaemon) -> None:
-    job = daemon.submit_quick("unsupervised", epochs=400)
+    job = daemon.submit_quick("unsupervised", epochs=40)
     trainer = daemon.until_epoch(job, 1)["pid"]
     os.kill(daemon.record(job)["supervisor"]["pid"], signal.SIGKILL)
     eventually(lambda: not is_alive(trainer), 10)  # never two live attempts

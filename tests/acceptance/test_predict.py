@@ -26,8 +26,13 @@ np.save(sys.argv[3], keras.Model(model.inputs, layer.output)(x))
 
 
 @pytest.fixture(scope="module")
+def daemon(shared_daemon: RunningDaemon) -> RunningDaemon:
+    return shared_daemon
+
+
+@pytest.fixture(scope="module")
 def trained(daemon: RunningDaemon) -> int:
-    job = daemon.submit_quick("trained")
+    job = daemon.submit_quick("trained", units=4)
     daemon.until(job, "COMPLETED")
     return job
 
@@ -89,19 +94,19 @@ def test_states_of_a_layer_are_those_of_keras(daemon: RunningDaemon, trained: in
 def test_wrong_use_is_one_line_and_queues_nothing(
     daemon: RunningDaemon, trained: int, arguments: tuple[str, ...], message: str
 ) -> None:
-    before = len(daemon.everything())
+    before = daemon.known()
     done = daemon.cli("predict", trained, *arguments, code=2)
     assert message.format(job=trained) in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert len(daemon.everything()) == before
+    assert daemon.known() == before
 
 
 def test_values_of_another_shape_say_what_is_expected(daemon: RunningDaemon, trained: int) -> None:
-    before = len(daemon.everything())
+    before = daemon.known()
     done = daemon.cli("predict", trained, "--values", "[[0,1],[0,1]]", code=2)
     assert "expected one sample of shape (6, 1), or several of them" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert len(daemon.everything()) == before
+    assert daemon.known() == before
 
 
 @pytest.mark.parametrize(
@@ -120,11 +125,11 @@ def test_data_that_does_not_fit_is_refused_once_and_queues_nothing(
     daemon: RunningDaemon, trained: int, content: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "new.npz", **content)
-    before = len(daemon.everything())
+    before = daemon.known()
     done = daemon.cli("predict", trained, tmp_path / "new.npz", code=2)
     assert message.format(job=trained) in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert len(daemon.everything()) == before
+    assert daemon.known() == before
 
 
 def test_a_job_without_a_model(daemon: RunningDaemon) -> None:

@@ -15,7 +15,7 @@ import pytest
 from gpujobs.cli import follow
 
 from .conftest import running
-from .harness import ROOT, RunningDaemon
+from .harness import ROOT, UNPACED, RunningDaemon
 
 JOBS = ROOT / "jobs"
 ELSEWHERE = {"optimizer-sweep"}
@@ -65,7 +65,7 @@ NOT_BETTER = {"tutorial-lstm", "recurrent-layers-1"}
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[RunningDaemon]:
-    with running() as daemon:
+    with running(environment=UNPACED) as daemon:
         yield daemon
 
 

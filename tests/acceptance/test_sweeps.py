@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .harness import ENDLESS, ROOT, RunningDaemon, eventually, write_job
+from .conftest import running
+from .harness import ENDLESS, ROOT, UNPACED, RunningDaemon, eventually, write_job
 
 pytestmark = pytest.mark.timeout(600)
 
 SAMPLE = ROOT / "jobs/optimizer-sweep.yaml"
 GUESSING = 1 / 3
 """The mean absolute error of guessing the mean of a sum of two numbers from 0 to 1: E|x + y - 1|."""
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[RunningDaemon]:
+    """Of their own: they submit thousands of jobs, and count what is stored."""
+    with running(environment=UNPACED) as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="module")

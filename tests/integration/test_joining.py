@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +18,16 @@ from typing import Any
 import pytest
 
 from gpujobs.cluster import roster
-from gpujobs.cluster.gate import JoinGate
-from gpujobs.cluster.joiner import Box, Joiner, require_same_cluster
+from gpujobs.cluster.gate import JoinGate, beat
+from gpujobs.cluster.joiner import Box, Joiner, remember, require_same_cluster
 from gpujobs.cluster.ports import NAMED, Ports
+from gpujobs.cluster.ray_node import RayNode, RayProcesses
 from gpujobs.cluster.sealed import RefusedError, Sealed
 from gpujobs.cluster.versions import own_versions
 from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, UsageError
 from gpujobs.linux import durable
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.joining import FORMAT, Hello, Ready, TokenFile, Versions, Welcome
+from gpujobs.protocol.joining import FORMAT, OLDEST, Hello, Joined, Ready, TokenFile, Versions, Welcome
 
 SECRET, INSTANCE = "5e" * 32, "9a" * 16
 OURS = own_versions()
@@ -42,9 +46,19 @@ def free_base() -> int:
     pytest.fail("no port is free")
 
 
+async def _admit(hello: Hello, ready: Ready) -> asyncio.Event:
+    return asyncio.Event()
+
+
 @asynccontextmanager
 async def gate(
-    paths: StatePaths, *, versions: Versions = OURS, secret: str = SECRET, uid: int | None = None
+    paths: StatePaths,
+    *,
+    versions: Versions = OURS,
+    secret: str = SECRET,
+    uid: int | None = None,
+    admit: Callable[[Hello, Ready], Awaitable[asyncio.Event]] = _admit,
+    formats: range = range(OLDEST, FORMAT + 1),
 ) -> AsyncIterator[JoinGate]:
     made = JoinGate(
         name="head",
@@ -55,17 +69,14 @@ async def gate(
         uid=os.geteuid() if uid is None else uid,
         versions=versions,
         obstacle=lambda name, id: roster.obstacle(paths.nodes, name, id),
-        admit=_admit,
+        admit=admit,
+        formats=formats,
     )
     await made.open()
     try:
         yield made
     finally:
         await made.close()
-
-
-async def _admit(hello: Hello, ready: Ready) -> None:
-    return None
 
 
 def hello(**fields: Any) -> Hello:
@@ -114,7 +125,7 @@ def test_a_box_with_nothing_in_the_way_is_welcome(paths: StatePaths) -> None:
     assert (welcome.name, welcome.address) == ("head", "127.0.0.1")
 
 
-@pytest.mark.parametrize(("field", "word"), [("gpujobs", "gpujobs"), ("ray", "Ray"), ("python", "Python")])
+@pytest.mark.parametrize(("field", "word"), [("ray", "Ray"), ("python", "Python")])
 def test_another_version_is_named_with_what_to_install(paths: StatePaths, field: str, word: str) -> None:
     other = replace(OURS, **{field: "1.2.3"})
     said = refusal(paths, lambda: hello(versions=other))
@@ -122,6 +133,41 @@ def test_another_version_is_named_with_what_to_install(paths: StatePaths, field:
     assert said == (
         f"{word} is 1.2.3 there and {own} here; expected the same on both boxes: install {word} {own} there"
     )
+
+
+@pytest.mark.parametrize(
+    ("format", "version", "words"),
+    [
+        (
+            FORMAT + 1,
+            "99.0",
+            f"gpujobs 99.0 there is later than {OURS.gpujobs} here by more than works together; update the head's box "
+            "first (docs/cluster.md, Updating)",
+        ),
+        (
+            OLDEST - 1,
+            "0.0.1",
+            f"gpujobs 0.0.1 there is older than works with {OURS.gpujobs} here; install gpujobs {OURS.gpujobs} there: "
+            "trainings go on meanwhile, until their lease ends",
+        ),
+    ],
+)
+def test_another_gpujobs_that_does_not_work_together_is_named_with_which_box_to_update(
+    paths: StatePaths, format: int, version: str, words: str
+) -> None:
+    other = replace(OURS, gpujobs=version)
+    assert refusal(paths, lambda: hello(versions=other, format=format)) == words
+
+
+def test_a_box_of_the_version_before_is_welcome_to_the_next_head(paths: StatePaths) -> None:
+    """So that the boxes of a site are updated one by one, the head's first."""
+    other = replace(OURS, gpujobs="99.0")
+
+    async def ask() -> Welcome:
+        async with gate(paths, versions=other, formats=range(FORMAT, FORMAT + 2)) as made:
+            return await say_hello(made, hello())
+
+    assert asyncio.run(ask()).name == "head"
 
 
 @pytest.mark.parametrize(("off", "word"), [(60, "ahead of"), (-60, "behind")])
@@ -149,6 +195,21 @@ def test_a_name_of_another_box_is_taken_and_of_the_same_box_is_not(paths: StateP
             return await say_hello(made, hello())
 
     assert asyncio.run(ask()).name == "head"
+
+
+def test_two_changes_of_the_roster_at_one_moment_are_both_kept(paths: StatePaths) -> None:
+    """The head adds a box while the daemon strikes out another: two processes, again and again."""
+    roster.add(paths.nodes, "kept", "1")
+    work = (
+        "import sys; from pathlib import Path; from gpujobs.cluster import roster\n"
+        "path, name = Path(sys.argv[1]), sys.argv[2]\n"
+        "for number in range(40):\n"
+        "    roster.add(path, f'{name}{number}', name)\n"
+        "    if number % 2: roster.remove(path, f'{name}{number}')\n"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", work, str(paths.nodes), name]) for name in ("a", "b")]
+    assert [one.wait(60) for one in both] == [0, 0]
+    assert set(roster.known(paths.nodes)) == {"kept", *(f"{n}{k}" for n in "ab" for k in range(0, 40, 2))}
 
 
 def test_of_two_boxes_that_join_under_one_name_at_once_the_second_is_refused(paths: StatePaths) -> None:
@@ -275,8 +336,116 @@ def test_a_port_that_is_in_use_on_the_node_is_named(paths: StatePaths) -> None:
     assert "of this box cannot be used: Address already in use; Ray needs " in said
 
 
+# What happens to a box that has joined
+
+
+async def _joined(made: JoinGate) -> Sealed:
+    """As a box says it, until the head has placed its agent."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", made._ports["joining"])
+    line = Sealed(reader, writer, SECRET, is_head=False)
+    await line.greet()
+    await line.say(hello())
+    await line.expect(Welcome)
+    await line.say(Ready(incarnation="1", state_dir="/s", cpu_slots=1, gpus=0))
+    while not isinstance(await line.hear(), Joined):
+        pass
+    return line
+
+
+def test_a_box_whose_agent_is_lost_gets_another_or_is_told_to_start_its_ray_anew(paths: StatePaths) -> None:
+    async def run() -> tuple[int, str]:
+        agents: list[asyncio.Event] = []
+
+        async def admit(hello: Hello, ready: Ready) -> asyncio.Event:
+            if len(agents) == 2:
+                raise MachineError("Ray has given it up")
+            agents.append(asyncio.Event())
+            return agents[-1]
+
+        async with gate(paths, admit=admit) as made:
+            line = await _joined(made)
+            agents[0].set()
+            while not isinstance(await line.hear(), Joined):
+                pass
+            agents[1].set()
+            with pytest.raises(RefusedError) as caught:
+                await beat(line)
+            line.close()
+            assert caught.value.again
+            return len(agents), str(caught.value)
+
+    placed, said = asyncio.run(asyncio.wait_for(run(), 10))
+    assert (placed, said) == (2, "the agent cannot be placed on box2: Ray has given it up")
+
+
+@asynccontextmanager
+async def _running(paths: StatePaths, made: JoinGate, command: Sequence[str]) -> AsyncIterator[Joiner]:
+    """A box on which Ray runs already, as far as it knows: `command` is in its place."""
+    joiner, ports = Joiner(box(paths, made._ports.base)), made._ports
+    node = RayNode(
+        address="127.0.0.1", ports=ports, head="127.0.0.1:1", incarnation="1", gpus=0, temp=paths.root
+    )
+    joiner._ray, joiner._session = RayProcesses(node, {}, paths.run / "ray.log"), made.session
+    joiner._ray.process = subprocess.Popen(command)
+    servers = [
+        await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port)
+        for port in ports.of_the_head
+    ]
+    try:
+        yield joiner
+    finally:
+        for server in servers:
+            server.close()
+        joiner._ray.process.kill()
+        joiner._ray.process.wait()
+
+
+async def _never(hello: Hello, ready: Ready) -> asyncio.Event:
+    await asyncio.sleep(3600)
+    raise AssertionError
+
+
+def test_rays_end_is_seen_while_the_head_has_not_placed_the_agent_yet(paths: StatePaths) -> None:
+    async def join(made: JoinGate) -> None:
+        async with _running(paths, made, ["sleep", "0.3"]) as joiner:
+            await asyncio.wait_for(joiner._join_once(), 15)
+
+    assert str(while_open(paths, join, admit=_never)).startswith("Ray has ended here")
+
+
+def test_a_link_that_is_cut_while_the_head_places_the_agent_is_noticed(
+    paths: StatePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head's box is silent, as one whose cable is pulled: its process is not scheduled any more."""
+    monkeypatch.setattr("gpujobs.cluster.gate.SILENCE_SECONDS", 1.0)
+
+    async def forgets(hello: Hello, ready: Ready) -> asyncio.Event:
+        monkeypatch.setattr("gpujobs.cluster.gate.BEAT_SECONDS", 3600.0)
+        return await _never(hello, ready)
+
+    async def join(made: JoinGate) -> None:
+        async with _running(paths, made, ["sleep", "60"]) as joiner:
+            await asyncio.wait_for(joiner._join_once(), 15)
+
+    assert "nothing was heard for 1 s" in str(while_open(paths, join, admit=forgets))
+
+
+def test_a_box_without_room_for_data_and_results_is_refused_before_anything_is_started(
+    paths: StatePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is said to the head, which is not there: disks come first."""
+    monkeypatch.setattr("gpujobs.cluster.joiner.FREE_BYTES", 1 << 60)
+    with pytest.raises(MachineError) as caught:
+        asyncio.run(Joiner(box(paths, free_base())).run())
+    free = shutil.disk_usage(paths.root).free
+    assert str(caught.value).startswith(f"{paths.root} has {free / 2**30:.0f}"[:-1])
+    assert "GiB free; expected at least 1073741824 GiB for data, checkpoints and results" in str(caught.value)
+    assert not (paths.run / "ray.log").exists() and not list(paths.run.glob("launcher*"))
+
+
 def test_a_state_directory_is_of_one_cluster(paths: StatePaths) -> None:
     require_same_cluster(paths, INSTANCE)
+    remember(box(paths, free_base()))
     require_same_cluster(paths, INSTANCE)
     with pytest.raises(UsageError, match="for another cluster"):
         require_same_cluster(paths, "other")

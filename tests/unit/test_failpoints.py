@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def test_for_ever() -> None:
             failpoints.reach("p")
 
 
-@pytest.mark.parametrize("text", ["p", "p=explode", "p=stop", "p=error:ENOTHING", "p=kill*x"])
+@pytest.mark.parametrize("text", ["p", "p=explode", "p=stop", "p=pause", "p=error:ENOTHING", "p=kill*x"])
 def test_what_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="GPUJOBS_FAILPOINTS"):
         failpoints.arm(text)
@@ -75,6 +76,13 @@ def test_a_process_is_killed_at_its_point() -> None:
 def test_a_process_is_stopped_and_continued() -> None:
     code = "import time; t = time.monotonic(); failpoints.reach('a'); print(time.monotonic() - t > 0.25)"
     assert run(code, "a=stop:0.3").stdout == "True\n"
+
+
+def test_a_process_waits_at_its_point() -> None:
+    failpoints.arm("a=pause:0.05*1")
+    begun = time.monotonic()
+    failpoints.reach("a")
+    assert time.monotonic() - begun >= 0.05
 
 
 def test_processes_that_share_a_directory_count_together(tmp_path: Path) -> None:

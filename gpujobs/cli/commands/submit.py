@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from typing import Any
 
 import click
@@ -19,7 +21,23 @@ SHOWN = 20
 
 
 def submission_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that `submit` and `run` share."""
+    """The options that `submit` and `run` share. What a device must be like is a setting as by `--set`."""
+
+    @wraps(function)
+    def with_places(
+        *args: Any,
+        sets: tuple[str, ...],
+        node: tuple[str, ...],
+        gpu_name: str | None,
+        gpu_memory: str | None,
+        **options: Any,
+    ) -> Any:
+        asked = tuple(places(node, gpu_name, gpu_memory))
+        if twice := overrides(asked).keys() & overrides(sets).keys():
+            raise click.UsageError(f"expected {min(twice)} by --set or by its own option, not both.")
+        return function(*args, sets=(*sets, *asked), **options)
+
+    command: Callable[..., Any] = with_places
     for option in reversed(
         (
             click.argument("files", nargs=-1, required=True, metavar="FILE..."),
@@ -27,6 +45,16 @@ def submission_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a field; repeatable."
             ),
             click.option("--name", help="Name the job."),
+            click.option(
+                "--node",
+                multiple=True,
+                metavar="NAME",
+                help="Start on this node; repeat it for one of several.",
+            ),
+            click.option("--gpu-name", metavar="PATTERN", help="On a GPU called so: H100, or '*A100*80GB'."),
+            click.option(
+                "--gpu-memory", metavar="SIZE", help="On a shared GPU with so much for it: 3GiB, or auto."
+            ),
             click.option(
                 "--priority", type=click.IntRange(-1_000_000, 1_000_000), help="Higher ones start first."
             ),
@@ -64,8 +92,18 @@ def submission_options(function: Callable[..., Any]) -> Callable[..., Any]:
             ),
         )
     ):
-        function = option(function)
-    return function
+        command = option(command)
+    return command
+
+
+def places(node: Sequence[str], gpu_name: str | None, gpu_memory: str | None) -> Iterator[str]:
+    """What these options are short for."""
+    if node:
+        yield f"resources.node={json.dumps(node if len(node) > 1 else node[0], ensure_ascii=False)}"
+    if gpu_name is not None:
+        yield f"resources.gpu_name={json.dumps(gpu_name, ensure_ascii=False)}"
+    if gpu_memory is not None:
+        yield f"resources.gpu_memory={gpu_memory}"
 
 
 def overrides(sets: tuple[str, ...]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from gpujobs.daemon.jobs.attempts import Attempts
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.observers import Observers
 from gpujobs.daemon.tasks import Tasks
-from gpujobs.errors import GpujobsError
+from gpujobs.errors import GpujobsError, MachineError
 from gpujobs.failpoints import reach
 from gpujobs.model import NodeStatus, utc_now
 from gpujobs.policy.inputs.text import instant as in_words
@@ -27,6 +27,9 @@ from gpujobs.protocol.records import AttemptKey
 
 RETRY_ADMITTING_SECONDS = 10.0
 """The longest pause between two tries, where the store cannot be written, say."""
+
+RETRY_REMOTE_SECONDS = 2.0
+"""As that, of another box, whose link may have been cut again meanwhile."""
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +63,9 @@ class NodeAdmission:
             on_lost=self._lost,
         )
         self._leases = leases
+        self.admitted = Observers[[str]]()
+        """Who hears of each node that is back."""
+
         self._announcements: dict[str, int] = {}
         """How often each node was announced: what an earlier announcement still does is void."""
 
@@ -93,6 +99,8 @@ class NodeAdmission:
         self._announced(name)
         self._contact.forget(name)
         self._nodes.forget(name)
+        self._since.pop(name, None)
+        self._cache.set_away(name, None)
         self._changed.tell()
 
     def close(self) -> None:
@@ -108,7 +116,9 @@ class NodeAdmission:
             NodeStatus.DOWN,
             f"away since {in_words(since)}: {why}; what runs there goes on, and is started elsewhere after "
             f"{in_words(until)} unless it comes back",
+            since,
         )
+        self._cache.set_away(name, since)
         self._changed.tell()
 
     def _lost(self, name: str) -> None:
@@ -122,7 +132,8 @@ class NodeAdmission:
 
     async def _admit(self, name: str, announcement: int) -> None:
         """First what runs there already, then new jobs. Tried again, whatever it is that fails."""
-        for pause in pauses(1.0, RETRY_ADMITTING_SECONDS):
+        longest = RETRY_REMOTE_SECONDS if self._nodes.is_remote(name) else RETRY_ADMITTING_SECONDS
+        for pause in pauses(1.0, longest):
             if self._announcements[name] != announcement:
                 return
             try:
@@ -139,7 +150,7 @@ class NodeAdmission:
                 if self._announcements[name] == announcement:
                     why = str(error) or repr(error)
                     message = f"it cannot be used yet: {why}; another try in {pause:g} s"
-                    self._nodes.report(name, NodeStatus.DOWN, message)
+                    self._nodes.report(name, NodeStatus.DOWN, message, self._since.get(name))
                     self._changed.tell()
             await asyncio.sleep(pause)
 
@@ -150,11 +161,15 @@ class NodeAdmission:
         await self._attempts.recover(name)
         node = await self._nodes.admit(name)
         if self._nodes.is_remote(name):
+            if node.status is NodeStatus.DOWN:  # it has not answered in time: nothing could be started there
+                raise MachineError(node.message)
             self._contact.keep(name)
             self._since.pop(name, None)
+            self._cache.set_away(name, None)
         self._poller.begin()
         log.info("node %s has %d devices. %s", name, len(node.devices), node.message)
         self._changed.tell()
+        self.admitted.tell(name)
         await self.look_for_strays(name)
 
     async def look_for_strays(self, name: str) -> None:

@@ -11,6 +11,9 @@ from gpujobs.errors import GpujobsError
 
 BEAT_SECONDS = 5.0
 
+AWAY_SECONDS = 1.0
+"""Between two tries to reach a box that is away: its link may have healed."""
+
 
 class Contact:
     """`on_away` hears of a box that does not answer any more, `on_back` when it does again, `on_lost` when its lease
@@ -64,7 +67,7 @@ class Contact:
     async def _beat(self, node: str) -> None:
         is_away = False
         while True:
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(AWAY_SECONDS if is_away else BEAT_SECONDS)
             try:
                 await self._leases.renew(node)
             except GpujobsError as error:

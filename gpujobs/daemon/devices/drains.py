@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from gpujobs.daemon.writer import StoreWriter
 from gpujobs.errors import NotFoundError, UsageError
 from gpujobs.model import Device, Node
+from gpujobs.policy.inputs.text import listing
 from gpujobs.store.devices import Devices
 from gpujobs.store.store import DAEMON, Store
 
@@ -60,27 +61,44 @@ class Drains:
         self._records = self._devices.all()
 
 
-def named(devices: Sequence[Device], names: Sequence[str]) -> list[Device]:
-    """The devices that people name: by index, `NODE:INDEX`, or UUID (its beginning is enough).
+def named(nodes: Sequence[Node], names: Sequence[str]) -> list[Device]:
+    """The devices that people name, each once: by index, `NODE:INDEX`, UUID (its beginning is enough), or all of a node
+    by `NODE` or `NODE:*`.
 
     Raises UsageError for a name that fits none, or several.
     """
-    return [_named(devices, name) for name in dict.fromkeys(names)]
+    found = {(one.node, one.uuid): one for name in names for one in _named(nodes, name)}
+    return list(found.values())
 
 
-def _named(devices: Sequence[Device], name: str) -> Device:
+def _named(nodes: Sequence[Node], name: str) -> Sequence[Device]:
+    devices = [device for node in nodes for device in node.devices]
     found = [device for device in devices if _is_called(device, name)]
     if len(found) == 1:
-        return found[0]
+        return found
     if found:
         places = ", ".join(
             f"{device.node}:{device.index}" if name.isdecimal() else device.uuid for device in found
         )
         raise UsageError(f"device {name} is not clear: {places}; name one of them")
-    known = ", ".join(str(device.index) for device in devices) or "none"
-    raise NotFoundError(
-        f"device {name} does not exist; expected one of {known}, or a UUID; see `gpujobs gpus`"
-    )
+    node = next((node for node in nodes if name in (node.name, f"{node.name}:*")), None)
+    if node is None:
+        raise NotFoundError(
+            f"device {name} does not exist; expected one of {_known(nodes)}, or a UUID; see `gpujobs gpus`"
+        )
+    if not node.devices:
+        why = f": it is {node.status}: {node.message}" if node.message else ""
+        raise UsageError(
+            f"what devices {node.name} has is not known at present{why}; try again when it is up"
+        )
+    return node.devices
+
+
+def _known(nodes: Sequence[Node]) -> str:
+    """The numbers of one node's devices; of several nodes, these."""
+    if len(nodes) > 1:
+        return f"the nodes {listing([node.name for node in nodes])}, NODE:NUMBER"
+    return ", ".join(str(device.index) for node in nodes for device in node.devices) or "none"
 
 
 def _is_called(device: Device, name: str) -> bool:

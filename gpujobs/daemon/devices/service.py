@@ -17,7 +17,8 @@ from gpujobs.daemon.snapshot_builder import SnapshotBuilder
 from gpujobs.daemon.writer import StoreWriter
 from gpujobs.errors import NotFoundError, UsageError
 from gpujobs.model import Device, Node, NodeStatus
-from gpujobs.policy import Occupancy, Reservation, label, occupancies
+from gpujobs.policy import Occupancy, Reservation, occupancies
+from gpujobs.policy.devices.occupancy import label_of
 from gpujobs.policy.devices.reservations import check_reservation
 from gpujobs.policy.inputs.rules import ReservationRules
 from gpujobs.protocol.instructions import Stray
@@ -99,7 +100,7 @@ class DeviceService:
         self.changed.tell()
 
     def named(self, names: Sequence[str]) -> list[Device]:
-        return named(self.nodes.devices, names)
+        return named(self.nodes.known, names)
 
     def reservations(self) -> list[Reservation]:
         return self.bookings.current()
@@ -118,7 +119,8 @@ class DeviceService:
         existing = self.bookings.current()
         known = [device.uuid for device in devices]
         for one, device in zip(wanted, devices, strict=True):
-            check_reservation(one, existing, known, now, self.rules, label(device))
+            name = label_of(device.node if self.nodes.has_others else None, device)
+            check_reservation(one, existing, known, now, self.rules, name)
 
         def add(store: Store) -> list[Reservation]:
             return [store.reservations.add(one, actor) for one in wanted]

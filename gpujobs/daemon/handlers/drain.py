@@ -23,6 +23,6 @@ async def handle(request: web.Request) -> web.Response:
     require_admin(caller, "drain devices")
     body = await body_of(request, DevicesBody)
     nodes = await service.seen()
-    devices = named([device for node in nodes for device in node.devices], body.devices)
+    devices = named(nodes, body.devices)
     await service.drain(devices, body.reason or f"by {caller.user}", caller.user)
     return answer(caller, service.occupancies(nodes), nodes)

@@ -21,16 +21,23 @@ from gpujobs.protocol.instructions import Stray
 
 
 async def handle(request: web.Request) -> web.Response:
-    """`?device=` gives one alone, with its history."""
+    """`?device=` gives one alone, or those of one node, with their history."""
     devices, caller, name = request.app[DEVICES], caller_of(request), request.query.get("device")
     nodes = [as_seen_by(caller, node) for node in await devices.seen()]
     views = devices.occupancies(nodes)
     if name is None:
         return answer(caller, views, nodes, _strays(devices, caller))
-    (device,) = named([view.device for view in views], [name])
-    events = [device_event_json(event, caller) for event in devices.events(device)]
-    (found,) = [occupancy_json(view, caller) for view in views if view.device == device]
-    return web.json_response({"devices": [{**found, "events": events}], "nodes": nodes_json(nodes)})
+    chosen = named(nodes, [name])
+    found = [
+        {
+            **occupancy_json(view, caller),
+            "events": [device_event_json(event, caller) for event in devices.events(view.device)],
+        }
+        for view in views
+        if view.device in chosen
+    ]
+    mine = [node for node in nodes if any(device in node.devices for device in chosen)]
+    return web.json_response({"devices": found, "nodes": nodes_json(mine)})
 
 
 def _strays(devices: DeviceService, caller: Caller) -> list[dict[str, Any]]:

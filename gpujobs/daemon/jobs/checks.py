@@ -18,41 +18,29 @@ from gpujobs.errors import JobFileError, Problem, UsageError
 from gpujobs.jobfile import ResolvedJob
 from gpujobs.jobfile.consistency import recurrent_names
 from gpujobs.model import Caller, Device, DeviceKind, Job, Node, Share, State
-from gpujobs.policy.devices.memory import check_gpu_memory
+from gpujobs.policy.devices.constraints import ConstraintError, check_constraints
 from gpujobs.policy.inputs.rules import Rules
-from gpujobs.policy.inputs.text import duration, listing
+from gpujobs.policy.inputs.text import duration
 from gpujobs.policy.users.limits import check_begin, check_priority, limits_of, time_limit_of
 from gpujobs.policy.users.limits import check_waiting as check_count
 from gpujobs.store.records import NewJob
 from gpujobs.store.store import Store
 
 
-def check_devices(prepared: Sequence[Prepared], devices: Sequence[Device]) -> None:
-    """A job that asks for a GPU by its number must name one that exists. Raises JobFileError."""
-    indices = sorted(d.index for d in devices if d.kind is DeviceKind.GPU)
-    problems = [
-        Problem(
-            job.file.path,
-            job.resolved.line_of("resources.gpu"),
-            f"GPU {gpu}: this box has {describe_indices(indices)}",
-        )
-        for job in prepared
-        if (gpu := job.resolved.demand.requested_gpu) is not None and gpu not in indices
-    ]
+def check_places(prepared: Sequence[Prepared], nodes: Sequence[Node], rules: Rules) -> None:
+    """Some device must be one that the job could have at some time. Raises JobFileError."""
+    problems = []
+    for job in prepared:
+        try:
+            check_constraints(job.resolved.demand, nodes, rules.packing)
+        except ConstraintError as error:
+            problems.append(job.problem(f"resources.{error.key}", error.message))
     if problems:
         raise JobFileError(list(dict.fromkeys(problems)))
 
 
 def has_gpu(devices: Sequence[Device]) -> bool:
     return any(device.kind is DeviceKind.GPU for device in devices)
-
-
-def describe_indices(indices: Sequence[int]) -> str:
-    if not indices:
-        return "no GPU; leave resources.gpu out to use a CPU slot"
-    if len(indices) > 1 and list(indices) == list(range(indices[0], indices[-1] + 1)):
-        return f"{indices[0]} to {indices[-1]}"
-    return ", ".join(map(str, indices))
 
 
 def check_backends(resolved: Sequence[tuple[FileBody, ResolvedJob]], *, on_gpu: bool) -> None:
@@ -202,37 +190,19 @@ def check_times(options: OptionsBody, now: datetime) -> None:
         check_begin(options.begin_at, now)
 
 
-def check_rules(
-    prepared: Sequence[Prepared], options: OptionsBody, caller: Caller, rules: Rules, nodes: Sequence[Node]
-) -> None:
-    """Priorities, memory and nodes, where the site or its devices set a bound. Raises UsageError, JobFileError."""
+def check_rules(prepared: Sequence[Prepared], options: OptionsBody, caller: Caller, rules: Rules) -> None:
+    """Priorities, where the site sets a bound. Raises UsageError, JobFileError."""
     if options.priority is not None:
         check_priority(options.priority, rules.priority, is_admin=caller.is_admin)
+        return
     problems = []
     for job in prepared:
-        asked = job.resolved.demand
         try:
-            if options.priority is None:
-                key = "priority"
-                check_priority(asked.priority, rules.priority, is_admin=caller.is_admin)
-            if isinstance(asked.gpu_memory, int):
-                key = "resources.gpu_memory"
-                check_gpu_memory(asked.gpu_memory, nodes, rules.packing)
-            key = "resources.node"
-            check_node(asked.node, nodes)
+            check_priority(job.resolved.demand.priority, rules.priority, is_admin=caller.is_admin)
         except UsageError as error:
-            problems.append(job.problem(key, error.message))
+            problems.append(job.problem("priority", error.message))
     if problems:
         raise JobFileError(list(dict.fromkeys(problems)))
-
-
-def check_node(asked: str | None, nodes: Sequence[Node]) -> None:
-    """Raises UsageError where there is no such node."""
-    names = [node.name for node in nodes]
-    if asked is None or asked in names:
-        return
-    has = f"one node, {names[0]}" if len(names) == 1 else f"the nodes {listing(names)}"
-    raise UsageError(f"this site has {has}; resources.node says {asked}. Leave it out for any node.")
 
 
 def check_waiting(waiting: int, new: int, user: str, groups: Sequence[str], rules: Rules) -> None:

@@ -236,8 +236,6 @@ def _copy(
         ),
     )
     continues = None if changes.fresh or job.state is State.COMPLETED else job.id
-    if continues is not None and job.current is not None and service.nodes.has_others:
-        demand = replace(demand, node=demand.node or service.nodes.of(job))  # its checkpoint is there
     return NewJob(
         name=job.name,
         path=spec.path,

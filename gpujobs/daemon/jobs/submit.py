@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -162,12 +162,13 @@ class SubmissionService:
         groups = self._membership.groups.get(caller.user, ())
         awaited = checks.dependencies(self._store, caller, options)
         checks.check_times(options, utc_now())
-        checks.check_rules(prepared, options, caller, rules, self._nodes.known)
+        checks.check_rules(prepared, options, caller, rules)
         waiting = self._cache.waiting_of(caller.uid)
         checks.check_waiting(waiting, len(prepared), caller.user, groups, rules)
         estimates = self._memory.with_runtime(self._estimates, caller.uid)
         new = new_jobs(prepared, options, self._in_force.access.default_share, estimates, awaited)
-        new = [bound(job, self._nodes.own_name) for job in new] if self._nodes.has_others else new
+        has = self._in_force.site.nodes.has
+        new = [bound(job, self._nodes.own_name, has) for job in new] if self._nodes.has_others else new
         return checks.with_time_limits(new, prepared, caller.user, groups, rules)
 
     async def _prepare(
@@ -181,8 +182,8 @@ class SubmissionService:
                 await self._nodes.devices_of_members()
             )
             checks.check_backends(resolved, on_gpu=on_gpu)
-        asks_for_gpu = any(job.demand.requested_gpu is not None for _, job in resolved)
-        devices = await self._nodes.devices_of_members() if asks_for_gpu else []
+        asks_for_gpu = any(job.demand.requested_gpu is not None or job.demand.gpu_name for _, job in resolved)
+        nodes = await self._nodes.members() if asks_for_gpu else self._nodes.known
         await self._uploads.look(
             caller.uid, {d.sha256 for f in body.files for d in f.data.values() if d.sha256}
         )
@@ -193,7 +194,7 @@ class SubmissionService:
         # Nothing is awaited from here to the commit, so that the data which is here cannot make way for other.
         prepared = prepare(self._store, caller, resolved, is_check=is_check)
         if not isinstance(prepared, Needs):
-            checks.check_devices(prepared, devices)
+            checks.check_places(prepared, nodes, self._in_force.rules)
             checks.check_share(prepared, self._in_force.access)
             allowed.check_files(prepared, self._in_force.site.notify, caller)
             checks.check_retries(prepared, body.options, self._in_force.settings.max_retries)
@@ -246,16 +247,10 @@ class SubmissionService:
         return answer.result
 
 
-def bound(job: NewJob, own: str) -> NewJob:
-    """What needs files that are on the daemon's box alone runs there: a model that is applied, data that is used in
-    place. A job file that names a node is believed for the latter. Raises UsageError."""
-    applies = job.resolved["model"].get("job") is not None
-    if applies and job.demand.node not in (None, own):
-        raise UsageError(
-            f"{job.path}: resources.node is {job.demand.node}; expected {own}, or nothing: a trained model is applied "
-            "on the box of the daemon, which has it"
-        )
-    stays = applies or any(one.in_place is not None for one in job.data)
-    if not stays or job.demand.node is not None:
+def bound(job: NewJob, own: str, is_shared: Callable[[str], bool] = lambda _: False) -> NewJob:
+    """Data that is used in place is on the daemon's box, unless all see it; a job file that names another node is
+    believed for it, and the node is asked before the start."""
+    here = any(one.in_place is not None and not is_shared(one.in_place) for one in job.data)
+    if not here or job.demand.node is not None:
         return job
     return replace(job, demand=replace(job.demand, node=own))

@@ -76,14 +76,14 @@ class SchedulingCycle:
         return Counter(one.group for one in self.snapshot.allocations if one.group is not None)
 
     def _is_hopeless(self, kind: Signature) -> bool:
-        """Whether no device at all has room for this now. The first of each place is not asked about, since it
+        """Whether no device of its place has room for this now. The first of each place is not asked about, since it
         is to get a shadow."""
         memory = kind.memory
         if kind.place not in self._refusals.places or self._preemption.lowest_class is not None:
             return False
         if memory is None:
-            return not self.pool.has_free
-        return isinstance(memory, int) and memory > self.pool.most_room
+            return not self.pool.has_free(kind.place)
+        return isinstance(memory, int) and memory > self.pool.most_room(kind.place)
 
     def request(self, job: PendingJob, account: Account) -> Request:
         now, kind = self.snapshot.now, self.queue.signature_of(job)

@@ -1,15 +1,15 @@
 """The devices of one decision, indexed so that finding one for a job takes no search through all.
 
-Devices of equal reservations form a stock: free ones sorted by their order and by their room, shared ones
-by their room. A site has few stocks, usually one.
+For each place that jobs ask for (any device, those of a node, GPUs of a name), devices of equal reservations form a
+stock: free ones sorted by their order and by their room, shared ones by their room. A place has few, usually one.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
 
 from gpujobs.demand import ANYWHERE, Place
 from gpujobs.model import DeviceKind, NodeStatus
@@ -34,80 +34,125 @@ class FreeIndex:
     shared: Shelf = field(default_factory=list)
 
 
+class Stocks:
+    """What can take another job of the devices of one place. Equal reservations refuse the same jobs: whether one is
+    allowed is asked once for a stock, not for each device."""
+
+    def __init__(self) -> None:
+        self.by_terms: dict[Terms, FreeIndex] = {}
+        self._known_largest: tuple[float, bool] | None = None
+        """(most room, whether any is free), until the next device is taken."""
+
+    @property
+    def largest(self) -> tuple[float, bool]:
+        """The most that a packed job could have here, and whether any device is free for one that wants it whole."""
+        if self._known_largest is None:
+            stocks = self.by_terms.values()
+            shelves = [shelf for stock in stocks for shelf in (stock.shared, stock.free_by_room)]
+            most = max((shelf[-1][0] for shelf in shelves if shelf), default=0.0)
+            self._known_largest = most, any(stock.free for stock in stocks)
+        return self._known_largest
+
+    def put(self, plan: Plan) -> None:
+        self._known_largest = None
+        stock, entry = self.by_terms.setdefault(plan.view.terms, FreeIndex()), (plan.room, plan.order)
+        if plan.is_free:  # on two shelves: a whole job takes the first in order, a packed one the tightest
+            insort(stock.free, plan.order)
+            insort(stock.free_by_room, entry)
+        else:
+            insort(stock.shared, entry)
+
+    def remove(self, plan: Plan) -> None:
+        """Before its room changes, by which it is found on the shelves."""
+        self._known_largest = None
+        stock, entry = self.by_terms[plan.view.terms], (plan.room, plan.order)
+        if plan.is_free:
+            del stock.free[bisect_left(stock.free, plan.order)]
+            del stock.free_by_room[bisect_left(stock.free_by_room, entry)]
+        else:
+            del stock.shared[bisect_left(stock.shared, entry)]
+
+
 class Pool:
     def __init__(self, snapshot: Snapshot, views: Sequence[Occupancy]) -> None:
         self._now = snapshot.now
         self._max_jobs = snapshot.rules.packing.max_jobs
+        self._near = snapshot.near if len(snapshot.nodes) > 1 else {}
         usable = {node.name for node in snapshot.nodes if node.status is NodeStatus.OK}
         settled = settled_since(snapshot.now, snapshot.rules.packing)
         self.plans = [
             plan_of(order, view, view.device.node in usable, settled, snapshot.rules)
             for order, view in enumerate(views)
         ]
-        # Equal reservations refuse the same jobs: whether one is allowed is asked once for a stock, not each device.
-        self._stocks: dict[Terms, FreeIndex] = {}
         self._by_index: dict[int, list[Plan]] = {}
+        self._by_node: dict[str, list[Plan]] = {}
         self._candidates: dict[Place, Sequence[Plan]] = {ANYWHERE: self.plans}
         """By the places that were asked for so far: a decision changes none of them."""
+        self._everywhere = Stocks()
+        self._stocks: dict[Place, Stocks] = {ANYWHERE: self._everywhere}
+        """By the places for which a device was sought so far."""
+        self._stocks_of: list[list[Stocks]] = [[self._everywhere] for _ in self.plans]
+        """Those that each device belongs to, by its order."""
         self._own: dict[str, Shelf] = {}
         """Shared devices with jobs of the user on them."""
-        self._known_largest: tuple[float, bool] | None = None
-        """(most room, whether any is free), until the next device is taken."""
         self._open = 0
         """How many devices can take another job."""
         for plan in self.plans:
             if plan.view.device.kind is DeviceKind.GPU:
                 self._by_index.setdefault(plan.view.device.index, []).append(plan)
+            self._by_node.setdefault(plan.view.device.node, []).append(plan)
             self._shelve(plan)
 
     @property
     def has_room(self) -> bool:
         return self._open > 0
 
-    @property
-    def most_room(self) -> float:
-        """The most that a packed job could have anywhere."""
-        return self._largest[0]
+    def most_room(self, place: Place) -> float:
+        """The most that a packed job could have of a device of this place."""
+        return self._stocks_at(place).largest[0]
 
-    @property
-    def has_free(self) -> bool:
-        """Whether any device is free for a job that wants it whole."""
-        return self._largest[1]
-
-    @property
-    def _largest(self) -> tuple[float, bool]:
-        if self._known_largest is None:
-            shelves = [
-                shelf for stock in self._stocks.values() for shelf in (stock.shared, stock.free_by_room)
-            ]
-            most = max((shelf[-1][0] for shelf in shelves if shelf), default=0.0)
-            self._known_largest = most, any(stock.free for stock in self._stocks.values())
-        return self._known_largest
+    def has_free(self, place: Place) -> bool:
+        """Whether any device of this place is free for a job that wants it whole."""
+        return self._stocks_at(place).largest[1]
 
     def candidates(self, place: Place) -> Sequence[Plan]:
         """All devices that a job which asks for this place may get at some time."""
         known = self._candidates.get(place)
         if known is None:
-            plans = self.plans if place.gpu is None else self._by_index.get(place.gpu, ())
+            plans = self._roughly(place)
             known = self._candidates[place] = [plan for plan in plans if plan.is_at(place)]
+        return known
+
+    def _roughly(self, place: Place) -> Iterable[Plan]:
+        """In their order, without most of those that are not of this place."""
+        if len(place.nodes) == 1:
+            return self._by_node.get(place.nodes[0], ())
+        return self.plans if place.gpu is None else self._by_index.get(place.gpu, ())
+
+    def _stocks_at(self, place: Place) -> Stocks:
+        known = self._stocks.get(place)
+        if known is None:
+            known = self._stocks[place] = Stocks()
+            for plan in self.candidates(place):
+                self._stocks_of[plan.order].append(known)
+                if self._is_open(plan):
+                    known.put(plan)
         return known
 
     def place(self, request: Request, *, on_own_only: bool = False) -> Plan | None:
         """The device on which the job may start now. `on_own_only`: beside the user's own jobs or nowhere.
 
-        A packed job goes to the user's own shared devices first, then where it leaves least room.
+        A packed job goes to the user's own shared devices first, then where it leaves least room. Of devices that are
+        equally good, one is taken of a node that has the job's data.
         """
         if on_own_only:
             return self._beside_own(request)
-        if request.place != ANYWHERE:
-            return self._at_its_place(request)
         if request.need_bytes is None:
             return self._whole(request)
         return self._beside_own(request) or self._tightest(request)
 
     def take(self, plan: Plan, request: Request) -> None:
         """The job starts there."""
-        self._known_largest = None
         self._unshelve(plan)  # before its room changes, by which it is found on the shelves
         plan.take(request)
         self._shelve(plan)
@@ -123,7 +168,8 @@ class Pool:
         )
 
     def _allowed_stocks(self, request: Request) -> Iterator[tuple[Terms, FreeIndex]]:
-        return ((terms, stock) for terms, stock in self._stocks.items() if self._allows(terms, request))
+        stocks = self._stocks_at(request.place).by_terms
+        return ((terms, stock) for terms, stock in stocks.items() if self._allows(terms, request))
 
     def _accepts(self, plan: Plan, request: Request) -> bool:
         return (
@@ -132,34 +178,49 @@ class Pool:
             and self.is_allowed(plan, request)
         )
 
-    def _at_its_place(self, request: Request) -> Plan | None:
-        """A device of those that were asked for: with a number, one on each node."""
-        # The few devices of a place are searched through: an index for each place would cost more than it saves.
-        found = [plan for plan in self.candidates(request.place) if self._accepts(plan, request)]
-        return min(found, key=lambda p: (request.user not in p.users, p.room, p.order), default=None)
-
     def _beside_own(self, request: Request) -> Plan | None:
-        entry = self._first(self._own.get(request.user, []), request)
-        return None if entry is None else self.plans[entry[1]]
+        found = self._first(self._own.get(request.user, []), request)
+        return None if found is None else self.plans[found[2]]
 
-    def _first(self, shelf: Shelf, request: Request) -> tuple[float, int] | None:
-        """Of those with enough room, the one with least, that accepts the job."""
+    def _first(self, shelf: Shelf, request: Request) -> tuple[float, bool, int] | None:
+        """Of those with enough room, the one with least, that accepts the job: (room, is far, order)."""
         if request.need_bytes is None:
             return None
         start = bisect_left(shelf, (request.need_bytes, -1))  # -1: before the first order of just this room
-        return next((e for e in islice(shelf, start, None) if self._accepts(self.plans[e[1]], request)), None)
+        entries = islice(shelf, start, None)
+        found = next((entry for entry in entries if self._accepts(self.plans[entry[1]], request)), None)
+        if found is None:
+            return None
+        near = self._near.get(request.job)
+        if not near or self._is_at_one_of(found[1], near):
+            return found[0], False, found[1]
+        for room, order in takewhile(lambda entry: entry[0] == found[0], entries):
+            if self._is_at_one_of(order, near) and self._accepts(self.plans[order], request):
+                return room, False, order
+        return found[0], True, found[1]
+
+    def _is_at_one_of(self, order: int, nodes: Container[str]) -> bool:
+        return self.plans[order].view.device.node in nodes
 
     def _whole(self, request: Request) -> Plan | None:
         """The first free device: of those reserved for the user, then of those that are for everybody."""
-        best: tuple[bool, bool, int] | None = None
+        best: tuple[bool, bool, bool, int] | None = None
         for terms, stock in self._allowed_stocks(request):
             if stock.free:
                 hold = current(terms, self._now)  # allowed, so it is for this user
                 # False is first: what is theirs now, then what is nobody's at any time, so that a device that will
                 # be somebody's is left to jobs that fit before that and find no other.
-                key = (hold is None, bool(terms), stock.free[0])
+                key = (hold is None, bool(terms), *self._nearest(stock.free, request))
                 best = key if best is None else min(best, key)
-        return None if best is None else self.plans[best[2]]
+        return None if best is None else self.plans[best[3]]
+
+    def _nearest(self, free: Sequence[int], request: Request) -> tuple[bool, int]:
+        """(is far, order) of the first of them whose node has the job's data, else of the first."""
+        near = self._near.get(request.job)
+        if not near:
+            return False, free[0]
+        first = next((order for order in free if self._is_at_one_of(order, near)), None)
+        return (True, free[0]) if first is None else (False, first)
 
     def _tightest(self, request: Request) -> Plan | None:
         found = [
@@ -168,33 +229,27 @@ class Pool:
             for shelf in (stock.shared, stock.free_by_room)
             if (entry := self._first(shelf, request)) is not None
         ]
-        return self.plans[min(found)[1]] if found else None  # the least room, then the first in order
+        # The least room, then near, then the first in order.
+        return self.plans[min(found)[2]] if found else None
 
     def _shelve(self, plan: Plan) -> None:
-        entry = (plan.room, plan.order)
-        if plan.is_free:  # on two shelves: a whole job takes the first in order, a packed one the tightest
-            stock = self._stocks.setdefault(plan.view.terms, FreeIndex())
-            insort(stock.free, plan.order)
-            insort(stock.free_by_room, entry)
-        elif self._takes_more(plan):
-            insort(self._stocks.setdefault(plan.view.terms, FreeIndex()).shared, entry)
-            for user in plan.users:
-                insort(self._own.setdefault(user, []), entry)
-        else:
+        if not self._is_open(plan):
             return
+        for stocks in self._stocks_of[plan.order]:
+            stocks.put(plan)
+        if not plan.is_free:
+            for user in plan.users:
+                insort(self._own.setdefault(user, []), (plan.room, plan.order))
         self._open += 1
 
     def _unshelve(self, plan: Plan) -> None:
-        entry = (plan.room, plan.order)
-        stock = self._stocks[plan.view.terms]
-        if plan.is_free:
-            del stock.free[bisect_left(stock.free, plan.order)]
-            del stock.free_by_room[bisect_left(stock.free_by_room, entry)]
-        else:
-            del stock.shared[bisect_left(stock.shared, entry)]
+        for stocks in self._stocks_of[plan.order]:
+            stocks.remove(plan)
+        if not plan.is_free:
             for user in plan.users:
-                del self._own[user][bisect_left(self._own[user], entry)]
+                del self._own[user][bisect_left(self._own[user], (plan.room, plan.order))]
         self._open -= 1
 
-    def _takes_more(self, plan: Plan) -> bool:
-        return plan.is_shared and plan.room > 0 and plan.jobs < self._max_jobs
+    def _is_open(self, plan: Plan) -> bool:
+        """Whether it can take another job."""
+        return plan.is_free or (plan.is_shared and plan.room > 0 and plan.jobs < self._max_jobs)

@@ -8,18 +8,16 @@ is planned with its whole reservation on top of what is in use: it is not known 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from gpujobs.errors import UsageError
-from gpujobs.model import Device, DeviceState, Node
+from gpujobs.model import Device, DeviceState
 from gpujobs.policy.devices.occupancy import IDLE_MEMORY_BYTES, Occupancy, occupancies
 from gpujobs.policy.inputs.queue import Signature
 from gpujobs.policy.inputs.rules import ForeignPolicy, PackingRules, Rules
 from gpujobs.policy.inputs.snapshot import Snapshot
-from gpujobs.policy.inputs.text import gib
 
 GROWTH = 1.25
 """A job that outgrew its reservation gets this times what it used."""
@@ -128,16 +126,3 @@ def _outgrown_on(view: Occupancy, now: datetime, packing: PackingRules) -> Outgr
     used = worst.measured_bytes or 0
     larger = round(used * GROWTH)
     return Outgrown(worst.job, view.device.uuid, used, larger if larger <= capacity else None)
-
-
-def check_gpu_memory(asked: int, nodes: Sequence[Node], packing: PackingRules) -> None:
-    """Raises UsageError where no device can ever give that much to a job that shares it."""
-    totals = [
-        device.memory_total_bytes for node in nodes for device in node.devices if device.memory_total_bytes
-    ]
-    allowed = max(totals, default=0) - packing.margin_bytes
-    if totals and asked > allowed:
-        raise UsageError(
-            f"gpu_memory is {gib(asked)}, more than any device can share; at most {gib(allowed)} are allowed."
-            " Without gpu_memory the job gets a whole device."
-        )

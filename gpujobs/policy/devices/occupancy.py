@@ -36,7 +36,11 @@ class Occupancy(NamedTuple):
     @property
     def message(self) -> str:
         """What keeps a job off this device, in words; empty when it is free."""
-        return _in_words(self)
+        return self.in_words(label(self.device))
+
+    def in_words(self, name: str) -> str:
+        """As `message`; `name`: what the device is called."""
+        return _in_words(self, name)
 
     def holder(self, hold: ReservationWindow) -> str:
         """Whom a reservation is for, as far as people may be named."""
@@ -99,12 +103,16 @@ def label(device: Device) -> str:
     return f"{'GPU' if device.kind is DeviceKind.GPU else 'CPU slot'} {device.index}"
 
 
+def label_of(node: str | None, device: Device) -> str:
+    """With its machine, where one is to be told: `GPU 2 of box2`."""
+    return label(device) if node is None else f"{label(device)} of {node}"
+
+
 def _hides_somebody(device: Device) -> bool:
     return device.kind is DeviceKind.GPU and (device.memory_used_bytes or 0) > IDLE_MEMORY_BYTES
 
 
-def _in_words(view: Occupancy) -> str:
-    name = label(view.device)
+def _in_words(view: Occupancy, name: str) -> str:
     if view.state is DeviceState.LOST:
         return f"{name}: {view.device.fault}"
     if view.state is DeviceState.BUSY:

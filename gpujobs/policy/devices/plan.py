@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from gpujobs.demand import ANYWHERE, Place
-from gpujobs.model import DeviceKind, DeviceState
+from gpujobs.demand import ANYWHERE, Place, is_called
+from gpujobs.model import Device, DeviceKind, DeviceState
 from gpujobs.policy.devices.memory import Tally, capacity_bytes, is_joinable, tally
 from gpujobs.policy.devices.occupancy import Occupancy
 from gpujobs.policy.inputs.request import Request
@@ -58,10 +58,9 @@ class Plan:
     def is_at(self, place: Place) -> bool:
         if place is ANYWHERE:
             return True
-        device = self.view.device
-        is_gpu = place.gpu is None or (device.kind is DeviceKind.GPU and device.index == place.gpu)
-        is_apt = all(device.node != node for node, _ in place.without)
-        return is_gpu and is_apt and place.node in (None, device.node)
+        return is_at(self.view.device, place) and all(
+            self.view.device.node != node for node, _ in place.without
+        )
 
     def fits(self, request: Request, max_jobs: int) -> bool:
         """By what is on the device; reservations are another matter."""
@@ -107,6 +106,17 @@ class Plan:
         held = [self.capacity if one.gpu_memory_bytes is None else planned for one, planned in left]
         held += [self.held_bytes(request) for request in (*self.claimed, *self.given)]
         return is_empty, self.capacity - sum(held)
+
+
+def is_at(device: Device, place: Place) -> bool:
+    """By what the job asks for; whether its machine can have it is another matter."""
+    if place.nodes and device.node not in place.nodes:
+        return False
+    if place.gpu is None and place.gpu_name is None:
+        return True
+    if device.kind is not DeviceKind.GPU or place.gpu not in (None, device.index):
+        return False
+    return place.gpu_name is None or is_called(device.name, place.gpu_name)
 
 
 def plan_of(order: int, view: Occupancy, is_usable: bool, settled: datetime, rules: Rules) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -80,6 +80,9 @@ class Snapshot:
     """The UNIX groups of each user."""
     measured: Mapping[str, int] = field(default_factory=dict)
     """Peak memory in bytes of earlier jobs, by family."""
+    near: Mapping[int, Collection[str]] = field(default_factory=dict)
+    """By job: the nodes that have all of its data. Looked up for the jobs that find a device, and only for these;
+    none for one that reads nothing."""
 
     def queue(self) -> Queue:
         return self.waiting if isinstance(self.waiting, Queue) else Queue(self.waiting)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from .conftest import INSTALLATION, require_jax
+from .conftest import INSTALLATION, UNOPTIMIZED, require_jax
+from .with_keras import python_with_keras
 
 STEPS = """
 import sys
@@ -51,21 +51,20 @@ np.savez(sys.argv[1], **arrays)
 """
 
 
-def arrays_of(backend: str, path: Path) -> dict[str, Any]:
-    environment = {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(INSTALLATION)}
-    subprocess.run(
-        [sys.executable, "-c", STEPS, str(path)], env={**os.environ, **environment}, check=True, timeout=200
-    )
-    with np.load(path) as archive:
-        return dict(archive)
+OF_JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", **UNOPTIMIZED}
 
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
     require_jax()
     directory = tmp_path_factory.mktemp("backends")
-    ours, theirs = (arrays_of(name, directory / f"{name}.npz") for name in ("tensorflow", "jax"))
-    return ours, theirs
+    ours, theirs = directory / "tensorflow.npz", directory / "jax.npz"
+    done = python_with_keras(STEPS, ours)
+    assert done.returncode == 0, done.stderr
+    environment = {**os.environ, **OF_JAX, "PYTHONPATH": str(INSTALLATION)}
+    subprocess.run([sys.executable, "-c", STEPS, str(theirs)], env=environment, check=True, timeout=200)
+    with np.load(ours) as tensorflow, np.load(theirs) as jax:
+        return dict(tensorflow), dict(jax)
 
 
 def test_backends_agree(both: tuple[dict[str, Any], dict[str, Any]]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
+
+from .with_keras import python_with_keras
 
 COUNT = """
 import json, sys
@@ -110,8 +110,7 @@ CASES: dict[str, list[Any]] = {
 @pytest.fixture(scope="module")
 def built() -> Any:
     """(how often the step was traced, the names of what it reports) of each case; of a refused one, the error."""
-    command = [sys.executable, "-c", COUNT, json.dumps(CASES)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    done = python_with_keras(COUNT, json.dumps(CASES))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

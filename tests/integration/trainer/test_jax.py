@@ -13,6 +13,7 @@ import numpy as np
 from gpujobs.paths import JobPaths
 
 from .conftest import Launched, ended, log_has, require_jax, trainer_pid, tutorial
+from .with_keras import python_with_keras
 
 BEFORE_THE_FORK = """
 import os, sys
@@ -51,11 +52,10 @@ def test_a_model_of_jax_is_a_model_for_tensorflow(jax_launcher: Launched, tmp_pa
     paths = jax_launcher.start(spec)
     assert ended(paths)["state"] == "COMPLETED", paths.log.read_text()
     results = JobPaths(Path(spec["job_dir"])).results
-    command = [sys.executable, "-c", PREDICT]
-    subprocess.run(
-        [*command, str(results / "model.keras"), spec["data"]["t.npz"]["path"], str(tmp_path / "y.npy")],
-        env={**os.environ, "KERAS_BACKEND": "tensorflow"}, check=True, capture_output=True, timeout=120,
-    )  # fmt: skip
+    done = python_with_keras(
+        PREDICT, results / "model.keras", spec["data"]["t.npz"]["path"], tmp_path / "y.npy"
+    )
+    assert done.returncode == 0, done.stderr
     with np.load(results / "predictions.npz") as predicted:
         np.testing.assert_allclose(np.load(tmp_path / "y.npy"), predicted["y_pred"], atol=1e-5)
 

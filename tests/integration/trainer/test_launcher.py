@@ -20,13 +20,24 @@ import pytest
 from gpujobs.paths import JobPaths
 from tests.unit.trainer.data.making import csv
 
-from .conftest import Launched, ended, require_jax, tutorial
+from .conftest import UNOPTIMIZED, Launched, ended, require_jax, tutorial
 from .jobs import spec_of
+from .with_keras import python_with_keras
 
 
 def ticks(pid: int) -> int:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+def test_no_other_backend_is_in_its_memory(any_launcher: Launched) -> None:
+    """Though both are installed, and TensorFlow imports JAX where it can, as Keras does TensorFlow."""
+    any_launcher.ask(op="ping")
+    mapped = Path(f"/proc/{any_launcher.process.pid}/maps").read_text()
+    own, other = (
+        ("tensorflow", "jaxlib") if any_launcher.backend == "tensorflow" else ("jaxlib", "tensorflow")
+    )
+    assert f"/{own}/" in mapped and f"/{other}/" not in mapped
 
 
 def test_nothing_but_the_job_in_a_log(any_launcher: Launched) -> None:
@@ -164,13 +175,13 @@ def test_nothing_is_imported_after_the_fork(any_launcher: Launched) -> None:
     for number, one in enumerate([spec, *(spec_of(launcher, text, files()) for text in texts)]):
         paths.append(launcher.root / f"late-{number}.json")
         paths[-1].write_text(json.dumps(one))
-    done = subprocess.run(
-        [sys.executable, "-c", LATE, *map(str, paths)],
-        env={**os.environ, "KERAS_BACKEND": launcher.backend},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
-    )
+    if launcher.backend == "tensorflow":
+        done = python_with_keras(LATE, *paths)
+    else:
+        done = subprocess.run(
+            [sys.executable, "-c", LATE, *map(str, paths)],
+            env={**os.environ, **UNOPTIMIZED, "KERAS_BACKEND": launcher.backend},
+            capture_output=True, text=True, check=False, timeout=250,
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stdout.splitlines() if line.startswith("LATE")] == ["LATE []"] * 4

@@ -1,10 +1,8 @@
-"""Model files: those of job files pass, those that carry code do not. One process imports Keras for all."""
+"""Model files: those of job files pass, those that carry code do not."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,8 @@ import pytest
 
 from gpujobs.trainer.failures import TrainerError
 from gpujobs.trainer.plain_model import copy, require_plain
+
+from .with_keras import python_with_keras
 
 SAVE = """
 import sys
@@ -42,9 +42,7 @@ keras.Sequential([L.Input((2,)), L.Lambda(lambda x: x + 1)]).save(here / "lambda
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     here = tmp_path_factory.mktemp("models")
-    done = subprocess.run(
-        [sys.executable, "-c", SAVE, str(here)], capture_output=True, text=True, check=False
-    )
+    done = python_with_keras(SAVE, here)
     assert done.returncode == 0, done.stderr[-3000:]
     return here
 

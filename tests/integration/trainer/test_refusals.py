@@ -4,11 +4,11 @@ they refuse in words, with its place."""
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
+
+from .with_keras import python_with_keras
 
 PROGRAM = """
 import json, sys
@@ -81,8 +81,7 @@ REFUSED: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def found() -> Any:
-    command = [sys.executable, "-c", PROGRAM, json.dumps(SCHEDULES), json.dumps(REFUSED)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    done = python_with_keras(PROGRAM, json.dumps(SCHEDULES), json.dumps(REFUSED))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

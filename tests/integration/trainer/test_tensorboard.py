@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from gpujobs.trainer.tensorboard import crc32c, write_scalars
+
+from .with_keras import python_with_keras
 
 READ = """
 import json, sys
@@ -33,10 +32,7 @@ def test_tensorflow_reads_it(tmp_path: Path) -> None:
     rows = [{"epoch": epoch, "loss": 1.0 / (epoch + 1), "val_mae": 0.5} for epoch in (0, 1, 200)]
     write_scalars(tmp_path / "tensorboard", rows)
     (file,) = (tmp_path / "tensorboard").iterdir()
-    done = subprocess.run(
-        [sys.executable, "-c", READ, str(file)],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    done = python_with_keras(READ, file)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["version"] == "brain.Event:2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +12,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["admit", "lose"]), st.integers(0, 5)
 
 
 def member(incarnation: int) -> Member[str]:
-    return Member("box2", "id", str(incarnation), f"agent {incarnation}")
+    return Member("box2", "id", f"start {incarnation}", str(incarnation), f"agent {incarnation}")
 
 
 def test_what_an_old_agent_says_after_a_new_one_was_admitted_does_not_count() -> None:
@@ -28,6 +29,21 @@ def test_the_end_of_an_old_agent_is_not_the_end_of_the_new_one() -> None:
     members.admit(member(2))
     assert not members.lose(member(1))
     assert members.get("box2") == member(2)
+
+
+def test_another_agent_on_the_same_start_of_ray_is_admitted_until_a_newer_start_was() -> None:
+    members: Members[str] = Members()
+    first, second, late = (Member("box2", "id", "a", f"a.{number}", "agent") for number in range(3))
+    members.admit(first)
+    assert members.lose(first)
+    assert members.has_had("box2", "a")
+    assert members.admit(second) is None
+    assert members.speaks(second) and not members.speaks(first)
+    members.lose(second)
+    members.admit(Member("box2", "id", "b", "b.3", "agent"))
+    assert members.is_fenced("a") and not members.is_fenced("b")
+    with pytest.raises(ValueError, match="fenced"):
+        members.admit(late)
 
 
 @given(STEPS)

@@ -54,17 +54,51 @@ def test_a_reason_given_by_people_is_kept(store: Store) -> None:
     assert drains.reasons == {gpu(2).uuid: "its fan is loud"}
 
 
+def site(*devices: Device, away: str | None = None) -> list[Node]:
+    nodes = [
+        Node(name, NodeStatus.OK, "", tuple(one for one in devices if one.node == name))
+        for name in dict.fromkeys(one.node for one in devices)
+    ]
+    return [*nodes, Node(away, NodeStatus.DOWN, "not joined again")] if away else nodes
+
+
 @pytest.mark.parametrize("name", ["1", "box:1", "GPU-box-0001"])
 def test_devices_are_named_by_index_node_or_uuid(name: str) -> None:
-    assert named([gpu(0), gpu(1)], [name]) == [gpu(1)]
+    assert named(site(gpu(0), gpu(1)), [name]) == [gpu(1)]
+
+
+@pytest.mark.parametrize("name", ["box", "box:*"])
+def test_the_name_of_a_node_is_all_of_its_devices(name: str) -> None:
+    nodes = site(gpu(0), gpu(1), gpu(0, node="other"))
+    assert named(nodes, [name]) == [gpu(0), gpu(1)]
+    assert named(nodes, ["box:1", name, "other"]) == [gpu(1), gpu(0), gpu(0, node="other")]  # each once
+
+
+def test_a_node_that_is_called_like_a_number_is_meant_with_a_star() -> None:
+    nodes = site(gpu(0), gpu(1), gpu(0, node="1"), gpu(1, node="1"))
+    with pytest.raises(UsageError, match="not clear: box:1, 1:1"):
+        named(nodes, ["1"])
+    assert named(nodes, ["1:*"]) == [gpu(0, node="1"), gpu(1, node="1")]
 
 
 def test_a_name_that_fits_none_or_several(store: Store) -> None:
     both = [gpu(0), gpu(0, node="other")]
     with pytest.raises(UsageError, match=r"not clear: box:0, other:0"):
-        named(both, ["0"])
-    assert named(both, ["other:0"]) == [both[1]]
-    with pytest.raises(UsageError, match="device 9 does not exist; expected one of 0, 1"):
-        named([gpu(0), gpu(1)], ["9"])
+        named(site(*both), ["0"])
+    assert named(site(*both), ["other:0"]) == [both[1]]
+    with pytest.raises(UsageError, match="device 9 does not exist; expected one of 0, 1, or a UUID"):
+        named(site(gpu(0), gpu(1)), ["9"])
     with pytest.raises(UsageError, match="not clear"):
-        named([gpu(0), gpu(1)], ["GPU-box-"])
+        named(site(gpu(0), gpu(1)), ["GPU-box-"])
+    for wrong in ("third", "third:*", "box:", "*", "box:7", ":*"):
+        with pytest.raises(
+            UsageError, match="does not exist; expected one of the nodes box and other, NODE:NUMBER"
+        ):
+            named(site(*both), [wrong])
+
+
+def test_what_a_node_has_that_is_away_since_the_start_is_not_known() -> None:
+    with pytest.raises(
+        UsageError, match="what devices gone has is not known at present: it is down: not joined"
+    ):
+        named(site(gpu(0), away="gone"), ["gone"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 
 from gpujobs.demand import Demand
@@ -122,10 +123,21 @@ def _check_device(
         assert len(reserved) <= rules.packing.max_jobs
         _check_memory(snapshot, view, new)
     for job in new:
-        gpu = job.demand.requested_gpu
-        assert gpu is None or (device.kind, device.index) == (DeviceKind.GPU, gpu)
-        assert job.demand.node in (None, device.node)
+        assert is_allowed(job, device)
         _check_reservations(snapshot, device.uuid, job)
+
+
+def is_allowed(job: PendingJob, device: Device) -> bool:
+    """By what the job asks for, said in other words than the policy's."""
+    asked = job.demand
+    nodes = {asked.node} if isinstance(asked.node, str) else set(asked.node or [device.node])
+    if device.node not in nodes or device.node in dict(asked.without):
+        return False
+    if device.kind is not DeviceKind.GPU:
+        return asked.requested_gpu is None and asked.gpu_name is None
+    name, pattern = device.name.lower(), (asked.gpu_name or "").lower()
+    is_named = fnmatchcase(name, pattern) if "*" in pattern or "?" in pattern else pattern in name
+    return is_named and asked.requested_gpu in (None, device.index)
 
 
 def _check_memory(snapshot: Snapshot, view: Occupancy, new: list[PendingJob]) -> None:
@@ -168,7 +180,7 @@ def _check_limits(snapshot: Snapshot, waiting: Mapping[int, PendingJob], decisio
 
 def _check_preemptions(snapshot: Snapshot, waiting: Mapping[int, PendingJob], decision: Decision) -> None:
     running = {one.job: one for one in snapshot.allocations}
-    index = {(one.name, device.uuid): device.index for one in snapshot.nodes for device in one.devices}
+    devices = {(one.name, device.uuid): device for one in snapshot.nodes for device in one.devices}
     starts = {start.job for start in decision.starts}
     victims = [one.job for one in decision.preemptions]
     assert len(set(victims)) == len(victims)
@@ -177,8 +189,7 @@ def _check_preemptions(snapshot: Snapshot, waiting: Mapping[int, PendingJob], de
         assert victim.demand.preemptible and not victim.stopping
         assert victim.demand.priority < job.demand.priority
         assert job.id not in starts
-        assert job.demand.requested_gpu in (None, index[victim.node, victim.device_uuid])
-        assert job.demand.node in (None, victim.node)
+        assert is_allowed(job, devices[victim.node, victim.device_uuid])
 
 
 def _check_nothing_is_idle(snapshot: Snapshot, decision: Decision) -> None:
@@ -199,7 +210,4 @@ def _check_nothing_is_idle(snapshot: Snapshot, decision: Decision) -> None:
         room = None if total is None else total - margin - (device.memory_used_bytes or 0)
         for job in waiting:
             need = need_bytes(signature(job), snapshot.measured)
-            is_elsewhere = job.demand.requested_gpu not in (None, device.index)
-            is_elsewhere |= job.demand.node not in (None, device.node)
-            is_elsewhere |= device.node in dict(job.demand.without)
-            assert is_elsewhere or (need and room is not None and need > room)
+            assert not is_allowed(job, device) or (need and room is not None and need > room)

@@ -148,12 +148,12 @@ def test_a_requested_node_is_taken_and_waited_for() -> None:
     assert started(decision) == [(1, "GPU-m")]
     assert (decision.waits[2].reason, decision.waits[2].message) == (
         Reason.RESOURCES,
-        "GPU 0 is used by job 1",
+        "GPU 0 of m is used by job 1",
     )
     elsewhere = run([pending(1, 0, node="x"), pending(2, 0, node="x", requested_gpu=3)], box)
     assert not elsewhere.starts
-    assert elsewhere.waits[1].message == "there is no device of x at present"
-    assert elsewhere.waits[2].message == "there is no GPU 3 of x at present"
+    assert elsewhere.waits[1].message == "there is no device of x at present; there are the nodes n and m"
+    assert elsewhere.waits[2].message == "there is no GPU 3 of x at present; there are the nodes n and m"
 
 
 def test_a_requested_gpu_that_does_not_exist() -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from gpujobs.errors import UsageError
 from gpujobs.model import Device, DeviceKind, Process, Reason
 from gpujobs.policy import PendingJob, Rules, Snapshot
-from gpujobs.policy.devices.memory import check_gpu_memory, outgrown
+from gpujobs.policy.devices.memory import outgrown
 from gpujobs.policy.inputs.rules import ForeignPolicy, PackingRules
 
 from .box import GIB, NOW, gpu, gpus, later, node, packed, pending, run, started, whole
@@ -174,11 +172,3 @@ def test_what_outgrew_a_device_gets_a_whole_one() -> None:
 )
 def test_nobody_is_stopped_without_need(snapshot: Snapshot) -> None:
     assert outgrown(snapshot) == []
-
-
-def test_no_job_may_ask_for_more_than_any_device_can_share() -> None:
-    rules = PackingRules(margin_bytes=GIB)
-    box = [node(gpu(0), replace(gpu(1), memory_total_bytes=24 * GIB))]
-    check_gpu_memory(79 * GIB, box, rules)
-    with pytest.raises(UsageError, match=r"gpu_memory is 80\.0 GiB.*at most 79\.0 GiB are allowed"):
-        check_gpu_memory(80 * GIB, box, rules)

@@ -43,7 +43,8 @@ def nodes(draw: Any) -> list[Node]:
             uuid = f"GPU-{index}" if name == "n" else f"GPU-m{index}"
             used = draw(st.sampled_from([0, 0, 0, GIB // 2, 2 * GIB]))
             fault = draw(st.sampled_from([None, None, None, "is lost"]))
-            device = Device(name, DeviceKind.GPU, index, uuid, "fake", 80 * GIB, used, fault=fault)
+            called = draw(st.sampled_from(["fake", "fake 2"]))
+            device = Device(name, DeviceKind.GPU, index, uuid, called, 80 * GIB, used, fault=fault)
             strangers = tuple(draw(st.lists(processes, max_size=1)))
             devices.append(replace(device, processes=strangers))
         found.append(Node(name, draw(st.sampled_from(sorted(NodeStatus))), "", tuple(devices)))
@@ -56,7 +57,8 @@ waiting_jobs = st.lists(
         st.integers(1, 99),
         st.integers(-2, 2),
         requested_gpu=st.sampled_from([None, None, None, 0, 1, 7]),
-        node=st.sampled_from([None, None, None, "n", "m", "x"]),
+        node=st.sampled_from([None, None, None, None, "n", "m", "x", ("m", "x"), ("n", "m")]),
+        gpu_name=st.sampled_from([None, None, None, None, "fake", "*2", "real"]),
         held=st.sampled_from([False, False, False, True]),
         waits_for=st.sampled_from([(), (), (), (7,)]),
         user=users,

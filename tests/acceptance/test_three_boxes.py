@@ -1,0 +1,27 @@
+"""Three boxes of one queue: links are cut and processes killed, and nothing is lost or doubled. The long run of it is
+`scripts/faults --boxes 200` (docs/faults.md)."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from faultsuite.cuts import KNOWN_SECONDS, Stream, end, happen
+from faultsuite.disturbances import kinds
+from faultsuite.site import site
+
+from .boxes import why_not
+
+SMOKE = ("one way, from the node", "link down, short", "agent killed")
+
+
+def test_links_that_are_cut_and_an_agent_that_is_killed_lose_and_double_nothing() -> None:
+    if why := why_not():
+        pytest.skip(why)
+    known = {one.kind: one for one in kinds()}
+    with site(is_small=True) as made:
+        with Stream(made):
+            cuts = [cut for kind in SMOKE for cut in happen(made, known[kind], draws=random.Random(7))]
+        end(made)
+    late = [cut for cut in cuts if cut.disturbance.is_cut and cut.known > KNOWN_SECONDS]
+    assert not late, late
