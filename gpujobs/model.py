@@ -239,6 +239,8 @@ class Node:
     status: NodeStatus
     message: str = ""
     devices: tuple[Device, ...] = ()
+    since: datetime | None = None
+    """Since when it is away, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)

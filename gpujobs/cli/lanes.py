@@ -32,12 +32,15 @@ TICK = 10
 
 def lines(shown: Timeline, width: int, colour: bool) -> list[str]:
     """Of `width` columns at most."""
-    names = [_name(lane, shown) for lane in shown.lanes]
+    names = [_name(lane) for lane in shown.lanes]
     margin = max(map(len, names), default=0) + 1
     columns = max(width - margin, 10)
     scale = _Scale(shown, columns)
     found = []
-    for name, lane in zip(names, shown.lanes, strict=True):
+    for name, above, lane in zip(names, shown.heads(), shown.lanes, strict=True):
+        if above:
+            said = cells.cut(clock.localised(printable(above)), width)
+            found.append(click.style(said, bold=True) if colour else said)
         for row in range(lane.rows):
             head = name if row == 0 else ""
             found.append(f"{head:<{margin}}{_row(lane, row, scale, colour)}".rstrip())
@@ -46,9 +49,8 @@ def lines(shown: Timeline, width: int, colour: bool) -> list[str]:
     return [*found, f"{space}{ruler}".rstrip(), f"{space}{axis}".rstrip(), LEGEND[:width]]
 
 
-def _name(lane: Lane, shown: Timeline) -> str:
-    several = len({one.node for one in shown.lanes}) > 1
-    return printable(f"{lane.node}:{lane.kind} {lane.index}" if several else f"{lane.kind} {lane.index}")[:24]
+def _name(lane: Lane) -> str:
+    return printable(f"{lane.kind} {lane.index}")[:24]
 
 
 class _Scale:
@@ -123,9 +125,11 @@ def _styled(sign: str, span: Span) -> str:
 def as_it_was(shown: Timeline, at: datetime) -> list[str]:
     """A line for each device at this instant."""
     found = [f"as it was at {clock.local(at, 'seconds')}:"]
+    several = len({lane.node for lane in shown.lanes}) > 1
     for lane in shown.at(at).lanes:
         said = "; ".join(_said(span) for span in lane.spans) or "free"
-        found.append(printable(f"{_name(lane, shown)}: {said}"))
+        node = f"{lane.node}:" if several else ""
+        found.append(printable(f"{node}{_name(lane)}: {said}"))
     return found
 
 

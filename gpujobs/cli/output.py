@@ -141,12 +141,12 @@ def elapsed(job: dict[str, Any]) -> float | None:
     return (until - datetime.fromisoformat(start)).total_seconds()
 
 
-def device(value: dict[str, Any] | None, *, several: bool = False) -> str:
-    """`gpu 0`; with its node where there are several: `box2:gpu 0`."""
+def device(value: dict[str, Any] | None, node: str | None = None) -> str:
+    """`gpu 0`; with its node, where there are several: `box2:gpu 0`."""
     if value is None:
         return ""
     name = f"{value['kind']} {value['index']}"
-    return f"{value['node']}:{name}" if several else name
+    return name if node is None else f"{node}:{name}"
 
 
 def holder(term: dict[str, Any]) -> str:
@@ -166,7 +166,7 @@ def has_ended(job: dict[str, Any]) -> bool:
 JOB_HEAD = ("ID", "NAME", "USER", "STATE", "DEVICE", "PROGRESS/REASON", "TIME")
 
 
-def queue_table(rows: Sequence[dict[str, Any]]) -> list[str]:
+def queue_table(rows: Sequence[dict[str, Any]], *, names_nodes: bool = False) -> list[str]:
     """`rows` as `GET /v1/queue` has them; the jobs of a group that is unfolded are indented."""
     cells: list[tuple[object, ...]] = []
     unfolded: object = None
@@ -176,12 +176,12 @@ def queue_table(rows: Sequence[dict[str, Any]]) -> list[str]:
             cells.append(_group_cells(row["group"]))
         else:
             is_member = unfolded is not None and row["job"]["group_id"] == unfolded
-            cells.append(_job_cells(row["job"], indent="  " if is_member else ""))
+            cells.append(_job_cells(row["job"], "  " if is_member else "", names_nodes=names_nodes))
     return table(JOB_HEAD, cells, flexible=5)
 
 
-def _job_cells(j: dict[str, Any], indent: str) -> tuple[object, ...]:
-    where, time = device(j["device"]), duration(elapsed(j))
+def _job_cells(j: dict[str, Any], indent: str, *, names_nodes: bool) -> tuple[object, ...]:
+    where, time = device(j["device"], j["node"] if names_nodes else None), duration(elapsed(j))
     name = settings(j["sweep"]) if j.get("sweep") else j["name"]
     if j.get("sweep") and not indent:
         name = f"{j['name']} {name}"

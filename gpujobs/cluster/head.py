@@ -24,7 +24,7 @@ from typing import Any
 from gpujobs.cluster import certificates, roster
 from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.collecting import write_chunks
-from gpujobs.cluster.delivering import answer_of, deliver
+from gpujobs.cluster.delivering import Deliveries, answer_of
 from gpujobs.cluster.environment import (
     LINKS,
     OBJECT_STORE_BYTES,
@@ -36,6 +36,7 @@ from gpujobs.cluster.environment import (
     remove_temp_parent,
 )
 from gpujobs.cluster.gate import JoinGate
+from gpujobs.cluster.homecoming import bring_home
 from gpujobs.cluster.jsonlines import read_lines, write_line
 from gpujobs.cluster.members import Member, Members
 from gpujobs.cluster.orphans import become_only_head, end_ray_of
@@ -54,7 +55,15 @@ from gpujobs.protocol import head as wire
 from gpujobs.protocol.codec import ShapeError
 from gpujobs.protocol.events import HeadFailed, NodeReported
 from gpujobs.protocol.head import Answer, Refusal, Request
-from gpujobs.protocol.instructions import Collect, Collected, Deliver, Instruction, Nothing, written
+from gpujobs.protocol.instructions import (
+    BringHome,
+    Collect,
+    Collected,
+    Deliver,
+    Instruction,
+    Nothing,
+    written,
+)
 from gpujobs.protocol.joining import Hello, Ready
 from gpujobs.protocol.settings import HeadSettings, Listening, NodeSettings
 
@@ -77,7 +86,9 @@ def main() -> None:
     try:
         with _telling(connection):
             gpus = _gpus(settings.node)
-            if settings.listening is None:
+            if settings.ray_address is not None:
+                gpus = use_ray(settings.ray_address, gpus)
+            elif settings.listening is None:
                 start_ray(paths, temp_parent, gpus)
             else:
                 ray_processes = start_cluster(paths, temp_parent, gpus, settings.listening)
@@ -146,6 +157,23 @@ def start_ray(paths: StatePaths, temp_parent: Path, gpus: int) -> None:
     )
 
 
+def use_ray(address: str, gpus: int) -> int:
+    """One that is there already, with what the environment says of its token and certificates. Returns how many GPUs
+    of this box it has."""
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, configure_logging=False, namespace="gpujobs")
+    except Exception as error:
+        raise MachineError(
+            f"the Ray at {address} cannot be used from here: {first_line(str(error))}; expected the address of its "
+            "GCS, of the same Ray and Python as here, on a box that is one of its nodes"
+        ) from error
+    from gpujobs.cluster.guests import own_gpus
+
+    return own_gpus(gpus)
+
+
 def start_cluster(paths: StatePaths, temp_parent: Path, gpus: int, listening: Listening) -> RayProcesses:
     """A cluster that other boxes can join: Ray listens on this address, on ports that are fixed."""
     lasting_token(paths.cluster_token)
@@ -193,6 +221,7 @@ class Head:
         self._paths = paths
         self._gpus = gpus
         self._members: Members[Any] = Members()
+        self._deliveries = Deliveries()
         self._numbers = itertools.count()
         self._ends: dict[str, asyncio.Event] = {}
         """By incarnation: set when its agent is lost, or counts no more."""
@@ -209,6 +238,10 @@ class Head:
         agent = await start_own_agent(own, self._gpus)
         await self._admit(Member(own.node_name, own.state_id, OWN, OWN, agent))
         gate = await self._open_gate()
+        if self._settings.ray_address is not None:
+            from gpujobs.cluster.guests import keep_guests
+
+            self._spawn(keep_guests(own, self._take_guest, self._lacking))
         async for line in read_lines(reader):
             self._spawn(self._take(line))
         for task in list(self._tasks):
@@ -281,6 +314,16 @@ class Head:
             raise
         incarnation = f"{ready.incarnation}.{next(self._numbers)}"
         return await self._admit(Member(hello.name, hello.node_id, ready.incarnation, incarnation, agent))
+
+    async def _take_guest(self, name: str, node_id: str, start: str, agent: Any) -> asyncio.Event:
+        if taken := self._obstacle(name, node_id):
+            raise MachineError(taken)
+        roster.add(self._paths.nodes, name, node_id)
+        return await self._admit(Member(name, node_id, start, f"{start}.{next(self._numbers)}", agent))
+
+    async def _lacking(self, name: str, why: str) -> None:
+        say(f"{name}: {why}")
+        await self._report(name, NodeStatus.DOWN, why)
 
     async def _admit(self, member: Member[Any]) -> asyncio.Event:
         from gpujobs.cluster.actor import end_agent
@@ -366,8 +409,10 @@ class Head:
             chunks = agent.collect.remote(codec.write(instruction))
             return codec.write(Collected(await write_chunks(chunks, Path(instruction.destination))))
         if isinstance(instruction, Deliver):
-            await deliver(agent, instruction)
+            await self._deliveries.deliver(agent, instruction)
             return codec.write(Nothing())
+        if isinstance(instruction, BringHome):
+            return codec.write(await bring_home(agent, instruction))
         return answer_of(await agent.carry_out.remote(written(instruction)))
 
 

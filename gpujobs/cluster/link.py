@@ -54,7 +54,7 @@ CALL_SECONDS: Mapping[type[Instruction[Any]], float] = {
 
 OTHER_CALL_SECONDS = 30.0
 
-UNBOUNDED = (told.Collect, told.Deliver)
+UNBOUNDED = (told.Collect, told.Deliver, told.BringHome, told.Compare)
 """Takes as long as there are results, or data. A head that hangs is found by its heart, which beats meanwhile."""
 
 HEARTBEAT_SECONDS = 10.0
@@ -74,8 +74,12 @@ WITHOUT_RAY = (
     told.ReadResult,
     told.Forget,
     told.FindStrays,
+    told.Release,
 )
 """What can be done on this machine though Ray is away: nothing is to wait for it that wants to end."""
+
+READ_AT_HOME = (told.ReadLog, told.ListResults, told.ReadResult)
+"""What is answered here of an attempt on another box, once all that it has left has come."""
 
 LAUNCHES = (told.Start, told.Inspect, told.AskLauncher)
 """What the launcher is asked for."""
@@ -87,6 +91,7 @@ class ClusterLink:
         paths: StatePaths,
         settings: NodeSettings,
         listening: Listening | None = None,
+        ray_address: str | None = None,
         *,
         on_node: Callable[[NodeReported], None],
         on_attempt: Callable[[AttemptEvent], None],
@@ -94,6 +99,7 @@ class ClusterLink:
         self._paths = paths
         self._settings = settings
         self.listening = listening
+        self.ray_address = ray_address
         self._on_node = on_node
         self._on_attempt = on_attempt
         self._ids = itertools.count()
@@ -114,6 +120,10 @@ class ClusterLink:
     @property
     def instance(self) -> str:
         return self._settings.instance
+
+    @property
+    def own_name(self) -> str:
+        return self._settings.node_name
 
     def is_remote(self, node: str) -> bool:
         return node != self._settings.node_name
@@ -140,7 +150,7 @@ class ClusterLink:
         """What the node's agent answers (docs/protocol.md, section 2). Raises the agent's error, or
         MachineError where the cluster is away, or does not answer: then nobody knows whether it was carried out."""
         is_ours = node == self._settings.node_name and type(instruction) in WITHOUT_RAY
-        if self._writer is None and is_ours:
+        if (self._writer is None and is_ours) or (not is_ours and self._is_at_home(instruction)):
             return await self._carry_out_here(instruction)
         seconds = None if isinstance(instruction, UNBOUNDED) else _seconds(instruction)
         try:
@@ -152,6 +162,12 @@ class ClusterLink:
             if isinstance(instruction, LAUNCHES) and node == self._settings.node_name:
                 self.launchers.suspect(_backend(instruction))
             raise
+
+    def _is_at_home(self, instruction: Instruction[Any]) -> bool:
+        return (
+            isinstance(instruction, READ_AT_HOME)
+            and self._paths.job(instruction.job).attempt(instruction.attempt).home.exists()
+        )
 
     async def _call(self, node: str, instruction: Instruction[M]) -> M:
         if self._writer is None:
@@ -248,13 +264,15 @@ class ClusterLink:
                 stdout=output,
                 stderr=output,
                 pass_fds=(theirs.fileno(),),
-                env=without_ray(os.environ),
+                env=without_ray(os.environ) if self.ray_address is None else os.environ,
                 start_new_session=True,
             )
         reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 26)
         watch = asyncio.create_task(self._watch(process))
         try:
-            await write_line(writer, codec.write(HeadSettings(self._settings, self.listening)))
+            await write_line(
+                writer, codec.write(HeadSettings(self._settings, self.listening, self.ray_address))
+            )
             async for message in read_lines(reader):
                 self._take(message, writer)
         except (ConnectionError, json.JSONDecodeError) as error:

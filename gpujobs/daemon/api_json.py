@@ -118,6 +118,7 @@ def attempt_json(attempt: Attempt) -> dict[str, Any]:
         "reason": attempt.reason,
         "message": attempt.message,
         "exit": exit_json(attempt),
+        "trainer_of": (attempt.exit_record or {}).get("trainer_of"),
     }
 
 
@@ -190,5 +191,8 @@ def device_event_json(event: DeviceEvent, caller: Caller) -> dict[str, Any]:
     }
 
 
-def nodes_json(nodes: Sequence[Node]) -> list[dict[str, str]]:
-    return [{"name": node.name, "status": node.status, "message": node.message} for node in nodes]
+def nodes_json(nodes: Sequence[Node]) -> list[dict[str, str | None]]:
+    return [
+        {"name": node.name, "status": node.status, "message": node.message, "since": iso(node.since)}
+        for node in nodes
+    ]

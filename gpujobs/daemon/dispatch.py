@@ -47,9 +47,11 @@ class Dispatcher:
         may_start: Callable[[int], bool] = lambda _: True,
         holds: Callable[[Sequence[Node]], Sequence[Node]] = lambda nodes: nodes,
         near: Mapping[int, Collection[str]] = {},
+        decided: Callable[[], None] = lambda: None,
     ) -> None:
         """`may_start`: the last look at a job before it starts; one that may not is out of the queue when it is
-        answered. `near`: the nodes that have all data of a job."""
+        answered. `near`: the nodes that have all data of a job. `decided` hears of each decision, when its starts are
+        committed."""
         self._writer = writer
         self._cache = cache
         self._nodes = nodes
@@ -58,6 +60,7 @@ class Dispatcher:
         self._stop = stop
         self._may_start = may_start
         self._holds = holds
+        self._tell = decided
         self._near = near
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -85,6 +88,7 @@ class Dispatcher:
             self._changed.clear()  # before the look: what changes during it wakes the next round
             try:
                 await self._dispatch()
+                self._tell()
                 self._tell_decided()
             except StoreError as error:
                 log.error("nothing can be started: %s", error)

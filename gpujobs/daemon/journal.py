@@ -42,9 +42,16 @@ class Journal:
     """`wake` after something was committed; the lines are written when the caller has come to its end, and at once
     where no event loop runs."""
 
-    def __init__(self, history: History, device_name: Callable[[str], str] = str) -> None:
+    def __init__(
+        self,
+        history: History,
+        device_name: Callable[[str], str] = str,
+        names_nodes: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`names_nodes`: whether there are several."""
         self._history = history
         self._device_name = device_name
+        self._names_nodes = names_nodes
         self._jobs, self._devices = history.newest()
         self._is_due = False
         self._is_closed = False
@@ -76,13 +83,15 @@ class Journal:
             return
         self._jobs = jobs[-1].id if jobs else self._jobs
         self._devices = devices[-1].id if devices else self._devices
-        for level, text in [*job_lines(jobs), *device_lines(devices, self._device_name)]:
+        told = job_lines(jobs, names_nodes=self._names_nodes())
+        for level, text in [*told, *device_lines(devices, self._device_name)]:
             log.log(level, "%s", text)
 
 
-def job_lines(events: Sequence[JobLine]) -> Iterator[tuple[int, str]]:
+def job_lines(events: Sequence[JobLine], *, names_nodes: bool = False) -> Iterator[tuple[int, str]]:
     """(level, line), neighbours that say the same of several jobs as one."""
-    said = [(event, sentence) for event in events if (sentence := _sentence(event)) is not None]
+    sentences = ((event, _sentence(event, names_nodes)) for event in events)
+    said = [(event, sentence) for event, sentence in sentences if sentence is not None]
     for (what, level), run in groupby(said, lambda one: (one[1].what, one[1].level)):
         members = list(run)
         jobs = {event.job for event, _ in members}
@@ -92,7 +101,7 @@ def job_lines(events: Sequence[JobLine]) -> Iterator[tuple[int, str]]:
             yield level, f"{len(jobs)} jobs ({ranges(list(jobs))}) {what}"
 
 
-def _sentence(event: JobLine) -> _Sentence | None:
+def _sentence(event: JobLine, names_nodes: bool) -> _Sentence | None:
     by, why, named = _by(event), _why(event), f' "{plain(event.name)}"'
     target = event.to_state
     if event.kind == "submitted":
@@ -107,7 +116,8 @@ def _sentence(event: JobLine) -> _Sentence | None:
     if target is State.PENDING:
         return _Sentence(f"of {event.user}: back in the queue{by}", f"{named}{why}")
     level = logging.WARNING if event.reason in BAD_REASONS else logging.INFO
-    where = f" on {event.device}" if event.device else ""
+    node = f" of {plain(event.node)}" if names_nodes and event.node else ""
+    where = f" on {event.device}{node}" if event.device else ""
     return _Sentence(f"of {event.user}: {target}{by}", f"{named}{where}{why}", level)
 
 

@@ -23,6 +23,8 @@ class JobLine:
     reason: Reason
     message: str
     device: str | None
+    node: str | None = None
+    """Of the attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class History:
     def jobs_after(self, id: int) -> list[JobLine]:
         rows = self._connection.execute(
             "SELECT e.id, e.job, j.user, j.name, e.kind, e.actor, e.attempt, e.to_state, e.reason, e.message,"
-            " a.device_kind || ' ' || a.device_index AS device"
+            " a.device_kind || ' ' || a.device_index AS device, a.node"
             " FROM events e JOIN jobs j ON j.id = e.job"
             " LEFT JOIN attempts a ON a.job = e.job AND a.number = e.attempt"
             " WHERE e.id > ? ORDER BY e.id",

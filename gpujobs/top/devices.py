@@ -10,12 +10,20 @@ from rich.text import Text
 
 from gpujobs.printing import printable
 from gpujobs.top.drawing import Drawing
+from gpujobs.view.nodes import Block, blocks, state
 from gpujobs.view.now import Now
 
 FULL, PARTS, EMPTY = "█", " ▏▎▍▌▋▊▉", "·"
-COLOURS = {"free": "green", "busy": "cyan", "foreign": "yellow", "drained": "yellow", "lost": "red"}
+COLOURS = {
+    "free": "green",
+    "busy": "cyan",
+    "foreign": "yellow",
+    "drained": "yellow",
+    "lost": "red",
+    "away": "red",
+}
 HOT_CELSIUS = 85
-DEVICE_NAME, NODE_NAME = 6, 16
+DEVICE_NAME = 6
 GAUGES = 37
 """Cells of a line beside the bars, the name and what is said: the state, the figures and the blanks between them."""
 
@@ -23,19 +31,34 @@ FOREIGN_SHOWN = 3
 """Strangers of a device that have a line of their own."""
 
 
-def lines(now: Now, width: int, drawing: Drawing) -> list[Text]:
-    several = len({device["node"] for device in now.devices}) > 1
-    found = []
-    uses = [_uses(device, now, drawing) for device in now.devices]
-    size = _bar_size(uses, width, NODE_NAME if several else DEVICE_NAME)
-    for device, said in zip(now.devices, uses, strict=True):
-        found += _device(device, said, size, width, several, drawing)
-        found += [_line(drawing.cut(text, width), "yellow") for text in _strangers(device)]
-    for node in now.nodes:
+def lines(now: Now, width: int, drawing: Drawing, most: int = 0) -> list[Text]:
+    """Where there are several nodes, below a line for each; where that is more than `most` (0: as many as there are),
+    these lines alone."""
+    found = blocks(now.devices, now.nodes)
+    several = len(found) > 1
+    whole = [line for block in found for line in _block(block, now, width, drawing, several)]
+    if several and 0 < most < len(whole):
+        return [_node(block, width, drawing) for block in found]
+    for node in () if several else now.nodes:
         if node["status"] != "ok":
             status = f"node {node['name']}: {node['status']} {node.get('message') or ''}"
-            found.append(_line(drawing.cut(drawing.message(status), width), "red"))
-    return found or [_line("no device is known yet", "")]
+            whole.append(_line(drawing.cut(drawing.message(status), width), "red"))
+    return whole or [_line("no device is known yet", "")]
+
+
+def _block(block: Block, now: Now, width: int, drawing: Drawing, several: bool) -> Iterator[Text]:
+    if several:
+        yield _node(block, width, drawing)
+    uses = [_uses(device, block, now, drawing) for device in block.devices]
+    size = _bar_size(uses, width, DEVICE_NAME)
+    for device, said in zip(block.devices, uses, strict=True):
+        yield from _device(device, block, said, size, width, drawing)
+        for text in () if block.is_away else _strangers(device):
+            yield _line(drawing.cut(text, width), "yellow")
+
+
+def _node(block: Block, width: int, drawing: Drawing) -> Text:
+    return _line(drawing.cut(drawing.message(block.says), width), "bold red" if block.is_away else "bold")
 
 
 def bar(share: float | None, size: int) -> str:
@@ -56,15 +79,17 @@ def _bar_size(uses: list[tuple[str, str]], width: int, name: int) -> int:
 
 
 def _device(
-    device: Mapping[str, Any], said: tuple[str, str], size: int, width: int, several: bool, drawing: Drawing
+    device: Mapping[str, Any], block: Block, said: tuple[str, str], size: int, width: int, drawing: Drawing
 ) -> list[Text]:
     """What keeps it from work has a line of its own where it would be cut."""
-    node = f"{device['node']}:" if several else ""
-    name = drawing.shortened(printable(f"{node}{device['kind']} {device['index']}"), NODE_NAME)
-    state = str(device["state"])
-    text = Text(f"{name:<{NODE_NAME if several else DEVICE_NAME}} ", no_wrap=True, end="")
-    text.append(f"{state:<8}", COLOURS.get(state, ""))
-    if device.get("memory_total_bytes") is not None or device.get("utilization_percent") is not None:
+    name = printable(f"{device['kind']} {device['index']}")
+    shown = state(device, block)
+    text = Text(f"{name:<{DEVICE_NAME}} ", no_wrap=True, end="")
+    text.append(f"{shown:<8}", COLOURS.get(shown, ""))
+    has_figures = (
+        device.get("memory_total_bytes") is not None or device.get("utilization_percent") is not None
+    )
+    if has_figures and not block.is_away:
         _gauges(text, device, size)
     room, (use, why) = max(0, width - text.cell_len - 1), said
     whole = "; ".join(filter(None, said))
@@ -84,10 +109,10 @@ def _gauges(text: Text, device: Mapping[str, Any], size: int) -> None:
         text.append(f" {heat:3d}C", "bold red" if heat >= HOT_CELSIUS else "")
 
 
-def _uses(device: Mapping[str, Any], now: Now, drawing: Drawing) -> tuple[str, str]:
+def _uses(device: Mapping[str, Any], block: Block, now: Now, drawing: Drawing) -> tuple[str, str]:
     """Whose jobs are on it, and why it takes none."""
     said, why = [_job(id, now) for id in device["jobs"]], ""
-    if device["state"] in ("drained", "lost") or device.get("drained"):
+    if (device["state"] in ("drained", "lost") and not block.is_away) or device.get("drained"):
         why = str(device.get("message") or device.get("drained") or "")
     said += [
         f"reserved for {term['user'] or term['group'] or 'others'}" for term in device.get("reserved", ())

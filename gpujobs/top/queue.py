@@ -16,6 +16,9 @@ from gpujobs.top.drawing import Drawing
 from gpujobs.view.now import Now, Row
 from gpujobs.view.words import STATE_COLOURS
 
+SHORTENED = (columns.NAME, columns.USER, columns.DEVICE)
+"""Their ends tell them apart."""
+
 
 class Queue(Widget, can_focus=True):
     """The line under the cursor is the selected one, by its key: it stays selected when others come and go."""
@@ -74,8 +77,9 @@ class Queue(Widget, can_focus=True):
         self._top = max(min(self._top, self._place), self._place - room + 1, 0)
         self._top = min(self._top, max(0, len(self._now.rows) - room))
         rows = self._now.rows[self._top : self._top + room]
-        cells = [_cells(row, self._drawing) for row in rows]
-        self._sizes = columns.sizes(cells, width - 2, width)
+        several = len(self._now.nodes) > 1
+        cells = [_cells(row, self._drawing, several) for row in rows]
+        self._sizes = columns.sizes(cells, width - 2, width, names_nodes=several)
         found = [self._text("  ", columns.HEAD, width, "bold")]
         for at, (row, shown) in enumerate(zip(rows, cells, strict=True), self._top):
             found.append(self._row(row, shown, width, at == self._place))
@@ -98,7 +102,7 @@ class Queue(Widget, can_focus=True):
     def _text(self, sign: str, cells: tuple[str, ...], width: int, style: str) -> Text:
         line, between = Text(sign, style, no_wrap=True, end=""), " " * columns.gap(width)
         for number, (cell, size) in enumerate(zip(cells, self._sizes, strict=True)):
-            cut = self._drawing.shortened if number in (columns.NAME, columns.USER) else self._drawing.cut
+            cut = self._drawing.shortened if number in SHORTENED else self._drawing.cut
             part = Text(cut(cell, size))
             part.pad_right(size - part.cell_len)
             line.append(between if number else "").append_text(part)
@@ -106,16 +110,17 @@ class Queue(Widget, can_focus=True):
         return line
 
 
-def _cells(row: Row, drawing: Drawing) -> tuple[str, ...]:
+def _cells(row: Row, drawing: Drawing, names_nodes: bool) -> tuple[str, ...]:
     shown: Mapping[str, Any] = row.shown.get("job") or row.shown["group"]
     id = str(shown["id"]) if "job" in row.shown else f"g{shown['id']}"
     device = shown.get("device")
+    node = f"{shown.get('node')}:" if names_nodes else ""
     return (
         id,
         printable(shown["name"]),
         printable(shown["user"]),
         str(shown["state"]),
-        "" if device is None else printable(f"{device['kind']} {device['index']}"),
+        "" if device is None else printable(f"{node}{device['kind']} {device['index']}"),
         drawing.message(row.says),
         drawing.elapsed(shown),
     )

@@ -26,8 +26,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """`total` counts the rows that there are, of which `rows` may be the first ones. `devices` and `nodes` are empty
-    for whoever has not asked for them."""
+    """`total` counts the rows that there are, of which `rows` may be the first ones. `devices` are empty for
+    whoever has not asked for them, `nodes` too where there is one only."""
 
     rows: tuple[Row, ...] = ()
     total: int = 0

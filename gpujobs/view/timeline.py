@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -47,13 +47,29 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """`is_whole`: nothing was left out because there was too much."""
+    """`is_whole`: nothing was left out because there was too much. `nodes`: how they are now, by name, where there are
+    several; the lanes of one stand together."""
 
     starts_at: datetime
     ends_at: datetime
     now: datetime
     lanes: list[Lane]
     is_whole: bool = True
+    nodes: Mapping[str, str] = field(default_factory=dict)
+
+    def heads(self) -> list[str]:
+        """For each lane what stands above it: its node and how that is, at the first of each; else nothing."""
+        names = [lane.node for lane in self.lanes]
+        if len(set(names)) < 2:
+            return ["" for _ in names]
+        return [
+            self._called(name) if place == 0 or names[place - 1] != name else ""
+            for place, name in enumerate(names)
+        ]
+
+    def _called(self, node: str) -> str:
+        said = self.nodes.get(node)
+        return f"{node}: {said}" if said else node
 
     def at(self, instant: datetime) -> Timeline:
         """Only what covers this instant."""
@@ -68,6 +84,7 @@ class Timeline:
             "to": iso(self.ends_at),
             "now": iso(self.now),
             "is_whole": self.is_whole,
+            "nodes": dict(self.nodes),
             "lanes": [
                 {
                     "device": {k: getattr(lane, k) for k in ("node", "kind", "index", "uuid", "name")},
@@ -87,7 +104,12 @@ def from_json(found: Mapping[str, Any]) -> Timeline:
         Lane(**one["device"], spans=[_span_from(span) for span in one["spans"]]) for one in found["lanes"]
     ]
     return Timeline(
-        _instant(found["from"]), _instant(found["to"]), _instant(found["now"]), lanes, bool(found["is_whole"])
+        _instant(found["from"]),
+        _instant(found["to"]),
+        _instant(found["now"]),
+        lanes,
+        bool(found["is_whole"]),
+        found.get("nodes", {}),
     )
 
 

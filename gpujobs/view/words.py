@@ -4,6 +4,7 @@ reader's time zone."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from gpujobs.model import GROUP_STATES, State
@@ -24,12 +25,21 @@ def of_job(job: Mapping[str, Any]) -> str:
     """`job` as `GET /v1/jobs` has it."""
     if job.get("trouble"):
         return str(job["trouble"])
+    if job.get("away_since"):
+        return _last_known(job)
     done = job.get("progress")
     if job["state"] in ("RUNNING", "COMPLETING") and done:
         notice = f"; {job['notice']} too" if job.get("notice") else ""
         return _epochs(done) + notice
     reason, said = job.get("reason") or "", job.get("message") or ""
     return f"{reason}: {said}" if reason and said else reason or said
+
+
+def _last_known(job: Mapping[str, Any]) -> str:
+    """Of one that runs on a node that is away: which, stands beside it."""
+    since = datetime.fromisoformat(job["away_since"]).astimezone(UTC)
+    away = f"away since {since:%Y-%m-%d %H:%M} UTC"
+    return f"{away}; last known: {_epochs(job['progress'])}" if job.get("progress") else away
 
 
 def _epochs(done: Mapping[str, Any]) -> str:

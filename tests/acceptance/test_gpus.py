@@ -130,7 +130,7 @@ def visible_devices(daemon: RunningDaemon) -> dict[int, str]:
 
 
 def test_eight_jobs_on_four_devices_of_which_one_is_foreign(daemon: RunningDaemon, foreign: Foreign) -> None:
-    files = [write_job(daemon.root, f"one-of-eight-{number}", epochs=20) for number in range(8)]
+    files = [write_job(daemon.root, f"one-of-eight-{number}", epochs=100) for number in range(8)]
     jobs = daemon.submit(*files)
     waited = 0
     while states_of(found := list(map(daemon.job, jobs))) != {"COMPLETED"}:
@@ -280,7 +280,7 @@ def test_a_job_is_told_what_it_made_of_its_device_and_what_to_do_about_it(
     gpu.utilization_percent, gpu.trainer_bytes = 29, 2 * GIB
     now = time.time()
     gpus.script(0, "energy", range(0, 100_000_000, 100_000), 1.0, now - 1)
-    path = write_job(daemon.root, "made-of-it", epochs=ENDLESS, batch_size=2, more=asks_for(0))
+    path = write_job(daemon.root, "made-of-it", epochs=ENDLESS, units=4, batch_size=2, more=asks_for(0))
     with daemon.popen("run", path) as run:
         (job,) = eventually(
             lambda: [one["id"] for one in daemon.get("/v1/jobs")["jobs"] if one["name"] == "made-of-it"]

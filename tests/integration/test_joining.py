@@ -19,7 +19,7 @@ import pytest
 
 from gpujobs.cluster import roster
 from gpujobs.cluster.gate import JoinGate, beat
-from gpujobs.cluster.joiner import Box, Joiner, require_same_cluster
+from gpujobs.cluster.joiner import Box, Joiner, remember, require_same_cluster
 from gpujobs.cluster.ports import NAMED, Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses
 from gpujobs.cluster.sealed import RefusedError, Sealed
@@ -445,6 +445,7 @@ def test_a_box_without_room_for_data_and_results_is_refused_before_anything_is_s
 
 def test_a_state_directory_is_of_one_cluster(paths: StatePaths) -> None:
     require_same_cluster(paths, INSTANCE)
+    remember(box(paths, free_base()))
     require_same_cluster(paths, INSTANCE)
     with pytest.raises(UsageError, match="for another cluster"):
         require_same_cluster(paths, "other")

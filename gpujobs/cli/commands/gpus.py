@@ -10,6 +10,7 @@ import click
 from gpujobs.cli import app, cells, output
 from gpujobs.errors import DriverError
 from gpujobs.model import NodeStatus
+from gpujobs.view.nodes import Block, blocks, state
 
 HEAD = ("DEVICE", "NAME", "STATE", "MEMORY", "LOAD", "TEMP", "JOBS")
 
@@ -36,34 +37,47 @@ def command(device: str | None, as_json: bool) -> None:
             raise DriverError(output.message(f"node {node['name']}: {node['message']}"))
 
 
-def show(devices: list[dict[str, Any]], nodes: list[dict[str, str]]) -> None:
+def show(devices: list[dict[str, Any]], nodes: list[dict[str, Any]]) -> None:
+    found = blocks(devices, nodes)
+    several = len(found) > 1
     if devices:
-        several = len({device["node"] for device in devices}) > 1
-        head, *lines = output.table(HEAD, [_row(device, several) for device in devices], flexible=1)
+        rows = [_row(device, block) for block in found for device in block.devices]
+        head, *lines = output.table(HEAD, rows, flexible=1)
         click.echo(head)
-        for device, line in zip(devices, lines, strict=True):
-            click.echo(line)
-            for text in _notes(device):
-                click.echo(output.indented(output.message(text)))
-            for process in device["foreign"]:
-                click.echo(_foreign(process))
+        left = iter(lines)
+        for block in found:
+            if several:
+                said = output.indented(output.message(block.says))[2:]
+                click.echo(click.style(said, bold=True) if output.has_colour() else said)
+            for device in block.devices:
+                click.echo(next(left))
+                _below(device, block)
     for node in nodes:
-        if node["status"] == NodeStatus.DRIVER_ERROR:
-            continue  # is the error that the command ends with
+        if node["status"] == NodeStatus.DRIVER_ERROR or (several and devices):
+            continue  # is the error that the command ends with, or has been said above its devices
         if node["status"] != NodeStatus.OK or not devices:
             click.echo(output.message(f"node {node['name']}: {_standing(node)}"))
 
 
-def _standing(node: dict[str, str]) -> str:
+def _below(device: dict[str, Any], block: Block) -> None:
+    """What there is to say of it besides its line."""
+    for text in _notes(device, block):
+        click.echo(output.indented(output.message(text)))
+    for process in () if block.is_away else device["foreign"]:
+        click.echo(_foreign(process))
+
+
+def _standing(node: dict[str, Any]) -> str:
     """A message says by itself that the node starts."""
     if node["status"] in (NodeStatus.OK, NodeStatus.STARTING):
         return node["message"] or node["status"]
     return f"{node['status']}: {node['message']}" if node["message"] else node["status"]
 
 
-def _notes(device: dict[str, Any]) -> list[str]:
+def _notes(device: dict[str, Any], block: Block) -> list[str]:
     """What its state does not say, or not why."""
-    notes = [device["message"]] if device["state"] in ("drained", "lost") else []
+    is_told = device["state"] == "drained" or (device["state"] == "lost" and not block.is_away)
+    notes = [device["message"]] if is_told else []
     is_said = device.get("drained") and device["drained"] in device.get("message", "")
     if device.get("drained") is not None and device["state"] != "drained" and not is_said:
         notes.append(f"drained: {device['drained']}; nothing more is started on it")
@@ -73,16 +87,15 @@ def _notes(device: dict[str, Any]) -> list[str]:
     return notes
 
 
-def _row(device: dict[str, Any], several_nodes: bool) -> tuple[object, ...]:
-    node = f"{device['node']}:" if several_nodes else ""
+def _row(device: dict[str, Any], block: Block) -> tuple[object, ...]:
     load, temperature = device.get("utilization_percent"), device.get("temperature_celsius")
     return (
-        f"{node}{output.device(device)}",
+        output.device(device),
         device["name"],
-        device["state"],
-        _memory(device),
-        "" if load is None else f"{load} %",
-        "" if temperature is None else f"{temperature} C",
+        state(device, block),
+        "" if block.is_away else _memory(device),
+        "" if load is None or block.is_away else f"{load} %",
+        "" if temperature is None or block.is_away else f"{temperature} C",
         " ".join(str(id) for id in device["jobs"]),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -21,13 +22,19 @@ LEFT_LINES = 3
 """Of a terminal that is drawn on: for the head, for what is left out, and for the cursor."""
 
 
-def lines(rows: list[dict[str, Any]], total: int) -> list[str]:
+def lines(rows: list[dict[str, Any]], total: int, nodes: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+    """`nodes`: of a site that has several."""
+    out = [f"{node['name']}: {node['message'] or node['status']}" for node in nodes if node["status"] != "ok"]
+    below = [output.indented(output.message(text))[2:] for text in out]
     if not total:
-        return ["no jobs; `gpujobs submit FILE` queues one, `gpujobs status --all` shows ended ones too"]
-    shown = output.queue_table(rows)
+        return [
+            "no jobs; `gpujobs submit FILE` queues one, `gpujobs status --all` shows ended ones too",
+            *below,
+        ]
+    shown = output.queue_table(rows, names_nodes=len(nodes) > 1)
     if total > len(rows):
         shown.append(f"... and {total - len(rows):,} more (--limit 0 shows all, --json has them all)")
-    return shown
+    return shown + below
 
 
 def share_line(share: dict[str, Any]) -> str:
@@ -51,7 +58,7 @@ def watch(query: dict[str, Any], limit: int) -> None:
     with app.client().open("/v1/queue/watch", limit=limit or None, changes=True, **query) as pieces:
         for number, piece in enumerate(pieces):
             seen = _after(seen, json.loads(piece))
-            text = lines([dict(row.shown) for row in seen.rows], seen.total)
+            text = lines([dict(row.shown) for row in seen.rows], seen.total, seen.nodes)
             if is_live:
                 _draw_over(text)
             else:
@@ -95,7 +102,7 @@ def command(
         watch(query, limit)
         return
     answer = app.client().get("/v1/queue", limit=limit or None, **query)
-    click.echo("\n".join(lines(answer["rows"], answer["total"])))
+    click.echo("\n".join(lines(answer["rows"], answer["total"], answer.get("nodes", ()))))
     if share := answer.get("share"):
         click.echo(share_line(share))
     for notice in answer.get("notices", ()):

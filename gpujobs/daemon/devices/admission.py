@@ -63,6 +63,9 @@ class NodeAdmission:
             on_lost=self._lost,
         )
         self._leases = leases
+        self.admitted = Observers[[str]]()
+        """Who hears of each node that is back."""
+
         self._announcements: dict[str, int] = {}
         """How often each node was announced: what an earlier announcement still does is void."""
 
@@ -96,6 +99,8 @@ class NodeAdmission:
         self._announced(name)
         self._contact.forget(name)
         self._nodes.forget(name)
+        self._since.pop(name, None)
+        self._cache.set_away(name, None)
         self._changed.tell()
 
     def close(self) -> None:
@@ -111,7 +116,9 @@ class NodeAdmission:
             NodeStatus.DOWN,
             f"away since {in_words(since)}: {why}; what runs there goes on, and is started elsewhere after "
             f"{in_words(until)} unless it comes back",
+            since,
         )
+        self._cache.set_away(name, since)
         self._changed.tell()
 
     def _lost(self, name: str) -> None:
@@ -143,7 +150,7 @@ class NodeAdmission:
                 if self._announcements[name] == announcement:
                     why = str(error) or repr(error)
                     message = f"it cannot be used yet: {why}; another try in {pause:g} s"
-                    self._nodes.report(name, NodeStatus.DOWN, message)
+                    self._nodes.report(name, NodeStatus.DOWN, message, self._since.get(name))
                     self._changed.tell()
             await asyncio.sleep(pause)
 
@@ -158,9 +165,11 @@ class NodeAdmission:
                 raise MachineError(node.message)
             self._contact.keep(name)
             self._since.pop(name, None)
+            self._cache.set_away(name, None)
         self._poller.begin()
         log.info("node %s has %d devices. %s", name, len(node.devices), node.message)
         self._changed.tell()
+        self.admitted.tell(name)
         await self.look_for_strays(name)
 
     async def look_for_strays(self, name: str) -> None:

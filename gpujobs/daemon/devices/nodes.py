@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.daemon.observers import Observers
@@ -41,17 +42,20 @@ class Nodes:
         self._probe_alone = Probe()
         self.readings = Observers[[Sequence[Node]]]()
         """Who hears of every reading of the devices."""
+        self.hidden: Callable[[Node], Node] = lambda node: node
+        """Shows a node without those processes of ours that have no job at present."""
         starting = Node(own_name, NodeStatus.STARTING, "Ray is not up yet")
         self._nodes: dict[str, Node] = {own_name: starting}
         for name in others:
             message = "it has not joined again since the daemon was started"
             self._nodes[name] = Node(name, NodeStatus.DOWN, message)
 
-    def report(self, name: str, status: NodeStatus, message: str) -> None:
-        """Takes note of a node that is not, or not yet, in service. Of another box the devices are known on."""
+    def report(self, name: str, status: NodeStatus, message: str, since: datetime | None = None) -> None:
+        """Takes note of a node that is not, or not yet, in service; `since`: when it is away. Of another box the
+        devices are known on."""
         known = self._nodes.get(name)
         devices = known.devices if known is not None and self.is_remote(name) else ()
-        self._nodes[name] = Node(name, status, message, tuple(replace(d, fault=AWAY) for d in devices))
+        self._nodes[name] = Node(name, status, message, tuple(replace(d, fault=AWAY) for d in devices), since)
 
     def forget(self, name: str) -> None:
         """It is struck out."""
@@ -81,12 +85,12 @@ class Nodes:
         return name if name in members or not members else members[0]
 
     async def members(self) -> list[Node]:
-        """As last seen; this machine's devices also while its node starts, as NVML tells them alone."""
+        """As last seen; this machine's devices also before its node has told them, as NVML tells them alone."""
         own = self._nodes[self.own_name]
-        if own.status is not NodeStatus.STARTING or own.devices:
+        if own.devices or own.status not in (NodeStatus.STARTING, NodeStatus.OK):
             return self.known
         alone = devices_of(await asyncio.to_thread(read_once), own.name, self._cpu_slots)
-        return [alone if node is own else node for node in self.known]
+        return [alone if node.name == own.name and not node.devices else node for node in self.known]
 
     async def devices_of_members(self) -> list[Device]:
         """As last seen; of this machine alone while the cluster is still starting."""
@@ -99,7 +103,10 @@ class Nodes:
     def device_name(self, uuid: str) -> str:
         """With the number by which people know it, where it is known."""
         found = next((device for device in self.devices if device.uuid == uuid), None)
-        return uuid if found is None else f"{found.kind} {found.index} ({uuid})"
+        if found is None:
+            return uuid
+        node = f" of {found.node}" if self.has_others else ""
+        return f"{found.kind} {found.index}{node} ({uuid})"
 
     @property
     def devices(self) -> list[Device]:
@@ -126,6 +133,19 @@ class Nodes:
             return found
         return replace(node, devices=found.devices)
 
+    async def rooms(self) -> dict[str, told.Room]:
+        """What the disks of the members' state directories have free, of those that answer soon."""
+        names = [node.name for node in self.known if node.status is NodeStatus.OK]
+        found = await asyncio.gather(*map(self._room, names))
+        return {name: room for name, room in zip(names, found, strict=True) if room is not None}
+
+    async def _room(self, name: str) -> told.Room | None:
+        try:
+            async with asyncio.timeout(REMOTE_SECONDS):
+                return await self._link.call(name, told.MeasureDisk())
+        except (TimeoutError, GpujobsError):
+            return None
+
     async def close(self) -> None:
         await self._probe_alone.close()
 
@@ -134,7 +154,7 @@ class Nodes:
             return node
         try:
             async with asyncio.timeout(REMOTE_SECONDS if self.is_remote(node.name) else None):
-                seen = (await self._link.call(node.name, told.Probe())).node
+                seen = self.hidden((await self._link.call(node.name, told.Probe())).node)
         except TimeoutError:
             return replace(node, status=NodeStatus.DOWN, message="it does not answer at present")
         except GpujobsError as error:

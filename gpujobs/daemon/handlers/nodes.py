@@ -11,6 +11,7 @@ from gpujobs.daemon.access.policy import require_admin
 from gpujobs.daemon.handlers.query import body_of
 from gpujobs.daemon.keys import DEVICES, SITE, caller_of
 from gpujobs.errors import NotPermittedError
+from gpujobs.model import iso
 from gpujobs.protocol import codec
 
 
@@ -22,6 +23,7 @@ class NameBody(BaseModel):
 async def handle(request: web.Request) -> web.Response:
     service = request.app[DEVICES]
     jobs = service.nodes_of_jobs()
+    rooms = await service.nodes.rooms()
     return web.json_response(
         {
             "nodes": [
@@ -29,8 +31,11 @@ async def handle(request: web.Request) -> web.Response:
                     "name": node.name,
                     "status": node.status,
                     "message": node.message,
+                    "since": iso(node.since),
                     "devices": [device.uuid for device in node.devices],
                     "jobs": jobs.get(node.name, []),
+                    "disk_free_bytes": rooms[node.name].free_bytes if node.name in rooms else None,
+                    "disk_total_bytes": rooms[node.name].total_bytes if node.name in rooms else None,
                 }
                 for node in service.nodes.known
             ]

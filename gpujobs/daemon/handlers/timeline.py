@@ -14,7 +14,7 @@ from gpujobs.daemon.handlers.query import instant_in
 from gpujobs.daemon.jobs.queries import JobQueries
 from gpujobs.daemon.keys import DEVICES, JOB_QUERIES, caller_of
 from gpujobs.errors import UsageError
-from gpujobs.model import Caller, Device, DeviceKind, Job, utc_now
+from gpujobs.model import Caller, Device, DeviceKind, Job, NodeStatus, utc_now
 from gpujobs.store import timeline as stored
 from gpujobs.store.devices import instant_of
 from gpujobs.view import timeline
@@ -31,7 +31,8 @@ async def handle(request: web.Request) -> web.Response:
         await queries.forecast.fresh()
     rows = queries.store.timeline(start, end)
     spans: dict[tuple[str, str], list[Span]] = defaultdict(list)
-    devices = {(one.node, one.uuid): one for one in request.app[DEVICES].nodes.devices}
+    nodes = request.app[DEVICES].nodes
+    devices = {(one.node, one.uuid): one for one in nodes.devices}
     for row in rows.attempts:
         devices.setdefault((row["node"], row["device_uuid"]), _device(row))
     for key, found in [
@@ -44,7 +45,11 @@ async def handle(request: web.Request) -> web.Response:
         Lane(one.node, one.kind, one.index, one.uuid, one.name, stacked(spans[key]))
         for key, one in sorted(devices.items(), key=lambda item: (item[1].node, item[1].index, item[1].uuid))
     ]
-    return web.json_response(Timeline(start, end, now, lanes, rows.is_whole).to_json())
+    said = {
+        node.name: "" if node.status is NodeStatus.OK else node.message or node.status for node in nodes.known
+    }
+    several = said if nodes.has_others else {}
+    return web.json_response(Timeline(start, end, now, lanes, rows.is_whole, several).to_json())
 
 
 def _span(request: web.Request, now: datetime) -> tuple[datetime, datetime]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -56,12 +57,14 @@ class JobCache:
         """Of waiting jobs: which of their data is gone."""
         self.troubles: dict[int, str] = {}
         """What keeps a job's next step from being recorded, or from being known."""
+        self.away: dict[str, datetime] = {}
+        """Nodes that cannot be reached, since when."""
         self.released: set[int] = set()
         """Jobs whose attempt has ended, which could not be recorded yet: they hold no device any more."""
         self.stopping: set[int] = set()
         """Jobs whose attempt has been asked to end."""
         self._active = {job.id for job in self.jobs.values() if job.state.holds_device}
-        self._unfit: dict[str, dict[str, str]] = {}
+        self._unfit: dict[str | int, dict[str, str]] = {}
         self._lineup = PendingIndex(self.jobs, self._unfit)
         for job in self.jobs.values():
             self._lineup.put(job)
@@ -140,15 +143,32 @@ class JobCache:
             self.notices[job] = notice
         self.tell(job)
 
-    def set_unfit(self, user: str, node: str, why: str | None) -> None:
-        """Jobs of this user cannot run there; None: they may be tried again."""
-        nodes = self._unfit.setdefault(user, {})
+    def set_away(self, node: str, since: datetime | None) -> None:
+        """What runs there is as it was last known; None: it is back."""
+        if self.away.get(node) == since:
+            return
+        if since is None:
+            del self.away[node]
+        else:
+            self.away[node] = since
+        for job in self.active():
+            if job.current is not None and job.current.node == node:
+                self.tell(job.id)
+
+    def away_since(self, job: Job) -> datetime | None:
+        """Since when the node is away that a job holds a device of."""
+        holds = job.state.holds_device and job.current is not None
+        return self.away.get(job.current.node) if holds and job.current is not None else None
+
+    def set_unfit(self, whose: str | int, node: str, why: str | None) -> None:
+        """Jobs of this user, or this one, cannot run there; None: they may be tried again."""
+        nodes = self._unfit.setdefault(whose, {})
         if why is None:
             nodes.pop(node, None)
         else:
             nodes[node] = why
         for job in self.jobs.values():
-            if job.user == user and job.state is State.PENDING:
+            if whose in (job.user, job.id) and job.state is State.PENDING:
                 self._lineup.put(job)
 
     def set_waits(self, waits: Mapping[int, PendingReason]) -> None:

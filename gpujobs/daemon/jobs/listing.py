@@ -9,7 +9,7 @@ from typing import Any
 from gpujobs.daemon.access.policy import may_look_into, sees_names_of
 from gpujobs.daemon.api_json import group_json, job_json
 from gpujobs.daemon.jobs.cache import JobCache
-from gpujobs.model import Caller, Group, Job, State
+from gpujobs.model import Caller, Group, Job, State, iso
 from gpujobs.policy import PendingReason
 
 
@@ -32,13 +32,14 @@ def describe_job(
         **found,
         "notice": cache.notices.get(job.id) if is_named else None,
         "trouble": cache.troubles.get(job.id) if is_named else None,
+        "away_since": iso(cache.away_since(job)),
     }
 
 
 def made_of(cache: JobCache, job: Job, expected_start: datetime | None) -> tuple[object, ...]:
     """All on which `describe_job` depends, besides the rights of the caller."""
     told = (table.get(job.id) for table in (cache.progress, cache.lacking, cache.notices, cache.troubles))
-    return job, cache.wait_of(job.id), expected_start, *told
+    return job, cache.wait_of(job.id), expected_start, cache.away_since(job), *told
 
 
 def describe_groups(

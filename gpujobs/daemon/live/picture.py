@@ -56,6 +56,12 @@ def _drawn(queries: JobQueries, caller: Caller, shown: Sequence[Row], total: int
     )
 
 
+def with_nodes(devices: DeviceService, seen: Now) -> Now:
+    """Where there are several."""
+    nodes = devices.nodes
+    return replace(seen, nodes=tuple(nodes_json(nodes.known))) if nodes.has_others else seen
+
+
 def with_devices(devices: DeviceService, caller: Caller, seen: Now) -> Now:
     nodes = devices.nodes.known
     described = tuple(_described(devices, caller, nodes))

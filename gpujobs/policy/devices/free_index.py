@@ -193,7 +193,7 @@ class Pool:
             return None
         near = self._near.get(request.job)
         if not near or self._is_at_one_of(found[1], near):
-            return found[0], bool(near) and not self._is_at_one_of(found[1], near), found[1]
+            return found[0], False, found[1]
         for room, order in takewhile(lambda entry: entry[0] == found[0], entries):
             if self._is_at_one_of(order, near) and self._accepts(self.plans[order], request):
                 return room, False, order

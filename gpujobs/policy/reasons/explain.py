@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -34,7 +34,7 @@ def explain(
     usable = {node.name for node in snapshot.nodes if node.status is NodeStatus.OK}
     here = [plan for plan in plans if plan.view.device.node in usable]
     place, troubles = request.place, node_troubles(request.place, snapshot)
-    unfit = [why for node, why in place.without if node in usable and node in (place.nodes or (node,))]
+    unfit = _unfit(place, usable)
     if not here and unfit:
         return PendingReason(Reason.DEVICE_UNAVAILABLE, "; ".join(unfit))
     if not here and troubles:
@@ -53,6 +53,24 @@ def explain(
     if troubles:
         clauses.append(f"nothing starts on {listing(list(troubles))} at present")
     return PendingReason(_reason(busy, rest, holds), "; ".join(clauses))
+
+
+def reason_of(request: Request, plans: Sequence[Plan], snapshot: Snapshot) -> Reason:
+    """That of `explain`, without its words."""
+    usable = {node.name for node in snapshot.nodes if node.status is NodeStatus.OK}
+    here = [plan for plan in plans if plan.view.device.node in usable]
+    if any(plan.jobs for plan in here):
+        return Reason.RESOURCES
+    if here:
+        return _reason((), here, {plan.order: _hold(plan, request, snapshot) for plan in here})
+    if not _unfit(request.place, usable):
+        for trouble in node_troubles(request.place, snapshot).values():
+            return trouble.reason
+    return Reason.DEVICE_UNAVAILABLE
+
+
+def _unfit(place: Place, usable: Container[str]) -> list[str]:
+    return [why for node, why in place.without if node in usable and node in (place.nodes or (node,))]
 
 
 def _reason(

@@ -14,7 +14,7 @@ from gpujobs.policy.devices.plan import Plan
 from gpujobs.policy.inputs.decision import PendingReason
 from gpujobs.policy.inputs.pending_job import PendingJob
 from gpujobs.policy.inputs.text import count, instant, listing
-from gpujobs.policy.reasons.explain import explain
+from gpujobs.policy.reasons.explain import explain, reason_of
 from gpujobs.policy.users.accounts import Account
 
 
@@ -23,6 +23,8 @@ class PendingReasons(Mapping[int, PendingReason]):
 
     def __init__(self, round: SchedulingCycle) -> None:
         self._round = round
+        self._reasons: dict[Place, Reason] = {}
+        """Where nothing is reserved, of the places that were asked about."""
 
     def __getitem__(self, id: int) -> PendingReason:
         if id in self._round.starts:
@@ -56,7 +58,7 @@ class PendingReasons(Mapping[int, PendingReason]):
             job = self._round.queue[id]
             if job.demand.place == ANYWHERE:  # nobody is ahead of it
                 found[Reason.PRIORITY] -= 1
-                found[self._explain(job, self._round.accounts[job.user]).reason] += 1
+                found[self._reason(job, self._round.accounts[job.user])] += 1
         return +found
 
     def _count(
@@ -79,7 +81,7 @@ class PendingReasons(Mapping[int, PendingReason]):
         if is_anywhere or self._is_everywhere(head.demand.place):
             first.append((-self._round.accounts.score(account, head), head.id))
         if of_line > awaited:
-            reason = Reason.PRIORITY if is_anywhere else self._explain(head, account).reason
+            reason = Reason.PRIORITY if is_anywhere else self._reason(head, account)
             found[reason] += of_line - awaited
 
     def _ready_wait(self, job: PendingJob, account: Account) -> PendingReason:
@@ -121,6 +123,18 @@ class PendingReasons(Mapping[int, PendingReason]):
         plans = self._round.pool.candidates(job.demand.place)
         request = self._round.request(job, account)
         return explain(request, plans, self._round.snapshot, self._given)
+
+    def _reason(self, job: PendingJob, account: Account) -> Reason:
+        """As of `_explain`. Where nothing is reserved, all that ask for the same place wait for the same."""
+        place = job.demand.place
+        known = self._reasons.get(place)
+        if known is not None:
+            return known
+        plans = self._round.pool.candidates(place)
+        found = reason_of(self._round.request(job, account), plans, self._round.snapshot)
+        if not self._round.snapshot.reservations:
+            self._reasons[place] = found
+        return found
 
     def _is_everywhere(self, place: Place) -> bool:
         """Whether there is no device elsewhere: who asks for this place waits for what all others wait for."""

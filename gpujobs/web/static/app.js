@@ -58,7 +58,24 @@ function actions(job) {
 
 // Now
 
-function device(one) {
+const jobsOf = (one) => one.jobs.map((id) => [el("a", { href: `#job/${id}` }, `job ${id}`), " "]);
+
+// One box has no nodes to speak of.
+function devicesByNode() {
+  const of = (node) => el("div", { class: "cards" }, box.devices.filter((one) => !node || one.node === node.name).map((one) => device(one, node?.status === "down")));
+  if (box.nodes.length < 2) return [of(null)];
+  return box.nodes.map((node) => {
+    const mine = box.devices.filter((one) => one.node === node.name), free = mine.filter((one) => one.state === "free").length;
+    const says = node.status === "ok" ? `${free} of ${mine.length} free` : words(node.message || node.status);
+    return el("section", { class: "node", "aria-label": node.name }, el("h2", {}, node.name, " ",
+      el("span", { class: node.status === "ok" ? "dim" : "lost" }, says)), of(node));
+  });
+}
+
+function device(one, isAway) {
+  const name = one.kind === "gpu" ? "GPU" : "CPU slot", head = box.nodes.length > 1 ? "h3" : "h2";
+  if (isAway) return el("section", { class: "card" }, el(head, {}, `${name} ${one.index}`, el("span", { class: "state lost" }, "away")),
+    el("p", { class: "dim" }, one.name), one.jobs.length ? el("p", {}, "last known: ", jobsOf(one)) : null);
   const memory = one.memory_total_bytes ? el("meter", {
     min: 0, max: one.memory_total_bytes, value: one.memory_used_bytes ?? 0, "aria-label": "memory in use",
   }) : null;
@@ -69,9 +86,9 @@ function device(one) {
   ].filter(Boolean).map((text) => text.replaceAll(" ", "\u00a0")).join(" · ");
   const isExplained = ["busy", "free"].includes(one.state) || (one.state === "foreign" && one.foreign.length);
   return el("section", { class: "card" },
-    el("h2", {}, `${one.kind === "gpu" ? "GPU" : "CPU slot"} ${one.index}`, el("span", { class: `state ${one.state}` }, one.state)),
+    el(head, {}, `${name} ${one.index}`, el("span", { class: `state ${one.state}` }, one.state)),
     el("p", { class: "dim" }, one.name), memory, figures && el("p", {}, figures),
-    one.jobs.length ? el("p", {}, one.jobs.map((id) => [el("a", { href: `#job/${id}` }, `job ${id}`), " "])) : null,
+    one.jobs.length ? el("p", {}, jobsOf(one)) : null,
     one.message && !isExplained ? el("p", {}, words(one.message)) : null,
     one.foreign.map((p) => el("p", { class: "foreign" }, `stranger: ${p.user ?? "unknown"} pid ${p.pid} ${p.command ?? ""}`.slice(0, 120))));
 }
@@ -79,7 +96,7 @@ function device(one) {
 function line(row) {
   const it = row.job ?? row.group;
   const href = row.job ? `#job/${it.id}` : `#compare/g${it.id}`;
-  const where = it.device ? `${it.device.kind} ${it.device.index}` : "";
+  const where = it.device ? `${box.nodes.length > 1 ? `${it.node}:` : ""}${it.device.kind} ${it.device.index}` : "";
   const done = it.progress?.epochs ? it.progress.epoch / it.progress.epochs : row.group ? it.progress : null;
   const isActive = ["RUNNING", "COMPLETING"].includes(it.state);
   return el("tr", { class: row.own ? "own" : "" },
@@ -97,11 +114,11 @@ const queueHead = ["Id", "Name", "User", "State", "Device", "Progress or reason"
 function now() {
   const filter = el("input", { type: "search", placeholder: "name, user, state", "aria-label": "Filter the queue" });
   const mine = el("input", { type: "checkbox", id: "mine" });
-  const devices = el("div", { class: "cards" }), notes = el("div"), body = el("tbody"), more = el("p", { class: "dim" });
+  const devices = el("div"), notes = el("div"), body = el("tbody"), more = el("p", { class: "dim" });
   redraw = () => {
-    fill(devices, box.devices.map(device));
+    fill(devices, devicesByNode());
     fill(notes, [...box.notices.map((text) => el("p", { class: "foreign" }, words(text))),
-      ...box.nodes.filter((node) => node.status !== "ok").map((node) => el("p", {}, `${node.name}: ${node.message || node.status}`))]);
+      ...box.nodes.filter((node) => node.status !== "ok" && box.nodes.length < 2).map((node) => el("p", {}, `${node.name}: ${node.message || node.status}`))]);
     const wanted = filter.value.toLowerCase();
     const shown = box.rows.filter((row) => {
       const it = row.job ?? row.group;
@@ -183,7 +200,7 @@ async function job(id) {
     fill(rest, [...(made?.line ? [el("h2", {}, "Device use"), el("p", {}, made.line), made.advice ? el("p", {}, `Advice: ${made.advice}.`) : null] : []),
       el("h2", {}, "Attempts"), !found.attempts.length ? el("p", { class: "dim" }, "none yet") : el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Attempts" }, el("table", {},
       el("thead", {}, el("tr", {}, ["No.", "Device", "Started", "Ended", "Reason"].map((text) => el("th", { scope: "col" }, text)))),
-      el("tbody", {}, found.attempts.map((one) => el("tr", {}, el("td", {}, one.number), el("td", {}, `${one.device.kind} ${one.device.index}`),
+      el("tbody", {}, found.attempts.map((one) => el("tr", {}, el("td", {}, one.number), el("td", {}, `${box.nodes.length > 1 ? `${one.node}:` : ""}${one.device.kind} ${one.device.index}`),
         el("td", {}, time(one.started_at)), el("td", {}, time(one.ended_at)), el("td", {}, words(`${one.reason} ${one.message}`.trim()))))))),
       el("h2", {}, "History"), el("ul", {}, found.events.map((e) => el("li", {}, `${time(e.at)} · ${e.kind.replaceAll("_", " ")} by ${e.actor}`,
         e.to && e.from ? `, ${e.from} → ${e.to}` : "", e.message ? `: ${words(e.message)}` : ""))),

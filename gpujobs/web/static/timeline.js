@@ -77,6 +77,14 @@ export function timeline(main, { ask, say, changed }, argument) {
     return several ? `${cut(lane.device.node, 24)}: ${device(lane.device)}` : device(lane.device);
   }
 
+  // Above the first lane of each node, where there are several.
+  function head(lane, place) {
+    const { lanes, nodes } = state.shown, name = lane.device.node;
+    if (lanes.every((one) => one.device.node === name) || (place && lanes[place - 1].device.node === name)) return null;
+    const says = nodes?.[name];
+    return el("p", { class: "of" }, el("strong", {}, cut(name, 100)), says ? el("span", { class: "lost" }, ` ${words(says)}`) : null);
+  }
+
   async function load() {
     const asked = (wanted += 1), half = state.hours * HOUR / 2, middle = state.at ?? Date.now();
     latest = Date.now();
@@ -144,13 +152,13 @@ export function timeline(main, { ask, say, changed }, argument) {
     const hadTip = !tip.hidden, focused = chart.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     const wide = chart.clientWidth - (innerWidth > 736 ? 130 : 0), marks = ticks(from, to, Math.max(3, wide / 70));
     const pick = (event) => { if (event.target === event.currentTarget) { const box = event.currentTarget.getBoundingClientRect(); mark(from + (to - from) * (event.clientX - box.left) / box.width); } };
-    const rows = shown.lanes.map((lane) => {
+    const rows = shown.lanes.map((lane, place) => {
       const count = 1 + Math.max(0, ...lane.spans.map((one) => one.row));
       const bars = lane.spans.map((one) => bar(one, lane, scale));
       bars[0]?.setAttribute("tabindex", 0);
-      return el("section", { class: "lane", "aria-label": plain(called(lane)) },
-        el("h2", {}, called(lane), el("span", { class: "dim" }, cut(lane.device.name, 40))),
-        svg("svg", { class: "bars", width: "100%", height: count * ROW, onclick: pick }, lines(marks, state.at, scale), bars));
+      return [head(lane, place), el("section", { class: "lane", "aria-label": plain(called(lane)) },
+        el("h2", {}, device(lane.device), el("span", { class: "dim" }, cut(lane.device.name, 40))),
+        svg("svg", { class: "bars", width: "100%", height: count * ROW, onclick: pick }, lines(marks, state.at, scale), bars))];
     });
     const fits = (one) => scale(one.at) * wide > 3000 && (100 - scale(one.at)) * wide > 3000;
     const axis = svg("svg", { class: "axis", width: "100%", height: 20, "aria-hidden": "true" }, marks.filter(fits)

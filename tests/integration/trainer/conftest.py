@@ -23,10 +23,11 @@ from gpujobs.linux import sockets
 from gpujobs.paths import AttemptPaths, JobPaths
 from tests.specs import check_json, spec_json
 
-from .with_keras import WithKeras, with_keras
-
 LAUNCHER = (sys.executable, "-m", "gpujobs.supervise.launcher")
 INSTALLATION = Path(__file__).parents[3]
+UNOPTIMIZED = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+"""Where the speed of JAX is not what is shown: to have XLA optimize a step takes half of a short training's time."""
+
 SEQUENCES = ["011000", "000220", "000033", "022000", "003300", "000011"]
 
 
@@ -68,21 +69,42 @@ class Launched:
         self.backend = backend
         self.root, self.socket, self.jobs = root, root / "run" / "l.sock", 0
         self.socket.parent.mkdir(mode=0o700)
+        self.points = root / "points"
         self.errors = root / "launcher.stderr"
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [*LAUNCHER, "--socket", str(self.socket), "--backend", backend],
                 stdin=subprocess.PIPE,
                 stderr=errors,
-                env={**os.environ, "PYTHONPATH": str(installation)},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": f"{self._unoptimized()}:{installation}",
+                    "GPUJOBS_FAILPOINTS": f"@{self.points}",
+                },
                 cwd=root,
             )
         eventually(self.socket.exists, describe=self.errors.read_text)
+
+    def _unoptimized(self) -> Path:
+        """The launcher takes no other environment than its own; what Python runs when it starts can add to it."""
+        directory = self.root / "first"
+        directory.mkdir()
+        (directory / "sitecustomize.py").write_text(f"import os\nos.environ.update({UNOPTIMIZED})\n")
+        return directory
 
     def close(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
         assert self.process.wait(10) == 0
+
+    @contextmanager
+    def paced(self) -> Iterator[None]:
+        """Trainings wait meanwhile after each batch, so that a short one can be interrupted."""
+        self.points.write_text("trainer.batch=pause:0.05")
+        try:
+            yield
+        finally:
+            self.points.unlink()
 
     def ask(self, **request: Any) -> dict[str, Any]:
         connection = sockets.connect(self.socket)
@@ -160,12 +182,6 @@ def running(backend: str) -> Iterator[Launched]:
 def launcher() -> Iterator[Launched]:
     with running("tensorflow") as launched:
         yield launched
-
-
-@pytest.fixture(scope="session")
-def python_with_keras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WithKeras]:
-    with with_keras(INSTALLATION, tmp_path_factory.mktemp("with-keras")) as run:
-        yield run
 
 
 @pytest.fixture(scope="session")
