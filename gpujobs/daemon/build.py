@@ -187,7 +187,7 @@ def build(settings: Settings) -> Parts:
     charges = rules.foreign is ForeignPolicy.CHARGE
     charge = ForeignCharge(usage, store.usage, writer, half_life) if charges else None
     presence = PresenceMonitor(cache, writer, store.first_seen())
-    poller = DevicePoller(cache, nodes, always=charges)
+    poller = DevicePoller(cache, nodes, always=charges, pace=lambda: nodes.pace_seconds)
     admission = NodeAdmission(cache, nodes, link, attempts, poller, tasks, changed, leases)
 
     # Who decides
@@ -202,6 +202,7 @@ def build(settings: Settings) -> Parts:
         may_start=lacking.may_start,
         holds=attempts.holds.applied,
         near=whereabouts,
+        recent=nodes.recent,
     )
 
     # What handlers are given

@@ -62,6 +62,7 @@ def demands(nodes: int) -> Iterator[Demand]:
     """Of all kinds: any device, certain ones, nodes, names, shared ones, with limits and without."""
     chance = random.Random(0)
     names = [f"box{number:03}" for number in range(1, nodes)]
+    racks = [tuple(names[first : first + 4]) for first in range(0, len(names), 4)]
     while True:
         asked = Demand(
             priority=chance.choice((0, 0, 0, -1)),
@@ -74,7 +75,7 @@ def demands(nodes: int) -> Iterator[Demand]:
             case 1 | 2:
                 asked = replace(asked, node=chance.choice(names))
             case 3:
-                asked = replace(asked, node=tuple(sorted(chance.sample(names, 4))))
+                asked = replace(asked, node=chance.choice(racks))
             case 4 | 5:
                 asked = replace(asked, gpu_name=chance.choice(("H100", "*A100*")))
         yield asked
