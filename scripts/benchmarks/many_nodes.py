@@ -27,8 +27,9 @@ SECONDS = 900.0
 
 
 def measure(options: Options) -> list[Row]:
-    found = figures(NODES, options.longest_queue)
-    title = f"{NODES} nodes, {found['running']:,} jobs running, {found['waiting']:,} waiting"
+    nodes = min(NODES, max(4, options.longest_queue // 1000))
+    found = figures(nodes, options.longest_queue, ends=5 * options.repeat, seconds=2 * options.idle_seconds)
+    title = f"{nodes} nodes, {found['running']:,} jobs running, {found['waiting']:,} waiting"
     events = tuple(ms for ms, _ in found["events"])
     first, starts = max(found["first"], key=lambda one: int(one[1]))
     return [
@@ -45,12 +46,12 @@ def measure(options: Options) -> list[Row]:
     ]
 
 
-def figures(nodes: int, waiting: int) -> dict[str, Any]:
+def figures(nodes: int, waiting: int, ends: int, seconds: float) -> dict[str, Any]:
     """As `many_nodes_daemon` tells them."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "scripts")])
     with tempfile.TemporaryDirectory(prefix="gj-") as state:
         done = subprocess.run(
-            [sys.executable, str(Path(many_nodes_daemon.__file__)), state, str(nodes), str(waiting)],
+            [sys.executable, str(Path(many_nodes_daemon.__file__)), state, *map(str, (nodes, waiting, ends, seconds))],
             env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, timeout=SECONDS, check=True,
         )  # fmt: skip
     found: dict[str, Any] = json.loads(done.stdout)
