@@ -140,6 +140,11 @@ class StatePaths:
         return self.run / "agent.sock"
 
     @property
+    def residents(self) -> Path:
+        """For each trainer that waits for another job, a file that its supervisor holds with flock, and its socket."""
+        return self.run / "residents"
+
+    @property
     def head_lock(self) -> Path:
         """Held with flock by the one cluster head of this state directory."""
         return self.run / "head.lock"

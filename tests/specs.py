@@ -55,6 +55,7 @@ def attempt_spec(**fields: Any) -> AttemptSpec:
         "model_results": None,
         "checkpoint_from": (),
         "begins_anew": False,
+        "may_stay": False,
         "lease": None,
     }
     return AttemptSpec(**{**whole, **fields})

@@ -34,7 +34,7 @@ class AgentActor:
         self._settings = codec.parse_known(NodeSettings, settings)
         self._agent: NodeAgent | None = None
 
-    async def open(self) -> None:
+    async def open(self) -> Any:
         self._agent = NodeAgent(self._settings)
         await self._agent.open()
 

@@ -113,7 +113,11 @@ class Callers:
         spare = connection.dup()
         try:
             async with asyncio.timeout(SHAKING_SECONDS):
-                is_plain = tls is not None and await _first_byte(connection) != HANDSHAKE
+                first = await _first_byte(connection) if tls is not None else HANDSHAKE
+                if first is None:  # it only wanted to know whether anybody is here
+                    connection.close()
+                    return
+                is_plain = first != HANDSHAKE
                 reader, writer = await _streams(connection, None if is_plain else tls)
         except (OSError, TimeoutError) as error:
             connection.close()

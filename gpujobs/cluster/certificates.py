@@ -189,8 +189,10 @@ def put_box(files: TlsFiles, pair: Pair) -> None:
 
 def shown(files: TlsFiles) -> tuple[Path, Path]:
     """The certificate that a node shows when it joins, and its key: whichever lasts longer."""
-    both = [(files.token, files.token_key), (files.box, files.box_key)]
+    both = [(files.box, files.box_key), (files.token, files.token_key)]
     there = [pair for pair in both if pair[0].exists() and pair[1].exists()]
+    if not there:
+        raise MachineError(f"{files.root} has no certificate of this box: join again, with the token file")
     return max(there, key=lambda pair: ends(pair[0]))
 
 

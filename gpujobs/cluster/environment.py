@@ -34,6 +34,21 @@ MAX_SOCKET_LENGTH = 107
 """Of sun_path, without its final zero."""
 
 
+LINKS = {
+    # Connections over a link that was cut are tried again ever more rarely, at last once in two minutes: these are
+    # given up after some seconds, and made anew, so that a box is heard of soon after its link has healed.
+    "RAY_grpc_client_keepalive_time_ms": "4000",
+    "RAY_grpc_client_keepalive_timeout_ms": "4000",
+    "RAY_grpc_keepalive_time_ms": "4000",
+    "RAY_grpc_keepalive_timeout_ms": "4000",
+    # A box that is away is the daemon's affair (daemon/devices/contact.py): Ray is not to end its own processes there,
+    # and the agent, for a cut of some minutes, since to start them again takes long.
+    "RAY_health_check_failure_threshold": "200",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+}
+"""Of a cluster of boxes, besides `ray_environment`."""
+
+
 def lasting_token(path: Path) -> str:
     """The secret of a cluster that can be joined, made where there is none: others have copies of it. Raises
     MachineError where somebody else may have read or written it."""

@@ -16,7 +16,7 @@ from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import answers
 from gpujobs.cluster.sealed import NOT_OURS, RefusedError, Sealed
 from gpujobs.cluster.tls import HeadContext
-from gpujobs.errors import GpujobsError, NotPermittedError
+from gpujobs.errors import GpujobsError, MachineError, NotPermittedError
 from gpujobs.linux.saying import say
 from gpujobs.protocol.codec import Tagged
 from gpujobs.protocol.joining import FORMAT, OLDEST, Beat, Hello, Joined, Ready, Refused, Versions, Welcome
@@ -105,7 +105,13 @@ class JoinGate:
         if refused := self._look(hello) or await self._try_ports(hello, address):
             await line.say(refused)
             return
-        certificate = self._sign(hello.request, hello.name, address) if self._sign and hello.request else ""
+        try:
+            certificate = (
+                self._sign(hello.request, hello.name, address) if self._sign and hello.request else ""
+            )
+        except MachineError as error:
+            await line.say(Refused(error.message, True))
+            raise
         await line.say(
             Welcome(name=self._name, session=self.session, address=address, certificate=certificate)
         )

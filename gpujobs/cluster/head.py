@@ -26,6 +26,7 @@ from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.collecting import write_chunks
 from gpujobs.cluster.delivering import answer_of, deliver
 from gpujobs.cluster.environment import (
+    LINKS,
     OBJECT_STORE_BYTES,
     lasting_token,
     make_temp_parent,
@@ -37,7 +38,7 @@ from gpujobs.cluster.environment import (
 from gpujobs.cluster.gate import JoinGate
 from gpujobs.cluster.jsonlines import read_lines, write_line
 from gpujobs.cluster.members import Member, Members
-from gpujobs.cluster.orphans import become_only_head
+from gpujobs.cluster.orphans import become_only_head, end_ray_of
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses
 from gpujobs.cluster.tls import of_the_head
@@ -76,11 +77,13 @@ def main() -> None:
     try:
         with _telling(connection):
             gpus = _gpus(settings.node)
-            if settings.listening is None:
+            if settings.ray_address is not None:
+                gpus = use_ray(settings.ray_address, gpus)
+            elif settings.listening is None:
                 start_ray(paths, temp_parent, gpus)
             else:
                 ray_processes = start_cluster(paths, temp_parent, gpus, settings.listening)
-        asyncio.run(Head(settings, paths, gpus).run(connection))
+        asyncio.run(Head(settings, paths, gpus).run(connection, ray_processes))
     finally:
         import ray
 
@@ -145,13 +148,31 @@ def start_ray(paths: StatePaths, temp_parent: Path, gpus: int) -> None:
     )
 
 
+def use_ray(address: str, gpus: int) -> int:
+    """One that is there already, with what the environment says of its token and certificates. Returns how many GPUs
+    of this box it has."""
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, configure_logging=False, namespace="gpujobs")
+    except Exception as error:
+        raise MachineError(
+            f"the Ray at {address} cannot be used from here: {first_line(str(error))}; expected the address of its "
+            "GCS, of the same Ray and Python as here, on a box that is one of its nodes"
+        ) from error
+    from gpujobs.cluster.guests import own_gpus
+
+    return own_gpus(gpus)
+
+
 def start_cluster(paths: StatePaths, temp_parent: Path, gpus: int, listening: Listening) -> RayProcesses:
     """A cluster that other boxes can join: Ray listens on this address, on ports that are fixed."""
     lasting_token(paths.cluster_token)
+    end_ray_of(paths.cluster_token)
     tls = TlsFiles(paths.tls) if listening.tls else None
     if tls is not None:
         certificates.keep_box(tls, listening.address)
-    os.environ.update(ray_environment(paths.cluster_token, tls))
+    os.environ.update({**ray_environment(paths.cluster_token, tls), **LINKS})
     ports = Ports(listening.port)
     node = RayNode(
         address=listening.address, ports=ports, head=None, incarnation=OWN, gpus=gpus, temp=temp_parent
@@ -197,14 +218,20 @@ class Head:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writer: asyncio.StreamWriter
 
-    async def run(self, connection: socket.socket) -> None:
+    async def run(self, connection: socket.socket, ray: RayProcesses | None) -> None:
         reader, self._writer = await asyncio.open_connection(sock=connection, limit=1 << 26)
         from gpujobs.cluster.actor import start_own_agent
 
+        if ray is not None:
+            self._spawn(_end_with(ray))
         own = self._settings.node
         agent = await start_own_agent(own, self._gpus)
         await self._admit(Member(own.node_name, own.state_id, OWN, OWN, agent))
         gate = await self._open_gate()
+        if self._settings.ray_address is not None:
+            from gpujobs.cluster.guests import keep_guests
+
+            self._spawn(keep_guests(own, self._take_guest, self._lacking))
         async for line in read_lines(reader):
             self._spawn(self._take(line))
         for task in list(self._tasks):
@@ -278,6 +305,16 @@ class Head:
         incarnation = f"{ready.incarnation}.{next(self._numbers)}"
         return await self._admit(Member(hello.name, hello.node_id, ready.incarnation, incarnation, agent))
 
+    async def _take_guest(self, name: str, node_id: str, start: str, agent: Any) -> asyncio.Event:
+        if taken := self._obstacle(name, node_id):
+            raise MachineError(taken)
+        roster.add(self._paths.nodes, name, node_id)
+        return await self._admit(Member(name, node_id, start, f"{start}.{next(self._numbers)}", agent))
+
+    async def _lacking(self, name: str, why: str) -> None:
+        say(f"{name}: {why}")
+        await self._report(name, NodeStatus.DOWN, why)
+
     async def _admit(self, member: Member[Any]) -> asyncio.Event:
         from gpujobs.cluster.actor import end_agent
 
@@ -304,11 +341,12 @@ class Head:
             try:
                 heard, events = await member.agent.next_events.remote(heard)
             except Exception as error:
-                if member.incarnation == OWN:
-                    raise
-                if is_passing(error):
+                is_own = member.incarnation == OWN
+                if is_passing(error) and not (is_own and self._settings.listening is None):
                     await asyncio.sleep(RELAY_PAUSE_SECONDS)
                     continue
+                if is_own:
+                    raise
                 await self._lost(member, error)
                 return
             for event in events if self._members.speaks(member) else ():
@@ -364,6 +402,13 @@ class Head:
             await deliver(agent, instruction)
             return codec.write(Nothing())
         return answer_of(await agent.carry_out.remote(written(instruction)))
+
+
+async def _end_with(ray: RayProcesses) -> None:
+    """Where one of Ray's processes has died, the others are of no use."""
+    await ray.ended()
+    say(f"Ray has ended: {ray.last_words}")
+    os._exit(1)
 
 
 def _ray_has_ended(task: asyncio.Task[None]) -> None:

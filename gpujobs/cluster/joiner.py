@@ -22,9 +22,16 @@ from dataclasses import dataclass
 from gpujobs.backends import JAX, TENSORFLOW
 from gpujobs.cluster import certificates
 from gpujobs.cluster.certificates import Pair, TlsFiles
-from gpujobs.cluster.environment import make_temp_parent, ray_environment, remove_temp_parent, without_ray
+from gpujobs.cluster.environment import (
+    LINKS,
+    make_temp_parent,
+    ray_environment,
+    remove_temp_parent,
+    without_ray,
+)
 from gpujobs.cluster.gate import PORT_SECONDS, beat
 from gpujobs.cluster.launchers import Launchers
+from gpujobs.cluster.orphans import end_ray_of
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses, answers
 from gpujobs.cluster.sealed import CLOSING_SECONDS, MAX_LINE_BYTES, RefusedError, Sealed
@@ -38,7 +45,7 @@ from gpujobs.node.devices import devices_of
 from gpujobs.node.probe import DEADLINE_SECONDS, read_once
 from gpujobs.paths import StatePaths
 from gpujobs.protocol.codec import Tagged
-from gpujobs.protocol.joining import FORMAT, Hello, Joined, Ready, TokenFile, Welcome
+from gpujobs.protocol.joining import FORMAT, Hello, Joined, Ready, TokenFile, TokenTls, Welcome
 
 CONNECT_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 3.0
@@ -70,6 +77,10 @@ class Box:
         return Ports(self.port)
 
     @property
+    def where(self) -> str:
+        return f"{self.head}:{self.port}"
+
+    @property
     def tls(self) -> TlsFiles | None:
         """None where what crosses the network is not encrypted."""
         return None if self.token.tls is None else TlsFiles(self.paths.tls)
@@ -93,6 +104,8 @@ class Joiner:
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises what is in the way of the first joining; later it tries again."""
         require_disk(self._box.paths)
+        remember(self._box)
+        end_ray_of(self._box.paths.ray_token)
         task = asyncio.current_task()
         assert task is not None
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -188,18 +201,7 @@ class Joiner:
         is_running = self._ray is not None and self._ray.is_up()
         request, key = ("", b"") if self._box.tls is None else certificates.asked(self._box.name)
         async with _open_ports(self._box, () if is_running else self._box.ports.of_a_node) as ports:
-            hello = Hello(
-                format=FORMAT,
-                name=self._box.name,
-                node_id=self._box.node_id,
-                instance=self._box.token.instance,
-                uid=os.geteuid(),
-                versions=own_versions(),
-                clock=time.time(),
-                address=self._box.address,
-                ports=ports,
-                request=request,
-            )
+            hello = _hello(self._box, ports, request=request)
             await line.say(hello)
             welcome = await line.expect(Welcome)
         self._certificate = Pair(welcome.certificate.encode(), key)
@@ -222,7 +224,8 @@ class Joiner:
             gpus=self._gpus,
             temp=temp,
         )
-        environment = {**without_ray(os.environ), **ray_environment(paths.ray_token, self._box.tls)}
+        own = ray_environment(paths.ray_token, self._box.tls)
+        environment = {**without_ray(os.environ), **own, **LINKS}
         self._ray = RayProcesses(node, environment, paths.run / "ray.log")
         self._ray.start(own_session=True)
         self._launchers.use(TENSORFLOW)  # beside it: both take some seconds
@@ -253,6 +256,36 @@ def _gpus(box: Box) -> int:
 
 
 # What could be in the way
+
+
+def _hello(box: Box, ports: tuple[int, ...], *, request: str = "", trial: bool = False) -> Hello:
+    return Hello(
+        format=FORMAT,
+        name=box.name,
+        node_id=box.node_id,
+        instance=box.token.instance,
+        uid=os.geteuid(),
+        versions=own_versions(),
+        clock=time.time(),
+        address=box.address,
+        ports=ports,
+        request=request,
+        trial=trial,
+    )
+
+
+async def trial(box: Box) -> Welcome:
+    """Whether the head would take this box now; nothing is changed. Raises what is in the way."""
+    is_running = await answers("127.0.0.1", box.ports["raylet"])
+    listening = (box.ports["raylet"], box.ports["object_manager"])
+    async with (
+        _line_to(box) as line,
+        _open_ports(box, () if is_running else box.ports.of_a_node) as opened,
+    ):
+        await line.say(_hello(box, listening if is_running else opened, trial=True))
+        welcome = await line.expect(Welcome)
+    await require_ports(box, welcome.name)
+    return welcome
 
 
 @contextlib.asynccontextmanager
@@ -359,11 +392,44 @@ def keep_secret(paths: StatePaths, secret: str) -> None:
 def require_same_cluster(paths: StatePaths, instance: str) -> None:
     """A state directory belongs to one cluster: numbers of jobs mean others in another. Raises UsageError."""
     known = durable.read_json(paths.membership)
-    if known is None:
-        durable.write_json(paths.membership, {"instance": instance})
-    elif known.get("instance") != instance:
+    if known is not None and known.get("instance") != instance:
         raise UsageError(
             f"{paths.root} has what this box has done for another cluster; expected a directory of its own "
             "for each: name "
             "one with --state-dir"
         )
+
+
+def remember(box: Box) -> None:
+    """For `gpujobs doctor`, which has no token file."""
+    words = {
+        "head": box.head,
+        "port": box.port,
+        "name": box.name,
+        "node_id": box.node_id,
+        "address": box.address,
+    }
+    durable.write_json(box.paths.membership, {"instance": box.token.instance, **words})
+
+
+def remembered(paths: StatePaths) -> Box | None:
+    """As it has joined last; None where it has joined nobody."""
+    known = durable.read_json(paths.membership)
+    if known is None or "head" not in known:
+        return None
+    where = f"{known['head']}:{known['port']}"
+    try:
+        secret = paths.ray_token.read_text()
+    except OSError as error:
+        raise MachineError(f"{paths.ray_token} cannot be read: {error.strerror}") from error
+    tls = TokenTls(authority="", certificate="", key="") if paths.tls.exists() else None
+    return Box(
+        paths=paths,
+        token=TokenFile(format=FORMAT, address=where, secret=secret, instance=known["instance"], tls=tls),
+        head=known["head"],
+        port=known["port"],
+        name=known["name"],
+        node_id=known["node_id"],
+        address=known["address"],
+        cpu_slots=None,
+    )

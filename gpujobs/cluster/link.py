@@ -74,6 +74,7 @@ WITHOUT_RAY = (
     told.ReadResult,
     told.Forget,
     told.FindStrays,
+    told.Release,
 )
 """What can be done on this machine though Ray is away: nothing is to wait for it that wants to end."""
 
@@ -87,6 +88,7 @@ class ClusterLink:
         paths: StatePaths,
         settings: NodeSettings,
         listening: Listening | None = None,
+        ray_address: str | None = None,
         *,
         on_node: Callable[[NodeReported], None],
         on_attempt: Callable[[AttemptEvent], None],
@@ -94,6 +96,7 @@ class ClusterLink:
         self._paths = paths
         self._settings = settings
         self.listening = listening
+        self.ray_address = ray_address
         self._on_node = on_node
         self._on_attempt = on_attempt
         self._ids = itertools.count()
@@ -248,13 +251,15 @@ class ClusterLink:
                 stdout=output,
                 stderr=output,
                 pass_fds=(theirs.fileno(),),
-                env=without_ray(os.environ),
+                env=without_ray(os.environ) if self.ray_address is None else os.environ,
                 start_new_session=True,
             )
         reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 26)
         watch = asyncio.create_task(self._watch(process))
         try:
-            await write_line(writer, codec.write(HeadSettings(self._settings, self.listening)))
+            await write_line(
+                writer, codec.write(HeadSettings(self._settings, self.listening, self.ray_address))
+            )
             async for message in read_lines(reader):
                 self._take(message, writer)
         except (ConnectionError, json.JSONDecodeError) as error:

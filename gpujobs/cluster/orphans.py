@@ -31,6 +31,16 @@ def end_session(session: int) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
+def end_ray_of(token: Path) -> None:
+    """Kills the processes of a Ray that was started with this token file, which is of this state directory alone:
+    whoever started it was killed, and it keeps its ports."""
+    ours = f"RAY_AUTH_TOKEN_PATH={token}".encode()
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError):
+            if pid != os.getpid() and ours in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                os.kill(pid, signal.SIGKILL)
+
+
 def become_only_head(path: Path, seconds: float = TAKE_OVER_SECONDS) -> None:
     """Locks `path` until this process ends. The head of a daemon that was killed may still be stopping
     its Ray, and would at its end remove the directory that ours has begun to use: so it is waited for,

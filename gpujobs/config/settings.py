@@ -6,6 +6,7 @@ Client and daemon both resolve them here, so that they agree on where the socket
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,8 @@ TABLES = (
     "retention",
     "web",
     "cluster",
+    "nodes",
+    "trainers",
     "metrics",
     "notify",
 )
@@ -65,6 +68,8 @@ class Settings:
     max_retries: int = 10
     web: str | None = None
     """ADDRESS:PORT of the pages as a flag says it, empty for none; None where no flag says anything."""
+    ray_address: str | None = None
+    """HOST:PORT of a Ray that is there already; None: the daemon starts its own."""
 
 
 def resolve(
@@ -97,6 +102,7 @@ def resolve(
         require_gpu=values.get("require_gpu", True),
         max_retries=values.get("max_retries", 10),
         web=web,
+        ray_address=ray_address((flags or {}).get("ray_address"), mode),
     )
 
 
@@ -156,6 +162,25 @@ def _exists(path: Path) -> bool:
 def personal_state(environ: Mapping[str, str] = os.environ) -> Path:
     """The user's own directory for what programs keep between two runs."""
     return _xdg(environ, "XDG_STATE_HOME", ".local/state")
+
+
+def ray_address(text: str | None, mode: str) -> str | None:
+    """Raises UsageError where it cannot be used."""
+    if text is None:
+        return None
+    if mode == "site":
+        raise UsageError(
+            "--ray-address is for a personal daemon: on a Ray that is there already all jobs run as its one user, so "
+            "those of several users could not be kept apart. `gpujobs serve --personal --ray-address ...` serves only "
+            "yourself; boxes of a site join with `gpujobs node join` (docs/cluster.md)"
+        )
+    host, _, port = text.rpartition(":")
+    if not re.fullmatch(r"[A-Za-z0-9.-]+", host) or not re.fullmatch(r"[0-9]{1,5}", port):
+        raise UsageError(
+            f"--ray-address {text}: expected HOST:PORT of its GCS, such as 10.0.0.5:6379, on a box that is one of its "
+            "nodes (a client's ray:// cannot place agents)"
+        )
+    return text
 
 
 def cluster_address(text: str) -> tuple[str, int]:

@@ -277,6 +277,25 @@ def _absolute(value: object) -> object:
     return value
 
 
+class NodesTable(Table):
+    """What holds on all boxes of a cluster alike."""
+
+    shared: list[Annotated[str, BeforeValidator(_absolute)]] = []
+    """Directories that are the same files under the same path on every box: nothing below them is copied."""
+
+    def has(self, path: str) -> bool:
+        """Whether every box sees it."""
+        return any(Path(path).is_relative_to(one) for one in self.shared)
+
+
+class Trainers(Table):
+    """The processes that train."""
+
+    resident: bool = True
+    """Whether one that has completed a job takes over the next of its user's on its device, where both build the same
+    model."""
+
+
 class Metrics(Table):
     """For programs that measure the machine."""
 
@@ -377,6 +396,8 @@ class SiteConfig(Table):
     retention: Retention = Retention()
     web: WebTable = WebTable()
     cluster: ClusterTable = ClusterTable()
+    nodes: NodesTable = NodesTable()
+    trainers: Trainers = Trainers()
     metrics: Metrics = Metrics()
     notify: NotifyTable = NotifyTable()
 

@@ -118,6 +118,7 @@ def attempt_json(attempt: Attempt) -> dict[str, Any]:
         "reason": attempt.reason,
         "message": attempt.message,
         "exit": exit_json(attempt),
+        "trainer_of": (attempt.exit_record or {}).get("trainer_of"),
     }
 
 

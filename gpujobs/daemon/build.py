@@ -132,7 +132,9 @@ def build(settings: Settings) -> Parts:
     identity = state_id(paths.identity)
     own = NodeSettings(node_name, str(paths.root), settings.cpu_slots, DEADLINE_SECONDS, identity, identity)
     listening = _listening(site)
-    link = ClusterLink(paths, own, listening, on_node=announcements.tell, on_attempt=events.tell)
+    link = ClusterLink(
+        paths, own, listening, settings.ray_address, on_node=announcements.tell, on_attempt=events.tell
+    )
     others = [name for name in roster.known(paths.nodes) if name != node_name]
     nodes = Nodes(link, node_name, settings.cpu_slots, others)
     journal = Journal(store.history, nodes.device_name, lambda: nodes.has_others)
@@ -169,7 +171,7 @@ def build(settings: Settings) -> Parts:
         link,
         specs,
         collector,
-        Supply(link, paths, whereabouts),
+        Supply(link, paths, whereabouts, lambda path: in_force.site.nodes.has(path)),
         leases.granted,
         on_change=changed.tell,
         on_end=ends.tell,
@@ -201,6 +203,7 @@ def build(settings: Settings) -> Parts:
         stop=attempts.begin_stop,
         may_start=lacking.may_start,
         holds=attempts.holds.applied,
+        decided=attempts.residents.let_go,
         near=whereabouts,
         recent=nodes.recent,
     )
@@ -269,6 +272,7 @@ def build(settings: Settings) -> Parts:
         if charge is not None:
             charge.observe(occupancies(snapshots.snapshot(read)))
 
+    nodes.hidden = attempts.residents.hidden
     committed.add(journal.wake, outbox.wake, mapping.wake)
     changed.add(dispatcher.wake, shutdown.look)
     in_force.changed.add(rules_changed, dispatcher.wake, outbox.wake, mapping.wake)

@@ -31,6 +31,12 @@ class Daemon:
         listening = parts.link.listening
         if listening is not None and not listening.tls:
             log.warning("what crosses the network between the boxes is not encrypted (docs/cluster.md)")
+        if parts.link.ray_address is not None:
+            log.warning(
+                "jobs run on the nodes of the Ray at %s, all as the user of that Ray: whoever can start anything on it "
+                "can do what this daemon can",
+                parts.link.ray_address,
+            )
         parts.uploads.remove_partial()
         parts.lacking.look()
         await parts.membership.learn(job.user for job in parts.cache.jobs.values())

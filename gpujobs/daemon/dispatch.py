@@ -50,10 +50,11 @@ class Dispatcher:
         holds: Callable[[Sequence[Node]], Sequence[Node]] = lambda nodes: nodes,
         near: Mapping[int, Collection[str]] = {},
         recent: Callable[[], Sequence[Node] | None] = lambda: None,
+        decided: Callable[[], None] = lambda: None,
     ) -> None:
         """`may_start`: the last look at a job before it starts; one that may not is out of the queue when it is
         answered. `near`: the nodes that have all data of a job. `recent`: a reading that is good enough where nothing
-        was heard; None where there is none."""
+        was heard; None where there is none. `decided` hears of each decision, when its starts are committed."""
         self._writer = writer
         self._cache = cache
         self._nodes = nodes
@@ -62,6 +63,7 @@ class Dispatcher:
         self._stop = stop
         self._may_start = may_start
         self._holds = holds
+        self._tell = decided
         self._near = near
         self._recent = recent
         self._is_told = False
@@ -95,6 +97,7 @@ class Dispatcher:
             self._changed.clear()  # before the look: what changes during it wakes the next round
             try:
                 await self._dispatch()
+                self._tell()
                 self._tell_decided()
             except StoreError as error:
                 log.error("nothing can be started: %s", error)

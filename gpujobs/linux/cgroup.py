@@ -22,6 +22,9 @@ class Cgroup:
         """Moves a process into it. What that forks is in it too, and only root gets out."""
         (self.path / "cgroup.procs").write_text(str(pid))
 
+    def members(self) -> list[int]:
+        return [int(line) for line in (self.path / "cgroup.procs").read_text().split()]
+
     def kill(self) -> None:
         """Sends SIGKILL to all in it; none of them can fork meanwhile (Linux 5.14)."""
         with contextlib.suppress(OSError):

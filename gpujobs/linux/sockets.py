@@ -62,6 +62,10 @@ class Notifier:
         self._path = Path(path) if path else None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
 
+    @property
+    def directory(self) -> Path | None:
+        return None if self._path is None else self._path.parent
+
     def send(self, message: bytes) -> None:
         if self._path is None:
             return

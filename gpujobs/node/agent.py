@@ -24,7 +24,7 @@ from gpujobs.linux import durable, lease
 from gpujobs.linux.process import boot_id
 from gpujobs.linux.saying import say
 from gpujobs.linux.sockets import short_path
-from gpujobs.node import arrivals, attempts, keepers
+from gpujobs.node import arrivals, attempts, keepers, residents
 from gpujobs.node.attempts import Attempt
 from gpujobs.node.devices import devices_of
 from gpujobs.node.launcher_client import ask
@@ -78,6 +78,7 @@ class NodeAgent:
     async def open(self) -> None:
         """Binds the socket on which supervisors tell what happens."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        residents.clear(self._paths)
         durable.make_way(self._paths.agent_socket)
         self._paths.agent_socket.unlink(missing_ok=True)
         with short_path(self._paths.agent_socket) as name:
@@ -93,7 +94,9 @@ class NodeAgent:
                 return await self.probe()
             case told.Start():
                 self._require_in_time(instruction.before)
-                return await self.start(instruction.spec, instruction.answer_seconds)
+                return await self.start(instruction)
+            case told.Release():
+                return await self._release(instruction.resident)
             case told.Stop():
                 return await self.stop(instruction)
             case told.Adjust():
@@ -155,9 +158,10 @@ class NodeAgent:
 
     # Attempts
 
-    async def start(self, spec: AttemptSpec, answer_seconds: float) -> Forked:
-        """Raises LauncherError where the attempt could not be started, whatever the job is; an attempt of which
-        no answer was heard may have started all the same."""
+    async def start(self, asked: told.Start) -> Forked:
+        """Nothing else of ours waits on its device when it starts. Raises LauncherError where the attempt could not be
+        started, whatever the job is; an attempt of which no answer was heard may have started all the same."""
+        spec = asked.spec
         if spec.state_id != self._settings.instance:
             raise LauncherError(
                 f"the attempt is of another state directory ({spec.state_id}) than this node's"
@@ -166,20 +170,45 @@ class NodeAgent:
         if spec.lease is not None:
             await self._be_ready(spec)
         job = self._paths.job(spec.job)
+        # Beside each other: one waits for the disk, the other for processes to end.
+        ending = asyncio.create_task(self._end_residents(asked))
         try:
-            paths = attempts.make(job, spec)
+            paths = await asyncio.to_thread(attempts.make, job, spec)
         except attempts.OccupiedError as error:
             raise LauncherError(str(error)) from error
         except OSError as error:
             raise LauncherError(f"the directory of the attempt cannot be made: {in_words(error)}") from error
+        finally:
+            await ending
+        answer = await self._hand_over(asked, paths) or await self._launch(spec, paths, asked.answer_seconds)
+        self._follow(self._attempt(AttemptKey(spec.job, spec.attempt, spec.nonce)), answer.pid)
+        return answer
+
+    async def _end_residents(self, asked: told.Start) -> None:
+        """All on its device but those that are expected there."""
+        expected = {key for key in (asked.resident, *asked.beside) if key is not None}
+        await residents.end_all(self._paths, asked.spec.device.uuid, expected)
+
+    async def _hand_over(self, asked: told.Start, paths: AttemptPaths) -> Forked | None:
+        """To a trainer that waits for it. None where there is none: then nobody waits on its device."""
+        waiting = None if asked.resident is None else residents.of(self._paths, asked.resident)
+        if waiting is None or waiting.device_uuid != asked.spec.device.uuid:
+            return None
+        return await residents.hand_over(self._paths, waiting, paths)
+
+    async def _launch(self, spec: AttemptSpec, paths: AttemptPaths, answer_seconds: float) -> Forked:
         op = StartAttempt(str(paths.root), str(self._paths.agent_socket))
         reach("spawn.supervisor")
         try:
-            answer = await ask(self._paths.launcher_socket(spec.backend), op, answer_seconds, Forked)
+            return await ask(self._paths.launcher_socket(spec.backend), op, answer_seconds, Forked)
         except LaunchError as error:  # it could not fork: the launcher knows nothing of the job
             raise LauncherError(str(error)) from error
-        self._follow(self._attempt(AttemptKey(spec.job, spec.attempt, spec.nonce)), answer.pid)
-        return answer
+
+    async def _release(self, resident: AttemptKey) -> Nothing:
+        note = residents.of(self._paths, resident)
+        if note is not None:
+            await residents.end(self._paths, note)
+        return Nothing()
 
     def _require_in_time(self, before: Alive | None) -> None:
         """Raises LauncherError for a word that was on its way for so long that the job may be elsewhere."""
@@ -306,7 +335,7 @@ class NodeAgent:
                 attempts.end_trainer(attempt)
             if status in (AttemptStatus.LOST, AttemptStatus.ENDED):
                 ended = attempt.exit or attempts.lost_record(attempt)
-                self._emit(Exited(key.job, key.attempt, key.nonce, ended))
+                self._emit(Exited(key.job, key.attempt, key.nonce, ended, stays=False))
                 return
         except Exception as error:  # noqa: BLE001 - whatever it is, the daemon is to hear that it should ask
             say(f"job {key.job}, attempt {key.attempt}: {error!r}")

@@ -55,8 +55,11 @@ class Warned(AttemptEvent):
 
 @dataclass(frozen=True, slots=True)
 class Exited(AttemptEvent):
+    """`stays`: its trainer waits for another job."""
+
     tag: ClassVar[str] = "exited"
     exit: ExitRecord
+    stays: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ def attempt_event_of(value: bytes | Mapping[str, Any]) -> AttemptEvent:
     given = {key: item for key, item in _mapping(value).items() if key != "event"}
     ended = given.get("exit")
     if isinstance(ended, Mapping):
-        given["exit"] = records.exit_fields(ended)
+        given = {"stays": False, **given, "exit": records.exit_fields(ended)}
     return ATTEMPT_EVENTS.parse({"nonce": "", **given})
 
 

@@ -194,13 +194,26 @@ class Ping(Instruction[Nothing]):
 @dataclass(frozen=True, slots=True)
 class Start(Instruction[Forked]):
     """`answer_seconds`: how long the launcher may take. `before`: on another box, an instant of its clock after which
-    it must not start any more, however long the word was on its way: the job may be elsewhere by then."""
+    it must not start any more, however long the word was on its way: the job may be elsewhere by then.
+    `resident`: whose trainer waits there and fits; `beside`: others on that device that other starts will take. All
+    else that waits there is ended first."""
 
     tag: ClassVar[str] = "start"
     answer: ClassVar[type[Message]] = Forked
     spec: AttemptSpec
     answer_seconds: Seconds
     before: Alive | None
+    resident: AttemptKey | None
+    beside: tuple[AttemptKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Instruction[Nothing]):
+    """The trainer that has stayed when this attempt ended is not needed: it ends. Answered when it has."""
+
+    tag: ClassVar[str] = "release"
+    answer: ClassVar[type[Message]] = Nothing
+    resident: AttemptKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +377,7 @@ INSTRUCTIONS: Vocabulary[Instruction[Any]] = Vocabulary(
     Renew,
     Prepare,
     Deliver,
+    Release,
 )
 
 

@@ -18,9 +18,10 @@ class Op(Tagged):
 
 @dataclass(frozen=True, slots=True)
 class Forked(Message):
-    """The supervisor of an attempt."""
+    """The supervisor of an attempt. `is_resident`: it has waited with the trainer of another."""
 
     pid: Number
+    is_resident: bool = False
 
 
 @dataclass(frozen=True, slots=True)

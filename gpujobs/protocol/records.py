@@ -52,9 +52,17 @@ class SupervisorRecord(Message):
     started_at: Instant
     hears_wishes: bool
     """One that does not takes the signal for a stop."""
+    trainer_of: Number | None
+    """The job that its trainer has trained just before, in the same process; None in one of its own."""
 
 
-_RECORD_OF_EARLIER = {"nonce": "", "state_id": "", "cgroup": None, "hears_wishes": False}
+_RECORD_OF_EARLIER = {
+    "nonce": "",
+    "state_id": "",
+    "cgroup": None,
+    "hears_wishes": False,
+    "trainer_of": None,
+}
 
 
 def record_of(value: Mapping[str, Any]) -> SupervisorRecord:
@@ -76,9 +84,11 @@ NO_STATUS = ExitStatus(None, None)
 
 @dataclass(frozen=True, slots=True)
 class HostUse(Message):
-    """As the kernel has counted it at the trainer's end, of it and of the processes that it has waited for.
+    """As the kernel has counted it at the trainer's end, of it and of the processes that it has waited for. Of one that
+    trains several jobs, from the start of the job to its end.
 
-    `peak_memory_bytes`: resident at once, the pages that it shared with its launcher among them. `cpu_threads`: what it
+    `peak_memory_bytes`: resident at once, the pages that it shared with its launcher among them, and what it has kept
+    of the jobs before. `cpu_threads`: what it
     was told to compute with.
     """
 
@@ -116,6 +126,8 @@ class ExitRecord(Message):
     """False where the job is not to blame."""
     host: HostUse | None
     """None where the trainer's end was not seen."""
+    trainer_of: Number | None
+    """As in record.json."""
 
 
 _EXIT_OF_EARLIER = {
@@ -129,6 +141,7 @@ _EXIT_OF_EARLIER = {
     "stopped_for": None,
     "costs_retry": True,
     "host": None,
+    "trainer_of": None,
 }
 
 
@@ -168,6 +181,7 @@ def without_one(
         stopped_for=None,
         costs_retry=costs_retry,
         host=None,
+        trainer_of=None,
     )
 
 
@@ -230,4 +244,18 @@ class Wishes(Message):
     time_limit_seconds: float | None
 
 
-KINDS = (SupervisorRecord, ExitRecord, StopRequest, Wishes)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResidentNote(Message):
+    """A trainer that waits for another job, in the lock that its supervisor holds meanwhile."""
+
+    boot_id: str
+    state_id: str
+    last: AttemptKey
+    """What it has trained last."""
+    device_uuid: str
+    supervisor: ProcessId
+    trainer: ProcessId
+    cgroup: Annotated[str, Predicate(is_the_path_of_a_group_of_ours)] | None
+
+
+KINDS = (SupervisorRecord, ResidentNote, ExitRecord, StopRequest, Wishes)

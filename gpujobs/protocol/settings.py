@@ -38,7 +38,8 @@ class Listening(Message):
 
 @dataclass(frozen=True, slots=True)
 class HeadSettings(Message):
-    """`listening` None: Ray is for this machine alone."""
+    """`listening` None: Ray is for this machine alone. `ray_address`: of one that is there already, instead."""
 
     node: NodeSettings
     listening: Listening | None
+    ray_address: str | None

@@ -91,6 +91,8 @@ class AttemptSpec(Message):
     """Where the checkpoint to go on from may be, the first that is there; besides its own."""
     begins_anew: bool
     """Whether it leaves the checkpoints that are there."""
+    may_stay: bool
+    """Whether its process may wait for a next job of its kind when it has completed."""
     lease: str | None
     """The file that says until when it may go on without a word of the daemon; None on the daemon's own machine."""
 

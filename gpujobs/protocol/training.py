@@ -60,7 +60,14 @@ class Noticed(Tagged):
     message: str
 
 
-Said = Began | Finishing | Trained | Failed | Noticed
+@dataclass(frozen=True, slots=True)
+class Ended(Tagged):
+    """All is written, and it waits for the spec of another job in place of exiting."""
+
+    tag: ClassVar[str] = "ended"
+
+
+Said = Began | Finishing | Trained | Failed | Noticed | Ended
 
 
 def line_of(message: Said) -> bytes:
@@ -79,6 +86,8 @@ def said(line: bytes) -> Said | None:
             return Began()
         case Finishing.tag:
             return Finishing()
+        case Ended.tag:
+            return Ended()
         case Trained.tag:
             return _trained(value.get("progress"))
         case Failed.tag:
@@ -133,9 +142,16 @@ class StopNow(Tagged):
     reason: str
 
 
-Order = Deadline | FinishSoon | StopNow
+@dataclass(frozen=True, slots=True)
+class Next(Tagged):
+    """Another job: a descriptor of its spec comes with the line."""
 
-ORDERS: Vocabulary[Any] = Vocabulary("order", Deadline, FinishSoon, StopNow)
+    tag: ClassVar[str] = "next"
+
+
+Order = Deadline | FinishSoon | StopNow | Next
+
+ORDERS: Vocabulary[Any] = Vocabulary("order", Deadline, FinishSoon, StopNow, Next)
 
 
 def orders_of(lines: bytes) -> list[Order]:

@@ -6,12 +6,15 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import traceback
 from typing import NoReturn
 
+from gpujobs.failpoints import reach
 from gpujobs.linux import process, title
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.protocol.training import Began, Failed
+from gpujobs.supervise.members import next_spec
 from gpujobs.supervise.rights import become, offer_to_oom_killer
 from gpujobs.trainer import applying, train, training_loop
 from gpujobs.trainer.backends import active as backend
@@ -23,7 +26,8 @@ MESSAGES_FD = 3
 
 
 def run_trainer(spec: AttemptSpec, output: int, messages: int) -> NoReturn:
-    """The trainer's whole life, in a process that the supervisor has just forked."""
+    """The trainer's whole life, in a process that the supervisor has just forked: one job, and those that it is given
+    after it. Only what has ended well is followed by another."""
     supervisor = os.getppid()
     code = 1
     try:
@@ -34,7 +38,18 @@ def run_trainer(spec: AttemptSpec, output: int, messages: int) -> NoReturn:
         if os.getppid() != supervisor:
             os._exit(1)  # it died before the kernel was told to kill us with it
         confine(spec)
-        code = train_job(spec)
+        title.set_environment(environment(spec))
+        kept = Kept()
+        code = train_job(spec, kept, is_first=True)
+        while code == 0 and spec.may_stay:
+            leave(spec)
+            spec = next_spec(MESSAGES_FD)
+            code = 1
+            reach("trainer.next")
+            confine(spec)
+            title.change_environment(environment(spec))
+            kept.anew()
+            code = train_job(spec, kept, is_first=False)
     except BaseException:  # noqa: BLE001 - this process must never return into the supervisor's code
         traceback.print_exc()
     finally:
@@ -42,17 +57,27 @@ def run_trainer(spec: AttemptSpec, output: int, messages: int) -> NoReturn:
         os._exit(code)
 
 
-def train_job(spec: AttemptSpec) -> int:
+def leave(spec: AttemptSpec) -> None:
+    """Nothing of the job that has ended is held on to, nor written any more."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    flush()
+    os.chdir("/")
+    tempfile.tempdir = None  # is found anew in the next job's environment
+    title.set_title(f"gpujobs trainer: resident of {spec.user}")
+
+
+def train_job(spec: AttemptSpec, kept: Kept, *, is_first: bool) -> int:
     """The exit code. An error goes to the log whole, and to the supervisor as its reason and message."""
     sender = training_loop.Messages(MESSAGES_FD)
     stop = training_loop.StopFlag()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
-        backend.take_device(spec)
+        if is_first:
+            backend.take_device(spec)
         sender.send(Began())
         with notices.once():
             if "training" in spec.jobfile:
-                train.run(spec, sender, stop, Kept())
+                train.run(spec, sender, stop, kept)
             else:
                 applying.run(spec, sender, stop)
     except Stopped:
@@ -86,13 +111,12 @@ def connect_descriptors(output: int, messages: int) -> None:
 
 
 def confine(spec: AttemptSpec) -> None:
-    """Working directory, umask, limits, environment and title."""
+    """Working directory, umask, limits and title."""
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     work = spec.paths.work
     os.chdir(work)
     (work / "tmp").mkdir(mode=0o700, exist_ok=True)
-    title.set_environment(environment(spec))
     title.set_title(f"gpujobs trainer: job {spec.job} {spec.name if spec.is_named else ''}".rstrip())
 
 

@@ -125,6 +125,7 @@ def trial(asked: CheckSpec, directory: Path) -> AttemptSpec:
         data=asked.data,
         model_results=asked.model_results,
         checkpoint_from=(),
+        may_stay=False,
         begins_anew=False,
         lease=None,
     )

@@ -38,6 +38,7 @@ KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH",
 OWN = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true", "PYTHONDONTWRITEBYTECODE": "1"}
 REQUEST_MAX_BYTES = 16 << 20
 REQUEST_SECONDS = 5.0
+IDLE_SECONDS = 0.5
 
 
 def execute_with_room(backend: str) -> None:
@@ -66,19 +67,25 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
-    serve(listener)
+    serve(listener, when_idle=preload.warm)
 
 
-def serve(listener: socket.socket) -> None:
-    """Answers one connection after the other; blocks, using no CPU, while there is none."""
+def serve(listener: socket.socket, when_idle: Callable[[], None]) -> None:
+    """Answers one connection after the other; blocks, using no CPU, while there is none. `when_idle` is called once,
+    when nobody has asked for anything for a moment."""
     wakeup, wakeup_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wakeup_in, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     with selectors.DefaultSelector() as selector:
         for source in (listener.fileno(), wakeup, 0):
             selector.register(source, selectors.EVENT_READ)
+        moment: float | None = IDLE_SECONDS
         while True:
-            for key, _ in selector.select():
+            events = selector.select(moment)
+            if not events:
+                when_idle()
+                moment = None
+            for key, _ in events:
                 if key.fd == 0 and not os.read(0, 4096):
                     return
                 if key.fd == wakeup:

@@ -44,6 +44,7 @@ MODULES = (
     "gpujobs.results.pictures.confusion",
     "gpujobs.results.pictures.curves",
     "gpujobs.results.pictures.forecast",
+    "gpujobs.results.pictures.warming",
     "gpujobs.trainer.data",
     "gpujobs.trainer.evaluation",
     "gpujobs.trainer.files",
@@ -56,6 +57,7 @@ MODULES = (
     "gpujobs.trainer.prediction",
     "gpujobs.trainer.quiet",
     "gpujobs.trainer.stateful",
+    "gpujobs.supervise.supervision",
     "gpujobs.supervise.supervisor",
     "pydantic",
     "gpujobs.trainer.tensorboard",
@@ -96,8 +98,15 @@ def load() -> None:
         dir(part)
 
 
+def warm() -> None:
+    """What takes a tenth of a second, and only makes the end of a job quicker: once nobody waits for the launcher."""
+    from gpujobs.results.pictures import warming
+
+    warming.warm()
+
+
 def hide_other_backends() -> None:
     """Keras seeds TensorFlow too where it can import it, and TensorFlow's converter for telephones imports JAX where
-    that lies beside it: seconds, and memory, for nothing. On another backend they cannot."""
+    that lies beside it: seconds, and memory, for nothing. Here they cannot."""
     is_tensorflow = os.environ.get("KERAS_BACKEND", TENSORFLOW) == TENSORFLOW
-    sys.modules[JAX if is_tensorflow else TENSORFLOW] = None  # type: ignore[assignment] # Python's way to make an import fail
+    sys.modules[JAX if is_tensorflow else TENSORFLOW] = None  # type: ignore[assignment] # so that an import fails

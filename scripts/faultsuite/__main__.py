@@ -12,6 +12,7 @@ from . import (
     chaos,
     cuts,
     damage,
+    handover,
     moments,
     planted,
     points,
@@ -32,6 +33,7 @@ SMOKE = (
     "attempts.finish.commit, error once, fresh",
     "attempts.launch, killed, fresh",
     "collect.rename, killed, fresh",
+    "resident.claimed, killed, handed",
     "supervisor.record, killed, fresh",
     "spawn.supervisor, error once, fresh",
     "daemon killed, job RUNNING",
@@ -81,6 +83,9 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="say which cases there are, and do nothing")
     parser.add_argument("--prove", action="store_true", help="plant ten bugs, and say whether they are found")
     parser.add_argument("--chaos", metavar="MINUTES", type=float, help="random kills over a stream of jobs")
+    parser.add_argument(
+        "--handover", metavar="N", type=int, help="N random kills around hand-overs of trainers"
+    )
     parser.add_argument("--jobs", type=int, default=200, help="of --chaos (default 200)")
     parser.add_argument(
         "--seed", type=int, default=0, help="of the order of cases, of random kills and of cuts (default 0)"
@@ -120,8 +125,10 @@ def main() -> int:
         )
     if arguments.chaos:
         return chaos.run(arguments.chaos, arguments.jobs, arguments.seed, is_small=arguments.small)
+    if arguments.handover:
+        return handover.run(arguments.handover, arguments.seed, arguments.minutes)
     if arguments.moments is not None:
-        return moments.run(arguments.moments)
+        return moments.run(arguments.moments, arguments.minutes)
     cases = chosen(arguments)
     if arguments.list:
         print("\n".join(case.title for case in cases))

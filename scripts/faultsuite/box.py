@@ -248,6 +248,20 @@ class Box:
         self.acknowledged[job] = {"seed": seed, "epochs": epochs, "name": f"{kind}-{seed}", "expect": expect}
         return int(job)
 
+    def submit_together(self, all_epochs: Iterable[int], *options: str) -> None:
+        """Jobs of one kind that wait for each other. Where that was not acknowledged, they do not count."""
+        written = []
+        for epochs in all_epochs:
+            self.numbers += 1
+            path = self.write_job(f"plain-{self.numbers}", epochs, self.numbers)
+            known = {"seed": self.numbers, "epochs": epochs, "name": path.stem, "expect": ("COMPLETED",)}
+            written.append((path, known))
+        done = self.cli("submit", *(path for path, _ in written), *options, "--json")
+        if done.returncode:
+            return
+        for (_, known), job in zip(written, json.loads(done.stdout), strict=True):
+            self.acknowledged[job["id"]] = known
+
     def must_submit(self, kind: str = "plain", epochs: int = 5, *options: str, **more: Any) -> int:
         job = self.submit(kind, epochs, *options, **more)
         if not job:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import signal
 import sqlite3
+import sys
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -21,6 +23,9 @@ from .site import LEASE_SECONDS, Site, site
 
 EPOCHS = (40, 120, 400, 1200, 2500)
 """Of the small trainers a hundred take a second; the longest outlive many a cut."""
+
+TWO_AT_ONCE = 0.6
+"""How often the other node's link has something done to it, too."""
 
 KERAS_EPOCHS = (40, 80, 120)
 RETRIES = "10"
@@ -47,6 +52,7 @@ class Cut:
 
 def run(count: int, seed: int, minutes: float | None, pattern: str, *, is_small: bool) -> int:
     """The exit code. The same seed draws the same cuts; what they meet is the machine's affair."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the boxes are to be gone, however it ends
     cuts: list[Cut] = []
     failure: Failure | None = None
     with site(is_small=is_small) as made:
@@ -91,8 +97,7 @@ def storm(
         while len(cuts) < count and time.monotonic() < until:
             time.sleep(draws.uniform(0.2, 2.0))
             stream.look()
-            cut = happen(made, drawn(draws, pattern), draws)
-            if cut.where:
+            for cut in happen(made, *some(draws, pattern), draws=draws):
                 cuts.append(cut)
                 print(
                     f"{len(cuts):4}  {cut.disturbance.kind:28} {cut.where:5} {cut.lasted:5.1f} s, "
@@ -102,25 +107,37 @@ def storm(
             _look_for_doubles(made)
 
 
-def happen(made: Site, disturbance: Disturbance, draws: random.Random) -> Cut:
-    lasts = draws.uniform(*disturbance.seconds)
-    with disturbance.happen(made, draws) as where:
-        if where:
-            time.sleep(lasts)
-    if not where:
-        return Cut(disturbance, "", 0, 0, 0)
-    known, waited = until_known(made, KNOWN_SECONDS * 4 if disturbance.is_cut else START_SECONDS * 2)
-    return Cut(disturbance, where, lasts, known, waited)
+def some(draws: random.Random, pattern: str) -> Iterable[Disturbance]:
+    """One, or two at once, of a link each."""
+    first = drawn(draws, pattern)
+    yield first
+    if first.is_of_one_link and draws.random() < TWO_AT_ONCE:
+        second = drawn(draws, pattern)
+        if second.is_of_one_link:
+            yield second
+
+
+def happen(made: Site, *disturbances: Disturbance, draws: random.Random) -> list[Cut]:
+    """Those that found something to happen to, when all is known again."""
+    lasts = draws.uniform(*disturbances[0].seconds)
+    with ExitStack() as stack:
+        places = [(one, stack.enter_context(one.happen(made, draws))) for one in disturbances]
+        time.sleep(lasts)
+    made.is_cut.clear()
+    longest = KNOWN_SECONDS * 4 if disturbances[0].is_cut else START_SECONDS * 2
+    known, waited = until_known(made, longest, disturbances[0].steady)
+    return [Cut(one, where, lasts, known, waited) for one, where in places if where]
 
 
 # What is known
 
 
-def until_known(made: Site, seconds: float) -> tuple[float, int]:
+def until_known(made: Site, seconds: float, steady: float = 0.0) -> tuple[float, int]:
     """(seconds, number of attempts that had to be found out about): until every box is there, and of each attempt that
     the store has under way it is known that it has ended, or something new is heard of it. Raises Failure where it
-    takes too long."""
+    takes too long. `steady`: for so long it must be so, where what was killed may not be missed at once."""
     began = time.monotonic()
+    since: float | None = None
     asked, heard = _current(made), _epochs(made)
     waited, last = len(asked), 0.0
     while True:
@@ -129,17 +146,15 @@ def until_known(made: Site, seconds: float) -> tuple[float, int]:
         asked = {
             nonce: row
             for nonce, row in asked.items()
-            if nonce in unknown
-            or (
-                nonce in now and row["state"] == "RUNNING" and epochs.get(row["job"]) == heard.get(row["job"])
-            )
+            if nonce in unknown or (nonce in now and _is_silent(row, epochs, heard))
         }
         away = made.away()
         taken = time.monotonic() - began
-        if not asked and not away:
-            return taken, waited
+        since = None if asked or away else since or taken
+        if since is not None and taken - since >= steady:
+            return since, waited
         what = f"{[(row['job'], row['node']) for row in asked.values()]} not known, away {away}"
-        if int(taken / 5) > int(last / 5):
+        if (asked or away) and int(taken / 5) > int(last / 5):
             print(f"      {taken:5.1f} s: {what}", flush=True)
         last = taken
         if taken > seconds:
@@ -147,6 +162,11 @@ def until_known(made: Site, seconds: float) -> tuple[float, int]:
                 "lost", f"not all is known {seconds:g} s after a cut: {what}; {made.get('/v1/nodes')}"
             )
         time.sleep(0.1)
+
+
+def _is_silent(row: dict[str, Any], epochs: dict[int, Any], heard: dict[int, Any]) -> bool:
+    """Whether nothing new has come of an attempt that runs."""
+    return row["state"] == "RUNNING" and epochs.get(row["job"]) in (None, heard.get(row["job"]))
 
 
 def _epochs(made: Site) -> dict[int, Any]:
@@ -252,7 +272,7 @@ def report(cuts: Sequence[Cut], accepted: int, attempts: Sequence[dict[str, Any]
         lines.append(_line("links, all", of_cuts))
         within = sum(known <= KNOWN_SECONDS for known in of_cuts)
         lines.append(f"links: {within} of {len(of_cuts)} known again within {KNOWN_SECONDS:g} s")
-    nodes = defaultdict(int)
+    nodes: dict[str, int] = defaultdict(int)
     for one in attempts:
         nodes[one["node"]] += 1
     lost = sum(one["reason"] == "NodeLost" for one in attempts)

@@ -23,17 +23,26 @@ LOSS_PERCENT = 20
 
 @dataclass(frozen=True)
 class Disturbance:
-    """`seconds`: the range of how long it lasts. `is_cut`: links alone; else something ended, and has to start."""
+    """`seconds`: the range of how long it lasts. `is_cut`: links alone; else something ended, and has to start.
+    `steady`: all must be known for so long, since what has ended is not missed at once."""
 
     kind: str
     weight: int
     seconds: tuple[float, float]
     happen: Callable[[Site, random.Random], AbstractContextManager[str]]
     is_cut: bool = True
+    steady: float = 0.0
+
+    @property
+    def is_of_one_link(self) -> bool:
+        return self.is_cut and self.happen not in (both_links_down, slow, lossy)
 
 
 def node_of(site: Site, draws: random.Random) -> Space:
-    return draws.choice(site.spaces[1:])
+    """One whose link is as it should be."""
+    space = draws.choice([space for space in site.spaces[1:] if space.name not in site.is_cut])
+    site.is_cut.add(space.name)
+    return space
 
 
 @contextmanager
@@ -119,7 +128,7 @@ def power(site: Site, draws: random.Random, *, is_head: bool) -> Iterator[str]:
 
 
 def kinds() -> tuple[Disturbance, ...]:
-    """With how often each is drawn, of a hundred."""
+    """With how often each is drawn, beside the others."""
     return (
         Disturbance("link down, short", 20, SHORT, link_down),
         Disturbance("link down, below the lease", 9, LONG, link_down),
@@ -130,14 +139,14 @@ def kinds() -> tuple[Disturbance, ...]:
         Disturbance("slow link", 4, (3.0, 10.0), slow),
         Disturbance("lossy link", 5, (0.0, 1.0), lossy),
         *(
-            Disturbance(f"{role} killed", weight, (0.0, 0.5), partial(killed, role=role), False)
-            for role, weight in (
-                ("raylet", 3), ("GCS", 2), ("head", 3), ("agent", 4), ("launcher", 3), ("supervisor", 4),
-                ("trainer", 4), ("daemon", 3), ("node join", 3),
+            Disturbance(f"{role} killed", weight, (0.0, 0.5), partial(killed, role=role), False, steady)
+            for role, weight, steady in (
+                ("raylet", 2, 6.0), ("GCS", 1, 6.0), ("head", 1, 6.0), ("agent", 3, 3.0), ("launcher", 3, 0.0),
+                ("supervisor", 4, 0.0), ("trainer", 4, 0.0), ("daemon", 2, 6.0), ("node join", 2, 6.0),
             )
         ),
-        Disturbance("a node's box loses power", 3, (1.0, 8.0), partial(power, is_head=False), False),
-        Disturbance("the head's box loses power", 2, (1.0, 8.0), partial(power, is_head=True), False),
+        Disturbance("a node's box loses power", 2, (1.0, 8.0), partial(power, is_head=False), False, 6.0),
+        Disturbance("the head's box loses power", 1, (1.0, 8.0), partial(power, is_head=True), False, 6.0),
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ FAULTS = {
 STORE_FAULTS = {**FAULTS, "error once": "locked*1", "error until cleared": "full"}
 
 DURABLE = ("spec.json", "record.json", "exit.json", "stop.json", "claim", ".attempt")
-ELSEWHERE = ("restore.", "trainer.epoch")
+ELSEWHERE = ("restore.", "trainer.batch")
 """Points of commands that no daemon runs beside, and one that is there to slow a training down."""
 
 COMMITS = range(1, 13)
@@ -77,6 +77,12 @@ def backup(box: Box, arm: Arm) -> None:
     box.cli("backup", box.root / f"backup-{box.numbers}")
 
 
+def handed(box: Box, arm: Arm) -> None:
+    """More jobs of one kind than there are slots: trainers take one after the other."""
+    arm()
+    box.submit_together([5] * (box.slots + 4))
+
+
 SCENARIOS: tuple[tuple[str, tuple[Callable[[Box, Arm], None], ...]], ...] = (
     (r"attempts\.(launch|make|started)", (fresh, crash)),
     (r"attempts\.(finish|exited)", (fresh, cancel, crash, restart)),
@@ -90,12 +96,13 @@ SCENARIOS: tuple[tuple[str, tuple[Callable[[Box, Arm], None], ...]], ...] = (
     (r"spawn\.|launcher\.|supervisor\.(claim|record)", (fresh, crash)),
     (r"supervisor\.exit", (fresh, cancel, crash)),
     (r"store\.commit", (fresh, cancel, crash, restart)),
+    (r"resident\.|trainer\.", (handed,)),
     (r"door\.", (restart, unreachable)),
     (r"backup\.", (backup,)),
     (r"", (fresh,)),
 )
 
-ENDS_ANYHOW = re.compile(r"(spawn\.trainer|supervisor\.claim|launcher\.fork)/error")
+ENDS_ANYHOW = re.compile(r"(spawn\.trainer|trainer\.next|supervisor\.claim|launcher\.fork)/error")
 """Errors in a supervisor of which the job itself may be told: it may fail, with the reason."""
 
 ABSENT_OF_SMALL = re.compile(r"checkpoint\.")

@@ -86,6 +86,9 @@ class Site(Box):
         self.is_off: set[str] = set()
         """The boxes that nobody keeps up at present: they have lost their power."""
 
+        self.is_cut: set[str] = set()
+        """The nodes whose link something is done to at present."""
+
     @property
     def environment(self) -> dict[str, str]:
         path = [str(self._small)] * self.is_small + [str(self.tree)]
@@ -191,10 +194,12 @@ class Site(Box):
     # What is known, and what is so
 
     def away(self) -> list[str]:
-        """The boxes that the daemon does not count as there; all where it does not answer."""
+        """The boxes that the daemon does not count as there, or on which no agent is; all where it does not answer."""
         nodes = {node["name"]: node for node in (self.get("/v1/nodes") or {"nodes": []})["nodes"]}
         return [
-            space.name for space in self.spaces if nodes.get(space.name, {"status": "?"})["status"] != "ok"
+            space.name
+            for space in self.spaces
+            if nodes.get(space.name, {"status": "?"})["status"] != "ok" or not self.role(space, "agent")
         ]
 
     def left(self, box: str | None = None) -> list[Left]:

@@ -216,12 +216,27 @@ class Node:
 
 
 class Cluster:
-    """A head and nodes that have joined."""
+    """A head and nodes that have joined. `head_from`: where the head's program is."""
 
-    def __init__(self, made: Sequence[Box], *, slots: int = 1, config: str = "", site: bool = False) -> None:
+    def __init__(
+        self,
+        made: Sequence[Box],
+        *,
+        slots: int = 1,
+        config: str = "",
+        site: bool = False,
+        head_from: Callable[[Box], Path] = lambda _: ROOT,
+    ) -> None:
         head = made[0]
         text = f'[cluster]\nlisten = "{head.address}:{PORT}"\n{config}'
-        self.daemon = RunningDaemon(head.root, slots=slots, config=text, within=head.within, site=site)
+        self.daemon = RunningDaemon(
+            head.root,
+            slots=slots,
+            config=text,
+            within=head.within,
+            site=site,
+            environment={"PYTHONPATH": str(head_from(head))},
+        )
         self.boxes, self.slots = made, slots
         self.nodes: list[Node] = []
         self.token = head.root / "token.json"

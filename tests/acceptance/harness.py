@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -12,20 +13,23 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from gpujobs.client import Client, connect
 from gpujobs.errors import GpujobsError
 from gpujobs.paths import StatePaths
+from tests.command import RUN, WARNING
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-P", "-m", "gpujobs")
 READY_SECONDS = 90.0
-PACED = {"GPUJOBS_FAILPOINTS": "trainer.epoch=pause:0.03"}
-"""A training waits after each epoch: what runs until a test ends it leaves the cores to others meanwhile. A daemon that
+PACED = {"GPUJOBS_FAILPOINTS": "trainer.batch=pause:0.03"}
+"""A training waits after each batch: what runs until a test ends it leaves the cores to others meanwhile. A daemon that
 serves a site disarms it."""
+UNPACED = {"GPUJOBS_FAILPOINTS": ""}
+"""For trainings of many batches."""
 
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY")
 ENDLESS = 1_000_000
@@ -108,11 +112,12 @@ def write_job(
     name: str = "quick",
     *,
     epochs: int = 2,
-    units: int = 4,
+    units: int | None = None,
     batch_size: int = 6,
     more: str = "",
 ) -> Path:
-    """A job file for the tutorial's data, small enough to be traced and trained in a second."""
+    """A job file for the tutorial's data, small enough to be traced and trained in a second. `units`: of an LSTM; None:
+    without one, which is traced in half of the time."""
     data = directory / "tutorial.npz"
     if not data.exists():
         data.write_bytes((ROOT / "jobs/data/tutorial.npz").read_bytes())
@@ -121,7 +126,7 @@ def write_job(
         f"name: {name}\n"
         "data:\n  train: tutorial.npz\n"
         "model:\n  layers:\n"
-        f"    - LSTM: {{units: {units}}}\n"
+        f"    - {'Flatten: {}' if units is None else f'LSTM: {{units: {units}}}'}\n"
         "    - Dense: {units: 4, activation: sigmoid}\n"
         "training:\n  loss: binary_crossentropy\n"
         f"  epochs: {epochs}\n  batch_size: {batch_size}\n"
@@ -146,8 +151,10 @@ class RunningDaemon:
         cwd: Path | None = None,
         umask: int = -1,
         within: Sequence[str] = (),
+        flags: Sequence[str] = (),
     ) -> None:
         self.root = root
+        self.flags = flags
         self.state = state or root / "s"
         self.paths = StatePaths(self.state)
         self.socket = self.state / "gpujobs.sock"
@@ -172,13 +179,20 @@ class RunningDaemon:
         }
         self._process: subprocess.Popen[bytes] | None = None
 
+    def seen_from(self, directory: Path) -> Self:
+        """The same, for tests whose files are there."""
+        directory.mkdir()
+        other = copy.copy(self)
+        other.root = directory
+        return other
+
     # Its life
 
     def start(self, *, wait: bool = True) -> None:
         kind = () if self.site else ("--personal",)
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*self.within, *COMMAND, "serve", *kind, "--cpu-slots", str(self.slots)],
+                [*self.within, *COMMAND, "serve", *kind, "--cpu-slots", str(self.slots), *self.flags],
                 env=self.environment,
                 cwd=self.cwd,
                 umask=self.umask,
@@ -250,18 +264,12 @@ class RunningDaemon:
             return client.get(path, **query)
 
     def cli(
-        self, *arguments: object, code: int | None = None, timeout: float = 120, **options: Any
+        self, *arguments: object, code: int | None = None, timeout: float = 120, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a command. `code` is the exit code that it must have."""
-        done = subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            env=self.environment,
-            cwd=options.pop("cwd", self.root),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            stdin=subprocess.DEVNULL,
-            **options,
+        """Runs a command, forked off a process that has imported it (`popen` starts one anew). `code` is the exit code
+        that it must have."""
+        done = WARNING.run(
+            RUN, *arguments, cwd=cwd or self.root, environment=self.environment, timeout=timeout
         )
         if code is not None and done.returncode != code:
             pytest.fail(f"{arguments}: exit code {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}")

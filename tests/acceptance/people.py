@@ -17,15 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from gpujobs.client.connection import UnixConnection
+from tests.command import IMPORTED
 
 from .harness import RunningDaemon, write_job
-
-PRELOADED = (
-    "difflib", "encodings.idna", "encodings.utf_8_sig", "gzip", "hashlib", "http.client", "pwd",
-    "rich.console", "rich.progress", "signal", "tempfile", "tomllib", "traceback", "gpujobs.config.settings",
-    "gpujobs.cli.main", "gpujobs.cli.follow", "gpujobs.node.probe",
-)  # fmt: skip
-"""What the command line imports when it needs it, which is too late here."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +79,7 @@ def _be(person: Person, groups: Sequence[int], function: Callable[[], Any], writ
 
 def cli_as(person: Person, daemon: RunningDaemon, *arguments: object) -> subprocess.CompletedProcess[str]:
     """The real command line in a forked child, with the person's identity and their home."""
-    for name in (*PRELOADED, *_commands()):
+    for name in IMPORTED:  # what it imports when it needs it is too late there
         import_module(name)
     output, errors = (os.memfd_create(name) for name in ("output", "errors"))
     try:
@@ -95,12 +89,6 @@ def cli_as(person: Person, daemon: RunningDaemon, *arguments: object) -> subproc
         os.close(output)
         os.close(errors)
     return subprocess.CompletedProcess([person.name, *map(str, arguments)], code, *texts)
-
-
-def _commands() -> Sequence[str]:
-    from gpujobs.cli.app import COMMANDS
-
-    return [f"gpujobs.cli.commands.{name}" for name in COMMANDS if name != "serve"]
 
 
 def _main(daemon: RunningDaemon, arguments: list[str], output: int, errors: int) -> int:

@@ -14,6 +14,11 @@ from .people import Person, as_person
 GOOD = "name: quick"
 
 
+@pytest.fixture(scope="module")
+def daemon(shared_daemon: RunningDaemon) -> RunningDaemon:
+    return shared_daemon
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_queued(daemon: RunningDaemon) -> Iterator[None]:
     before = daemon.known()
@@ -23,7 +28,7 @@ def nothing_is_queued(daemon: RunningDaemon) -> Iterator[None]:
 
 def changed(daemon: RunningDaemon, old: str, new: str) -> Path:
     """A job file that is good but for one thing."""
-    path = write_job(daemon.root)
+    path = write_job(daemon.root, units=4)
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))

@@ -17,8 +17,14 @@ SWEEP = "sweep: {grid: {training.seed: [0, 1, 2, 3]}}\n"
 
 
 @pytest.fixture(scope="module")
-def two() -> Iterator[Cluster]:
-    with cluster(2) as made:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that both boxes see."""
+    return tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture(scope="module")
+def two(lab: Path) -> Iterator[Cluster]:
+    with cluster(2, config=f'[nodes]\nshared = ["{lab}"]\n') as made:
         yield made
 
 
@@ -92,6 +98,24 @@ def test_nothing_of_a_job_can_be_read_on_the_way(two: Cluster) -> None:
     for secret in (b"not-for-others", token["secret"].encode(), data[:60], data[middle : middle + 60]):
         assert secret not in packets, secret
     assert len(packets) > len(data)
+
+
+def test_what_all_boxes_share_is_used_where_it_is(two: Cluster, lab: Path) -> None:
+    """Data in place, in a file system that both see, binds no job to the head's box, and is not copied."""
+    kept = set((two.nodes[0].state / "spool/data").glob("*/*"))
+    with np.load(two.daemon.root / "tutorial.npz") as arrays:
+        np.savez(lab / "placed.npz", x=2 * arrays["x"], y=arrays["y"])
+    file = write_job(two.daemon.root, "placed", epochs=1)
+    file.write_text(
+        file.read_text().replace("tutorial.npz", f"{{path: {lab / 'placed.npz'}, in_place: true}}")
+    )
+    two.daemon.cli("drain", "box1:0", code=0)
+    try:
+        (job,) = two.until_ended(two.daemon.submit(file))
+        assert (job["state"], job["node"]) == ("COMPLETED", "box2"), job
+        assert set((two.nodes[0].state / "spool/data").glob("*/*")) == kept
+    finally:
+        two.daemon.cli("resume", "box1:0", code=0)
 
 
 def test_nodes_are_listed_drained_and_not_removed_while_they_are_here(two: Cluster) -> None:

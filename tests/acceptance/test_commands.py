@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from .conftest import running
 from .harness import ENDLESS, RunningDaemon, eventually, write_job
 
 JOB_FIELDS = {
@@ -19,13 +17,6 @@ JOB_FIELDS = {
 }  # fmt: skip
 ADDED_FIELDS = {"group", "group_id", "sweep", "held", "share", "notice", "trouble", "results_removed_at"}
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[RunningDaemon]:
-    """Of their own: they submit a thousand jobs, and count what is stored."""
-    with running() as daemon:
-        yield daemon
 
 
 @pytest.fixture(scope="module")

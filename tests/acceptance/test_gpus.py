@@ -280,7 +280,7 @@ def test_a_job_is_told_what_it_made_of_its_device_and_what_to_do_about_it(
     gpu.utilization_percent, gpu.trainer_bytes = 29, 2 * GIB
     now = time.time()
     gpus.script(0, "energy", range(0, 100_000_000, 100_000), 1.0, now - 1)
-    path = write_job(daemon.root, "made-of-it", epochs=ENDLESS, batch_size=2, more=asks_for(0))
+    path = write_job(daemon.root, "made-of-it", epochs=ENDLESS, units=4, batch_size=2, more=asks_for(0))
     with daemon.popen("run", path) as run:
         (job,) = eventually(
             lambda: [one["id"] for one in daemon.get("/v1/jobs")["jobs"] if one["name"] == "made-of-it"]

@@ -26,8 +26,13 @@ np.save(sys.argv[3], keras.Model(model.inputs, layer.output)(x))
 
 
 @pytest.fixture(scope="module")
+def daemon(shared_daemon: RunningDaemon) -> RunningDaemon:
+    return shared_daemon
+
+
+@pytest.fixture(scope="module")
 def trained(daemon: RunningDaemon) -> int:
-    job = daemon.submit_quick("trained")
+    job = daemon.submit_quick("trained", units=4)
     daemon.until(job, "COMPLETED")
     return job
 

@@ -15,7 +15,7 @@ import pytest
 from gpujobs.cli import follow
 
 from .conftest import running
-from .harness import ROOT, RunningDaemon
+from .harness import ROOT, UNPACED, RunningDaemon
 
 JOBS = ROOT / "jobs"
 ELSEWHERE = {"optimizer-sweep"}
@@ -65,9 +65,7 @@ NOT_BETTER = {"tutorial-lstm", "recurrent-layers-1"}
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[RunningDaemon]:
-    with running(
-        environment={"GPUJOBS_FAILPOINTS": ""}
-    ) as daemon:  # hundreds of epochs, which wait for nobody
+    with running(environment=UNPACED) as daemon:
         yield daemon
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from .conftest import running
-from .harness import ENDLESS, ROOT, RunningDaemon, eventually, write_job
+from .harness import ENDLESS, ROOT, UNPACED, RunningDaemon, eventually, write_job
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -22,7 +22,7 @@ GUESSING = 1 / 3
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[RunningDaemon]:
     """Of their own: they submit thousands of jobs, and count what is stored."""
-    with running() as daemon:
+    with running(environment=UNPACED) as daemon:
         yield daemon
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,12 +15,14 @@ from gpujobs.cluster import roster
 from gpujobs.daemon.build import Parts
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.modes import Mode
-from gpujobs.errors import NotFoundError, UsageError
+from gpujobs.errors import MachineError, NotFoundError, UsageError
 from gpujobs.lifecycle import Finish
-from gpujobs.model import Device, DeviceKind, Job, NodeStatus, Reason, State, utc_now
+from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, Reason, State, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
+from gpujobs.protocol.codec import Message
 from gpujobs.protocol.events import NodeReported
+from gpujobs.protocol.instructions import Alive, FindStrays, Instruction, Orphans, Probe, Probed, Renew
 from tests.integration.events import run
 from tests.integration.node import new_daemon, settled
 from tests.specs import exit_record
@@ -87,6 +91,41 @@ def test_when_its_lease_has_ended_its_jobs_go_back_and_lose_no_retry(daemon: Par
     assert daemon.store.job(job.id).retries_used == 0
     (attempt,) = daemon.store.attempts(job.id)
     assert attempt.reason is Reason.NODE_LOST
+
+
+def test_a_box_whose_devices_cannot_be_read_at_first_is_tried_again_and_not_taken_in_without_any(
+    daemon: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its link is cut again between its lease and the reading: nothing else would ever wake whoever waits for it."""
+    devices = (Device("box2", DeviceKind.CPU, 0, "CPU-box2-0", "cpu"),)
+    answers: list[Probed | MachineError] = [
+        MachineError("no answer"),
+        Probed(Node("box2", NodeStatus.OK, "", devices)),
+    ]
+
+    async def call(node: str, instruction: Instruction[Any]) -> Message:
+        if isinstance(instruction, Renew):
+            return Alive("boot", 1.0)
+        if isinstance(instruction, FindStrays):
+            return Orphans(())
+        assert isinstance(instruction, Probe)
+        if isinstance(answer := answers.pop(0), MachineError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(daemon.link, "call", call)
+
+    async def work() -> None:
+        daemon.admission.on_node(NodeReported("box2", NodeStatus.OK, ""))
+        seen = []
+        while daemon.nodes.known[1].status is not NodeStatus.OK or not daemon.nodes.known[1].devices:
+            seen.append((daemon.nodes.known[1].status, daemon.nodes.known[1].message))
+            await asyncio.sleep(0.01)
+        assert (NodeStatus.DOWN, "it cannot be used yet: no answer; another try in 1 s") in seen
+        daemon.admission.close()
+
+    run(daemon, work)
+    assert daemon.nodes.known[1].devices == devices and not answers
 
 
 def test_a_box_is_not_struck_out_while_something_of_it_is_wanted(daemon: Parts) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
-import sys
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, closing
@@ -18,7 +19,7 @@ import pytest
 
 from gpujobs.cluster import roster
 from gpujobs.cluster.gate import JoinGate, beat
-from gpujobs.cluster.joiner import Box, Joiner, require_same_cluster
+from gpujobs.cluster.joiner import Box, Joiner, remember, require_same_cluster
 from gpujobs.cluster.ports import NAMED, Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses
 from gpujobs.cluster.sealed import RefusedError, Sealed
@@ -429,8 +430,22 @@ def test_a_link_that_is_cut_while_the_head_places_the_agent_is_noticed(
     assert "nothing was heard for 1 s" in str(while_open(paths, join, admit=forgets))
 
 
+def test_a_box_without_room_for_data_and_results_is_refused_before_anything_is_started(
+    paths: StatePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is said to the head, which is not there: disks come first."""
+    monkeypatch.setattr("gpujobs.cluster.joiner.FREE_BYTES", 1 << 60)
+    with pytest.raises(MachineError) as caught:
+        asyncio.run(Joiner(box(paths, free_base())).run())
+    free = shutil.disk_usage(paths.root).free
+    assert str(caught.value).startswith(f"{paths.root} has {free / 2**30:.0f}"[:-1])
+    assert "GiB free; expected at least 1073741824 GiB for data, checkpoints and results" in str(caught.value)
+    assert not (paths.run / "ray.log").exists() and not list(paths.run.glob("launcher*"))
+
+
 def test_a_state_directory_is_of_one_cluster(paths: StatePaths) -> None:
     require_same_cluster(paths, INSTANCE)
+    remember(box(paths, free_base()))
     require_same_cluster(paths, INSTANCE)
     with pytest.raises(UsageError, match="for another cluster"):
         require_same_cluster(paths, "other")

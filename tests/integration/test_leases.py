@@ -138,7 +138,7 @@ def test_nothing_is_started_on_a_box_without_a_lease(tmp_path: Path) -> None:
     agent = NodeAgent(settings)
     spec = attempt_spec(state_id="daemon's")
     with pytest.raises(LauncherError, match="box2 has no lease of the daemon's"):
-        asyncio.run(agent.start(spec, 1.0))
+        asyncio.run(agent.start(Start(spec, 1.0, None, None, ())))
     assert not paths.job(1).root.exists()
 
 
@@ -149,7 +149,7 @@ def test_nothing_is_started_that_its_lease_would_stop_at_once(tmp_path: Path) ->
     lease.grant(paths.lease, lease.now() + spec.grace_seconds + lease.MARGIN_SECONDS - 0.5)
     agent = NodeAgent(replace(node_settings(tmp_path, name="box2", state_id="own"), instance="daemon's"))
     with pytest.raises(LauncherError, match="box2 has no lease of the daemon's"):
-        asyncio.run(agent.start(spec, 1.0))
+        asyncio.run(agent.start(Start(spec, 1.0, None, None, ())))
     assert not paths.job(1).root.exists()
 
 
@@ -163,7 +163,7 @@ def test_a_word_to_start_that_comes_after_its_lease_starts_nothing(tmp_path: Pat
     now = agent.renew(Renew("", None))
     for before in (None, replace(now, at=now.at - 1), replace(now, boot_id="another", at=now.at + 60)):
         with pytest.raises(LauncherError, match="came to box2 too late"):
-            asyncio.run(agent.carry_out(Start(attempt_spec(state_id="daemon's"), 1.0, before)))
+            asyncio.run(agent.carry_out(Start(attempt_spec(state_id="daemon's"), 1.0, before, None, ())))
     assert not paths.job(1).root.exists()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import pytest
 from gpujobs.cluster import environment, link
 from gpujobs.cluster.environment import make_temp_parent, object_store_directory, remove_temp_parent
 from gpujobs.cluster.link import ClusterLink
-from gpujobs.cluster.orphans import end_session
+from gpujobs.cluster.orphans import end_ray_of, end_session
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.modes import Mode
 from gpujobs.paths import StatePaths
@@ -183,3 +184,21 @@ def test_shared_memory_that_cannot_be_used_is_got_round(
     for missing in (tmp_path / "missing", Path("/proc")):
         monkeypatch.setattr(environment, "SHARED_MEMORY", missing)
         assert object_store_directory(1, tmp_path / "disk") == tmp_path / "disk"
+
+
+def test_a_ray_whose_starter_was_killed_is_ended_and_that_of_another_state_directory_is_not(
+    tmp_path: Path,
+) -> None:
+    """`node join` and the head find their ports free, though nobody has ended what had them."""
+    ours, other = (
+        subprocess.Popen(["sleep", "60"], env={"RAY_AUTH_TOKEN_PATH": str(tmp_path / name)})
+        for name in ("ray-token", "ray-token-2")
+    )
+    try:
+        end_ray_of(tmp_path / "ray-token")
+        assert ours.wait(5) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        for one in (ours, other):
+            one.kill()
+            one.wait()

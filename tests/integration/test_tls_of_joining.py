@@ -21,11 +21,11 @@ from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.gate import JoinGate
 from gpujobs.cluster.joiner import Box, _line_to
 from gpujobs.cluster.ports import Ports
-from gpujobs.cluster.sealed import Sealed
+from gpujobs.cluster.sealed import RefusedError, Sealed
 from gpujobs.cluster.tls import of_the_head
 from gpujobs.errors import GpujobsError, MachineError, NotPermittedError
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.joining import FORMAT, Hello, Ready, TokenFile, TokenTls, Welcome
+from gpujobs.protocol.joining import FORMAT, Hello, Ready, TokenFile, TokenTls, Versions, Welcome
 
 from .test_joining import INSTANCE, OURS, SECRET, free_base, hello
 
@@ -49,10 +49,10 @@ def node(tmp_path: Path) -> StatePaths:
 
 
 @asynccontextmanager
-async def gate(files: TlsFiles | None, base: int) -> AsyncIterator[JoinGate]:
+async def gate(files: TlsFiles | None, base: int, versions: Versions = OURS) -> AsyncIterator[JoinGate]:
     made = JoinGate(
         name="head", address="127.0.0.1", ports=Ports(base), secret=SECRET, instance=INSTANCE, uid=os.geteuid(),
-        versions=OURS, obstacle=lambda name, id: None, admit=_admit,
+        versions=versions, obstacle=lambda name, id: None, admit=_admit,
         tls=None if files is None else partial(of_the_head, files),
         sign=None if files is None else partial(certificates.sign, files),
     )  # fmt: skip
@@ -251,6 +251,11 @@ def test_a_certificate_of_another_time_names_the_clock(
         monkeypatch.setattr(certificates, "BACKDATED", timedelta(days=-30))
     certificates.put_box(head, certificates.issued(head, "head", "127.0.0.1"))
     assert words in refused(head, node, token)
+
+
+def test_a_request_that_makes_no_sense_is_refused_in_words(head: TlsFiles, node: StatePaths) -> None:
+    with pytest.raises(RefusedError, match="the certificate that box2 asks for makes no sense"):
+        welcomed(head, node, certificates.for_token(head), replace(hello(), request="no request"))
 
 
 def test_no_key_can_be_read_by_others_and_none_leaves_its_box(head: TlsFiles) -> None:

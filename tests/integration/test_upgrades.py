@@ -17,7 +17,7 @@ from gpujobs.errors import LauncherError
 from gpujobs.model import DeviceKind, Reason, State, StopReason
 from gpujobs.node import pieces
 from gpujobs.node.agent import NodeAgent
-from gpujobs.protocol.instructions import AttemptStatus, ListResults, ReadLog, ReadResult
+from gpujobs.protocol.instructions import AttemptStatus, ListResults, ReadLog, ReadResult, Start
 from gpujobs.protocol.records import AttemptKey
 from tests.integration.events import run
 from tests.integration.node import begin, files_of, new_daemon, settled, spec_of, supervise
@@ -117,7 +117,7 @@ def test_a_spec_of_another_state_directory_is_not_started(daemon: Parts) -> None
     job = begin(daemon, State.STARTING)
     agent = NodeAgent(node_settings(daemon.paths.root, state_id="another"))
     with pytest.raises(LauncherError, match="of another state directory"):
-        asyncio.run(agent.start(spec_of(daemon, job), 1.0))
+        asyncio.run(agent.start(Start(spec_of(daemon, job), 1.0, None, None, ())))
 
 
 def test_a_personal_daemon_names_its_own_identity(daemon: Parts) -> None:

@@ -97,6 +97,7 @@ def test_every_key_of_the_policy_the_pages_and_the_news_is_documented() -> None:
                 "metrics": "docs/web.md",
                 "notify": "docs/news.md",
                 "cluster": "docs/cluster.md",
+                "nodes": "docs/cluster.md",
             }
             document = pages.get(name, "docs/scheduling.md")
             page = (Path(__file__).parents[2] / document).read_text(encoding="utf-8")

@@ -27,7 +27,8 @@ def test_whatever_answers_are_lost_each_event_is_heard_once_and_in_order(
 ) -> None:
     async def run() -> list[int]:
         events: Unheard[int] = Unheard()
-        told, heard, count = 0, [], 0
+        told, count = 0, 0
+        heard: list[int] = []
         for new, is_lost in [*steps, (1, False)]:
             for _ in range(new):
                 events.put(told)

@@ -15,7 +15,18 @@ import click
 from gpujobs.cli import app, output
 from gpujobs.errors import GpujobsError
 
-PACKAGES = ("tensorflow", "keras", "numpy", "ray", "nvidia-ml-py", "pydantic", "aiohttp", "click", "rich")
+PACKAGES = (
+    "tensorflow",
+    "keras",
+    "numpy",
+    "ray",
+    "nvidia-ml-py",
+    "pydantic",
+    "cryptography",
+    "aiohttp",
+    "click",
+    "rich",
+)
 MIN_FREE_BYTES = 5 << 30
 MARKS = {True: "ok", False: "FAIL", None: "-"}
 
@@ -34,7 +45,7 @@ def command(as_json: bool) -> None:
     except GpujobsError as error:
         from gpujobs.cli.unreachable import locked
 
-        checks += [_check(*found) for found in _places()]
+        checks += [_check(*found) for found in (*_places(), *_node())]
         # One that runs and does not answer is a fault; that none runs is not.
         checks.append(_check("daemon", False if locked(app.flags()) else None, error.message))
     else:
@@ -89,6 +100,18 @@ def _places() -> Iterator[tuple[str, bool | None, str]]:
     state_dir = resolve(app.flags()).state_dir
     yield _state_dir(state_dir)
     yield _disk(state_dir)
+
+
+def _node() -> Iterator[tuple[str, bool | None, str]]:
+    """Where this box has joined another's queue."""
+    from gpujobs.config.settings import resolve
+    from gpujobs.paths import StatePaths
+
+    paths = StatePaths(resolve(app.flags(), mode="site" if os.getuid() == 0 else "personal").state_dir)
+    if os.access(paths.membership, os.R_OK):
+        from gpujobs.cluster.health import of_a_node
+
+        yield from of_a_node(paths)
 
 
 def _packages() -> Iterator[tuple[str, bool | None, str]]:

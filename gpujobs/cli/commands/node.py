@@ -55,7 +55,10 @@ def token(file: Path) -> None:
 @click.option("--name", help="The name of this box in the queue; its host name where nothing is said.")
 @click.option("--address", default="", help="By which the others reach this box; as the head sees it.")
 @click.option("--cpu-slots", type=click.IntRange(min=1), help="Jobs at once where there is no GPU.")
-def join(head: str, token_file: Path, name: str | None, address: str, cpu_slots: int | None) -> None:
+@click.option("--check", is_flag=True, help="Only look whether it can join; start nothing.")
+def join(
+    head: str, token_file: Path, name: str | None, address: str, cpu_slots: int | None, check: bool
+) -> None:
     """Make this box a node of the queue of HEAD, the ADDRESS:PORT of another box, and stay in the foreground.
 
     Before anything is started it is looked, on both boxes, at versions, clocks, the token, ports in both directions,
@@ -64,12 +67,18 @@ def join(head: str, token_file: Path, name: str | None, address: str, cpu_slots:
     import asyncio
     import logging
 
-    from gpujobs.cluster.joiner import Joiner
+    from gpujobs.cluster.joiner import Joiner, require_disk, trial
     from gpujobs.linux import statelock
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     token = _read_token(token_file)
     paths = _prepared()
+    if check:  # also while it is joined: nothing that runs is touched
+        box = _box(paths, token, head, name, address, cpu_slots)
+        require_disk(paths)
+        found = asyncio.run(trial(box))
+        click.echo(f"{found.name} would take this box, as {box.name} at {found.address}")
+        return
     lock = statelock.take(paths.lock)
     box = _box(paths, token, head, name, address, cpu_slots)
     os.chdir("/")
@@ -171,6 +180,7 @@ def _prepared() -> StatePaths:
 def _box(
     paths: StatePaths, token: TokenFile, head: str, name: str | None, address: str, cpu_slots: int | None
 ) -> Box:
+    import shutil
     import socket
 
     from gpujobs.cluster.certificates import TlsFiles, keep_token
@@ -182,7 +192,9 @@ def _box(
     host, port = cluster_address(where)
     require_same_cluster(paths, token.instance)
     keep_secret(paths, token.secret)
-    if token.tls is not None:
+    if token.tls is None:
+        shutil.rmtree(paths.tls, ignore_errors=True)
+    else:
         keep_token(TlsFiles(paths.tls), token.tls)
     return Box(
         paths=paths,

@@ -79,6 +79,7 @@ def _facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
         ("node", job["node"]),
         ("device", output.device(job["device"])),
         ("pid", job["pid"]),
+        ("trainer", _trainer(answer["attempts"])),
         ("exit", _exit(job["exit"])),
         ("results", job["results"] or _removed(job)),
     ]
@@ -92,6 +93,12 @@ def _place(answer: dict[str, Any]) -> str | None:
     from gpujobs.demand import Place
 
     return Place(gpu, tuple(nodes or ()), (), name).words
+
+
+def _trainer(attempts: list[dict[str, Any]]) -> str | None:
+    """Of the latest attempt."""
+    earlier = attempts[-1].get("trainer_of") if attempts else None
+    return f"that of job {earlier}, which had completed" if earlier else None
 
 
 def _why(job: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from gpujobs.daemon.jobs.attempts import Attempts
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.observers import Observers
 from gpujobs.daemon.tasks import Tasks
-from gpujobs.errors import GpujobsError
+from gpujobs.errors import GpujobsError, MachineError
 from gpujobs.failpoints import reach
 from gpujobs.model import NodeStatus, utc_now
 from gpujobs.policy.inputs.text import instant as in_words
@@ -158,6 +158,8 @@ class NodeAdmission:
         await self._attempts.recover(name)
         node = await self._nodes.admit(name)
         if self._nodes.is_remote(name):
+            if node.status is NodeStatus.DOWN:  # it has not answered in time: nothing could be started there
+                raise MachineError(node.message)
             self._contact.keep(name)
             self._since.pop(name, None)
             self._cache.set_away(name, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -46,6 +46,8 @@ class Nodes:
         self._probe_alone = Probe()
         self.readings = Observers[[Sequence[Node]]]()
         """Who hears of every reading of the devices."""
+        self.hidden: Callable[[Node], Node] = lambda node: node
+        """Shows a node without those processes of ours that have no job at present."""
         starting = Node(own_name, NodeStatus.STARTING, "Ray is not up yet")
         self._nodes: dict[str, Node] = {own_name: starting}
         self._latest: tuple[list[Node], float] = [], 0.0
@@ -159,7 +161,7 @@ class Nodes:
             return node
         try:
             async with asyncio.timeout(REMOTE_SECONDS if self.is_remote(node.name) else None):
-                seen = (await self._link.call(node.name, told.Probe())).node
+                seen = self.hidden((await self._link.call(node.name, told.Probe())).node)
         except TimeoutError:
             return replace(node, status=NodeStatus.DOWN, message="it does not answer at present")
         except GpujobsError as error:

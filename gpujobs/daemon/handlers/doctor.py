@@ -10,7 +10,9 @@ from typing import Any
 from aiohttp import web
 
 from gpujobs.backends import JAX, TENSORFLOW, missing
+from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.environment import OBJECT_STORE_BYTES, SHARED_MEMORY, object_store_directory
+from gpujobs.cluster.health import ON_THE_HEAD, of_certificates
 from gpujobs.cluster.ports import Ports
 from gpujobs.daemon.devices.admission import describe_stray
 from gpujobs.daemon.jobs.checks import has_gpu
@@ -69,7 +71,14 @@ def _private(site: SiteService) -> dict[str, Any]:
     """The store and the token must be readable by the daemon alone."""
     open_to_others = [
         path.name
-        for path in (site.paths.database, site.paths.run, site.paths.ray, site.paths.ray_token)
+        for path in (
+            site.paths.database,
+            site.paths.run,
+            site.paths.ray,
+            site.paths.ray_token,
+            site.paths.cluster_token,
+            site.paths.tls,
+        )
         if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077
     ]
     if open_to_others:
@@ -136,11 +145,12 @@ def _cluster(site: SiteService) -> list[dict[str, Any]]:
     listening = site.link.listening
     if listening is None:
         return []
-    message = (
-        f"other boxes can join at {listening.address}, ports {Ports(listening.port).words}; what crosses the "
-        "network is not "
-        "encrypted, so nobody else should be in it (docs/cluster.md)"
-    )
+    where = f"other boxes can join at {listening.address}, ports {Ports(listening.port).words}"
+    if listening.tls:
+        files = TlsFiles(site.paths.tls)
+        found = [_check(*of_certificates(files, ON_THE_HEAD))] if files.box.exists() else []
+        return [_check("cluster", True, f"{where}; what crosses the network is encrypted"), *found]
+    message = f"{where}; what crosses the network is not encrypted, so nobody else should be in it (docs/cluster.md)"
     return [_check("cluster", None, message)]
 
 

@@ -17,6 +17,7 @@ from gpujobs.daemon.jobs.collecting import Collector
 from gpujobs.daemon.jobs.endings import RETRY_COLLECTING_SECONDS, Endings, ended_without_record, key_of
 from gpujobs.daemon.jobs.holds import Holds
 from gpujobs.daemon.jobs.reconciliation import Reconciliation
+from gpujobs.daemon.jobs.residents import NOBODY, Residents
 from gpujobs.daemon.jobs.specs import GRACE_SECONDS, Specs
 from gpujobs.daemon.jobs.supply import Supply
 from gpujobs.daemon.tasks import Tasks
@@ -27,7 +28,7 @@ from gpujobs.lifecycle import Requeue
 from gpujobs.model import Job, Reason, StopReason
 from gpujobs.protocol.events import AttemptEvent, Exited, Logged, Progressed, Started, Unclear, Warned
 from gpujobs.protocol.instructions import Adjust, Alive, AttemptStatus, Start, Stop
-from gpujobs.protocol.records import ExitRecord, Wishes
+from gpujobs.protocol.records import AttemptKey, ExitRecord, Wishes
 from gpujobs.store.store import Store
 
 HEARD_SECONDS = GRACE_SECONDS + 5.0
@@ -74,6 +75,7 @@ class Attempts:
             store, writer, cache, nodes, link, self._endings, self.begin_stop
         )
         self._inquiries = self._reconciliation.inquiries
+        self.residents = Residents(cache, link, self._tasks)
         self.recover = self._reconciliation.recover
         self.complete_now = self._endings.complete_now
         self.cancel_blocked = self._endings.cancel_blocked
@@ -85,16 +87,20 @@ class Attempts:
 
     async def _launch(self, job: Job) -> None:
         assert job.current is not None
+        chosen = NOBODY
         try:
             devices = [d for n in self._nodes.known if n.name == job.current.node for d in n.devices]
             spec = self._specs.attempt(job, devices)
+            chosen = self.residents.choose(job, spec)
             seconds = self._link.launcher_seconds(job.current.node, spec.backend)
-            await self._supply.bring(job.current.node, spec)
+            spec = await self._supply.bring(job.current.node, spec)
             if not self._is_under_way(job):  # its box was away for long, while its data came
                 return
             reach("attempts.launch")
             before = self._granted(job.current.node)
-            await self._link.call(job.current.node, Start(spec, seconds, before))
+            await self._link.call(
+                job.current.node, Start(spec, seconds, before, chosen.resident, chosen.beside)
+            )
         except UnfitError as error:
             self._not_there(job, str(error))
             await self._launch_failed(job, Requeue(Reason.RETRY, f"it could not be started: {error}", False))
@@ -120,6 +126,8 @@ class Attempts:
             latest = self._cache.jobs.get(job.id)
             if latest and latest.cancel_requested:
                 await self.stop(latest)
+        finally:
+            self.residents.started(chosen)
 
     def _is_under_way(self, job: Job) -> bool:
         latest = self._cache.jobs.get(job.id)
@@ -235,6 +243,7 @@ class Attempts:
                 said = event.message
                 self._again.do(job, "a warning", lambda: self._warn(job, said))
             case Exited():
+                self.residents.ended(AttemptKey(job, attempt, event.nonce), stays=event.stays)
                 self._endings.conclude(event.exit)
             case Unclear():
                 self._inquiries.begin(self._cache.jobs[job])

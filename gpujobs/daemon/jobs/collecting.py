@@ -72,7 +72,8 @@ class Collector:
             Collect(AttemptKey(job.id, job.attempt, job.current.nonce), self._quotas.results, str(staging)),
         )
         await asyncio.to_thread(_add_device_use, staging, self._device_use(job))
-        durable.write(self._paths.result_mark(staging), job.current.nonce.encode())
+        mark = self._paths.result_mark(staging)
+        await asyncio.to_thread(durable.write, mark, job.current.nonce.encode())
         if self._access.is_site:
             readers = self._access.share_gid if job.share is Share.LAB else None
             await asyncio.to_thread(give_away, staging, job.uid, self._store.gid(job.id), readers)

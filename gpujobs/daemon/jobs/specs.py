@@ -81,6 +81,7 @@ class Specs:
             model_results=self._model(job, spec.resolved),
             checkpoint_from=self._checkpoints(job),
             begins_anew=job.begins_anew,
+            may_stay=self.site.trainers.resident and "training" in spec.resolved,
             lease=None,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -168,7 +168,8 @@ class SubmissionService:
         checks.check_waiting(waiting, len(prepared), caller.user, groups, rules)
         estimates = self._memory.with_runtime(self._estimates, caller.uid)
         new = new_jobs(prepared, options, self._in_force.access.default_share, estimates, awaited)
-        new = [bound(job, self._nodes.own_name) for job in new] if self._nodes.has_others else new
+        has = self._in_force.site.nodes.has
+        new = [bound(job, self._nodes.own_name, has) for job in new] if self._nodes.has_others else new
         return checks.with_time_limits(new, prepared, caller.user, groups, rules)
 
     async def _prepare(
@@ -247,7 +248,7 @@ class SubmissionService:
         return answer.result
 
 
-def bound(job: NewJob, own: str) -> NewJob:
+def bound(job: NewJob, own: str, is_shared: Callable[[str], bool] = lambda _: False) -> NewJob:
     """What needs files that are on the daemon's box alone runs there: a model that is applied, data that is used in
     place. A job file that names a node is believed for the latter. Raises UsageError."""
     applies = job.resolved["model"].get("job") is not None
@@ -256,7 +257,8 @@ def bound(job: NewJob, own: str) -> NewJob:
             f"{job.path}: resources.node is {either(job.demand.nodes)}; expected {own}, or nothing: a trained model is "
             "applied on the box of the daemon, which has it"
         )
-    stays = any(one.in_place is not None for one in job.data) and job.demand.node is None
+    here = any(one.in_place is not None and not is_shared(one.in_place) for one in job.data)
+    stays = here and job.demand.node is None
     if not applies and not stays:
         return job
     return replace(job, demand=replace(job.demand, node=own))

@@ -6,19 +6,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from matplotlib.axes import Axes
+from matplotlib import colormaps
 
 from gpujobs.results.confusion import Matrix, matrices
-from gpujobs.results.pictures.style import figure, label, labels, rendered
+from gpujobs.results.pictures.canvas import Canvas
+from gpujobs.results.pictures.frames import Frame, Place, arrange, draw_lines
+from gpujobs.results.pictures.scales import Scale, Ticks
+from gpujobs.results.pictures.style import shortened
 
 MAX_NUMBERS = 25
 """More rows than that leave no room for numbers."""
+FEW = 12
+"""No more rows than that leave room for large ones."""
 
 
 def png(evaluation: Mapping[str, Any]) -> bytes | None:
     """`evaluation`: of metrics.json. None where no output tells classes. Raises ValueError."""
     found = [
-        replace(one, rows=labels(one.rows, 20), columns=labels(one.columns, 20))
+        replace(
+            one,
+            rows=[shortened(row, 20) for row in one.rows],
+            columns=[shortened(column, 20) for column in one.columns],
+        )
         for one in matrices(evaluation)
     ]
     return _drawn(found) if found else None
@@ -28,38 +37,43 @@ def _drawn(found: Sequence[Matrix]) -> bytes:
     across = min(len(found), 2)
     down = -(-len(found) // across)
     size = [1.9 + min(0.5 * len(one.rows), 9.0) for one in found]
-    drawn = figure(across * max(4.6, *size, 0), down * max(3.2, *size, 0))
-    drawn.subplots(down, across)
-    for axes, one in zip(drawn.axes, found, strict=False):
-        _panel(axes, one)
-    for empty in drawn.axes[len(found) :]:
-        empty.set_axis_off()
-    return rendered(drawn)
+    canvas = Canvas(across * max(4.6, *size, 0), down * max(3.2, *size, 0))
+    places = arrange(canvas, [_framed(one) for one in found], across)
+    for place, one in zip(places, found, strict=True):
+        _panel(canvas, place, one)
+    return canvas.png()
 
 
-def _panel(axes: Axes, one: Matrix) -> None:
-    axes.imshow(one.shares, cmap="Blues", vmin=0, vmax=1, aspect="equal" if one.is_square else "auto")
-    is_small = len(one.rows) <= 12
-    axes.set_xticks(
-        range(len(one.columns)),
-        one.columns,
-        rotation=0 if is_short(one.columns) else 90,
-        fontsize="small" if is_small else 6,
+def _framed(one: Matrix) -> Frame:
+    """The first row is above."""
+    rows, columns = range(len(one.rows)), range(len(one.columns))
+    return Frame(
+        Scale(-0.5, len(columns) - 0.5),
+        Scale(len(rows) - 0.5, -0.5),
+        Ticks(columns, one.columns),
+        Ticks(rows, one.rows),
+        title=shortened(one.title),
+        below="predicted" if one.is_square else "",
+        beside="true" if one.is_square else "",
+        size="small" if len(rows) <= FEW else 6,
+        is_upright=not is_short(one.columns),
+        is_boxed=True,
+        cells=(len(columns), len(rows)) if one.is_square else None,
     )
-    axes.set_yticks(range(len(one.rows)), one.rows, fontsize="small" if is_small else 6)
-    axes.set_title(label(one.title), fontsize="medium")
-    if one.is_square:
-        axes.set(xlabel="predicted", ylabel="true")
-    if len(one.rows) <= MAX_NUMBERS:
-        for row, texts in enumerate(one.texts):
-            for column, text in enumerate(texts):
-                _number(axes, column, row, text, one.shares[row][column], is_small)
+
+
+def _panel(canvas: Canvas, place: Place, one: Matrix) -> None:
+    canvas.cells(place.box, colormaps["Blues"](one.shares, bytes=True))
+    draw_lines(canvas, place)
+    if len(one.rows) > MAX_NUMBERS:
+        return
+    x, y = place.x(range(len(one.columns))), place.y(range(len(one.rows)))
+    for row, texts in enumerate(one.texts):
+        for column, text in enumerate(texts):
+            colour = "white" if one.shares[row][column] > 0.55 else "black"
+            size = "medium" if len(one.rows) <= FEW else 6
+            canvas.text((x[column], y[row]), text, size, down=0.5, colour=colour)
 
 
 def is_short(names: Sequence[str]) -> bool:
     return len(names) * max(map(len, names)) <= 36
-
-
-def _number(axes: Axes, x: int, y: int, text: str, share: float, is_small: bool) -> None:
-    colour = "white" if share > 0.55 else "black"
-    axes.text(x, y, text, ha="center", va="center", color=colour, fontsize="medium" if is_small else 6)

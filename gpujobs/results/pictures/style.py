@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import tzinfo
+from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image
 
 from gpujobs.printing import printable
 
@@ -20,6 +23,8 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#D
 """Those of Okabe and Ito that are dark enough for a line, for the colour-blind."""
 DPI = 110
 MAX_LABEL = 40
+COMPRESSION = 1
+"""A tenth larger than with the usual 6, in half the time."""
 
 
 def figure(wide: float, high: float) -> Figure:
@@ -28,11 +33,18 @@ def figure(wide: float, high: float) -> Figure:
 
 
 def rendered(drawn: Figure) -> bytes:
-    """A PNG. `savefig` would make the same one, and draw it twice."""
+    """A PNG. `savefig` would make the same one, draw it twice, and take three times as long to compress it."""
     drawn.set_dpi(DPI)
-    file = io.BytesIO()
+    canvas = FigureCanvasAgg(drawn)
     with lacking_letters():
-        FigureCanvasAgg(drawn).print_png(file)  # type: ignore[no-untyped-call]
+        canvas.draw()  # type: ignore[no-untyped-call]
+    return png_of(np.asarray(canvas.buffer_rgba()))  # type: ignore[no-untyped-call]
+
+
+def png_of(pixels: Any) -> bytes:
+    """`pixels`: an array (rows, columns, 4) of bytes, all opaque."""
+    file = io.BytesIO()
+    Image.fromarray(pixels[..., :3]).save(file, "png", dpi=(DPI, DPI), compress_level=COMPRESSION)
     return file.getvalue()
 
 
@@ -57,10 +69,10 @@ def times(axes: Axes, zone: tzinfo) -> None:
 
 
 def label(text: object, most: int = MAX_LABEL) -> str:
-    """A dollar sign would begin a formula."""
+    """For a figure, where a dollar sign would begin a formula."""
+    return shortened(text, most).replace("$", r"\$")
+
+
+def shortened(text: object, most: int = MAX_LABEL) -> str:
     text = printable(text)
-    return (text if len(text) <= most else text[: most - 1] + "…").replace("$", r"\$")
-
-
-def labels(texts: Sequence[object], most: int = MAX_LABEL) -> list[str]:
-    return [label(text, most) for text in texts]
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -24,6 +24,12 @@ class Steps(Protocol):
     def test(self, batch: Batch) -> None:
         """Adds a batch to the metrics and trains nothing."""
 
+    def expect(self, train: int | None, test: int | None) -> None:
+        """Says how many samples every batch has, where all have as many; None where they differ."""
+
+    def depend_only_on(self, variables: Sequence[Any]) -> bool:
+        """Whether the steps that were called depend on nothing that changes but a batch and these variables."""
+
 
 class Backend(Protocol):
     LAZY_MODULES: tuple[str, ...]
@@ -49,6 +55,9 @@ class Backend(Protocol):
 
     def device_peak_bytes(self, spec: AttemptSpec) -> int | None:
         """The peak of memory in use on the GPU; None on a CPU slot."""
+
+    def forget_peak(self) -> None:
+        """The next peak is that of what follows, where the backend can begin anew."""
 
     def steps(self, model: keras.Model) -> Steps:
         """The steps of a compiled model."""

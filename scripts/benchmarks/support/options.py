@@ -35,6 +35,10 @@ class Options:
     table_bytes: int = 200_000_000
     """Of the csv file that is read."""
     idle_seconds: float = 10.0
+    members: tuple[int, ...] = (12, 32, 100)
+    """Of sweeps."""
+    before: Path | None = None
+    """Another checkout of gpujobs, with an environment of its own, to measure beside this one."""
     contenders: tuple[str, ...] = ()
     """Names; none: all that are installed."""
     daemon: Daemon | None = None
@@ -59,4 +63,5 @@ def quick(options: Options) -> Options:
         cases=1,
         table_bytes=200_000,
         idle_seconds=1.0,
+        members=(2,),
     )

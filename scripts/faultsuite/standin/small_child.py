@@ -21,11 +21,18 @@ from typing import Any, NoReturn
 
 import small_training
 
+from gpujobs.failpoints import reach
+from gpujobs.linux import title
 from gpujobs.protocol.spec import DataFile
 from gpujobs.protocol.training import Began, Failed, Said, Trained, line_of
+from gpujobs.supervise.members import next_spec
 
 EPOCH_SECONDS = 0.01
 PR_SET_PDEATHSIG = 1
+
+
+_HELD: dict[str, int] = {}
+"""Descriptors of locks: of the job until it has ended, of the device until this process has."""
 
 
 class Stopped(Exception):
@@ -43,16 +50,21 @@ def run_trainer(spec: Any, output: int, messages: int) -> NoReturn:
         ):
             os.dup2(source, target)
         os.closerange(4, 256)
+        _HELD.clear()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != supervisor:
             os._exit(1)
-        os.chdir(spec.paths.work)
-        signal.signal(signal.SIGTERM, _stop)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        _note_what_runs(spec)
-        _tell(Began())
-        _run(spec)
+        _train(spec)
         code = 0
+        while spec.may_stay:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            os.chdir("/")
+            os.close(_HELD.pop("job"))
+            spec = next_spec(3)
+            code = 1
+            reach("trainer.next")
+            _train(spec)
+            code = 0
     except Stopped:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -61,6 +73,16 @@ def run_trainer(spec: Any, output: int, messages: int) -> NoReturn:
         _tell(Failed("TrainerCrashed", repr(error)))
     finally:
         os._exit(code)
+
+
+def _train(spec: Any) -> None:
+    os.chdir(spec.paths.work)
+    title.set_title(f"gpujobs trainer: job {spec.job}")
+    signal.signal(signal.SIGTERM, _stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    _note_what_runs(spec)
+    _tell(Began())
+    _run(spec)
 
 
 def _stop(*_: Any) -> None:
@@ -75,8 +97,11 @@ def _note_what_runs(spec: Any) -> None:
     evidence = Path(spec.job_dir).parents[2].parent / "evidence"
     evidence.mkdir(exist_ok=True)
     _line(evidence / "starts", f"{spec.job} {spec.attempt} {spec.nonce} {os.getpid()} {time.time()}")
-    for what in (f"job-{spec.job}", f"device-{spec.device.uuid}"):
-        lock = os.open(evidence / what, os.O_RDWR | os.O_CREAT)  # is held until this process ends
+    for kind, number in (("job", spec.job), ("device", spec.device.uuid)):
+        if kind in _HELD:  # the device, from one job to the next
+            continue
+        what = f"{kind}-{number}"
+        lock = _HELD[kind] = os.open(evidence / what, os.O_RDWR | os.O_CREAT)
         deadline = time.monotonic() + 1.0  # one that was killed may not have come to its end yet
         while not _locks(lock):
             if time.monotonic() > deadline:

@@ -23,10 +23,11 @@ from gpujobs.linux import sockets
 from gpujobs.paths import AttemptPaths, JobPaths
 from tests.specs import check_json, spec_json
 
-from .with_keras import WithKeras, with_keras
-
 LAUNCHER = (sys.executable, "-m", "gpujobs.supervise.launcher")
 INSTALLATION = Path(__file__).parents[3]
+UNOPTIMIZED = {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"}
+"""For programs with JAX whose speed is not what is shown: to have XLA optimize them takes most of their time."""
+
 SEQUENCES = ["011000", "000220", "000033", "022000", "003300", "000011"]
 
 
@@ -68,13 +69,18 @@ class Launched:
         self.backend = backend
         self.root, self.socket, self.jobs = root, root / "run" / "l.sock", 0
         self.socket.parent.mkdir(mode=0o700)
+        self.points = root / "points"
         self.errors = root / "launcher.stderr"
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [*LAUNCHER, "--socket", str(self.socket), "--backend", backend],
                 stdin=subprocess.PIPE,
                 stderr=errors,
-                env={**os.environ, "PYTHONPATH": str(installation)},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(installation),
+                    "GPUJOBS_FAILPOINTS": f"@{self.points}",
+                },
                 cwd=root,
             )
         eventually(self.socket.exists, describe=self.errors.read_text)
@@ -83,6 +89,15 @@ class Launched:
         assert self.process.stdin is not None
         self.process.stdin.close()
         assert self.process.wait(10) == 0
+
+    @contextmanager
+    def paced(self) -> Iterator[None]:
+        """Trainings wait meanwhile after each batch, so that a short one can be interrupted."""
+        self.points.write_text("trainer.batch=pause:0.05")
+        try:
+            yield
+        finally:
+            self.points.unlink()
 
     def ask(self, **request: Any) -> dict[str, Any]:
         connection = sockets.connect(self.socket)
@@ -160,12 +175,6 @@ def running(backend: str) -> Iterator[Launched]:
 def launcher() -> Iterator[Launched]:
     with running("tensorflow") as launched:
         yield launched
-
-
-@pytest.fixture(scope="session")
-def python_with_keras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WithKeras]:
-    with with_keras(INSTALLATION, tmp_path_factory.mktemp("with-keras")) as run:
-        yield run
 
 
 @pytest.fixture(scope="session")

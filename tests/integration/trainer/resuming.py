@@ -18,8 +18,8 @@ from gpujobs.paths import AttemptPaths, JobPaths
 
 from .conftest import ended, eventually, trainer_pid
 
-SAMPLES = 600
-"""In batches of two an epoch lasts about a second: long enough to be interrupted within."""
+SAMPLES = 60
+"""In batches of two a paced epoch lasts 1.5 seconds: long enough to be interrupted within."""
 
 
 def random_arrays(samples: int) -> dict[str, Any]:

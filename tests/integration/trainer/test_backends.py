@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .conftest import INSTALLATION, require_jax
-from .with_keras import WithKeras
+from .conftest import INSTALLATION, UNOPTIMIZED, require_jax
+from .with_keras import python_with_keras
 
 STEPS = """
 import sys
@@ -51,18 +51,11 @@ np.savez(sys.argv[1], **arrays)
 """
 
 
-OF_JAX = {
-    "KERAS_BACKEND": "jax",
-    "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-}
-"""The steps are compared, not what XLA makes of them: to have it optimize them takes most of the time."""
+OF_JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", **UNOPTIMIZED}
 
 
 @pytest.fixture(scope="module")
-def both(
-    tmp_path_factory: pytest.TempPathFactory, python_with_keras: WithKeras
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
     require_jax()
     directory = tmp_path_factory.mktemp("backends")
     ours, theirs = directory / "tensorflow.npz", directory / "jax.npz"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .with_keras import WithKeras
+from .with_keras import python_with_keras
 
 COUNT = """
 import json, sys
@@ -108,7 +108,7 @@ CASES: dict[str, list[Any]] = {
 
 
 @pytest.fixture(scope="module")
-def built(python_with_keras: WithKeras) -> Any:
+def built() -> Any:
     """(how often the step was traced, the names of what it reports) of each case; of a refused one, the error."""
     done = python_with_keras(COUNT, json.dumps(CASES))
     assert done.returncode == 0, done.stderr

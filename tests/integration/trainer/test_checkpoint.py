@@ -234,7 +234,8 @@ def test_a_job_goes_on_where_its_checkpoints_are_damaged_and_says_so(launcher: L
     for names in (["checkpoint.npz"], ["checkpoint.npz", "checkpoint-older.npz"]):
         cut = launcher.spec(job, random_arrays(SAMPLES))
         directory = JobPaths(Path(cut["job_dir"])).checkpoint
-        kill_when_saved(launcher.start(cut), directory / "checkpoint.npz")
+        with launcher.paced():
+            kill_when_saved(launcher.start(cut), directory / "checkpoint.npz")
         shutil.copy(directory / "checkpoint.npz", directory / "checkpoint-older.npz")
         for name in names:
             flip(directory / name)
@@ -251,8 +252,9 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_the_training(launcher:
     spec = launcher.spec(job, random_arrays(SAMPLES))
     paths = JobPaths(Path(spec["job_dir"]))
     paths.checkpoint.symlink_to("/proc")  # where nobody can write, root neither
-    attempt = launcher.start(spec)
-    assert ended(attempt)["state"] == "COMPLETED", attempt.log.read_text()
+    with launcher.paced():
+        attempt = launcher.start(spec)
+        assert ended(attempt)["state"] == "COMPLETED", attempt.log.read_text()
     log = attempt.log.read_text()
     assert log.count("the checkpoint could not be written") == 1, log
     assert json.loads((paths.results / "metrics.json").read_text())["final"]
@@ -261,7 +263,8 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_the_training(launcher:
 def test_a_job_that_is_to_begin_anew_does(launcher: Launched) -> None:
     job = tutorial(epochs=4, units=4, batch_size=2)
     cut = launcher.spec(job, random_arrays(SAMPLES))
-    kill_when_saved(launcher.start(cut), JobPaths(Path(cut["job_dir"])).checkpoint / "checkpoint.npz")
+    with launcher.paced():
+        kill_when_saved(launcher.start(cut), JobPaths(Path(cut["job_dir"])).checkpoint / "checkpoint.npz")
     again = launcher.start({**cut, "attempt": 2, "begins_anew": True})
     assert ended(again)["state"] == "COMPLETED"
     assert "Resuming after" not in again.log.read_text()

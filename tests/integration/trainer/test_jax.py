@@ -13,7 +13,7 @@ import numpy as np
 from gpujobs.paths import JobPaths
 
 from .conftest import Launched, ended, log_has, require_jax, trainer_pid, tutorial
-from .with_keras import WithKeras
+from .with_keras import python_with_keras
 
 BEFORE_THE_FORK = """
 import os, sys
@@ -47,9 +47,7 @@ numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2])["x"], verbose=0))
 """
 
 
-def test_a_model_of_jax_is_a_model_for_tensorflow(
-    jax_launcher: Launched, python_with_keras: WithKeras, tmp_path: Path
-) -> None:
+def test_a_model_of_jax_is_a_model_for_tensorflow(jax_launcher: Launched, tmp_path: Path) -> None:
     spec = jax_launcher.spec(tutorial(epochs=3))
     paths = jax_launcher.start(spec)
     assert ended(paths)["state"] == "COMPLETED", paths.log.read_text()

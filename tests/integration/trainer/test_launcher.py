@@ -20,9 +20,9 @@ import pytest
 from gpujobs.paths import JobPaths
 from tests.unit.trainer.data.making import csv
 
-from .conftest import Launched, ended, require_jax, tutorial
+from .conftest import UNOPTIMIZED, Launched, ended, require_jax, tutorial
 from .jobs import spec_of
-from .with_keras import WithKeras
+from .with_keras import python_with_keras
 
 
 def ticks(pid: int) -> int:
@@ -165,7 +165,7 @@ def files() -> dict[str, Any]:
     return {"t.csv": csv(columns), "t.parquet": arrow, "l.npz": labels}
 
 
-def test_nothing_is_imported_after_the_fork(any_launcher: Launched, python_with_keras: WithKeras) -> None:
+def test_nothing_is_imported_after_the_fork(any_launcher: Launched) -> None:
     launcher = any_launcher
     job = tutorial(epochs=2, validation_split=0.34, early_stopping={"monitor": "val_loss"},
                    reduce_lr_on_plateau={"monitor": "loss"}, best_weights={"monitor": "val_accuracy"})  # fmt: skip
@@ -180,7 +180,7 @@ def test_nothing_is_imported_after_the_fork(any_launcher: Launched, python_with_
     else:
         done = subprocess.run(
             [sys.executable, "-c", LATE, *map(str, paths)],
-            env={**os.environ, "KERAS_BACKEND": launcher.backend},
+            env={**os.environ, **UNOPTIMIZED, "KERAS_BACKEND": launcher.backend},
             capture_output=True, text=True, check=False, timeout=250,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -13,7 +13,7 @@ import pytest
 from gpujobs.trainer.failures import TrainerError
 from gpujobs.trainer.plain_model import copy, require_plain
 
-from .with_keras import WithKeras
+from .with_keras import python_with_keras
 
 SAVE = """
 import sys
@@ -40,7 +40,7 @@ keras.Sequential([L.Input((2,)), L.Lambda(lambda x: x + 1)]).save(here / "lambda
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory, python_with_keras: WithKeras) -> Path:
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     here = tmp_path_factory.mktemp("models")
     done = python_with_keras(SAVE, here)
     assert done.returncode == 0, done.stderr[-3000:]

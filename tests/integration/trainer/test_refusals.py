@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .with_keras import WithKeras
+from .with_keras import python_with_keras
 
 PROGRAM = """
 import json, sys
@@ -80,7 +80,7 @@ REFUSED: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def found(python_with_keras: WithKeras) -> Any:
+def found() -> Any:
     done = python_with_keras(PROGRAM, json.dumps(SCHEDULES), json.dumps(REFUSED))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -72,7 +72,7 @@ def files() -> dict[str, Any]:
     random = np.random.default_rng(2)
     lengths = random.integers(1, 9, SAMPLES)
     return {
-        "s.npy": random.normal(size=1200).astype(np.float32),
+        "s.npy": random.normal(size=160).astype(np.float32),
         "l.npz": {
             "x": random.normal(size=(lengths.sum(), 1)),
             "n": lengths,
@@ -92,7 +92,8 @@ def test_every_kind_of_data_resumes_exactly_after_a_kill(launcher: Launched, kin
     text = TEXTS[kind]
     whole = run(launcher, text, files())
     cut = spec_of(launcher, text, files())
-    kill_when_saved(launcher.start(cut), JobPaths(Path(cut["job_dir"])).checkpoint / "checkpoint.npz")
+    with launcher.paced():
+        kill_when_saved(launcher.start(cut), JobPaths(Path(cut["job_dir"])).checkpoint / "checkpoint.npz")
     again = launcher.start({**cut, "attempt": 2})
     assert ended(again)["state"] == "COMPLETED", again.log.read_text()
     assert "Resuming after epoch" in again.log.read_text()
@@ -105,9 +106,9 @@ def test_every_kind_of_data_resumes_exactly_after_a_kill(launcher: Launched, kin
 
 @pytest.mark.parametrize("interrupt", [kill_when_saved, stop_within_an_epoch])
 def test_a_resumed_job_is_bit_identical(any_launcher: Launched, interrupt: Any) -> None:
-    """With dropout, recurrent dropout and shuffling; 1,000 batches an epoch, so that a stop is within one."""
+    """With dropout, recurrent dropout and shuffling."""
     job = tutorial(epochs=5, units=4, batch_size=2)
-    resumes_exactly(any_launcher, job, random_arrays(2000), interrupt)
+    resumes_exactly(any_launcher, job, random_arrays(SAMPLES), interrupt)
 
 
 def test_a_resumed_stateful_job_is_bit_identical(any_launcher: Launched) -> None:
@@ -115,8 +116,8 @@ def test_a_resumed_stateful_job_is_bit_identical(any_launcher: Launched) -> None
     job = tutorial(epochs=3, batch_size=2, shuffle=False)
     job["data"]["sample_weight"] = "weight"
     job["model"]["layers"][0] = {"LSTM": {"units": 4, "stateful": True, "dropout": 0.2}}
-    arrays = random_arrays(2000)
-    arrays["weight"] = np.linspace(0.5, 1.5, 2000, dtype=np.float32)
+    arrays = random_arrays(SAMPLES)
+    arrays["weight"] = np.linspace(0.5, 1.5, SAMPLES, dtype=np.float32)
     resumes_exactly(any_launcher, job, arrays, stop_within_an_epoch)
 
 
@@ -125,8 +126,8 @@ def test_a_resumed_masked_job_in_mixed_precision_is_bit_identical(any_launcher: 
     job = tutorial(epochs=3, batch_size=2, precision="mixed_float16", metrics=[])
     job["data"]["lengths"] = "lengths"
     job["model"]["layers"][:1] = [{"Masking": {"mask_value": -99.0}}, {"LSTM": {"units": 4, "dropout": 0.2}}]
-    arrays = random_arrays(2000)
-    arrays["lengths"] = np.tile(np.arange(3, 7), 500)
+    arrays = random_arrays(SAMPLES)
+    arrays["lengths"] = np.tile(np.arange(3, 7), SAMPLES // 4)
     resumes_exactly(any_launcher, job, arrays, stop_within_an_epoch)
 
 
@@ -136,8 +137,9 @@ def resumes_exactly(
     whole = launcher.spec(job, arrays)
     assert ended(launcher.start(whole))["state"] == "COMPLETED"
     cut = launcher.spec(job, arrays)
-    paths = launcher.start(cut)
-    interrupt(paths, JobPaths(Path(cut["job_dir"])).checkpoint / "checkpoint.npz")
+    with launcher.paced():
+        paths = launcher.start(cut)
+        interrupt(paths, JobPaths(Path(cut["job_dir"])).checkpoint / "checkpoint.npz")
     again = launcher.start({**cut, "attempt": 2})
     assert ended(again)["state"] == "COMPLETED", again.log.read_text()
     assert "Resuming after epoch" in again.log.read_text()

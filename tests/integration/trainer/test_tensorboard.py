@@ -9,7 +9,7 @@ import pytest
 
 from gpujobs.trainer.tensorboard import crc32c, write_scalars
 
-from .with_keras import WithKeras
+from .with_keras import python_with_keras
 
 READ = """
 import json, sys
@@ -28,7 +28,7 @@ def test_the_check_value_of_crc32c() -> None:
     assert crc32c(b"123456789") == 0xE3069283
 
 
-def test_tensorflow_reads_it(tmp_path: Path, python_with_keras: WithKeras) -> None:
+def test_tensorflow_reads_it(tmp_path: Path) -> None:
     rows = [{"epoch": epoch, "loss": 1.0 / (epoch + 1), "val_mae": 0.5} for epoch in (0, 1, 200)]
     write_scalars(tmp_path / "tensorboard", rows)
     (file,) = (tmp_path / "tensorboard").iterdir()

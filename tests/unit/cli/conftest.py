@@ -32,9 +32,12 @@ from gpujobs.daemon.jobs.submissions import SubmissionBody
 from gpujobs.demand import Demand
 from gpujobs.model import Caller, Device, DeviceKind, DeviceState, Event, Group, Process, State
 from gpujobs.policy import Occupancy, Reservation
+from tests.command import CLI, RUN
 from tests.unit.records import JOB
 
 ROOT = Path(__file__).parents[3]
+OF_PYTHON = ("PYTHON", "LANG", "LC_")
+"""Variables that it reads when it starts."""
 
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -350,9 +353,12 @@ class Cli:
         self.directory = directory
 
     def __call__(self, *args: object, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Forked off a process that has imported the commands, unless Python itself is to be told something."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("GPUJOBS", "XDG_"))}
         given = {"PYTHONPATH": str(ROOT), "HOME": str(self.directory), "COLUMNS": "80", **environ}
         given.setdefault("GPUJOBS_STATE_DIR", str(self.directory))
+        if not any(name.startswith(OF_PYTHON) for name in environ):
+            return CLI.run(RUN, *args, cwd=self.directory, environment={**clean, **given}, timeout=60)
         return subprocess.run(
             [sys.executable, "-m", "gpujobs", *map(str, args)],
             env={**clean, **given},

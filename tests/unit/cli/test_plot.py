@@ -8,21 +8,23 @@ import os
 import pty
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import click
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread
-from matplotlib.lines import Line2D
 
 from gpujobs.cli import braille, curves
 from gpujobs.errors import UsageError
 from gpujobs.results.curves import JobHistory, panels, parsed
 from gpujobs.results.pictures import curves as picture
 from gpujobs.results.pictures import style
-from gpujobs.results.pictures.style import rendered
+from gpujobs.results.pictures.canvas import Canvas, measured
+from gpujobs.results.pictures.frames import Place, arrange
 from tests.unit.cli.conftest import ROOT, Cli, Protocol, job
 from tests.unit.cli.rows import ended
 from tests.unit.cli.sweeps import sweep
@@ -225,49 +227,106 @@ def test_the_axes_say_what_is_drawn() -> None:
     assert "logarithmic" not in drawn("10000 0 0.1")[0]
 
 
-def xs(line: Line2D) -> list[Any]:
-    return np.asarray(line.get_xdata()).tolist()
+@dataclass
+class Drawn:
+    """What a picture consists of, in pixels from the lower left corner."""
+
+    size: tuple[float, float]
+    panels: list[Place]
+    words: dict[str, tuple[float, float]]
+    lines: list[tuple[list[float], list[float], dict[str, Any]]]
+
+    def of(self, panel: Place) -> list[tuple[list[float], list[float], dict[str, Any]]]:
+        """The lines in it, in values, by its edges alone."""
+        left, bottom, right, top = panel.box
+        x, y = panel.frame.x, panel.frame.y
+        return [
+            (
+                [x.low + (one - left) / (right - left) * (x.high - x.low) for one in across],
+                [y.low + (one - bottom) / (top - bottom) * (y.high - y.low) for one in up],
+                look,
+            )
+            for across, up, look in self.lines
+            if left <= across[0] <= right and not top < np.nanmean(up) and not np.nanmean(up) < bottom
+        ]
 
 
-def ys(line: Line2D) -> list[Any]:
-    return np.asarray(line.get_ydata()).tolist()
+def drawn_of(histories: list[JobHistory], monkeypatch: pytest.MonkeyPatch) -> Drawn:
+    words: dict[str, tuple[float, float]] = {}
+    lines: list[Any] = []
+    places: list[Place] = []
+    line, text = Canvas.line, Canvas.text
+    size = [0.0, 0.0]
 
+    def line_too(canvas: Canvas, x: Any, y: Any, **look: Any) -> None:
+        lines.append((list(x), list(y), look))
+        line(canvas, x, y, **look)
 
-def figure_of(histories: list[JobHistory], monkeypatch: pytest.MonkeyPatch) -> Figure:
-    figures: list[Figure] = []
-    monkeypatch.setattr(picture, "rendered", lambda figure: (figures.append(figure), rendered(figure))[1])
+    def text_too(canvas: Canvas, at: Any, word: str, *rest: Any, **more: Any) -> None:
+        words[word], size[:] = at, [canvas.wide, canvas.high]
+        text(canvas, at, word, *rest, **more)
+
+    monkeypatch.setattr(Canvas, "line", line_too)
+    monkeypatch.setattr(Canvas, "text", text_too)
+    monkeypatch.setattr(
+        picture, "arrange", lambda *all, **more: (places.extend(arrange(*all, **more)), places)[1]
+    )
     picture.png(histories, panels(histories))
-    return figures[0]
+    return Drawn((size[0], size[1]), places, words, lines)
 
 
 def test_a_picture_has_the_numbers_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
     histories = [JobHistory(7, "first", parsed(TWO)), JobHistory(8, "$x_$", parsed(OTHER))]
-    figure = figure_of(histories, monkeypatch)
-    loss, *_, unused = figure.axes
-    assert [axes.get_title() for axes in figure.axes] == ["loss (dashed: val_loss)", "accuracy", "mae", ""]
-    assert not unused.axison
-    series = [(line, xs(line)) for line in loss.get_lines() if line.get_linestyle() != "None"]
-    found = {(line.get_linestyle(), str(line.get_color())): line for line, x in series if x}
+    drawn = drawn_of(histories, monkeypatch)
+    assert [one.frame.title for one in drawn.panels] == ["loss (dashed: val_loss)", "accuracy", "mae"]
+    loss = drawn.of(drawn.panels[0])
+    found = {(look["linestyle"], look["color"]): (x, y) for x, y, look in loss if look["linestyle"]}
     first, second = style.COLOURS[:2]
-    assert set(found) == {("-", first), ("--", first), ("-", second)}
-    assert ys(found["-", first]) == [1.5, 1.0, 0.5]
-    assert xs(found["-", second]) == [1, 2]
-    assert list(map(str, ys(found["--", first]))) == ["2.0", "nan", "1.25"]
-    alone = [line for line in loss.get_lines() if line.get_linestyle() == "None" and len(xs(line))]
-    assert [xs(line) for line in alone] == [[1, 3]], "beside the gap"
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["7 first", r"8 \$x_\$"]
+    dashes = (0, (4, 2))
+    assert set(found) == {("-", first), (dashes, first), ("-", second)}
+    assert found["-", first][1] == pytest.approx([1.5, 1.0, 0.5])
+    assert found["-", second][0] == pytest.approx([1, 2])
+    assert found[dashes, first][1] == pytest.approx([2.0, math.nan, 1.25], nan_ok=True)
+    ((alone, _, _),) = [one for one in loss if not one[2]["linestyle"]]
+    assert alone == pytest.approx([1, 3]), "beside the gap"
+    assert {"7 first", "8 $x_$"} <= set(drawn.words)
+
+
+def test_ticks_are_where_matplotlibs_own_axes_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = {"epoch": [float(epoch) for epoch in range(30)]}
+    columns["loss"] = [3.7 * math.exp(-epoch / 5) for epoch in range(30)]
+    columns["acc"] = [1e-7 * 1.4**epoch for epoch in range(30)]
+    drawn = drawn_of([JobHistory(7, "first", columns)], monkeypatch)
+    for panel, name in zip(drawn.panels, ("loss", "acc"), strict=True):
+        left, bottom, right, top = (one / style.DPI for one in panel.box)
+        figure = Figure((right - left, top - bottom), dpi=style.DPI)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.plot(range(1, 31), columns[name])
+        axes.margins(x=0.02)
+        if name == "acc":
+            axes.set_yscale("log")
+        FigureCanvasAgg(figure).draw()
+        (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
+        frame = panel.frame
+        assert (frame.x.low, frame.x.high, frame.y.low, frame.y.high) == pytest.approx((x0, x1, y0, y1))
+        own = {label.get_text(): label.get_position()[1] for label in axes.get_yticklabels()}
+        assert dict(zip(frame.y_ticks.labels, frame.y_ticks.places, strict=True)) == pytest.approx(
+            {text: at for text, at in own.items() if y0 <= at <= y1}
+        )
 
 
 def test_twelve_jobs_look_different_and_the_legend_is_inside(monkeypatch: pytest.MonkeyPatch) -> None:
     histories = [JobHistory(id, f"optimizer-sweep-{id}", parsed(TWO)) for id in range(1, 13)]
-    figure = figure_of(histories, monkeypatch)
-    (legend,) = figure.legends
-    looks = {(line.get_color(), line.get_marker()) for line in legend.get_lines()}
-    assert len(looks) == len(legend.get_texts()) == 12
-    box, page = legend.get_window_extent(), figure.bbox
-    assert page.x0 <= box.x0 < box.x1 <= page.x1 and page.y0 <= box.y0 < box.y1 <= page.y1
-    assert all(box.y1 <= axes.get_tightbbox().y0 for axes in figure.axes)  # type: ignore[union-attr]
+    drawn = drawn_of(histories, monkeypatch)
+    legend = drawn.lines[-12:]
+    assert len({(look["color"], look["marker"]) for _, _, look in legend}) == 12
+    lowest = min(panel.box[1] for panel in drawn.panels)
+    names = {word: at for word, at in drawn.words.items() if "sweep" in word}
+    assert len(names) == 12
+    for name, (x, y) in names.items():
+        extent = measured(name, "small")
+        assert x >= 0 and x + extent.wide <= drawn.size[0]
+        assert y - extent.high / 2 >= 0 and y + extent.high / 2 < drawn.words["epoch"][1] < lowest
 
 
 def test_a_picture_of_a_metric_of_a_thousand_classes_is_refused() -> None:

@@ -26,8 +26,9 @@ CHECK = codec.parse(CheckSpec, check_json(spec_json()))
 INSTRUCTIONS: tuple[told.Instruction[Any], ...] = (
     told.Probe(),
     told.Ping(),
-    told.Start(attempt_spec(), 15.0, None),
-    told.Start(attempt_spec(), 15.0, told.Alive("boot", 3.5)),
+    told.Start(attempt_spec(), 15.0, None, None, ()),
+    told.Start(attempt_spec(), 15.0, told.Alive("boot", 3.5), KEY, (KEY, KEY)),
+    told.Release(KEY),
     told.Stop(KEY, StopReason.CANCEL, "x"),
     told.Adjust(KEY, Wishes(True, None)),
     told.Reconcile((KEY,)),
@@ -49,7 +50,8 @@ EVENTS: tuple[events.AttemptEvent, ...] = (
     events.Progressed(7, 1, "3f", {"epoch": 1, "loss": 0.5, "eta_seconds": None}),
     events.Logged(7, 1, "3f", 0),
     events.Warned(7, 1, "3f", "soon"),
-    events.Exited(7, 1, "3f", exit_record({"state": "COMPLETED"}, key=KEY)),
+    events.Exited(7, 1, "3f", exit_record({"state": "COMPLETED"}, key=KEY), stays=False),
+    events.Exited(7, 1, "3f", exit_record({"state": "COMPLETED"}, key=KEY), stays=True),
     events.Unclear(7, 1, "3f"),
 )
 RECORD = SupervisorRecord(
@@ -60,6 +62,7 @@ RECORD = SupervisorRecord(
     trainer=ProcessId(3, 4),
     cgroup=None,
     started_at="2026-01-01T00:00:00Z",
+    trainer_of=None,
     hears_wishes=True,
 )
 
@@ -188,7 +191,7 @@ def test_an_exit_record_of_an_earlier_version_is_read() -> None:
         True,
     )
     datagram = {"event": "attempt", "what": "exited", "job": 7, "attempt": 1, "exit": earlier}
-    assert events.attempt_event_of(datagram) == events.Exited(7, 1, "", record)
+    assert events.attempt_event_of(datagram) == events.Exited(7, 1, "", record, stays=False)
 
 
 def test_what_a_later_version_adds_to_a_record_is_passed_over() -> None:
@@ -216,12 +219,14 @@ def test_what_the_store_has_kept_of_an_end_need_not_be_all_of_it() -> None:
 
 def test_a_later_version_may_say_more_at_any_depth_and_is_understood() -> None:
     """As a box does that is updated after the head's."""
-    later = json.loads(json.dumps(told.written(told.Start(attempt_spec(), 15.0, told.Alive("boot", 3.5)))))
+    later = json.loads(
+        json.dumps(told.written(told.Start(attempt_spec(), 15.0, told.Alive("boot", 3.5), None, ())))
+    )
     later["args"]["new"] = {"a": 1}
     later["args"]["spec"]["new"] = [1]
     later["args"]["before"]["new"] = None
     assert told.instruction_of(later, known_only=True) == told.Start(
-        attempt_spec(), 15.0, told.Alive("boot", 3.5)
+        attempt_spec(), 15.0, told.Alive("boot", 3.5), None, ()
     )
     with pytest.raises(ShapeError, match="is unknown"):
         told.instruction_of(later)

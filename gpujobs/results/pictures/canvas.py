@@ -1,0 +1,134 @@
+"""A page of pixels that lines and words are drawn on at once.
+
+matplotlib's figures make five artists of a tick, and their layout looks at each of them some six times for a picture: a
+job's two pictures took 0.3 s of a processor, at the job's end. Here lines, letters and pixels are matplotlib's too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.colors import to_rgb
+from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from matplotlib.path import Path
+from matplotlib.transforms import IdentityTransform
+
+from gpujobs.results.pictures.style import DPI, lacking_letters, png_of
+
+POINT = DPI / 72
+"""Pixels, as all lengths and places here are; x from the left, y from below."""
+LINE = 0.8
+"""Points, as all widths of lines are."""
+PIXELS = IdentityTransform()
+
+Point = tuple[float, float]
+Segment = tuple[Point, Point]
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Of a line of text. `ascent`: from its base line to its upper edge; `high` has what hangs below, too."""
+
+    wide: float
+    high: float
+    ascent: float
+
+
+class Canvas:
+    def __init__(self, wide: float, high: float) -> None:
+        """Inches."""
+        self.wide, self.high = int(wide * DPI), int(high * DPI)
+        self._renderer = RendererAgg(self.wide, self.high, DPI)  # type: ignore[no-untyped-call]
+        self._fill([(0, 0), (self.wide, 0), (self.wide, self.high), (0, self.high)], "white")
+
+    def png(self) -> bytes:
+        return png_of(np.asarray(self._renderer.buffer_rgba()))  # type: ignore[no-untyped-call]
+
+    def text(
+        self,
+        at: Point,
+        text: str,
+        size: float | str = "medium",
+        *,
+        across: float = 0.5,
+        down: float = 0.0,
+        colour: str = "black",
+        is_formula: bool = False,
+        is_upright: bool = False,
+    ) -> None:
+        """`at` is `across` (0 to 1) of its width and `down` of its height; upright, it reads upwards."""
+        extent = measured(text, size, is_formula)
+        x, y = at
+        pen = self._pen(colour)
+        if is_upright:
+            x += extent.ascent - across * extent.high
+            y -= (1 - down) * extent.wide
+        else:
+            x -= across * extent.wide
+            y += down * extent.high - extent.ascent
+        place, angle = (round(x), round(self.high - y)), 90 if is_upright else 0
+        with lacking_letters():
+            self._renderer.draw_text(pen, *place, text, font(size), angle, is_formula)  # type: ignore[no-untyped-call]
+
+    def segments(self, segments: Iterable[Segment], colour: str = "black", alpha: float = 1.0) -> None:
+        """Thin straight lines, on whole pixels where they are level or upright."""
+        pen = self._pen(colour)
+        pen.set_alpha(alpha)
+        pen.set_linewidth(LINE)
+        for segment in segments:
+            self._renderer.draw_path(pen, Path(np.array(segment)), PIXELS)  # type: ignore[no-untyped-call]
+
+    def line(self, x: Sequence[float], y: Sequence[float], **look: Any) -> None:
+        """`look`: of a matplotlib Line2D."""
+        Line2D(x, y, transform=PIXELS, **look).draw(self._renderer)
+
+    def _fill(self, corners: Sequence[Point], colour: str) -> None:
+        pen = self._pen(colour)
+        pen.set_linewidth(0)
+        self._renderer.draw_path(pen, Path(np.array([*corners, corners[0]])), PIXELS, to_rgb(colour))  # type: ignore[no-untyped-call]
+
+    def cells(self, box: tuple[float, float, float, float], colours: Any) -> None:
+        """A box filled with coloured cells. `colours`: an array (rows, columns, 4) of bytes, the first row above."""
+        left, bottom, right, top = map(round, box)
+        rows = np.arange(top - bottom) * len(colours) // max(top - bottom, 1)
+        columns = np.arange(right - left) * colours.shape[1] // max(right - left, 1)
+        pixels = np.ascontiguousarray(colours[rows[::-1]][:, columns])
+        self._renderer.draw_image(self._pen("black"), left, bottom, pixels)
+
+    def _pen(self, colour: str) -> Any:
+        pen = self._renderer.new_gc()
+        pen.set_foreground(colour)
+        return pen
+
+
+@lru_cache(64)
+def font(size: float | str) -> FontProperties:
+    return FontProperties(size=size)
+
+
+@lru_cache(4096)
+def measured(text: str, size: float | str = "medium", is_formula: bool = False) -> Extent:
+    """Lines of one size are of one height."""
+    if not text:
+        return Extent(0.0, 0.0, 0.0)
+    wide, high, descent = _measured(text, size, is_formula)
+    _, least_high, least_descent = _measured("lp", size, False)
+    high, descent = max(high, least_high), max(descent, least_descent)
+    return Extent(wide, high, high - descent)
+
+
+def _measured(text: str, size: float | str, is_formula: bool) -> tuple[float, float, float]:
+    with lacking_letters():
+        wide, high, descent = _ruler().get_text_width_height_descent(text, font(size), is_formula)  # type: ignore[no-untyped-call]
+    return float(wide), float(high), float(descent)
+
+
+@lru_cache(1)
+def _ruler() -> RendererAgg:
+    return RendererAgg(1, 1, DPI)  # type: ignore[no-untyped-call]
