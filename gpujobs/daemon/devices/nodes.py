@@ -93,8 +93,8 @@ class Nodes:
 
     async def members(self) -> list[Node]:
         """As last seen; this machine's devices also while its node starts, as NVML tells them alone."""
-        own = self._nodes[self.own_name]
-        if own.status is not NodeStatus.STARTING or own.devices:
+        own = self._nodes.get(self.own_name)
+        if own is None or own.status is not NodeStatus.STARTING or own.devices:
             return self.known
         alone = devices_of(await asyncio.to_thread(read_once), own.name, self._cpu_slots)
         return [alone if node is own else node for node in self.known]
