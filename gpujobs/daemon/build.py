@@ -227,7 +227,7 @@ def build(settings: Settings) -> Parts:
         in_force,
         changed,
     )
-    queries = JobQueries(store, cache, forecast, link, foreign, standing, uses)
+    queries = JobQueries(store, cache, forecast, link, foreign, standing, uses, nodes)
     devices = DeviceService(
         nodes,
         snapshots,

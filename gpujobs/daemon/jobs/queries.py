@@ -9,6 +9,7 @@ from typing import Any
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.daemon.access.policy import may_look_into, sees_names_of
 from gpujobs.daemon.devices.foreign_monitor import ForeignProcessMonitor
+from gpujobs.daemon.devices.nodes import Nodes
 from gpujobs.daemon.forecast import Forecast
 from gpujobs.daemon.jobs.cache import JobCache, Watcher
 from gpujobs.daemon.jobs.device_use import DeviceUses
@@ -31,6 +32,7 @@ class JobQueries:
     foreign: ForeignProcessMonitor
     standing: Standing
     uses: DeviceUses
+    nodes: Nodes
     shown: Shown = field(default_factory=Shown)
 
     def choose(self, caller: Caller, choice: Choice | Iterable[Reference], *, own: bool = False) -> Chosen:

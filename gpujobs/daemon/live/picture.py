@@ -56,9 +56,9 @@ def _drawn(queries: JobQueries, caller: Caller, shown: Sequence[Row], total: int
     )
 
 
-def with_nodes(devices: DeviceService, seen: Now) -> Now:
+def with_nodes(queries: JobQueries, seen: Now) -> Now:
     """Where there are several."""
-    nodes = devices.nodes
+    nodes = queries.nodes
     return replace(seen, nodes=tuple(nodes_json(nodes.known))) if nodes.has_others else seen
 
 
