@@ -227,7 +227,9 @@ def build(settings: Settings) -> Parts:
         in_force,
         changed,
     )
-    queries = JobQueries(store, cache, forecast, link, foreign, standing, uses, nodes)
+    queries = JobQueries(
+        store, cache, forecast, link, foreign, standing, uses, lambda: nodes.known if nodes.has_others else ()
+    )
     devices = DeviceService(
         nodes,
         snapshots,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.daemon.access.policy import may_look_into, sees_names_of
 from gpujobs.daemon.devices.foreign_monitor import ForeignProcessMonitor
-from gpujobs.daemon.devices.nodes import Nodes
 from gpujobs.daemon.forecast import Forecast
 from gpujobs.daemon.jobs.cache import JobCache, Watcher
 from gpujobs.daemon.jobs.device_use import DeviceUses
@@ -17,7 +16,7 @@ from gpujobs.daemon.jobs.listing import describe_groups, describe_job, made_of
 from gpujobs.daemon.jobs.references import Choice, Chosen, Reference, choose
 from gpujobs.daemon.jobs.shown import Shown
 from gpujobs.daemon.standing import Standing
-from gpujobs.model import Caller, Job
+from gpujobs.model import Caller, Job, Node
 from gpujobs.store.reader import Reader
 from gpujobs.view import now as view
 
@@ -32,7 +31,8 @@ class JobQueries:
     foreign: ForeignProcessMonitor
     standing: Standing
     uses: DeviceUses
-    nodes: Nodes
+    site: Callable[[], Sequence[Node]] = tuple
+    """The nodes, where there are several."""
     shown: Shown = field(default_factory=Shown)
 
     def choose(self, caller: Caller, choice: Choice | Iterable[Reference], *, own: bool = False) -> Chosen:
