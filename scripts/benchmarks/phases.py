@@ -27,7 +27,7 @@ NEXT = "next start"
 PHASES = (
     ("start", "attempts.launch", "run.begin", "the agent, the launcher or a resident, the fork, its user"),
     ("data", "prepare.begin", "prepare.end", ""),
-    ("build", "build.begin", "build.end", ""),
+    ("build", "prepare.end", "TrainingLoop.run.begin", "the model, or what is kept is set anew"),
     ("trace", "TrainingLoop.run.begin", "first epoch.end", "and the first epoch"),
     ("epochs", "first epoch.end", "TrainingLoop.run.end", "the others"),
     ("predict", "predict_all.begin", "predict_all.end", "and its files"),

@@ -130,7 +130,7 @@ def visible_devices(daemon: RunningDaemon) -> dict[int, str]:
 
 
 def test_eight_jobs_on_four_devices_of_which_one_is_foreign(daemon: RunningDaemon, foreign: Foreign) -> None:
-    files = [write_job(daemon.root, f"one-of-eight-{number}", epochs=20) for number in range(8)]
+    files = [write_job(daemon.root, f"one-of-eight-{number}", epochs=100) for number in range(8)]
     jobs = daemon.submit(*files)
     waited = 0
     while states_of(found := list(map(daemon.job, jobs))) != {"COMPLETED"}:

@@ -92,12 +92,12 @@ class Nodes:
         return name if name in members or not members else members[0]
 
     async def members(self) -> list[Node]:
-        """As last seen; this machine's devices also while its node starts, as NVML tells them alone."""
+        """As last seen; this machine's devices also before its node has told them, as NVML tells them alone."""
         own = self._nodes.get(self.own_name)
-        if own is None or own.status is not NodeStatus.STARTING or own.devices:
+        if own is None or own.devices or own.status not in (NodeStatus.STARTING, NodeStatus.OK):
             return self.known
         alone = devices_of(await asyncio.to_thread(read_once), own.name, self._cpu_slots)
-        return [alone if node is own else node for node in self.known]
+        return [alone if node.name == own.name and not node.devices else node for node in self.known]
 
     async def devices_of_members(self) -> list[Device]:
         """As last seen; of this machine alone while the cluster is still starting."""
@@ -152,6 +152,19 @@ class Nodes:
         if found.status is not NodeStatus.OK:
             return found
         return replace(node, devices=found.devices)
+
+    async def rooms(self) -> dict[str, told.Room]:
+        """What the disks of the members' state directories have free, of those that answer soon."""
+        names = [node.name for node in self.known if node.status is NodeStatus.OK]
+        found = await asyncio.gather(*map(self._room, names))
+        return {name: room for name, room in zip(names, found, strict=True) if room is not None}
+
+    async def _room(self, name: str) -> told.Room | None:
+        try:
+            async with asyncio.timeout(REMOTE_SECONDS):
+                return await self._link.call(name, told.MeasureDisk())
+        except (TimeoutError, GpujobsError):
+            return None
 
     async def close(self) -> None:
         await self._probe_alone.close()

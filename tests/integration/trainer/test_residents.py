@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,13 +19,15 @@ from typing import Any
 import pytest
 
 from gpujobs.errors import LauncherError
-from gpujobs.linux import durable
+from gpujobs.linux import durable, sockets
 from gpujobs.node import attempts, residents
+from gpujobs.node.agent import NodeAgent
 from gpujobs.paths import AttemptPaths, StatePaths
 from gpujobs.protocol import codec
+from gpujobs.protocol.instructions import Start
 from gpujobs.protocol.records import AttemptKey
 from gpujobs.protocol.residents import fits
-from tests.specs import attempt_spec
+from tests.specs import attempt_spec, node_settings
 
 TRAINING: dict[str, Any] = {
     "model": {"layers": []},
@@ -155,6 +158,30 @@ def test_whoever_waits_in_vain_ends_by_itself(box: Box) -> None:
     assert box.supervisors[0].wait(10) == 0
     assert not lives(pid) and ended(first)["state"] == "COMPLETED"
     assert list(box.paths.residents.iterdir()) == []
+
+
+def test_who_waits_for_another_is_dead_before_the_launcher_is_asked(box: Box) -> None:
+    """A job that does not fit: the agent names nobody. What listens here in the launcher's place looks, and refuses."""
+    box.supervise(box.make(1))
+    pid = box.resident(1).trainer.pid
+    seen: list[bool] = []
+
+    def look() -> None:
+        with listener.accept()[0] as connection:
+            connection.recv(65536)
+            seen.append(lives(pid))
+            connection.sendall(b'{"error": {"code": "launch", "message": "it has looked"}}\n')
+
+    listener = sockets.listen(box.paths.launcher_socket("tensorflow"))
+    looking = threading.Thread(target=look)
+    looking.start()
+    agent = NodeAgent(node_settings(box.paths.root))
+    spec = attempt_spec(job=2, nonce="2", jobfile={"model": {}}, job_dir=box.paths.job(2).root)
+    with pytest.raises(LauncherError, match="it has looked"):
+        asyncio.run(agent.start(Start(spec, 5.0, None, None, ())))
+    looking.join()
+    listener.close()
+    assert seen == [False]
 
 
 def test_what_a_killed_one_has_left_is_cleared(box: Box) -> None:

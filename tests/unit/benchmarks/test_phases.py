@@ -32,6 +32,7 @@ def test_what_one_process_does_is_in_its_own_time_and_what_several_do_by_the_clo
         {
             "start": 0.5,
             "data": 0.2,
+            "build": 0.2,
             "trace": 1.0,
             "epochs": 0.2,
             "exit record": 0.4,
