@@ -202,10 +202,12 @@ class _Decided:
 def _uses(nodes: Sequence[Node]) -> tuple[object, ...]:
     """All of a reading that matters for a decision: not how warm a device is."""
     return tuple(
-        (node.name, node.status, device.uuid, device.fault, device.memory_used_bytes, device.processes)
-        for node in nodes
-        for device in node.devices
-    ) + tuple((node.name, node.status, node.message) for node in nodes)
+        (node.name, node.status, node.message, tuple(map(_use, node.devices))) for node in nodes
+    )  # fmt: skip
+
+
+def _use(device: Device) -> tuple[object, ...]:
+    return device.uuid, device.fault, device.hardware_errors, device.memory_used_bytes, device.processes
 
 
 def _asks_nvml(nodes: Sequence[Node]) -> bool:
