@@ -201,9 +201,7 @@ class _Decided:
 
 def _uses(nodes: Sequence[Node]) -> tuple[object, ...]:
     """All of a reading that matters for a decision: not how warm a device is."""
-    return tuple(
-        (node.name, node.status, node.message, tuple(map(_use, node.devices))) for node in nodes
-    )  # fmt: skip
+    return tuple((node.name, node.status, node.message, tuple(map(_use, node.devices))) for node in nodes)
 
 
 def _use(device: Device) -> tuple[object, ...]:
