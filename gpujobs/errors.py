@@ -117,6 +117,10 @@ class UnfitError(LaunchError):
     code = "unfit"
 
 
+class NotThereError(UnfitError):
+    """What a job uses in place is not on a node."""
+
+
 class NotPermittedError(GpujobsError):
     code = "not_permitted"
     exit_code = 5

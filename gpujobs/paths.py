@@ -63,6 +63,21 @@ class AttemptPaths:
         """How the attempt ended; fsynced before anyone is told."""
         return self.root / "exit.json"
 
+    @property
+    def home(self) -> Path:
+        """On the daemon's box: says that all that the attempt has left on another box is here."""
+        return self.root / "home.json"
+
+    @property
+    def checkpoint_home(self) -> Path:
+        """On the daemon's box: says that the checkpoint that is here is of this attempt, which ran on another."""
+        return self.root / "checkpoint-home.json"
+
+    @property
+    def coming(self) -> Path:
+        """What is on its way home, by its hash."""
+        return self.root / "coming"
+
 
 @dataclass(frozen=True, slots=True)
 class JobPaths:
@@ -84,6 +99,16 @@ class JobPaths:
     def results(self) -> Path:
         """Where the trainer writes the files of a finished job; emptied when an attempt starts."""
         return self.work / "results"
+
+    @property
+    def model(self) -> Path:
+        """On a box that has joined: the model that the job applies."""
+        return self.root / "model"
+
+    @property
+    def fresh(self) -> Path:
+        """What is put together here before it gets its place."""
+        return self.root / "fresh"
 
     def attempt(self, number: int) -> AttemptPaths:
         return AttemptPaths(self.root / f"attempt-{number}")

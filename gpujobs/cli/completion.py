@@ -15,8 +15,6 @@ import click
 from click.shell_completion import CompletionItem
 from click.types import StringParamType
 
-from gpujobs.model import State
-
 DEADLINE_SECONDS = 1.0
 FIRST_PERSON_UID = 1000
 """Below are the machine's own users and groups."""
@@ -95,6 +93,8 @@ def nodes(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
 
 def states(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     """The last of several, which are separated by commas."""
+    from gpujobs.model import State
+
     before, comma, last = incomplete.rpartition(",")
     fitting = [state for state in State if state.startswith(last.upper())]
     return [CompletionItem(f"{before}{comma}{state}") for state in fitting]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, TypeVar
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -17,12 +17,13 @@ from gpujobs.node.agent import NodeAgent
 from gpujobs.protocol import codec
 from gpujobs.protocol import head as wire
 from gpujobs.protocol.codec import ShapeError
-from gpujobs.protocol.instructions import Collect, Instruction, Put, instruction_of
+from gpujobs.protocol.instructions import Collect, Instruction, PassOn, Put, Take, instruction_of
 from gpujobs.protocol.settings import NodeSettings
 
 PLACING_SECONDS = 60.0
 
 
+A = TypeVar("A")
 Wire = Mapping[str, Any]
 
 
@@ -57,12 +58,31 @@ class AgentActor:
                 "install the head's version there"
             ) from None
 
-    async def put(self, asked: Wire, content: bytes) -> Wire:
-        """As `carry_out`, of a `Put`, which comes with bytes."""
+    async def put(self, asked: Wire, content: bytes | Wire) -> Wire:
+        """As `carry_out`, of a `Put`, which comes with bytes: the daemon's, or what another box has answered."""
         assert self._agent is not None
+        if not isinstance(content, bytes):
+            return content
         try:
-            put = codec.parse_known(Put, asked)
-            return {"answer": codec.write(await asyncio.to_thread(self._agent.put, put, content))}
+            return {"answer": codec.write(await self._agent.put(codec.parse_known(Put, asked), content))}
+        except GpujobsError as error:
+            return {"error": error.to_wire()}
+        except OSError as error:
+            return {"error": MachineError(f"{self._settings.node_name}: {in_words(error)}").to_wire()}
+
+    async def pass_on(self, asked: Wire) -> bytes | Wire:
+        """A piece of data that has come here, or is coming, for another box; or an error."""
+        assert self._agent is not None
+        return await self._bytes(self._agent.pass_on, codec.parse_known(PassOn, asked))
+
+    async def take(self, asked: Wire) -> bytes | Wire:
+        """A piece of what an attempt has left; or an error."""
+        assert self._agent is not None
+        return await self._bytes(self._agent.take, codec.parse_known(Take, asked))
+
+    async def _bytes(self, read: Callable[[A], bytes], asked: A) -> bytes | Wire:
+        try:
+            return await asyncio.to_thread(read, asked)
         except GpujobsError as error:
             return {"error": error.to_wire()}
         except OSError as error:

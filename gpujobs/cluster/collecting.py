@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,7 +33,7 @@ async def write_chunks(chunks: Any, destination: Path) -> tuple[CollectedFile, .
             reach("collect.write")
             files.write(name, content)
         written = files.finish()
-        durable.sync_tree(destination)
+        await asyncio.to_thread(_sync, destination, [file.name for file in written])
         return written
     except OSError as error:
         shutil.rmtree(destination, ignore_errors=True)
@@ -41,6 +43,13 @@ async def write_chunks(chunks: Any, destination: Path) -> tuple[CollectedFile, .
         raise
     finally:
         files.close()
+
+
+def _sync(root: Path, names: Sequence[str]) -> None:
+    """All at the end, and not in the way of what is asked meanwhile: a start may be."""
+    for name in names:
+        durable.sync_file(root / name)
+    durable.sync_tree(root)
 
 
 class _Files:
@@ -73,7 +82,6 @@ class _Files:
         if self._file is None:
             return
         self._file.flush()
-        os.fsync(self._file.fileno())
         size, digest = self._file.tell(), self._digest.hexdigest()
         self._written.append(CollectedFile(self._name, size, digest))
         self.close()

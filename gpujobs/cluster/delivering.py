@@ -1,37 +1,134 @@
-"""The sending end of `deliver`: a file of the spool goes to a node in pieces, from where the last try has ended."""
+"""The sending end of `deliver`: a file of the daemon's box goes to a node in pieces, from where the last try ended.
+
+Some pieces are on their way at once, so that the line is never idle. A content that goes to several boxes at once
+leaves this one once: who asks later gets each piece from who has it already.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict, deque
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
 
-from gpujobs.errors import MachineError, from_wire
+from gpujobs.errors import MachineError, NotFoundError, from_wire
 from gpujobs.failpoints import reach
+from gpujobs.linux.saying import say
 from gpujobs.protocol import codec
-from gpujobs.protocol.instructions import Arrived, Deliver, Put
+from gpujobs.protocol.instructions import Arrived, Blob, Deliver, PassOn, Put
+from gpujobs.results.catalogue import open_file
 
 PIECE_BYTES = 8 << 20
+AHEAD = 3
+"""Pieces that are on their way at once."""
+
+NEIGHBOUR_SECONDS = 10.0
+"""That a piece is waited for which another box is to have soon."""
 
 
-async def deliver(agent: Any, asked: Deliver) -> None:
-    """Raises MachineError where the file cannot be read here, and what the node refuses."""
-    blob = asked.blob
-    offset = _count(await agent.put.remote(codec.write(Put(blob, None)), b""))
+@dataclass(slots=True)
+class _Box:
+    """One that gets a content: how much of it has arrived there."""
+
+    agent: Any
+    arrived: int = 0
+    more: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def reach(self, count: int) -> None:
+        self.arrived = count
+        self.more.set()
+
+    async def has(self, count: int) -> bool:
+        """Whether so much is there, or soon is."""
+        try:
+            async with asyncio.timeout(NEIGHBOUR_SECONDS):
+                while self.arrived < count:
+                    self.more.clear()
+                    await self.more.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+class Deliveries:
+    def __init__(self) -> None:
+        self._lines: defaultdict[Blob, list[_Box]] = defaultdict(list)
+
+    async def deliver(self, agent: Any, asked: Deliver) -> None:
+        """Raises MachineError where the file cannot be read here, and what the node refuses."""
+        line, box = self._lines[asked.blob], _Box(agent)
+        before = line[-1] if line else None
+        line.append(box)
+        try:
+            if before is not None and await _from_neighbour(box, asked, before):
+                return
+            await _from_here(box, asked)
+        finally:
+            line.remove(box)
+            if not line:
+                self._lines.pop(asked.blob, None)
+
+
+async def _from_neighbour(box: _Box, asked: Deliver, before: _Box) -> bool:
+    """False where that one, whatever it is with it, does not give it: then it comes from here."""
+
+    async def piece(offset: int, limit: int) -> Any:
+        if not await before.has(offset + limit):
+            raise MachineError("the box before it has not got so far")
+        return before.agent.pass_on.remote(codec.write(PassOn(asked.blob, offset, limit)))
+
     try:
-        with Path(asked.source).open("rb", buffering=0) as file:
-            while offset < blob.bytes:
+        await _send(box, asked.blob, piece)
+    except Exception as error:  # noqa: BLE001 - whatever Ray raises of that box
+        say(f"data {asked.blob.sha256[:12]} comes from here, as no other box gives it: {error!r}")
+        return False
+    return True
+
+
+async def _from_here(box: _Box, asked: Deliver) -> None:
+    where = f"{asked.directory}/{asked.name}"
+    try:
+        with open_file(asked.directory, asked.name, asked.owner) as file:
+
+            async def piece(offset: int, limit: int) -> bytes:
                 reach("deliver.piece")
-                file.seek(offset)
-                piece = await asyncio.to_thread(file.read, min(PIECE_BYTES, blob.bytes - offset))
-                if not piece:
-                    raise MachineError(
-                        f"{asked.source} has {offset} bytes; expected {blob.bytes}: it was changed"
-                    )
-                offset = _count(await agent.put.remote(codec.write(Put(blob, offset)), piece))
+                content = await asyncio.to_thread(_read, file, offset, limit)
+                if len(content) < limit:
+                    has = f"{where} has {offset + len(content)} bytes"
+                    raise MachineError(f"{has}; expected {asked.blob.bytes}: it was changed")
+                return content
+
+            await _send(box, asked.blob, piece)
+    except NotFoundError as error:
+        raise MachineError(str(error)) from error
     except OSError as error:
-        raise MachineError(f"{asked.source} cannot be read: {error.strerror}") from error
+        raise MachineError(f"{where} cannot be read: {error.strerror}") from error
+
+
+def _read(file: BinaryIO, offset: int, limit: int) -> bytes:
+    file.seek(offset)
+    return file.read(limit)
+
+
+async def _send(box: _Box, blob: Blob, piece: Any) -> None:
+    """`piece` gives the bytes at an offset, or what Ray will make them of."""
+    offset = _count(await box.agent.put.remote(codec.write(Put(blob, None)), b""))
+    box.reach(offset)
+    under_way: deque[tuple[int, Any]] = deque()
+    while box.arrived < blob.bytes:
+        while offset < blob.bytes and len(under_way) < AHEAD:
+            limit = min(PIECE_BYTES, blob.bytes - offset)
+            sent = box.agent.put.remote(codec.write(Put(blob, offset)), await piece(offset, limit))
+            offset += limit
+            under_way.append((offset, sent))
+        expected, sent = under_way.popleft()
+        box.reach(_count(await sent))
+        if box.arrived < expected:  # another brings it too, or a piece was lost: from there on anew
+            for _, later in under_way:
+                await asyncio.wait([asyncio.ensure_future(later)])
+            under_way.clear()
+            offset = box.arrived = _count(await box.agent.put.remote(codec.write(Put(blob, None)), b""))
 
 
 def _count(answer: Mapping[str, Any]) -> int:

@@ -24,7 +24,7 @@ from typing import Any
 from gpujobs.cluster import certificates, roster
 from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.collecting import write_chunks
-from gpujobs.cluster.delivering import answer_of, deliver
+from gpujobs.cluster.delivering import Deliveries, answer_of
 from gpujobs.cluster.environment import (
     LINKS,
     OBJECT_STORE_BYTES,
@@ -36,6 +36,7 @@ from gpujobs.cluster.environment import (
     remove_temp_parent,
 )
 from gpujobs.cluster.gate import JoinGate
+from gpujobs.cluster.homecoming import bring_home
 from gpujobs.cluster.jsonlines import read_lines, write_line
 from gpujobs.cluster.members import Member, Members
 from gpujobs.cluster.orphans import become_only_head, end_ray_of
@@ -54,7 +55,15 @@ from gpujobs.protocol import head as wire
 from gpujobs.protocol.codec import ShapeError
 from gpujobs.protocol.events import HeadFailed, NodeReported
 from gpujobs.protocol.head import Answer, Refusal, Request
-from gpujobs.protocol.instructions import Collect, Collected, Deliver, Instruction, Nothing, written
+from gpujobs.protocol.instructions import (
+    BringHome,
+    Collect,
+    Collected,
+    Deliver,
+    Instruction,
+    Nothing,
+    written,
+)
 from gpujobs.protocol.joining import Hello, Ready
 from gpujobs.protocol.settings import HeadSettings, Listening, NodeSettings
 
@@ -212,6 +221,7 @@ class Head:
         self._paths = paths
         self._gpus = gpus
         self._members: Members[Any] = Members()
+        self._deliveries = Deliveries()
         self._numbers = itertools.count()
         self._ends: dict[str, asyncio.Event] = {}
         """By incarnation: set when its agent is lost, or counts no more."""
@@ -399,8 +409,10 @@ class Head:
             chunks = agent.collect.remote(codec.write(instruction))
             return codec.write(Collected(await write_chunks(chunks, Path(instruction.destination))))
         if isinstance(instruction, Deliver):
-            await deliver(agent, instruction)
+            await self._deliveries.deliver(agent, instruction)
             return codec.write(Nothing())
+        if isinstance(instruction, BringHome):
+            return codec.write(await bring_home(agent, instruction))
         return answer_of(await agent.carry_out.remote(written(instruction)))
 
 

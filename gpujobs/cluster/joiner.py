@@ -128,9 +128,9 @@ class Joiner:
 
     def _asked(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            backend = self._socket.recv(64).decode(errors="replace")
+            word, _, backend = self._socket.recv(64).decode(errors="replace").partition(" ")
             if backend in (TENSORFLOW, JAX):
-                self._launchers.use(backend)
+                (self._launchers.suspect if word == keepers.SUSPECT else self._launchers.use)(backend)
 
     async def _stay(self) -> None:
         pause = 0.5

@@ -54,7 +54,7 @@ CALL_SECONDS: Mapping[type[Instruction[Any]], float] = {
 
 OTHER_CALL_SECONDS = 30.0
 
-UNBOUNDED = (told.Collect, told.Deliver)
+UNBOUNDED = (told.Collect, told.Deliver, told.BringHome, told.Compare)
 """Takes as long as there are results, or data. A head that hangs is found by its heart, which beats meanwhile."""
 
 HEARTBEAT_SECONDS = 10.0
@@ -77,6 +77,9 @@ WITHOUT_RAY = (
     told.Release,
 )
 """What can be done on this machine though Ray is away: nothing is to wait for it that wants to end."""
+
+READ_AT_HOME = (told.ReadLog, told.ListResults, told.ReadResult)
+"""What is answered here of an attempt on another box, once all that it has left has come."""
 
 LAUNCHES = (told.Start, told.Inspect, told.AskLauncher)
 """What the launcher is asked for."""
@@ -118,6 +121,10 @@ class ClusterLink:
     def instance(self) -> str:
         return self._settings.instance
 
+    @property
+    def own_name(self) -> str:
+        return self._settings.node_name
+
     def is_remote(self, node: str) -> bool:
         return node != self._settings.node_name
 
@@ -143,7 +150,7 @@ class ClusterLink:
         """What the node's agent answers (docs/protocol.md, section 2). Raises the agent's error, or
         MachineError where the cluster is away, or does not answer: then nobody knows whether it was carried out."""
         is_ours = node == self._settings.node_name and type(instruction) in WITHOUT_RAY
-        if self._writer is None and is_ours:
+        if (self._writer is None and is_ours) or (not is_ours and self._is_at_home(instruction)):
             return await self._carry_out_here(instruction)
         seconds = None if isinstance(instruction, UNBOUNDED) else _seconds(instruction)
         try:
@@ -155,6 +162,12 @@ class ClusterLink:
             if isinstance(instruction, LAUNCHES) and node == self._settings.node_name:
                 self.launchers.suspect(_backend(instruction))
             raise
+
+    def _is_at_home(self, instruction: Instruction[Any]) -> bool:
+        return (
+            isinstance(instruction, READ_AT_HOME)
+            and self._paths.job(instruction.job).attempt(instruction.attempt).home.exists()
+        )
 
     async def _call(self, node: str, instruction: Instruction[M]) -> M:
         if self._writer is None:

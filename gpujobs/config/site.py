@@ -283,6 +283,12 @@ class NodesTable(Table):
     shared: list[Annotated[str, BeforeValidator(_absolute)]] = []
     """Directories that are the same files under the same path on every box: nothing below them is copied."""
 
+    cache: PositiveSize = 100 << 30
+    """Data of one user that is kept on a box, besides what attempts there read: the longest unread makes way."""
+
+    checkpoints: Annotated[int, BeforeValidator(_duration), Field(ge=60)] = 600
+    """How often the checkpoint of a training on another box comes home, in case that box is lost."""
+
     def has(self, path: str) -> bool:
         """Whether every box sees it."""
         return any(Path(path).is_relative_to(one) for one in self.shared)

@@ -36,6 +36,7 @@ from gpujobs.daemon.jobs.attempts import Attempts
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.collecting import Collector
 from gpujobs.daemon.jobs.device_use import DeviceUses
+from gpujobs.daemon.jobs.homecoming import Homecoming
 from gpujobs.daemon.jobs.lacking import Lacking
 from gpujobs.daemon.jobs.queries import JobQueries
 from gpujobs.daemon.jobs.service import JobService
@@ -45,6 +46,7 @@ from gpujobs.daemon.jobs.supply import Supply
 from gpujobs.daemon.jobs.uploads import Uploads
 from gpujobs.daemon.jobs.whereabouts import Whereabouts
 from gpujobs.daemon.journal import Journal
+from gpujobs.daemon.keeping.on_nodes import NodeKeeping
 from gpujobs.daemon.keeping.retention import Retention
 from gpujobs.daemon.live.broadcast import Broadcaster
 from gpujobs.daemon.modes import Mode
@@ -92,6 +94,7 @@ class Parts:
     snapshots: SnapshotBuilder
     foreign: ForeignProcessMonitor
     charge: ForeignCharge | None
+    homecoming: Homecoming
     sampler: DeviceSampler
     presence: PresenceMonitor
     uploads: Uploads
@@ -154,14 +157,16 @@ def build(settings: Settings) -> Parts:
     # What jobs need, and their attempts
     uploads = Uploads(store, writer, paths, in_force.quotas)
     lacking = Lacking(store, writer, cache, uploads)
-    retention = Retention(store, writer, paths, lambda: in_force.site.retention)
+    leases = Leases(link, site.cluster.lease)
+    homecoming = Homecoming(store, link, nodes, paths, lambda: in_force.site.quotas, leases.left)
+    elsewhere = NodeKeeping(store, link, nodes, homecoming)
+    retention = Retention(store, writer, paths, lambda: in_force.site.retention, elsewhere)
     is_site = mode is Mode.SITE
     specs = Specs(store, paths, site, identity, changes_identity=is_site, require_gpu=settings.require_gpu)
     sampler = DeviceSampler(cache, writer)
     uses = DeviceUses(store, cache, sampler.of)
-    collector = Collector(store, link, paths, in_force.access, site.quotas, uses.at_its_end)
+    collector = Collector(store, link, paths, in_force.access, site.quotas, uses.at_its_end, homecoming)
     ends = Observers[[Job]]()
-    leases = Leases(link, site.cluster.lease)
     whereabouts = Whereabouts(store, cache, node_name, others)
     attempts = Attempts(
         store,
@@ -171,7 +176,8 @@ def build(settings: Settings) -> Parts:
         link,
         specs,
         collector,
-        Supply(link, paths, whereabouts, lambda path: in_force.site.nodes.has(path)),
+        Supply(store, link, paths, homecoming, whereabouts, lambda: in_force.site.nodes),
+        homecoming,
         leases.granted,
         on_change=changed.tell,
         on_end=ends.tell,
@@ -189,7 +195,7 @@ def build(settings: Settings) -> Parts:
     charges = rules.foreign is ForeignPolicy.CHARGE
     charge = ForeignCharge(usage, store.usage, writer, half_life) if charges else None
     presence = PresenceMonitor(cache, writer, store.first_seen())
-    poller = DevicePoller(cache, nodes, always=charges)
+    poller = DevicePoller(cache, nodes, always=charges, pace=lambda: nodes.pace_seconds)
     admission = NodeAdmission(cache, nodes, link, attempts, poller, tasks, changed, leases)
 
     # Who decides
@@ -205,6 +211,7 @@ def build(settings: Settings) -> Parts:
         holds=attempts.holds.applied,
         decided=attempts.residents.let_go,
         near=whereabouts,
+        recent=nodes.recent,
     )
 
     # What handlers are given
@@ -226,7 +233,9 @@ def build(settings: Settings) -> Parts:
         in_force,
         changed,
     )
-    queries = JobQueries(store, cache, forecast, link, foreign, standing, uses)
+    queries = JobQueries(
+        store, cache, forecast, link, foreign, standing, uses, lambda: nodes.known if nodes.has_others else ()
+    )
     devices = DeviceService(
         nodes,
         snapshots,
@@ -258,6 +267,10 @@ def build(settings: Settings) -> Parts:
     news = NewsService(store, writer, in_force, orders)
 
     # Who hears of what
+    def tidy(node: str) -> None:
+        if nodes.is_remote(node):
+            tasks.spawn(elsewhere.tidy(node))
+
     def rules_changed() -> None:
         """For those who hold a copy of a rule."""
         snapshots.rules = in_force.rules
@@ -276,6 +289,7 @@ def build(settings: Settings) -> Parts:
     changed.add(dispatcher.wake, shutdown.look)
     in_force.changed.add(rules_changed, dispatcher.wake, outbox.wake, mapping.wake)
     announcements.add(admission.on_node)
+    admission.admitted.add(tidy)
     events.add(attempts.on_event)
     ends.add(memory.ended, sampler.ended, lambda job: usage.add(_ended_usage(job)))
     launched.add(attempts.launch, lambda _: poller.begin())
@@ -302,6 +316,7 @@ def build(settings: Settings) -> Parts:
         snapshots=snapshots,
         foreign=foreign,
         charge=charge,
+        homecoming=homecoming,
         sampler=sampler,
         presence=presence,
         uploads=uploads,

@@ -44,6 +44,9 @@ class Daemon:
         await parts.link.start()
         parts.attempts.cancel_blocked()
         parts.tasks.spawn(parts.retention.run())
+        parts.tasks.spawn(
+            parts.homecoming.run(parts.cache.active, lambda: parts.in_force.site.nodes.checkpoints)
+        )
         parts.tasks.spawn(parts.mapping.run())
         parts.mapping.wake()
         parts.tasks.spawn(parts.dispatcher.run())

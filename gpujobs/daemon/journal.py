@@ -111,14 +111,13 @@ def _sentence(event: JobLine, names_nodes: bool) -> _Sentence | None:
         return _Sentence(f"of {event.user}: {event.kind.replace('_', ' ')}{by}", f"{named}{why}")
     if target in QUIET:
         return None
-    node = f" of {plain(event.node)}" if names_nodes and event.node else ""
-    where = f" on {event.device}{node}" if event.device else ""
     if target is State.STARTING:
-        place = where if names_nodes else ""
-        return _Sentence(f"of {event.user}: starts", f"{named}, attempt {event.attempt}{place}{why}")
+        return _Sentence(f"of {event.user}: starts", f"{named}, attempt {event.attempt}{why}")
     if target is State.PENDING:
         return _Sentence(f"of {event.user}: back in the queue{by}", f"{named}{why}")
     level = logging.WARNING if event.reason in BAD_REASONS else logging.INFO
+    node = f" of {plain(event.node)}" if names_nodes and event.node else ""
+    where = f" on {event.device}{node}" if event.device else ""
     return _Sentence(f"of {event.user}: {target}{by}", f"{named}{where}{why}", level)
 
 

@@ -127,7 +127,9 @@ def _names_twice(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     named: dict[Path, Any] = {("data", key): data[key] for key in ("features", "target", "classes")}
     named |= {("data", "csv", "names"): (data["csv"] or {}).get("names"), ("data", "time"): times}
     for where, names in named.items():
-        for name, count in Counter(names or ()).items():
+        if not names or len(set(names)) == len(names):
+            continue
+        for name, count in Counter(names).items():
             if count > 1:
                 yield where, f"{'.'.join(map(str, where))} has {name} {count} times; expected each name once"
     apart = {data[key] for key in ("group", "sample_weight")} | {(data["sequence"] or {}).get("by"), *times}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 ALIASES = {"bce": "binary_crossentropy", "ctc": "ctc"}
@@ -12,7 +13,12 @@ FROM_LOGITS = "from_logits"
 
 def kind(loss: Any) -> str:
     """Keras's name of it in snake case; `bce` is `binary_crossentropy`."""
-    name = loss if isinstance(loss, str) else next(iter(loss))
+    return _kind(loss if isinstance(loss, str) else next(iter(loss)))
+
+
+@lru_cache(256)
+def _kind(name: str) -> str:
+    """Kept, since each look at a job asks several times."""
     snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_").replace("__", "_")
     return ALIASES.get(name.lower(), snake)
 
@@ -22,7 +28,12 @@ def arguments(loss: Any) -> Mapping[str, Any]:
 
 
 def is_for_classes(loss: Any) -> bool:
-    return any(word in kind(loss) for word in FOR_CLASSES)
+    return _is_for_classes(kind(loss))
+
+
+@lru_cache(256)
+def _is_for_classes(kind: str) -> bool:
+    return any(word in kind for word in FOR_CLASSES)
 
 
 def is_hinge(loss: Any) -> bool:

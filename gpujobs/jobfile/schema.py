@@ -365,6 +365,8 @@ def _with_names(entries: Any) -> Any:
     if not isinstance(entries, list):
         return entries
     paths = [_path_of(entry) for entry in entries]
+    if not any(paths):
+        return entries
     taken = Counter(_default_name({"path": path}) for path in dict.fromkeys(filter(None, paths)))
     return [
         entry

@@ -62,17 +62,18 @@ def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
     write(path, json.dumps(value).encode(), durable=durable)
 
 
-def create(path: Path, content: bytes) -> None:
+def create(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Makes a file that was not there; whoever sees it sees all of it. Raises FileExistsError."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     _clear(temporary)
-    _write_new(temporary, content, True)
+    _write_new(temporary, content, durable)
     reach(f"durable.{path.name}")
     try:
         os.link(temporary, path, follow_symlinks=False)
     finally:
         temporary.unlink()
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
 def rename(source: Path, target: Path) -> None:
@@ -99,6 +100,14 @@ def make_directory(path: Path, mode: int) -> None:
 
 def sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

@@ -21,10 +21,24 @@ def set_title(title: str) -> None:
 
 def set_environment(environment: Mapping[str, str]) -> None:
     """Makes `environment` the whole environment, also as /proc shows it (cut to the room there is)."""
-    start, end = (int(field) for field in stat_fields(os.getpid())[47:49])
     clear_environment()
-    _fill(start, end, b"\0".join(f"{key}={value}".encode() for key, value in environment.items()))
+    _show(environment)
     os.environ.update(environment)
+
+
+def change_environment(environment: Mapping[str, str]) -> None:
+    """As `set_environment`, in a process with threads, which may look at what does not change meanwhile."""
+    _show(environment)
+    for key in set(os.environ) - environment.keys():
+        del os.environ[key]
+    for key, value in environment.items():
+        if os.environ.get(key) != value:
+            os.environ[key] = value
+
+
+def _show(environment: Mapping[str, str]) -> None:
+    start, end = (int(field) for field in stat_fields(os.getpid())[47:49])
+    _fill(start, end, b"\0".join(f"{key}={value}".encode() for key, value in environment.items()))
 
 
 def _fill(start: int, end: int, content: bytes) -> None:

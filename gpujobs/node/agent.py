@@ -24,18 +24,18 @@ from gpujobs.linux import durable, lease
 from gpujobs.linux.process import boot_id
 from gpujobs.linux.saying import say
 from gpujobs.linux.sockets import short_path
-from gpujobs.node import arrivals, attempts, keepers, residents
+from gpujobs.node import arrivals, attempts, keepers, keeping, launcher_client, leaving, residents, seeding
 from gpujobs.node.attempts import Attempt
 from gpujobs.node.devices import devices_of
 from gpujobs.node.launcher_client import ask
-from gpujobs.node.localising import localised, user_problem
+from gpujobs.node.localising import identity_here, localised, user_problem
 from gpujobs.node.pieces import piece_of, read_log
 from gpujobs.node.probe import Probe
 from gpujobs.node.unheard import Unheard
 from gpujobs.paths import AttemptPaths, JobPaths, StatePaths
 from gpujobs.protocol import codec
 from gpujobs.protocol import instructions as told
-from gpujobs.protocol.codec import Message, ShapeError
+from gpujobs.protocol.codec import M, Message, ShapeError
 from gpujobs.protocol.events import AttemptEvent, Exited, Unclear, attempt_event_of
 from gpujobs.protocol.instructions import (
     Alive,
@@ -52,12 +52,25 @@ from gpujobs.protocol.instructions import (
     ResultFiles,
     Stray,
 )
-from gpujobs.protocol.launcher import Forked, InspectJob, PingLauncher, StartAttempt
+from gpujobs.protocol.launcher import (
+    Compared,
+    CompareFiles,
+    Forked,
+    Inspected,
+    InspectJob,
+    Op,
+    PingLauncher,
+    StartAttempt,
+    Versions,
+)
 from gpujobs.protocol.records import AttemptKey, LockNote, StopRequest, SupervisorRecord
 from gpujobs.protocol.settings import NodeSettings
 from gpujobs.protocol.spec import AttemptSpec, SpecHead
 from gpujobs.results.catalogue import list_files, open_file
 from gpujobs.results.collect import Limits, RefusedResultError, chunks
+
+COMPARING_SECONDS = 180.0
+COMPARED_BYTES_PER_SECOND = 50 << 20
 
 RECORD_SECONDS = 10.0
 """A supervisor that holds its lock writes record.json within milliseconds."""
@@ -74,10 +87,17 @@ class NodeAgent:
         self._events: Unheard[AttemptEvent] = Unheard()
         self._ended: set[AttemptKey] = set()
         self._followed: dict[AttemptKey, int] = {}
+        self._marks: dict[str, None] = {}
+        """Of files that were compared: as they were, with their hashes."""
+
+        self._in_order = arrivals.InOrder(self._paths)
+        self._answering: set[str] = set()
+        """The backends whose launchers have answered."""
 
     async def open(self) -> None:
         """Binds the socket on which supervisors tell what happens."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        residents.clear(self._paths)
         durable.make_way(self._paths.agent_socket)
         self._paths.agent_socket.unlink(missing_ok=True)
         with short_path(self._paths.agent_socket) as name:
@@ -111,13 +131,23 @@ class NodeAgent:
             case told.ReadResult():
                 return await asyncio.to_thread(self._read_result, instruction)
             case told.Inspect():
-                return await self._ask(InspectJob(instruction.spec), instruction.answer_seconds)
+                return await self._ask(InspectJob(instruction.spec), instruction.answer_seconds, Inspected)
             case told.Renew():
                 return self.renew(instruction)
             case told.Prepare():
                 return await asyncio.to_thread(self._prepare, instruction)
+            case told.Compare():
+                return await self._compare(instruction)
+            case told.MeasureDisk():
+                return keeping.room(self._paths)
+            case told.ListKept():
+                return await asyncio.to_thread(keeping.kept, self._paths)
+            case told.DropData():
+                return await asyncio.to_thread(keeping.drop, self._paths, instruction)
+            case told.Survey():
+                return await asyncio.to_thread(self._survey, instruction)
             case told.AskLauncher():
-                return await self._ask(PingLauncher(), instruction.answer_seconds)
+                return await self._ask(PingLauncher(), instruction.answer_seconds, Versions)
             case told.Forget():
                 root = self._paths.job(instruction.job).root
                 await asyncio.to_thread(shutil.rmtree, root, ignore_errors=True)
@@ -147,20 +177,36 @@ class NodeAgent:
         problem = user_problem(asked.user, asked.uid, self._settings.node_name) if os.geteuid() == 0 else None
         if problem is not None:
             raise UnfitError(problem)
+        arrivals.mark_read(self._paths, asked.blobs)
+        keeping.limit(self._paths, asked.uid, asked.keep_bytes, asked.blobs)
         return told.Lacking(arrivals.lacking(self._paths, asked.blobs))
 
-    def put(self, asked: told.Put, content: bytes) -> told.Arrived:
-        """Blocks."""
+    async def _compare(self, asked: told.Compare) -> Compared:
+        """Raises UnfitError where that user's jobs cannot run here."""
+        identity = identity_here(asked.user, asked.identity, self._settings.node_name)
+        keepers.ask(self._paths.keeper_socket, TENSORFLOW)
+        op = CompareFiles(identity, asked.files, tuple(self._marks))
+        seconds = COMPARING_SECONDS + sum(file.bytes for file in asked.files) / COMPARED_BYTES_PER_SECOND
+        answer = await ask(self._paths.launcher_socket(TENSORFLOW), op, seconds, Compared)
+        self._marks |= dict.fromkeys(answer.marks[: len(asked.files)])
+        return answer
+
+    async def put(self, asked: told.Put, content: bytes) -> told.Arrived:
         if asked.offset is None:
-            return told.Arrived(arrivals.arrived(self._paths, asked.blob, self._settings.node_name))
-        return told.Arrived(arrivals.put(self._paths, asked.blob, asked.offset, content))
+            name = self._settings.node_name
+            return told.Arrived(await asyncio.to_thread(arrivals.arrived, self._paths, asked.blob, name))
+        return told.Arrived(await self._in_order.put(asked.blob, asked.offset, content))
+
+    def pass_on(self, asked: told.PassOn) -> bytes:
+        """Blocks. Raises OSError."""
+        return arrivals.piece(self._paths, asked.blob, asked.offset, asked.limit)
 
     # Attempts
 
     async def start(self, asked: told.Start) -> Forked:
         """Nothing else of ours waits on its device when it starts. Raises LauncherError where the attempt could not be
         started, whatever the job is; an attempt of which no answer was heard may have started all the same."""
-        spec = asked.spec
+        spec, brought = asked.spec, asked.brought
         if spec.state_id != self._settings.instance:
             raise LauncherError(
                 f"the attempt is of another state directory ({spec.state_id}) than this node's"
@@ -169,29 +215,41 @@ class NodeAgent:
         if spec.lease is not None:
             await self._be_ready(spec)
         job = self._paths.job(spec.job)
+        # Beside each other: one waits for the disk, the other for processes to end.
+        ending = asyncio.create_task(self._end_residents(asked))
         try:
-            paths = attempts.make(job, spec)
+            if brought is not None:
+                seeding.mark_read(self._paths, spec, brought)
+            paths = await asyncio.to_thread(attempts.make, job, spec)
+            if brought is not None:
+                await asyncio.to_thread(seeding.place, self._paths, spec, brought)
         except attempts.OccupiedError as error:
             raise LauncherError(str(error)) from error
         except OSError as error:
             raise LauncherError(f"the directory of the attempt cannot be made: {in_words(error)}") from error
+        finally:
+            await ending
         answer = await self._hand_over(asked, paths) or await self._launch(spec, paths, asked.answer_seconds)
         self._follow(self._attempt(AttemptKey(spec.job, spec.attempt, spec.nonce)), answer.pid)
         return answer
 
+    async def _end_residents(self, asked: told.Start) -> None:
+        """All on its device but those that are expected there."""
+        expected = {key for key in (asked.resident, *asked.beside) if key is not None}
+        await residents.end_all(self._paths, asked.spec.device.uuid, expected)
+
     async def _hand_over(self, asked: told.Start, paths: AttemptPaths) -> Forked | None:
         """To a trainer that waits for it. None where there is none: then nobody waits on its device."""
-        device = asked.spec.device.uuid
-        expected = {key for key in (asked.resident, *asked.beside) if key is not None}
-        await residents.end_all(self._paths, device, expected)
-        waiting = [note for note in residents.waiting(self._paths, device) if note.last == asked.resident]
-        return await residents.hand_over(self._paths, waiting[0], paths) if waiting else None
+        waiting = None if asked.resident is None else residents.of(self._paths, asked.resident)
+        if waiting is None or waiting.device_uuid != asked.spec.device.uuid:
+            return None
+        return await residents.hand_over(self._paths, waiting, paths)
 
     async def _launch(self, spec: AttemptSpec, paths: AttemptPaths, answer_seconds: float) -> Forked:
         op = StartAttempt(str(paths.root), str(self._paths.agent_socket))
         reach("spawn.supervisor")
         try:
-            return await ask(self._paths.launcher_socket(spec.backend), op, answer_seconds, Forked)
+            return await self._ask(op, answer_seconds, Forked, spec.backend)
         except LaunchError as error:  # it could not fork: the launcher knows nothing of the job
             raise LauncherError(str(error)) from error
 
@@ -368,6 +426,19 @@ class NodeAgent:
         with open_file(str(paths.results), asked.file, owner) as file:
             return piece_of(file, asked.offset, asked.limit)
 
+    def _survey(self, asked: told.Survey) -> told.Surveyed:
+        """Raises RefusedResultError where the attempt is gone."""
+        owner = _owner(self._spec_to_collect(asked.attempt))
+        job = self._paths.job(asked.attempt.job)
+        number, limit = asked.attempt.attempt, asked.limit_bytes
+        return leaving.survey(job, number, owner, limit, asked.wanted)
+
+    def take(self, asked: told.Take) -> bytes:
+        """A part of what was surveyed. Blocks. Raises UsageError where it is not there any more."""
+        owner = _owner(self._spec_to_collect(asked.attempt))
+        job, number = self._paths.job(asked.attempt.job), asked.attempt.attempt
+        return leaving.take(job, number, owner, asked.name, asked.offset, asked.limit)
+
     def collect(self, key: AttemptKey, limit_bytes: int) -> Iterator[tuple[str, bytes]]:
         """(name, chunk) of every result, and of the logs of all attempts: `log.txt` is the last one's.
         Raises RefusedResultError, also where the results have more than `limit_bytes`, and where they are gone;
@@ -394,8 +465,20 @@ class NodeAgent:
             )
         return spec
 
-    async def _ask(self, op: InspectJob | PingLauncher, seconds: float) -> Message:
-        return await ask(self._paths.launcher_socket(TENSORFLOW), op, seconds, op.answer)
+    async def _ask(self, op: Op, seconds: float, kind: type[M], backend: str = TENSORFLOW) -> M:
+        """On a box that has joined, whoever keeps the launcher hears of one that does not answer, and replaces one that
+        hangs; one that has answered before is not waited for as long as its imports may take."""
+        if self._settings.is_remote and backend in self._answering:
+            seconds = min(seconds, launcher_client.ANSWER_SECONDS)
+        try:
+            answer = await ask(self._paths.launcher_socket(backend), op, seconds, kind)
+        except LauncherError:
+            self._answering.discard(backend)
+            if self._settings.is_remote:
+                keepers.suspect(self._paths.keeper_socket, backend)
+            raise
+        self._answering.add(backend)
+        return answer
 
 
 def _log_chunks(path: Path, name: str) -> Iterator[tuple[str, bytes]]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import errno
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from gpujobs.errors import LauncherError, MachineError
 from gpujobs.linux import durable
@@ -19,15 +23,28 @@ from gpujobs.node import attempts
 from gpujobs.paths import AttemptPaths, JobPaths, StatePaths
 from gpujobs.protocol.instructions import Blob
 
+EARLY_SECONDS = 20.0
+"""That a piece waits for one before it, which may be lost."""
+
 PARTIAL = ".partial-"
 FREE_BYTES = 1 << 30
 """That stay free on a node: attempts must be able to write."""
 
-FRESH_SECONDS = 3600.0
+FRESH_SECONDS = 300.0
+"""Data that came, or was asked for, so lately may be for an attempt that is about to start."""
 
 
 def lacking(paths: StatePaths, blobs: tuple[Blob, ...]) -> tuple[Blob, ...]:
     return tuple(blob for blob in blobs if not _is_here(paths.data(blob.uid, blob.sha256), blob.bytes))
+
+
+def mark_read(paths: StatePaths, blobs: Iterable[Blob]) -> None:
+    """What of it is here counts as read now, whatever the file system says of that."""
+    now = time.time()
+    for blob in blobs:
+        place = paths.data(blob.uid, blob.sha256)
+        with contextlib.suppress(OSError):
+            os.utime(place, (now, place.lstat().st_mtime), follow_symlinks=False)
 
 
 def arrived(paths: StatePaths, blob: Blob, node: str) -> int:
@@ -52,22 +69,23 @@ def _make_room(paths: StatePaths, excess_bytes: int) -> None:
     that would not do. Whoever needs it again is sent it again."""
     if excess_bytes <= 0:
         return
-    unused = sorted(_unused(paths), key=lambda one: one[1].st_atime)
-    if sum(status.st_size for _, status in unused) < excess_bytes:
+    free = sorted(unused(paths), key=lambda one: one[1].st_atime)
+    if sum(status.st_size for _, status in free) < excess_bytes:
         return
-    for path, status in unused:
+    for path, status in free:
         if excess_bytes > 0:
             path.unlink(missing_ok=True)
             excess_bytes -= status.st_size
 
 
-def _unused(paths: StatePaths) -> Iterator[tuple[Path, os.stat_result]]:
-    """What has come or was read lately may be for an attempt that is about to start."""
+def unused(paths: StatePaths) -> Iterator[tuple[Path, os.stat_result]]:
+    """What no attempt reads that lives here. What has another name too is a model that a job applies."""
     in_use, fresh = set(_in_use(paths)), time.time() - FRESH_SECONDS
     for path in (paths.spool / "data").glob("*/*"):
         status = path.lstat()
         is_stale = max(status.st_mtime, status.st_atime) < fresh
-        if stat.S_ISREG(status.st_mode) and is_stale and str(path) not in in_use:
+        is_alone = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+        if is_alone and is_stale and str(path) not in in_use:
             yield path, status
 
 
@@ -92,10 +110,51 @@ def put(paths: StatePaths, blob: Blob, offset: int, content: bytes) -> int:
         if size != offset:  # somebody else brings it too
             return size
         _write(descriptor, content, offset)
+        _count_in(place, content, offset)
         if offset + len(content) < blob.bytes:
             return offset + len(content)
         _keep(place, descriptor, blob)
         return blob.bytes
+
+
+def piece(paths: StatePaths, blob: Blob, offset: int, limit: int) -> bytes:
+    """What has come of it there. Raises OSError."""
+    place = paths.data(blob.uid, blob.sha256)
+    for path in (_partial(place), place):  # the first is renamed when it is whole
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            file.seek(offset)
+            return file.read(limit)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
+
+
+class InOrder:
+    """Several pieces may be on their way at once, and come in any order: one that is early waits for those before."""
+
+    def __init__(self, paths: StatePaths) -> None:
+        self._paths = paths
+        self._written = asyncio.Condition()
+        self._count = 0
+        """Of the pieces that were looked at, so that none is missed."""
+
+    async def put(self, blob: Blob, offset: int, content: bytes) -> int:
+        """As the function."""
+        deadline = asyncio.get_running_loop().time() + EARLY_SECONDS
+        while True:
+            count = self._count
+            size = await asyncio.to_thread(put, self._paths, blob, offset, content)
+            async with self._written:
+                self._count += size >= offset
+                self._written.notify_all()
+                left = deadline - asyncio.get_running_loop().time()
+                if size >= offset or left <= 0:
+                    return size
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(
+                        self._written.wait_for(functools.partial(self._is_after, count)), left
+                    )
+
+    def _is_after(self, count: int) -> bool:
+        return self._count != count
 
 
 @contextlib.contextmanager
@@ -124,10 +183,29 @@ def _write(descriptor: int, content: bytes, offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
+_digests: dict[Path, tuple[int, Any]] = {}
+"""Of what is coming: how much of it was counted in. Changed by who holds the file."""
+
+
+def _count_in(place: Path, content: bytes, offset: int) -> None:
+    counted, digest = _digests.pop(place, (0, hashlib.sha256()))
+    if counted == offset:
+        digest.update(content)
+        _digests[place] = (offset + len(content), digest)
+
+
+def _hash(place: Path, size: int) -> str:
+    """What was counted in while it came, or, where some of it came to an agent before this one, of the file."""
+    counted, digest = _digests.pop(place, (-1, None))
+    if counted == size:
+        return str(digest.hexdigest())
+    with _partial(place).open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _keep(place: Path, descriptor: int, blob: Blob) -> None:
     partial = _partial(place)
-    with partial.open("rb", buffering=0) as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = _hash(place, blob.bytes)
     if found != blob.sha256 or os.fstat(descriptor).st_size != blob.bytes:
         partial.unlink()
         raise MachineError(f"data {blob.sha256[:12]} has come damaged; it is asked for again")

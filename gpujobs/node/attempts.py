@@ -121,10 +121,13 @@ def make(job: JobPaths, spec: AttemptSpec) -> AttemptPaths:
         if spec.identity.uid != os.geteuid():
             os.chown(job.work, spec.identity.uid, spec.identity.gid)
     attempt.root.mkdir(mode=0o700)
-    durable.sync_directory(job.root)
-    durable.sync_directory(job.root.parent)
     reach("attempts.make")
     durable.write_json(attempt.spec, codec.write(spec))
+    for directory in (
+        job.root,
+        job.root.parent,
+    ):  # after what is in them: a journal then has all of it at once
+        durable.sync_directory(directory)
     return attempt
 
 

@@ -20,13 +20,25 @@ def listen(path: Path) -> socket.socket:
     return made
 
 
+USE, SUSPECT = "use", "suspect"
+
+
 def ask(path: Path, backend: str) -> None:
     """Returns at once: who needs the launcher waits at its own socket. Raises LauncherError where nobody keeps any."""
+    _say(path, f"{USE} {backend}")
+
+
+def suspect(path: Path, backend: str) -> None:
+    """It has not answered: whoever keeps it looks whether it hangs, and replaces it then. Raises as `ask`."""
+    _say(path, f"{SUSPECT} {backend}")
+
+
+def _say(path: Path, words: str) -> None:
     with contextlib.closing(
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     ) as sender:
         try:
             with short_path(path) as name:
-                sender.sendto(backend.encode(), name)
+                sender.sendto(words.encode(), name)
         except OSError as error:
             raise LauncherError(f"`gpujobs node join` does not run on this box: {in_words(error)}") from error

@@ -19,7 +19,7 @@ def localised(spec: AttemptSpec, settings: NodeSettings, paths: StatePaths) -> A
     """Raises UnfitError where the job's user is another one here, or none."""
     if not settings.is_remote:
         return spec
-    identity = _identity(spec, settings.node_name)
+    identity = identity_here(spec.user, spec.identity, settings.node_name)
     return replace(
         spec,
         state_id=settings.state_id,
@@ -27,22 +27,24 @@ def localised(spec: AttemptSpec, settings: NodeSettings, paths: StatePaths) -> A
         job_dir=paths.job(spec.job).root,
         cpu_threads=_threads(spec),
         data=_data(spec.data, spec.identity.uid, paths),
-        checkpoint_from=tuple(_checkpoint(one, paths) for one in spec.checkpoint_from),
+        model_results=None if spec.model_results is None else str(paths.job(spec.job).model),
+        checkpoint_from=(),  # it came with the attempt (`seeding.py`)
         lease=str(paths.lease),
     )
 
 
-def _identity(spec: AttemptSpec, node: str) -> Identity:
-    """Where all runs as one user, that is this box's; else the same name must have the same uid here."""
+def identity_here(user: str, named: Identity, node: str) -> Identity:
+    """Where all runs as one user, that is this box's; else the same name must have the same uid here. Raises
+    UnfitError."""
     if os.geteuid() != 0:
         return Identity(
             os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), str(Path("~").expanduser())
         )
-    if problem := user_problem(spec.user, spec.identity.uid, node):
+    if problem := user_problem(user, named.uid, node):
         raise UnfitError(problem)
-    entry = pwd.getpwuid(spec.identity.uid)
+    entry = pwd.getpwuid(named.uid)
     groups = sorted(set(os.getgrouplist(entry.pw_name, entry.pw_gid)))
-    own = spec.identity.gid if spec.identity.gid in groups else entry.pw_gid
+    own = named.gid if named.gid in groups else entry.pw_gid
     return Identity(entry.pw_uid, own, tuple(groups), entry.pw_dir)
 
 
@@ -59,11 +61,6 @@ def user_problem(name: str, uid: int, node: str) -> str | None:
             f"user {name} has uid {entry.pw_uid} on {node}, and {uid} on the daemon's box; expected the same"
         )
     return None
-
-
-def _checkpoint(path: str, paths: StatePaths) -> str:
-    """Of an earlier job, which ran on this box too: `spool/jobs/<job>/work/checkpoint`."""
-    return str(paths.job(int(Path(path).parts[-3])).checkpoint)
 
 
 def _threads(spec: AttemptSpec) -> int:

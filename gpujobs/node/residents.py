@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Collection
 from pathlib import Path
 
@@ -32,11 +33,20 @@ from gpujobs.protocol.residents import ASKED, Leave, TakeOver
 ANSWER_SECONDS = 0.3
 """In which one that waits has begun to claim what it is given."""
 
-CLAIM_SECONDS = 10.0
-"""In which it has claimed it, on a disk that is slow."""
-
 LEAVE_SECONDS = 1.0
+OLD_SECONDS = 60.0
+"""Nobody waits for so long."""
+
 END_SECONDS = 15.0
+
+
+def clear(paths: StatePaths) -> None:
+    """Removes what those have left who were killed while they waited."""
+    for path in paths.residents.glob("*"):
+        with contextlib.suppress(OSError):
+            is_old = time.time() - path.stat().st_mtime > OLD_SECONDS
+            if is_old and not durable.is_locked(path.with_suffix("")):
+                path.unlink()
 
 
 def waiting(paths: StatePaths, device_uuid: str) -> list[ResidentNote]:
@@ -62,13 +72,15 @@ def _note(path: Path) -> ResidentNote | None:
 
 
 async def hand_over(paths: StatePaths, resident: ResidentNote, attempt: AttemptPaths) -> Forked | None:
-    """Gives an attempt, whose files are there, to who waits; None where it was not taken: then nobody of them waits any
-    more, and nothing was claimed."""
+    """Gives an attempt, whose files are there, to who waits; None where it was not taken: then that trainer has ended,
+    and nothing was claimed. Whoever holds the attempt's lock has taken it, however slow it is."""
     reach("resident.ask")
     answer = None
     with contextlib.suppress(OSError, ValueError):
         answer = await _asked(paths, resident, attempt)
     reach("resident.answered")
+    if answer is None and durable.is_locked(attempt.lock):
+        answer = Forked(resident.supervisor.pid, is_resident=True)
     if answer is None:
         await end(paths, resident)
         if os.path.lexists(attempt.claim):
@@ -81,16 +93,9 @@ async def _asked(paths: StatePaths, resident: ResidentNote, attempt: AttemptPath
     try:
         op = TakeOver(str(attempt.root), str(paths.agent_socket))
         writer.write(ASKED.encode(op) + b"\n")
-        line = asyncio.ensure_future(reader.readline())
-        await asyncio.wait([line], timeout=ANSWER_SECONDS)
-        if not line.done() and durable.is_locked(attempt.lock):
-            await asyncio.wait([line], timeout=CLAIM_SECONDS)
-        if not line.done():
-            line.cancel()
-            return None
-        return answer_of(Forked, line.result())
-    except LaunchError:
-        return None  # it has looked at it, and it does not fit
+        return answer_of(Forked, await asyncio.wait_for(reader.readline(), ANSWER_SECONDS))
+    except (LaunchError, TimeoutError):
+        return None  # it has looked at it, and it does not fit; or it hangs
     finally:
         writer.close()
 
@@ -106,7 +111,8 @@ async def end_all(paths: StatePaths, device_uuid: str, but: Collection[AttemptKe
 
 
 async def end(paths: StatePaths, resident: ResidentNote) -> None:
-    """Its trainer has ended when this returns. Raises LauncherError where it does not."""
+    """Its trainer has ended when this returns, or has got an attempt meanwhile. Raises LauncherError where it does not
+    end."""
     reach("resident.end")
     ends = [_ended(resident.supervisor, resident.boot_id), _ended(resident.trainer, resident.boot_id)]
     with contextlib.suppress(OSError), connect(_socket(paths, resident.last)) as connection:
@@ -116,6 +122,9 @@ async def end(paths: StatePaths, resident: ResidentNote) -> None:
     try:
         await asyncio.wait_for(asyncio.shield(over), LEAVE_SECONDS)
     except TimeoutError:
+        if of(paths, resident.last) is None:
+            over.cancel()
+            return
         _kill(resident)
         try:
             await asyncio.wait_for(over, END_SECONDS)

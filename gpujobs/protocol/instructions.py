@@ -12,9 +12,9 @@ from annotated_types import Ge
 
 from gpujobs.model import Node, StopReason
 from gpujobs.protocol.codec import Count, Message, Number, Tagged, Vocabulary, parse
-from gpujobs.protocol.launcher import Forked, Inspected, Versions
+from gpujobs.protocol.launcher import Compared, Forked, Inspected, Versions
 from gpujobs.protocol.records import AttemptKey, ExitRecord, Progress, SupervisorRecord, Wishes
-from gpujobs.protocol.spec import AttemptSpec, CheckSpec
+from gpujobs.protocol.spec import AttemptSpec, CheckSpec, DataFile, Identity
 
 A = TypeVar("A", bound=Message)
 
@@ -154,6 +154,69 @@ class Lacking(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Room(Message):
+    """Of the disk with the state directory."""
+
+    free_bytes: Count
+    total_bytes: Count
+
+
+@dataclass(frozen=True, slots=True)
+class KeptJob(Message):
+    """A directory of a job on a box that has joined. `since`: when it last changed, in seconds since 1970."""
+
+    job: Number
+    bytes: Count
+    since: float
+    is_live: bool
+    uid: Count
+
+
+@dataclass(frozen=True, slots=True)
+class KeptData(Message):
+    blob: Blob
+    read_at: float
+    """When it came, or an attempt that reads it was last started; in seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Message):
+    jobs: tuple[KeptJob, ...]
+    data: tuple[KeptData, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped(Message):
+    blobs: tuple[Blob, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TreeFile(Message):
+    """A file of a checkpoint, of a model, or of what an attempt has left."""
+
+    name: str
+    sha256: str
+    bytes: Count
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed(Message):
+    """What an attempt has left. `refused`: what of it cannot be taken, in words."""
+
+    files: tuple[TreeFile, ...]
+    refused: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Brought(Message):
+    """What came to another box for an attempt besides its data, and lies there under its hash: the model that it
+    applies, and the checkpoint that takes the place of the one there; None leaves that as it is."""
+
+    model: tuple[TreeFile, ...]
+    checkpoint: tuple[TreeFile, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Arrived(Message):
     """How much of a file is on the node now."""
 
@@ -205,6 +268,7 @@ class Start(Instruction[Forked]):
     before: Alive | None
     resident: AttemptKey | None
     beside: tuple[AttemptKey, ...]
+    brought: Brought | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,23 +377,111 @@ class Renew(Instruction[Alive]):
 
 @dataclass(frozen=True, slots=True)
 class Prepare(Instruction[Lacking]):
-    """Whether a user's jobs can run there, and which of these it has not yet."""
+    """Whether a user's jobs can run there, and which of these it has not yet. `keep_bytes`: of that user's data, what
+    attempts there do not read makes way beyond so much."""
 
     tag: ClassVar[str] = "prepare"
     answer: ClassVar[type[Message]] = Lacking
     user: str
     uid: Count
     blobs: tuple[Blob, ...]
+    keep_bytes: Count
 
 
 @dataclass(frozen=True, slots=True)
 class Deliver(Instruction[Nothing]):
-    """Brings `source`, a file of the daemon's, to the node: of the head, which makes pieces of it."""
+    """Brings a file of the daemon's box to the node: of the head, which makes pieces of it. `name` is that of a file of
+    `owner`'s, or of the daemon's, below `directory`."""
 
     tag: ClassVar[str] = "deliver"
     answer: ClassVar[type[Message]] = Nothing
     blob: Blob
-    source: str
+    directory: str
+    name: str
+    owner: Count
+
+
+@dataclass(frozen=True, slots=True)
+class Compare(Instruction[Compared]):
+    """Whether data that is used in place is there, at the same paths with the same hashes, as far as the job's user may
+    read it."""
+
+    tag: ClassVar[str] = "compare"
+    answer: ClassVar[type[Message]] = Compared
+    user: str
+    identity: Identity
+    files: tuple[DataFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureDisk(Instruction[Room]):
+    tag: ClassVar[str] = "measure_disk"
+    answer: ClassVar[type[Message]] = Room
+
+
+@dataclass(frozen=True, slots=True)
+class ListKept(Instruction[Kept]):
+    """What a box that has joined keeps."""
+
+    tag: ClassVar[str] = "list_kept"
+    answer: ClassVar[type[Message]] = Kept
+
+
+@dataclass(frozen=True, slots=True)
+class DropData(Instruction[Dropped]):
+    """Removes of these what no attempt there reads."""
+
+    tag: ClassVar[str] = "drop_data"
+    answer: ClassVar[type[Message]] = Dropped
+    blobs: tuple[Blob, ...]
+
+
+class Leavings(StrEnum):
+    CHECKPOINT = "checkpoint"
+    RESULTS = "results"
+    """And the log."""
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Survey(Instruction[Surveyed]):
+    """What an attempt has left there: its checkpoint, what it has written of results, its log."""
+
+    tag: ClassVar[str] = "survey"
+    answer: ClassVar[type[Message]] = Surveyed
+    attempt: AttemptKey
+    limit_bytes: Count
+    wanted: Leavings
+
+
+@dataclass(frozen=True, slots=True)
+class BringHome(Instruction[Surveyed]):
+    """What an attempt has left, into `destination`, by its hash: of the head, which takes it in pieces. What is there
+    already does not come again."""
+
+    tag: ClassVar[str] = "bring_home"
+    answer: ClassVar[type[Message]] = Surveyed
+    survey: Survey
+    destination: str
+
+
+@dataclass(frozen=True, slots=True)
+class Take(Message):
+    """A piece of a file that was surveyed, which the agent answers to the head with its bytes."""
+
+    attempt: AttemptKey
+    name: str
+    offset: Count
+    limit: Count
+
+
+@dataclass(frozen=True, slots=True)
+class PassOn(Message):
+    """A piece of data that another box needs too, which the agent answers with its bytes."""
+
+    blob: Blob
+    offset: Count
+    limit: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +529,12 @@ INSTRUCTIONS: Vocabulary[Instruction[Any]] = Vocabulary(
     Renew,
     Prepare,
     Deliver,
+    Survey,
+    BringHome,
+    Compare,
+    MeasureDisk,
+    ListKept,
+    DropData,
     Release,
 )
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from gpujobs.errors import from_wire
 from gpujobs.protocol.codec import M, Message, Number, Tagged, Vocabulary, loads, parse
-from gpujobs.protocol.spec import CheckSpec
+from gpujobs.protocol.spec import CheckSpec, DataFile, Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,26 @@ class InspectJob(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class Compared(Message):
+    """What is wrong with files, in words, and marks of those that are as they should be. A child with the user's rights
+    has written it."""
+
+    problems: tuple[str, ...]
+    marks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CompareFiles(Op):
+    """Whether files that are used in place are here. `known`: marks of those that were so before."""
+
+    tag: ClassVar[str] = "compare"
+    answer: ClassVar[type[Message]] = Compared
+    identity: Identity
+    files: tuple[DataFile, ...]
+    known: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Versions(Message):
     """Of the packages in a launcher, by name."""
 
@@ -70,7 +90,7 @@ class Refused(Message):
     error: Mapping[str, Any]
 
 
-OPS: Vocabulary[Op] = Vocabulary("op", StartAttempt, InspectJob, PingLauncher)
+OPS: Vocabulary[Op] = Vocabulary("op", StartAttempt, InspectJob, PingLauncher, CompareFiles)
 
 
 def answer_of(kind: type[M], line: bytes) -> M:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from gpujobs.model import Device, DeviceKind, Node, NodeStatus
+from gpujobs.model import Node, NodeStatus
 from gpujobs.policy.inputs.pending_job import PendingJob
 from gpujobs.policy.inputs.rules import Rules
 from gpujobs.policy.inputs.snapshot import Snapshot
 from gpujobs.policy.users.fairshare import device_share, normalised_shares
 from gpujobs.policy.virtual.virtual_time import Engine, Step
+from gpujobs.simulation.nodes import Site, one_box
 from gpujobs.simulation.trace import Submission
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,6 +28,11 @@ class Record:
     """Of the first start."""
     ended_seconds: float | None = None
     preemptions: int = 0
+    """Also where its node went."""
+    node: str | None = None
+    """Of the last start."""
+    share: float = 0.0
+    """Of its device, as of the last start."""
 
     @property
     def run_seconds(self) -> float:
@@ -42,6 +49,8 @@ class Sample:
     busy_gpus: int
     running: int
     waiting: int
+    gpus: int = 0
+    """Of the nodes that are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,32 +64,38 @@ class Fairness:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
+    """`busy_seconds`: of the devices of each node, in which a job was there; `there_seconds`: in which they were."""
+
     gpus: int
     records: Sequence[Record]
     samples: Sequence[Sample]
     fairness: dict[str, Fairness]
+    nodes: Sequence[Node] = ()
+    busy_seconds: Mapping[str, float] = field(default_factory=dict)
+    there_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def replay(trace: Sequence[Submission], rules: Rules, gpus: int, memory_bytes: int) -> Replay:
-    """`trace` is in order of time and not empty; each of the `gpus` has `memory_bytes`."""
+    """`trace` is in order of time and not empty; each of the `gpus` of one box has `memory_bytes`."""
+    return replay_on(trace, rules, one_box(gpus, memory_bytes))
+
+
+def replay_on(trace: Sequence[Submission], rules: Rules, site: Site) -> Replay:
+    """`trace` is in order of time and not empty."""
     jobs = [_waiting(number, one) for number, one in enumerate(trace, 1)]
-    devices = tuple(
-        Device("simulated", DeviceKind.GPU, index, f"GPU-{index}", "simulated", memory_bytes, 0)
-        for index in range(gpus)
-    )
     groups: dict[str, tuple[str, ...]] = {one.user: (one.group,) for one in trace if one.group is not None}
-    nodes = (Node("simulated", NodeStatus.OK, "", devices),)
-    start = _at(trace[0].submit_seconds)
+    start = trace[0].submit_seconds
     records = [Record(one) for one in trace]
     engine = Engine(
-        Snapshot(start, (), nodes, rules=rules, groups=groups),
+        Snapshot(_at(start), (), site.at(start), rules=rules, groups=groups),
         lambda job: records[job.id - 1].run_seconds,
         ((_at(one.submit_seconds), job) for one, job in zip(trace, jobs, strict=True)),
+        changes=[(_at(border), site.at(border)) for border in site.borders if border > start],
     )
-    recorder = Recorder(engine, records, rules, groups, memory_bytes)
+    recorder = Recorder(engine, records, rules, groups, site)
     for step in engine.steps():
         recorder.record(step)
-    return recorder.result(gpus)
+    return recorder.result()
 
 
 class Recorder:
@@ -92,12 +107,19 @@ class Recorder:
         records: Sequence[Record],
         rules: Rules,
         groups: Mapping[str, tuple[str, ...]],
-        memory_bytes: int,
+        site: Site,
     ) -> None:
         self._engine = engine
         self._rules = rules
         self._groups = groups
-        self._memory_bytes = memory_bytes
+        self._site = site
+        self._memory = {one.uuid: one.memory_total_bytes for node in site.nodes for one in node.devices}
+        self._busy: Counter[str] = Counter()
+        """Devices in use at the last step, by node."""
+        self._there: dict[str, int] = {}
+        """Devices of the nodes that were there at the last step."""
+        self._busy_seconds: dict[str, float] = {}
+        self._there_seconds: dict[str, float] = {}
         self._records = records
         self._samples: list[Sample] = []
         self._competing: frozenset[str] = frozenset()
@@ -124,18 +146,33 @@ class Recorder:
             record = self._records[start.job - 1]
             if record.started_seconds is None:
                 record.started_seconds = seconds
-            self._hold(start.job, device_share(start.gpu_memory_bytes, self._memory_bytes))
+            record.node = start.node
+            record.share = device_share(start.gpu_memory_bytes, self._memory.get(start.device_uuid))
+            self._hold(start.job, record.share)
         running = self._engine.running.values()
-        busy = len({one.device_uuid for one in running})
-        self._samples.append(Sample(seconds, busy, len(running), len(self._engine.queue)))
+        self._busy = Counter(node for node, _ in {(one.node, one.device_uuid) for one in running})
+        self._there = {
+            node.name: len(node.devices) for node in self._site.at(seconds) if node.status is NodeStatus.OK
+        }
+        busy, gpus = self._busy.total(), sum(self._there.values())
+        self._samples.append(Sample(seconds, busy, len(running), len(self._engine.queue), gpus))
         self._competing = frozenset(self._engine.queue.users)
 
-    def result(self, gpus: int) -> Replay:
+    def result(self) -> Replay:
         users = sorted({record.submission.user for record in self._records})
         fairness = {
             user: Fairness(self._received.get(user, 0.0), self._entitled.get(user, 0.0)) for user in users
         }
-        return Replay(gpus, self._records, self._samples, fairness)
+        gpus = max(sample.gpus for sample in self._samples)
+        return Replay(
+            gpus,
+            self._records,
+            self._samples,
+            fairness,
+            self._site.nodes,
+            self._busy_seconds,
+            self._there_seconds,
+        )
 
     def _hold(self, job: int, share: float) -> None:
         user = self._records[job - 1].submission.user
@@ -147,15 +184,21 @@ class Recorder:
     def _pass_time(self, seconds: float) -> None:
         """What those who had jobs waiting got since the last step is what they compete for."""
         competing = self._competing
+        passed = seconds - self._samples[-1].seconds if self._samples else 0.0
+        self._count(passed)
         if not competing:
             return
-        passed = seconds - self._samples[-1].seconds
         if competing not in self._entitlements:
             self._entitlements[competing] = normalised_shares(competing, self._groups, self._rules.shares)
         given = passed * sum(self._held.get(user, 0.0) for user in competing)
         for user, share in self._entitlements[competing].items():
             self._received[user] = self._received.get(user, 0.0) + passed * self._held.get(user, 0.0)
             self._entitled[user] = self._entitled.get(user, 0.0) + share * given
+
+    def _count(self, passed: float) -> None:
+        for sums, devices in ((self._busy_seconds, self._busy), (self._there_seconds, self._there)):
+            for node, count in devices.items():
+                sums[node] = sums.get(node, 0.0) + passed * count
 
 
 def _waiting(number: int, one: Submission) -> PendingJob:

@@ -7,13 +7,12 @@ Parallel Job Scheduling", JSSPP 1997, LNCS 1291: without the bound, jobs of a fe
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from gpujobs.policy.inputs.text import count
-from gpujobs.policy.users.fairshare import device_share
-from gpujobs.simulation.replay import Record, Replay, Sample
+from gpujobs.simulation.replay import Record, Replay
 
 SHORTEST_RUN_SECONDS = 10.0
 
@@ -42,8 +41,21 @@ class UserReport:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeReport:
+    node: str
+    gpus: int
+    jobs: int
+    """That ended there."""
+    gpu_seconds: float
+    """In which a job was on one of its devices."""
+    utilisation: float | None
+    """The part of the time that its devices were there; None: they never were."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     gpus: int
+    """The most that were there at once."""
     jobs: int
     never_started: int
     preemptions: int
@@ -56,32 +68,46 @@ class Report:
     slowdown: Summary
     users: Sequence[UserReport]
     """Those who used most come first."""
+    nodes: Sequence[NodeReport] = ()
 
     @property
     def title(self) -> str:
         jobs, users = count(self.jobs, "job"), count(len(self.users), "user")
-        return f"{jobs} of {users} on {count(self.gpus, 'GPU')}"
+        nodes = f" of {len(self.nodes)} nodes" if len(self.nodes) > 1 else ""
+        return f"{jobs} of {users} on {count(self.gpus, 'GPU')}{nodes}"
 
 
-def report(replay: Replay, memory_bytes: int) -> Report:
+def report(replay: Replay) -> Report:
     by_user: dict[str, list[Record]] = {}
     for record in replay.records:
         by_user.setdefault(record.submission.user, []).append(record)
     contended = math.fsum(one.received for one in replay.fairness.values())
-    users = [_user(user, records, replay, contended, memory_bytes) for user, records in by_user.items()]
+    users = [_user(user, records, replay, contended) for user, records in by_user.items()]
     span = replay.samples[-1].seconds - replay.samples[0].seconds
-    busy = _integral(replay.samples)
+    there = math.fsum(replay.there_seconds.values())
     return Report(
         gpus=replay.gpus,
         jobs=len(replay.records),
         never_started=sum(record.started_seconds is None for record in replay.records),
         preemptions=sum(record.preemptions for record in replay.records),
         span_seconds=span,
-        utilisation=busy / (span * replay.gpus) if span else 0.0,
+        utilisation=math.fsum(replay.busy_seconds.values()) / there if there else 0.0,
         wait_seconds=summary(waits(replay.records)),
         slowdown=summary(slowdowns(replay.records)),
         users=sorted(users, key=lambda one: (-one.gpu_seconds, one.user)),
+        nodes=_nodes(replay),
     )
+
+
+def _nodes(replay: Replay) -> list[NodeReport]:
+    jobs = Counter(record.node for record in replay.records if record.ended_seconds is not None)
+    found = []
+    for node in replay.nodes:
+        busy, there = (one.get(node.name, 0.0) for one in (replay.busy_seconds, replay.there_seconds))
+        found.append(
+            NodeReport(node.name, len(node.devices), jobs[node.name], busy, busy / there if there else None)
+        )
+    return found
 
 
 def waits(records: Iterable[Record]) -> list[float]:
@@ -115,9 +141,7 @@ def quantile(ordered: Sequence[float], q: float) -> float | None:
     return ordered[max(math.ceil(q * len(ordered)), 1) - 1] if ordered else None
 
 
-def _user(
-    user: str, records: Sequence[Record], replay: Replay, contended: float, memory_bytes: int
-) -> UserReport:
+def _user(user: str, records: Sequence[Record], replay: Replay, contended: float) -> UserReport:
     fairness = replay.fairness[user]
     return UserReport(
         user=user,
@@ -125,15 +149,8 @@ def _user(
         wait_seconds=summary(waits(records)),
         slowdown=summary(slowdowns(records)),
         gpu_seconds=math.fsum(
-            record.run_seconds * device_share(record.submission.memory_bytes, memory_bytes)
-            for record in records
-            if record.ended_seconds is not None
+            record.run_seconds * record.share for record in records if record.ended_seconds is not None
         ),
         share=fairness.received / contended if fairness.entitled else None,
         entitled_share=fairness.entitled / contended if fairness.entitled else None,
     )
-
-
-def _integral(samples: Sequence[Sample]) -> float:
-    """Busy GPU-seconds."""
-    return math.fsum(one.busy_gpus * (after.seconds - one.seconds) for one, after in pairwise(samples))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from gpujobs import units
 from gpujobs.demand import WHOLE_DEVICE, Demand
-from gpujobs.errors import JobFileError, Problem
+from gpujobs.errors import JobFileError, Problem, UsageError
 from gpujobs.policy.inputs.text import gib
 
 REQUIRED = ("user", "submit_time", "duration", "memory", "priority")
-OPTIONAL = ("time_limit", "preemptible", "group")
+OPTIONAL = ("time_limit", "preemptible", "group", "node", "gpu_name")
 SHOWN_PROBLEMS = 20
 LONGEST_SECONDS = 366 * 86400
 
@@ -29,6 +29,7 @@ class Submission:
     duration_seconds: float
     demand: Demand = WHOLE_DEVICE
     group: str | None = None
+    has_instant: bool = field(default=False, compare=False)
 
     @property
     def memory_bytes(self) -> int | None:
@@ -41,7 +42,11 @@ class Unreadable(ValueError):
     """A field's value; the message says what was expected."""
 
 
-def read_trace(path: Path, largest_bytes: int) -> list[Submission]:
+Check = Callable[[Demand], None]
+"""Raises UsageError for what no device could ever have."""
+
+
+def read_trace(path: Path, largest_bytes: int, check: Check = lambda _: None) -> list[Submission]:
     """The submissions in order of time. `largest_bytes`: the most memory that a job can reserve.
 
     Raises JobFileError with every bad line.
@@ -49,7 +54,9 @@ def read_trace(path: Path, largest_bytes: int) -> list[Submission]:
     problems: list[Problem] = []
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            found = list(_rows(csv.reader(file, strict=True), str(path), largest_bytes, problems))
+            found = list(
+                _rows(csv.reader(file, strict=True), str(path), _Parser(largest_bytes, check), problems)
+            )
     except (OSError, UnicodeDecodeError) as error:
         reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise JobFileError([Problem(str(path), None, f"cannot be read ({reason})")]) from error
@@ -62,9 +69,29 @@ def read_trace(path: Path, largest_bytes: int) -> list[Submission]:
     return sorted(found, key=lambda one: one.submit_seconds)
 
 
-def _rows(reader: Any, path: str, largest_bytes: int, problems: list[Problem]) -> Iterator[Submission]:
+def times_of(trace: Sequence[Submission]) -> Callable[[str], float]:
+    """Reads an instant as the trace counts: raises ValueError. Seconds, and text such as 2d, count from the trace's
+    beginning: from its first submission where it has instants, and only then is an instant one."""
+    first = trace[0]
+
+    def read(text: str) -> float:
+        if "T" in text:
+            if not first.has_instant:
+                raise ValueError
+            return _instant(text)
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = units.seconds(text)
+        return _bounded(seconds, 0.0, LONGEST_SECONDS * 100) + (
+            first.submit_seconds if first.has_instant else 0.0
+        )
+
+    return read
+
+
+def _rows(reader: Any, path: str, parser: _Parser, problems: list[Problem]) -> Iterator[Submission]:
     """Good lines as submissions; bad ones go to `problems`."""
-    parser = _Parser(largest_bytes)
     try:
         for cells in reader:
             try:
@@ -83,8 +110,9 @@ def _rows(reader: Any, path: str, largest_bytes: int, problems: list[Problem]) -
 class _Parser:
     """Remembers the header, and whether the lines so far had instants."""
 
-    def __init__(self, largest_bytes: int) -> None:
+    def __init__(self, largest_bytes: int, check: Check) -> None:
         self.header: list[str] | None = None
+        self._check = check
         self._largest_bytes = largest_bytes
         self._has_instants: bool | None = None
 
@@ -96,10 +124,14 @@ class _Parser:
             self.header = _header(cells)
             return None
         found = _submission(self.header, cells, self._largest_bytes)
-        is_instant = "T" in cells[self.header.index("submit_time")]
+        is_instant = found.has_instant
         if self._has_instants not in (None, is_instant):
             raise Unreadable("submit_time counts otherwise than in the lines before: seconds or instants")
         self._has_instants = is_instant
+        try:
+            self._check(found.demand)
+        except UsageError as error:
+            raise Unreadable(error.message) from None
         return found
 
 
@@ -133,8 +165,11 @@ def _submission(header: list[str], cells: list[str], largest_bytes: int) -> Subm
             priority=_read(row, "priority", _integer, "an integer"),
             time_limit_seconds=_read(row, "time_limit", _limit, "seconds above 0, or text such as 90m"),
             preemptible=_read(row, "preemptible", _truth, "true or false"),
+            node=_nodes(row.get("node", "")),
+            gpu_name=row.get("gpu_name") or None,
         ),
         group=row.get("group") or None,
+        has_instant="T" in row["submit_time"],
     )
 
 
@@ -150,6 +185,12 @@ def _name(text: str) -> str:
     if not text or len(text) > 100 or not text.isprintable():
         raise ValueError
     return text
+
+
+def _nodes(text: str) -> str | tuple[str, ...] | None:
+    """One, or several with `|` between them."""
+    names = [name for name in map(str.strip, text.split("|")) if name]
+    return None if not names else names[0] if len(names) == 1 else tuple(names)
 
 
 def _instant(text: str) -> float:

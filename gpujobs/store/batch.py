@@ -7,6 +7,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from gpujobs.demand import NO_DEPENDENCIES
 from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Event, Reason, State, iso
 from gpujobs.store import demands, events
@@ -61,10 +62,11 @@ class Batch:
         )
         number = row.lastrowid
         assert number is not None
-        self.connection.executemany(
-            "INSERT INTO dependencies (job, after, any_end, of_group) VALUES (?, ?, ?, ?)",
-            dependency_rows(number, job.demand.awaits),
-        )
+        if job.demand.awaits != NO_DEPENDENCIES:
+            self.connection.executemany(
+                "INSERT INTO dependencies (job, after, any_end, of_group) VALUES (?, ?, ?, ?)",
+                dependency_rows(number, job.demand.awaits),
+            )
         self.connection.executemany(
             "INSERT INTO job_data (job, path, sha256, bytes, in_place) VALUES (?, ?, ?, ?, ?)",
             [(number, d.path, d.sha256, d.bytes, d.in_place) for d in job.data],

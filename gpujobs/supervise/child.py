@@ -38,6 +38,7 @@ def run_trainer(spec: AttemptSpec, output: int, messages: int) -> NoReturn:
         if os.getppid() != supervisor:
             os._exit(1)  # it died before the kernel was told to kill us with it
         confine(spec)
+        title.set_environment(environment(spec))
         kept = Kept()
         code = train_job(spec, kept, is_first=True)
         while code == 0 and spec.may_stay:
@@ -46,6 +47,7 @@ def run_trainer(spec: AttemptSpec, output: int, messages: int) -> NoReturn:
             code = 1
             reach("trainer.next")
             confine(spec)
+            title.change_environment(environment(spec))
             kept.anew()
             code = train_job(spec, kept, is_first=False)
     except BaseException:  # noqa: BLE001 - this process must never return into the supervisor's code
@@ -109,13 +111,12 @@ def connect_descriptors(output: int, messages: int) -> None:
 
 
 def confine(spec: AttemptSpec) -> None:
-    """Working directory, umask, limits, environment and title."""
+    """Working directory, umask, limits and title."""
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     work = spec.paths.work
     os.chdir(work)
     (work / "tmp").mkdir(mode=0o700, exist_ok=True)
-    title.set_environment(environment(spec))
     title.set_title(f"gpujobs trainer: job {spec.job} {spec.name if spec.is_named else ''}".rstrip())
 
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from gpujobs.backends import TENSORFLOW
@@ -35,14 +36,20 @@ ANSWER_MAX_BYTES = 4 << 20
 
 def answer(asked: CheckSpec, connection: int) -> None:
     """In a process forked for it: asks a child without privileges, and relays what it says."""
+    relay(lambda writer: answer_as_user(asked, writer), connection, DEADLINE_SECONDS)
+
+
+def relay(as_user: Callable[[int], None], connection: int, seconds: float) -> None:
+    """`as_user` is run in a child, which answers and ends within so long, or is killed."""
     # The launcher's socket must not outlive it here: whoever asked then would wait for nobody.
     process.close_all_except(connection)
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        answer_as_user(asked, writer)
+        as_user(writer)
+        os._exit(70)
     os.close(writer)
-    reply = read_answer(reader) or _error(LaunchError.code, TOO_LATE)
+    reply = read_answer(reader, seconds) or _error(LaunchError.code, TOO_LATE)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     with socket.socket(fileno=connection) as asker:
@@ -50,9 +57,9 @@ def answer(asked: CheckSpec, connection: int) -> None:
         asker.sendall(reply.rstrip(b"\n") + b"\n")
 
 
-def read_answer(reader: int) -> bytes | None:
+def read_answer(reader: int, seconds: float = DEADLINE_SECONDS) -> bytes | None:
     """All that the child writes until it ends; None where it is late, says too much or nothing sensible."""
-    deadline, reply = time.monotonic() + DEADLINE_SECONDS, b""
+    deadline, reply = time.monotonic() + seconds, b""
     while select.select([reader], [], [], max(0.0, deadline - time.monotonic()))[0]:
         chunk = os.read(reader, 1 << 16)
         reply += chunk

@@ -24,6 +24,7 @@ from gpujobs.protocol import codec
 from gpujobs.protocol.codec import Message
 from gpujobs.protocol.launcher import (
     OPS,
+    CompareFiles,
     Forked,
     InspectJob,
     Op,
@@ -145,6 +146,11 @@ def carry_out(op: Op, connection: socket.socket) -> Message | None:
             from gpujobs.supervise import inspection
 
             fork(lambda: inspection.answer(op.spec, connection.detach()))
+            return None
+        case CompareFiles():
+            from gpujobs.supervise import comparing
+
+            fork(lambda: comparing.answer(op, connection.detach()))
             return None
     raise ValueError(f"no answer to {op.tag}")
 

@@ -52,8 +52,14 @@ class Residency:
         self._spec, self._trainer = spec, trainer
         self._path = directory / spec.nonce
         directory.mkdir(mode=0o700, exist_ok=True)
-        self._lock = self._held(self._note())
+        note = self._note()
         self._listener = sockets.listen(self._path.with_suffix(".sock"))
+        self._lock: int | None = None
+        try:
+            self._lock = self._held(note)
+        except OSError:
+            self.close()
+            raise
         self._deadline = time.monotonic() + WAIT_SECONDS
 
     def _held(self, note: ResidentNote) -> int:
@@ -108,6 +114,8 @@ class Residency:
         match asked:
             case TakeOver():
                 taken = self._take(asked, claim)
+                if taken is not None:
+                    self.close()  # whoever hears the answer finds nobody here
                 answer = Forked(os.getpid(), is_resident=True)
                 refusal = Refused({"code": "launch", "message": "it does not fit"})
                 _send(connection, refusal if taken is None else answer)
@@ -131,12 +139,14 @@ class Residency:
         return None if lock is None else Taken(paths, spec, asked.notify, lock)
 
     def close(self) -> None:
-        """When the trainer has an attempt again, or has ended."""
+        """When the trainer has an attempt again, or has ended. May be repeated."""
         self._listener.close()
-        for path in (self._path.with_suffix(".sock"), self._path):
+        for path in (self._path.with_suffix(".sock"), self._path.with_suffix(".new"), self._path):
             with contextlib.suppress(OSError):
                 path.unlink()
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def _send(connection: socket.socket, message: Message) -> None:

@@ -226,7 +226,7 @@ class Top(App[None]):
             return
         width, height = self.size
         self._put("head", heading(self._now, self._filter, self._lost, width, self._drawing))
-        most = max(3, height // 4)
+        most = max(3, height // (3 if len(self._now.nodes) > 1 else 4))
         lines = devices.lines(self._now, width, self._drawing, most)
         if len(lines) > most:
             lines = [*lines[: most - 1], Text(f"... and {len(lines) - most + 1} more lines: `gpujobs gpus`")]

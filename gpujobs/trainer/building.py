@@ -124,6 +124,13 @@ def optimizer_of(training: Mapping[str, Any]) -> Any:
     return keras.optimizers.LossScaleOptimizer(optimizer)
 
 
+def rate_of(optimizer: Any) -> float | None:
+    """The learning rate that a job file gives as a number."""
+    arguments = {} if isinstance(optimizer, str) else next(iter(optimizer.values())) or {}
+    rate = arguments.get("learning_rate")
+    return float(rate) if isinstance(rate, (int, float)) else None
+
+
 def untrained(jobfile: Mapping[str, Any], shapes: Shapes, *, batch_size: int | None = None) -> Any:
     if batch_size is None and is_stateful(jobfile):
         batch_size = int(jobfile["training"]["batch_size"])

@@ -21,7 +21,7 @@ import numpy as np
 
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable
-from gpujobs.trainer.backends.states import states_of
+from gpujobs.trainer.backends.states import states_of, untracked_of
 from gpujobs.trainer.failures import NanLossError
 
 FILE = "checkpoint.npz"
@@ -51,11 +51,21 @@ class DamagedError(Exception):
 def variables(model: keras.Model) -> list[Any]:
     """All variables, those of seeds, states, optimizer and metrics too; the same order for the same job file.
 
-    The metrics' exist once a step has run. Keras does not count a stateful layer's states among a model's own.
+    The metrics' exist once a step has run.
     """
+    return only_once([*model.variables, *of_training(model)])
+
+
+def of_training(model: keras.Model) -> list[Any]:
+    """Those that a model has while it is trained only. Keras does not count a stateful layer's states among a model's
+    own."""
+    optimizer = model.optimizer
     states = [state for _, state in states_of(model)]
-    every = [*model.variables, *states, *model.optimizer.variables, *model.metrics_variables]
-    return list({id(variable): variable for variable in every}.values())
+    return only_once([*states, *optimizer.variables, *model.metrics_variables, *untracked_of(optimizer)])
+
+
+def only_once(found: Sequence[Any]) -> list[Any]:
+    return list({id(variable): variable for variable in found}.values())
 
 
 def exists(directory: Path) -> bool:

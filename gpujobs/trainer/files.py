@@ -14,17 +14,25 @@ from gpujobs.trainer.failures import DataError
 RESERVED_FILES = 512
 """What a trainer opens beside its data."""
 
+OPEN = "/proc/self/fd/"
+
 
 def pin(spec: AttemptSpec) -> AttemptSpec:
     """The spec with each data path replaced by a name of an open descriptor, whose content is as submitted.
 
     Nobody can put another file in between the check and the reading. The descriptors stay open until the
-    trainer ends. Raises DataError where a file is not the one that was submitted.
+    trainer ends, or `release`. Raises DataError where a file is not the one that was submitted.
     """
     make_room(len(spec.data))
     return replace(
         spec, data={name: replace(file, path=_open(name, file)) for name, file in spec.data.items()}
     )
+
+
+def release(pinned: AttemptSpec) -> None:
+    """Closes what `pin` has opened."""
+    for file in pinned.data.values():
+        os.close(int(file.path.removeprefix(OPEN)))
 
 
 def make_room(count: int) -> None:
@@ -46,7 +54,7 @@ def _open(name: str, file: DataFile) -> str:
     except DataError:
         os.close(descriptor)
         raise
-    return f"/proc/self/fd/{descriptor}"
+    return f"{OPEN}{descriptor}"
 
 
 def _require(name: str, descriptor: int, sha256: str) -> None:

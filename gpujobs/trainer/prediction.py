@@ -147,6 +147,12 @@ def state_model(model: keras.Model, names: Iterable[str]) -> keras.Model:
     return keras.Model(inputs, outputs)
 
 
+def put_weights(model: keras.Model, source: keras.Model, names: Iterable[str]) -> None:
+    """Those that a `state_model` of `source` has of its own, once its source's have changed."""
+    for name in names:
+        model.get_layer(f"{name}_states").set_weights(source.get_layer(name).get_weights())
+
+
 def _states(layer: keras.Layer) -> dict[str, Any]:
     twin = type(layer).from_config(_returning_states(layer.get_config()))
     values = keras.tree.flatten(layer.input)[0]  # beside them stands a mask, which the twin gets by itself

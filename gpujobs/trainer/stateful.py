@@ -121,8 +121,7 @@ class States:
             return
         for variable in self._variables:
             shape = (len(rows), *[1] * (len(variable.shape) - 1))
-            keep = (~rows).astype(np.float32).reshape(shape)
-            variable.assign(np.asarray(variable) * keep)
+            variable.assign(np.where(rows.reshape(shape), 0, np.asarray(variable)))
 
     def take(self) -> list[Any]:
         return [np.asarray(variable) for variable in self._variables]

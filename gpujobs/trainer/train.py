@@ -7,7 +7,7 @@ import io
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -36,7 +36,6 @@ from gpujobs.trainer import (
     warming,
 )
 from gpujobs.trainer.backends import active as backend
-from gpujobs.trainer.backends import configure
 from gpujobs.trainer.data import Part, Prepared, Preprocessing, notices, prepare
 from gpujobs.trainer.data.fitting.targets import Output, shaped
 from gpujobs.trainer.data.fitting.weights import class_weights
@@ -46,6 +45,7 @@ from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.early_stopping import kept_epoch
 from gpujobs.trainer.failures import DataError
 from gpujobs.trainer.kept import Kept
+from gpujobs.trainer.traced import Derived
 from gpujobs.trainer.training_loop import Messages, Sets, StopFlag, TrainingLoop
 
 OF_WHOLE_BATCHES = ("dice", "tversky")
@@ -63,12 +63,14 @@ def run(spec: AttemptSpec, messages: Messages, stop: StopFlag, kept: Kept) -> No
     spec = files.pin(spec)
     prepared = prepare(spec)
     look_at_predictions(spec, prepared.preprocessing)
-    fit, rows, start = fitted(spec, prepared, messages, stop)
+    fit, rows, start = fitted(spec, prepared, messages, stop, kept)
     seconds = {"start_seconds": start - began, "train_seconds": time.monotonic() - start}
     more = {**seconds, **fit.use.figures(fit.batch_size), **fit.early_end.figures(len(rows), fit.epochs)}
     for line in fit.use.lines(fit.batch_size):
         print(line, flush=True)
-    finish(Trained(spec, fit.model, prepared.preprocessing, prepared.parts), rows, more)
+    finish(Trained(spec, fit.model, prepared.preprocessing, prepared.parts, fit.traced.derived), rows, more)
+    files.release(spec)
+    kept.keep(fit.traced)
 
 
 class Fitted(NamedTuple):
@@ -79,22 +81,20 @@ class Fitted(NamedTuple):
     began: float
 
 
-def fitted(spec: AttemptSpec, prepared: Prepared, messages: Messages, stop: StopFlag) -> Fitted:
+def fitted(spec: AttemptSpec, prepared: Prepared, messages: Messages, stop: StopFlag, kept: Kept) -> Fitted:
     """From the start with a new model,
     as if there had been none, where the checkpoint turns out to be another model's only after a step was run."""
     while True:
-        configure(spec.jobfile["training"])
-        model = building.build(spec.jobfile, shapes(prepared.train), masked=is_masked(prepared))
-        say_what_figures_mean(spec, model)
-        sets = sets_of(spec, prepared, model)
+        traced = kept.traced(spec.jobfile, prepared)
+        say_what_figures_mean(spec, traced.model)
+        sets = sets_of(spec, prepared, traced.model)
         stop.check()
         start = time.monotonic()
-        fit = TrainingLoop(spec, model, sets, messages, stop)
+        fit = TrainingLoop(spec, traced, sets, messages, stop)
         try:
             return Fitted(fit, fit.run(), start)
         except checkpoint.DamagedError as error:
             fit.warn(f"the checkpoint cannot be used: {error}; it is set aside")
-            keras.utils.clear_session()
 
 
 def say_what_figures_mean(spec: AttemptSpec, model: keras.Model) -> None:
@@ -202,6 +202,7 @@ class Trained:
     model: keras.Model
     learned: Preprocessing
     parts: Mapping[str, Part]
+    derived: Derived = field(default_factory=Derived)
     _predicted: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -236,19 +237,35 @@ class Trained:
         """The states of these recurrent layers after the last step of each sample, by their arrays' names."""
         if not layers:
             return {}
-        found: dict[str, Any] = self._outputs(part, lambda model: prediction.state_model(model, layers))
+
+        def of(model: keras.Model, key: Hashable) -> keras.Model:
+            return self.derived.get(
+                ("states", *layers, key),
+                lambda: prediction.state_model(model, layers),
+                lambda made: prediction.put_weights(made, model, layers),
+            )
+
+        found: dict[str, Any] = self._outputs(part, of)
         return found
 
-    def _outputs(self, part: Part, of: Callable[[Any], Any] = lambda model: model) -> Any:
-        """`of` makes of the model the one that is asked."""
+    def _outputs(
+        self, part: Part, of: Callable[[keras.Model, Hashable], keras.Model] = lambda model, _: model
+    ) -> Any:
+        """`of` makes of the model the one that is asked; it is told what is different with the model."""
         if not is_stateful(self.spec.jobfile):
-            return prediction.predict(of(self.model), part.samples, self.batch_size)
+            return prediction.predict(of(self.model, None), part.samples, self.batch_size)
         is_series = isinstance(part.assembled, Windowed)
         warm = warming.warmed(self.spec, part, self.learned, self.batch_size)
         found = stateful.chains(warm.samples, self.batch_size, is_series=is_series)
 
-        def twin(shapes: Mapping[str, Any]) -> Any:
-            return of(warming.twin(self.spec, self.model, shapes, len(found)))
+        def twin(shapes: Mapping[str, Any]) -> keras.Model:
+            key, rows = ("twin", *shapes.items(), len(found)), len(found)
+            made = self.derived.get(
+                key,
+                lambda: warming.twin(self.spec, self.model, shapes, rows),
+                lambda made: warming.put_weights(made, self.model),
+            )
+            return of(made, key)
 
         begin = warming.lead(self.spec, self.learned, warm, found, twin)
         return stateful.predict(twin(shapes(part)), warm.samples, found, warm.own, begin)

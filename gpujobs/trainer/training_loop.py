@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import keras
 import numpy as np
 
 from gpujobs.failpoints import reach
@@ -20,7 +19,7 @@ from gpujobs.linux import durable
 from gpujobs.model import StopReason
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.protocol.training import Finishing, Noticed, Order, Said, Trained, line_of, orders_of
-from gpujobs.trainer import building, checkpoint, outputs
+from gpujobs.trainer import checkpoint, outputs
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.checkpoint import Position
 from gpujobs.trainer.data import Samples
@@ -28,9 +27,9 @@ from gpujobs.trainer.data.arrays import Batch, Integers
 from gpujobs.trainer.early_stopping import Best, EarlyStopping, ReduceOnPlateau, watched
 from gpujobs.trainer.ending import EarlyEnd
 from gpujobs.trainer.failures import NanLossError, Stopped, TrainerError
-from gpujobs.trainer.means import Means, OutputMeans
 from gpujobs.trainer.pace import Pace
 from gpujobs.trainer.stateful import States, Strips
+from gpujobs.trainer.traced import Traced
 from gpujobs.trainer.use import Use
 
 CHECKPOINT_SECONDS = 2.0
@@ -107,25 +106,23 @@ class TrainingLoop:
     """One training, from its last checkpoint on."""
 
     def __init__(
-        self, spec: AttemptSpec, model: keras.Model, sets: Sets, messages: Messages, stop: StopFlag
+        self, spec: AttemptSpec, traced: Traced, sets: Sets, messages: Messages, stop: StopFlag
     ) -> None:
         self.jobfile, self.training = spec.jobfile, spec.jobfile["training"]
         self.directory, self.results = spec.paths.checkpoint, spec.paths.results
         self.early_end = EarlyEnd(spec)
-        self.model, self.sets, self.messages, self.stop = model, sets, messages, stop
+        self.model, self.sets, self.messages, self.stop = traced.model, sets, messages, stop
+        self.traced = traced
         self.epochs, self.batch_size = int(self.training["epochs"]), int(self.training["batch_size"])
-        self.means = Means(model, self.jobfile, list(sets.train.targets)) if sets.train.counted else None
-        has_several = self.means is None and len(sets.train.targets) > 1
-        self.output_means = OutputMeans(model) if has_several else None
-        if (means := self.means or self.output_means) is not None:
-            means.install()
-        self.steps = backend.steps(model)
+        traced.ready(sets.train, self.batch_size)
+        self.steps = traced.steps
+        self.steps.expect(self._rows(sets.train), self._rows(sets.validation))
         self.device_peak = partial(backend.device_peak_bytes, spec)
         self.position = Position()
         self.stopper = _watcher(EarlyStopping, watched(self.training, "early_stopping"))
         self.plateau = _watcher(ReduceOnPlateau, watched(self.training, "reduce_lr_on_plateau"))
         self.best = _watcher(lambda settings: Best(**settings), watched(self.training, "best_weights"))
-        self.states = None if sets.strips is None else States(model)
+        self.states = None if sets.strips is None else States(self.model)
         self.saved = self.reported = time.monotonic()
         self.pace = Pace()
         self.use = Use(len(sets.train))
@@ -135,13 +132,6 @@ class TrainingLoop:
 
     def run(self) -> list[dict[str, float]]:
         """The history: a row for each epoch. Raises Stopped, after a checkpoint, and NanLossError."""
-        first = np.arange(min(self.batch_size, len(self.sets.train)))
-        batch = self.sets.train.batch(first)
-        if self.means is not None:
-            batch = self.means.batch(batch)
-        building.make_metrics(self.model, self.jobfile, batch)
-        if (means := self.means or self.output_means) is not None:
-            means.track()
         is_over = self.resume() or (self.early_end.is_asked and self.ends_early(0.0))
         while not is_over and len(self.position.rows) < self.epochs:
             began = time.monotonic()
@@ -215,6 +205,11 @@ class TrainingLoop:
         if self.sets.strips is not None:
             return self.sets.strips.positions.reshape(-1)
         return order(self.training, epoch, len(self.sets.train))
+
+    def _rows(self, samples: Samples | None) -> int | None:
+        """How many each batch has; None where the last one has less."""
+        count = 0 if samples is None else len(samples)
+        return self.batch_size if count % self.batch_size == 0 else count if count < self.batch_size else None
 
     def _executed(self) -> int:
         return int(self.training.get("steps_per_execution") or 1)

@@ -102,6 +102,12 @@ def twin(spec: AttemptSpec, model: keras.Model, shapes: Mapping[str, Any], batch
     """The model with the same weights, for other shapes and another fixed batch size."""
     other = building.untrained(spec.jobfile, shapes, batch_size=batch_size)
     for layer, source in zip(other.layers, model.layers, strict=True):
-        layer.set_weights(source.get_weights())
         layer.name = source.name  # Keras numbers those that the file does not name
+    put_weights(other, model)
     return other
+
+
+def put_weights(twin: keras.Model, model: keras.Model) -> None:
+    """The model's, as they are now."""
+    for layer, source in zip(twin.layers, model.layers, strict=True):
+        layer.set_weights(source.get_weights())

@@ -51,7 +51,7 @@ def _free(devices: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         free = sum(device["state"] == DeviceState.FREE for device in of)
         if of:
             plural, verb = "" if len(of) == 1 else "s", "is" if free == 1 else "are"
-            yield f"{free or 'none'} of {len(of)} {noun}{plural} {verb} free"
+            yield f"{free} of {len(of)} {noun}{plural} {verb} free"
 
 
 def state(device: Mapping[str, Any], block: Block) -> str:

@@ -36,9 +36,9 @@ def of_job(job: Mapping[str, Any]) -> str:
 
 
 def _last_known(job: Mapping[str, Any]) -> str:
-    """Of one that runs on a node that is away."""
+    """Of one that runs on a node that is away: which, stands beside it."""
     since = datetime.fromisoformat(job["away_since"]).astimezone(UTC)
-    away = f"{job['node']} is away since {since:%Y-%m-%d %H:%M} UTC"
+    away = f"away since {since:%Y-%m-%d %H:%M} UTC"
     return f"{away}; last known: {_epochs(job['progress'])}" if job.get("progress") else away
 
 

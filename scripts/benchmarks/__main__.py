@@ -28,8 +28,15 @@ def parser() -> argparse.ArgumentParser:
     add("--repeat", type=int, default=default.repeat, metavar="N", help="rounds (%(default)s)")
     add("--jobs", type=int, default=default.jobs, metavar="N", help="jobs of a batch (%(default)s)")
     add("--slots", type=int, default=default.slots, metavar="N", help="CPU slots (%(default)s)")
+    add("--members", type=int, action="append", default=[], metavar="N", help="of a sweep; repeat for more")
     choices = [one.NAME for one in contenders.ALL]
     add("--contender", action="append", default=[], choices=choices, help="only this one; repeat for more")
+    add(
+        "--before",
+        type=Path,
+        metavar="DIRECTORY",
+        help="another checkout (with .venv) to measure beside this one",
+    )
     add("--quick", action="store_true", help="as little as shows that it works")
     add("--json", action="store_true", help="print JSON, with every value")
     add("--output", type=Path, metavar="FILE", help="write there instead of printing")
@@ -47,7 +54,9 @@ def options_of(given: argparse.Namespace) -> Options:
         jobs=given.jobs,
         slots=given.slots,
         contenders=tuple(given.contender),
+        members=tuple(given.members) or Options().members,
         plots=given.plots,
+        before=given.before and given.before.resolve(),
         say=lambda text: say(f"  {text}"),
     )
     return quick(options) if given.quick else options

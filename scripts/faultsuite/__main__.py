@@ -126,9 +126,9 @@ def main() -> int:
     if arguments.chaos:
         return chaos.run(arguments.chaos, arguments.jobs, arguments.seed, is_small=arguments.small)
     if arguments.handover:
-        return handover.run(arguments.handover, arguments.seed)
+        return handover.run(arguments.handover, arguments.seed, arguments.minutes)
     if arguments.moments is not None:
-        return moments.run(arguments.moments)
+        return moments.run(arguments.moments, arguments.minutes)
     cases = chosen(arguments)
     if arguments.list:
         print("\n".join(case.title for case in cases))

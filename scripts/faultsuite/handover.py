@@ -39,18 +39,19 @@ NEAR = ("resident.stays", "resident.wait", "resident.claimed", "resident.told")
 
 EPOCHS = (2, 3, 5)
 AT_ONCE = 6
-REACH_SECONDS = 4.0
+REACH_SECONDS = 2.0
 CHECK_EVERY = 50
 
 
-def run(kills: int, seed: int) -> int:
-    """The exit code."""
+def run(kills: int, seed: int, minutes: float | None) -> int:
+    """The exit code. It ends after so many minutes, however many kills are left."""
+    end = time.monotonic() + 60 * (minutes or 1e6)
     draws = random.Random(seed)
     box = Box(slots=2)
     killed: Counter[str] = Counter()
     try:
         box.start()
-        while killed.total() < kills:
+        while killed.total() < kills and time.monotonic() < end:
             _keep_busy(box, draws)
             killed.update(_at_a_step(box, draws) if draws.random() < 0.6 else _of_a_process(box, draws))
             if killed.total() and killed.total() % CHECK_EVERY == 0:
@@ -96,7 +97,7 @@ def _keep_busy(box: Box, draws: random.Random) -> None:
 
 def _at_a_step(box: Box, draws: random.Random) -> Counter[str]:
     point = draws.choice(STEPS)
-    number = draws.randint(1, 3)
+    number = draws.choice((1, 1, 1, 2, 3))
     box.arm(f"{point}=kill@{number}")
     is_reached = _until_reached(box, point, number)
     box.keep_up()

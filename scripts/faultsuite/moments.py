@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -118,13 +120,15 @@ class Found:
     is_bad: bool
 
 
-def run(pattern: str) -> int:
+def run(pattern: str, minutes: float | None) -> int:
     """Those whose `process: moment` has the pattern in it. The exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the boxes are to be gone, however it ends
     found: list[Found] = []
+    last = time.monotonic() + (minutes or 1e6) * 60
     with site(is_small=True) as made:
         for what, strike in STRIKES.items():
             for moment, state in MOMENTS.items():
-                if fnmatch(f"{what}: {moment}", f"*{pattern}*"):
+                if fnmatch(f"{what}: {moment}", f"*{pattern}*") and time.monotonic() < last:
                     found.append(tried(made, what, strike, moment, state))
                     print(f"{what}: {moment}: {found[-1].said}", flush=True)
         try:

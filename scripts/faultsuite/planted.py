@@ -44,7 +44,7 @@ BUGS = (
         "a claim is not exclusive",
         (
             (
-                '        durable.create(paths.claim, b"supervisor")\n',
+                '        durable.create(paths.claim, b"supervisor", durable=False)\n',
                 '        durable.write(paths.claim, b"supervisor")\n',
             ),
         ),

@@ -102,7 +102,7 @@ SCENARIOS: tuple[tuple[str, tuple[Callable[[Box, Arm], None], ...]], ...] = (
     (r"", (fresh,)),
 )
 
-ENDS_ANYHOW = re.compile(r"(spawn\.trainer|supervisor\.claim|launcher\.fork)/error")
+ENDS_ANYHOW = re.compile(r"(spawn\.trainer|trainer\.next|supervisor\.claim|launcher\.fork)/error")
 """Errors in a supervisor of which the job itself may be told: it may fail, with the reason."""
 
 ABSENT_OF_SMALL = re.compile(r"checkpoint\.")

@@ -108,7 +108,15 @@ PARTS = (
     ),
     Part(
         "supervisor",
-        ("*/supervisor.py", "*/ending.py", "*/verdict.py", "*/training.py", "*/cgroup.py"),
+        (
+            "*/supervisor.py",
+            "*/supervision.py",
+            "*/resident.py",
+            "*/ending.py",
+            "*/verdict.py",
+            "*/training.py",
+            "*/cgroup.py",
+        ),
         (
             "unit/trainer/test_*",
             "unit/supervise/*",

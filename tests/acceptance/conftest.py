@@ -32,9 +32,22 @@ def running(**options: Any) -> Iterator[RunningDaemon]:
 
 
 @pytest.fixture(scope="session")
+def one_for_many() -> Iterator[RunningDaemon]:
+    with running() as daemon:
+        daemon.root.chmod(0o711)
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+def shared_daemon(one_for_many: RunningDaemon, request: pytest.FixtureRequest) -> RunningDaemon:
+    """One of all modules that take it for their `daemon`, each with a directory of its own: their tests look at their
+    own jobs alone, leave none running or waiting and no device taken, and neither end it nor set anything."""
+    return one_for_many.seen_from(one_for_many.root / request.path.stem)
+
+
+@pytest.fixture(scope="module")
 def daemon() -> Iterator[RunningDaemon]:
-    """Shared by all tests that ask for nothing special: each looks at its own jobs alone, and leaves none running or
-    waiting and no device taken. What restarts it, counts all that there is or sets something has one of its own."""
+    """Shared by the tests of a module: they leave no job running and no device taken."""
     with running() as daemon:
         yield daemon
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -177,6 +178,13 @@ class RunningDaemon:
             **(environment or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
+
+    def seen_from(self, directory: Path) -> Self:
+        """The same, for tests whose files are there."""
+        directory.mkdir()
+        other = copy.copy(self)
+        other.root = directory
+        return other
 
     # Its life
 

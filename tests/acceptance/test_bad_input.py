@@ -14,6 +14,11 @@ from .people import Person, as_person
 GOOD = "name: quick"
 
 
+@pytest.fixture(scope="module")
+def daemon(shared_daemon: RunningDaemon) -> RunningDaemon:
+    return shared_daemon
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_queued(daemon: RunningDaemon) -> Iterator[None]:
     before = daemon.known()

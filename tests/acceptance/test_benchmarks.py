@@ -10,8 +10,8 @@ from benchmarks.support import measurements
 from benchmarks.support.daemon import Daemon
 from benchmarks.support.options import Options, quick
 
-SLOW = ("first_result", "looking")
-"""They start all from nothing, the second one twice."""
+SLOW = ("first_result", "looking", "phases", "fair_queue", "sweeps", "boxes")
+"""They start daemons of their own."""
 
 
 @pytest.fixture(scope="module")

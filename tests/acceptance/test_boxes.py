@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO, Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -53,13 +58,15 @@ def _losses(path: Path) -> str:
     return json.dumps([[line[index] for index in kept] for line in lines])
 
 
-def test_the_log_of_a_job_on_the_other_box_is_followed(two: Cluster) -> None:
+def test_the_log_of_a_job_on_the_other_box_is_followed_within_a_second(two: Cluster) -> None:
     job = two.on("box2")
     two.daemon.until_epoch(job, 2)
+    there = two.nodes[0].state / f"spool/jobs/{job}/attempt-1/log.txt"
     follower = two.daemon.popen("logs", "-f", job)
     try:
         assert follower.stdout is not None
-        assert follower.stdout.readline()
+        lags = [_lag(there, number, follower.stdout) for number in range(1, 30)]
+        assert max(lags[-5:]) < 1.0, lags
         shown = two.daemon.json("status", job)[0]
         assert (shown["node"], shown["state"]) == ("box2", "RUNNING")
         two.daemon.cli("finish", job, code=0)
@@ -70,12 +77,111 @@ def test_the_log_of_a_job_on_the_other_box_is_followed(two: Cluster) -> None:
         follower.communicate()
 
 
+def _lag(there: Path, number: int, shown: IO[str]) -> float:
+    """Seconds from when the log there has so many lines until the last of them is shown here."""
+    eventually(lambda: there.read_bytes().count(b"\n") >= number)
+    began = time.monotonic()
+    assert shown.readline()
+    return time.monotonic() - began
+
+
 def test_data_goes_to_a_box_once(two: Cluster) -> None:
     file = write_job(two.daemon.root, "once", epochs=1, more=SWEEP + "resources: {node: box2}\n")
     two.until_ended(two.daemon.submit(file))
     (kept,) = (two.nodes[0].state / "spool/data").glob("*/*")
     assert kept.read_bytes() == (two.daemon.root / "tutorial.npz").read_bytes()
     assert kept.stat().st_mode & 0o777 == 0o400
+
+
+def weights_of(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Every array in the model's file, by its name there."""
+    found: dict[str, Any] = {}
+    with (
+        zipfile.ZipFile(Path(job["results"]) / "model.keras") as archive,
+        archive.open("model.weights.h5") as file,
+        h5py.File(file) as weights,
+    ):
+        weights.visititems(
+            lambda name, one: found.update({name: one[()]}) if isinstance(one, h5py.Dataset) else None
+        )
+    assert found
+    return found
+
+
+def test_a_job_that_leaves_a_box_goes_on_elsewhere_to_the_same_weights(two: Cluster) -> None:
+    daemon, spool = two.daemon, two.nodes[0].state / "spool/jobs"
+    (undisturbed,) = two.until_ended([daemon.submit_quick("undisturbed", epochs=150)])
+    blocking = two.on("box1")
+    daemon.until(blocking, "RUNNING")
+    job = daemon.submit_quick("moving", epochs=150)
+    assert daemon.until_epoch(job, 5)["node"] == "box2"
+    daemon.cli("node", "drain", "box2", code=0)
+    daemon.cli("requeue", job, code=0)
+    daemon.until(job, "PENDING")
+    daemon.cli("cancel", blocking, code=0)
+    moved = daemon.until(job, "COMPLETED", seconds=120)
+    daemon.cli("resume", "box2:0", code=0)
+    assert [attempt["node"] for attempt in two.attempts_of(job)] == ["box2", "box1"]
+    began, alone, again = weights_of(undisturbed), weights_of(moved), daemon.job_log(job)
+    assert began.keys() == alone.keys()
+    assert all(np.array_equal(began[name], alone[name]) for name in began)
+    assert _losses(Path(moved["results"]) / "history.csv") == _losses(
+        Path(undisturbed["results"]) / "history.csv"
+    )
+    assert "Epoch 1/150" not in again, "it went on"
+    assert "Epoch 1/150" in daemon.job_log(job, "--attempt", "1"), "and what it said there has come too"
+    eventually(lambda: not (spool / str(job)).exists())
+
+
+def test_what_a_cancelled_job_has_left_comes_home_and_a_copy_goes_on_on_another_box(two: Cluster) -> None:
+    daemon, spool = two.daemon, two.nodes[0].state / "spool/jobs"
+    blocking = two.on("box1")
+    daemon.until(blocking, "RUNNING")
+    job = daemon.submit_quick("left", epochs=ENDLESS)
+    assert daemon.until_epoch(job, 3)["node"] == "box2"
+    daemon.cli("cancel", job, code=0)
+    daemon.until(job, "CANCELLED")
+    eventually(lambda: not (spool / str(job)).exists(), 30, two.story)
+    assert (daemon.paths.job(job).checkpoint / "checkpoint.npz").stat().st_mode & 0o777 == 0o600
+    assert "Epoch 1/" in daemon.job_log(job)
+    daemon.cli("fetch", job, "--into", daemon.root / "left", code=0)
+    assert [path.name for path in (daemon.root / "left").rglob("model.keras")] == ["model.keras"]
+    daemon.cli("node", "drain", "box2", code=0)
+    (copy,) = [one["id"] for one in daemon.json("requeue", job)]
+    daemon.cli("cancel", blocking, code=0)
+    assert daemon.until_epoch(copy, 4)["node"] == "box1"
+    daemon.cli("resume", "box2:0", code=0)
+    daemon.cli("cancel", copy, code=0)
+    daemon.until(copy, "CANCELLED")
+    assert "Epoch 1/" not in daemon.job_log(copy)
+
+
+def test_data_that_is_used_in_place_must_be_there(two: Cluster) -> None:
+    """Each box has a /dev/shm of its own."""
+    daemon = two.daemon
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        file = write_job(Path(directory), "in-place", more="resources: {node: box2}\n")
+        file.write_text(file.read_text().replace("  train:", "  in_place: true\n  train:"))
+        (job,) = daemon.submit(file)
+        said = f"box2 has not the data that is used in place: {directory}/tutorial.npz: No such file or directory"
+        eventually(lambda: said in json.dumps(daemon.json("status", job)), 60, two.story)
+        daemon.cli("cancel", job, code=0)
+
+
+def test_a_model_is_applied_on_any_box(two: Cluster) -> None:
+    daemon = two.daemon
+    (trained,) = two.until_ended([daemon.submit_quick("trained", epochs=2)])
+    blocking = two.on("box1")
+    daemon.until(blocking, "RUNNING")
+    done = daemon.cli("predict", trained["id"], daemon.root / "tutorial.npz", "--json", code=0)
+    (applied,) = json.loads(done.stdout)
+    daemon.cli("cancel", blocking, code=0)
+    assert daemon.job(applied["id"])["node"] == "box2"
+    with (
+        np.load(Path(trained["results"]) / "predictions.npz") as first,
+        np.load(Path(applied["results"]) / "predictions.npz") as again,
+    ):
+        np.testing.assert_allclose(again["y_pred"], first["y_pred"], atol=1e-6)
 
 
 def test_nothing_of_a_job_can_be_read_on_the_way(two: Cluster) -> None:

@@ -16,6 +16,11 @@ from .harness import ROOT, RunningDaemon, write_job
 SAMPLES = sorted(path.name for path in (ROOT / "jobs").glob("*.yaml"))
 
 
+@pytest.fixture(scope="module")
+def daemon(shared_daemon: RunningDaemon) -> RunningDaemon:
+    return shared_daemon
+
+
 @pytest.fixture(scope="module", autouse=True)
 def samples(daemon: RunningDaemon) -> None:
     shutil.copytree(ROOT / "jobs", daemon.root / "jobs")

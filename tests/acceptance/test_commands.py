@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from .conftest import running
 from .harness import ENDLESS, RunningDaemon, eventually, write_job
 
 JOB_FIELDS = {
     "id", "name", "user", "state", "reason", "message", "priority", "submitted_at", "started_at", "ended_at",
     "node", "pid", "device", "attempt", "progress", "expected_start", "exit", "results",
 }  # fmt: skip
-ADDED_FIELDS = {"group", "group_id", "sweep", "held", "share", "notice", "trouble", "results_removed_at"}
+ADDED_FIELDS = {
+    "group", "group_id", "sweep", "held", "share", "notice", "trouble", "results_removed_at", "away_since",
+}  # fmt: skip
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[RunningDaemon]:
-    """Of their own: they submit a thousand jobs, and count what is stored."""
-    with running() as daemon:
-        yield daemon
 
 
 @pytest.fixture(scope="module")

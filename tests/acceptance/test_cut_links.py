@@ -62,6 +62,12 @@ def test_a_cut_beyond_the_lease_ends_the_trainer_there_before_another_starts_her
     two.daemon.until(job, "PENDING", seconds=LEASE + 30)
     assert time.monotonic() - began > ended, "it was queued again only after its trainer had ended"
     assert two.attempts_of(job)[0]["reason"] == "NodeLost"
+    said = [event["message"] for event in two.daemon.show(job)["events"] if event["kind"] == "warning"]
+    assert any(
+        text.startswith("what attempt 1 has trained on box2 has not come home (")
+        and text.endswith("); it begins anew, unless it starts on box2 again")
+        for text in said
+    ), said
     two.boxes[1].heal()
     two.until("box2", "ok", 90)
     assert two.daemon.until(job, "RUNNING", seconds=60)["attempt"] == 2

@@ -6,7 +6,14 @@ import os
 import signal
 from typing import Any
 
+import pytest
+
 from .harness import ENDLESS, RunningDaemon, eventually, is_alive
+
+
+@pytest.fixture(scope="module")
+def daemon(shared_daemon: RunningDaemon) -> RunningDaemon:
+    return shared_daemon
 
 
 def ending(job: dict[str, Any]) -> tuple[str, str]:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from .harness import RunningDaemon, cpu_ticks, eventually, processes_of
 
 SECONDS = 5.0
+
+
+@pytest.fixture(scope="module")
+def daemon(shared_daemon: RunningDaemon) -> RunningDaemon:
+    return shared_daemon
 
 
 def ours(daemon: RunningDaemon) -> dict[int, str]:

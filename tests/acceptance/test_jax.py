@@ -25,6 +25,11 @@ numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2])["x"], verbose=0))
 """
 
 
+@pytest.fixture(scope="module")
+def daemon(shared_daemon: RunningDaemon) -> RunningDaemon:
+    return shared_daemon
+
+
 def predicted_by_tensorflow(model: Path, data: Path, to: Path) -> Any:
     subprocess.run(
         [sys.executable, "-c", PREDICT, str(model), str(data), str(to)],

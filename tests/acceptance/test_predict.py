@@ -26,6 +26,11 @@ np.save(sys.argv[3], keras.Model(model.inputs, layer.output)(x))
 
 
 @pytest.fixture(scope="module")
+def daemon(shared_daemon: RunningDaemon) -> RunningDaemon:
+    return shared_daemon
+
+
+@pytest.fixture(scope="module")
 def trained(daemon: RunningDaemon) -> int:
     job = daemon.submit_quick("trained", units=4)
     daemon.until(job, "COMPLETED")

@@ -5,7 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from .harness import ENDLESS, RunningDaemon, eventually, write_job
+
+
+@pytest.fixture(scope="module")
+def daemon(shared_daemon: RunningDaemon) -> RunningDaemon:
+    return shared_daemon
 
 
 def test_a_training_that_is_finished_has_its_model(daemon: RunningDaemon) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -71,6 +72,28 @@ def test_a_piece_that_comes_twice_or_too_early_changes_nothing(paths: StatePaths
     assert arrivals.put(paths, blob(), 2 * PIECE, CONTENT[2 * PIECE : 3 * PIECE]) == PIECE
     bring(paths, blob())
     assert paths.data(os.geteuid(), blob().sha256).read_bytes() == CONTENT
+
+
+def test_pieces_that_come_in_any_order_are_written_in_theirs(paths: StatePaths) -> None:
+    async def all_at_once() -> list[int]:
+        in_order = arrivals.InOrder(paths)
+        offsets = list(range(0, len(CONTENT), PIECE))
+        puts = [
+            in_order.put(blob(), offset, CONTENT[offset : offset + PIECE]) for offset in reversed(offsets)
+        ]
+        return await asyncio.gather(*puts)
+
+    reached = asyncio.run(all_at_once())
+    assert sorted(reached) == [PIECE, 2 * PIECE, 3 * PIECE, len(CONTENT)]
+    assert paths.data(os.geteuid(), blob().sha256).read_bytes() == CONTENT
+    assert arrivals.piece(paths, blob(), PIECE, 10) == CONTENT[PIECE : PIECE + 10]
+
+
+def test_a_piece_that_waits_for_one_that_is_lost_says_how_far_it_is(
+    paths: StatePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "EARLY_SECONDS", 0.05)
+    assert asyncio.run(arrivals.InOrder(paths).put(blob(), PIECE, CONTENT[PIECE : 2 * PIECE])) == 0
 
 
 def test_what_comes_damaged_is_thrown_away_and_comes_again(paths: StatePaths) -> None:

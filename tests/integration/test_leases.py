@@ -138,7 +138,7 @@ def test_nothing_is_started_on_a_box_without_a_lease(tmp_path: Path) -> None:
     agent = NodeAgent(settings)
     spec = attempt_spec(state_id="daemon's")
     with pytest.raises(LauncherError, match="box2 has no lease of the daemon's"):
-        asyncio.run(agent.start(Start(spec, 1.0, None, None, ())))
+        asyncio.run(agent.start(Start(spec, 1.0, None, None, (), None)))
     assert not paths.job(1).root.exists()
 
 
@@ -149,7 +149,7 @@ def test_nothing_is_started_that_its_lease_would_stop_at_once(tmp_path: Path) ->
     lease.grant(paths.lease, lease.now() + spec.grace_seconds + lease.MARGIN_SECONDS - 0.5)
     agent = NodeAgent(replace(node_settings(tmp_path, name="box2", state_id="own"), instance="daemon's"))
     with pytest.raises(LauncherError, match="box2 has no lease of the daemon's"):
-        asyncio.run(agent.start(Start(spec, 1.0, None, None, ())))
+        asyncio.run(agent.start(Start(spec, 1.0, None, None, (), None)))
     assert not paths.job(1).root.exists()
 
 
@@ -163,7 +163,9 @@ def test_a_word_to_start_that_comes_after_its_lease_starts_nothing(tmp_path: Pat
     now = agent.renew(Renew("", None))
     for before in (None, replace(now, at=now.at - 1), replace(now, boot_id="another", at=now.at + 60)):
         with pytest.raises(LauncherError, match="came to box2 too late"):
-            asyncio.run(agent.carry_out(Start(attempt_spec(state_id="daemon's"), 1.0, before, None, ())))
+            asyncio.run(
+                agent.carry_out(Start(attempt_spec(state_id="daemon's"), 1.0, before, None, (), None))
+            )
     assert not paths.job(1).root.exists()
 
 
@@ -185,13 +187,14 @@ def test_a_spec_is_put_into_the_terms_of_its_box(tmp_path: Path) -> None:
     settings = replace(node_settings(tmp_path, state_id="own"), instance="daemon's")
     spec = attempt_spec(
         state_id="daemon's", user="daemon", job=7, checkpoint_from=("/head/spool/jobs/3/work/checkpoint",),
-        job_dir=Path("/head/spool/jobs/7"),
+        job_dir=Path("/head/spool/jobs/7"), model_results="/head/results/3",
     )  # fmt: skip
     spec = replace(spec, identity=replace(spec.identity, uid=1, gid=4711, groups=(4711,), home="/elsewhere"))
     here = localised(spec, settings, StatePaths(tmp_path))
     assert here.state_id == "own" and here.lease == str(tmp_path / "run/lease.json")
     assert here.job_dir == tmp_path / "spool/jobs/7"
-    assert here.checkpoint_from == (str(tmp_path / "spool/jobs/3/work/checkpoint"),)
+    assert here.checkpoint_from == (), "it comes with the attempt"
+    assert here.model_results == str(tmp_path / "spool/jobs/7/model")
     assert (here.identity.uid, here.identity.gid, here.identity.home) == (1, 1, "/usr/sbin")
     with pytest.raises(UnfitError):
         localised(replace(spec, user="gjnobody1"), settings, StatePaths(tmp_path))

@@ -16,7 +16,8 @@ import termios
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyte
@@ -195,6 +196,58 @@ def test_the_screen_is_the_kept_one_with_devices_queue_log_and_curve(
 
     driven(served, look, size)
     kept = SCREENS / f"top-{size[0]}x{size[1]}.txt"
+    if os.environ.get("GPUJOBS_RENEW_SCREENS"):
+        kept.write_text(as_kept(shown), encoding="utf-8")
+    assert len(shown) == size[1] and max(map(cell_len, shown)) <= size[0]
+    assert as_kept(shown) == kept.read_text(encoding="utf-8")
+
+
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
+AWAY = Device("box3", DeviceKind.GPU, 0, "GPU-box3-0", "Some H100", 80 * GIB, fault="its box is away")
+
+
+def with_three_nodes(daemon: Parts) -> None:
+    slots = tuple(
+        Device("box2", DeviceKind.CPU, index, f"CPU-box2-{index}", "Some Xeon") for index in range(2)
+    )
+    why = "away since 2026-01-05 12:00 UTC: it does not answer; what runs there goes on"
+    daemon.nodes._nodes = {
+        "box": Node("box", NodeStatus.STARTING, "Ray is not up yet", DEVICES),
+        "box2": Node("box2", NodeStatus.STARTING, "2 CPU slots", slots),
+        "box3": Node("box3", NodeStatus.DOWN, why, (AWAY, replace(AWAY, index=1, uuid="GPU-box3-1")), NOON),
+    }
+
+
+@pytest.fixture
+def served_at_three(settings: Settings) -> Iterator[Served]:
+    """One of which is away, with a job that was at its third epoch."""
+
+    def work(daemon: Parts) -> None:
+        fill(daemon)
+        (job,) = daemon.store.submit(ME, "d", [new_job("far-away")])
+        attempt = daemon.store.start_attempt(job.id, AWAY).attempt
+        daemon.cache.put(daemon.store.mark_running(job.id, attempt, 99, utc_now() - timedelta(seconds=90)))
+        daemon.cache.set_progress(job.id, {"epoch": 3, "epochs": 20, "loss": 0.25})
+        daemon.cache.set_away("box3", NOON)
+
+    with Served(settings, with_three_nodes) as served:
+        served.on_loop(work)
+        yield served
+
+
+@pytest.mark.parametrize("size", [SMALL, MIDDLE], ids=["80x24", "120x40"])
+def test_devices_are_shown_by_node_where_there_are_several(
+    served_at_three: Served, size: tuple[int, int]
+) -> None:
+    shown: list[str] = []
+
+    async def look(app: Top, pilot: Pilot[None]) -> None:
+        await at(app, pilot, "j8")
+        await until(app, pilot, "RUNNING: away since")
+        shown.extend(await at_rest(app, pilot))
+
+    driven(served_at_three, look, size)
+    kept = SCREENS / f"top-nodes-{size[0]}x{size[1]}.txt"
     if os.environ.get("GPUJOBS_RENEW_SCREENS"):
         kept.write_text(as_kept(shown), encoding="utf-8")
     assert len(shown) == size[1] and max(map(cell_len, shown)) <= size[0]

@@ -117,7 +117,7 @@ def test_a_spec_of_another_state_directory_is_not_started(daemon: Parts) -> None
     job = begin(daemon, State.STARTING)
     agent = NodeAgent(node_settings(daemon.paths.root, state_id="another"))
     with pytest.raises(LauncherError, match="of another state directory"):
-        asyncio.run(agent.start(Start(spec_of(daemon, job), 1.0, None, None, ())))
+        asyncio.run(agent.start(Start(spec_of(daemon, job), 1.0, None, None, (), None)))
 
 
 def test_a_personal_daemon_names_its_own_identity(daemon: Parts) -> None:

@@ -59,3 +59,19 @@ def test_what_is_renamed_is_on_the_disk(
     b.mkdir()
     move(a, b)
     assert expected <= synced
+
+
+def test_what_is_read_may_have_as_many_bytes_as_its_limit_and_not_one_more(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"12345")
+    assert durable.read(file, limit=5) == b"12345"
+    file.write_bytes(b"123456")
+    with pytest.raises(durable.DamagedError, match="has more than 5 bytes"):
+        durable.read(file, limit=5)
+
+
+def test_a_link_is_not_read_even_where_it_leads_to_a_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"x")
+    (tmp_path / "file").symlink_to("secret")
+    with pytest.raises(durable.DamagedError):
+        durable.read(tmp_path / "file")

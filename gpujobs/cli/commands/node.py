@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gpujobs.paths import StatePaths
     from gpujobs.protocol.joining import TokenFile
 
-HEAD = ("NODE", "STATUS", "DEVICES", "JOBS", "WHAT")
+HEAD = ("NODE", "STATUS", "DEVICES", "JOBS", "FREE DISK", "WHAT")
 
 command = app.Group("node", "gpujobs node list")
 
@@ -96,7 +96,7 @@ def listing(as_json: bool) -> None:
     if as_json:
         output.print_json(nodes)
         return
-    for line in output.table(HEAD, [_row(node) for node in nodes], flexible=4):
+    for line in output.table(HEAD, [_row(node) for node in nodes], flexible=5):
         click.echo(line)
 
 
@@ -123,7 +123,15 @@ def remove(name: str) -> None:
 
 def _row(node: dict[str, Any]) -> tuple[object, ...]:
     jobs = " ".join(map(str, node["jobs"]))
-    return node["name"], node["status"], len(node["devices"]), jobs, node["message"]
+    free = node.get("disk_free_bytes")
+    return (
+        node["name"],
+        node["status"],
+        len(node["devices"]),
+        jobs,
+        "" if free is None else output.size(free),
+        output.message(node["message"]),
+    )
 
 
 def _read_token(path: Path) -> TokenFile:

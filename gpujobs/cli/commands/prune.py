@@ -48,7 +48,7 @@ def command(
     no job uses any more. jobs: the records of jobs of which nothing else is left.
 
     Without --older-than it removes what the site's rules, [retention] of gpujobs.toml, remove once a day.
-    Nothing goes that a job needs which has not ended."""
+    Nothing goes that a job needs which has not ended. Boxes that have joined, and are there, are covered too."""
     client = app.client()
     body = {"older_than_seconds": older_than, "kinds": list(kinds) or None, "mine": mine}
     if not dry_run and not yes and not as_json and sys.stdin.isatty() and sys.stdout.isatty():
@@ -76,9 +76,16 @@ def _show(removed: list[dict[str, Any]], verb: str) -> None:
     click.echo(f"{output.size(sum(one['bytes'] for one in removed))} {verb}")
 
 
+def _name(one: dict[str, Any]) -> object:
+    """A job on another box with that box's name."""
+    if one["job"] is None:
+        return one.get("name")
+    return one["job"] if one.get("node") is None else f"{one['node']}:{one['job']}"
+
+
 def _row(kind: str, user: str, ones: list[dict[str, Any]]) -> tuple[object, ...]:
     oldest = min(one["since"] for one in ones)
-    named = (one["job"] if one["job"] is not None else one.get("name") for one in ones)
+    named = (_name(one) for one in ones)
     jobs = " ".join(str(name) for name in named if name is not None)
     size = output.size(sum(one["bytes"] for one in ones)) if kind != "jobs" else ""
     return kind, user, len(ones), size, output.local_time(oldest), jobs

@@ -52,25 +52,25 @@ def command(
     Without one, lists the reservations; `gpujobs unreserve ID` cancels one."""
     client = app.client()
     if not devices:
-        found = client.get("/v1/reservations")["reservations"]
+        answer = client.get("/v1/reservations")
     else:
         if (user is None) == (group is None):
             raise click.UsageError("expected --user or --group: for whom the devices are kept.")
         times = {"starts_at": starts_at, "ends_at": until}
         body = {"devices": list(devices), "user": user, "group": group}
         body |= {key: at.isoformat() for key, at in times.items() if at is not None}
-        found = client.post("/v1/reservations", body)["reservations"]
+        answer = client.post("/v1/reservations", body)
     if as_json:
-        output.print_json(found)
+        output.print_json(answer["reservations"])
     else:
-        show(found)
+        show(answer)
 
 
-def show(found: list[dict[str, Any]]) -> None:
+def show(answer: dict[str, Any]) -> None:
+    found, several = answer["reservations"], len(answer.get("nodes", ())) > 1
     if not found:
         click.echo("nothing is reserved")
         return
-    several = len({one["device"]["node"] for one in found}) > 1
     rows = [
         (
             one["id"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +14,14 @@ from gpujobs.cli import app, output
 
 if TYPE_CHECKING:
     from gpujobs.policy.inputs.rules import Rules
-    from gpujobs.simulation.report import Report, Summary, UserReport
+    from gpujobs.simulation.nodes import Site
+    from gpujobs.simulation.report import NodeReport, Report, Summary, UserReport
+    from gpujobs.simulation.trace import Submission
 
+GPUS, GPU_MEMORY_BYTES = 8, 80 << 30
 SHOWN_USERS = 30
 SUMMARY_HEAD = ("", "MEDIAN", "P95", "MAX")
+NODE_HEAD = ("NODE", "GPUS", "JOBS", "GPU-HOURS", "UTILISATION")
 USER_HEAD = ("USER", "JOBS", "WAIT MEDIAN", "WAIT P95", "SLOWDOWN", "GPU-HOURS", "SHARE", "ENTITLED")
 
 
@@ -33,23 +37,35 @@ class Size(click.ParamType[int]):
 
 @app.command("simulate", "gpujobs simulate traces/lab-week.csv --gpus 8 --plot week.png")
 @click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
+@click.option("--gpus", type=click.IntRange(1, 10_000), help="How many GPUs the one box has.  [default: 8]")
+@click.option("--gpu-memory", type=Size(), help="The memory of each.  [default: 80GiB]")
 @click.option(
-    "--gpus", type=click.IntRange(1, 10_000), default=8, show_default=True, help="How many GPUs the box has."
+    "--nodes",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Instead: several nodes, as YAML, and when they are there.",
 )
-@click.option("--gpu-memory", type=Size(), default="80GiB", show_default=True, help="The memory of each.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it, as PNG, SVG or PDF.")
 @app.json_option
-def command(trace: Path, gpus: int, gpu_memory: int, plot: Path | None, as_json: bool) -> None:
+def command(
+    trace: Path,
+    gpus: int | None,
+    gpu_memory: int | None,
+    nodes: Path | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
     """TRACE is a CSV file with a line for each job. The settings are those of --config, else of a daemon here."""
-    from gpujobs.simulation.replay import replay
+    from gpujobs.simulation.replay import replay_on
     from gpujobs.simulation.report import report
-    from gpujobs.simulation.trace import read_trace
 
     _check_plot(plot)
+    if nodes is not None and (gpus is not None or gpu_memory is not None):
+        raise click.UsageError("expected --nodes, or --gpus and --gpu-memory, not both.")
     rules = _rules()
-    submissions = read_trace(trace, gpu_memory - rules.packing.margin_bytes)
-    run = replay(submissions, rules, gpus, gpu_memory)
-    found = report(run, gpu_memory)
+    submissions, site = _read(trace, nodes, gpus or GPUS, gpu_memory or GPU_MEMORY_BYTES, rules)
+    run = replay_on(submissions, rules, site)
+    found = report(run)
     if plot is not None:
         from gpujobs.simulation.plot import draw
 
@@ -58,6 +74,22 @@ def command(trace: Path, gpus: int, gpu_memory: int, plot: Path | None, as_json:
         output.print_json(asdict(found))
     else:
         click.echo("\n".join(_lines(found)))
+
+
+def _read(
+    trace: Path, nodes: Path | None, gpus: int, gpu_memory: int, rules: Rules
+) -> tuple[Sequence[Submission], Site]:
+    """A job that no device could ever have is an error of its line."""
+    from gpujobs.policy.devices.constraints import check_constraints
+    from gpujobs.simulation.nodes import one_box, read_nodes
+    from gpujobs.simulation.trace import read_trace, times_of
+
+    largest = gpu_memory - rules.packing.margin_bytes if nodes is None else 1 << 60
+    if nodes is None:
+        site = one_box(gpus, gpu_memory)
+    else:
+        site = read_nodes(nodes, times_of(read_trace(trace, largest)))
+    return read_trace(trace, largest, lambda one: check_constraints(one, site.nodes, rules.packing)), site
 
 
 def _check_plot(plot: Path | None) -> None:
@@ -88,7 +120,14 @@ def _lines(report: Report) -> list[str]:
     lines += ["", *output.table(USER_HEAD, users, flexible=0)]
     if len(report.users) > SHOWN_USERS:
         lines.append(f"and {len(report.users) - SHOWN_USERS} users more; --json shows all")
+    if len(report.nodes) > 1:
+        lines += ["", *output.table(NODE_HEAD, [_node(one) for one in report.nodes], flexible=0)]
     return lines
+
+
+def _node(one: NodeReport) -> tuple[object, ...]:
+    used = "" if one.utilisation is None else f"{one.utilisation:.0%}"
+    return one.node, one.gpus, one.jobs, f"{one.gpu_seconds / 3600:.1f}", used
 
 
 def _summary(name: str, summary: Summary, show: Callable[[float | None], str]) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from gpujobs.cli import app, output
@@ -14,10 +16,10 @@ from gpujobs.cli.commands.reserve import show
 def command(ids: tuple[int, ...], as_json: bool) -> None:
     """ID is that of a reservation, which `gpujobs reserve` lists. Prints those that are left."""
     client = app.client()
-    left = []
+    left: dict[str, Any] = {"reservations": []}
     for id in ids:
-        left = client.post(f"/v1/reservations/{id}/cancel", {})["reservations"]
+        left = client.post(f"/v1/reservations/{id}/cancel", {})
     if as_json:
-        output.print_json(left)
+        output.print_json(left["reservations"])
     else:
         show(left)

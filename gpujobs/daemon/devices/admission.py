@@ -63,6 +63,9 @@ class NodeAdmission:
             on_lost=self._lost,
         )
         self._leases = leases
+        self.admitted = Observers[[str]]()
+        """Who hears of each node that is back."""
+
         self._announcements: dict[str, int] = {}
         """How often each node was announced: what an earlier announcement still does is void."""
 
@@ -166,6 +169,7 @@ class NodeAdmission:
         self._poller.begin()
         log.info("node %s has %d devices. %s", name, len(node.devices), node.message)
         self._changed.tell()
+        self.admitted.tell(name)
         await self.look_for_strays(name)
 
     async def look_for_strays(self, name: str) -> None:

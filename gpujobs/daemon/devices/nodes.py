@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -16,6 +17,9 @@ from gpujobs.node.probe import Probe, read_once
 from gpujobs.protocol import instructions as told
 
 AWAY = "its box is away"
+
+LOOKS_PER_SECOND = 16
+"""At nodes, where nothing has happened."""
 
 REMOTE_SECONDS = 3.0
 """That a decision waits for a box whose link may be cut."""
@@ -46,6 +50,8 @@ class Nodes:
         """Shows a node without those processes of ours that have no job at present."""
         starting = Node(own_name, NodeStatus.STARTING, "Ray is not up yet")
         self._nodes: dict[str, Node] = {own_name: starting}
+        self._latest: tuple[list[Node], float] = [], 0.0
+        """What the latest look at all has found, and when."""
         for name in others:
             message = "it has not joined again since the daemon was started"
             self._nodes[name] = Node(name, NodeStatus.DOWN, message)
@@ -69,8 +75,9 @@ class Nodes:
         return name != self.own_name
 
     async def admit(self, name: str) -> Node:
-        self._nodes[name] = Node(name, NodeStatus.OK)
-        (node,) = [node for node in await self.probe() if node.name == name]
+        admitted = self._nodes[name] = Node(name, NodeStatus.OK)
+        node = await self._look(admitted)
+        self.readings.tell(self.known)
         return node
 
     @property
@@ -85,12 +92,12 @@ class Nodes:
         return name if name in members or not members else members[0]
 
     async def members(self) -> list[Node]:
-        """As last seen; this machine's devices also while its node starts, as NVML tells them alone."""
-        own = self._nodes[self.own_name]
-        if own.status is not NodeStatus.STARTING or own.devices:
+        """As last seen; this machine's devices also before its node has told them, as NVML tells them alone."""
+        own = self._nodes.get(self.own_name)
+        if own is None or own.devices or own.status not in (NodeStatus.STARTING, NodeStatus.OK):
             return self.known
         alone = devices_of(await asyncio.to_thread(read_once), own.name, self._cpu_slots)
-        return [alone if node is own else node for node in self.known]
+        return [alone if node.name == own.name and not node.devices else node for node in self.known]
 
     async def devices_of_members(self) -> list[Device]:
         """As last seen; of this machine alone while the cluster is still starting."""
@@ -116,8 +123,21 @@ class Nodes:
     async def probe(self) -> list[Node]:
         """Every member with its devices as they are now. CPU slots do not change, so they are not asked."""
         nodes = list(await asyncio.gather(*(self._look(node) for node in self._nodes.values())))
+        self._latest = nodes, time.monotonic()
         self.readings.tell(nodes)
         return nodes
+
+    @property
+    def pace_seconds(self) -> float:
+        """Between two looks at all of them, where nothing has happened: many are looked at less often, so that looking
+        takes as little of the daemon's time as on a site of a few."""
+        return max(1.0, len(self._nodes) / LOOKS_PER_SECOND)
+
+    def recent(self) -> list[Node] | None:
+        """What the latest look has found, where that is about as new as another one would be."""
+        nodes, at = self._latest
+        is_of_these = [node.name for node in nodes] == list(self._nodes)
+        return nodes if is_of_these and time.monotonic() - at <= self.pace_seconds + 0.5 else None
 
     async def seen(self) -> list[Node]:
         """As `probe`, for people: this machine's GPUs also while its node starts, which NVML can tell alone."""
@@ -132,6 +152,19 @@ class Nodes:
         if found.status is not NodeStatus.OK:
             return found
         return replace(node, devices=found.devices)
+
+    async def rooms(self) -> dict[str, told.Room]:
+        """What the disks of the members' state directories have free, of those that answer soon."""
+        names = [node.name for node in self.known if node.status is NodeStatus.OK]
+        found = await asyncio.gather(*map(self._room, names))
+        return {name: room for name, room in zip(names, found, strict=True) if room is not None}
+
+    async def _room(self, name: str) -> told.Room | None:
+        try:
+            async with asyncio.timeout(REMOTE_SECONDS):
+                return await self._link.call(name, told.MeasureDisk())
+        except (TimeoutError, GpujobsError):
+            return None
 
     async def close(self) -> None:
         await self._probe_alone.close()

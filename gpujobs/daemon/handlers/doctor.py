@@ -44,6 +44,7 @@ async def handle(request: web.Request) -> web.Response:
         _check("news", *await health.look(site.in_force.site.notify)),
         *_cluster(site),
         *await _nodes(site),
+        *await _disks(site),
         *await _strays(site),
     ]
     return web.json_response({"checks": checks})
@@ -163,6 +164,20 @@ async def _nodes(site: SiteService) -> list[dict[str, Any]]:
         if node.status is NodeStatus.OK:
             checks.append(await _launcher(site, node.name))
     return checks
+
+
+async def _disks(site: SiteService) -> list[dict[str, Any]]:
+    """Of other boxes that are there; ours is looked at by itself."""
+    rooms = await site.nodes.rooms()
+    return [
+        _check(
+            f"disk {name}",
+            room.free_bytes > LOW_DISK_BYTES,
+            f"{room.free_bytes / 2**30:.1f} GiB of {room.total_bytes / 2**30:.1f} GiB free",
+        )
+        for name, room in rooms.items()
+        if site.nodes.is_remote(name)
+    ]
 
 
 async def _strays(site: SiteService) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ class NameBody(BaseModel):
 async def handle(request: web.Request) -> web.Response:
     service = request.app[DEVICES]
     jobs = service.nodes_of_jobs()
+    rooms = await service.nodes.rooms()
     return web.json_response(
         {
             "nodes": [
@@ -33,6 +34,8 @@ async def handle(request: web.Request) -> web.Response:
                     "since": iso(node.since),
                     "devices": [device.uuid for device in node.devices],
                     "jobs": jobs.get(node.name, []),
+                    "disk_free_bytes": rooms[node.name].free_bytes if node.name in rooms else None,
+                    "disk_total_bytes": rooms[node.name].total_bytes if node.name in rooms else None,
                 }
                 for node in service.nodes.known
             ]

@@ -62,6 +62,7 @@ def _json(one: Left) -> dict[str, Any]:
         "kind": one.kind,
         "job": one.job,
         "name": one.name,
+        "node": one.node,
         "user": one.user,
         "uid": one.uid,
         "sha256": one.sha256,

@@ -23,7 +23,10 @@ def answer(
 ) -> web.Response:
     devices = {device.uuid: device for device in service.nodes.devices}
     return web.json_response(
-        {"reservations": [reservation_json(one, devices.get(one.device_uuid), caller) for one in found]},
+        {
+            "reservations": [reservation_json(one, devices.get(one.device_uuid), caller) for one in found],
+            "nodes": [node.name for node in service.nodes.known],
+        },
         status=status,
     )
 

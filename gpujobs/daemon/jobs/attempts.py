@@ -16,16 +16,17 @@ from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.collecting import Collector
 from gpujobs.daemon.jobs.endings import RETRY_COLLECTING_SECONDS, Endings, ended_without_record, key_of
 from gpujobs.daemon.jobs.holds import Holds
+from gpujobs.daemon.jobs.homecoming import Homecoming
 from gpujobs.daemon.jobs.reconciliation import Reconciliation
 from gpujobs.daemon.jobs.residents import NOBODY, Residents
 from gpujobs.daemon.jobs.specs import GRACE_SECONDS, Specs
 from gpujobs.daemon.jobs.supply import Supply
 from gpujobs.daemon.tasks import Tasks
 from gpujobs.daemon.writer import StoreWriter
-from gpujobs.errors import GpujobsError, LauncherError, LaunchError, MachineError, UnfitError
+from gpujobs.errors import GpujobsError, LauncherError, LaunchError, MachineError, NotThereError, UnfitError
 from gpujobs.failpoints import reach
 from gpujobs.lifecycle import Requeue
-from gpujobs.model import Job, Reason, StopReason
+from gpujobs.model import Job, Reason, State, StopReason
 from gpujobs.protocol.events import AttemptEvent, Exited, Logged, Progressed, Started, Unclear, Warned
 from gpujobs.protocol.instructions import Adjust, Alive, AttemptStatus, Start, Stop
 from gpujobs.protocol.records import AttemptKey, ExitRecord, Wishes
@@ -52,6 +53,7 @@ class Attempts:
         specs: Specs,
         collector: Collector,
         supply: Supply,
+        homecoming: Homecoming,
         granted: Callable[[str], Alive | None],
         *,
         on_change: Callable[[], None],
@@ -68,7 +70,16 @@ class Attempts:
         self._tasks = Tasks()
         self.holds = Holds(on_change)
         self._endings = Endings(
-            store, writer, cache, nodes, link, collector, self._tasks, on_change=on_change, on_end=on_end
+            store,
+            writer,
+            cache,
+            nodes,
+            link,
+            collector,
+            homecoming,
+            self._tasks,
+            on_change=on_change,
+            on_end=on_end,
         )
         self._again = self._endings.again
         self._reconciliation = Reconciliation(
@@ -93,16 +104,20 @@ class Attempts:
             spec = self._specs.attempt(job, devices)
             chosen = self.residents.choose(job, spec)
             seconds = self._link.launcher_seconds(job.current.node, spec.backend)
-            spec = await self._supply.bring(job.current.node, spec)
+            supplied = await self._supply.bring(job.current.node, job, spec, self._specs.origins(job))
+            spec = supplied.spec
+            for trouble in supplied.troubles:
+                self._warn(job.id, trouble)
             if not self._is_under_way(job):  # its box was away for long, while its data came
                 return
             reach("attempts.launch")
             before = self._granted(job.current.node)
             await self._link.call(
-                job.current.node, Start(spec, seconds, before, chosen.resident, chosen.beside)
+                job.current.node,
+                Start(spec, seconds, before, chosen.resident, chosen.beside, supplied.brought),
             )
         except UnfitError as error:
-            self._not_there(job, str(error))
+            self._not_there(job, job.id if isinstance(error, NotThereError) else job.user, str(error))
             await self._launch_failed(job, Requeue(Reason.RETRY, f"it could not be started: {error}", False))
         except LauncherError as error:
             self.holds.failed(job.current.node, str(error))
@@ -133,15 +148,16 @@ class Attempts:
         latest = self._cache.jobs.get(job.id)
         return latest is not None and latest.attempt == job.attempt and latest.state.holds_device
 
-    def _not_there(self, job: Job, why: str) -> None:
-        """Its user's jobs are kept off that node for some time; whoever looks after it may have made the user since."""
+    def _not_there(self, job: Job, whose: str | int, why: str) -> None:
+        """This job, or its user's jobs, are kept off that node for some time; whoever looks after it may have made the
+        user since, or brought the data."""
         assert job.current is not None
-        user, node = job.user, job.current.node
-        self._cache.set_unfit(user, node, why)
-        self._tasks.later(UNFIT_SECONDS, lambda: self._there_again(user, node))
+        node = job.current.node
+        self._cache.set_unfit(whose, node, why)
+        self._tasks.later(UNFIT_SECONDS, lambda: self._there_again(whose, node))
 
-    async def _there_again(self, user: str, node: str) -> None:
-        self._cache.set_unfit(user, node, None)
+    async def _there_again(self, whose: str | int, node: str) -> None:
+        self._cache.set_unfit(whose, node, None)
         self._on_change()
 
     async def _launch_failed(self, job: Job, outcome: Requeue | ExitRecord) -> None:
@@ -216,11 +232,13 @@ class Attempts:
     def lost_with(self, node: str) -> None:
         """Its lease has ended: nothing of ours runs there any more, whatever it has trained."""
         message = f"{node} could not be reached until its lease had ended"
-        for job in list(self._cache.jobs.values()):
-            if job.state.holds_device and self._nodes.of(job) == node:
+        for job in [job for job in self._cache.jobs.values() if job.current and self._nodes.of(job) == node]:
+            if job.state.holds_device:
                 self._endings.conclude(
                     ended_without_record(job, Reason.NODE_LOST, message, costs_retry=False)
                 )
+            elif job.state is State.COMPLETING:  # nothing is waited for any more that is there
+                self.complete_now(job.id)
 
     # Following
 

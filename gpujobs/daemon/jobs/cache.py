@@ -64,7 +64,7 @@ class JobCache:
         self.stopping: set[int] = set()
         """Jobs whose attempt has been asked to end."""
         self._active = {job.id for job in self.jobs.values() if job.state.holds_device}
-        self._unfit: dict[str, dict[str, str]] = {}
+        self._unfit: dict[str | int, dict[str, str]] = {}
         self._lineup = PendingIndex(self.jobs, self._unfit)
         for job in self.jobs.values():
             self._lineup.put(job)
@@ -160,15 +160,15 @@ class JobCache:
         holds = job.state.holds_device and job.current is not None
         return self.away.get(job.current.node) if holds and job.current is not None else None
 
-    def set_unfit(self, user: str, node: str, why: str | None) -> None:
-        """Jobs of this user cannot run there; None: they may be tried again."""
-        nodes = self._unfit.setdefault(user, {})
+    def set_unfit(self, whose: str | int, node: str, why: str | None) -> None:
+        """Jobs of this user, or this one, cannot run there; None: they may be tried again."""
+        nodes = self._unfit.setdefault(whose, {})
         if why is None:
             nodes.pop(node, None)
         else:
             nodes[node] = why
         for job in self.jobs.values():
-            if job.user == user and job.state is State.PENDING:
+            if whose in (job.user, job.id) and job.state is State.PENDING:
                 self._lineup.put(job)
 
     def set_waits(self, waits: Mapping[int, PendingReason]) -> None:

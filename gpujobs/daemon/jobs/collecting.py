@@ -14,13 +14,15 @@ from typing import Any
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.config.site import Quotas
 from gpujobs.daemon.access.policy import AccessPolicy
+from gpujobs.daemon.jobs.homecoming import Homecoming
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable
 from gpujobs.model import Job, Share
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.instructions import Collect
+from gpujobs.protocol.instructions import Collect, Leavings
 from gpujobs.protocol.records import AttemptKey
 from gpujobs.results.catalogue import read_metrics
+from gpujobs.results.collect import RefusedResultError
 from gpujobs.results.handover import give_away
 from gpujobs.store.store import Store
 
@@ -38,6 +40,7 @@ class Collector:
         access: AccessPolicy,
         quotas: Quotas,
         device_use: Callable[[Job], Mapping[str, Any] | None],
+        homecoming: Homecoming,
     ) -> None:
         """`device_use`: what a job has made of its device, for its metrics.json."""
         self._store = store
@@ -45,6 +48,7 @@ class Collector:
         self._paths = paths
         self._access = access
         self._quotas = quotas
+        self._homecoming = homecoming
         self._device_use = device_use
 
     def configure(self, access: AccessPolicy, quotas: Quotas) -> None:
@@ -67,18 +71,29 @@ class Collector:
         staging = self._paths.results / f".staging-{job.id}-{job.attempt}"
         await asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True)
         reach("collect.begin")
+        node = await self._brought_home(job, node)
         await self._link.call(
             node,
             Collect(AttemptKey(job.id, job.attempt, job.current.nonce), self._quotas.results, str(staging)),
         )
         await asyncio.to_thread(_add_device_use, staging, self._device_use(job))
-        durable.write(self._paths.result_mark(staging), job.current.nonce.encode())
+        mark = self._paths.result_mark(staging)
+        await asyncio.to_thread(durable.write, mark, job.current.nonce.encode())
         if self._access.is_site:
             readers = self._access.share_gid if job.share is Share.LAB else None
             await asyncio.to_thread(give_away, staging, job.uid, self._store.gid(job.id), readers)
         reach("collect.rename")
         await asyncio.to_thread(durable.rename, staging, target)
         return target
+
+    async def _brought_home(self, job: Job, node: str) -> str:
+        """What another box has comes in pieces, and goes on where it was cut off; then it is collected as if it had
+        been written here. Raises RefusedResultError."""
+        if not self._link.is_remote(node):
+            return node
+        if self._homecoming.is_away(job) and (refused := await self._homecoming.bring(job, Leavings.RESULTS)):
+            raise RefusedResultError(refused[0])
+        return self._link.own_name
 
     def _is_of(self, directory: Path, nonce: str) -> bool:
         """Results of earlier versions have no mark, and their attempts no id."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.daemon.devices.nodes import Nodes
 from gpujobs.daemon.jobs.again import Again, pauses
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.collecting import Collector
+from gpujobs.daemon.jobs.homecoming import Homecoming
 from gpujobs.daemon.tasks import Tasks
 from gpujobs.daemon.writer import StoreWriter
 from gpujobs.errors import GpujobsError, MachineError, StoreError
@@ -46,6 +47,7 @@ class Endings:
         nodes: Nodes,
         link: ClusterLink,
         collector: Collector,
+        homecoming: Homecoming,
         tasks: Tasks,
         *,
         on_change: Callable[[], None],
@@ -57,6 +59,7 @@ class Endings:
         self._nodes = nodes
         self._link = link
         self._collector = collector
+        self._homecoming = homecoming
         self._tasks = tasks
         self._on_change = on_change
         self._on_end = on_end
@@ -142,6 +145,7 @@ class Endings:
             return
         step = self._step_after(job)
         if isinstance(step, Requeue):
+            await self._leave(job)
             reach("attempts.requeue.commit")
             self._writer.job(lambda store: store.requeue(job.id, job.attempt, step))
         else:
@@ -178,13 +182,53 @@ class Endings:
         self._writer.job(lambda store: store.finish(job.id, step, results))
         self.again.do(job.id, "what its end means for others", self.cancel_blocked)
         if step.state is State.COMPLETED:
-            await self._forget(job)
+            await self._forget(job, self._nodes.of(job), *self._before(job))
+        else:
+            self._tasks.spawn(self._clear_away(job))
 
-    async def _forget(self, job: Job) -> None:
+    # Other boxes
+
+    async def _leave(self, job: Job) -> None:
+        """Before it may start elsewhere, what it has trained comes home. Raises MachineError, so that it is tried
+        again, for as long as its box may come back."""
+        if not self._homecoming.is_away(job):
+            return
+        assert job.current is not None
         try:
-            await self._link.call(self._nodes.of(job), Forget(job.id))
+            refused: Sequence[str] = await self._homecoming.bring(job)
+        except (MachineError, OSError) as error:
+            if self._homecoming.left(job.current.node) > 0:
+                raise
+            refused = [str(error)]
         except GpujobsError as error:
-            log.warning("job %d: its directory is left behind: %s", job.id, error)
+            refused = [str(error)]
+        if refused and job.current.running_at is not None:
+            said = self._homecoming.words(job, "; ".join(refused))
+            self._writer.do(lambda store: store.note(job.id, "warning", said))
+
+    async def _clear_away(self, job: Job) -> None:
+        """What a job that did not complete has left comes home, and goes where it was."""
+        away = self._before(job)
+        if self._homecoming.is_away(job):
+            try:
+                await self._homecoming.bring(job)
+            except (GpujobsError, OSError) as error:
+                log.warning("job %d: what it has left has not come home: %s", job.id, error)
+                away.discard(self._nodes.of(job))
+        await self._forget(job, *(node for node in away if self._nodes.is_remote(node)))
+
+    def _before(self, job: Job) -> set[str]:
+        """The boxes that have something of it, or had: where its attempts ran, and ours, where what they left is."""
+        known = {node.name for node in self._nodes.known}
+        ran = {attempt.node for attempt in self._store.attempts(job.id)}
+        return (ran & known) | ({self._nodes.own_name} if any(map(self._nodes.is_remote, ran)) else set())
+
+    async def _forget(self, job: Job, *nodes: str) -> None:
+        for node in dict.fromkeys(nodes):
+            try:
+                await self._link.call(node, Forget(job.id))
+            except GpujobsError as error:
+                log.warning("job %d: its directory on %s is left behind: %s", job.id, node, error)
 
     def _cancel_blocked(self, job: int, step: Finish) -> None:
         self._writer.job(lambda store: store.cancel_pending(job, DAEMON, step))

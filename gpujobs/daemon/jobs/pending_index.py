@@ -12,9 +12,9 @@ from gpujobs.policy import PendingJob, Queue
 
 class PendingIndex:
     """`queue` holds the PENDING jobs. `unfinished` tells which dependencies have not ended, `unfit` where jobs of a
-    user cannot run, and why."""
+    user, or one by its number, cannot run, and why."""
 
-    def __init__(self, unfinished: Container[int], unfit: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(self, unfinished: Container[int], unfit: Mapping[str | int, Mapping[str, str]]) -> None:
         self.queue = Queue()
         self._unfit = unfit
         self._unfinished = unfinished
@@ -37,7 +37,7 @@ class PendingIndex:
         return self._dependents.get(job, set())
 
     def _demand(self, job: Job) -> Demand:
-        unfit = self._unfit.get(job.user)
+        unfit = {**self._unfit.get(job.user, {}), **self._unfit.get(job.id, {})}
         return job.demand if not unfit else replace(job.demand, without=tuple(sorted(unfit.items())))
 
     def _waiting(self, job: Job) -> PendingJob:

@@ -236,9 +236,6 @@ def _copy(
         ),
     )
     continues = None if changes.fresh or job.state is State.COMPLETED else job.id
-    if continues is not None and job.current is not None and service.nodes.has_others:
-        place = service.nodes.of(job)  # its checkpoint is there
-        demand = replace(demand, node=place if place in (demand.nodes or (place,)) else demand.node)
     return NewJob(
         name=job.name,
         path=spec.path,

@@ -79,7 +79,7 @@ class Specs:
             jobfile_path=spec.path,
             data=self.data(job.uid, self._store.data(job.id)),
             model_results=self._model(job, spec.resolved),
-            checkpoint_from=self._checkpoints(job),
+            checkpoint_from=tuple(str(self._paths.job(one).checkpoint) for one in self.origins(job)),
             begins_anew=job.begins_anew,
             may_stay=self.site.trainers.resident and "training" in spec.resolved,
             lease=None,
@@ -89,15 +89,15 @@ class Specs:
         """As whom what a user has asked for runs. Raises LaunchError where there is no such user any more."""
         return identity(uid, gid) if self._changes_identity else own_identity()
 
-    def _checkpoints(self, job: Job) -> tuple[str, ...]:
-        """Where the checkpoint to go on from is: of the job that it was queued again of, or, where that has none,
+    def origins(self, job: Job) -> tuple[int, ...]:
+        """Whose checkpoint it goes on from: that of the job that it was queued again of, or, where that has none,
         of the one that that was queued again of. They are all of the same user's."""
         origins: list[int] = []
         origin = job.continues
         while origin is not None and origin not in origins and len(origins) < MAX_ORIGINS:
             origins.append(origin)
             origin = self._store.job(origin).continues
-        return tuple(str(self._paths.job(number).checkpoint) for number in origins)
+        return tuple(origins)
 
     def _model(self, job: Job, resolved: Mapping[str, Any]) -> str | None:
         """Where the results with the model to apply are. They are their user's: the trainer opens them with the

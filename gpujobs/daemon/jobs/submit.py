@@ -24,7 +24,6 @@ from gpujobs.daemon.news import allowed
 from gpujobs.daemon.observers import Observers
 from gpujobs.daemon.patience import while_locked
 from gpujobs.daemon.writer import StoreWriter
-from gpujobs.demand import either
 from gpujobs.errors import JobFileError, MachineError, Problem, UsageError
 from gpujobs.failpoints import reach
 from gpujobs.jobfile.recipients import wish
@@ -249,16 +248,9 @@ class SubmissionService:
 
 
 def bound(job: NewJob, own: str, is_shared: Callable[[str], bool] = lambda _: False) -> NewJob:
-    """What needs files that are on the daemon's box alone runs there: a model that is applied, data that is used in
-    place. A job file that names a node is believed for the latter. Raises UsageError."""
-    applies = job.resolved["model"].get("job") is not None
-    if applies and job.demand.nodes and own not in job.demand.nodes:
-        raise UsageError(
-            f"{job.path}: resources.node is {either(job.demand.nodes)}; expected {own}, or nothing: a trained model is "
-            "applied on the box of the daemon, which has it"
-        )
+    """Data that is used in place is on the daemon's box, unless all see it; a job file that names another node is
+    believed for it, and the node is asked before the start."""
     here = any(one.in_place is not None and not is_shared(one.in_place) for one in job.data)
-    stays = here and job.demand.node is None
-    if not applies and not stays:
+    if not here or job.demand.node is not None:
         return job
     return replace(job, demand=replace(job.demand, node=own))

@@ -56,6 +56,8 @@ class Left:
     sha256: str | None = None
     name: str | None = None
     """Of what was kept aside, and no job knows of."""
+    node: str | None = None
+    """The box that has it, where that is not the daemon's."""
     places: tuple[Path, ...] = ()
     """What is deleted: files and directories in directories of the daemon's own."""
 

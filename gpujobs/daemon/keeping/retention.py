@@ -18,6 +18,7 @@ from pathlib import Path
 
 from gpujobs.config.site import Retention as RetentionTable
 from gpujobs.daemon.keeping.kept_aside import kept_aside
+from gpujobs.daemon.keeping.on_nodes import NodeKeeping
 from gpujobs.daemon.keeping.removal import Kind, Left, Rules, chosen, records, rules_of
 from gpujobs.daemon.writer import StoreWriter
 from gpujobs.errors import GpujobsError
@@ -49,7 +50,9 @@ class Retention:
         writer: StoreWriter,
         paths: StatePaths,
         table: Callable[[], RetentionTable],
+        others: NodeKeeping | None = None,
     ) -> None:
+        self._others = others
         self._store = store
         self._paths = paths
         self._table = table
@@ -77,7 +80,18 @@ class Retention:
     # What there is
 
     async def plan(self, rules: Rules, uid: int | None = None) -> list[Left]:
-        """What these rules remove, of everybody or of one user."""
+        """What these rules remove, of everybody or of one user, here and on other boxes."""
+        return [*await self._plan_here(rules, uid), *await self._plan_elsewhere(rules, uid)]
+
+    async def _plan_elsewhere(self, rules: Rules, uid: int | None) -> list[Left]:
+        """Sizes of users are counted here alone: there, data has a limit of its own ([nodes] cache)."""
+        if self._others is None:
+            return []
+        return chosen(
+            await self._others.left(uid), Rules(rules.ages), self._store.pruning.needed(), utc_now()
+        )
+
+    async def _plan_here(self, rules: Rules, uid: int | None) -> list[Left]:
         now, needed = utc_now(), self._store.pruning.needed()
         ended = [job for job in self._store.pruning.ended() if uid in (None, job.uid)]
         data = [
@@ -121,13 +135,18 @@ class Retention:
         async with self._one_at_a_time:
             await asyncio.to_thread(self._sweep)
             removed: list[Left] = []
-            planned = await self.plan(rules, uid)
+            if self._others is not None:
+                await self._others.tidy_all()
+            whole = await self.plan(rules, uid)
+            planned = [one for one in whole if one.node is None]
             for start in range(0, len(planned), BATCH):
                 batch, aside = await self._writer.patient(
                     partial(self._take_out, planned[start : start + BATCH], actor)
                 )
                 removed += batch
                 await asyncio.to_thread(_delete, aside)
+            if self._others is not None:
+                removed += await self._others.remove([one for one in whole if one.node is not None])
             if removed:
                 log.info("%s removed %s", name_of(actor), summary(removed))
             return removed

@@ -5,11 +5,12 @@ What drives `forward` and the simulation. Pure like the rest: time is what the e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 
+from gpujobs.model import Node, NodeStatus
 from gpujobs.policy.decide import decide
 from gpujobs.policy.inputs.decision import Decision, Start
 from gpujobs.policy.inputs.pending_job import PendingJob
@@ -17,6 +18,7 @@ from gpujobs.policy.inputs.snapshot import Allocation, Snapshot
 from gpujobs.policy.users.fairshare import device_share, with_attempt
 
 Arrival = tuple[datetime, PendingJob]
+Change = tuple[datetime, Sequence[Node]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Engine:
     """`seconds_left(job)` says how long a waiting job will run, None where nobody knows: then it never ends.
 
     `arrivals` are in order of time. A preempted job takes `stop_seconds` to stop, and goes on later from there.
+    `changes`: what nodes there are from an instant on, in order of time; what was started on one that cannot be used
+    any more goes back to the queue at once, and goes on later from there.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Engine:
         seconds_left: Callable[[PendingJob], float | None],
         arrivals: Iterable[Arrival] = (),
         stop_seconds: float = 10.0,
+        changes: Iterable[Change] = (),
     ) -> None:
         self.queue = snapshot.queue().copy()
         self.running: dict[int, Allocation] = {}
@@ -49,6 +54,8 @@ class Engine:
         self._seconds_left = seconds_left
         self._arrivals = iter(arrivals)
         self._next_arrival = next(self._arrivals, None)
+        self._changes = iter(changes)
+        self._next_change = next(self._changes, None)
         self._stop = timedelta(seconds=stop_seconds)
         self._usage = dict(snapshot.usage)
         self._memory = {
@@ -81,6 +88,8 @@ class Engine:
             self._timer,
             self._ends[0][0] if self._ends else None,
             self._next_arrival[0] if self._next_arrival else None,
+            # Where nobody is left for whom it could matter, nodes come and go unseen.
+            self._next_change[0] if self._next_change and (self.running or self.queue.has_ready) else None,
         ]
         return min((at for at in instants if at is not None), default=None)
 
@@ -92,6 +101,7 @@ class Engine:
 
     def _step(self, at: datetime) -> Step:
         ended, stopped = self._end_jobs(at)
+        stopped += self._change_nodes(at)
         submitted = self._submit(at)
         self.queue.advance(at)
         decision = decide(
@@ -106,6 +116,28 @@ class Engine:
         self._apply(decision, at)
         self._timer = decision.next_change_at
         return Step(at, submitted, ended, stopped, decision.starts)
+
+    def _change_nodes(self, at: datetime) -> tuple[int, ...]:
+        """The jobs that were on nodes which cannot be used any more."""
+        gone = []
+        while self._next_change is not None and self._next_change[0] <= at:
+            self._base = replace(self._base, nodes=self._next_change[1])
+            self._next_change = next(self._changes, None)
+            usable = {node.name for node in self._base.nodes if node.status is NodeStatus.OK}
+            gone += [one for one in self.running.values() if one.node not in usable]
+            for one in gone:
+                self._lose(one, at)
+        return tuple(one.job for one in gone)
+
+    def _lose(self, one: Allocation, at: datetime) -> None:
+        if self.running.pop(one.job, None) is None:
+            return
+        self._charge(one, at)
+        job = self._jobs.pop(one.job, None)
+        if job is not None:
+            end = one.expected_end
+            self._left.setdefault(one.job, None if end is None else max(0.0, (end - at).total_seconds()))
+            self.queue.add(job)
 
     def _submit(self, at: datetime) -> tuple[PendingJob, ...]:
         new = []

@@ -7,10 +7,16 @@ that it forks: the module `active`.
 from __future__ import annotations
 
 import importlib
+import random
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import keras
+import numpy as np
+from keras.src.backend.common import global_state
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+from keras.src.utils.naming import reset_uids
+from keras.src.utils.rng_utils import GLOBAL_RANDOM_SEED
 
 from gpujobs.trainer.backends.interface import Backend
 
@@ -30,3 +36,16 @@ def configure(training: Mapping[str, Any]) -> None:
         if training.get("deterministic", True):
             active.make_deterministic()
     keras.config.set_dtype_policy(training.get("precision") or "float32")
+
+
+def configure_again(training: Mapping[str, Any]) -> None:
+    """As `configure` after one for a job of the same graph, without what it takes TensorFlow's kernels: its own seed
+    is of no use to Keras, which seeds each operation. Names are given out anew, too."""
+    reset_uids()
+    seed = training.get("seed")
+    if seed is None:
+        return
+    global_state.set_global_attribute(GLOBAL_RANDOM_SEED, seed)
+    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None)
+    random.seed(seed)
+    np.random.seed(seed)

@@ -18,11 +18,21 @@ if TYPE_CHECKING:
 class Steps(Protocol):
     """The compiled steps of a compiled model. After each call its variables hold what the step has computed."""
 
+    @property
+    def shapes(self) -> int:
+        """For so many shapes of batches a step was traced, as far as is known."""
+
     def train(self, batches: Sequence[Batch]) -> Mapping[str, Any]:
         """A training step for each batch, at most `steps_per_execution`; the metrics so far, by name."""
 
     def test(self, batch: Batch) -> None:
         """Adds a batch to the metrics and trains nothing."""
+
+    def expect(self, train: int | None, test: int | None) -> None:
+        """Says how many samples every batch has, where all have as many; None where they differ."""
+
+    def depend_only_on(self, variables: Sequence[Any]) -> bool:
+        """Whether the steps that were called depend on nothing that changes but a batch and these variables."""
 
 
 class Backend(Protocol):
@@ -49,6 +59,9 @@ class Backend(Protocol):
 
     def device_peak_bytes(self, spec: AttemptSpec) -> int | None:
         """The peak of memory in use on the GPU; None on a CPU slot."""
+
+    def forget_peak(self) -> None:
+        """The next peak is that of what follows, where the backend can begin anew."""
 
     def steps(self, model: keras.Model) -> Steps:
         """The steps of a compiled model."""

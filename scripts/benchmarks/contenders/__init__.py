@@ -12,9 +12,21 @@ from benchmarks.contenders import (
     gpujobs_daemon,
     limit,
     ray_jobs,
+    resident_limit,
     slurm,
     task_spooler,
     xargs,
 )
 
-ALL = (fresh, limit, gpujobs_daemon, cold_scripts, xargs, task_spooler, slurm, gflow, ray_jobs)
+ALL = (
+    fresh,
+    limit,
+    resident_limit,
+    gpujobs_daemon,
+    cold_scripts,
+    xargs,
+    task_spooler,
+    slurm,
+    gflow,
+    ray_jobs,
+)

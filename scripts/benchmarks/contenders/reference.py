@@ -2,7 +2,9 @@
 
 It says `ready`, waits for a line, runs all jobs, two (or as many as there are slots) at once, and says `done`.
 `fresh` forks a process for each job, which builds, traces, fits, predicts and saves. `limit` forks one for each
-slot, which builds and traces a model beforehand, and then only fits, predicts and saves.
+slot, which builds and traces a model beforehand, and then only fits, predicts and saves. `resident` forks one for each
+slot, too, which before each job sets all variables as they were when the model was built, and trains in a loop of its
+own.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from benchmarks.support.machine import ROOT
 @contextmanager
 def reference(kind: str, batch: Batch) -> Iterator[Callable[[], None]]:
     command = [sys.executable, "-m", "benchmarks.contenders.reference", kind, str(batch.directory)]
-    command += [str(number) for number in (batch.jobs, batch.slots, batch.threads)]
+    command += [str(number) for number in (batch.jobs, batch.slots, batch.threads)] + [batch.shape]
     with subprocess.Popen(
         command,
         cwd=ROOT / "scripts",
@@ -54,17 +56,23 @@ def reference(kind: str, batch: Batch) -> Iterator[Callable[[], None]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=("fresh", "limit"))
+    parser.add_argument("kind", choices=("fresh", "limit", "resident"))
     parser.add_argument("directory", type=Path)
     for name in ("jobs", "slots", "threads"):
         parser.add_argument(name, type=int)
+    parser.add_argument("shape")
     arguments = parser.parse_args()
     from benchmarks.support import tutorial
 
     del tutorial  # imported here, so that the children have it
     gc.collect()
     gc.freeze()
-    run = fresh if arguments.kind == "fresh" else limit
+    kinds: dict[str, Callable[[Path, int, int, int], None]] = {
+        "fresh": fresh,
+        "limit": limit,
+        "resident": partial(resident, shape=arguments.shape),
+    }
+    run = kinds[arguments.kind]
     run(arguments.directory, arguments.jobs, arguments.slots, arguments.threads)
 
 
@@ -111,17 +119,42 @@ def fresh(directory: Path, jobs: int, slots: int, threads: int) -> None:
 def limit(directory: Path, jobs: int, slots: int, threads: int) -> None:
     from benchmarks.support import tutorial
 
+    def warm(first: int) -> Callable[[int], None]:
+        tutorial.use_threads(threads)
+        model = tutorial.build()
+        tutorial.fit_predict_save(model, directory / f"warm-{first}", epochs=1)
+        return lambda number: tutorial.fit_predict_save(model, directory / str(number))
+
+    in_lanes(warm, jobs, slots)
+
+
+def resident(directory: Path, jobs: int, slots: int, threads: int, shape: str) -> None:
+    from benchmarks.support import tutorial
+
+    def warm(first: int) -> Callable[[int], None]:
+        tutorial.use_threads(threads)
+        kept = tutorial.Resident(shape)
+        kept.run(directory / f"warm-{first}", seed=0)
+
+        def work(number: int) -> None:
+            kept.run(directory / str(number), seed=number)
+
+        return work
+
+    in_lanes(warm, jobs, slots)
+
+
+def in_lanes(warm: Callable[[int], Callable[[int], None]], jobs: int, slots: int) -> None:
+    """`warm` makes ready, in a process for each slot, and gives what does the job with a number."""
     ready, ready_in = os.pipe()
     go_out, go = os.pipe()
 
     def lane(first: int) -> None:
-        tutorial.use_threads(threads)
-        model = tutorial.build()
-        tutorial.fit_predict_save(model, directory / f"warm-{first}", epochs=1)
+        work = warm(first)
         os.write(ready_in, b".")
         os.read(go_out, 1)
         for number in range(first, jobs, slots):
-            tutorial.fit_predict_save(model, directory / str(number))
+            work(number)
 
     lanes = [fork(partial(lane, first)) for first in range(slots)]
     for _ in lanes:

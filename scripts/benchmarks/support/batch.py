@@ -26,6 +26,8 @@ class Batch:
     directory: Path
     scratch: Path
     daemon: Daemon | None = None
+    shape: str = "LSTM"
+    """Of the model, for the references: `tutorial.SHAPES`."""
 
     @property
     def threads(self) -> int:

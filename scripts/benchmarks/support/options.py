@@ -34,7 +34,13 @@ class Options:
     """Kinds of files of the input pipeline; none: all."""
     table_bytes: int = 200_000_000
     """Of the csv file that is read."""
+    box_bytes: int = 1 << 30
+    """Of the data that goes to other boxes."""
     idle_seconds: float = 10.0
+    members: tuple[int, ...] = (12, 32, 100)
+    """Of sweeps."""
+    before: Path | None = None
+    """Another checkout of gpujobs, with an environment of its own, to measure beside this one."""
     contenders: tuple[str, ...] = ()
     """Names; none: all that are installed."""
     daemon: Daemon | None = None
@@ -58,5 +64,7 @@ def quick(options: Options) -> Options:
         series=600,
         cases=1,
         table_bytes=200_000,
+        box_bytes=1 << 20,
         idle_seconds=1.0,
+        members=(2,),
     )

@@ -25,6 +25,9 @@ from tests.specs import check_json, spec_json
 
 LAUNCHER = (sys.executable, "-m", "gpujobs.supervise.launcher")
 INSTALLATION = Path(__file__).parents[3]
+UNOPTIMIZED = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+"""Where the speed of JAX is not what is shown: to have XLA optimize a step takes half of a short training's time."""
+
 SEQUENCES = ["011000", "000220", "000033", "022000", "003300", "000011"]
 
 
@@ -75,12 +78,19 @@ class Launched:
                 stderr=errors,
                 env={
                     **os.environ,
-                    "PYTHONPATH": str(installation),
+                    "PYTHONPATH": f"{self._unoptimized()}:{installation}",
                     "GPUJOBS_FAILPOINTS": f"@{self.points}",
                 },
                 cwd=root,
             )
         eventually(self.socket.exists, describe=self.errors.read_text)
+
+    def _unoptimized(self) -> Path:
+        """The launcher takes no other environment than its own; what Python runs when it starts can add to it."""
+        directory = self.root / "first"
+        directory.mkdir()
+        (directory / "sitecustomize.py").write_text(f"import os\nos.environ.update({UNOPTIMIZED})\n")
+        return directory
 
     def close(self) -> None:
         assert self.process.stdin is not None

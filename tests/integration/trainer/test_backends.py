@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .conftest import INSTALLATION, require_jax
+from .conftest import INSTALLATION, UNOPTIMIZED, require_jax
 from .with_keras import python_with_keras
 
 STEPS = """
@@ -51,12 +51,7 @@ np.savez(sys.argv[1], **arrays)
 """
 
 
-OF_JAX = {
-    "KERAS_BACKEND": "jax",
-    "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-}
-"""The steps are compared, not what XLA makes of them: to have it optimize them takes most of the time."""
+OF_JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", **UNOPTIMIZED}
 
 
 @pytest.fixture(scope="module")

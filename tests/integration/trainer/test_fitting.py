@@ -16,6 +16,7 @@ from gpujobs.trainer import building, train
 from gpujobs.trainer.data import prepare
 from gpujobs.trainer.failures import NanLossError
 from gpujobs.trainer.pace import Pace
+from gpujobs.trainer.traced import Traced
 from gpujobs.trainer.training_loop import Messages, StopFlag, TrainingLoop, order, refuse_nan
 from tests.unit.trainer.data.making import spec_of
 
@@ -39,7 +40,13 @@ def told(tmp_path: Path) -> Iterator[tuple[TrainingLoop, int]]:
     before = signal.getsignal(signal.SIGTERM)
     reading, writing = os.pipe()
     yield (
-        TrainingLoop(spec, model, train.sets_of(spec, prepared, model), Messages(writing), StopFlag()),
+        TrainingLoop(
+            spec,
+            Traced(model, spec.jobfile),
+            train.sets_of(spec, prepared, model),
+            Messages(writing),
+            StopFlag(),
+        ),
         reading,
     )
     signal.signal(signal.SIGTERM, before)

@@ -20,7 +20,7 @@ import pytest
 from gpujobs.paths import JobPaths
 from tests.unit.trainer.data.making import csv
 
-from .conftest import Launched, ended, require_jax, tutorial
+from .conftest import UNOPTIMIZED, Launched, ended, require_jax, tutorial
 from .jobs import spec_of
 from .with_keras import python_with_keras
 
@@ -180,7 +180,7 @@ def test_nothing_is_imported_after_the_fork(any_launcher: Launched) -> None:
     else:
         done = subprocess.run(
             [sys.executable, "-c", LATE, *map(str, paths)],
-            env={**os.environ, "KERAS_BACKEND": launcher.backend},
+            env={**os.environ, **UNOPTIMIZED, "KERAS_BACKEND": launcher.backend},
             capture_output=True, text=True, check=False, timeout=250,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr

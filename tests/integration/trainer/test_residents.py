@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,12 +19,15 @@ from typing import Any
 import pytest
 
 from gpujobs.errors import LauncherError
-from gpujobs.linux import durable
+from gpujobs.linux import durable, sockets
 from gpujobs.node import attempts, residents
+from gpujobs.node.agent import NodeAgent
 from gpujobs.paths import AttemptPaths, StatePaths
 from gpujobs.protocol import codec
+from gpujobs.protocol.instructions import Start
 from gpujobs.protocol.records import AttemptKey
-from tests.specs import attempt_spec
+from gpujobs.protocol.residents import fits
+from tests.specs import attempt_spec, node_settings
 
 TRAINING: dict[str, Any] = {
     "model": {"layers": []},
@@ -156,6 +160,44 @@ def test_whoever_waits_in_vain_ends_by_itself(box: Box) -> None:
     assert list(box.paths.residents.iterdir()) == []
 
 
+def test_who_waits_for_another_is_dead_before_the_launcher_is_asked(box: Box) -> None:
+    """A job that does not fit: the agent names nobody. What listens here in the launcher's place looks, and refuses."""
+    box.supervise(box.make(1))
+    pid = box.resident(1).trainer.pid
+    seen: list[bool] = []
+
+    def look() -> None:
+        with listener.accept()[0] as connection:
+            connection.recv(65536)
+            seen.append(lives(pid))
+            connection.sendall(b'{"error": {"code": "launch", "message": "it has looked"}}\n')
+
+    listener = sockets.listen(box.paths.launcher_socket("tensorflow"))
+    looking = threading.Thread(target=look)
+    looking.start()
+    agent = NodeAgent(node_settings(box.paths.root))
+    spec = attempt_spec(job=2, nonce="2", jobfile={"model": {}}, job_dir=box.paths.job(2).root)
+    with pytest.raises(LauncherError, match="it has looked"):
+        asyncio.run(agent.start(Start(spec, 5.0, None, None, ())))
+    looking.join()
+    listener.close()
+    assert seen == [False]
+
+
+def test_what_a_killed_one_has_left_is_cleared(box: Box) -> None:
+    box.supervise(box.make(1))
+    note = box.resident(1)
+    residents.clear(box.paths)
+    assert residents.of(box.paths, note.last) == note
+    os.kill(note.supervisor.pid, signal.SIGKILL)
+    box.supervisors[0].wait(10)
+    assert residents.waiting(box.paths, "CPU-0") == []
+    for path in box.paths.residents.iterdir():
+        os.utime(path, (0, 0))
+    residents.clear(box.paths)
+    assert not list(box.paths.residents.iterdir())
+
+
 def test_whoever_is_not_needed_has_ended_when_that_is_answered(box: Box) -> None:
     box.supervise(box.make(1))
     note = box.resident(1)
@@ -179,13 +221,18 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("what", OTHERS)
-def test_a_supervisor_takes_nothing_that_does_not_fit_whatever_it_is_asked(box: Box, what: str) -> None:
+def test_what_does_not_fit(what: str) -> None:
+    earlier = attempt_spec(may_stay=True, jobfile=TRAINING)
+    later = replace(earlier, job=2, name="another", time_limit_seconds=7.0, all_devices=(earlier.device,))
+    assert fits(earlier, later)
+    assert not fits(earlier, replace(later, **OTHERS[what]))
+    assert not fits(replace(earlier, may_stay=False), later)
+
+
+def test_a_supervisor_takes_nothing_that_does_not_fit_whatever_it_is_asked(box: Box) -> None:
     box.supervise(box.make(1))
     second = box.make(2)
-    spec = {
-        **json.loads(second.spec.read_text()),
-        **json.loads(json.dumps(OTHERS[what], default=codec.write)),
-    }
+    spec = {**json.loads(second.spec.read_text()), "identity": codec.write(OTHERS["another uid"]["identity"])}
     second.spec.write_text(json.dumps(spec))
     pid = box.resident(1).trainer.pid
     assert box.hand_over(1, second) is None
@@ -226,20 +273,40 @@ def test_a_trainer_that_leaves_something_running_is_not_kept(box: Box, what: str
     assert residents.of(box.paths, AttemptKey(1, 1, f"{1:032x}")) is None
 
 
-def test_a_later_job_that_is_killed_ends_for_itself(box: Box) -> None:
-    box.supervise(box.make(1), "if spec.job == 2: os.kill(os.getpid(), 9)")
-    second = box.make(2)
+ENDS: dict[str, tuple[str, tuple[str, str, int | None]]] = {
+    "killed": ("os.kill(os.getpid(), 9)", ("FAILED", "Signal", None)),
+    "NaN": ("os.write(3, line_of(Failed('NaNLoss', 'nan')))\n    os._exit(1)", ("FAILED", "NaNLoss", 1)),
+    "time limit": ("time.sleep(60)", ("TIMEOUT", "TimeLimit", None)),
+    "cancelled": ("time.sleep(60)", ("CANCELLED", "CancelledByUser", None)),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_a_later_job_ends_for_itself_and_its_trainer_with_it(box: Box, how: str) -> None:
+    body, expected = ENDS[how]
+    first = box.supervise(box.make(1), f"if spec.job == 2:\n    {body}")
+    second = box.make(2, time_limit_seconds=0.3 if how == "time limit" else None)
     box.hand_over(1, second)
-    assert (ended(second)["reason"], ended(second)["exit"]["signal"]) == ("Signal", 9)
+    if how == "cancelled":
+        until(lambda: second.log.read_text() if record(second) else "")
+        second.stop.write_text(json.dumps({"reason": "cancel", "message": ""}))
+        box.supervisors[0].send_signal(signal.SIGTERM)
+    found = ended(second)
+    assert (found["state"], found["reason"], found["exit"]["code"]) == expected
+    assert ended(first)["state"] == "COMPLETED"
     box.supervisors[0].wait(10)
+    assert not lives(record(first)["trainer"]["pid"]) and list(box.paths.residents.iterdir()) == []
 
 
-def test_a_later_job_has_its_own_time_limit_and_stop(box: Box) -> None:
-    box.supervise(box.make(1), "if spec.job > 1: time.sleep(60)")
-    second = box.make(2, time_limit_seconds=0.5)
+def test_a_later_job_hears_what_it_is_told_and_nothing_that_was_meant_for_the_one_before(box: Box) -> None:
+    hears = "time.sleep(0.2)\nif spec.job == 2:\n    os.write(1, os.read(3, 4096))"
+    box.supervise(box.make(1, time_limit_seconds=1000.0), hears)
+    second = box.make(2, time_limit_seconds=2000.0)
     box.hand_over(1, second)
-    assert ended(second)["reason"] == "TimeLimit"
-    assert "reached its time limit of 0.5 seconds" in ended(second)["message"]
+    ended(second)
+    (line,) = second.log.read_text().splitlines()[1:]
+    order = json.loads(line)
+    assert order["order"] == "deadline" and 1900 < order["at"] - time.monotonic() <= 2000
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 from gpujobs.linux import durable
 from gpujobs.model import StopReason
 from gpujobs.paths import AttemptPaths, JobPaths
-from gpujobs.supervise.supervisor import Supervision
+from gpujobs.supervise.supervision import Supervision
 from tests.acceptance.harness import eventually, is_alive
 from tests.specs import spec_json
 
@@ -197,7 +197,7 @@ from pathlib import Path
 from gpujobs.supervise import child
 from tests.specs import attempt_spec
 
-def train_job(spec):
+def train_job(spec, kept, is_first):
     print(os.getpid(), *resource.getrlimit(resource.RLIMIT_CORE), flush=True)
     time.sleep(60)
 

@@ -17,25 +17,32 @@ from gpujobs.protocol.reading import Reading, ReadingStatus
 from gpujobs.protocol.records import AttemptKey, ProcessId, SupervisorRecord, Wishes
 from gpujobs.protocol.settings import NodeSettings
 from gpujobs.protocol.spec import CheckSpec
-from tests.specs import attempt_spec, check_json, exit_record, spec_json
+from tests.specs import attempt_spec, check_json, data_file, exit_record, spec_json
 
 KEY = AttemptKey(7, 1, "3f")
 BLOB = told.Blob(1000, "00", 7)
+FILE = told.TreeFile("model.keras", "00", 7)
 SETTINGS = NodeSettings("n", "/s", None, 5.0, "9a", "9a")
 CHECK = codec.parse(CheckSpec, check_json(spec_json()))
 INSTRUCTIONS: tuple[told.Instruction[Any], ...] = (
     told.Probe(),
     told.Ping(),
-    told.Start(attempt_spec(), 15.0, None, None, ()),
-    told.Start(attempt_spec(), 15.0, told.Alive("boot", 3.5), KEY, (KEY, KEY)),
+    told.Start(attempt_spec(), 15.0, None, None, (), None),
+    told.Start(attempt_spec(), 15.0, told.Alive("boot", 3.5), KEY, (KEY, KEY), told.Brought((FILE,), ())),
     told.Release(KEY),
     told.Stop(KEY, StopReason.CANCEL, "x"),
     told.Adjust(KEY, Wishes(True, None)),
     told.Reconcile((KEY,)),
     told.Renew("boot", None),
     told.Renew("boot", 3.5),
-    told.Prepare("alice", 1000, (BLOB,)),
-    told.Deliver(BLOB, "/s/data"),
+    told.Prepare("alice", 1000, (BLOB,), 1 << 30),
+    told.Deliver(BLOB, "/s/data", "00", 1000),
+    told.Compare("alice", attempt_spec().identity, (data_file("/d/x.npz", "00"),)),
+    told.MeasureDisk(),
+    told.ListKept(),
+    told.DropData((BLOB,)),
+    told.Survey(KEY, 9, told.Leavings.CHECKPOINT),
+    told.BringHome(told.Survey(KEY, 9, told.Leavings.ALL), "/d"),
     told.FindStrays((KEY, KEY)),
     told.ReadLog(7, 1, 0, 9),
     told.ListResults(7, 1),
@@ -220,13 +227,13 @@ def test_what_the_store_has_kept_of_an_end_need_not_be_all_of_it() -> None:
 def test_a_later_version_may_say_more_at_any_depth_and_is_understood() -> None:
     """As a box does that is updated after the head's."""
     later = json.loads(
-        json.dumps(told.written(told.Start(attempt_spec(), 15.0, told.Alive("boot", 3.5), None, ())))
+        json.dumps(told.written(told.Start(attempt_spec(), 15.0, told.Alive("boot", 3.5), None, (), None)))
     )
     later["args"]["new"] = {"a": 1}
     later["args"]["spec"]["new"] = [1]
     later["args"]["before"]["new"] = None
     assert told.instruction_of(later, known_only=True) == told.Start(
-        attempt_spec(), 15.0, told.Alive("boot", 3.5), None, ()
+        attempt_spec(), 15.0, told.Alive("boot", 3.5), None, (), None
     )
     with pytest.raises(ShapeError, match="is unknown"):
         told.instruction_of(later)

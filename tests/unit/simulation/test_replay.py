@@ -62,7 +62,7 @@ def test_a_preempted_job_goes_on_where_it_stopped() -> None:
 
 def test_a_user_who_may_run_nothing_never_starts() -> None:
     rules = Rules(limits=Limits(users={"a": UserLimits(max_running=0)}))
-    found = report(run([job("a", 0, 100), job("b", 0, 100)], rules), 80 * GIB)
+    found = report(run([job("a", 0, 100), job("b", 0, 100)], rules))
     assert (found.never_started, found.jobs) == (1, 2)
 
 
@@ -70,7 +70,7 @@ def test_groups_of_the_trace_share_as_the_site_says() -> None:
     rules = Rules(PriorityRules(half_life_seconds=1e6), Shares(groups={"vision": 1.0}))
     members = [Submission(user, 0, 60, group="vision") for user in "ab" for _ in range(500)]
     alone = [Submission("c", 0, 60) for _ in range(500)]
-    users = {one.user: one for one in report(run(members + alone, rules, gpus=4), 80 * GIB).users}
+    users = {one.user: one for one in report(run(members + alone, rules, gpus=4)).users}
     assert users["c"].entitled_share is not None and users["c"].share is not None
     assert users["c"].share == pytest.approx(users["c"].entitled_share, rel=0.05)
     assert users["a"].share == pytest.approx(users["b"].share, rel=0.05)
@@ -78,7 +78,7 @@ def test_groups_of_the_trace_share_as_the_site_says() -> None:
 
 def test_the_report_by_hand() -> None:
     """Two users on one GPU: a's second job waits for 50 s beside b's, which waits for 100 s."""
-    found = report(run([job("a", 0, 100), job("b", 0, 50), job("a", 0, 10)]), 80 * GIB)
+    found = report(run([job("a", 0, 100), job("b", 0, 50), job("a", 0, 10)]))
     assert found.span_seconds == 160 and found.utilisation == 1.0
     assert found.wait_seconds == Summary(100, 150, 150)
     assert astuple(found.slowdown) == pytest.approx((3.0, 16.0, 16.0))
@@ -91,7 +91,7 @@ def test_the_report_by_hand() -> None:
 
 
 def test_a_packed_job_counts_for_its_part() -> None:
-    (user,) = report(run([job("a", 0, 100, 20)]), 80 * GIB).users
+    (user,) = report(run([job("a", 0, 100, 20)])).users
     assert user.gpu_seconds == 25 and user.share is None
 
 
@@ -132,7 +132,7 @@ def test_a_coarser_curve_holds_the_same_area(parts: list[tuple[float, int, int]]
 def test_a_picture_is_drawn(trace: list[Submission], suffix: str, begin: bytes, tmp_path: Path) -> None:
     found = run(trace)
     file = tmp_path / f"plot.{suffix}"
-    draw(found, report(found, 80 * GIB), file)
+    draw(found, report(found), file)
     assert file.read_bytes().startswith(begin)
 
 
@@ -144,6 +144,6 @@ def test_the_shipped_trace_is_what_its_script_makes(tmp_path: Path) -> None:
 
 def test_the_shipped_trace_is_replayed_and_everybody_is_served() -> None:
     trace = read_trace(ROOT / "traces/lab-week.csv", 80 * GIB - PackingRules().margin_bytes)
-    found = report(run(trace, gpus=8), 80 * GIB)
+    found = report(run(trace, gpus=8))
     assert (found.jobs, found.never_started) == (1500, 0)
     assert 0.3 < found.utilisation <= 1

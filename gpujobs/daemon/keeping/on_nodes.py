@@ -1,0 +1,135 @@
+"""What boxes that have joined keep, and need not: directories of jobs that have ended, whose last word comes home
+first, and data that nobody has read for long."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from gpujobs.cluster.link import ClusterLink
+from gpujobs.daemon.access.identity import user_name
+from gpujobs.daemon.devices.nodes import Nodes
+from gpujobs.daemon.jobs.homecoming import Homecoming
+from gpujobs.daemon.keeping.removal import Kind, Left
+from gpujobs.errors import GpujobsError, UsageError
+from gpujobs.model import Job, NodeStatus, State
+from gpujobs.protocol.instructions import Blob, DropData, Forget, Kept, KeptData, KeptJob, ListKept
+from gpujobs.store.reader import Reader
+
+log = logging.getLogger(__name__)
+
+
+class NodeKeeping:
+    def __init__(self, store: Reader, link: ClusterLink, nodes: Nodes, homecoming: Homecoming) -> None:
+        self._store = store
+        self._link = link
+        self._nodes = nodes
+        self._homecoming = homecoming
+
+    @property
+    def _here(self) -> list[str]:
+        """The other boxes that are there now."""
+        known = self._nodes.known
+        return [n.name for n in known if n.status is NodeStatus.OK and self._nodes.is_remote(n.name)]
+
+    async def tidy(self, node: str) -> None:
+        """Directories of jobs that have ended go, when what is in them is at home; so comes what a job has trained
+        there that waits, after the box was away."""
+        try:
+            kept = await self._link.call(node, ListKept())
+            for one in kept.jobs:
+                await self._tidy(node, one)
+        except (GpujobsError, OSError) as error:
+            log.warning("node %s: what ended jobs have left there stays: %s", node, error)
+
+    async def tidy_all(self) -> None:
+        await asyncio.gather(*map(self.tidy, self._here))
+
+    async def _tidy(self, node: str, kept: KeptJob) -> None:
+        job = self._known(kept)
+        if job is None or kept.is_live or not (job.state.is_final or job.state is State.PENDING):
+            return
+        is_here = job.current is not None and job.current.node == node
+        if is_here and job.state is not State.COMPLETED and self._homecoming.is_away(job):
+            await self._homecoming.bring(job)
+        if job.state.is_final:
+            await self._link.call(node, Forget(job.id))
+
+    def _known(self, kept: KeptJob) -> Job | None:
+        try:
+            return self._store.job(kept.job)
+        except UsageError:
+            return None
+
+    # By rules
+
+    async def left(self, uid: int | None) -> list[Left]:
+        """What is there that could go, of everybody or of one user."""
+        found = await asyncio.gather(*(self._left_on(node) for node in self._here))
+        return [left for lefts in found for left in lefts if uid in (None, left.uid)]
+
+    async def _left_on(self, node: str) -> list[Left]:
+        try:
+            kept: Kept = await self._link.call(node, ListKept())
+        except GpujobsError as error:
+            log.warning("node %s: what it keeps is not known: %s", node, error)
+            return []
+        jobs = [self._job(node, one) for one in kept.jobs if not one.is_live and self._has_ended(one)]
+        return [*jobs, *(self._data(node, one) for one in kept.data)]
+
+    def _has_ended(self, kept: KeptJob) -> bool:
+        """Also of one that is not known any more."""
+        job = self._known(kept)
+        return job is None or job.state.is_final
+
+    def _job(self, node: str, one: KeptJob) -> Left:
+        job = self._known(one)
+        since = job.ended_at if job is not None and job.ended_at is not None else _instant(one.since)
+        uid = one.uid if job is None else job.uid
+        return Left(
+            Kind.CHECKPOINTS,
+            uid,
+            user_name(uid),
+            since,
+            one.bytes,
+            job=one.job,
+            name=f"{node}:{one.job}",
+            node=node,
+        )
+
+    def _data(self, node: str, one: KeptData) -> Left:
+        blob = one.blob
+        return Left(
+            Kind.DATA,
+            blob.uid,
+            user_name(blob.uid),
+            _instant(one.read_at),
+            blob.bytes,
+            sha256=blob.sha256,
+            node=node,
+        )
+
+    async def remove(self, chosen: Sequence[Left]) -> list[Left]:
+        """Returns what has gone."""
+        gone: list[Left] = []
+        for node in dict.fromkeys(one.node for one in chosen if one.node is not None):
+            try:
+                gone += await self._remove_on(node, [one for one in chosen if one.node == node])
+            except GpujobsError as error:
+                log.warning("node %s: what is too old there stays: %s", node, error)
+        return gone
+
+    async def _remove_on(self, node: str, chosen: Sequence[Left]) -> list[Left]:
+        data = {Blob(one.uid, one.sha256, one.bytes): one for one in chosen if one.sha256 is not None}
+        dropped = (await self._link.call(node, DropData(tuple(data)))).blobs if data else ()
+        jobs = [one for one in chosen if one.job is not None]
+        for one in jobs:
+            assert one.job is not None
+            await self._link.call(node, Forget(one.job))
+        return [*jobs, *(data[blob] for blob in dropped)]
+
+
+def _instant(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,94 @@
+"""A compiled model with its steps, which are traced once, for one training after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from gpujobs.trainer import building, checkpoint
+from gpujobs.trainer.backends import active as backend
+from gpujobs.trainer.backends.interface import Steps
+from gpujobs.trainer.data import Samples
+from gpujobs.trainer.means import Means, OutputMeans
+
+MANY = 8
+"""Shapes of data that a process keeps functions for."""
+
+
+class Derived:
+    """Models that are made of one, for its predictions, once each."""
+
+    def __init__(self) -> None:
+        self._models: dict[Hashable, keras.Model] = {}
+
+    def get(
+        self, key: Hashable, make: Callable[[], keras.Model], again: Callable[[keras.Model], None]
+    ) -> keras.Model:
+        """`again`: gives one that was made before the weights of today."""
+        if key in self._models:
+            again(self._models[key])
+        else:
+            self._models[key] = make()
+        return self._models[key]
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+
+class Traced:
+    """Of a compiled model. It is of use once `ready` was called."""
+
+    def __init__(self, model: keras.Model, jobfile: Mapping[str, Any]) -> None:
+        self.model, self._jobfile = model, jobfile
+        self._means: Means | OutputMeans | None = None
+        self._steps: Steps | None = None
+        self._first: list[tuple[Any, Any]] = []
+        """The variables that a model has while it is trained only, each with its first value."""
+        self.derived = Derived()
+
+    @property
+    def steps(self) -> Steps:
+        assert self._steps is not None, "it was made ready"
+        return self._steps
+
+    def ready(self, train: Samples, batch_size: int) -> None:
+        """Makes the steps and all variables, once, before the first step."""
+        if self._steps is not None:
+            return
+        targets, batch = list(train.targets), train.batch(np.arange(min(batch_size, len(train))))
+        if train.counted:
+            self._means = means = Means(self.model, self._jobfile, targets)
+            means.install()
+            batch = means.batch(batch)
+        elif len(targets) > 1:
+            self._means = OutputMeans(self.model)
+            self._means.install()
+        self._steps = backend.steps(self.model)
+        building.make_metrics(self.model, self._jobfile, batch)
+        if self._means is not None:
+            self._means.track()
+        self._first = [(one, np.array(np.asarray(one))) for one in checkpoint.of_training(self.model)]
+
+    def begin(self, fresh: keras.Model, training: Mapping[str, Any]) -> bool:
+        """Sets all variables as they are before a first step. `fresh`: the model as it is built for this training,
+        with weights of its own. False where that is not all that the steps depend on, or they were traced for too many
+        shapes: they are of no use then."""
+        if max(len(self.derived), self.steps.shapes) > MANY:
+            return False
+        own, others = self.model.variables, fresh.variables
+        is_same = [(one.path, one.shape) for one in own] == [(one.path, one.shape) for one in others]
+        variables = [variable for variable, _ in self._first]
+        is_known = {id(one) for one in checkpoint.of_training(self.model)} <= set(map(id, variables))
+        if not is_same or not is_known or not self.steps.depend_only_on([*own, *variables]):
+            return False
+        for variable, value in self._first:
+            variable.assign(value)
+        for variable, other in zip(own, others, strict=True):
+            variable.assign(other.value)
+        rate = building.rate_of(training["optimizer"])
+        if rate is not None:
+            self.model.optimizer.learning_rate = rate
+        return True

@@ -1,0 +1,299 @@
+"""What becomes of a job that leaves another box: what it has left comes home before it may start elsewhere, and goes
+there; where the box is gone it is said from where the job goes on. The box is an agent in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpujobs.cluster.delivering import Deliveries
+from gpujobs.cluster.homecoming import bring_home
+from gpujobs.daemon.build import Parts
+from gpujobs.daemon.jobs.supply import MODEL
+from gpujobs.daemon.keeping.removal import Kind, Left, Rules
+from gpujobs.errors import MachineError
+from gpujobs.model import Caller, Device, DeviceKind, Job, NodeStatus, State, utc_now
+from gpujobs.node import arrivals, attempts, seeding
+from gpujobs.paths import JobPaths
+from gpujobs.protocol.instructions import Blob, BringHome, Brought, Deliver, Instruction, ReadLog
+from gpujobs.protocol.spec import AttemptSpec
+from tests.integration.node import new_daemon, settled
+from tests.integration.test_pieces_between_boxes import Remote, sha
+from tests.specs import attempt_spec
+from tests.unit.store.jobs import new_job
+
+OWN = Caller(uid=os.geteuid(), gid=os.getegid(), pid=1, user="somebody")
+WEIGHTS = b"weights"
+
+
+@dataclass
+class Boxes:
+    """A daemon, `box2`, which `is_away` cuts off, and `box3`."""
+
+    daemon: Parts
+    box2: Remote
+    box3: Remote
+    is_away: bool = False
+
+    def __post_init__(self) -> None:
+        self._here = self.daemon.link.call
+        self._deliveries = Deliveries()
+        for name in ("box2", "box3"):
+            self.daemon.nodes.report(name, NodeStatus.OK, "")
+
+    async def call(self, node: str, asked: Instruction[Any]) -> Any:
+        if node not in ("box2", "box3") or self.daemon.link._is_at_home(asked):
+            return await self._here(self.daemon.node_name, asked)
+        box = self.box2 if node == "box2" else self.box3
+        if self.is_away and box is self.box2:
+            raise MachineError("box2 is no member of the cluster at present")
+        if isinstance(asked, BringHome):
+            return await bring_home(box, asked)
+        if isinstance(asked, Deliver):
+            return await self._deliveries.deliver(box, asked)
+        agent = box._actor._agent
+        assert agent is not None
+        return asked.own(await agent.carry_out(asked))
+
+    def job_there(self, retries: int = 0) -> Job:
+        """A job that has trained on box2."""
+        new = replace(new_job(), resolved={"model": {}, "training": {}}, retries=retries, data=())
+        (job,) = self.daemon.store.submit(OWN, f"key-{time.monotonic_ns()}", [new])
+        job = self.daemon.store.start_attempt(job.id, Device("box2", DeviceKind.CPU, 0, "CPU-b-0", "cpu"))
+        assert job.current is not None
+        there = self.box2.paths.job(job.id)
+        spec = attempt_spec(job=job.id, attempt=job.attempt, nonce=job.current.nonce, job_dir=there.root)
+        attempts.make(there, spec)
+        for path, content in (
+            (there.checkpoint / "checkpoint.npz", WEIGHTS),
+            (there.results / "history.csv", b"epoch,loss\n"),
+            (there.attempt(job.attempt).log, b"Epoch 1/9\n"),
+        ):
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+        job = self.daemon.store.mark_running(job.id, job.attempt, 99, utc_now())
+        self.daemon.cache.put(job)
+        return job
+
+    def end(self, job: Job, **record: Any) -> None:
+        ended = {"state": "FAILED", "reason": "NaNLoss", **record}
+        self.daemon.cache.put(self.daemon.store.mark_completing(job.id, job.attempt, ended))
+        self.daemon.attempts.complete_now(job.id)
+
+    def there(self, job: Job) -> JobPaths:
+        return self.box2.paths.job(job.id)
+
+    def here(self, job: Job) -> JobPaths:
+        return self.daemon.paths.job(job.id)
+
+    def told(self, job: Job) -> list[str]:
+        return [event.message for event in self.daemon.store.events(job.id) if event.kind == "warning"]
+
+
+@pytest.fixture
+def boxes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Boxes]:
+    root = Path(tempfile.mkdtemp(prefix="gj-"))
+    daemon = new_daemon(root / "s")
+    made = Boxes(daemon, Remote(root / "box2"), Remote(root / "box3"))
+    monkeypatch.setattr(daemon.link, "call", made.call)
+    yield made
+    daemon.store.close()
+    shutil.rmtree(root)
+
+
+def run(body: Callable[[], Awaitable[None]], boxes: Boxes) -> None:
+    async def to_the_end() -> None:
+        try:
+            await body()
+        finally:
+            boxes.daemon.attempts.close()
+
+    asyncio.run(to_the_end())
+
+
+async def until(what: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+def test_before_it_may_start_elsewhere_its_checkpoint_is_home(boxes: Boxes) -> None:
+    job = boxes.job_there()
+
+    async def leave() -> None:
+        boxes.end(job, stopped_for="preempt")
+        await settled(boxes.daemon, job.id, State.PENDING)
+        assert (boxes.here(job).checkpoint / "checkpoint.npz").read_bytes() == WEIGHTS
+        assert boxes.daemon.homecoming.checkpoint_of(job.id) == 1
+        assert boxes.here(job).work.stat().st_mode & 0o777 == 0o700
+        assert boxes.told(job) == []
+
+    run(leave, boxes)
+
+
+def next_attempt(boxes: Boxes, job: Job, node: str, **fields: Any) -> tuple[AttemptSpec, Brought]:
+    """What goes to `node` for it, and what it is told there."""
+    device = Device(node, DeviceKind.CPU, 0, f"CPU-{node}-0", "cpu")
+    started = boxes.daemon.store.start_attempt(job.id, device)
+    assert started.current is not None
+    box = boxes.box2 if node == "box2" else boxes.box3
+    spec = attempt_spec(
+        job=job.id, attempt=started.attempt, nonce=started.current.nonce,
+        state_id="9a", job_dir=box.paths.job(job.id).root, **fields,
+    )  # fmt: skip
+    origins = boxes.daemon.specs.origins(started)
+    supplied = asyncio.run(boxes.daemon.attempts._supply.bring(node, started, spec, origins))
+    assert supplied.brought is not None and supplied.troubles == []
+    spec = replace(supplied.spec, model_results=None)
+    seeding.mark_read(box.paths, spec, supplied.brought)
+    attempts.make(box.paths.job(job.id), spec)
+    seeding.place(box.paths, spec, supplied.brought)
+    return spec, supplied.brought
+
+
+def test_it_goes_on_from_there_on_a_third_box_and_from_its_own_on_the_same(boxes: Boxes) -> None:
+    moving, staying = boxes.job_there(), boxes.job_there()
+
+    async def leave() -> None:
+        for job in (moving, staying):
+            boxes.end(job, stopped_for="preempt")
+            await settled(boxes.daemon, job.id, State.PENDING)
+
+    run(leave, boxes)
+    next_attempt(boxes, moving, "box3")
+    assert (boxes.box3.paths.job(moving.id).checkpoint / "checkpoint.npz").read_bytes() == WEIGHTS
+    (boxes.there(staying).checkpoint / "checkpoint.npz").write_bytes(b"its own")
+    assert next_attempt(boxes, staying, "box2")[1].checkpoint is None
+    assert (boxes.there(staying).checkpoint / "checkpoint.npz").read_bytes() == b"its own"
+
+
+def test_a_job_that_goes_on_from_another_finds_its_checkpoint_on_any_box(boxes: Boxes) -> None:
+    origin = boxes.job_there()
+
+    async def fail() -> None:
+        boxes.end(origin)
+        await settled(boxes.daemon, origin.id, State.FAILED)
+        await until(lambda: not boxes.there(origin).root.exists())
+
+    run(fail, boxes)
+    new = replace(new_job(), resolved={"model": {}, "training": {}}, data=(), continues=origin.id)
+    (copy,) = boxes.daemon.store.submit(OWN, "copy", [new])
+    next_attempt(boxes, copy, "box3")
+    assert (boxes.box3.paths.job(copy.id).checkpoint / "checkpoint.npz").read_bytes() == WEIGHTS
+
+
+def test_the_model_that_a_job_applies_lies_beside_it_there(boxes: Boxes) -> None:
+    results = boxes.daemon.paths.root / "trained"
+    results.mkdir()
+    for name in MODEL:
+        (results / name).write_text(name)
+    (trained,) = boxes.daemon.store.submit(OWN, "trained", [replace(new_job(), data=())])
+    resolved = {"model": {"job": trained.id}, "predict": []}
+    (applying,) = boxes.daemon.store.submit(OWN, "applying", [replace(new_job(), resolved=resolved, data=())])
+    next_attempt(boxes, applying, "box3", jobfile=resolved, model_results=str(results))
+    model = boxes.box3.paths.job(applying.id).model
+    assert {path.name: path.read_text() for path in model.iterdir()} == {name: name for name in MODEL}
+
+
+def test_what_a_job_that_failed_has_left_is_here_and_not_there_any_more(boxes: Boxes) -> None:
+    job = boxes.job_there()
+
+    async def fail() -> None:
+        boxes.end(job)
+        await settled(boxes.daemon, job.id, State.FAILED)
+        await until(lambda: not boxes.there(job).root.exists())
+        assert (boxes.here(job).results / "history.csv").read_bytes() == b"epoch,loss\n"
+        boxes.is_away = True
+        log = await boxes.daemon.link.call("box2", ReadLog(job.id, 1, 0, 99))
+        assert log.content == b"Epoch 1/9\n"
+
+    run(fail, boxes)
+    (left,) = [one for one in boxes.daemon.store.pruning.ended() if one.id == job.id]
+    assert {one.kind for one in boxes.daemon.retention._left_of(left)} == {Kind.CHECKPOINTS, Kind.LOGS}
+
+
+def test_while_its_box_may_come_back_it_is_waited_for(boxes: Boxes, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = boxes.job_there()
+    monkeypatch.setattr(boxes.daemon.homecoming, "left", lambda node: 60.0)
+
+    async def wait() -> None:
+        boxes.is_away = True
+        boxes.end(job, stopped_for="preempt")
+        await until(lambda: job.id in boxes.daemon.cache.troubles)
+        assert boxes.daemon.store.job(job.id).state is State.COMPLETING
+        boxes.is_away = False
+        boxes.daemon.attempts.complete_now(job.id)
+        await settled(boxes.daemon, job.id, State.PENDING)
+        assert (boxes.here(job).checkpoint / "checkpoint.npz").read_bytes() == WEIGHTS
+
+    run(wait, boxes)
+
+
+def test_where_a_box_is_lost_it_is_said_from_where_the_job_goes_on(boxes: Boxes) -> None:
+    job, other = boxes.job_there(), boxes.job_there()
+
+    async def lose() -> None:
+        await boxes.daemon.homecoming._bring_checkpoint(other)
+        boxes.is_away = True
+        for one in (job, other):
+            boxes.end(one, stopped_for="lease")
+            await settled(boxes.daemon, one.id, State.PENDING)
+
+    run(lose, boxes)
+    why = "what attempt 1 has trained on box2 has not come home (box2 is no member of the cluster at present)"
+    assert boxes.told(job) == [f"{why}; it begins anew, unless it starts on box2 again"]
+    then = "it goes on from the checkpoint of attempt 1, the last that has come home"
+    assert boxes.told(other) == [f"{why}; {then}, unless it starts on box2 again"]
+    assert (boxes.here(other).checkpoint / "checkpoint.npz").read_bytes() == WEIGHTS
+
+
+def test_what_could_not_come_does_when_the_box_is_back(boxes: Boxes) -> None:
+    failed, waiting = boxes.job_there(), boxes.job_there()
+
+    async def come_back() -> None:
+        boxes.is_away = True
+        boxes.end(failed)
+        await settled(boxes.daemon, failed.id, State.FAILED)
+        boxes.end(waiting, stopped_for="lease")
+        await settled(boxes.daemon, waiting.id, State.PENDING)
+        boxes.is_away = False
+        await boxes.daemon.retention._others.tidy("box2")  # type: ignore[union-attr]  # it is made with one
+
+    run(come_back, boxes)
+    for job in (failed, waiting):
+        assert (boxes.here(job).checkpoint / "checkpoint.npz").read_bytes() == WEIGHTS
+    assert not boxes.there(failed).root.exists()
+    assert boxes.there(waiting).root.exists(), "it may go on there"
+
+
+def test_prune_covers_the_other_boxes(boxes: Boxes) -> None:
+    read = {}
+    for name, days in (("old", 40), ("new", 2)):
+        content = name.encode()
+        blob = Blob(OWN.uid, sha(content), len(content))
+        arrivals.put(boxes.box2.paths, blob, 0, content)
+        place = boxes.box2.paths.data(OWN.uid, blob.sha256)
+        os.utime(place, (time.time() - days * 86400,) * 2)
+        read[name] = place
+    rules = Rules({Kind.DATA: timedelta(days=30)})
+
+    async def prune() -> tuple[Sequence[Left], Sequence[Left]]:
+        planned = await boxes.daemon.retention.plan(rules)
+        assert read["old"].exists()
+        return planned, await boxes.daemon.retention.prune(rules, "gpujobs")
+
+    planned, removed = asyncio.run(prune())
+    assert planned == removed
+    assert [(one.node, one.kind, one.bytes) for one in removed] == [("box2", Kind.DATA, 3)]
+    assert [read[name].exists() for name in ("old", "new")] == [False, True]
