@@ -155,7 +155,7 @@ def stamp(text: str, size: float | str, colour: str, is_formula: bool, is_uprigh
     else:
         base = (AROUND, AROUND + ascent)
     renderer = RendererAgg(wide + 2 * AROUND, high + 2 * AROUND, DPI)  # type: ignore[no-untyped-call]
-    pen = renderer.new_gc()  # type: ignore[no-untyped-call]
+    pen = renderer.new_gc()
     pen.set_foreground(colour)
     with lacking_letters():
         renderer.draw_text(pen, *base, text, font(size), 90 if is_upright else 0, is_formula)  # type: ignore[no-untyped-call]
