@@ -133,6 +133,7 @@ def kinds() -> tuple[Disturbance, ...]:
         Disturbance("link down, short", 20, SHORT, link_down),
         Disturbance("link down, below the lease", 9, LONG, link_down),
         Disturbance("link down, beyond the lease", 5, BEYOND, link_down),
+        Disturbance("link down, for minutes", 1, (70.0, 110.0), link_down),
         Disturbance("both nodes' links down", 5, (0.3, 15.0), both_links_down),
         Disturbance("one way, to the node", 9, (0.3, 12.0), partial(one_way, is_from_head=True)),
         Disturbance("one way, from the node", 9, (0.3, 12.0), partial(one_way, is_from_head=False)),

@@ -240,9 +240,9 @@ class Site(Box):
 
 
 @contextlib.contextmanager
-def site(*, is_small: bool) -> Iterator[Site]:
-    """Three boxes that have joined; they are gone after it, whatever happens."""
-    with boxes(3) as spaces:
+def site(*, is_small: bool, count: int = 3) -> Iterator[Site]:
+    """Boxes that have joined; they are gone after it, whatever happens."""
+    with boxes(count) as spaces:
         made = Site(spaces, is_small=is_small)
         try:
             made.start()

@@ -15,7 +15,9 @@ JOB_FIELDS = {
     "id", "name", "user", "state", "reason", "message", "priority", "submitted_at", "started_at", "ended_at",
     "node", "pid", "device", "attempt", "progress", "expected_start", "exit", "results",
 }  # fmt: skip
-ADDED_FIELDS = {"group", "group_id", "sweep", "held", "share", "notice", "trouble", "results_removed_at"}
+ADDED_FIELDS = {
+    "group", "group_id", "sweep", "held", "share", "notice", "trouble", "results_removed_at", "away_since",
+}  # fmt: skip
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 

@@ -1,5 +1,5 @@
-"""Three boxes of one queue: links are cut and processes killed, and nothing is lost or doubled. The long run of it is
-`scripts/faults --boxes 200` (docs/faults.md)."""
+"""Links between boxes are cut, and nothing is lost or doubled. The long run of it, on three boxes and with all that can
+be killed, is `scripts/faults --boxes 200` (docs/faults.md)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from faultsuite.site import site
 
 from .boxes import why_not
 
-SMOKE = ("one way, from the node", "link down, short", "agent killed")
+SMOKE = ("one way, from the node", "link down, short", "supervisor killed")
 
 
-def test_links_that_are_cut_and_an_agent_that_is_killed_lose_and_double_nothing() -> None:
+def test_links_that_are_cut_and_a_supervisor_that_is_killed_lose_and_double_nothing() -> None:
     if why := why_not():
         pytest.skip(why)
     known = {one.kind: one for one in kinds()}
-    with site(is_small=True) as made:
+    with site(is_small=True, count=2) as made:
         with Stream(made):
             cuts = [cut for kind in SMOKE for cut in happen(made, known[kind], draws=random.Random(7))]
         end(made)
