@@ -7,7 +7,7 @@ stock: free ones sorted by their order and by their room, shared ones by their r
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice, takewhile
 from operator import attrgetter
@@ -127,10 +127,12 @@ class Pool:
         known = self._candidates.get(place)
         if known is None:
             plans = self._roughly(place)
-            known = self._candidates[place] = [plan for plan in plans if plan.is_at(place)]
+            is_exact = place == Place(nodes=place.nodes)
+            known = plans if is_exact else [plan for plan in plans if plan.is_at(place)]
+            self._candidates[place] = known
         return known
 
-    def _roughly(self, place: Place) -> Iterable[Plan]:
+    def _roughly(self, place: Place) -> Sequence[Plan]:
         """In their order, without most of those that are not of this place."""
         if len(place.nodes) == 1:
             return self._by_node.get(place.nodes[0], ())
@@ -150,7 +152,7 @@ class Pool:
         return known
 
     def _open_at(self, place: Place) -> list[Plan]:
-        if len(self._open) < FEW:
+        if len(self._open) < FEW and not place.nodes:
             return [plan for plan in self._open.values() if plan.is_at(place)]
         return [plan for plan in self.candidates(place) if plan.order in self._open]
 

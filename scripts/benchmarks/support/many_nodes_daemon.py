@@ -164,7 +164,7 @@ def main(state: str, nodes: int, waiting: int, ends: int, seconds: float) -> Non
     settings = resolve({"state_dir": state}, environ={})
     prepare_state(StatePaths(settings.state_dir), Mode.PERSONAL)
     os.environ[simulated_head.NODES] = str(nodes)
-    link.PYTHON = (sys.executable, str(Path(simulated_head.__file__)))  # type: ignore[misc, assignment]
+    link.PYTHON = (sys.executable, str(Path(simulated_head.__file__)))  # type: ignore[assignment]
     parts = build(settings)
     parts.link.launchers.use = lambda _: None  # type: ignore[method-assign]
     fill(parts, waiting, nodes)

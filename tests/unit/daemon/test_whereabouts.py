@@ -9,7 +9,7 @@ import pytest
 
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.whereabouts import Whereabouts
-from gpujobs.model import Device, DeviceKind, Job, utc_now
+from gpujobs.model import Caller, Device, DeviceKind, Job, utc_now
 from gpujobs.protocol.instructions import Blob
 from gpujobs.store.records import DataReference
 from gpujobs.store.store import Store
@@ -23,10 +23,10 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "s.db")
 
 
-def submitted(store: Store, *hashes: str, in_place: str | None = None, caller: object = A) -> Job:
+def submitted(store: Store, *hashes: str, in_place: str | None = None, caller: Caller = A) -> Job:
     data = tuple(DataReference(f"{one}.npz", one, 10, in_place) for one in hashes)
     key = f"{hashes} {in_place} {caller}"
-    (job,) = store.submit(caller, key, [replace(new_job(), data=data)])  # type: ignore[arg-type]
+    (job,) = store.submit(caller, key, [replace(new_job(), data=data)])
     return job
 
 
