@@ -195,7 +195,7 @@ def build(settings: Settings) -> Parts:
     charges = rules.foreign is ForeignPolicy.CHARGE
     charge = ForeignCharge(usage, store.usage, writer, half_life) if charges else None
     presence = PresenceMonitor(cache, writer, store.first_seen())
-    poller = DevicePoller(cache, nodes, always=charges)
+    poller = DevicePoller(cache, nodes, always=charges, pace=lambda: nodes.pace_seconds)
     admission = NodeAdmission(cache, nodes, link, attempts, poller, tasks, changed, leases)
 
     # Who decides
@@ -211,6 +211,7 @@ def build(settings: Settings) -> Parts:
         holds=attempts.holds.applied,
         decided=attempts.residents.let_go,
         near=whereabouts,
+        recent=nodes.recent,
     )
 
     # What handlers are given
@@ -232,7 +233,9 @@ def build(settings: Settings) -> Parts:
         in_force,
         changed,
     )
-    queries = JobQueries(store, cache, forecast, link, foreign, standing, uses)
+    queries = JobQueries(
+        store, cache, forecast, link, foreign, standing, uses, lambda: nodes.known if nodes.has_others else ()
+    )
     devices = DeviceService(
         nodes,
         snapshots,

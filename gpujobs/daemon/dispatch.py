@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from gpujobs.daemon.devices.nodes import Nodes
 from gpujobs.daemon.jobs.cache import JobCache
@@ -47,11 +49,12 @@ class Dispatcher:
         may_start: Callable[[int], bool] = lambda _: True,
         holds: Callable[[Sequence[Node]], Sequence[Node]] = lambda nodes: nodes,
         near: Mapping[int, Collection[str]] = {},
+        recent: Callable[[], Sequence[Node] | None] = lambda: None,
         decided: Callable[[], None] = lambda: None,
     ) -> None:
         """`may_start`: the last look at a job before it starts; one that may not is out of the queue when it is
-        answered. `near`: the nodes that have all data of a job. `decided` hears of each decision, when its starts are
-        committed."""
+        answered. `near`: the nodes that have all data of a job. `recent`: a reading that is good enough where nothing
+        was heard; None where there is none. `decided` hears of each decision, when its starts are committed."""
         self._writer = writer
         self._cache = cache
         self._nodes = nodes
@@ -62,6 +65,11 @@ class Dispatcher:
         self._holds = holds
         self._tell = decided
         self._near = near
+        self._recent = recent
+        self._is_told = False
+        """Whether something was heard since the latest decision was begun."""
+        self._decided_on: _Decided | None = None
+        """What the latest decision rested on, while it counts."""
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._delay_seconds = LOOK_AGAIN_FIRST_SECONDS
@@ -73,6 +81,7 @@ class Dispatcher:
     def wake(self) -> None:
         """Something has changed that may let a job start."""
         self._delay_seconds = LOOK_AGAIN_FIRST_SECONDS
+        self._is_told = True
         self._changed.set()
 
     async def decision(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -108,20 +117,37 @@ class Dispatcher:
             self._cache.set_waits({})
             return
         self._cache.queue.advance(utc_now())  # a job whose time has come starts on a fresh reading too
-        nodes = self._holds(await self._nodes.probe() if self._cache.queue.has_ready else self._nodes.known)
+        before, self._decided_on = self._decided_on, None
+        is_told, self._is_told = self._is_told, False
+        nodes = self._holds(await self._read(is_told=is_told))
+        uses = _uses(nodes)
+        if not (is_told or self._is_told) and before is not None and before.counts(uses):
+            self._decided_on = before
+            self._wake_in(self._next_wake(before.next_change_at, nodes))
+            return
         # Probing took time, and the cache may have changed: the snapshot is made after it, and
         # nothing is awaited between the snapshot and the commit of the starts.
         decision = decide(replace(self._snapshots.snapshot(nodes), near=self._near))
         self._cache.set_waits(decision.waits)
         if not self.draining:
             self._apply(decision, nodes)
-        self._wake_in(self._next_wake(decision, nodes))
+        self._decided_on = _Decided(uses, decision.next_change_at, time.monotonic())
+        self._wake_in(self._next_wake(decision.next_change_at, nodes))
+
+    async def _read(self, *, is_told: bool) -> Sequence[Node]:
+        """As they are now; where nothing was heard for some time, as they were when they were last looked at, if that
+        is not long ago."""
+        if not self._cache.queue.has_ready:
+            return self._nodes.known
+        is_quiet = not is_told and self._delay_seconds >= LOOK_AGAIN_SECONDS
+        return (self._recent() if is_quiet else None) or await self._nodes.probe()
 
     def _apply(self, decision: Decision, nodes: Sequence[Node]) -> None:
         devices = {(node.name, device.uuid): device for node in nodes for device in node.devices}
         for start in decision.starts:
             # Last, since it looks at the disk: only at the jobs that start, not at all that wait.
             if not self._may_start(start.job):
+                self._is_told = True
                 self._changed.set()  # its device is for another
                 continue
             try:
@@ -138,9 +164,9 @@ class Dispatcher:
     def _start(self, start: Start, device: Device) -> Job:
         return self._writer.job(lambda store: store.start_attempt(start.job, device, start.gpu_memory_bytes))
 
-    def _next_wake(self, decision: Decision, nodes: Sequence[Node]) -> float | None:
-        """Seconds until the decision should be made again though nothing was heard."""
-        at = decision.next_change_at
+    def _next_wake(self, at: datetime | None, nodes: Sequence[Node]) -> float | None:
+        """Seconds until the decision should be made again though nothing was heard. `at`: when time alone changes
+        it."""
         # Of the clock on the wall, which may be set; the timer is of another one, which is not.
         seconds = [] if at is None else [min(CLOCK_SECONDS, max(0.0, (at - utc_now()).total_seconds()))]
         if self._cache.queue.has_ready and _asks_nvml(nodes):
@@ -157,6 +183,29 @@ class Dispatcher:
             self._timer.cancel()
         if seconds is not None:
             self._timer = asyncio.get_running_loop().call_later(seconds, self._changed.set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What a decision rested on besides what somebody would have told of."""
+
+    uses: tuple[object, ...]
+    next_change_at: datetime | None
+    at: float
+
+    def counts(self, uses: tuple[object, ...]) -> bool:
+        """Whether another one would come out the same, as far as is known; after a while it is asked for anyway."""
+        is_due = self.next_change_at is not None and self.next_change_at <= utc_now()
+        return not is_due and uses == self.uses and time.monotonic() - self.at < CLOCK_SECONDS
+
+
+def _uses(nodes: Sequence[Node]) -> tuple[object, ...]:
+    """All of a reading that matters for a decision: not how warm a device is."""
+    return tuple((node.name, node.status, node.message, tuple(map(_use, node.devices))) for node in nodes)
+
+
+def _use(device: Device) -> tuple[object, ...]:
+    return device.uuid, device.fault, device.hardware_errors, device.memory_used_bytes, device.processes
 
 
 def _asks_nvml(nodes: Sequence[Node]) -> bool:

@@ -81,6 +81,9 @@ def write_line(line: Line) -> dict[str, Any]:
             return events.write_attempt_event(line)
 
 
+_ANSWER = {"id", "result"}
+
+
 def line_of(value: Mapping[str, Any]) -> Line:
     """Raises ShapeError."""
     rest = {key: item for key, item in value.items() if key != "event"}
@@ -91,6 +94,10 @@ def line_of(value: Mapping[str, Any]) -> Line:
             return codec.parse(NodeReported, rest)
         case HeadFailed.tag:
             return codec.parse(HeadFailed, rest)
+    if value.keys() == _ANSWER and type(value["id"]) is int and isinstance(value["result"], Mapping):
+        return Answer(
+            value["id"], value["result"]
+        )  # of which there are many, and which are read when they are used
     if "error" in value:
         refused = codec.parse(_Refusal, value, "answer")
         return Refusal(refused.id, from_wire(dict(refused.error)))

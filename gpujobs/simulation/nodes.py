@@ -13,8 +13,8 @@ from gpujobs.jobfile.reader import Document, ReadError, describe, dotted, read
 from gpujobs.jobfile.reader import Path as Place
 from gpujobs.model import Device, DeviceKind, Node, NodeStatus
 
-MAX_NODES, MAX_DEVICES = 1000, 1000
-"""Nodes of a site, devices of a node."""
+MAX_NODES, MAX_DEVICES, MAX_ALL = 1000, 1000, 10_000
+"""Nodes of a site, devices of a node, and of all together."""
 
 SPAN = "seconds, text such as 90m or 2d or, for a trace with instants, one such as 2026-01-31T14:00Z"
 
@@ -78,6 +78,8 @@ def read_nodes(path: Path, instant: Callable[[str], float]) -> Site:
         raise JobFileError([Problem(str(path), error.line, error.message)]) from error
     reader = _Reader(document, instant)
     machines = list(reader.machines())
+    if (count := sum(len(machine.node.devices) for machine in machines)) > MAX_ALL:
+        reader.problems.append((None, f"has {count} devices in all; expected at most {MAX_ALL}"))
     problems = sorted([*document.problems, *reader.problems], key=lambda one: one[0] or 0)
     if problems:
         raise JobFileError([Problem(str(path), line, what) for line, what in problems])

@@ -102,7 +102,10 @@ def warm() -> None:
     """What takes a tenth of a second, and only makes the end of a job quicker: once nobody waits for the launcher."""
     from gpujobs.results.pictures import warming
 
-    warming.warm()
+    try:
+        warming.warm()
+    except Exception as error:  # noqa: BLE001 - a launcher without pictures still launches; each job says it again
+        print(f"no picture could be drawn beforehand: {type(error).__name__}: {error}", file=sys.stderr)
 
 
 def hide_other_backends() -> None:

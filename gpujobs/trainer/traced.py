@@ -14,6 +14,9 @@ from gpujobs.trainer.backends.interface import Steps
 from gpujobs.trainer.data import Samples
 from gpujobs.trainer.means import Means, OutputMeans
 
+MANY = 8
+"""Shapes of data that a process keeps functions for."""
+
 
 class Derived:
     """Models that are made of one, for its predictions, once each."""
@@ -30,6 +33,9 @@ class Derived:
         else:
             self._models[key] = make()
         return self._models[key]
+
+    def __len__(self) -> int:
+        return len(self._models)
 
 
 class Traced:
@@ -68,7 +74,10 @@ class Traced:
 
     def begin(self, fresh: keras.Model, training: Mapping[str, Any]) -> bool:
         """Sets all variables as they are before a first step. `fresh`: the model as it is built for this training,
-        with weights of its own. False where that is not all that the steps depend on: they are of no use then."""
+        with weights of its own. False where that is not all that the steps depend on, or they were traced for too many
+        shapes: they are of no use then."""
+        if max(len(self.derived), self.steps.shapes) > MANY:
+            return False
         own, others = self.model.variables, fresh.variables
         is_same = [(one.path, one.shape) for one in own] == [(one.path, one.shape) for one in others]
         variables = [variable for variable, _ in self._first]

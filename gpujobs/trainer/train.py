@@ -7,7 +7,7 @@ import io
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -237,33 +237,35 @@ class Trained:
         """The states of these recurrent layers after the last step of each sample, by their arrays' names."""
         if not layers:
             return {}
-        found: dict[str, Any] = self._outputs(part, lambda model: self._state_model(model, tuple(layers)))
+
+        def of(model: keras.Model, key: Hashable) -> keras.Model:
+            return self.derived.get(
+                ("states", *layers, key),
+                lambda: prediction.state_model(model, layers),
+                lambda made: prediction.put_weights(made, model, layers),
+            )
+
+        found: dict[str, Any] = self._outputs(part, of)
         return found
 
-    def _state_model(self, model: keras.Model, layers: tuple[str, ...]) -> keras.Model:
-        return self.derived.get(
-            ("states", id(model), layers),
-            lambda: prediction.state_model(model, layers),
-            lambda made: prediction.put_weights(made, model, layers),
-        )
-
-    def _twin(self, shapes: Mapping[str, Any], rows: int) -> keras.Model:
-        return self.derived.get(
-            ("twin", tuple(shapes.items()), rows),
-            lambda: warming.twin(self.spec, self.model, shapes, rows),
-            lambda made: warming.put_weights(made, self.model),
-        )
-
-    def _outputs(self, part: Part, of: Callable[[Any], Any] = lambda model: model) -> Any:
-        """`of` makes of the model the one that is asked."""
+    def _outputs(
+        self, part: Part, of: Callable[[keras.Model, Hashable], keras.Model] = lambda model, _: model
+    ) -> Any:
+        """`of` makes of the model the one that is asked; it is told what is different with the model."""
         if not is_stateful(self.spec.jobfile):
-            return prediction.predict(of(self.model), part.samples, self.batch_size)
+            return prediction.predict(of(self.model, None), part.samples, self.batch_size)
         is_series = isinstance(part.assembled, Windowed)
         warm = warming.warmed(self.spec, part, self.learned, self.batch_size)
         found = stateful.chains(warm.samples, self.batch_size, is_series=is_series)
 
-        def twin(shapes: Mapping[str, Any]) -> Any:
-            return of(self._twin(shapes, len(found)))
+        def twin(shapes: Mapping[str, Any]) -> keras.Model:
+            key, rows = ("twin", *shapes.items(), len(found)), len(found)
+            made = self.derived.get(
+                key,
+                lambda: warming.twin(self.spec, self.model, shapes, rows),
+                lambda made: warming.put_weights(made, self.model),
+            )
+            return of(made, key)
 
         begin = warming.lead(self.spec, self.learned, warm, found, twin)
         return stateful.predict(twin(shapes(part)), warm.samples, found, warm.own, begin)

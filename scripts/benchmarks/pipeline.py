@@ -154,7 +154,7 @@ def epoch(fit: Any) -> None:
 def fits(root: Path, case: Case) -> list[Any]:
     """Two trainings of one model: from the files, and from memory."""
     from gpujobs.jobfile import load
-    from gpujobs.trainer import building, train, training_loop
+    from gpujobs.trainer import building, traced, train, training_loop
     from gpujobs.trainer.backends import active, configure
     from gpujobs.trainer.data import prepare
 
@@ -170,7 +170,7 @@ def fits(root: Path, case: Case) -> list[Any]:
         configure(job.resolved["training"])
         model = building.build(job.resolved, train.shapes(prepared.train))
         sets = train.sets_of(spec, prepared, model)
-        made.append(
-            training_loop.TrainingLoop(spec, model, replace(sets, train=feed(sets.train)), nobody, never)
-        )
+        own = traced.Traced(model, job.resolved)
+        fed = replace(sets, train=feed(sets.train))
+        made.append(training_loop.TrainingLoop(spec, own, fed, nobody, never))
     return made

@@ -15,7 +15,9 @@ JOB_FIELDS = {
     "id", "name", "user", "state", "reason", "message", "priority", "submitted_at", "started_at", "ended_at",
     "node", "pid", "device", "attempt", "progress", "expected_start", "exit", "results",
 }  # fmt: skip
-ADDED_FIELDS = {"group", "group_id", "sweep", "held", "share", "notice", "trouble", "results_removed_at"}
+ADDED_FIELDS = {
+    "group", "group_id", "sweep", "held", "share", "notice", "trouble", "results_removed_at", "away_since",
+}  # fmt: skip
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
@@ -68,7 +70,7 @@ def test_hold_and_release(daemon: RunningDaemon) -> None:
 
 
 def test_requeue_of_a_running_job_is_another_attempt(daemon: RunningDaemon) -> None:
-    job = daemon.submit_quick("again", epochs=40, more="retries: 0\n")
+    job = daemon.submit_quick("again", epochs=100, more="retries: 0\n")
     daemon.until_epoch(job, 1)
     daemon.cli("requeue", job, code=0)
     found = daemon.until(job, "COMPLETED")

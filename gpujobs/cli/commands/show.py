@@ -69,6 +69,7 @@ def _facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
         ("the sweep sets", _sweep(job.get("sweep"))),
         ("time limit", output.duration(answer.get("time_limit_seconds"))),
         ("finishes", "after its epoch" if answer.get("finish") else None),
+        ("asks for", _place(answer)),
         ("GPU memory", _memory(answer.get("gpu_memory"))),
         ("preemptible", "yes" if answer.get("preemptible") else None),
         ("priority", job["priority"]),
@@ -82,6 +83,16 @@ def _facts(answer: dict[str, Any]) -> list[tuple[str, object]]:
         ("exit", _exit(job["exit"])),
         ("results", job["results"] or _removed(job)),
     ]
+
+
+def _place(answer: dict[str, Any]) -> str | None:
+    """On which devices it may start, where not on any."""
+    gpu, name, nodes = answer.get("gpu"), answer.get("gpu_name"), answer.get("nodes")
+    if gpu is None and name is None and not nodes:
+        return None
+    from gpujobs.demand import Place
+
+    return Place(gpu, tuple(nodes or ()), (), name).words
 
 
 def _trainer(attempts: list[dict[str, Any]]) -> str | None:

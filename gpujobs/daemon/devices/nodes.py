@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -16,6 +17,9 @@ from gpujobs.node.probe import Probe, read_once
 from gpujobs.protocol import instructions as told
 
 AWAY = "its box is away"
+
+LOOKS_PER_SECOND = 16
+"""At nodes, where nothing has happened."""
 
 REMOTE_SECONDS = 3.0
 """That a decision waits for a box whose link may be cut."""
@@ -46,6 +50,8 @@ class Nodes:
         """Shows a node without those processes of ours that have no job at present."""
         starting = Node(own_name, NodeStatus.STARTING, "Ray is not up yet")
         self._nodes: dict[str, Node] = {own_name: starting}
+        self._latest: tuple[list[Node], float] = [], 0.0
+        """What the latest look at all has found, and when."""
         for name in others:
             message = "it has not joined again since the daemon was started"
             self._nodes[name] = Node(name, NodeStatus.DOWN, message)
@@ -69,8 +75,9 @@ class Nodes:
         return name != self.own_name
 
     async def admit(self, name: str) -> Node:
-        self._nodes[name] = Node(name, NodeStatus.OK)
-        (node,) = [node for node in await self.probe() if node.name == name]
+        admitted = self._nodes[name] = Node(name, NodeStatus.OK)
+        node = await self._look(admitted)
+        self.readings.tell(self.known)
         return node
 
     @property
@@ -86,8 +93,8 @@ class Nodes:
 
     async def members(self) -> list[Node]:
         """As last seen; this machine's devices also before its node has told them, as NVML tells them alone."""
-        own = self._nodes[self.own_name]
-        if own.devices or own.status not in (NodeStatus.STARTING, NodeStatus.OK):
+        own = self._nodes.get(self.own_name)
+        if own is None or own.devices or own.status not in (NodeStatus.STARTING, NodeStatus.OK):
             return self.known
         alone = devices_of(await asyncio.to_thread(read_once), own.name, self._cpu_slots)
         return [alone if node.name == own.name and not node.devices else node for node in self.known]
@@ -116,8 +123,21 @@ class Nodes:
     async def probe(self) -> list[Node]:
         """Every member with its devices as they are now. CPU slots do not change, so they are not asked."""
         nodes = list(await asyncio.gather(*(self._look(node) for node in self._nodes.values())))
+        self._latest = nodes, time.monotonic()
         self.readings.tell(nodes)
         return nodes
+
+    @property
+    def pace_seconds(self) -> float:
+        """Between two looks at all of them, where nothing has happened: many are looked at less often, so that looking
+        takes as little of the daemon's time as on a site of a few."""
+        return max(1.0, len(self._nodes) / LOOKS_PER_SECOND)
+
+    def recent(self) -> list[Node] | None:
+        """What the latest look has found, where that is about as new as another one would be."""
+        nodes, at = self._latest
+        is_of_these = [node.name for node in nodes] == list(self._nodes)
+        return nodes if is_of_these and time.monotonic() - at <= self.pace_seconds + 0.5 else None
 
     async def seen(self) -> list[Node]:
         """As `probe`, for people: this machine's GPUs also while its node starts, which NVML can tell alone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from gpujobs.daemon.devices.nodes import Nodes
 from gpujobs.daemon.jobs.cache import JobCache
@@ -20,8 +21,12 @@ log = logging.getLogger(__name__)
 
 
 class DevicePoller:
-    def __init__(self, cache: JobCache, nodes: Nodes, *, always: bool) -> None:
+    def __init__(
+        self, cache: JobCache, nodes: Nodes, *, always: bool, pace: Callable[[], float] = lambda: LOOK_SECONDS
+    ) -> None:
+        """`pace`: seconds between two looks while jobs are on GPUs."""
         self._always = always
+        self._pace = pace
         self._cache = cache
         self._nodes = nodes
         self._task: asyncio.Task[None] | None = None
@@ -43,7 +48,7 @@ class DevicePoller:
                 log.error("the devices were looked at in vain: %s", error)
             except Exception:  # one look that fails is not the last one
                 log.exception("the devices were looked at in vain")
-            await asyncio.sleep(LOOK_SECONDS if busy else IDLE_LOOK_SECONDS)
+            await asyncio.sleep(self._pace() if busy else max(IDLE_LOOK_SECONDS, self._pace()))
 
     def _has_gpu_jobs(self) -> bool:
         return any(

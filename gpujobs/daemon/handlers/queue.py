@@ -79,7 +79,7 @@ def _seen(request: web.Request) -> Now:
         limit=number_of(request, "limit", 0) or 0,
     )
     if not flag_of(request, "devices"):
-        return picture.with_nodes(request.app[DEVICES], seen)
+        return picture.with_nodes(queries, seen)
     return picture.with_devices(request.app[DEVICES], caller, seen)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from gpujobs.daemon.jobs.listing import describe_groups, describe_job, made_of
 from gpujobs.daemon.jobs.references import Choice, Chosen, Reference, choose
 from gpujobs.daemon.jobs.shown import Shown
 from gpujobs.daemon.standing import Standing
-from gpujobs.model import Caller, Job
+from gpujobs.model import Caller, Job, Node
 from gpujobs.store.reader import Reader
 from gpujobs.view import now as view
 
@@ -31,6 +31,8 @@ class JobQueries:
     foreign: ForeignProcessMonitor
     standing: Standing
     uses: DeviceUses
+    site: Callable[[], Sequence[Node]] = tuple
+    """The nodes, where there are several."""
     shown: Shown = field(default_factory=Shown)
 
     def choose(self, caller: Caller, choice: Choice | Iterable[Reference], *, own: bool = False) -> Chosen:

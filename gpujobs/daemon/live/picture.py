@@ -56,10 +56,9 @@ def _drawn(queries: JobQueries, caller: Caller, shown: Sequence[Row], total: int
     )
 
 
-def with_nodes(devices: DeviceService, seen: Now) -> Now:
+def with_nodes(queries: JobQueries, seen: Now) -> Now:
     """Where there are several."""
-    nodes = devices.nodes
-    return replace(seen, nodes=tuple(nodes_json(nodes.known))) if nodes.has_others else seen
+    return replace(seen, nodes=tuple(nodes_json(queries.site())))
 
 
 def with_devices(devices: DeviceService, caller: Caller, seen: Now) -> Now:

@@ -71,7 +71,9 @@ def _called(pattern: str, devices: Sequence[Device], where: str, several: bool) 
     found = [device for device in gpus if is_called(device.name, pattern)]
     if found:
         return found
-    what = _models(gpus, several) if gpus else "no GPU; leave resources.gpu_name out to use a CPU slot"
+    what = "no GPU; leave resources.gpu_name out to use a CPU slot"
+    if gpus:
+        what = f"{_models(gpus, several)}; expected a part of such a name, or leave it out for any device"
     raise ConstraintError("gpu_name", f"resources.gpu_name is {pattern}; {where} has {what}")
 
 

@@ -7,9 +7,10 @@ stock: free ones sorted by their order and by their room, shared ones by their r
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
+from operator import attrgetter
 
 from gpujobs.demand import ANYWHERE, Place
 from gpujobs.model import DeviceKind, NodeStatus
@@ -22,6 +23,12 @@ from gpujobs.policy.inputs.snapshot import Snapshot
 
 Shelf = list[tuple[float, int]]
 """(room, order) of devices, sorted."""
+
+
+FEW = 32
+"""Devices that are looked at one by one."""
+
+_order = attrgetter("order")
 
 
 @dataclass(slots=True)
@@ -95,8 +102,8 @@ class Pool:
         """Those that each device belongs to, by its order."""
         self._own: dict[str, Shelf] = {}
         """Shared devices with jobs of the user on them."""
-        self._open = 0
-        """How many devices can take another job."""
+        self._open: dict[int, Plan] = {}
+        """The devices that can take another job, by order."""
         for plan in self.plans:
             if plan.view.device.kind is DeviceKind.GPU:
                 self._by_index.setdefault(plan.view.device.index, []).append(plan)
@@ -105,7 +112,7 @@ class Pool:
 
     @property
     def has_room(self) -> bool:
-        return self._open > 0
+        return bool(self._open)
 
     def most_room(self, place: Place) -> float:
         """The most that a packed job could have of a device of this place."""
@@ -120,24 +127,34 @@ class Pool:
         known = self._candidates.get(place)
         if known is None:
             plans = self._roughly(place)
-            known = self._candidates[place] = [plan for plan in plans if plan.is_at(place)]
+            is_exact = place == Place(nodes=place.nodes)
+            known = plans if is_exact else [plan for plan in plans if plan.is_at(place)]
+            self._candidates[place] = known
         return known
 
-    def _roughly(self, place: Place) -> Iterable[Plan]:
+    def _roughly(self, place: Place) -> Sequence[Plan]:
         """In their order, without most of those that are not of this place."""
         if len(place.nodes) == 1:
             return self._by_node.get(place.nodes[0], ())
+        if place.nodes:
+            found = chain.from_iterable(self._by_node.get(node, ()) for node in place.nodes)
+            return sorted(found, key=_order)
         return self.plans if place.gpu is None else self._by_index.get(place.gpu, ())
 
     def _stocks_at(self, place: Place) -> Stocks:
         known = self._stocks.get(place)
         if known is None:
             known = self._stocks[place] = Stocks()
-            for plan in self.candidates(place):
+            # What is closed now stays so, since a decision only gives.
+            for plan in self._open_at(place):
                 self._stocks_of[plan.order].append(known)
-                if self._is_open(plan):
-                    known.put(plan)
+                known.put(plan)
         return known
+
+    def _open_at(self, place: Place) -> list[Plan]:
+        if len(self._open) < FEW and not place.nodes:
+            return [plan for plan in self._open.values() if plan.is_at(place)]
+        return [plan for plan in self.candidates(place) if plan.order in self._open]
 
     def place(self, request: Request, *, on_own_only: bool = False) -> Plan | None:
         """The device on which the job may start now. `on_own_only`: beside the user's own jobs or nowhere.
@@ -240,7 +257,7 @@ class Pool:
         if not plan.is_free:
             for user in plan.users:
                 insort(self._own.setdefault(user, []), (plan.room, plan.order))
-        self._open += 1
+        self._open[plan.order] = plan
 
     def _unshelve(self, plan: Plan) -> None:
         for stocks in self._stocks_of[plan.order]:
@@ -248,7 +265,7 @@ class Pool:
         if not plan.is_free:
             for user in plan.users:
                 del self._own[user][bisect_left(self._own[user], (plan.room, plan.order))]
-        self._open -= 1
+        del self._open[plan.order]
 
     def _is_open(self, plan: Plan) -> bool:
         """Whether it can take another job."""

@@ -58,9 +58,9 @@ class Plan:
     def is_at(self, place: Place) -> bool:
         if place is ANYWHERE:
             return True
-        return is_at(self.view.device, place) and all(
-            self.view.device.node != node for node, _ in place.without
-        )
+        if place.without and any(self.view.device.node == node for node, _ in place.without):
+            return False
+        return is_at(self.view.device, place)
 
     def fits(self, request: Request, max_jobs: int) -> bool:
         """By what is on the device; reservations are another matter."""

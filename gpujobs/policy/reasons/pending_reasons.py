@@ -23,6 +23,7 @@ class PendingReasons(Mapping[int, PendingReason]):
 
     def __init__(self, round: SchedulingCycle) -> None:
         self._round = round
+        self._everywhere: dict[Place, bool] = {}
         self._reasons: dict[Place, Reason] = {}
         """Where nothing is reserved, of the places that were asked about."""
 
@@ -48,10 +49,10 @@ class PendingReasons(Mapping[int, PendingReason]):
         found = Counter(_own_reason(job) for job in self._round.queue.apart())
         first: list[tuple[float, int]] = []
         for user, jobs in self._round.queue.users.items():
-            for line in jobs.lines.values():
+            for kind, line in jobs.lines.items():
                 ids = [id for _, id in line if id not in self._round.starts]
                 if ids and user in self._round.accounts:
-                    self._count(ids, self._round.accounts[user], found, first)
+                    self._count(ids, kind.place, self._round.accounts[user], found, first)
                 elif ids:
                     found[Reason.PRIORITY] += len(ids)
         if first and (id := min(first)[1]) not in self._round.awaited:
@@ -62,9 +63,15 @@ class PendingReasons(Mapping[int, PendingReason]):
         return +found
 
     def _count(
-        self, ids: list[int], account: Account, found: Counter[Reason], first: list[tuple[float, int]]
+        self,
+        ids: list[int],
+        place: Place,
+        account: Account,
+        found: Counter[Reason],
+        first: list[tuple[float, int]],
     ) -> None:
-        """`ids`: the jobs of a line. `first` gets the score of its head, where others can be ahead of it."""
+        """`ids`: the jobs of a line, which ask for this place. `first` gets the score of its head, where others can be
+        ahead of it."""
         head, of_line = self._round.queue[ids[0]], len(ids)
         if not account.may_run_another:
             found[Reason.USER_LIMIT] += of_line
@@ -77,8 +84,8 @@ class PendingReasons(Mapping[int, PendingReason]):
         if not account.may_hold_another_device:
             found[Reason.USER_LIMIT] += of_line - awaited
             return
-        is_anywhere = head.demand.place == ANYWHERE
-        if is_anywhere or self._is_everywhere(head.demand.place):
+        is_anywhere = place == ANYWHERE
+        if is_anywhere or self._is_everywhere(place):
             first.append((-self._round.accounts.score(account, head), head.id))
         if of_line > awaited:
             reason = Reason.PRIORITY if is_anywhere else self._reason(head, account)
@@ -138,7 +145,11 @@ class PendingReasons(Mapping[int, PendingReason]):
 
     def _is_everywhere(self, place: Place) -> bool:
         """Whether there is no device elsewhere: who asks for this place waits for what all others wait for."""
-        return len(self._round.pool.plans) == len(self._round.pool.candidates(place))
+        known = self._everywhere.get(place)
+        if known is None:
+            known = len(self._round.pool.plans) == len(self._round.pool.candidates(place))
+            self._everywhere[place] = known
+        return known
 
     @cached_property
     def _given(self) -> dict[str, list[int]]:
@@ -161,9 +172,9 @@ class PendingReasons(Mapping[int, PendingReason]):
             if not account.may_hold_another_device:
                 continue
             score = self._round.accounts.score
-            for line in jobs.lines.values():  # in which all ask for the same
+            for kind, line in jobs.lines.items():  # in which all ask for the same
                 head = queue[line[0][1]]
-                is_for_all = head.demand.place == ANYWHERE or self._is_everywhere(head.demand.place)
+                is_for_all = kind.place == ANYWHERE or self._is_everywhere(kind.place)
                 if is_for_all and not self._round.is_group_full(head):
                     scored += [(-score(account, queue[id]), id) for _, id in line if id not in starts]
         return {id: ahead for ahead, (_, id) in enumerate(sorted(scored))}

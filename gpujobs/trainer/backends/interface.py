@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 class Steps(Protocol):
     """The compiled steps of a compiled model. After each call its variables hold what the step has computed."""
 
+    @property
+    def shapes(self) -> int:
+        """For so many shapes of batches a step was traced, as far as is known."""
+
     def train(self, batches: Sequence[Batch]) -> Mapping[str, Any]:
         """A training step for each batch, at most `steps_per_execution`; the metrics so far, by name."""
 

@@ -102,6 +102,10 @@ class JaxSteps:
         self._model = model
         self._states = list(states_of(model))
 
+    @property
+    def shapes(self) -> int:
+        return 0
+
     def train(self, batches: Sequence[Batch]) -> Mapping[str, Any]:
         model = self._model
         if model.train_function is None:

@@ -76,10 +76,15 @@ class TensorFlowSteps:
     """Keras's own steps, called with a batch at a time, so that a stop takes effect at once."""
 
     def __init__(self, model: keras.Model) -> None:
+        self._model = model
         self._train, self._test = _Step(model, model.train_step), _Step(model, model.test_step)
 
     def expect(self, train: int | None, test: int | None) -> None:
         self._train.rows, self._test.rows = train, test
+
+    @property
+    def shapes(self) -> int:
+        return max(map(len, (self._train, self._test, self._model.predict_function or ())))
 
     def train(self, batches: Sequence[Batch]) -> Mapping[str, Any]:
         logs: Mapping[str, Any] = {}
@@ -110,17 +115,23 @@ class _Step:
         self._traced: dict[Any, Any] = {}
 
     def __call__(self, batch: Any) -> Any:
-        key = tuple(map(self._open, keras.tree.flatten(batch)))
+        key = tuple(map(self._form, keras.tree.flatten(batch)))
         if (step := self._traced.get(key)) is None:
             step = self._function.get_concrete_function(keras.tree.map_structure(self._open, batch))
             self._traced[key] = step
         return step(batch)
 
-    def _open(self, array: Any) -> Any:
+    def __len__(self) -> int:
+        return len(self._traced)
+
+    def _form(self, array: Any) -> Any:
         if array is None:
             return None
         rows = len(array) if self._is_fixed or self.rows is not None else None
-        return tf.TensorSpec((rows, *array.shape[1:]), array.dtype)
+        return (rows, *array.shape[1:]), array.dtype
+
+    def _open(self, array: Any) -> Any:
+        return None if array is None else tf.TensorSpec(*self._form(array))
 
     def captured(self) -> Iterator[Any]:
         """What the traced functions take besides a batch."""

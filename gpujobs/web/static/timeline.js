@@ -176,7 +176,7 @@ export function timeline(main, { ask, say, changed }, argument) {
     fill(was, [el("h2", {}, state.at === null ? "Now" : `${at > Date.now() ? "As is expected" : "As it was"} ${time(new Date(at).toISOString())}`), el("dl", {}, shown.lanes.flatMap((lane) => {
       const there = lane.spans.filter((one) => covers(one, at));
       return [el("dt", {}, called(lane)), el("dd", {}, there.length ? there.map((one) => el("div", {}, one.job === null ? said(one)
-        : el("a", { href: `#job/${one.job}` }, said(one)))) : "free")];
+        : el("a", { href: `#job/${one.job}` }, said(one)))) : state.at === null && shown.nodes?.[lane.device.node] ? "not known" : "free")];
     }))]);
   }
 

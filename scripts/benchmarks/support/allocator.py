@@ -66,7 +66,7 @@ def trained(spec: AttemptSpec) -> int:
     """Trains for a few epochs. Returns the most bytes that were held."""
     import tensorflow as tf
 
-    from gpujobs.trainer import backends, building, train, training_loop
+    from gpujobs.trainer import backends, building, traced, train, training_loop
     from gpujobs.trainer.data import prepare
 
     library = Path(tf.__file__).with_name("libtensorflow_framework.so.2")
@@ -80,7 +80,9 @@ def trained(spec: AttemptSpec) -> int:
     model = building.build(spec.jobfile, train.shapes(prepared.train), masked=train.is_masked(prepared))
     sets = train.sets_of(spec, prepared, model)
     messages = training_loop.Messages(os.open(os.devnull, os.O_WRONLY))
-    training_loop.TrainingLoop(spec, model, sets, messages, training_loop.StopFlag()).run()
+    training_loop.TrainingLoop(
+        spec, traced.Traced(model, spec.jobfile), sets, messages, training_loop.StopFlag()
+    ).run()
     return int(tf.config.experimental.get_memory_info("CPU:0")["peak"])
 
 

@@ -36,9 +36,8 @@ from gpujobs.store.records import NewJob
 TEXT = "data: {train: d.npz}\nmodel: {layers: [Flatten, Dense: {units: 2}]}\ntraining: {loss: mse}\n"
 USERS = 50
 BATCH = 2000
-EVENTS = 15
-SECONDS = 20.0
-"""Of a queue in which nothing happens but that devices are looked at."""
+SETTLING_SECONDS = 5.0
+"""In which a job's start is looked after more often."""
 
 GIB = 1 << 30
 
@@ -62,6 +61,7 @@ def demands(nodes: int) -> Iterator[Demand]:
     """Of all kinds: any device, certain ones, nodes, names, shared ones, with limits and without."""
     chance = random.Random(0)
     names = [f"box{number:03}" for number in range(1, nodes)]
+    racks = [tuple(names[first : first + 4]) for first in range(0, len(names), 4)]
     while True:
         asked = Demand(
             priority=chance.choice((0, 0, 0, -1)),
@@ -74,7 +74,7 @@ def demands(nodes: int) -> Iterator[Demand]:
             case 1 | 2:
                 asked = replace(asked, node=chance.choice(names))
             case 3:
-                asked = replace(asked, node=tuple(sorted(chance.sample(names, 4))))
+                asked = replace(asked, node=chance.choice(racks))
             case 4 | 5:
                 asked = replace(asked, gpu_name=chance.choice(("H100", "*A100*")))
         yield asked
@@ -98,7 +98,8 @@ def _new(name: str, resolved: dict[str, Any], demand: Demand) -> NewJob:
     return NewJob(name, "job.yaml", TEXT, resolved, demand, False, 1, None, ())
 
 
-async def measured(parts: Parts, nodes: int) -> dict[str, Any]:
+async def measured(parts: Parts, nodes: int, ends: int, seconds: float) -> dict[str, Any]:
+    """`ends`: of jobs, one after the other. `seconds`: of a queue in which nothing happens but looking at devices."""
     timed = Timed(dispatch.decide)
     dispatch.decide = timed  # type: ignore[assignment]
     await Daemon(parts).start()
@@ -106,15 +107,15 @@ async def measured(parts: Parts, nodes: int) -> dict[str, Any]:
     await _until(lambda: len(parts.nodes.devices) == gpus, "all boxes are there")
     await _until(lambda: _is_full(parts), "all devices are in use")
     first, timed.taken[:] = list(timed.taken), []
-    for number in range(EVENTS):
+    for number in range(ends):
         await _end_one(parts, number)
         parts.dispatcher.wake()
         await asyncio.sleep(0.5)
     events, timed.taken[:] = [one for one in timed.taken if one[1]], []
-    await asyncio.sleep(5.0)
+    await asyncio.sleep(min(SETTLING_SECONDS, seconds))
     timed.taken.clear()
     began, used = time.monotonic(), time.process_time()
-    await asyncio.sleep(SECONDS)
+    await asyncio.sleep(seconds)
     share = (time.process_time() - used) / (time.monotonic() - began)
     counts = time.perf_counter()
     parts.cache.waits_by_reason()
@@ -159,18 +160,18 @@ async def _until(what: Callable[[], bool], said: str, seconds: float = 150.0) ->
         await asyncio.sleep(0.1)
 
 
-def main(state: str, nodes: int, waiting: int) -> None:
+def main(state: str, nodes: int, waiting: int, ends: int, seconds: float) -> None:
     settings = resolve({"state_dir": state}, environ={})
     prepare_state(StatePaths(settings.state_dir), Mode.PERSONAL)
     os.environ[simulated_head.NODES] = str(nodes)
-    link.PYTHON = (sys.executable, str(Path(simulated_head.__file__)))  # type: ignore[misc, assignment]
+    link.PYTHON = (sys.executable, str(Path(simulated_head.__file__)))  # type: ignore[assignment]
     parts = build(settings)
     parts.link.launchers.use = lambda _: None  # type: ignore[method-assign]
     fill(parts, waiting, nodes)
 
     async def work() -> dict[str, Any]:
         try:
-            return await measured(parts, nodes)
+            return await measured(parts, nodes, ends, seconds)
         finally:
             await Daemon(parts).close()
 
@@ -178,4 +179,4 @@ def main(state: str, nodes: int, waiting: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], *map(int, sys.argv[2:5]), seconds=float(sys.argv[5]))

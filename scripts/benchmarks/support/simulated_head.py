@@ -54,6 +54,8 @@ class Boxes:
                 return {"boot_id": "simulated", "at": time.monotonic()}
             case "reconcile":
                 return {"reports": []}
+            case "list_kept":
+                return {"jobs": [], "data": []}
             case "strays":
                 return {"strays": []}
             case "prepare":

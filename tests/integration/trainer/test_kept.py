@@ -38,9 +38,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, count in {"t.npz": 20, "u.npz": 27}.items():
         x = random.normal(size=(count, 4, 2)).astype(np.float32)
         lengths = random.integers(2, 5, count)
-        more = {"steps": (x[..., 0] > 0).astype(np.int64), "lengths": lengths}
+        steps = (x[..., 0] > 0).astype(np.int64)
         y, c = x[:, -1, :1] + x[:, 0, :1], (x.sum(axis=(1, 2)) > 0).astype(np.int64)
-        np.savez(root / name, x=x, y=y, c=c, **more)
+        np.savez(root / name, x=x, y=y, c=c, steps=steps, lengths=lengths)
         found[name] = root / name
         table = "\n".join(f"{a},{b},{one}" for (a, b), one in zip(x[:, 0], y[:, 0], strict=True))
         found[name.replace("npz", "csv")] = root / name.replace("npz", "csv")
@@ -142,18 +142,12 @@ def test_a_job_leaves_the_same_whether_it_is_the_first_of_its_process_or_follows
     assert told[2]["traces"] == 0, told
 
 
-@pytest.mark.parametrize("name", ["dropout", "watched"])
-def test_it_does_with_jax_too(tmp_path: Path, data: dict[str, Path], name: str) -> None:
+def test_it_does_with_jax_too(tmp_path: Path, data: dict[str, Path]) -> None:
     require_jax()
-    trainers, case = Trainers(tmp_path, "jax"), CASES[name]
-    making, whole = Making(trainers, data), case.text.replace("training: {", "training: {backend: jax, ")
-    one, other, again = making.spec(whole), making.spec(whole, case.other), making.spec(whole)
-    alone = making.spec(whole, case.other)
-    told = making.trainers.train([one, other, again]) + making.trainers.train([alone])
+    trainers, case = Trainers(tmp_path, "jax"), CASES["watched"]
+    text = case.text.replace("training: {", "training: {backend: jax, ")
+    require_alike(Making(trainers, data), text, {**case.other, "data.scaling": "standard"} | SEED)
     trainers.close()
-    assert not any(each["error"] for each in told), told
-    require_same(one, again)
-    require_same(other, alone)
 
 
 def test_a_training_goes_on_from_a_checkpoint_alike_in_a_process_that_has_trained_before(
@@ -166,7 +160,7 @@ def test_a_training_goes_on_from_a_checkpoint_alike_in_a_process_that_has_traine
     uninterrupted = making.spec(whole)
     told = making.trainers.train([stopped]) + making.trainers.train([uninterrupted])
     assert "Stopped" in told[0]["error"] and not told[1]["error"], told
-    origin = {"checkpoint_from": (str(JobPaths(stopped.parent).checkpoint),)}
+    origin: dict[str, Any] = {"checkpoint_from": (str(JobPaths(stopped.parent).checkpoint),)}
     alone, second = making.spec(whole, **origin), making.spec(whole, **origin)
     told = making.trainers.train([alone]) + making.trainers.train([before, second])
     assert not any(each["error"] for each in told), told
@@ -193,7 +187,7 @@ def test_each_step_is_traced_once_whatever_the_sizes_of_batches(
     has_several = size != "64"  # a single batch is predicted without a function
     expected = 1 + ("split" in split) + has_several
     assert [each["traces"] for each in told] == [expected, 0], told
-    assert told[0]["descriptors"] == told[1]["descriptors"]
+    assert not any(name.endswith(".npz") for each in told for name in each["descriptors"])
 
 
 def values() -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from gpujobs.daemon.dispatch import Dispatcher
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.writer import StoreWriter
 from gpujobs.model import Job, Node, NodeStatus, Reason, utc_now
+from gpujobs.policy import decide
 from gpujobs.store.store import Store
-from tests.unit.daemon.views import GPU, Nodes, view_of
+from tests.unit.daemon.views import BUSY, GPU, Nodes, view_of
 from tests.unit.store.jobs import A, having, new_job
 
 
@@ -156,4 +158,59 @@ def test_a_decision_that_fails_is_not_the_last_one(tmp_path: Path, monkeypatch: 
 
     asyncio.run(run())
     assert (started, probed) == ([job.id], 2)
+    store.close()
+
+
+def test_nothing_is_decided_anew_while_nothing_has_changed_and_again_when_something_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often the devices are looked at: how warm one is changes nothing, a stranger who leaves does."""
+    store, cache, started = Store(tmp_path / "s.db"), JobCache([]), list[int]()
+    monkeypatch.setattr(dispatch, "LOOK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(dispatch, "LOOK_AGAIN_FIRST_SECONDS", 0.01)
+    decisions, looks = 0, 0
+    device = BUSY
+
+    def counted(snapshot: Any) -> Any:
+        nonlocal decisions
+        decisions += 1
+        return decide(snapshot)
+
+    async def probe() -> list[Node]:
+        nonlocal looks, device
+        looks += 1
+        device = replace(device, temperature_celsius=looks)
+        return [Node("n", NodeStatus.OK, "", (device,))]
+
+    monkeypatch.setattr(dispatch, "decide", counted)
+    nodes: Any = Nodes()
+    nodes.probe = probe
+    dispatcher = Dispatcher(
+        StoreWriter(store, cache),
+        cache,
+        nodes,
+        view_of(store, cache),
+        launch=lambda job: started.append(job.id),
+        stop=lambda *_: None,
+    )
+    (job,) = store.submit(A, "key", [new_job()])
+    cache.put(job)
+
+    async def run() -> None:
+        nonlocal device
+        task = asyncio.create_task(dispatcher.run())
+        dispatcher.wake()
+        async with asyncio.timeout(10):
+            while looks < 10:
+                await asyncio.sleep(0.01)
+            assert (decisions, started) == (1, [])
+            await dispatcher.decision()
+            assert decisions == 2
+            device = replace(device, processes=())
+            while not started:
+                await asyncio.sleep(0.01)
+        task.cancel()
+
+    asyncio.run(run())
+    assert decisions == 3
     store.close()

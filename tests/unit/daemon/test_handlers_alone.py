@@ -51,4 +51,4 @@ def test_the_queue_needs_the_queries_alone(tmp_path: Path) -> None:
 
 
 def test_reservations_need_the_devices_alone(tmp_path: Path) -> None:
-    assert ask(tmp_path, DEVICES, "devices", reservations.handle) == {"reservations": []}
+    assert ask(tmp_path, DEVICES, "devices", reservations.handle)["reservations"] == []

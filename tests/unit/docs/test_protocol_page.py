@@ -83,7 +83,12 @@ def test_fields_of_a_job_are_those_of_the_page() -> None:
     table = PART.split("`JOB`, as in")[1].split("`GROUP` is")[0]
     rows = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
     written = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
-    assert written == {*job_json(job(1), None, None, None, shows_sweep=True), "notice", "trouble"}
+    assert written == {
+        *job_json(job(1), None, None, None, shows_sweep=True),
+        "notice",
+        "trouble",
+        "away_since",
+    }
 
 
 def test_states_of_a_device_are_those_of_the_page() -> None:

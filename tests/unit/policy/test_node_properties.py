@@ -206,7 +206,7 @@ def test_who_may_run_in_one_place_only_is_not_starved_by_who_may_run_anywhere(
     lone = pending(
         1, user="u", gpu_memory=memory, submitted_at=later(100 * every), time_limit_seconds=seconds, **asked
     )
-    coming = sorted([*small, lone], key=lambda job: (job.submitted_at, job.id))
+    coming = sorted([*small, lone], key=lambda job: (job.submitted_at or NOW, job.id))
     arrivals = [(job.submitted_at, job) for job in coming if job.submitted_at is not None]
     engine = Engine(Snapshot(NOW, (), site, rules=Rules()), lambda _: seconds, arrivals)
     started = {start.job: step.at for step in engine.steps() for start in step.started}

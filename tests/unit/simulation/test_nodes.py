@@ -133,6 +133,12 @@ def test_everything_that_is_wrong_is_told_with_its_line(tmp_path: Path) -> None:
     ]
 
 
+def test_a_site_of_too_many_devices_is_refused(tmp_path: Path) -> None:
+    entries = [f"name: n{number}, devices: [{{count: 1000}}]" for number in range(11)]
+    with pytest.raises(JobFileError, match="has 11000 devices in all; expected at most 10000"):
+        site(tmp_path, *entries)
+
+
 @pytest.mark.parametrize("text", ["", "nodes: 3\n", "- a\n", "nodes: [\n", "nodes: []\n", "nodes: {a: 1}\n"])
 def test_what_is_no_list_of_nodes_is_refused_with_what_is_expected(tmp_path: Path, text: str) -> None:
     path = tmp_path / "site.yaml"
