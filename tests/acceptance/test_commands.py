@@ -70,7 +70,7 @@ def test_hold_and_release(daemon: RunningDaemon) -> None:
 
 
 def test_requeue_of_a_running_job_is_another_attempt(daemon: RunningDaemon) -> None:
-    job = daemon.submit_quick("again", epochs=40, more="retries: 0\n")
+    job = daemon.submit_quick("again", epochs=100, more="retries: 0\n")
     daemon.until_epoch(job, 1)
     daemon.cli("requeue", job, code=0)
     found = daemon.until(job, "COMPLETED")

@@ -32,7 +32,7 @@ def kill_trainer(daemon: RunningDaemon, job: int, attempt: int, number: int) -> 
 
 
 def test_killed_by_a_signal_once_is_tried_again(daemon: RunningDaemon) -> None:
-    job = daemon.submit_quick("once", epochs=40)
+    job = daemon.submit_quick("once", epochs=100)
     kill_trainer(daemon, job, 1, signal.SIGSEGV)
     found = daemon.until(job, "COMPLETED")
     assert found["attempt"] == 2
@@ -55,7 +55,7 @@ def test_killed_by_a_signal_twice_fails_and_names_it(daemon: RunningDaemon) -> N
 
 
 def test_kill_of_the_supervisor_takes_the_attempt_not_the_job(daemon: RunningDaemon) -> None:
-    job = daemon.submit_quick("unsupervised", epochs=40)
+    job = daemon.submit_quick("unsupervised", epochs=100)
     trainer = daemon.until_epoch(job, 1)["pid"]
     os.kill(daemon.record(job)["supervisor"]["pid"], signal.SIGKILL)
     eventually(lambda: not is_alive(trainer), 10)  # never two live attempts

@@ -379,7 +379,7 @@ def test_nothing_is_written_over_anothers_files(
         (work / "results").rename(work / "moved")
         (work / "results").symlink_to(target)
 
-    job = submit_as(bob, daemon, "over-hers", "--retries", 0, epochs=300)
+    job = submit_as(bob, daemon, "over-hers", "--retries", 0, epochs=1000)
     ended = spoil(daemon, bob, job, change)
     assert ended["state"] == "FAILED" and ended["results"] is None
     assert [path.name for path in target.iterdir()] == ["model.keras"]
@@ -391,7 +391,7 @@ def test_nothing_of_roots_is_collected_as_a_result(daemon: RunningDaemon, bob: P
     def change(work: Path) -> None:
         (work / "results/token").symlink_to(daemon.paths.ray_token)
 
-    job = submit_as(bob, daemon, "roots-file", epochs=300)
+    job = submit_as(bob, daemon, "roots-file", epochs=1000)
     ended = spoil(daemon, bob, job, change)
     assert (ended["state"], ended["reason"], ended["results"]) == ("FAILED", "ResultsFailed", None)
     assert "token cannot be collected" in ended["message"]
@@ -406,14 +406,14 @@ def test_results_above_the_quota_fill_no_disk(daemon: RunningDaemon, bob: Person
         with (work / "results/sparse").open("wb") as file:
             file.truncate(1 << 40)
 
-    job = submit_as(bob, daemon, "sparse", epochs=300)
+    job = submit_as(bob, daemon, "sparse", epochs=1000)
     ended = spoil(daemon, bob, job, change)
     assert (ended["state"], ended["reason"]) == ("FAILED", "ResultsFailed")
     assert "larger than 1048576 bytes" in ended["message"]
 
 
 def test_a_log_among_the_results_does_not_keep_a_job_from_its_end(daemon: RunningDaemon, bob: Person) -> None:
-    job = submit_as(bob, daemon, "log", epochs=300)
+    job = submit_as(bob, daemon, "log", epochs=1000)
     ended = spoil(daemon, bob, job, lambda work: (work / "results/log.txt").touch())
     assert (ended["state"], ended["reason"]) == ("FAILED", "ResultsFailed")
 

@@ -45,7 +45,7 @@ def restart_with(daemon: RunningDaemon, slots: int) -> None:
 def test_kill_of_the_daemon_with_one_job_running_and_five_waiting(mortal: RunningDaemon) -> None:
     daemon = mortal
     restart_with(daemon, slots=1)
-    first = daemon.submit_quick("long", epochs=60)
+    first = daemon.submit_quick("long", epochs=100)
     pid = daemon.until_epoch(first, 1)["pid"]
     os.kill(pid, signal.SIGSTOP)  # so that it cannot end before the daemon is back
     waiting = [daemon.submit_quick(f"waiting-{n}") for n in range(5)]
@@ -57,21 +57,21 @@ def test_kill_of_the_daemon_with_one_job_running_and_five_waiting(mortal: Runnin
     assert [daemon.job(job)["state"] for job in waiting] == ["PENDING"] * 5
     os.kill(pid, signal.SIGCONT)
     assert daemon.cli("wait", first, *waiting).returncode == 0
-    assert_ran_once(daemon, first, 60)
+    assert_ran_once(daemon, first, 100)
     for job in waiting:
         assert_ran_once(daemon, job, 2)
 
 
 def test_a_job_that_ends_while_no_daemon_runs_is_collected_by_the_next(mortal: RunningDaemon) -> None:
     daemon = mortal
-    job = daemon.submit_quick("orphan", epochs=60)
+    job = daemon.submit_quick("orphan", epochs=100)
     pid = daemon.until_epoch(job, 1)["pid"]
     daemon.kill9()
     eventually(lambda: not is_alive(pid), 60)
     eventually(daemon.paths.job(job).attempt(1).exit.exists, 10)
     daemon.start()
     daemon.until(job, "COMPLETED")
-    assert_ran_once(daemon, job, 60)
+    assert_ran_once(daemon, job, 100)
 
 
 def test_kill_of_everything_at_once(mortal: RunningDaemon) -> None:

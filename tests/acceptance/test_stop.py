@@ -53,7 +53,7 @@ def test_sigterm_ends_it_as_stop_does(serving: RunningDaemon) -> None:
 
 def test_drain_waits_for_what_runs_and_starts_nothing(serving: RunningDaemon) -> None:
     daemon = serving
-    running = [daemon.submit_quick(f"running-{n}", epochs=60) for n in range(2)]
+    running = [daemon.submit_quick(f"running-{n}", epochs=100) for n in range(2)]
     for job in running:
         daemon.until_epoch(job, 1)
     waiting = daemon.submit_quick("waiting")

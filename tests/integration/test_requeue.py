@@ -77,8 +77,9 @@ def test_nobody_gets_more_into_the_queue_than_by_submitting(daemon: Parts) -> No
 
 
 def checkpoint_of(daemon: Parts, job: Job) -> tuple[list[str], bool]:
-    """What the spec of its next attempt says of it."""
-    return list(daemon.specs._checkpoints(job)), job.begins_anew
+    """What the spec of its next attempt says of it, as paths."""
+    origins = daemon.specs.origins(job)
+    return [str(daemon.paths.job(one).checkpoint) for one in origins], job.begins_anew
 
 
 def test_a_job_that_was_queued_again_and_cancelled_while_it_waited_hands_the_first_checkpoint_on(

@@ -57,8 +57,7 @@ def wait_after(daemon: Parts, memory: int | None = None) -> Job:
     daemon.cache.put(daemon.store.mark_running(job.id, 1, 4711, utc_now()))
 
     async def end() -> None:
-        told = event_of(daemon.cache.jobs[job.id], "exited", exit=DONE)
-        daemon.attempts.on_event(replace(told, stays=True))
+        daemon.attempts.on_event(event_of(daemon.cache.jobs[job.id], "exited", exit=DONE, stays=True))
 
     run(daemon, end)
     return job

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,7 +118,7 @@ def _name_shown_by(server: TlsFiles, client: TlsFiles, address: str) -> str:
                 end.do_handshake()
             except ssl.SSLWantReadError:
                 continue
-    found = ours.getpeercert()
+    found: Any = ours.getpeercert()
     assert found is not None
     return str(dict(one for part in found["subject"] for one in part)["commonName"])
 

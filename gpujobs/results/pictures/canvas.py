@@ -6,6 +6,7 @@ job's two pictures took 0.3 s of a processor, at the job's end. Here lines, lett
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +26,8 @@ POINT = DPI / 72
 """Pixels, as all lengths and places here are; x from the left, y from below."""
 LINE = 0.8
 """Points, as all widths of lines are."""
+AROUND = 4
+"""Free around the pixels of a word: some letters are larger than their measure."""
 PIXELS = IdentityTransform()
 
 Point = tuple[float, float]
@@ -38,6 +41,15 @@ class Extent:
     wide: float
     high: float
     ascent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A word as pixels: an array (rows, columns, 4) of bytes, the lowest row first. `base`: where its base line begins,
+    from the left and from above."""
+
+    pixels: Any
+    base: tuple[int, int]
 
 
 class Canvas:
@@ -65,16 +77,19 @@ class Canvas:
         """`at` is `across` (0 to 1) of its width and `down` of its height; upright, it reads upwards."""
         extent = measured(text, size, is_formula)
         x, y = at
-        pen = self._pen(colour)
         if is_upright:
             x += extent.ascent - across * extent.high
             y -= (1 - down) * extent.wide
         else:
             x -= across * extent.wide
             y += down * extent.high - extent.ascent
-        place, angle = (round(x), round(self.high - y)), 90 if is_upright else 0
-        with lacking_letters():
-            self._renderer.draw_text(pen, *place, text, font(size), angle, is_formula)  # type: ignore[no-untyped-call]
+        if text:
+            self._stamp(round(x), round(self.high - y), stamp(text, size, colour, is_formula, is_upright))
+
+    def _stamp(self, x: int, down: int, one: Stamp) -> None:
+        """`down`: from the upper edge."""
+        from_below = self.high - (down - one.base[1] + len(one.pixels))
+        self._renderer.draw_image(self._pen("black"), x - one.base[0], from_below, one.pixels)
 
     def segments(self, segments: Iterable[Segment], colour: str = "black", alpha: float = 1.0) -> None:
         """Thin straight lines, on whole pixels where they are level or upright."""
@@ -127,6 +142,25 @@ def _measured(text: str, size: float | str, is_formula: bool) -> tuple[float, fl
     with lacking_letters():
         wide, high, descent = _ruler().get_text_width_height_descent(text, font(size), is_formula)  # type: ignore[no-untyped-call]
     return float(wide), float(high), float(descent)
+
+
+@lru_cache(1024)
+def stamp(text: str, size: float | str, colour: str, is_formula: bool, is_upright: bool) -> Stamp:
+    """Kept, since most words come again: in a picture, and in the next job's. No open file is kept with it, so that a
+    process that is forked off has them, too."""
+    extent = measured(text, size, is_formula)
+    wide, high, ascent = (math.ceil(one) for one in (extent.wide, extent.high, extent.ascent))
+    if is_upright:
+        wide, high, base = high, wide, (AROUND + ascent, AROUND + wide)
+    else:
+        base = (AROUND, AROUND + ascent)
+    renderer = RendererAgg(wide + 2 * AROUND, high + 2 * AROUND, DPI)  # type: ignore[no-untyped-call]
+    pen = renderer.new_gc()
+    pen.set_foreground(colour)
+    with lacking_letters():
+        renderer.draw_text(pen, *base, text, font(size), 90 if is_upright else 0, is_formula)  # type: ignore[no-untyped-call]
+    pixels = np.ascontiguousarray(np.asarray(renderer.buffer_rgba())[::-1])  # type: ignore[no-untyped-call]
+    return Stamp(pixels, base)
 
 
 @lru_cache(1)

@@ -24,8 +24,8 @@ from gpujobs.node import attempts, residents
 from gpujobs.node.agent import NodeAgent
 from gpujobs.paths import AttemptPaths, StatePaths
 from gpujobs.protocol import codec
-from gpujobs.protocol.instructions import Start
-from gpujobs.protocol.records import AttemptKey
+from gpujobs.protocol.instructions import AttemptStatus, Start
+from gpujobs.protocol.records import AttemptKey, ResidentNote
 from gpujobs.protocol.residents import fits
 from tests.specs import attempt_spec, node_settings
 
@@ -79,7 +79,7 @@ class Box:
         self.supervisors.append(subprocess.Popen(command, env={**os.environ, **environment}))
         return paths
 
-    def resident(self, job: int) -> residents.ResidentNote:
+    def resident(self, job: int) -> ResidentNote:
         """The one that has trained this job, once it waits."""
         key = AttemptKey(job, 1, f"{job:032x}")
         until(lambda: self.paths.job(job).attempt(1).exit.exists())
@@ -178,7 +178,7 @@ def test_who_waits_for_another_is_dead_before_the_launcher_is_asked(box: Box) ->
     agent = NodeAgent(node_settings(box.paths.root))
     spec = attempt_spec(job=2, nonce="2", jobfile={"model": {}}, job_dir=box.paths.job(2).root)
     with pytest.raises(LauncherError, match="it has looked"):
-        asyncio.run(agent.start(Start(spec, 5.0, None, None, ())))
+        asyncio.run(agent.start(Start(spec, 5.0, None, None, (), None)))
     looking.join()
     listener.close()
     assert seen == [False]
@@ -334,4 +334,4 @@ def test_a_supervisor_that_is_killed_around_its_claim_leaves_no_doubt(
     until(lambda: not lives(note.trainer.pid))
     assert second.claim.exists() is bool(is_claimed)
     found = attempts.status_of(attempts.Attempt(second, f"{2:032x}"))
-    assert found is (attempts.AttemptStatus.LOST if is_claimed else attempts.AttemptStatus.NEVER_STARTED)
+    assert found is (AttemptStatus.LOST if is_claimed else AttemptStatus.NEVER_STARTED)
