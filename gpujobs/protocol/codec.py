@@ -105,9 +105,7 @@ def parse_known(kind: type[M], value: Mapping[str, Any], name: str = "") -> M:
 def _without(value: Any, place: tuple[int | str, ...]) -> bool:
     """Whether it was there to be taken out. A place in a union has names that are in no value: they are passed over."""
     for step in place[:-1]:
-        if isinstance(value, list) and isinstance(step, int):
-            value = value[step]
-        elif isinstance(value, dict) and step in value:
+        if (isinstance(value, list) and isinstance(step, int)) or (isinstance(value, dict) and step in value):
             value = value[step]
     return isinstance(value, dict) and value.pop(place[-1], value) is not value
 

@@ -22,13 +22,13 @@ def next_version(root: Path) -> None:
         ("protocol/joining.py", r"\nFORMAT = (\d+)", "\nFORMAT = \\1 + 1"),
         (
             "protocol/instructions.py",
-            r"(    spec: AttemptSpec\n    answer_seconds: Seconds\n    before: Alive \| None)",
-            '\\1\n    new: str = "of the next version"',
+            r"(?s)(\nclass Start\(.*?\n)(\n\n@dataclass)",
+            '\\1    new: str = "of the next version"\n\\2',
         ),
         (
             "protocol/settings.py",
-            r"(    instance: str\n    \"\"\"[^\"]*\"\"\"\n)",
-            "\\1\n    later: bool = True\n",
+            r"(\n    @property\n    def is_remote)",
+            "\n    later: bool = True\n\\1",
         ),
     ):
         path = root / "gpujobs" / name
