@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -141,7 +141,7 @@ def elapsed(job: dict[str, Any]) -> float | None:
     return (until - datetime.fromisoformat(start)).total_seconds()
 
 
-def device(value: dict[str, Any] | None, node: str | None = None) -> str:
+def device(value: Mapping[str, Any] | None, node: str | None = None) -> str:
     """`gpu 0`; with its node, where there are several: `box2:gpu 0`."""
     if value is None:
         return ""
@@ -149,7 +149,7 @@ def device(value: dict[str, Any] | None, node: str | None = None) -> str:
     return name if node is None else f"{node}:{name}"
 
 
-def holder(term: dict[str, Any]) -> str:
+def holder(term: Mapping[str, Any]) -> str:
     """Whom a reservation is for; the site may hide it."""
     return term["user"] or (f"group {term['group']}" if term["group"] else "others")
 

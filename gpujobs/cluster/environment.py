@@ -41,6 +41,9 @@ LINKS = {
     "RAY_grpc_client_keepalive_timeout_ms": "4000",
     "RAY_grpc_keepalive_time_ms": "4000",
     "RAY_grpc_keepalive_timeout_ms": "4000",
+    # Tries to connect come ever more rarely too, at last once in two minutes, and Ray does not let one say how rarely:
+    # but a channel that nobody uses for so long is taken down, and the next use of it tries at once.
+    "RAY_grpc_client_idle_timeout_ms": "200",
     # A box that is away is the daemon's affair (daemon/devices/contact.py): Ray is not to end its own processes there,
     # and the agent, for a cut of some minutes, since to start them again takes long.
     "RAY_health_check_failure_threshold": "200",

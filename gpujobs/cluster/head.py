@@ -70,7 +70,8 @@ from gpujobs.protocol.settings import HeadSettings, Listening, NodeSettings
 OWN = "own"
 """The incarnation of the agent on the head's own machine: it ends with the head."""
 
-RELAY_PAUSE_SECONDS = 0.5
+RELAY_PAUSE_SECONDS = 2.0
+"""Until an agent that could not be reached is asked again: longer than a channel lives unused (`LINKS`)."""
 
 
 def main() -> None:

@@ -61,9 +61,9 @@ def validate(tree: dict[str, Any]) -> tuple[dict[str, Any], Found]:
 
 
 def _is_said_by_the_list(one: ErrorDetails, path: Path, paths: list[Path]) -> bool:
-    """Whether a list where a text may stand too is what is wrong: then the list's own errors say more."""
+    """Whether something in a list is wrong where a text may stand too: then that is said, and not that it is a list."""
     is_list = one["type"] == "string_type" and isinstance(one["input"], list)
-    return is_list and sum(other[: len(path)] == path for other in paths) > 1
+    return is_list and any(len(other) > len(path) and other[: len(path)] == path for other in paths)
 
 
 def notify_problems(setting: dict[str, Any]) -> list[str]:

@@ -12,6 +12,8 @@ from faultsuite.site import site
 
 from .boxes import why_not
 
+pytestmark = pytest.mark.slow  # two Rays start, which takes long where others use the machine
+
 SMOKE = ("one way, from the node", "link down, short", "supervisor killed")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -59,7 +60,7 @@ def show(devices: list[dict[str, Any]], nodes: list[dict[str, Any]]) -> None:
             click.echo(output.message(f"node {node['name']}: {_standing(node)}"))
 
 
-def _below(device: dict[str, Any], block: Block) -> None:
+def _below(device: Mapping[str, Any], block: Block) -> None:
     """What there is to say of it besides its line."""
     for text in _notes(device, block):
         click.echo(output.indented(output.message(text)))
@@ -70,11 +71,11 @@ def _below(device: dict[str, Any], block: Block) -> None:
 def _standing(node: dict[str, Any]) -> str:
     """A message says by itself that the node starts."""
     if node["status"] in (NodeStatus.OK, NodeStatus.STARTING):
-        return node["message"] or node["status"]
+        return str(node["message"] or node["status"])
     return f"{node['status']}: {node['message']}" if node["message"] else node["status"]
 
 
-def _notes(device: dict[str, Any], block: Block) -> list[str]:
+def _notes(device: Mapping[str, Any], block: Block) -> list[str]:
     """What its state does not say, or not why."""
     is_told = device["state"] == "drained" or (device["state"] == "lost" and not block.is_away)
     notes = [device["message"]] if is_told else []
@@ -87,7 +88,7 @@ def _notes(device: dict[str, Any], block: Block) -> list[str]:
     return notes
 
 
-def _row(device: dict[str, Any], block: Block) -> tuple[object, ...]:
+def _row(device: Mapping[str, Any], block: Block) -> tuple[object, ...]:
     load, temperature = device.get("utilization_percent"), device.get("temperature_celsius")
     return (
         output.device(device),
@@ -100,12 +101,12 @@ def _row(device: dict[str, Any], block: Block) -> tuple[object, ...]:
     )
 
 
-def _memory(device: dict[str, Any]) -> str:
+def _memory(device: Mapping[str, Any]) -> str:
     used, total = device.get("memory_used_bytes"), device.get("memory_total_bytes")
     return "" if total is None else f"{(used or 0) / 2**30:.1f}/{total / 2**30:.1f} GiB"
 
 
-def _foreign(process: dict[str, Any]) -> str:
+def _foreign(process: Mapping[str, Any]) -> str:
     text = (
         f"  foreign: {process['user'] or 'unknown user'} pid {process['pid']} "
         f"{output.size(process['memory_bytes'])} {_age(process.get('since'))}{process['command'] or ''}"

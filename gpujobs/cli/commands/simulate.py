@@ -37,8 +37,8 @@ class Size(click.ParamType[int]):
 
 @app.command("simulate", "gpujobs simulate traces/lab-week.csv --gpus 8 --plot week.png")
 @click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
-@click.option("--gpus", type=click.IntRange(1, 10_000), help="How many GPUs the one box has.  [default: 8]")
-@click.option("--gpu-memory", type=Size(), help="The memory of each.  [default: 80GiB]")
+@click.option("--gpus", type=click.IntRange(1, 10_000), help="How many GPUs the one box has: 8 by default.")
+@click.option("--gpu-memory", type=Size(), help="The memory of each: 80GiB by default.")
 @click.option(
     "--nodes",
     type=click.Path(path_type=Path),

@@ -29,7 +29,7 @@ from gpujobs.demand import Demand
 from gpujobs.jobfile import load
 from gpujobs.model import Caller, State
 from gpujobs.paths import StatePaths
-from gpujobs.policy import Decision, Snapshot
+from gpujobs.policy import Decision, Snapshot, decide
 from gpujobs.protocol.instructions import Forget
 from gpujobs.store.records import NewJob
 
@@ -100,8 +100,8 @@ def _new(name: str, resolved: dict[str, Any], demand: Demand) -> NewJob:
 
 async def measured(parts: Parts, nodes: int, ends: int, seconds: float) -> dict[str, Any]:
     """`ends`: of jobs, one after the other. `seconds`: of a queue in which nothing happens but looking at devices."""
-    timed = Timed(dispatch.decide)
-    dispatch.decide = timed  # type: ignore[assignment]
+    timed = Timed(decide)
+    vars(dispatch)["decide"] = timed
     await Daemon(parts).start()
     gpus = nodes * simulated_head.GPUS
     await _until(lambda: len(parts.nodes.devices) == gpus, "all boxes are there")
@@ -164,9 +164,9 @@ def main(state: str, nodes: int, waiting: int, ends: int, seconds: float) -> Non
     settings = resolve({"state_dir": state}, environ={})
     prepare_state(StatePaths(settings.state_dir), Mode.PERSONAL)
     os.environ[simulated_head.NODES] = str(nodes)
-    link.PYTHON = (sys.executable, str(Path(simulated_head.__file__)))  # type: ignore[assignment]
+    vars(link)["PYTHON"] = (sys.executable, str(Path(simulated_head.__file__)))
     parts = build(settings)
-    parts.link.launchers.use = lambda _: None  # type: ignore[method-assign]
+    parts.link.launchers.use = lambda backend: None  # type: ignore[method-assign]
     fill(parts, waiting, nodes)
 
     async def work() -> dict[str, Any]:
@@ -179,4 +179,5 @@ def main(state: str, nodes: int, waiting: int, ends: int, seconds: float) -> Non
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:5]), seconds=float(sys.argv[5]))
+    nodes, waiting, ends = map(int, sys.argv[2:5])
+    main(sys.argv[1], nodes, waiting, ends, float(sys.argv[5]))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Cli, Protocol
 
 from gpujobs.cli.commands.show import _place
 from gpujobs.cli.commands.submit import places
+from tests.unit.cli.conftest import Cli, Protocol
 
 
 def test_options_are_settings_of_the_job_file(cli: Cli, server: Protocol, tmp_path: Path) -> None:

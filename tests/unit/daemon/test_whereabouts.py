@@ -16,6 +16,7 @@ from gpujobs.store.store import Store
 from tests.unit.store.jobs import A, B, new_job
 
 X, Y = "aa" * 32, "bb" * 32
+HEAD = frozenset({"head"})
 
 
 @pytest.fixture
@@ -37,19 +38,19 @@ def known(store: Store, *jobs: Job, others: tuple[str, ...] = ()) -> Whereabouts
 def test_a_box_has_a_job_s_data_when_it_has_all_of_it(store: Store) -> None:
     one, both, none = submitted(store, X), submitted(store, X, Y), submitted(store)
     there = known(store, one, both, none)
-    assert (there[one.id], there[both.id], there[none.id]) == ({"head"}, {"head"}, frozenset())
+    assert (there[one.id], there[both.id], there[none.id]) == (HEAD, HEAD, frozenset[str]())
     there.found("box2", [Blob(A.uid, X, 10)])
     there.found("box3", [Blob(A.uid, X, 10), Blob(A.uid, Y, 10)])
-    assert (there[one.id], there[both.id]) == ({"head", "box2", "box3"}, {"head", "box3"})
+    assert (there[one.id], there[both.id]) == (HEAD | {"box2", "box3"}, HEAD | {"box3"})
     there.missed("box3", [Blob(A.uid, X, 10)])
-    assert (there[one.id], there[both.id]) == ({"head", "box2"}, {"head"})
+    assert (there[one.id], there[both.id]) == (HEAD | {"box2"}, HEAD)
 
 
 def test_the_same_bytes_of_another_user_are_other_data(store: Store) -> None:
     mine, others = submitted(store, X), submitted(store, X, caller=B)
     there = known(store, mine, others)
     there.found("box2", [Blob(A.uid, X, 10)])
-    assert (there[mine.id], there[others.id]) == ({"head", "box2"}, {"head"})
+    assert (there[mine.id], there[others.id]) == (HEAD | {"box2"}, HEAD)
 
 
 def test_what_is_used_in_place_is_sent_nowhere(store: Store) -> None:

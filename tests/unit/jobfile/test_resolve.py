@@ -55,7 +55,9 @@ def test_every_default_is_filled_in() -> None:
             "deterministic": True, "backend": "tensorflow",
         },
         "predict": [],
-        "resources": {"gpu": None, "node": None, "gpu_memory": None, "time_limit": None, "at_limit": "stop"},
+        "resources": {
+            "gpu": None, "node": None, "gpu_name": None, "gpu_memory": None, "time_limit": None, "at_limit": "stop",
+        },
         "retries": 1,
         "priority": 0,
         "preemptible": False,
