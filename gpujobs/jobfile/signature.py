@@ -45,8 +45,9 @@ LEARNING_RATE = "learning_rate"
 
 def signature(resolved: Mapping[str, Any]) -> str:
     """Of a resolved job file, 64 hexadecimal digits. Jobs of one signature are built and traced alike where their
-    data have the same shapes."""
-    text = json.dumps(graph_of(resolved), sort_keys=True, ensure_ascii=True)
+    data have the same shapes. The order of keys is part of it: the last branch may be the output, and weights are drawn
+    and layers named as they come."""
+    text = json.dumps(graph_of(resolved), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

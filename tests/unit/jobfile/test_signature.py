@@ -71,6 +71,22 @@ def test_rates_of_dropout_are_part_of_the_graph() -> None:
     assert signature(resolved(TEXT.replace("dropout: 0.1", "dropout: 0.2"))) != signature(resolved())
 
 
+def test_the_order_of_branches_is_part_of_the_graph() -> None:
+    """Two that are the same but for what they read: in which order their layers are named and drawn."""
+    layers = "layers: [LSTM: {units: 2}]"
+    one, other = f"a: {{inputs: [x1], {layers}}}", f"b: {{inputs: [x2], {layers}}}"
+
+    def of(*branches: str) -> str:
+        text = f"""
+data: {{train: t.npz, x: {{x1: x1, x2: x2}}}}
+model: {{branches: {{{", ".join(branches)}, c: {{inputs: [a, b], layers: [Dense: {{units: 1}}]}}}}}}
+training: {{loss: mse}}
+"""
+        return signature(resolved(text))
+
+    assert of(one, other) != of(other, one)
+
+
 def test_a_stateful_models_batch_is_part_of_the_graph() -> None:
     stateful = deepcopy(resolved())
     stateful["model"]["layers"][0]["LSTM"]["stateful"] = True
