@@ -59,7 +59,6 @@ def run_trainer(spec: AttemptSpec, output: int, messages: int) -> NoReturn:
 
 def leave(spec: AttemptSpec) -> None:
     """Nothing of the job that has ended is held on to, nor written any more."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     flush()
     os.chdir("/")
     tempfile.tempdir = None  # is found anew in the next job's environment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 
 from gpujobs.failpoints import reach
@@ -14,9 +15,12 @@ ORDERS_BYTES = 65536
 
 
 def next_spec(messages: int) -> AttemptSpec:
-    """Blocks, with SIGTERM blocked, for as long as the supervisor lives and waits. Orders that come before the next
-    spec are of the job that has ended. Reading stops behind a descriptor (unix(7)), so what follows it is left for
-    the next job."""
+    """Blocks for as long as the supervisor lives and waits. Orders that come before the next spec are of the job that
+    has ended. Reading stops behind a descriptor (unix(7)), so what follows it is left for the next job.
+
+    SIGTERM ends the process from here on until the next job has its own StopFlag. To block it would be of no use: it
+    would go to one of the backend's threads, and set the flag of the job that has ended."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     reach("trainer.ended")
     os.write(messages, line_of(Ended()))
     with socket.socket(fileno=os.dup(messages)) as end:

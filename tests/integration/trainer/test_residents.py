@@ -258,6 +258,21 @@ def test_a_trainer_that_was_killed_while_it_waited_takes_nothing(box: Box) -> No
     assert not second.claim.exists()
 
 
+def test_a_signal_that_comes_between_two_jobs_is_not_kept_for_the_flag_of_the_one_that_has_ended(
+    box: Box,
+) -> None:
+    """The supervisor is stopped meanwhile, so that it is the signal that ends the trainer."""
+    box.supervise(box.make(1), "signal.signal(signal.SIGTERM, lambda *_: None)")
+    note, second = box.resident(1), box.make(2)
+    os.kill(note.supervisor.pid, signal.SIGSTOP)
+    os.kill(note.trainer.pid, signal.SIGTERM)
+    until(lambda: not lives(note.trainer.pid), 5)
+    os.kill(note.supervisor.pid, signal.SIGCONT)
+    box.supervisors[0].wait(10)
+    assert asyncio.run(residents.hand_over(box.paths, note, second)) is None
+    assert not second.claim.exists()
+
+
 LEAVES = {
     "a process": "if os.fork() == 0:\n    time.sleep(60)",
     "output": "if os.fork() == 0:\n    os.setsid()\n    while True: os.write(1, b'x' * 4096)",
