@@ -60,7 +60,6 @@ class Residency:
         except OSError:
             self.close()
             raise
-        self._deadline = time.monotonic() + WAIT_SECONDS
 
     def _held(self, note: ResidentNote) -> int:
         """Whoever sees the file finds it locked, unless we have ended."""
@@ -88,12 +87,12 @@ class Residency:
         seconds = WAIT_SECONDS
         if self._spec.lease is not None:
             seconds = min(seconds, lease.left(Path(self._spec.lease)) - lease.MARGIN_SECONDS)
-        self._deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         reach("resident.wait")
         with selectors.DefaultSelector() as selector:
             for source in (self._listener, signals, self._trainer.ended):
                 selector.register(source, selectors.EVENT_READ)
-            while (left := self._deadline - time.monotonic()) > 0:
+            while (left := deadline - time.monotonic()) > 0:
                 found = {key.fileobj for key, _ in selector.select(left)}
                 if signals in found or self._trainer.ended in found:
                     return None

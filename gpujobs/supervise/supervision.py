@@ -111,6 +111,7 @@ class Supervision:
             self.start(begin)
             verdict = self.watch()
         except Exception as error:  # noqa: BLE001 - whatever it is, the attempt gets its exit record
+            self.has_ended_well = False
             self.kill_all()
             verdict = Verdict(State.FAILED, Reason.LAUNCH_FAILED, f"the supervisor failed: {error!r}")
         self.finish(verdict)
