@@ -285,6 +285,7 @@ def build(settings: Settings) -> Parts:
             charge.observe(occupancies(snapshots.snapshot(read)))
 
     nodes.hidden = attempts.residents.hidden
+    memory.has_taken_over = attempts.residents.has_taken_over
     committed.add(journal.wake, outbox.wake, mapping.wake)
     changed.add(dispatcher.wake, shutdown.look)
     in_force.changed.add(rules_changed, dispatcher.wake, outbox.wake, mapping.wake)

@@ -69,7 +69,9 @@ def test_a_job_takes_what_waits_on_its_device_and_nobody_else_takes_that_too(dae
     residents = daemon.attempts.residents
     chosen = residents.choose(second, spec_of(second))
     assert (chosen.resident, chosen.beside) == (key_of(first), ())
+    assert residents.has_taken_over(second)
     other = residents.choose(third, spec_of(third))
+    assert not residents.has_taken_over(first) and not residents.has_taken_over(third)
     assert (other.resident, other.beside) == (None, (key_of(first),))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from gpujobs.daemon.jobs.cache import JobCache
@@ -30,6 +30,8 @@ class MemoryMonitor:
         self._writer = writer
         self.settle_seconds = settle_seconds
         self.peaks = usage.peaks()
+        self.has_taken_over: Callable[[Job], bool] = lambda _: False
+        """Whether a job's trainer had another before: it holds what that has taken, and its use teaches nothing."""
         self._now: dict[int, int] = {}
         self._most: dict[tuple[int, int], int] = {}
         self._runtime: dict[int, int] = {}
@@ -47,8 +49,10 @@ class MemoryMonitor:
             current = job.current
             device = devices.get((current.node, current.device_uuid)) if current else None
             if device is not None and (used := used_by(device, job)) is not None:
-                self._note(job, used)
-                self._learn_runtime(job, used)
+                self._now[job.id] = used
+                if not self.has_taken_over(job):
+                    self._note(job, used)
+                    self._learn_runtime(job, used)
 
     def runtime_bytes(self, uid: int) -> int:
         """The most that was seen of what a trainer of this user takes beside its tensors; as long as nothing was seen,
@@ -67,7 +71,6 @@ class MemoryMonitor:
             self._runtime[job.uid] = max(found, self._runtime.get(job.uid, 0))
 
     def _note(self, job: Job, used: int) -> None:
-        self._now[job.id] = used
         key = (job.id, job.attempt)
         self._most[key] = max(used, self._most.get(key, 0))
         if self._is_settled(job, utc_now()) or job.demand.family in self.peaks:

@@ -34,6 +34,7 @@ class _Trainer:
     spec: AttemptSpec
     reserved: int | None
     pid: int | None = None
+    had_others: bool = False
 
     @property
     def place(self) -> tuple[str, str]:
@@ -78,7 +79,7 @@ class Residents:
         ]
         reserved = _largest(found, current)
         key = AttemptKey(spec.job, spec.attempt, spec.nonce)
-        self._training[key] = _Trainer(key, current.node, spec, reserved)
+        self._training[key] = _Trainer(key, current.node, spec, reserved, had_others=found is not None)
         resident = None if found is None else found.last
         return Chosen(resident, tuple(one for one in beside if one != resident))
 
@@ -86,6 +87,13 @@ class Residents:
         """Or not: whoever was promised to it waits no more."""
         if chosen.resident is not None:
             self._promised.pop(chosen.resident, None)
+
+    def has_taken_over(self, job: Job) -> bool:
+        """Whether a job that runs was given a trainer that has had others."""
+        if job.current is None:
+            return False
+        trainer = self._training.get(AttemptKey(job.id, job.attempt, job.current.nonce))
+        return trainer is not None and trainer.had_others
 
     def ended(self, key: AttemptKey, *, stays: bool) -> None:
         trainer = self._training.pop(key, None)

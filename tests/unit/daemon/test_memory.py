@@ -80,6 +80,18 @@ def test_one_that_has_settled_or_ended_well_does(box: Box) -> None:
     assert box.store.usage.peaks() == {"f": 2 * WHOLE}
 
 
+def test_one_whose_trainer_had_another_before_teaches_nothing(box: Box) -> None:
+    """What the driver counts is what both have taken."""
+    box.memory.has_taken_over = lambda _: True
+    job = box.start(ran=timedelta(seconds=61))
+    box.cache.set_progress(job.id, {"epoch": 1, "device_peak_bytes": 64 << 20})
+    box.look(WHOLE)
+    assert box.memory.current == {job.id: WHOLE}
+    box.end(job, code=0)
+    assert box.memory.peaks == box.store.usage.peaks() == {}
+    assert box.memory.runtime_bytes(A.uid) == RUNTIME_BYTES
+
+
 def test_what_cuda_takes_beside_the_tensors_is_measured_at_the_first_job(box: Box) -> None:
     """866 MiB by the driver, of which the allocator says that 64 are its own."""
     assert box.memory.runtime_bytes(A.uid) == RUNTIME_BYTES == 1 << 30, "nothing was seen yet"
