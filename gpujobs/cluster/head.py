@@ -324,7 +324,8 @@ class Head:
 
     async def _lacking(self, name: str, why: str) -> None:
         say(f"{name}: {why}")
-        await self._report(name, NodeStatus.DOWN, why)
+        if self._members.get(name) is None:  # a member's name is not another node's to speak for
+            await self._report(name, NodeStatus.DOWN, why)
 
     async def _admit(self, member: Member[Any]) -> asyncio.Event:
         from gpujobs.cluster.actor import end_agent

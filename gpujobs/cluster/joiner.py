@@ -19,7 +19,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
-from gpujobs.backends import JAX, TENSORFLOW
+from gpujobs.backends import TENSORFLOW
 from gpujobs.cluster import certificates
 from gpujobs.cluster.certificates import Pair, TlsFiles
 from gpujobs.cluster.environment import (
@@ -124,13 +124,7 @@ class Joiner:
 
     def _keep_launchers(self) -> None:
         self._socket = keepers.listen(self._box.paths.keeper_socket)
-        asyncio.get_running_loop().add_reader(self._socket, self._asked)
-
-    def _asked(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            word, _, backend = self._socket.recv(64).decode(errors="replace").partition(" ")
-            if backend in (TENSORFLOW, JAX):
-                (self._launchers.suspect if word == keepers.SUSPECT else self._launchers.use)(backend)
+        asyncio.get_running_loop().add_reader(self._socket, self._launchers.hear, self._socket)
 
     async def _stay(self) -> None:
         pause = 0.5
