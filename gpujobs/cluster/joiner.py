@@ -71,6 +71,8 @@ class Box:
     address: str
     """By which the others are to reach it; empty: as the head sees it."""
     cpu_slots: int | None
+    trial_tls: TlsFiles | None = None
+    """Of one that is only looked at: what may run here already keeps its own."""
 
     @property
     def ports(self) -> Ports:
@@ -83,7 +85,7 @@ class Box:
     @property
     def tls(self) -> TlsFiles | None:
         """None where what crosses the network is not encrypted."""
-        return None if self.token.tls is None else TlsFiles(self.paths.tls)
+        return None if self.token.tls is None else self.trial_tls or TlsFiles(self.paths.tls)
 
 
 class Joiner:
@@ -234,7 +236,10 @@ class Joiner:
 
 async def _limit_logs(paths: StatePaths) -> None:
     while True:
-        await asyncio.to_thread(logs.limit, list(paths.run.glob("*.log")), LOG_BYTES)
+        try:
+            await asyncio.to_thread(logs.limit, list(paths.run.glob("*.log")), LOG_BYTES)
+        except OSError as error:  # a disk that is full now may have room later
+            log.warning("the logs in %s cannot be limited: %s", paths.run, error)
         await asyncio.sleep(LOG_SECONDS)
 
 
