@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from gpujobs.cluster.sealed import CLOSING_SECONDS, MAX_LINE_BYTES, ended
 from gpujobs.cluster.tls import HeadContext, words_of_the_head
+from gpujobs.errors import MachineError
 from gpujobs.linux.saying import say
 
 MAX_STRANGERS = 256
@@ -109,8 +110,16 @@ class Callers:
             known()
 
     async def _let_in(self, connection: socket.socket, peer: str, known: Callable[[], None]) -> None:
-        tls = None if self._tls is None else self._tls()
-        spare = connection.dup()
+        try:
+            tls = None if self._tls is None else self._tls()
+            spare = connection.dup()
+        except (
+            OSError,
+            MachineError,
+        ) as error:  # our own certificate cannot be read, or no descriptor is left
+            connection.close()
+            self.tell(peer, f"nobody can be let in: {error}")
+            return
         try:
             async with asyncio.timeout(SHAKING_SECONDS):
                 first = await _first_byte(connection) if tls is not None else HANDSHAKE

@@ -168,6 +168,15 @@ def keep_token(files: TlsFiles, token: TokenTls) -> None:
         durable.write(files.token, token.certificate.encode())
 
 
+def keep_trial(files: TlsFiles, joined: TlsFiles, token: TokenTls) -> None:
+    """As `keep_token`, for a look that is to change nothing of `joined`: what that has been given is shown too."""
+    keep_token(files, token)
+    if joined.authority.exists() and joined.authority.read_text() == token.authority:
+        for theirs, ours in ((joined.box, files.box), (joined.box_key, files.box_key)):
+            if theirs.exists():
+                durable.write(ours, theirs.read_bytes())
+
+
 def asked(name: str) -> tuple[str, bytes]:
     """A request for a certificate, and the key that it is for, which stays here."""
     from cryptography import x509
@@ -257,16 +266,27 @@ def _signed(files: TlsFiles, name: str, address: str, key: EllipticCurvePublicKe
 
     own, authority = _key_of(files.authority_key), _read(files.authority.read_bytes())
     places = ["127.0.0.1", *([address] if address not in ("", "127.0.0.1") else [])]
-    names = [x509.DNSName("localhost"), *(x509.IPAddress(ipaddress.ip_address(place)) for place in places)]
-    days = min(BOX_DAYS, days_left(files.authority))
+    names = [x509.DNSName("localhost"), *(x509.IPAddress(_address(place)) for place in places)]
+    left = days_left(files.authority)
+    if left < 0:
+        raise MachineError(f"the cluster's authority has ended ({files.authority}): {ANEW}")
     builder = (
-        _begun(days, key)
+        _begun(min(BOX_DAYS, left), key)
         .subject_name(_named(name))
         .issuer_name(authority.subject)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
     )
     return _finished(builder, own, own.public_key(), is_authority=False)
+
+
+def _address(text: str) -> ipaddress.IPv4Address:
+    try:
+        return ipaddress.IPv4Address(text)
+    except ValueError:
+        raise MachineError(
+            f"{text!r} is no address for a certificate; expected an IPv4 one, such as 10.0.0.6: `--address` names it"
+        ) from None
 
 
 def _begun(days: int, key: EllipticCurvePublicKey) -> CertificateBuilder:

@@ -98,8 +98,12 @@ class JoinGate:
             pass
 
     async def _serve(self, line: Sealed, caller: Caller) -> None:
-        await line.greet(HELLO_SECONDS)
-        hello = await line.expect(Hello, HELLO_SECONDS)
+        try:
+            async with asyncio.timeout(HELLO_SECONDS):
+                await line.greet()
+                hello = await line.expect(Hello, None)
+        except TimeoutError:
+            raise MachineError(f"it has shown no token within {HELLO_SECONDS:g} s") from None
         caller.show()
         address = hello.address or caller.peer
         if refused := self._look(hello) or await self._try_ports(hello, address):

@@ -4,8 +4,7 @@ them, so each makes the state of its box and keeps the launchers there itself. A
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gpujobs import __version__
-from gpujobs.backends import JAX, TENSORFLOW
 from gpujobs.cluster.actor import PLACING_SECONDS, AgentActor, end_agent
 from gpujobs.cluster.launchers import Launchers
 from gpujobs.config.settings import personal_state
 from gpujobs.errors import GpujobsError, MachineError
 from gpujobs.linux import durable, statelock
+from gpujobs.linux.saying import say
 from gpujobs.linux.stateid import state_id
 from gpujobs.node import keepers
 from gpujobs.paths import StatePaths
@@ -54,17 +53,11 @@ class GuestActor(AgentActor):
         self._lock = statelock.take(paths.lock)
         self._launchers = Launchers(paths)
         self._socket = keepers.listen(paths.keeper_socket)
-        asyncio.get_running_loop().add_reader(self._socket, self._asked)
+        asyncio.get_running_loop().add_reader(self._socket, self._launchers.hear, self._socket)
         identity = state_id(paths.identity)
         self._settings = replace(self._settings, state_dir=str(paths.root), state_id=identity)
         await super().open()
         return {"node_id": identity, "format": FORMAT, "version": __version__}
-
-    def _asked(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            backend = self._socket.recv(64).decode(errors="replace")
-            if backend in (TENSORFLOW, JAX):
-                self._launchers.use(backend)
 
 
 def _place(settings: NodeSettings) -> Path:
@@ -85,7 +78,7 @@ async def keep_guests(settings: NodeSettings, take_in: TakeIn, lacking: Lacking)
     followed: dict[str, asyncio.Task[None]] = {}
     try:
         while True:
-            for node in await asyncio.to_thread(ray.nodes):
+            for node in await _nodes():
                 task = followed.get(node["NodeID"])
                 if node["Alive"] and node["NodeID"] != own and (task is None or task.done()):
                     work = _follow(node, settings, take_in, lacking)
@@ -94,6 +87,16 @@ async def keep_guests(settings: NodeSettings, take_in: TakeIn, lacking: Lacking)
     finally:
         for task in followed.values():
             task.cancel()
+
+
+async def _nodes() -> Sequence[Mapping[str, Any]]:
+    """None of them where Ray does not say: it is asked again."""
+    try:
+        found: Sequence[Mapping[str, Any]] = await asyncio.to_thread(ray.nodes)
+    except Exception as error:  # noqa: BLE001 - whatever Ray raises
+        say(f"the nodes of Ray were looked at in vain: {error!r}")
+        return ()
+    return found
 
 
 async def _follow(node: Mapping[str, Any], settings: NodeSettings, take_in: TakeIn, lacking: Lacking) -> None:

@@ -16,6 +16,7 @@ import os
 import shutil
 import socket
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -224,6 +225,9 @@ class Head:
         self._members: Members[Any] = Members()
         self._deliveries = Deliveries()
         self._numbers = itertools.count()
+        self._placing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By name: one agent is placed on a box at a time, be there a line of its that is not known to be cut yet."""
+
         self._ends: dict[str, asyncio.Event] = {}
         """By incarnation: set when its agent is lost, or counts no more."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -287,6 +291,10 @@ class Head:
         return roster.obstacle(self._paths.nodes, name, node_id)
 
     async def _take_in(self, hello: Hello, ready: Ready) -> asyncio.Event:
+        async with self._placing[hello.name]:
+            return await self._place(hello, ready)
+
+    async def _place(self, hello: Hello, ready: Ready) -> asyncio.Event:
         """Places the agent on this start of the node's Ray. One that is placed already goes on. What is returned is set
         when it counts no more."""
         from gpujobs.cluster.actor import end_agent, is_there, start_agent
@@ -324,7 +332,8 @@ class Head:
 
     async def _lacking(self, name: str, why: str) -> None:
         say(f"{name}: {why}")
-        await self._report(name, NodeStatus.DOWN, why)
+        if self._members.get(name) is None:  # a member's name is not another node's to speak for
+            await self._report(name, NodeStatus.DOWN, why)
 
     async def _admit(self, member: Member[Any]) -> asyncio.Event:
         from gpujobs.cluster.actor import end_agent

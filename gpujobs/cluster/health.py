@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gpujobs.cluster.certificates import ANEW, WARN_DAYS, TlsFiles, ends
 from gpujobs.cluster.joiner import Box, remembered, trial
-from gpujobs.errors import GpujobsError
+from gpujobs.errors import GpujobsError, in_words
 from gpujobs.linux import statelock
 from gpujobs.linux.durable import DamagedError
 from gpujobs.model import utc_now
@@ -74,6 +74,8 @@ def _head(box: Box) -> Finding:
         welcome = asyncio.run(trial(box))
     except GpujobsError as error:
         return "head", False, error.message
+    except OSError as error:  # it has hung up while something was said to it
+        return "head", False, f"{box.where} has closed the connection: {in_words(error)}"
     words = "versions, clocks, token, user, name, and ports in both directions are well"
     return "head", True, f"{welcome.name} at {box.where} would take this box as {welcome.address}: {words}"
 

@@ -44,7 +44,7 @@ async def _bring(agent: Any, asked: BringHome, file: TreeFile, destination: Path
             async for piece in _pieces(agent, asked, file, target.tell()):
                 reach("homecoming.piece")
                 await asyncio.to_thread(_append, target, digest, piece)
-            os.fsync(target.fileno())
+            await asyncio.to_thread(os.fsync, target.fileno())
             is_whole = target.tell() == file.bytes and digest.hexdigest() == file.sha256
         if not is_whole:
             partial.unlink()

@@ -19,7 +19,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
-from gpujobs.backends import JAX, TENSORFLOW
+from gpujobs.backends import TENSORFLOW
 from gpujobs.cluster import certificates
 from gpujobs.cluster.certificates import Pair, TlsFiles
 from gpujobs.cluster.environment import (
@@ -71,6 +71,8 @@ class Box:
     address: str
     """By which the others are to reach it; empty: as the head sees it."""
     cpu_slots: int | None
+    trial_tls: TlsFiles | None = None
+    """Of one that is only looked at: what may run here already keeps its own."""
 
     @property
     def ports(self) -> Ports:
@@ -83,7 +85,7 @@ class Box:
     @property
     def tls(self) -> TlsFiles | None:
         """None where what crosses the network is not encrypted."""
-        return None if self.token.tls is None else TlsFiles(self.paths.tls)
+        return None if self.token.tls is None else self.trial_tls or TlsFiles(self.paths.tls)
 
 
 class Joiner:
@@ -124,13 +126,7 @@ class Joiner:
 
     def _keep_launchers(self) -> None:
         self._socket = keepers.listen(self._box.paths.keeper_socket)
-        asyncio.get_running_loop().add_reader(self._socket, self._asked)
-
-    def _asked(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            word, _, backend = self._socket.recv(64).decode(errors="replace").partition(" ")
-            if backend in (TENSORFLOW, JAX):
-                (self._launchers.suspect if word == keepers.SUSPECT else self._launchers.use)(backend)
+        asyncio.get_running_loop().add_reader(self._socket, self._launchers.hear, self._socket)
 
     async def _stay(self) -> None:
         pause = 0.5
@@ -240,7 +236,10 @@ class Joiner:
 
 async def _limit_logs(paths: StatePaths) -> None:
     while True:
-        await asyncio.to_thread(logs.limit, list(paths.run.glob("*.log")), LOG_BYTES)
+        try:
+            await asyncio.to_thread(logs.limit, list(paths.run.glob("*.log")), LOG_BYTES)
+        except OSError as error:  # a disk that is full now may have room later
+            log.warning("the logs in %s cannot be limited: %s", paths.run, error)
         await asyncio.sleep(LOG_SECONDS)
 
 

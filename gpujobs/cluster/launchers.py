@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
+from contextlib import suppress
 from functools import partial
 
-from gpujobs.backends import TENSORFLOW
+from gpujobs.backends import JAX, TENSORFLOW
 from gpujobs.cluster.environment import PYTHON, without_ray
 from gpujobs.cluster.restart import end, keep
 from gpujobs.errors import LauncherError
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable
+from gpujobs.node import keepers
 from gpujobs.node.launcher_client import (
     ANSWER_SECONDS,
     FIRST_ANSWER_SECONDS,
@@ -58,6 +61,13 @@ class Launchers:
             self._timers[backend].cancel()
         loop = asyncio.get_running_loop()
         self._timers[backend] = loop.call_later(self.idle_seconds, self._retire, backend)
+
+    def hear(self, asked: socket.socket) -> None:
+        """What an agent says on a box that keeps them for it (`keepers.listen`)."""
+        with suppress(BlockingIOError):
+            word, backend = keepers.heard(asked)
+            if backend in (TENSORFLOW, JAX):
+                (self.suspect if word == keepers.SUSPECT else self.use)(backend)
 
     def answer_seconds(self, backend: str) -> float:
         """How long the answer of this launcher may take."""

@@ -33,6 +33,12 @@ def suspect(path: Path, backend: str) -> None:
     _say(path, f"{SUSPECT} {backend}")
 
 
+def heard(listening: socket.socket) -> tuple[str, str]:
+    """What was said: USE or SUSPECT, and the backend. Raises BlockingIOError where nothing was."""
+    word, _, backend = listening.recv(64).decode(errors="replace").partition(" ")
+    return word, backend
+
+
 def _say(path: Path, words: str) -> None:
     with contextlib.closing(
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)

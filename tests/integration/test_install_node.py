@@ -123,6 +123,11 @@ def test_a_box_that_joins_has_a_service_and_a_token_and_is_updated_and_uninstall
         assert not unit.with_name("gpujobs.service").exists()
         if shutil.which("systemd-analyze") is not None:
             subprocess.run(["systemd-analyze", "verify", "--man=no", unit], check=True)
+        wrong = site.root / "wrong.json"
+        wrong.write_text(token.read_text().replace(SECRET, "00" * 32))
+        wrong.chmod(0o600)
+        said = site.run("--join", address, "--token-file", wrong, *options, remembers=True, code=4).stderr
+        assert "does not take this box" in said and kept.read_text() == token.read_text()
         token.unlink()
         assert "head would take this box" in site.run(*options, remembers=True).stdout  # an update
     refused = site.run(*options, remembers=True, code=4).stderr

@@ -62,14 +62,21 @@ def test_a_new_token_of_another_authority_makes_what_the_old_one_gave_void(
 
 
 def test_a_log_of_ray_begins_anew_beyond_its_limit_and_keeps_its_end(
-    paths: StatePaths, monkeypatch: pytest.MonkeyPatch
+    paths: StatePaths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Also where that could not be done before."""
     monkeypatch.setattr(joiner, "LOG_BYTES", 1000)
     monkeypatch.setattr(joiner, "LOG_SECONDS", 0.01)
-    log = paths.run / "ray.log"
+    log, in_the_way = paths.run / "ray.log", paths.run / "ray.log.1"
+    log.write_bytes(b"x" * 2000)
+    in_the_way.mkdir()
 
     async def run() -> None:
         limiting = asyncio.create_task(joiner._limit_logs(paths))
+        async with asyncio.timeout(5):
+            while "cannot be limited" not in caplog.text:
+                await asyncio.sleep(0.01)
+        in_the_way.rmdir()
         with log.open("ab", buffering=0) as writer:
             writer.write(b"a" * 3000 + b"the end")
             while log.stat().st_size:

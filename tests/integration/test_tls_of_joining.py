@@ -259,6 +259,39 @@ def test_a_request_that_makes_no_sense_is_refused_in_words(head: TlsFiles, node:
         welcomed(head, node, certificates.for_token(head), replace(hello(), request="no request"))
 
 
+def test_an_address_that_is_a_name_is_refused_in_words(head: TlsFiles, node: StatePaths) -> None:
+    said = replace(hello(address="box2.example.org"), request=certificates.asked("box2")[0])
+    with pytest.raises(
+        RefusedError, match=r"'box2.example.org' is no address for a certificate; expected an IPv4"
+    ):
+        welcomed(head, node, certificates.for_token(head), said)
+
+
+def test_an_authority_that_has_ended_is_named_with_how_to_make_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificates, "AUTHORITY_DAYS", -5)
+    monkeypatch.setattr(certificates, "BACKDATED", timedelta(days=30))
+    with pytest.raises(MachineError, match=r"the cluster's authority has ended .*remove tls/ from its state"):
+        certificates.keep_box(TlsFiles(tmp_path / "tls"), "127.0.0.1")
+
+
+def test_a_head_whose_own_certificate_is_gone_says_so_in_its_log(
+    head: TlsFiles, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def ask() -> None:
+        base = free_base()
+        async with gate(head, base):
+            head.box.unlink()
+            reader, writer = await asyncio.open_connection("127.0.0.1", base)
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+            writer.close()
+
+    asyncio.run(ask())
+    said = capfd.readouterr().err
+    assert f"nobody can be let in: the certificates in {head.root} cannot be used" in said
+
+
 def test_no_key_can_be_read_by_others_and_none_leaves_its_box(head: TlsFiles) -> None:
     token = certificates.for_token(head)
     assert stat.S_IMODE(head.root.stat().st_mode) == 0o700
@@ -347,6 +380,26 @@ def test_a_stranger_who_falls_silent_is_not_waited_for(
             assert made._callers._strangers.total() == 0
 
     asyncio.run(ask())
+
+
+def test_greeting_and_token_together_have_one_limit(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from gpujobs.cluster import gate as gates
+
+    monkeypatch.setattr(gates, "HELLO_SECONDS", 0.5)
+
+    async def ask() -> None:
+        base = free_base()
+        async with gate(None, base):
+            reader, writer = await _connected("127.0.0.1", base)
+            await asyncio.sleep(0.2)
+            writer.write(b'{"gpujobs": "0123456789abcdef"}\n')
+            await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+
+    asyncio.run(ask())
+    assert "127.0.0.1: it has shown no token within 0.5 s" in capfd.readouterr().err
 
 
 def test_a_token_holder_with_the_wrong_secret_is_refused_in_words(head: TlsFiles, node: StatePaths) -> None:

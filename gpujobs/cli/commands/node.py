@@ -66,6 +66,7 @@ def join(
     --state-dir; scripts/gpujobs-node.service is a unit for systemd."""
     import asyncio
     import logging
+    import tempfile
 
     from gpujobs.cluster.joiner import Joiner, require_disk, trial
     from gpujobs.linux import statelock
@@ -74,9 +75,10 @@ def join(
     token = _read_token(token_file)
     paths = _prepared()
     if check:  # also while it is joined: nothing that runs is touched
-        box = _box(paths, token, head, name, address, cpu_slots)
         require_disk(paths)
-        found = asyncio.run(trial(box))
+        with tempfile.TemporaryDirectory(dir=paths.run) as scratch:
+            box = _box(paths, token, head, name, address, cpu_slots, Path(scratch) / "tls")
+            found = asyncio.run(trial(box))
         click.echo(f"{found.name} would take this box, as {box.name} at {found.address}")
         return
     lock = statelock.take(paths.lock)
@@ -157,7 +159,8 @@ def _read_token(path: Path) -> TokenFile:
         raise UsageError(
             f"{path} can be read by others (mode {mode & 0o777:04o}); expected 0600: `chmod 600 {path}`; if "
             "anybody may have "
-            "read it, remove cluster-token from the head's state directory and restart the daemon there"
+            "read it, stop the daemon on the head's box, remove cluster-token and tls/ from its state directory, start "
+            "it, and give the boxes new token files"
         )
     try:
         return codec.parse(TokenFile, text, str(path))
@@ -186,24 +189,37 @@ def _prepared() -> StatePaths:
 
 
 def _box(
-    paths: StatePaths, token: TokenFile, head: str, name: str | None, address: str, cpu_slots: int | None
+    paths: StatePaths,
+    token: TokenFile,
+    head: str,
+    name: str | None,
+    address: str,
+    cpu_slots: int | None,
+    scratch: Path | None = None,
 ) -> Box:
+    """`scratch`: for the certificates where it is only to be looked; None: this box is to join, and keeps them."""
     import shutil
     import socket
 
-    from gpujobs.cluster.certificates import TlsFiles, keep_token
+    from gpujobs.cluster.certificates import TlsFiles, keep_token, keep_trial
     from gpujobs.cluster.joiner import Box, keep_secret, require_same_cluster
     from gpujobs.config.settings import cluster_address
     from gpujobs.linux.stateid import state_id
 
     where = head if ":" in head else f"{head}:{token.address.rpartition(':')[2]}"
     host, port = cluster_address(where)
+    address = _own_address(address)
     require_same_cluster(paths, token.instance)
-    keep_secret(paths, token.secret)
-    if token.tls is None:
-        shutil.rmtree(paths.tls, ignore_errors=True)
+    kept = TlsFiles(paths.tls)
+    if scratch is not None:
+        if token.tls is not None:
+            keep_trial(TlsFiles(scratch), kept, token.tls)
     else:
-        keep_token(TlsFiles(paths.tls), token.tls)
+        keep_secret(paths, token.secret)
+        if token.tls is None:
+            shutil.rmtree(paths.tls, ignore_errors=True)
+        else:
+            keep_token(kept, token.tls)
     return Box(
         paths=paths,
         token=token,
@@ -213,4 +229,16 @@ def _box(
         node_id=state_id(paths.identity),
         address=address,
         cpu_slots=cpu_slots,
+        trial_tls=None if scratch is None else TlsFiles(scratch),
     )
+
+
+def _own_address(text: str) -> str:
+    import ipaddress
+
+    try:
+        return str(ipaddress.IPv4Address(text)) if text else ""
+    except ValueError:
+        raise UsageError(
+            f"--address {text}: expected an IPv4 address of this box, by which the others reach it, such as 10.0.0.6"
+        ) from None

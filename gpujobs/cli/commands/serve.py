@@ -15,7 +15,9 @@ from gpujobs.errors import UsageError
 @click.option("--cpu-slots", type=click.IntRange(min=1), help="Jobs at once where there is no GPU.")
 @click.option("--web", metavar="ADDRESS:PORT", help="Where the pages are served; port 0: a free one.")
 @click.option("--no-web", is_flag=True, help="Serve no pages.")
-@click.option("--ray-address", metavar="HOST:PORT", help="Use this Ray, which is there; personal only.")
+@click.option(
+    "--ray-address", metavar="HOST:PORT", help="Use this Ray, which is there; personal only; experimental."
+)
 @click.option("--embedded", is_flag=True, hidden=True)
 @click.option("--ready-fd", type=int, hidden=True)
 @click.option("--lifeline-fd", type=int, hidden=True)

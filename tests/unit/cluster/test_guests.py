@@ -1,0 +1,121 @@
+"""Agents on a Ray that is there already: what they keep on their box, and what the head says of them. No Ray runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gpujobs.backends import JAX, TENSORFLOW
+from gpujobs.cluster import guests
+from gpujobs.cluster.guests import GuestActor, keep_guests
+from gpujobs.cluster.head import Head
+from gpujobs.cluster.launchers import Launchers
+from gpujobs.cluster.members import Member
+from gpujobs.node import keepers
+from gpujobs.paths import StatePaths
+from gpujobs.protocol import codec
+from gpujobs.protocol.settings import HeadSettings
+from tests.specs import node_settings
+
+
+class Told(Launchers):
+    """Starts none, and notes what it is asked for."""
+
+    heard: list[tuple[str, str]]
+
+    def use(self, backend: str) -> None:
+        self.heard.append(("use", backend))
+
+    def suspect(self, backend: str) -> None:
+        self.heard.append(("suspect", backend))
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    Told.heard = []
+    monkeypatch.setattr(guests, "Launchers", Told)
+    return Told.heard
+
+
+def test_a_guest_keeps_the_launchers_that_its_agent_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: list[tuple[str, str]]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    settings = replace(node_settings(tmp_path, state_id=""), node_name="box2", instance="9a" * 16)
+
+    async def run() -> None:
+        actor = GuestActor(codec.write(settings))
+        await actor.open()
+        paths = StatePaths(guests._place(settings))
+        keepers.ask(paths.keeper_socket, TENSORFLOW)
+        keepers.suspect(paths.keeper_socket, JAX)
+        async with asyncio.timeout(5):
+            while len(heard) < 2:
+                await asyncio.sleep(0.01)
+        assert actor._agent is not None
+        for listening in (actor._socket, actor._agent._socket):
+            asyncio.get_running_loop().remove_reader(listening)
+            listening.close()
+
+    asyncio.run(run())
+    assert heard == [("use", TENSORFLOW), ("suspect", JAX)]
+
+
+@pytest.mark.parametrize(("name", "is_told"), [("box2", False), ("box3", True)])
+def test_another_node_of_a_members_name_does_not_speak_for_it(
+    tmp_path: Path, name: str, is_told: bool
+) -> None:
+    """As two Rays on one box have it: the one that comes late is refused, and the member is not away for it."""
+    ours, theirs = socket.socketpair()
+
+    async def run() -> None:
+        head = Head(HeadSettings(node_settings(tmp_path), None, "10.0.0.5:6379"), StatePaths(tmp_path), 0)
+        _, head._writer = await asyncio.open_connection(sock=ours)
+        head._members.admit(Member("box2", "77", "a", "a.1", None))
+        await head._lacking(name, "its name is that of another box")
+        head._writer.close()
+        await head._writer.wait_closed()
+
+    with theirs:
+        asyncio.run(run())
+        lines = [json.loads(line) for line in theirs.makefile()]
+    assert [line["name"] for line in lines] == ([name] if is_told else [])
+
+
+def test_nodes_are_looked_at_again_where_ray_did_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    looks: list[None] = []
+
+    def nodes() -> list[Mapping[str, Any]]:
+        looks.append(None)
+        raise RuntimeError("the GCS is away")
+
+    context = SimpleNamespace(get_node_id=lambda: "own")
+    monkeypatch.setattr(guests, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("ray.nodes", nodes)
+    monkeypatch.setattr("ray.get_runtime_context", lambda: context)
+
+    async def run() -> None:
+        async def never(*_: object) -> Any:
+            raise AssertionError
+
+        keeping = asyncio.create_task(keep_guests(node_settings(tmp_path), never, never))
+        async with asyncio.timeout(5):
+            while len(looks) < 2 and not keeping.done():
+                await asyncio.sleep(0.01)
+        assert not keeping.done()
+        keeping.cancel()
+
+    asyncio.run(run())
+    assert (
+        "the nodes of Ray were looked at in vain: RuntimeError('the GCS is away')" in capfd.readouterr().err
+    )
