@@ -309,6 +309,23 @@ def test_what_could_not_come_does_when_the_box_is_back(boxes: Boxes) -> None:
     assert boxes.there(waiting).root.exists(), "it may go on there"
 
 
+def test_what_cannot_come_keeps_nothing_else_from_being_tidied(boxes: Boxes) -> None:
+    broken, failed = boxes.job_there(), boxes.job_there()
+
+    async def come_back() -> None:
+        boxes.is_away = True
+        for job in (broken, failed):
+            boxes.end(job)
+            await settled(boxes.daemon, job.id, State.FAILED)
+        boxes.is_away = False
+        boxes.there(broken).attempt(1).spec.unlink()
+        await boxes.daemon.retention._others.tidy("box2")  # type: ignore[union-attr]  # it is made with one
+
+    run(come_back, boxes)
+    assert boxes.there(broken).root.exists()
+    assert not boxes.there(failed).root.exists()
+
+
 def test_prune_covers_the_other_boxes(boxes: Boxes) -> None:
     read = {}
     for name, days in (("old", 40), ("new", 2)):
