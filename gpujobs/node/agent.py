@@ -368,11 +368,17 @@ class NodeAgent:
         self._followed[key] = descriptor
 
         def ended() -> None:
-            asyncio.get_running_loop().remove_reader(descriptor)
-            os.close(self._followed.pop(key))
+            self._unfollow(key)
             self._supervisor_ended(attempt)
 
         asyncio.get_running_loop().add_reader(descriptor, ended)
+
+    def _unfollow(self, key: AttemptKey) -> None:
+        """A supervisor whose trainer stays outlives the attempt."""
+        descriptor = self._followed.pop(key, None)
+        if descriptor is not None:
+            asyncio.get_running_loop().remove_reader(descriptor)
+            os.close(descriptor)
 
     def _supervisor_ended(self, attempt: Attempt) -> None:
         """It may have ended before it claimed its attempt, as on a full disk. What cannot be told now is asked
@@ -407,6 +413,7 @@ class NodeAgent:
             if key in self._ended:
                 return
             self._ended.add(key)
+            self._unfollow(key)
         self._events.put(event)
 
     # What attempts have left

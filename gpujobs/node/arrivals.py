@@ -52,7 +52,7 @@ def arrived(paths: StatePaths, blob: Blob, node: str) -> int:
     place = paths.data(blob.uid, blob.sha256)
     if _is_here(place, blob.bytes):
         return blob.bytes
-    size = _size(_partial(place)) or 0
+    size = size_of(_partial(place)) or 0
     _make_room(paths, blob.bytes - size + FREE_BYTES - shutil.disk_usage(paths.spool).free)
     free = shutil.disk_usage(paths.spool).free
     if free - (blob.bytes - size) < FREE_BYTES:
@@ -82,7 +82,10 @@ def unused(paths: StatePaths) -> Iterator[tuple[Path, os.stat_result]]:
     """What no attempt reads that lives here. What has another name too is a model that a job applies."""
     in_use, fresh = set(_in_use(paths)), time.time() - FRESH_SECONDS
     for path in (paths.spool / "data").glob("*/*"):
-        status = path.lstat()
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            continue  # it is whole now, or has made way
         is_stale = max(status.st_mtime, status.st_atime) < fresh
         is_alone = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
         if is_alone and is_stale and str(path) not in in_use:
@@ -171,7 +174,7 @@ def _held(place: Path) -> Iterator[int]:
                 return
         finally:
             os.close(descriptor)
-        if _size(place) is not None:
+        if size_of(place) is not None:
             yield -1
             return
 
@@ -221,10 +224,10 @@ def _partial(place: Path) -> Path:
 
 
 def _is_here(place: Path, size: int) -> bool:
-    return _size(place) == size
+    return size_of(place) == size
 
 
-def _size(path: Path) -> int | None:
+def size_of(path: Path) -> int | None:
     try:
         status = path.lstat()
     except OSError:

@@ -120,6 +120,9 @@ def make(job: JobPaths, spec: AttemptSpec) -> AttemptPaths:
         job.work.mkdir(mode=0o700)
         if spec.identity.uid != os.geteuid():
             os.chown(job.work, spec.identity.uid, spec.identity.gid)
+    if spec.identity.uid != os.geteuid():
+        for checkpoint in spec.checkpoint_from:
+            _open(JobPaths(Path(checkpoint).parents[1]))
     attempt.root.mkdir(mode=0o700)
     reach("attempts.make")
     durable.write_json(attempt.spec, codec.write(spec))
@@ -129,6 +132,13 @@ def make(job: JobPaths, spec: AttemptSpec) -> AttemptPaths:
     ):  # after what is in them: a journal then has all of it at once
         durable.sync_directory(directory)
     return attempt
+
+
+def _open(origin: JobPaths) -> None:
+    """An ended job of the same user's, whose directory was closed so that it could be collected: its checkpoint is read
+    with that user's rights."""
+    with contextlib.suppress(FileNotFoundError):
+        origin.root.chmod(0o711)
 
 
 def _make_room(job: JobPaths, number: int) -> None:

@@ -3,6 +3,7 @@ attempt reads that lives there never goes."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
@@ -31,10 +32,11 @@ def _jobs(paths: StatePaths) -> list[KeptJob]:
         if directory.name.isdecimal() and directory.is_dir():
             size = sum(count for _, count in list_files(str(directory)))
             is_live = any(True for _ in attempts.living(JobPaths(directory)))
-            status = directory.lstat()
-            found.append(
-                KeptJob(int(directory.name), size, status.st_ctime, is_live, _owner(directory, status))
-            )
+            with contextlib.suppress(FileNotFoundError):  # it has gone meanwhile
+                status = directory.lstat()
+                found.append(
+                    KeptJob(int(directory.name), size, status.st_ctime, is_live, _owner(directory, status))
+                )
     return found
 
 
@@ -49,11 +51,12 @@ def _owner(directory: Path, status: os.stat_result) -> int:
 def _data(paths: StatePaths) -> list[KeptData]:
     found = []
     for directory in _entries(paths.spool / "data"):
-        for path in _entries(directory):
-            status = path.lstat()
-            if stat.S_ISREG(status.st_mode) and directory.name.isdecimal() and not path.name.startswith("."):
-                read_at = max(status.st_atime, status.st_mtime)
-                found.append(KeptData(Blob(int(directory.name), path.name, status.st_size), read_at))
+        for path in _entries(directory) if directory.name.isdecimal() else ():
+            with contextlib.suppress(FileNotFoundError):  # what comes is renamed when it is whole
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode) and not path.name.startswith("."):
+                    read_at = max(status.st_atime, status.st_mtime)
+                    found.append(KeptData(Blob(int(directory.name), path.name, status.st_size), read_at))
     return found
 
 
@@ -78,7 +81,8 @@ def limit(paths: StatePaths, uid: int, limit_bytes: int, needed: Collection[Blob
     """Makes room under a user's limit for what is `needed` and not here yet: what nothing reads goes, the longest
     unread first. What attempts here read may be more than the limit."""
     wanted = {paths.data(blob.uid, blob.sha256): blob.bytes for blob in needed}
-    here = {path: path.lstat().st_size for path in _entries(paths.spool / "data" / str(uid))}
+    entries = _entries(paths.spool / "data" / str(uid))
+    here = {path: size for path in entries if (size := arrivals.size_of(path)) is not None}
     coming = sum(size for path, size in wanted.items() if path not in here)
     excess = sum(here.values()) + coming - limit_bytes
     if excess <= 0:

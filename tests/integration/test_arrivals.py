@@ -171,3 +171,17 @@ def test_it_belongs_to_its_user(paths: StatePaths) -> None:
     of_another = blob(uid=4711)
     bring(paths, of_another)
     assert paths.data(4711, of_another.sha256).stat().st_uid == 4711
+
+
+def test_what_goes_while_it_is_looked_for_is_left_out(paths: StatePaths) -> None:
+    for number in range(2):
+        content = bytes([number])
+        one = Blob(os.geteuid(), hashlib.sha256(content).hexdigest(), 1)
+        arrivals.put(paths, one, 0, content)
+        os.utime(paths.data(one.uid, one.sha256), (1, 1))
+    unused = arrivals.unused(paths)
+    first, _ = next(unused)
+    for other in first.parent.iterdir():
+        if other != first:
+            other.unlink()
+    assert list(unused) == []

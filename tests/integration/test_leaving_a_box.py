@@ -258,6 +258,38 @@ def test_where_a_box_is_lost_it_is_said_from_where_the_job_goes_on(boxes: Boxes)
     assert (boxes.here(other).checkpoint / "checkpoint.npz").read_bytes() == WEIGHTS
 
 
+def test_a_checkpoint_that_is_refused_does_not_take_the_place_of_the_last_that_came(
+    boxes: Boxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = boxes.job_there()
+
+    async def leave() -> None:
+        boxes.end(job, stopped_for="preempt")
+        await settled(boxes.daemon, job.id, State.PENDING)
+        next_attempt_of(job)
+        monkeypatch.setattr(boxes.daemon.homecoming, "_room", lambda: 3)
+        again = boxes.daemon.cache.jobs[job.id]
+        await boxes.daemon.homecoming._bring_checkpoint(again)
+        assert (boxes.here(job).checkpoint / "checkpoint.npz").read_bytes() == WEIGHTS
+        boxes.end(again, stopped_for="preempt")
+        await settled(boxes.daemon, job.id, State.PENDING)
+
+    def next_attempt_of(job: Job) -> None:
+        started = boxes.daemon.store.start_attempt(
+            job.id, Device("box2", DeviceKind.CPU, 0, "CPU-b-0", "cpu")
+        )
+        assert started.current is not None
+        there, nonce = boxes.there(job), started.current.nonce
+        attempts.make(there, attempt_spec(job=job.id, attempt=2, nonce=nonce, job_dir=there.root))
+        boxes.daemon.cache.put(boxes.daemon.store.mark_running(job.id, 2, 99, utc_now()))
+
+    run(leave, boxes)
+    assert (boxes.here(job).checkpoint / "checkpoint.npz").read_bytes() == WEIGHTS
+    (said,) = boxes.told(job)
+    assert "the checkpoint has 7 bytes; at most 3 are taken" in said
+    assert "it goes on from the checkpoint of attempt 1, the last that has come home" in said
+
+
 def test_what_could_not_come_does_when_the_box_is_back(boxes: Boxes) -> None:
     failed, waiting = boxes.job_there(), boxes.job_there()
 
@@ -275,6 +307,23 @@ def test_what_could_not_come_does_when_the_box_is_back(boxes: Boxes) -> None:
         assert (boxes.here(job).checkpoint / "checkpoint.npz").read_bytes() == WEIGHTS
     assert not boxes.there(failed).root.exists()
     assert boxes.there(waiting).root.exists(), "it may go on there"
+
+
+def test_what_cannot_come_keeps_nothing_else_from_being_tidied(boxes: Boxes) -> None:
+    broken, failed = boxes.job_there(), boxes.job_there()
+
+    async def come_back() -> None:
+        boxes.is_away = True
+        for job in (broken, failed):
+            boxes.end(job)
+            await settled(boxes.daemon, job.id, State.FAILED)
+        boxes.is_away = False
+        boxes.there(broken).attempt(1).spec.unlink()
+        await boxes.daemon.retention._others.tidy("box2")  # type: ignore[union-attr]  # it is made with one
+
+    run(come_back, boxes)
+    assert boxes.there(broken).root.exists()
+    assert not boxes.there(failed).root.exists()
 
 
 def test_prune_covers_the_other_boxes(boxes: Boxes) -> None:

@@ -6,7 +6,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,7 @@ from gpujobs.paths import StatePaths
 from gpujobs.protocol.instructions import Blob, Brought, DropData, Leavings, TreeFile
 from gpujobs.protocol.spec import AttemptSpec, DataFile
 from gpujobs.trainer import checkpoint
-from tests.specs import attempt_spec
+from tests.specs import attempt_spec, own_identity
 
 UID = os.geteuid()
 
@@ -85,6 +88,25 @@ def test_a_link_in_the_place_of_a_checkpoint_leads_nowhere(paths: StatePaths, tm
     started(paths, Brought((), (newer,)), attempt=3)
     assert (elsewhere / "kept").read_text() == "mine"
     assert not paths.job(7).checkpoint.is_symlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to become a user")
+def test_the_checkpoint_of_an_ended_job_can_be_read_by_the_job_that_goes_on_from_it() -> None:
+    with tempfile.TemporaryDirectory(prefix="gj-") as root:
+        Path(root).chmod(0o711)
+        paths = StatePaths(Path(root))
+        own = replace(own_identity(), uid=4711, gid=4711, groups=())
+        attempts.make(paths.job(3), attempt_spec(job=3, identity=own, job_dir=paths.job(3).root))
+        paths.job(3).checkpoint.mkdir()
+        file = paths.job(3).checkpoint / checkpoint.FILE
+        file.touch()
+        os.chown(file.parent, 4711, 4711)
+        paths.job(3).root.chmod(0o700)  # as its supervisor closes it
+        origins = (str(file.parent), str(paths.job(2).checkpoint))
+        spec = attempt_spec(job=7, identity=own, job_dir=paths.job(7).root, checkpoint_from=origins)
+        attempts.make(paths.job(7), spec)
+        subprocess.run(["test", "-r", file], user=4711, group=4711, extra_groups=[], check=True)
+        assert not paths.job(2).root.exists()
 
 
 def test_a_model_lies_beside_the_job_and_stays_while_the_job_is_there(paths: StatePaths) -> None:

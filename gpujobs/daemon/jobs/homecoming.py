@@ -30,6 +30,9 @@ from gpujobs.store.reader import Reader
 
 log = logging.getLogger(__name__)
 
+CHECKPOINT = Path("work/checkpoint")
+"""As it lies in the directory of a job."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
@@ -45,6 +48,13 @@ class _Arrived:
     found: Surveyed
     wanted: Leavings
     is_latest: bool
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Or none, where nothing was refused: what was takes the place of no earlier one."""
+        if self.wanted is Leavings.RESULTS:
+            return False
+        return not self.found.refused or any(CHECKPOINT in Path(one.name).parents for one in self.found.files)
 
 
 class Homecoming:
@@ -124,9 +134,11 @@ class Homecoming:
     async def _bring_checkpoint(self, job: Job) -> None:
         """A training that has written another one meanwhile has its next turn."""
         try:
-            await self.bring(job, Leavings.CHECKPOINT)
+            refused = await self.bring(job, Leavings.CHECKPOINT)
         except (GpujobsError, OSError) as error:
-            log.info("job %d: its checkpoint has not come home: %s", job.id, error)
+            refused = (str(error),)
+        if refused:
+            log.info("job %d: its checkpoint has not come home: %s", job.id, "; ".join(refused))
 
     async def settled(self, job: int) -> None:
         """Nothing of it is on its way here any more, which would come into the way of a new attempt."""
@@ -181,7 +193,7 @@ def _install(job: JobPaths, attempt: Attempt, arrived: _Arrived, owner: _Owner) 
     fresh.results.mkdir(mode=0o700)
     _name(fresh.root, arrived.coming, arrived.found.files)
     _make_work(job, owner)
-    if attempt.running_at is not None and arrived.is_latest and arrived.wanted is not Leavings.RESULTS:
+    if attempt.running_at is not None and arrived.is_latest and arrived.has_checkpoint:
         _take_place(job, fresh.checkpoint, owner)
         durable.write_json(paths.checkpoint_home, {"node": attempt.node})
     if arrived.wanted is not Leavings.CHECKPOINT:

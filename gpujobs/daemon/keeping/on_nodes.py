@@ -39,10 +39,14 @@ class NodeKeeping:
         there that waits, after the box was away."""
         try:
             kept = await self._link.call(node, ListKept())
-            for one in kept.jobs:
-                await self._tidy(node, one)
-        except (GpujobsError, OSError) as error:
+        except GpujobsError as error:
             log.warning("node %s: what ended jobs have left there stays: %s", node, error)
+            return
+        for one in kept.jobs:
+            try:
+                await self._tidy(node, one)
+            except (GpujobsError, OSError) as error:
+                log.warning("node %s: what job %d has left there stays: %s", node, one.job, error)
 
     async def tidy_all(self) -> None:
         await asyncio.gather(*map(self.tidy, self._here))

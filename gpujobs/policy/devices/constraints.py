@@ -29,7 +29,7 @@ def check_constraints(asked: Demand, nodes: Sequence[Node], packing: PackingRule
     devices = [device for node in mine for device in node.devices]
     where = "this site" if not asked.nodes else either(asked.nodes)
     if asked.requested_gpu is not None:
-        devices = _numbered(asked.requested_gpu, devices, mine, where)
+        devices = _numbered(asked.requested_gpu, devices, where if len(nodes) > 1 else "this box")
     if asked.gpu_name is not None:
         devices = _called(asked.gpu_name, devices, where, len(nodes) > 1)
     if isinstance(asked.gpu_memory, int):
@@ -48,14 +48,13 @@ def _named(names: Collection[str], nodes: Sequence[Node]) -> list[Node]:
     return [node for node in nodes if not names or node.name in names]
 
 
-def _numbered(index: int, devices: Sequence[Device], nodes: Sequence[Node], where: str) -> list[Device]:
+def _numbered(index: int, devices: Sequence[Device], where: str) -> list[Device]:
     gpus = [device for device in devices if device.kind is DeviceKind.GPU]
     found = [device for device in gpus if device.index == index]
     if found:
         return found
     indices = sorted({device.index for device in gpus})
-    has = describe_indices(indices)
-    raise ConstraintError("gpu", f"GPU {index}: {'this box' if len(nodes) == 1 else where} has {has}")
+    raise ConstraintError("gpu", f"GPU {index}: {where} has {describe_indices(indices)}")
 
 
 def describe_indices(indices: Sequence[int]) -> str:

@@ -45,6 +45,8 @@ def explain(
     busy = [plan for plan in here if plan.jobs]
     rest = [plan for plan in here if not plan.jobs]
     holds = {plan.order: _hold(plan, request, snapshot) for plan in here}
+    if (never := _never(request, plans, snapshot)) is not None:
+        return PendingReason(_reason(busy, rest, holds), never)
     clauses = [*_busy(busy, given, called), *_joining(busy, request, holds, called)]
     clauses += [_clause(plan, holds[plan.order], request, called) for plan in rest[:SHOWN]]
     if len(rest) > SHOWN:
@@ -53,6 +55,21 @@ def explain(
     if troubles:
         clauses.append(f"nothing starts on {listing(list(troubles))} at present")
     return PendingReason(_reason(busy, rest, holds), "; ".join(clauses))
+
+
+def _never(request: Request, plans: Sequence[Plan], snapshot: Snapshot) -> str | None:
+    """That no device could share so much, however free it is. What a job asks for by number was refused when it was
+    submitted; what `auto` stands for may have come later."""
+    need, totals = request.need_bytes, [plan.view.device.memory_total_bytes for plan in plans]
+    most = max(total or 0 for total in totals) - snapshot.rules.packing.margin_bytes
+    if need is None or None in totals or need <= most:
+        return None
+    is_auto = request.demand.gpu_memory == "auto"
+    why = " (auto: what earlier jobs like it used, else an estimate)" if is_auto else ""
+    return (
+        f"its gpu_memory is {gib(need)}{why}, more than any {request.place.words} can share, which is at most "
+        f"{gib(most)}; cancel it, and submit it with another gpu_memory or, for a whole device, without"
+    )
 
 
 def reason_of(request: Request, plans: Sequence[Plan], snapshot: Snapshot) -> Reason:

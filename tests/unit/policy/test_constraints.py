@@ -69,7 +69,7 @@ def test_a_job_may_ask_for_no_more_memory_than_any_device_can_share() -> None:
         ({"node": "d"}, "node", "this site has the nodes a, b and c; resources.node says d. Leave it out"),
         ({"node": ("a", "x", "y")}, "node", "resources.node says x and y. Leave it out"),
         ({"requested_gpu": 2}, "gpu", "GPU 2: this site has 0 to 1"),
-        ({"requested_gpu": 1, "node": "b"}, "gpu", "GPU 1: this box has 0"),
+        ({"requested_gpu": 1, "node": "b"}, "gpu", "GPU 1: b has 0"),
         ({"requested_gpu": 0, "node": "c"}, "gpu", "no GPU; leave resources.gpu out to use a CPU slot"),
         ({"gpu_name": "A100"}, "gpu_name",
          "resources.gpu_name is A100; this site has NVIDIA H100 80GB HBM3 (a) and NVIDIA GeForce RTX 4090 (b)"),

@@ -143,8 +143,9 @@ def test_the_reason_says_that_no_more_may_share() -> None:
 
 
 def test_a_device_that_is_too_small_says_so() -> None:
-    decision = run([sharing(1, 90)], gpus(1))
-    assert decision.waits[1].message == "GPU 0 has 79.5 GiB to share, and the job asks for 90.0 GiB"
+    decision = run([sharing(1, 60)], [node(gpu(0, memory_total_bytes=40 * GIB), gpu(1))], [whole(9, 1)])
+    said = "GPU 1 is used by job 9; GPU 0 has 39.5 GiB to share, and the job asks for 60.0 GiB"
+    assert decision.waits[1].message == said
 
 
 def crowded(*used_gib: float, **values: Any) -> Snapshot:
@@ -172,3 +173,18 @@ def test_what_outgrew_a_device_gets_a_whole_one() -> None:
 )
 def test_nobody_is_stopped_without_need(snapshot: Snapshot) -> None:
     assert outgrown(snapshot) == []
+
+
+def test_an_estimate_that_no_device_could_ever_share_is_said_with_what_to_do() -> None:
+    job = pending(1, 0, gpu_memory="auto", estimate_bytes=90 * GIB, family="lstm", submitted_at=NOW)
+    for running in ((), (whole(8, 0),)):
+        said = run([job], gpus(2), running).waits[1].message
+        assert "its gpu_memory is 90.0 GiB (auto: what earlier jobs like it used, else an estimate)" in said
+        assert (
+            "more than any device can share, which is at most 79.5 GiB; cancel it, and submit it with" in said
+        )
+    fits = pending(1, 0, gpu_memory="auto", estimate_bytes=60 * GIB, family="lstm", submitted_at=NOW)
+    waits = run([fits], gpus(1), [whole(8, 0)]).waits[1]
+    assert waits.message == "GPU 0 is used by job 8"
+    cpu = Device("n", DeviceKind.CPU, 0, "CPU-n-0", "cpu")
+    assert run([job], [node(gpu(0), cpu)]).starts[0].device_uuid == "CPU-n-0"
