@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measured(names: Sequence[str], options: Options) -> Results:
-    """One that fails is left out: the half hour of the others is not lost."""
+    """One that fails is left out: the hours of the others are not lost."""
     results: Results = {}
     for name in names:
         say(f"{name}: {measurements.description(name)}")

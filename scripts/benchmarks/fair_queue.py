@@ -32,9 +32,10 @@ def measure(options: Options) -> list[Row]:
     is_root = os.geteuid() == 0
     before = baseline.name(options)
     with ExitStack() as stack:
-        daemons = {NOW: stack.enter_context(started(Daemon(1, is_site=is_root)))}
-        if before is not None:
-            daemons[before] = stack.enter_context(started(baseline.daemon(options, 1, is_site=is_root)))
+        daemons = {
+            NOW: stack.enter_context(started(Daemon(1, is_site=is_root))),
+            before: stack.enter_context(started(baseline.daemon(options, 1, is_site=is_root))),
+        }
         homes = Path(stack.enter_context(directory()))
         people = [stack.enter_context(new_person(name, homes / name)) for name in NAMES if is_root]
         found: dict[str, list[float]] = {name: [] for name in daemons}
@@ -43,15 +44,12 @@ def measure(options: Options) -> list[Row]:
             found[name].append(makespan(daemons[name], submit, options.jobs))
     title = f"{options.jobs} jobs of two {'users' if is_root else 'shapes'} in turn, one slot"
     rows = [Row(f"{title}: {name}", "s", tuple(values)) for name, values in found.items()]
-    return rows + [
-        ratios(f"{title}: {NOW} / {name}", found[NOW], found[name], AT_MOST) for name in found if name != NOW
-    ]
+    return [*rows, ratios(f"{title}: {NOW} / {before}", found[NOW], found[before], AT_MOST)]
 
 
 @contextmanager
 def directory() -> Iterator[str]:
     """That everybody may enter."""
-
     with tempfile.TemporaryDirectory(prefix="gj-") as made:
         Path(made).chmod(0o755)
         yield made

@@ -37,9 +37,10 @@ MANY = 100
 def measure(options: Options) -> list[Row]:
     before = baseline.name(options)
     with ExitStack() as stack:
-        daemons = {NOW: stack.enter_context(running(options.slots, options.daemon))}
-        if before is not None:
-            daemons[before] = stack.enter_context(started(baseline.daemon(options, options.slots)))
+        daemons = {
+            NOW: stack.enter_context(running(options.slots, options.daemon)),
+            before: stack.enter_context(started(baseline.daemon(options, options.slots))),
+        }
         rows = [
             row
             for shape in LAYERS

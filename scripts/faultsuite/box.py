@@ -243,10 +243,14 @@ class Box:
             self.is_refused = done.returncode == 2  # what no second try changes
             return 0
         (job,) = (one["id"] for one in json.loads(done.stdout))
+        self.note(job, {"seed": seed, "epochs": epochs, "name": f"{kind}-{seed}", "expect": expect})
+        return int(job)
+
+    def note(self, job: int, known: dict[str, Any]) -> None:
+        """It was acknowledged. Raises Failure where another had its number."""
         if job in self.acknowledged or job in self.used_before:
             raise Failure("doubled", f"number {job} was given again")
-        self.acknowledged[job] = {"seed": seed, "epochs": epochs, "name": f"{kind}-{seed}", "expect": expect}
-        return int(job)
+        self.acknowledged[job] = known
 
     def submit_together(self, all_epochs: Iterable[int], *options: str) -> None:
         """Jobs of one kind that wait for each other. Where that was not acknowledged, they do not count."""
@@ -260,7 +264,7 @@ class Box:
         if done.returncode:
             return
         for (_, known), job in zip(written, json.loads(done.stdout), strict=True):
-            self.acknowledged[job["id"]] = known
+            self.note(job["id"], known)
 
     def must_submit(self, kind: str = "plain", epochs: int = 5, *options: str, **more: Any) -> int:
         job = self.submit(kind, epochs, *options, **more)

@@ -53,6 +53,7 @@ class Cut:
 def run(count: int, seed: int, minutes: float | None, pattern: str, *, is_small: bool) -> int:
     """The exit code. The same seed draws the same cuts; what they meet is the machine's affair."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the boxes are to be gone, however it ends
+    drawn(random.Random(), pattern)  # there is one: before boxes are made
     cuts: list[Cut] = []
     failure: Failure | None = None
     with site(is_small=is_small) as made:
@@ -105,6 +106,7 @@ def storm(
                     flush=True,
                 )
             _look_for_doubles(made)
+    stream.look()
 
 
 def some(draws: random.Random, pattern: str) -> Iterable[Disturbance]:
@@ -223,7 +225,7 @@ class Stream:
 
     def __init__(self, made: Site) -> None:
         self._made = made
-        self._errors: list[Failure] = []
+        self._errors: list[Exception] = []
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._submit)
 
@@ -254,8 +256,8 @@ class Stream:
                     raise Failure("wrong", f"a job is refused: {self._made.refusal}")
                 else:
                     self._is_over.wait(0.3)  # it was not acknowledged: submitted again
-        except Failure as failure:
-            self._errors.append(failure)
+        except Exception as error:  # noqa: BLE001 - whatever it is, `look` raises it: without jobs nothing is shown
+            self._errors.append(error)
 
 
 # What is told

@@ -152,6 +152,10 @@ def kinds() -> tuple[Disturbance, ...]:
 
 
 def drawn(draws: random.Random, pattern: str) -> Disturbance:
-    """One of those that have the pattern in their names."""
+    """One of those that have the pattern in their names. Raises SystemExit where none has."""
     known = [one for one in kinds() if fnmatch(one.kind, f"*{pattern}*")]
+    if not known:
+        raise SystemExit(
+            f"no cut has {pattern!r} in its kind; there are: {', '.join(one.kind for one in kinds())}"
+        )
     return draws.choices(known, [one.weight for one in known])[0]

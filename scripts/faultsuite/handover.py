@@ -67,11 +67,14 @@ def run(kills: int, seed: int, minutes: float | None) -> int:
 
 
 def _say(box: Box, killed: Counter[str]) -> None:
+    """Raises Failure where no trainer was handed over: then nothing was shown."""
+    if not (handed := _handed_over(box)):
+        raise Failure("wrong", f"no trainer has taken another job over; {killed.total()} kills")
     print(
         f"{killed.total()} kills: " + ", ".join(f"{count} {what}" for what, count in sorted(killed.items()))
     )
     print(f"{len(box.acknowledged)} jobs acknowledged, each COMPLETED once with its twin's results")
-    print(f"lost 0, doubled 0, wrong 0; {_handed_over(box)} attempts were trained in the process of another")
+    print(f"lost 0, doubled 0, wrong 0; {handed} attempts were trained in the process of another")
 
 
 def _handed_over(box: Box) -> int:

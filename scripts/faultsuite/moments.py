@@ -50,8 +50,10 @@ def held(made: Site, point: str, epochs: int) -> Iterator[int]:
     made.arm(f"{point}=stop:{HELD_SECONDS}*1")
     job = submitted(made, epochs)
     until(lambda: made.reached(point), PATIENCE, f"{point} is reached by job {job}: {made.jobs().get(job)}")
-    yield job
-    made.disarm()
+    try:
+        yield job
+    finally:
+        made.disarm()
 
 
 def submitted(made: Site, epochs: int) -> int:
@@ -123,14 +125,23 @@ class Found:
 def run(pattern: str, minutes: float | None) -> int:
     """Those whose `process: moment` has the pattern in it. The exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the boxes are to be gone, however it ends
+    chosen = [
+        (what, moment)
+        for what in STRIKES
+        for moment in MOMENTS
+        if fnmatch(f"{what}: {moment}", f"*{pattern}*")
+    ]
+    if not chosen:
+        raise SystemExit(
+            f"no `process: moment` has {pattern!r} in it, as `{next(iter(STRIKES))}: running` has"
+        )
     found: list[Found] = []
     last = time.monotonic() + (minutes or 1e6) * 60
     with site(is_small=True) as made:
-        for what, strike in STRIKES.items():
-            for moment, state in MOMENTS.items():
-                if fnmatch(f"{what}: {moment}", f"*{pattern}*") and time.monotonic() < last:
-                    found.append(tried(made, what, strike, moment, state))
-                    print(f"{what}: {moment}: {found[-1].said}", flush=True)
+        for what, moment in chosen:
+            if time.monotonic() < last:
+                found.append(tried(made, what, STRIKES[what], moment, MOMENTS[moment]))
+                print(f"{what}: {moment}: {found[-1].said}", flush=True)
         try:
             end(made)
         except Failure as failure:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.boxes import PORT, Node, boxes, ip
+from tests.acceptance.boxes import PORT, Node, boxes, ip, why_not
 from tests.acceptance.boxes import Box as Space
 
 from .box import ROOT, STANDIN, Box, Failure, kill, processes_of, until
@@ -242,6 +242,8 @@ class Site(Box):
 @contextlib.contextmanager
 def site(*, is_small: bool, count: int = 3) -> Iterator[Site]:
     """Boxes that have joined; they are gone after it, whatever happens."""
+    if why := why_not():
+        raise SystemExit(f"no boxes can be made: {why}")
     with boxes(count) as spaces:
         made = Site(spaces, is_small=is_small)
         try:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import RendererAgg
-from matplotlib.colors import to_rgb
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.path import Path
@@ -57,7 +56,7 @@ class Canvas:
         """Inches."""
         self.wide, self.high = int(wide * DPI), int(high * DPI)
         self._renderer = RendererAgg(self.wide, self.high, DPI)  # type: ignore[no-untyped-call]
-        self._fill([(0, 0), (self.wide, 0), (self.wide, self.high), (0, self.high)], "white")
+        np.asarray(self._renderer.buffer_rgba())[:] = 255  # type: ignore[no-untyped-call]
 
     def png(self) -> bytes:
         return png_of(np.asarray(self._renderer.buffer_rgba()))  # type: ignore[no-untyped-call]
@@ -102,11 +101,6 @@ class Canvas:
     def line(self, x: Sequence[float], y: Sequence[float], **look: Any) -> None:
         """`look`: of a matplotlib Line2D."""
         Line2D(x, y, transform=PIXELS, **look).draw(self._renderer)
-
-    def _fill(self, corners: Sequence[Point], colour: str) -> None:
-        pen = self._pen(colour)
-        pen.set_linewidth(0)
-        self._renderer.draw_path(pen, Path(np.array([*corners, corners[0]])), PIXELS, to_rgb(colour))  # type: ignore[no-untyped-call]
 
     def cells(self, box: tuple[float, float, float, float], colours: Any) -> None:
         """A box filled with coloured cells. `colours`: an array (rows, columns, 4) of bytes, the first row above."""

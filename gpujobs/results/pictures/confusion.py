@@ -37,7 +37,7 @@ def _drawn(found: Sequence[Matrix]) -> bytes:
     across = min(len(found), 2)
     down = -(-len(found) // across)
     size = [1.9 + min(0.5 * len(one.rows), 9.0) for one in found]
-    canvas = Canvas(across * max(4.6, *size, 0), down * max(3.2, *size, 0))
+    canvas = Canvas(across * max(4.6, *size), down * max(3.2, *size))
     places = arrange(canvas, [_framed(one) for one in found], across)
     for place, one in zip(places, found, strict=True):
         _panel(canvas, place, one)

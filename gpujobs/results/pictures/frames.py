@@ -45,7 +45,7 @@ class Frame:
     cells: tuple[int, int] | None = None
 
     def x_labels(self) -> list[Extent]:
-        return [measured(one, self.size, self.x_ticks.is_formula) for one in self.x_ticks.labels]
+        return [measured(one, self.size) for one in self.x_ticks.labels]
 
     def y_labels(self) -> list[Extent]:
         return [measured(one, self.size, self.y_ticks.is_formula) for one in self.y_ticks.labels]
@@ -112,7 +112,7 @@ def _margins(frame: Frame, wide: float) -> Margins:
     names = max(measured(frame.below, frame.below_size).high, measured(frame.x_ticks.offset).high)
     return Margins(
         left,
-        max(0.0, *over, 0.0),
+        max([0.0, *over]),
         frame.raised() + _with_gap(measured(frame.title, frame.title_size).high, TITLE_GAP),
         frame.below_high() + _with_gap(names, NAME_GAP),
     )
@@ -166,15 +166,15 @@ def draw_lines(canvas: Canvas, place: Place) -> None:
 
 def _draw_words(canvas: Canvas, place: Place) -> None:
     frame, (left, bottom, right, top) = place.frame, place.box
-    look: dict[str, Any] = {"size": frame.size, "is_formula": frame.x_ticks.is_formula}
     for at, label in zip(place.x(frame.x_ticks.places), frame.x_ticks.labels, strict=True):
-        canvas.text((at, bottom - TICK - TICK_GAP), label, is_upright=frame.is_upright, **look)
-    look["is_formula"] = frame.y_ticks.is_formula
+        canvas.text((at, bottom - TICK - TICK_GAP), label, frame.size, is_upright=frame.is_upright)
+    is_formula = frame.y_ticks.is_formula
     for at, label, extent in zip(
         place.y(frame.y_ticks.places), frame.y_ticks.labels, frame.y_labels(), strict=True
     ):
         middle = extent.ascent / 2 / extent.high if extent.high else 0.0
-        canvas.text((left - TICK - TICK_GAP, at), label, across=1, down=middle, **look)
+        aside = (left - TICK - TICK_GAP, at)
+        canvas.text(aside, label, frame.size, across=1, down=middle, is_formula=is_formula)
     under = bottom - frame.below_high() - NAME_GAP
     beside = (left - frame.beside_wide() - NAME_GAP, (bottom + top) / 2)
     canvas.text(((left + right) / 2, under), frame.below, frame.below_size)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from benchmarks.support.daemon import Daemon
 from benchmarks.support.options import Options
-from gpujobs.config import site
 
 ALONE = "[trainers]\nresident = false\n"
 
 
-def name(options: Options) -> str | None:
-    """None: there is nothing to measure beside."""
+def name(options: Options) -> str:
     if options.before is not None:
         return f"gpujobs of {options.before.name}"
-    return "gpujobs, each job in a process of its own" if hasattr(site, "Trainers") else None
+    return "gpujobs, each job in a process of its own"
 
 
 def daemon(options: Options, slots: int, *, is_site: bool = False) -> Daemon:

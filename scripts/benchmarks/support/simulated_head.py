@@ -4,7 +4,6 @@ once. Started in that one's place by `many_nodes`, as a process of its own: its 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
 import sys
@@ -105,5 +104,4 @@ async def serve(descriptor: int) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(sys.argv), flush=True)
     asyncio.run(serve(int(sys.argv[sys.argv.index("--fd") + 1])))
