@@ -61,8 +61,8 @@ class GuestActor(AgentActor):
 
 
 def _place(settings: NodeSettings) -> Path:
-    """For this daemon's jobs, on this node: a home may be shared by all of them."""
-    return personal_state() / "gpujobs-nodes" / settings.instance[:16] / settings.node_name
+    """For this daemon's jobs, on this node, beside what a personal daemon has: a home may be shared by all of them."""
+    return personal_state().with_name("gpujobs-nodes") / settings.instance[:16] / settings.node_name
 
 
 def own_gpus(gpus: int) -> int:
