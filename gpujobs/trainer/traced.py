@@ -46,7 +46,8 @@ class Traced:
         self._means: Means | OutputMeans | None = None
         self._steps: Steps | None = None
         self._first: list[tuple[Any, Any]] = []
-        """The variables that a model has while it is trained only, each with its first value."""
+        """The variables that a model has while it is trained only, each with its first value; None of zeros, which an
+        optimizer's are, as many as the weights."""
         self.derived = Derived()
 
     @property
@@ -70,7 +71,9 @@ class Traced:
         building.make_metrics(self.model, self._jobfile, batch)
         if self._means is not None:
             self._means.track()
-        self._first = [(one, np.array(np.asarray(one))) for one in checkpoint.of_training(self.model)]
+        variables = checkpoint.of_training(self.model)
+        backend.wait_for(variables)
+        self._first = [(one, _first_value(one)) for one in variables]
 
     def begin(self, fresh: keras.Model, training: Mapping[str, Any]) -> bool:
         """Sets all variables as they are before a first step. `fresh`: the model as it is built for this training,
@@ -85,10 +88,16 @@ class Traced:
         if not is_same or not is_known or not self.steps.depend_only_on([*own, *variables]):
             return False
         for variable, value in self._first:
-            variable.assign(value)
+            is_zero = value is None
+            variable.assign(keras.ops.zeros(variable.shape, variable.dtype) if is_zero else value)
         for variable, other in zip(own, others, strict=True):
             variable.assign(other.value)
         rate = building.rate_of(training["optimizer"])
         if rate is not None:
             self.model.optimizer.learning_rate = rate
         return True
+
+
+def _first_value(variable: Any) -> Any:
+    value = np.asarray(variable)
+    return value.copy() if value.any() else None

@@ -44,11 +44,12 @@ def refusal(daemon: RunningDaemon, *arguments: object, code: int = 2) -> str:
 
 
 def test_files_that_cannot_be_read(daemon: RunningDaemon) -> None:
+    (daemon.root / "folder").mkdir()
     (daemon.root / "empty.yaml").touch()
     os.mkfifo(daemon.root / "pipe.yaml")
     cases = {
         "none.yaml": "none.yaml: does not exist",
-        "home": "home: is a directory",
+        "folder": "folder: is a directory",
         "empty.yaml": "empty.yaml: is empty",
         "pipe.yaml": "pipe.yaml: is not a regular file",
     }
@@ -157,7 +158,7 @@ def test_no_daemon(daemon: RunningDaemon) -> None:
 
 def test_a_daemon_that_does_not_answer_there_is_named(daemon: RunningDaemon) -> None:
     line = refusal(daemon, "status", "--socket", daemon.root / "none.sock", code=3)
-    assert f"holds {daemon.root / 's'}, but does not answer at {daemon.root / 'none.sock'}" in line
+    assert f"holds {daemon.state}, but does not answer at {daemon.root / 'none.sock'}" in line
 
 
 def test_a_personal_daemon_shares_with_nobody(daemon: RunningDaemon) -> None:

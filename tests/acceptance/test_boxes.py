@@ -161,7 +161,7 @@ def test_data_that_is_used_in_place_must_be_there(two: Cluster) -> None:
     daemon = two.daemon
     with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
         file = write_job(Path(directory), "in-place", more="resources: {node: box2}\n")
-        file.write_text(file.read_text().replace("  train:", "  in_place: true\n  train:"))
+        file.write_text(file.read_text().replace("tutorial.npz", "{path: tutorial.npz, in_place: true}"))
         (job,) = daemon.submit(file)
         said = f"box2 has not the data that is used in place: {directory}/tutorial.npz: No such file or directory"
         eventually(lambda: said in json.dumps(daemon.json("status", job)), 60, two.story)

@@ -54,11 +54,14 @@ def test_a_released_job_says_what_it_waits_for_and_a_watch_is_no_flood(one_slot:
         assert {row["job"]["id"] for row in answer["rows"]} == {first["id"], *held}
         assert 2 <= drawn <= 8, "twice a second at most, though each epoch is news"
     follower = one_slot.popen("logs", "-f", held[1])
+    assert follower.stderr is not None
+    told = follower.stderr.readline()
     one_slot.cli("cancel", held[0], code=0)
+    told += follower.stderr.readline()
     said = one_slot.cli("status", held[1], code=0).stdout
     assert f"Resources: CPU slot 0 is used by job {first['id']}" in said
     one_slot.cli("cancel", first["id"], held[1], code=0)
-    told = follower.communicate(timeout=60)[1]
+    told += follower.communicate(timeout=60)[1]
     assert f"job {held[1]} waits: Resources: CPU slot 0 is used by job {first['id']}" in told
     assert "has already ended" in one_slot.cli("cancel", first["id"], code=0).stdout
 

@@ -63,6 +63,9 @@ class Backend(Protocol):
     def forget_peak(self) -> None:
         """The next peak is that of what follows, where the backend can begin anew."""
 
+    def wait_for(self, variables: Sequence[Any]) -> None:
+        """Until what they are to hold was computed. Raises the backend's error where there is no memory for it."""
+
     def steps(self, model: keras.Model) -> Steps:
         """The steps of a compiled model."""
 

@@ -94,6 +94,11 @@ def forget_peak() -> None:
     """JAX counts for the whole process."""
 
 
+def wait_for(variables: Sequence[Any]) -> None:
+    """NumPy would end the process where it asks for values that could not be computed."""
+    jax.block_until_ready([variable.value for variable in variables])
+
+
 class JaxSteps:
     """Keras's steps consume the values that they are given (XLA reuses their memory), so the variables get the
     new ones after each call: 0.1 ms for the 23 of an LSTM with Adam."""

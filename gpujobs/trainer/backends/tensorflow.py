@@ -72,6 +72,10 @@ def forget_peak() -> None:
         tf.config.experimental.reset_memory_stats("GPU:0")
 
 
+def wait_for(variables: Sequence[Any]) -> None:
+    """Nothing: an operation has its result when it returns."""
+
+
 class TensorFlowSteps:
     """Keras's own steps, called with a batch at a time, so that a stop takes effect at once."""
 

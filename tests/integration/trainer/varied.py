@@ -68,6 +68,7 @@ VARIED: dict[str, dict[str, str]] = {
     "predict": {"predict": "[{name: new, path: u.npz}, test]"},
     "resources.gpu": {"resources.gpu": "1"},
     "resources.node": {"resources.node": "other"},
+    "resources.gpu_name": {"resources.gpu_name": "H100"},
     "resources.gpu_memory": {"resources.gpu_memory": "1GiB"},
     "resources.time_limit": {"resources.time_limit": "1h"},
     "resources.at_limit": {"resources.time_limit": "1h", "resources.at_limit": "finish"},
@@ -89,8 +90,8 @@ OF_TABLES: dict[str, dict[str, str]] = {
 }
 """Those of tables, and of numbers that are predicted."""
 
-UNREAD = ("name", "resources.gpu", "resources.node", "resources.gpu_memory", "resources.at_limit", "retries",
-          "priority", "preemptible", "share", "notify.on")  # fmt: skip
+UNREAD = ("name", "resources.gpu", "resources.node", "resources.gpu_name", "resources.gpu_memory", "resources.at_limit",
+          "retries", "priority", "preemptible", "share", "notify.on")  # fmt: skip
 """What can be said together, since no training reads it."""
 
 TOGETHER = (

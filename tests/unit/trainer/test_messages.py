@@ -17,7 +17,7 @@ from gpujobs.protocol.training import Began, Failed, Finishing, Noticed, Said, T
     [
         b"", b"7", b"[1]", b"\xff", b'{"a": ', b"[" * 60000, b'"text"', b"null", b"NaN", b"{}",
         b'{"event": "progress"}', b'{"event": "progress", "progress": [1]}', b'{"event": "warning", "message": 7}',
-        b'{"event": "ended"}', b'{"event": ["started"]}',
+        b'{"event": "over"}', b'{"event": ["started"]}',
     ],
 )  # fmt: skip
 def test_what_is_no_message_says_nothing(line: bytes) -> None:
