@@ -63,6 +63,7 @@ def test_a_released_job_says_what_it_waits_for_and_a_watch_is_no_flood(one_slot:
     one_slot.cli("cancel", first["id"], held[1], code=0)
     told += follower.communicate(timeout=60)[1]
     assert f"job {held[1]} waits: Resources: CPU slot 0 is used by job {first['id']}" in told
+    one_slot.until(first["id"], "CANCELLED")
     assert "has already ended" in one_slot.cli("cancel", first["id"], code=0).stdout
 
 
