@@ -20,7 +20,7 @@ import numpy as np
 
 from .box import FINAL, STANDIN, Box, Failure, until
 
-sys.path.insert(0, str(STANDIN))
+sys.path.append(str(STANDIN))  # last: what stands in for others there stands in for nobody here
 import small_training
 
 CLOCK_SECONDS = 0.05

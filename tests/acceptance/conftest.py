@@ -76,14 +76,14 @@ def place(as_root: None) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def alice(place: Path) -> Iterator[Person]:
     """In a group besides her own, as people of a lab are."""
-    with new_person(f"gjalice{os.getpid()}", place / "alice") as person:
+    with new_person(f"gjalice{place.name[-5:]}", place / "alice") as person:
         subprocess.run(["usermod", "--append", "--groups", "users", person.name], check=True)
         yield person
 
 
 @pytest.fixture(scope="session")
 def bob(place: Path) -> Iterator[Person]:
-    with new_person(f"gjbob{os.getpid()}", place / "bob") as person:
+    with new_person(f"gjbob{place.name[-5:]}", place / "bob") as person:
         yield person
 
 
