@@ -73,19 +73,21 @@ def _note(path: Path) -> ResidentNote | None:
 
 async def hand_over(paths: StatePaths, resident: ResidentNote, attempt: AttemptPaths) -> Forked | None:
     """Gives an attempt, whose files are there, to who waits; None where it was not taken: then that trainer has ended,
-    and nothing was claimed. Whoever holds the attempt's lock has taken it, however slow it is."""
+    and nothing was claimed. Whoever holds the attempt's lock, or has completed it, has taken it, however late."""
     reach("resident.ask")
     answer = None
     with contextlib.suppress(OSError, ValueError):
         answer = await _asked(paths, resident, attempt)
     reach("resident.answered")
-    if answer is None and durable.is_locked(attempt.lock):
-        answer = Forked(resident.supervisor.pid, is_resident=True)
-    if answer is None:
-        await end(paths, resident)
-        if os.path.lexists(attempt.claim):
-            raise LauncherError("what waited for it has claimed it and has ended")
-    return answer
+    taken = Forked(resident.supervisor.pid, is_resident=True)
+    if answer is not None or durable.is_locked(attempt.lock):
+        return answer or taken
+    await end(paths, resident)
+    if durable.is_locked(attempt.lock) or attempt.exit.exists():
+        return taken  # it has claimed it meanwhile
+    if os.path.lexists(attempt.claim):
+        raise LauncherError("what waited for it has claimed it and has ended")
+    return None
 
 
 async def _asked(paths: StatePaths, resident: ResidentNote, attempt: AttemptPaths) -> Forked | None:
@@ -124,6 +126,7 @@ async def end(paths: StatePaths, resident: ResidentNote) -> None:
     except TimeoutError:
         if of(paths, resident.last) is None:
             over.cancel()
+            await asyncio.gather(over, return_exceptions=True)
             return
         _kill(resident)
         try:

@@ -249,6 +249,25 @@ def test_what_was_revoked_is_not_taken(box: Box) -> None:
     assert not lives(pid) and not second.log.exists()
 
 
+@pytest.mark.parametrize(
+    "body", ["if spec.job == 2:\n    time.sleep(60)", "pass"], ids=["trains", "has trained"]
+)
+def test_whoever_claims_only_while_it_is_being_ended_has_taken_it(
+    box: Box, body: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has not answered in time, does not hold the lock yet, and claims before it would be killed."""
+    box.supervise(box.make(1), body, GPUJOBS_FAILPOINTS="resident.claim=pause:0.8")
+    second, pid = box.make(2), box.resident(1).trainer.pid
+    forked = box.hand_over(1, second)
+    assert (forked.pid, forked.is_resident) == (box.supervisors[0].pid, True)
+    assert second.claim.exists() and record(second)["trainer"]["pid"] == pid
+    if body == "pass":
+        assert ended(second)["state"] == "COMPLETED"
+    else:
+        assert lives(pid) and not second.exit.exists()
+    assert not caplog.records
+
+
 def test_a_trainer_that_was_killed_while_it_waited_takes_nothing(box: Box) -> None:
     box.supervise(box.make(1))
     note, second = box.resident(1), box.make(2)
