@@ -8,7 +8,6 @@ import math
 import os
 import selectors
 import signal
-import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,15 +17,13 @@ from gpujobs.linux import durable, inotify, lease, process, title
 from gpujobs.linux.sockets import Notifier
 from gpujobs.model import Reason, State, StopReason, utc_now
 from gpujobs.paths import AttemptPaths
-from gpujobs.protocol import codec, records, training
+from gpujobs.protocol import codec, training
 from gpujobs.protocol.codec import ShapeError, instant
 from gpujobs.protocol.events import AttemptEvent, Exited, Logged, Progressed, Started, Warned
 from gpujobs.protocol.events import write_attempt_event as written
 from gpujobs.protocol.records import (
     ExitRecord,
-    ExitStatus,
     HostUse,
-    ProcessId,
     Progress,
     StopRequest,
     SupervisorRecord,
@@ -45,7 +42,8 @@ from gpujobs.protocol.training import (
     StopNow,
     Trained,
 )
-from gpujobs.supervise import trainer_process
+from gpujobs.supervise import attempt_records, trainer_process
+from gpujobs.supervise.attempt_log import AttemptLog
 from gpujobs.supervise.resident import Residency
 from gpujobs.supervise.timers import Timers
 from gpujobs.supervise.trainer_process import TrainerProcess
@@ -89,7 +87,6 @@ class Supervision:
         self.progress: Progress | None = None
         self.stop_reason: StopReason | None = None
         self.stop_message = ""
-        self.log_error: str | None = None
         self.is_gone = False
         self.has_leftovers = False
         self.status: int | None = None
@@ -100,7 +97,7 @@ class Supervision:
         self.wishes: Wishes | None = None
         self.began = time.monotonic()
         self.warnings_left = training.MAX_WARNINGS
-        self.log_left = self.spec.log_limit_bytes
+        self.log = AttemptLog(paths.log, spec.log_limit_bytes)
         self.timers = Timers()
         self.is_finishing = False
 
@@ -117,8 +114,7 @@ class Supervision:
         self.finish(verdict)
 
     def start(self, begin: Callable[[AttemptSpec], TrainerProcess]) -> None:
-        self.log = os.open(self.paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self.watches.append(self.log)
+        self.watches.append(self.log.open())
         trainer = self.trainer = begin(self.spec)
         self._write_record()
         self._watch_signals()
@@ -144,7 +140,7 @@ class Supervision:
         verdict = classify(
             Ending(
                 status=self.status,
-                has_results=self._has_results(),
+                has_results=attempt_records.has_results(self.spec),
                 error=self.error,
                 stop_reason=self.stop_reason,
                 stop_message=self.stop_message,
@@ -190,7 +186,7 @@ class Supervision:
             self._stay()
         record = self._exit_record(verdict)
         self._note_in_lock(has_ended=True)
-        while not self._write_exit(record):
+        while not attempt_records.write_exit(self.paths.exit, record):
             if self.residency is not None:
                 self._end_resident()  # who waits must be found by the agent that is told of it
             self._note(
@@ -219,17 +215,6 @@ class Supervision:
         for descriptor in (*self.watches, self.lock):
             os.close(descriptor)
 
-    def _write_exit(self, record: ExitRecord) -> bool:
-        """False where it is worth another try: the lock says meanwhile that nobody else is to conclude."""
-        try:
-            reach("supervisor.exit")
-            durable.write_json(self.paths.exit, codec.write(record))
-        except (FileNotFoundError, NotADirectoryError):
-            return True  # the job was forgotten
-        except OSError:
-            return False
-        return True
-
     def _note_in_lock(self, **more: bool) -> None:
         known = {} if self.record is None else codec.write(self.record)
         with contextlib.suppress(OSError):
@@ -237,7 +222,7 @@ class Supervision:
 
     def _write_record(self) -> None:
         """The trainer does not depend on it: it is in the lock, too, and a full disk may have room again."""
-        self.record = self._record()
+        self.record = attempt_records.supervisor_record(self.spec, self._running, self.started_at)
         self._note_in_lock()
         try:
             reach("supervisor.record")
@@ -246,7 +231,7 @@ class Supervision:
             self.timers.after(EXIT_RETRY_SECONDS, "record", self._write_record)
 
     def _exit_record(self, verdict: Verdict) -> ExitRecord:
-        lost = f"the log is not whole: {self.log_error}" if self.log_error else ""
+        lost = f"the log is not whole: {self.log.error}" if self.log.error else ""
         left = "processes that it had started could not be ended" if self.has_leftovers else ""
         return ExitRecord(
             job=self.spec.job,
@@ -256,7 +241,7 @@ class Supervision:
             state=verdict.state,
             reason=verdict.reason,
             message="; ".join(part for part in (verdict.message, lost, left) if part),
-            exit=self._exit_status(),
+            exit=attempt_records.exit_status(self.status),
             started_at=self.started_at,
             running_at=self.running_at,
             ended_at=instant(utc_now()),
@@ -264,33 +249,7 @@ class Supervision:
             stopped_for=verdict.stopped_for,
             costs_retry=True,
             host=self.host,
-            trainer_of=self._trainer_of,
-        )
-
-    @property
-    def _trainer_of(self) -> int | None:
-        earlier = None if self.trainer is None else self.trainer.earlier
-        return None if earlier is None else earlier.job
-
-    def _exit_status(self) -> ExitStatus:
-        if self.status is None:
-            return records.NO_STATUS
-        code = os.waitstatus_to_exitcode(self.status)
-        return ExitStatus(code, None) if code >= 0 else ExitStatus(None, -code)
-
-    def _record(self) -> SupervisorRecord:
-        assert self.trainer is not None
-        group = self.trainer.cgroup
-        return SupervisorRecord(
-            boot_id=process.boot_id(),
-            nonce=self.spec.nonce,
-            state_id=self.spec.state_id,
-            supervisor=ProcessId(**process.identify(os.getpid())),
-            trainer=ProcessId(**process.identify(self.trainer.pid)),
-            cgroup=str(group.path) if group is not None else None,
-            started_at=self.started_at,
-            hears_wishes=True,
-            trainer_of=self._trainer_of,
+            trainer_of=attempt_records.trainer_of(self.trainer),
         )
 
     def _watch_signals(self) -> None:
@@ -420,23 +379,11 @@ class Supervision:
             self._write_log(chunk)
 
     def _write_log(self, chunk: bytes) -> None:
-        try:
-            self._log(chunk)
-        except OSError as error:
-            self.log_error = error.strerror
+        self.log.write(chunk)
         self.timers.throttled("log", LOG_NOTE_SECONDS, self._note_log)
 
     def _note_log(self) -> None:
-        self._note(Logged(*self.key, os.fstat(self.log).st_size))
-
-    def _log(self, chunk: bytes) -> None:
-        """Keeps the beginning of a log that is too long, and says so."""
-        kept, self.log_left = chunk[: max(0, self.log_left)], self.log_left - len(chunk)
-        if self.log_left < 0 and self.log_error is None:
-            self.log_error = f"it was cut at {self.spec.log_limit_bytes} bytes"
-            kept += f"\n[this log is cut here, at {self.spec.log_limit_bytes} bytes]\n".encode()
-        while kept:
-            kept = kept[os.write(self.log, kept) :]
+        self._note(Logged(*self.key, self.log.size))
 
     def _on_messages(self, descriptor: int) -> None:
         for chunk in self._read(descriptor):
@@ -493,15 +440,8 @@ class Supervision:
         try:
             write()
         except OSError as error:  # a full disk must not end the training
-            self.log_error = error.strerror
+            self.log.error = error.strerror
             self._look_for_directory()
-
-    def _has_results(self) -> bool:
-        try:
-            status = os.lstat(self.spec.paths.results / "metrics.json")
-        except OSError:
-            return False
-        return stat.S_ISREG(status.st_mode)
 
     def _note(self, event: AttemptEvent) -> None:
         self.notifier.send(json.dumps(written(event)).encode())

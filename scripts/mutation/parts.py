@@ -111,6 +111,8 @@ PARTS = (
         (
             "*/supervisor.py",
             "*/supervision.py",
+            "*/attempt_log.py",
+            "*/attempt_records.py",
             "*/resident.py",
             "*/ending.py",
             "*/verdict.py",
