@@ -16,9 +16,11 @@ from gpujobs.errors import GpujobsError, MachineError, in_words
 from gpujobs.node.agent import NodeAgent
 from gpujobs.protocol import codec
 from gpujobs.protocol import head as wire
+from gpujobs.protocol.boxes import PassOn, Put, Take
 from gpujobs.protocol.codec import ShapeError
-from gpujobs.protocol.instructions import Collect, Instruction, PassOn, Put, Take, instruction_of
+from gpujobs.protocol.instructions import Collect, instruction_of
 from gpujobs.protocol.settings import NodeSettings
+from gpujobs.protocol.telling import Instruction
 
 PLACING_SECONDS = 60.0
 

@@ -16,7 +16,7 @@ from gpujobs.errors import MachineError, NotFoundError, from_wire
 from gpujobs.failpoints import reach
 from gpujobs.linux.saying import say
 from gpujobs.protocol import codec
-from gpujobs.protocol.instructions import Arrived, Blob, Deliver, PassOn, Put
+from gpujobs.protocol.boxes import Arrived, Blob, Deliver, PassOn, Put
 from gpujobs.results.catalogue import open_file
 
 PIECE_BYTES = 8 << 20

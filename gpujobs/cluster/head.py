@@ -53,20 +53,14 @@ from gpujobs.node.probe import read_once
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
 from gpujobs.protocol import head as wire
+from gpujobs.protocol.boxes import BringHome, Deliver
 from gpujobs.protocol.codec import ShapeError
 from gpujobs.protocol.events import HeadFailed, NodeReported
 from gpujobs.protocol.head import Answer, Refusal, Request
-from gpujobs.protocol.instructions import (
-    BringHome,
-    Collect,
-    Collected,
-    Deliver,
-    Instruction,
-    Nothing,
-    written,
-)
+from gpujobs.protocol.instructions import Collect, Collected, written
 from gpujobs.protocol.joining import Hello, Ready
 from gpujobs.protocol.settings import HeadSettings, Listening, NodeSettings
+from gpujobs.protocol.telling import Instruction, Nothing
 
 OWN = "own"
 """The incarnation of the agent on the head's own machine: it ends with the head."""

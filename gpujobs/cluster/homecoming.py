@@ -16,7 +16,8 @@ from gpujobs.errors import MachineError
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable
 from gpujobs.protocol import codec
-from gpujobs.protocol.instructions import BringHome, Surveyed, Take, TreeFile, written
+from gpujobs.protocol.boxes import BringHome, Surveyed, Take, TreeFile
+from gpujobs.protocol.instructions import written
 
 AHEAD = 3
 """Pieces that are on their way at once."""

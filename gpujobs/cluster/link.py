@@ -30,14 +30,14 @@ from gpujobs.model import NodeStatus
 from gpujobs.node.agent import NodeAgent
 from gpujobs.node.launcher_client import FIRST_ANSWER_SECONDS
 from gpujobs.paths import StatePaths
-from gpujobs.protocol import codec
+from gpujobs.protocol import boxes, codec
 from gpujobs.protocol import head as wire
 from gpujobs.protocol import instructions as told
 from gpujobs.protocol.codec import M, ShapeError
 from gpujobs.protocol.events import AttemptEvent, HeadFailed, NodeReported
 from gpujobs.protocol.head import Answer, Refusal, Request
-from gpujobs.protocol.instructions import Instruction
 from gpujobs.protocol.settings import HeadSettings, Listening, NodeSettings
+from gpujobs.protocol.telling import Instruction
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +48,13 @@ CALL_SECONDS: Mapping[type[Instruction[Any]], float] = {
     told.Probe: 20.0,
     told.ReadLog: 10.0,
     told.FindStrays: 60.0,
-    told.Renew: 8.0,
+    boxes.Renew: 8.0,
 }
 """How long the answer of each is waited for; 30 s where nothing is said here."""
 
 OTHER_CALL_SECONDS = 30.0
 
-UNBOUNDED = (told.Collect, told.Deliver, told.BringHome, told.Compare)
+UNBOUNDED = (told.Collect, boxes.Deliver, boxes.BringHome, boxes.Compare)
 """Takes as long as there are results, or data. A head that hangs is found by its heart, which beats meanwhile."""
 
 HEARTBEAT_SECONDS = 10.0

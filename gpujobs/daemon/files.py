@@ -35,7 +35,8 @@ from gpujobs.daemon.modes import Mode
 from gpujobs.errors import StoreError, UsageError
 from gpujobs.node.pieces import read_log
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.instructions import Instruction, Piece, ReadLog
+from gpujobs.protocol.instructions import Piece, ReadLog
+from gpujobs.protocol.telling import Instruction
 from gpujobs.store.database import migrations
 from gpujobs.store.reader import Reader
 

@@ -33,16 +33,14 @@ from gpujobs.node.pieces import piece_of, read_log
 from gpujobs.node.probe import Probe
 from gpujobs.node.unheard import Unheard
 from gpujobs.paths import AttemptPaths, JobPaths, StatePaths
-from gpujobs.protocol import codec
+from gpujobs.protocol import boxes, codec
 from gpujobs.protocol import instructions as told
+from gpujobs.protocol.boxes import Alive
 from gpujobs.protocol.codec import M, Message, ShapeError
 from gpujobs.protocol.events import AttemptEvent, Exited, Unclear, attempt_event_of
 from gpujobs.protocol.instructions import (
-    Alive,
     AttemptStatus,
     Found,
-    Instruction,
-    Nothing,
     Orphans,
     Piece,
     Probed,
@@ -66,6 +64,7 @@ from gpujobs.protocol.launcher import (
 from gpujobs.protocol.records import AttemptKey, LockNote, StopRequest, SupervisorRecord
 from gpujobs.protocol.settings import NodeSettings
 from gpujobs.protocol.spec import AttemptSpec, SpecHead
+from gpujobs.protocol.telling import Instruction, Nothing
 from gpujobs.results.catalogue import list_files, open_file
 from gpujobs.results.collect import Limits, RefusedResultError, chunks
 
@@ -132,19 +131,19 @@ class NodeAgent:
                 return await asyncio.to_thread(self._read_result, instruction)
             case told.Inspect():
                 return await self._ask(InspectJob(instruction.spec), instruction.answer_seconds, Inspected)
-            case told.Renew():
+            case boxes.Renew():
                 return self.renew(instruction)
-            case told.Prepare():
+            case boxes.Prepare():
                 return await asyncio.to_thread(self._prepare, instruction)
-            case told.Compare():
+            case boxes.Compare():
                 return await self._compare(instruction)
-            case told.MeasureDisk():
+            case boxes.MeasureDisk():
                 return keeping.room(self._paths)
-            case told.ListKept():
+            case boxes.ListKept():
                 return await asyncio.to_thread(keeping.kept, self._paths)
-            case told.DropData():
+            case boxes.DropData():
                 return await asyncio.to_thread(keeping.drop, self._paths, instruction)
-            case told.Survey():
+            case boxes.Survey():
                 return await asyncio.to_thread(self._survey, instruction)
             case told.AskLauncher():
                 return await self._ask(PingLauncher(), instruction.answer_seconds, Versions)
@@ -166,22 +165,22 @@ class NodeAgent:
 
     # On a box that has joined
 
-    def renew(self, asked: told.Renew) -> Alive:
+    def renew(self, asked: boxes.Renew) -> Alive:
         """What was granted before this boot says nothing of it."""
         if asked.until is not None and asked.boot_id == boot_id():
             lease.grant(self._paths.lease, asked.until)
         return Alive(boot_id(), lease.now())
 
-    def _prepare(self, asked: told.Prepare) -> told.Lacking:
+    def _prepare(self, asked: boxes.Prepare) -> boxes.Lacking:
         """Raises UnfitError where jobs of that user cannot run here."""
         problem = user_problem(asked.user, asked.uid, self._settings.node_name) if os.geteuid() == 0 else None
         if problem is not None:
             raise UnfitError(problem)
         arrivals.mark_read(self._paths, asked.blobs)
         keeping.limit(self._paths, asked.uid, asked.keep_bytes, asked.blobs)
-        return told.Lacking(arrivals.lacking(self._paths, asked.blobs))
+        return boxes.Lacking(arrivals.lacking(self._paths, asked.blobs))
 
-    async def _compare(self, asked: told.Compare) -> Compared:
+    async def _compare(self, asked: boxes.Compare) -> Compared:
         """Raises UnfitError where that user's jobs cannot run here."""
         identity = identity_here(asked.user, asked.identity, self._settings.node_name)
         keepers.ask(self._paths.keeper_socket, TENSORFLOW)
@@ -191,13 +190,13 @@ class NodeAgent:
         self._marks |= dict.fromkeys(answer.marks[: len(asked.files)])
         return answer
 
-    async def put(self, asked: told.Put, content: bytes) -> told.Arrived:
+    async def put(self, asked: boxes.Put, content: bytes) -> boxes.Arrived:
         if asked.offset is None:
             name = self._settings.node_name
-            return told.Arrived(await asyncio.to_thread(arrivals.arrived, self._paths, asked.blob, name))
-        return told.Arrived(await self._in_order.put(asked.blob, asked.offset, content))
+            return boxes.Arrived(await asyncio.to_thread(arrivals.arrived, self._paths, asked.blob, name))
+        return boxes.Arrived(await self._in_order.put(asked.blob, asked.offset, content))
 
-    def pass_on(self, asked: told.PassOn) -> bytes:
+    def pass_on(self, asked: boxes.PassOn) -> bytes:
         """Blocks. Raises OSError."""
         return arrivals.piece(self._paths, asked.blob, asked.offset, asked.limit)
 
@@ -433,14 +432,14 @@ class NodeAgent:
         with open_file(str(paths.results), asked.file, owner) as file:
             return piece_of(file, asked.offset, asked.limit)
 
-    def _survey(self, asked: told.Survey) -> told.Surveyed:
+    def _survey(self, asked: boxes.Survey) -> boxes.Surveyed:
         """Raises RefusedResultError where the attempt is gone."""
         owner = _owner(self._spec_to_collect(asked.attempt))
         job = self._paths.job(asked.attempt.job)
         number, limit = asked.attempt.attempt, asked.limit_bytes
         return leaving.survey(job, number, owner, limit, asked.wanted)
 
-    def take(self, asked: told.Take) -> bytes:
+    def take(self, asked: boxes.Take) -> bytes:
         """A part of what was surveyed. Blocks. Raises UsageError where it is not there any more."""
         owner = _owner(self._spec_to_collect(asked.attempt))
         job, number = self._paths.job(asked.attempt.job), asked.attempt.attempt

@@ -21,7 +21,7 @@ from gpujobs.linux import durable
 from gpujobs.linux.durable import DamagedError
 from gpujobs.node import attempts
 from gpujobs.paths import AttemptPaths, JobPaths, StatePaths
-from gpujobs.protocol.instructions import Blob
+from gpujobs.protocol.boxes import Blob
 
 EARLY_SECONDS = 20.0
 """That a piece waits for one before it, which may be lost."""

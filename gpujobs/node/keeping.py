@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gpujobs.node import arrivals, attempts
 from gpujobs.paths import JobPaths, StatePaths
-from gpujobs.protocol.instructions import Blob, DropData, Dropped, Kept, KeptData, KeptJob, Room
+from gpujobs.protocol.boxes import Blob, DropData, Dropped, Kept, KeptData, KeptJob, Room
 from gpujobs.results.catalogue import list_files
 
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from gpujobs.errors import GpujobsError, UsageError
 from gpujobs.paths import JobPaths
-from gpujobs.protocol.instructions import Leavings, Surveyed, TreeFile
+from gpujobs.protocol.boxes import Leavings, Surveyed, TreeFile
 from gpujobs.results.catalogue import open_file
 from gpujobs.results.collect import Limits, chunks
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from gpujobs.errors import LauncherError
 from gpujobs.node import arrivals
 from gpujobs.paths import JobPaths, StatePaths
-from gpujobs.protocol.instructions import Blob, Brought, TreeFile
+from gpujobs.protocol.boxes import Blob, Brought, TreeFile
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.results.handover import exchange, give_away
 

@@ -10,7 +10,8 @@ from gpujobs.errors import GpujobsError, from_wire
 from gpujobs.protocol import codec, events
 from gpujobs.protocol.codec import Count, Message
 from gpujobs.protocol.events import AttemptEvent, HeadFailed, NodeReported
-from gpujobs.protocol.instructions import Instruction, instruction_of, written
+from gpujobs.protocol.instructions import instruction_of, written
+from gpujobs.protocol.telling import Instruction
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from gpujobs.errors import LauncherError, MachineError
 from gpujobs.linux import durable
 from gpujobs.node import arrivals
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.instructions import Blob
+from gpujobs.protocol.boxes import Blob
 
 CONTENT = bytes(range(256)) * 1000
 PIECE = 70_000

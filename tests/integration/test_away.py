@@ -20,9 +20,11 @@ from gpujobs.lifecycle import Finish
 from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus, Reason, State, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
+from gpujobs.protocol.boxes import Alive, Renew
 from gpujobs.protocol.codec import Message
 from gpujobs.protocol.events import NodeReported
-from gpujobs.protocol.instructions import Alive, FindStrays, Instruction, Orphans, Probe, Probed, Renew
+from gpujobs.protocol.instructions import FindStrays, Orphans, Probe, Probed
+from gpujobs.protocol.telling import Instruction
 from tests.integration.events import run
 from tests.integration.node import new_daemon, settled
 from tests.specs import exit_record

@@ -19,7 +19,8 @@ from gpujobs.linux import durable, lease
 from gpujobs.node.agent import NodeAgent
 from gpujobs.node.localising import localised, user_problem
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.instructions import Renew, Start
+from gpujobs.protocol.boxes import Renew
+from gpujobs.protocol.instructions import Start
 from tests.integration.node import begin, files_of, new_daemon, spec_of, supervise, until
 from tests.specs import attempt_spec, node_settings
 

@@ -25,8 +25,10 @@ from gpujobs.errors import MachineError
 from gpujobs.model import Caller, Device, DeviceKind, Job, NodeStatus, State, utc_now
 from gpujobs.node import arrivals, attempts, seeding
 from gpujobs.paths import JobPaths
-from gpujobs.protocol.instructions import Blob, BringHome, Brought, Deliver, Instruction, ReadLog
+from gpujobs.protocol.boxes import Blob, BringHome, Brought, Deliver
+from gpujobs.protocol.instructions import ReadLog
 from gpujobs.protocol.spec import AttemptSpec
+from gpujobs.protocol.telling import Instruction
 from tests.integration.node import new_daemon, settled
 from tests.integration.test_pieces_between_boxes import Remote, sha
 from tests.specs import attempt_spec

@@ -22,7 +22,7 @@ from gpujobs.node import attempts
 from gpujobs.node.agent import NodeAgent
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
-from gpujobs.protocol.instructions import Blob, BringHome, Deliver, Leavings, Survey
+from gpujobs.protocol.boxes import Blob, BringHome, Deliver, Leavings, Survey
 from gpujobs.protocol.records import AttemptKey
 from tests.specs import attempt_spec, node_settings
 

@@ -18,7 +18,7 @@ from gpujobs.errors import LauncherError, UsageError
 from gpujobs.linux import durable
 from gpujobs.node import arrivals, attempts, keeping, leaving, seeding
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.instructions import Blob, Brought, DropData, Leavings, TreeFile
+from gpujobs.protocol.boxes import Blob, Brought, DropData, Leavings, TreeFile
 from gpujobs.protocol.spec import AttemptSpec, DataFile
 from gpujobs.trainer import checkpoint
 from tests.specs import attempt_spec, own_identity

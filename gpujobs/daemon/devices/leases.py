@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from gpujobs.cluster.link import ClusterLink
-from gpujobs.protocol.instructions import Alive, Renew
+from gpujobs.protocol.boxes import Alive, Renew
 
 SLACK_SECONDS = 5.0
 """Clocks do not run equally fast: by far less than this in any lease."""

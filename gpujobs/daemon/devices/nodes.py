@@ -14,6 +14,7 @@ from gpujobs.errors import GpujobsError
 from gpujobs.model import Device, DeviceKind, Job, Node, NodeStatus
 from gpujobs.node.devices import devices_of
 from gpujobs.node.probe import Probe, read_once
+from gpujobs.protocol import boxes
 from gpujobs.protocol import instructions as told
 
 AWAY = "its box is away"
@@ -153,16 +154,16 @@ class Nodes:
             return found
         return replace(node, devices=found.devices)
 
-    async def rooms(self) -> dict[str, told.Room]:
+    async def rooms(self) -> dict[str, boxes.Room]:
         """What the disks of the members' state directories have free, of those that answer soon."""
         names = [node.name for node in self.known if node.status is NodeStatus.OK]
         found = await asyncio.gather(*map(self._room, names))
         return {name: room for name, room in zip(names, found, strict=True) if room is not None}
 
-    async def _room(self, name: str) -> told.Room | None:
+    async def _room(self, name: str) -> boxes.Room | None:
         try:
             async with asyncio.timeout(REMOTE_SECONDS):
-                return await self._link.call(name, told.MeasureDisk())
+                return await self._link.call(name, boxes.MeasureDisk())
         except (TimeoutError, GpujobsError):
             return None
 

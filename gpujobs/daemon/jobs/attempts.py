@@ -27,8 +27,9 @@ from gpujobs.errors import GpujobsError, LauncherError, LaunchError, MachineErro
 from gpujobs.failpoints import reach
 from gpujobs.lifecycle import Requeue
 from gpujobs.model import Job, Reason, State, StopReason
+from gpujobs.protocol.boxes import Alive
 from gpujobs.protocol.events import AttemptEvent, Exited, Logged, Progressed, Started, Unclear, Warned
-from gpujobs.protocol.instructions import Adjust, Alive, AttemptStatus, Start, Stop
+from gpujobs.protocol.instructions import Adjust, AttemptStatus, Start, Stop
 from gpujobs.protocol.records import AttemptKey, ExitRecord, Wishes
 from gpujobs.store.store import Store
 

@@ -19,7 +19,8 @@ from gpujobs.failpoints import reach
 from gpujobs.linux import durable
 from gpujobs.model import Job, Share
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.instructions import Collect, Leavings
+from gpujobs.protocol.boxes import Leavings
+from gpujobs.protocol.instructions import Collect
 from gpujobs.protocol.records import AttemptKey
 from gpujobs.results.catalogue import read_metrics
 from gpujobs.results.collect import RefusedResultError

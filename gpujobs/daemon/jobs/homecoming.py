@@ -23,7 +23,7 @@ from gpujobs.failpoints import reach
 from gpujobs.linux import durable
 from gpujobs.model import Attempt, Job
 from gpujobs.paths import AttemptPaths, JobPaths, StatePaths
-from gpujobs.protocol.instructions import BringHome, Leavings, Survey, Surveyed, TreeFile
+from gpujobs.protocol.boxes import BringHome, Leavings, Survey, Surveyed, TreeFile
 from gpujobs.protocol.records import AttemptKey
 from gpujobs.results.handover import exchange, give_away
 from gpujobs.store.reader import Reader

@@ -19,7 +19,7 @@ from gpujobs.errors import GpujobsError, LaunchError, NotThereError
 from gpujobs.model import Job
 from gpujobs.node.leaving import CHECKPOINTS
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.instructions import Blob, Brought, Compare, Deliver, Prepare, TreeFile
+from gpujobs.protocol.boxes import Blob, Brought, Compare, Deliver, Prepare, TreeFile
 from gpujobs.protocol.spec import AttemptSpec, DataFile, Identity
 from gpujobs.results.catalogue import open_file
 from gpujobs.store.reader import Reader

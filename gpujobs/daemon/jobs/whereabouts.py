@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from gpujobs.daemon.jobs.cache import JobCache
-from gpujobs.protocol.instructions import Blob
+from gpujobs.protocol.boxes import Blob
 from gpujobs.store.store import Store
 
 

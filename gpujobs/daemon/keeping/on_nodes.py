@@ -15,7 +15,8 @@ from gpujobs.daemon.jobs.homecoming import Homecoming
 from gpujobs.daemon.keeping.removal import Kind, Left
 from gpujobs.errors import GpujobsError, UsageError
 from gpujobs.model import Job, NodeStatus, State
-from gpujobs.protocol.instructions import Blob, DropData, Forget, Kept, KeptData, KeptJob, ListKept
+from gpujobs.protocol.boxes import Blob, DropData, Kept, KeptData, KeptJob, ListKept
+from gpujobs.protocol.instructions import Forget
 from gpujobs.store.reader import Reader
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gpujobs.daemon.devices.leases import SLACK_SECONDS, Leases
 from gpujobs.errors import MachineError
-from gpujobs.protocol.instructions import Alive, Renew
+from gpujobs.protocol.boxes import Alive, Renew
 
 LEASE = 60.0
 

@@ -10,7 +10,7 @@ import pytest
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.whereabouts import Whereabouts
 from gpujobs.model import Caller, Device, DeviceKind, Job, utc_now
-from gpujobs.protocol.instructions import Blob
+from gpujobs.protocol.boxes import Blob
 from gpujobs.store.records import DataReference
 from gpujobs.store.store import Store
 from tests.unit.store.jobs import A, B, new_job

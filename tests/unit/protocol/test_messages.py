@@ -10,7 +10,7 @@ import pytest
 
 from gpujobs.errors import NotFoundError, UsageError
 from gpujobs.model import Device, DeviceKind, Node, NodeStatus, Process, Reason, State, StopReason
-from gpujobs.protocol import codec, events, head, launcher, records, training
+from gpujobs.protocol import boxes, codec, events, head, launcher, records, telling, training
 from gpujobs.protocol import instructions as told
 from gpujobs.protocol.codec import Message, ShapeError
 from gpujobs.protocol.reading import Reading, ReadingStatus
@@ -20,29 +20,29 @@ from gpujobs.protocol.spec import CheckSpec
 from tests.specs import attempt_spec, check_json, data_file, exit_record, spec_json
 
 KEY = AttemptKey(7, 1, "3f")
-BLOB = told.Blob(1000, "00", 7)
-FILE = told.TreeFile("model.keras", "00", 7)
+BLOB = boxes.Blob(1000, "00", 7)
+FILE = boxes.TreeFile("model.keras", "00", 7)
 SETTINGS = NodeSettings("n", "/s", None, 5.0, "9a", "9a")
 CHECK = codec.parse(CheckSpec, check_json(spec_json()))
-INSTRUCTIONS: tuple[told.Instruction[Any], ...] = (
+INSTRUCTIONS: tuple[telling.Instruction[Any], ...] = (
     told.Probe(),
     told.Ping(),
     told.Start(attempt_spec(), 15.0, None, None, (), None),
-    told.Start(attempt_spec(), 15.0, told.Alive("boot", 3.5), KEY, (KEY, KEY), told.Brought((FILE,), ())),
+    told.Start(attempt_spec(), 15.0, boxes.Alive("boot", 3.5), KEY, (KEY, KEY), boxes.Brought((FILE,), ())),
     told.Release(KEY),
     told.Stop(KEY, StopReason.CANCEL, "x"),
     told.Adjust(KEY, Wishes(True, None)),
     told.Reconcile((KEY,)),
-    told.Renew("boot", None),
-    told.Renew("boot", 3.5),
-    told.Prepare("alice", 1000, (BLOB,), 1 << 30),
-    told.Deliver(BLOB, "/s/data", "00", 1000),
-    told.Compare("alice", attempt_spec().identity, (data_file("/d/x.npz", "00"),)),
-    told.MeasureDisk(),
-    told.ListKept(),
-    told.DropData((BLOB,)),
-    told.Survey(KEY, 9, told.Leavings.CHECKPOINT),
-    told.BringHome(told.Survey(KEY, 9, told.Leavings.ALL), "/d"),
+    boxes.Renew("boot", None),
+    boxes.Renew("boot", 3.5),
+    boxes.Prepare("alice", 1000, (BLOB,), 1 << 30),
+    boxes.Deliver(BLOB, "/s/data", "00", 1000),
+    boxes.Compare("alice", attempt_spec().identity, (data_file("/d/x.npz", "00"),)),
+    boxes.MeasureDisk(),
+    boxes.ListKept(),
+    boxes.DropData((BLOB,)),
+    boxes.Survey(KEY, 9, boxes.Leavings.CHECKPOINT),
+    boxes.BringHome(boxes.Survey(KEY, 9, boxes.Leavings.ALL), "/d"),
     told.FindStrays((KEY, KEY)),
     told.ReadLog(7, 1, 0, 9),
     told.ListResults(7, 1),
@@ -84,14 +84,14 @@ def test_every_instruction_and_every_event_is_tried_here() -> None:
 
 
 @pytest.mark.parametrize("instruction", INSTRUCTIONS, ids=lambda one: one.tag)
-def test_an_instruction_arrives_whole(instruction: told.Instruction[Any]) -> None:
+def test_an_instruction_arrives_whole(instruction: telling.Instruction[Any]) -> None:
     request = head.Request(3, "n", instruction)
     assert head.request_of(through(head.write_request(request))) == request
 
 
 @pytest.mark.parametrize("instruction", INSTRUCTIONS, ids=lambda one: one.tag)
 def test_an_instruction_that_lacks_a_field_or_has_one_too_many_is_refused(
-    instruction: told.Instruction[Any],
+    instruction: telling.Instruction[Any],
 ) -> None:
     written = through(head.write_request(head.Request(3, "n", instruction)))
     for field in fields(instruction):
@@ -227,13 +227,13 @@ def test_what_the_store_has_kept_of_an_end_need_not_be_all_of_it() -> None:
 def test_a_later_version_may_say_more_at_any_depth_and_is_understood() -> None:
     """As a box does that is updated after the head's."""
     later = json.loads(
-        json.dumps(told.written(told.Start(attempt_spec(), 15.0, told.Alive("boot", 3.5), None, (), None)))
+        json.dumps(told.written(told.Start(attempt_spec(), 15.0, boxes.Alive("boot", 3.5), None, (), None)))
     )
     later["args"]["new"] = {"a": 1}
     later["args"]["spec"]["new"] = [1]
     later["args"]["before"]["new"] = None
     assert told.instruction_of(later, known_only=True) == told.Start(
-        attempt_spec(), 15.0, told.Alive("boot", 3.5), None, (), None
+        attempt_spec(), 15.0, boxes.Alive("boot", 3.5), None, (), None
     )
     with pytest.raises(ShapeError, match="is unknown"):
         told.instruction_of(later)
