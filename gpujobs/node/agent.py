@@ -11,7 +11,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,22 +21,20 @@ from gpujobs.errors import LauncherError, LaunchError, MachineError, ProtocolErr
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable, lease
 from gpujobs.linux.process import boot_id
-from gpujobs.linux.saying import say
-from gpujobs.linux.sockets import short_path
 from gpujobs.node import arrivals, attempts, keepers, keeping, launcher_client, leaving, residents, seeding
 from gpujobs.node.attempts import Attempt
 from gpujobs.node.devices import devices_of
+from gpujobs.node.following import Following
 from gpujobs.node.launcher_client import ask
 from gpujobs.node.localising import identity_here, localised, user_problem
 from gpujobs.node.pieces import piece_of, read_log
 from gpujobs.node.probe import Probe
-from gpujobs.node.unheard import Unheard
 from gpujobs.paths import AttemptPaths, JobPaths, StatePaths
 from gpujobs.protocol import boxes, codec
 from gpujobs.protocol import instructions as told
 from gpujobs.protocol.boxes import Alive
-from gpujobs.protocol.codec import M, Message, ShapeError
-from gpujobs.protocol.events import AttemptEvent, Exited, Unclear, attempt_event_of
+from gpujobs.protocol.codec import M, Message
+from gpujobs.protocol.events import AttemptEvent
 from gpujobs.protocol.instructions import (
     AttemptStatus,
     Found,
@@ -79,13 +76,10 @@ class NodeAgent:
     """`follows` is false for one that only answers: nobody waits for its events."""
 
     def __init__(self, settings: NodeSettings, *, follows: bool = True) -> None:
-        self._follows = follows
         self._settings = settings
         self._paths = StatePaths(Path(settings.state_dir))
         self._probe = Probe()
-        self._events: Unheard[AttemptEvent] = Unheard()
-        self._ended: set[AttemptKey] = set()
-        self._followed: dict[AttemptKey, int] = {}
+        self._following = Following(self._paths.agent_socket, follows=follows)
         self._marks: dict[str, None] = {}
         """Of files that were compared: as they were, with their hashes."""
 
@@ -95,13 +89,8 @@ class NodeAgent:
 
     async def open(self) -> None:
         """Binds the socket on which supervisors tell what happens."""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         residents.clear(self._paths)
-        durable.make_way(self._paths.agent_socket)
-        self._paths.agent_socket.unlink(missing_ok=True)
-        with short_path(self._paths.agent_socket) as name:
-            self._socket.bind(name)
-        asyncio.get_running_loop().add_reader(self._socket, self._receive)
+        self._following.open()
 
     async def carry_out(self, instruction: Instruction[Any]) -> Message:
         """Returns the answer that belongs to it."""
@@ -155,7 +144,7 @@ class NodeAgent:
 
     async def next_events(self, heard: int) -> tuple[int, list[AttemptEvent]]:
         """As `Unheard.after`."""
-        return await self._events.after(heard)
+        return await self._following.events.after(heard)
 
     # Devices
 
@@ -229,7 +218,7 @@ class NodeAgent:
         finally:
             await ending
         answer = await self._hand_over(asked, paths) or await self._launch(spec, paths, asked.answer_seconds)
-        self._follow(self._attempt(AttemptKey(spec.job, spec.attempt, spec.nonce)), answer.pid)
+        self._following.follow(self._attempt(AttemptKey(spec.job, spec.attempt, spec.nonce)), answer.pid)
         return answer
 
     async def _end_residents(self, asked: told.Start) -> None:
@@ -323,14 +312,14 @@ class NodeAgent:
         if status is AttemptStatus.RUNNING:
             record = await self._wait_for_record(attempt)
             if record is not None:
-                self._follow(attempt, record.supervisor.pid)
+                self._following.follow(attempt, record.supervisor.pid)
         if status is AttemptStatus.ENDED:
             ended = attempt.exit
         if status is AttemptStatus.LOST:
             attempts.end_trainer(attempt)
             ended = attempts.lost_record(attempt)
         if ended is not None:
-            self._ended.add(attempt.key)
+            self._following.note_end(attempt.key)
         progress = None if status is AttemptStatus.NEVER_STARTED else attempt.progress
         known = _nothing_known(attempt.key)
         return replace(known, status=status, record=record, progress=progress, exit=ended)
@@ -353,67 +342,6 @@ class NodeAgent:
                 if spec is None or AttemptKey(spec.job, spec.attempt, spec.nonce) not in known:
                     found.append(_stray(directory.name, name, noted, spec))
         return Orphans(tuple(found))
-
-    def _follow(self, attempt: Attempt, pid: int) -> None:
-        """Watches for the end of a supervisor: its exit.json, or its death without one."""
-        key = attempt.key
-        if not self._follows or key in self._followed or key in self._ended:
-            return
-        try:
-            descriptor = os.pidfd_open(pid)
-        except ProcessLookupError:
-            self._supervisor_ended(attempt)
-            return
-        self._followed[key] = descriptor
-
-        def ended() -> None:
-            self._unfollow(key)
-            self._supervisor_ended(attempt)
-
-        asyncio.get_running_loop().add_reader(descriptor, ended)
-
-    def _unfollow(self, key: AttemptKey) -> None:
-        """A supervisor whose trainer stays outlives the attempt."""
-        descriptor = self._followed.pop(key, None)
-        if descriptor is not None:
-            asyncio.get_running_loop().remove_reader(descriptor)
-            os.close(descriptor)
-
-    def _supervisor_ended(self, attempt: Attempt) -> None:
-        """It may have ended before it claimed its attempt, as on a full disk. What cannot be told now is asked
-        for again by the daemon."""
-        key = attempt.key
-        try:
-            status = attempts.status_of(attempt)
-            if status is AttemptStatus.LOST:
-                attempts.end_trainer(attempt)
-            if status in (AttemptStatus.LOST, AttemptStatus.ENDED):
-                ended = attempt.exit or attempts.lost_record(attempt)
-                self._emit(Exited(key.job, key.attempt, key.nonce, ended, stays=False))
-                return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the daemon is to hear that it should ask
-            say(f"job {key.job}, attempt {key.attempt}: {error!r}")
-        self._emit(Unclear(key.job, key.attempt, key.nonce))
-
-    def _receive(self) -> None:
-        while True:
-            try:
-                message = self._socket.recv(1 << 20)
-            except BlockingIOError:
-                return
-            try:
-                self._emit(attempt_event_of(message))
-            except ShapeError as error:  # only supervisors reach this socket; their files are the truth
-                say(f"a datagram is not understood: {error}")
-
-    def _emit(self, event: AttemptEvent) -> None:
-        key = AttemptKey(event.job, event.attempt, event.nonce)
-        if isinstance(event, Exited):
-            if key in self._ended:
-                return
-            self._ended.add(key)
-            self._unfollow(key)
-        self._events.put(event)
 
     # What attempts have left
 

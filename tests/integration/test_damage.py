@@ -234,8 +234,8 @@ def test_a_daemon_starts_whatever_is_in_the_place_of_its_own_files(tmp_path: Pat
     async def run() -> None:
         agent = NodeAgent(node_settings(state.root))
         await agent.open()
-        asyncio.get_running_loop().remove_reader(agent._socket)
-        agent._socket.close()
+        asyncio.get_running_loop().remove_reader(agent._following._socket)
+        agent._following._socket.close()
 
     asyncio.run(run())
     made.store.close()

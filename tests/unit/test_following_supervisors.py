@@ -6,10 +6,12 @@ import asyncio
 import os
 from pathlib import Path
 
-from gpujobs.node.agent import NodeAgent
+from gpujobs.node.attempts import Attempt
+from gpujobs.node.following import Following
+from gpujobs.paths import StatePaths
 from gpujobs.protocol.events import Exited
 from gpujobs.protocol.records import AttemptKey
-from tests.specs import exit_record, node_settings
+from tests.specs import exit_record
 
 
 def descriptors() -> int:
@@ -20,13 +22,14 @@ def test_one_that_goes_on_with_other_attempts_costs_no_descriptor_for_those_that
     tmp_path: Path,
 ) -> None:
     async def follow() -> int:
-        agent = NodeAgent(node_settings(tmp_path))
+        paths = StatePaths(tmp_path)
+        following = Following(paths.agent_socket)
         before = descriptors()
         for job in range(1, 20):
             key = AttemptKey(job, 1, "3f")
-            agent._follow(agent._attempt(key), os.getpid())
+            following.follow(Attempt(paths.job(job).attempt(1), key.nonce), os.getpid())
             assert descriptors() == before + 1
-            agent._emit(Exited(job, 1, "3f", exit_record(key=key), stays=True))
+            following.emit(Exited(job, 1, "3f", exit_record(key=key), stays=True))
         return descriptors() - before
 
     assert asyncio.run(follow()) == 0

@@ -61,7 +61,7 @@ def test_a_guest_keeps_the_launchers_that_its_agent_asks_for(
             while len(heard) < 2:
                 await asyncio.sleep(0.01)
         assert actor._agent is not None
-        for listening in (actor._socket, actor._agent._socket):
+        for listening in (actor._socket, actor._agent._following._socket):
             asyncio.get_running_loop().remove_reader(listening)
             listening.close()
 
