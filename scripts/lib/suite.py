@@ -1,7 +1,7 @@
 """Runs the whole suite on every core and one more, at most four at once, and what fails there once more by itself,
-which counts: deadlines are of a machine that is not shared with another test. What passed only then is named at the end and
-kept in build/rerun.json; the third time that it is the same test, the suite fails: that is no accident of the machine.
-"""
+which counts: deadlines are of a machine that is not shared with another test. What passed only then is named at the
+end and kept in build/rerun.json; the third time that it is the same test, the suite fails: that is no accident of the
+machine."""
 
 from __future__ import annotations
 
