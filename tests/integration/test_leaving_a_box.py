@@ -309,8 +309,11 @@ def test_what_could_not_come_does_when_the_box_is_back(boxes: Boxes) -> None:
     assert boxes.there(waiting).root.exists(), "it may go on there"
 
 
-def test_what_cannot_come_keeps_nothing_else_from_being_tidied(boxes: Boxes) -> None:
-    broken, failed = boxes.job_there(), boxes.job_there()
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_cannot_come_keeps_nothing_else_from_being_tidied(boxes: Boxes, which: int) -> None:
+    """Whichever of the two the directory names first."""
+    both = [boxes.job_there(), boxes.job_there()]
+    broken, failed = both[which], both[1 - which]
 
     async def come_back() -> None:
         boxes.is_away = True
