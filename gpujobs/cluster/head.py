@@ -277,7 +277,7 @@ class Head:
             versions=own_versions(),
             obstacle=self._obstacle,
             admit=self._take_in,
-            tls=None if tls is None else partial(of_the_head, tls),
+            tls=None if tls is None else of_the_head(tls),
             sign=None if tls is None else partial(certificates.sign, tls),
         )
         await gate.open()
