@@ -5,26 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from gpujobs.config.fields import Absolute, PositiveSize, Seconds, Table
+from gpujobs.config.fields import Absolute, PositiveSize, Seconds, Table, text_of
 from gpujobs.config.settings import cluster_address
-from gpujobs.errors import UsageError
-
-
-def _cluster(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            cluster_address(value)
-        except UsageError as error:
-            raise ValueError(str(error).partition("; ")[2]) from None
-    return value
 
 
 class ClusterTable(Table):
     """Whether other boxes can join, and what holds there."""
 
-    listen: Annotated[str | None, BeforeValidator(_cluster)] = None
+    listen: Annotated[str | None, text_of(cluster_address)] = None
     """ADDRESS:PORT of this box for the others, the port the first of a fixed range; None: this box is alone, and Ray
     is on loopback."""
 

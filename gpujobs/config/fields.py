@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from gpujobs import units
+from gpujobs.errors import UsageError
 
 
 def _duration(value: object) -> int:
@@ -27,6 +29,20 @@ def _absolute(value: object) -> object:
     if isinstance(value, str) and not value.startswith("/"):
         raise ValueError("expected a path that begins with /")
     return value
+
+
+def text_of(read: Callable[[str], object]) -> BeforeValidator:
+    """A text that `read` takes. Of the UsageError that it raises, what was expected is told."""
+
+    def check(value: object) -> object:
+        if isinstance(value, str):
+            try:
+                read(value)
+            except UsageError as error:
+                raise ValueError(str(error).partition("; ")[2]) from None
+        return value
+
+    return BeforeValidator(check)
 
 
 Seconds = Annotated[int, BeforeValidator(_duration)]

@@ -15,10 +15,10 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from gpujobs.config import file as configfile
 from gpujobs.config.cluster import ClusterTable, NodesTable
-from gpujobs.config.fields import Absolute, Duration, PositiveDuration, PositiveSize, Size, Table
+from gpujobs.config.fields import Absolute, Duration, PositiveDuration, PositiveSize, Size, Table, text_of
 from gpujobs.config.news import NotifyTable
 from gpujobs.config.settings import TABLES, key_problem, listen_address, nearest_key
-from gpujobs.errors import ConfigError, Problem, UsageError
+from gpujobs.errors import ConfigError, Problem
 from gpujobs.policy.inputs.rules import (
     ForeignPolicy,
     Limits,
@@ -185,13 +185,9 @@ class Retention(Table):
     """One log of the daemon's own processes; one older copy of each is kept."""
 
 
-def _listen(value: object) -> object:
-    if isinstance(value, str) and value:
-        try:
-            listen_address(value)
-        except UsageError as error:
-            raise ValueError(str(error).partition("; ")[2]) from None
-    return value
+def _listen(text: str) -> None:
+    if text:
+        listen_address(text)
 
 
 def _url(value: object) -> object:
@@ -208,7 +204,7 @@ def _url(value: object) -> object:
 class WebTable(Table):
     """The pages and `/metrics`."""
 
-    listen: Annotated[str | None, BeforeValidator(_listen)] = None
+    listen: Annotated[str | None, text_of(_listen)] = None
     """ADDRESS:PORT; empty for none. None is 127.0.0.1:8470 for a site's daemon, a free port for a personal one."""
 
     url: Annotated[str | None, BeforeValidator(_url)] = None
