@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from gpujobs import failpoints
+from gpujobs.config.news import NotifyTable
 from gpujobs.config.settings import resolve
-from gpujobs.config.site import NotifyTable
 from gpujobs.daemon.build import Parts, build
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.modes import Mode

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpujobs.cluster.link import ClusterLink
-from gpujobs.config.site import NodesTable
+from gpujobs.config.cluster import NodesTable
 from gpujobs.daemon.jobs.homecoming import Homecoming
 from gpujobs.daemon.jobs.whereabouts import Whereabouts
 from gpujobs.errors import GpujobsError, LaunchError, NotThereError
