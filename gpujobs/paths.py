@@ -65,7 +65,8 @@ class AttemptPaths:
 
     @property
     def home(self) -> Path:
-        """On the daemon's box: says that all that the attempt has left on another box is here."""
+        """On the daemon's box: says that what the attempt has left on another box is here, and whether all of it
+        could be taken."""
         return self.root / "home.json"
 
     @property

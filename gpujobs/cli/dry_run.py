@@ -10,8 +10,9 @@ from pathlib import Path
 
 from gpujobs.cli.output import duration, size
 from gpujobs.config import file
+from gpujobs.config.news import NotifyTable
 from gpujobs.config.settings import KEYS, resolve
-from gpujobs.config.site import LimitTable, LimitTables, NotifyTable, Retention, SiteConfig, checked
+from gpujobs.config.site import LimitTable, LimitTables, Retention, SiteConfig, checked
 
 Finding = tuple[str, bool | None, str]
 """Name, whether it is well (None: to know), message."""

@@ -48,17 +48,20 @@ class Callers:
         self._strangers: Counter[str] = Counter()
         self._told: dict[str, float] = {}
 
+        self._socket: socket.socket | None = None
+
     async def open(self, address: str, port: int) -> None:
         """Raises OSError where the port is taken."""
         self._socket = socket.create_server((address, port), backlog=256)
         self._socket.setblocking(False)
-        self._spawn(self._accept())
+        self._spawn(self._accept(self._socket))
 
     async def close(self) -> None:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
 
     def tell(self, peer: str, words: str) -> None:
         """Into the log, once in a while for each address."""
@@ -76,11 +79,11 @@ class Callers:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _accept(self) -> None:
+    async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, (peer, _) = await loop.sock_accept(self._socket)
+                connection, (peer, _) = await loop.sock_accept(listening)
             except OSError as error:
                 say(f"joining: nobody can be let in: {error}")
                 await asyncio.sleep(PAUSE_SECONDS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import re
 import secrets
 import time
@@ -73,8 +75,11 @@ class JoinGate:
         self.session = secrets.token_hex(8)
 
     async def open(self) -> None:
-        """Raises OSError where the port is taken."""
-        await self._callers.open(self._address, self._ports["joining"])
+        """Raises MachineError where the port cannot be had."""
+        try:
+            await self._callers.open(self._address, self._ports["joining"])
+        except OSError as error:
+            raise MachineError(_closed(self._address, self._ports["joining"], error)) from error
 
     async def close(self) -> None:
         await self._callers.close()
@@ -180,6 +185,18 @@ class JoinGate:
             f"{hello.name} must let {self._address} in on {self._ports.words}, or `--address` name another address",
             False,
         )
+
+
+def _closed(address: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"no box can join: something else listens at {address}:{port}, which [cluster] listen names; end it "
+            f"(`ss -ltnp 'sport = :{port}'` shows it), or name another port there and restart the daemon"
+        )
+    return (
+        f"no box can join: nothing can listen at {address}:{port} ({os.strerror(error.errno or 0)}); expected an "
+        "address of this box, and a free port, as `listen` under [cluster]"
+    )
 
 
 def _versions(hello: Hello, own: Versions, formats: range) -> list[str]:

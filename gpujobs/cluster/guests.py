@@ -4,6 +4,7 @@ them, so each makes the state of its box and keeps the launchers there itself. A
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,9 @@ from gpujobs.protocol.settings import NodeSettings
 
 LOOK_SECONDS = 5.0
 """Ray tells nobody when a node comes or goes."""
+
+LONGEST_PAUSE_SECONDS = 300.0
+"""Until a node that cannot get an agent is tried again: from LOOK_SECONDS on, each time twice as long."""
 
 TakeIn = Callable[[str, str, str, Any], Awaitable[asyncio.Event]]
 """A name, the id of its state, of its Ray node, and the agent: admitted. Returns what is set when it counts no more."""
@@ -76,12 +80,13 @@ async def keep_guests(settings: NodeSettings, take_in: TakeIn, lacking: Lacking)
     """Until it is cancelled: an agent on each node of the cluster that lives. `settings`: of the daemon's own box."""
     own = ray.get_runtime_context().get_node_id()
     followed: dict[str, asyncio.Task[None]] = {}
+    failures: Counter[str] = Counter()
     try:
         while True:
             for node in await _nodes():
                 task = followed.get(node["NodeID"])
                 if node["Alive"] and node["NodeID"] != own and (task is None or task.done()):
-                    work = _follow(node, settings, take_in, lacking)
+                    work = _follow(node, settings, take_in, lacking, failures)
                     followed[node["NodeID"]] = asyncio.create_task(work)
             await asyncio.sleep(LOOK_SECONDS)
     finally:
@@ -99,8 +104,15 @@ async def _nodes() -> Sequence[Mapping[str, Any]]:
     return found
 
 
-async def _follow(node: Mapping[str, Any], settings: NodeSettings, take_in: TakeIn, lacking: Lacking) -> None:
-    """From one agent's start there to its end."""
+async def _follow(
+    node: Mapping[str, Any],
+    settings: NodeSettings,
+    take_in: TakeIn,
+    lacking: Lacking,
+    failures: Counter[str],
+) -> None:
+    """From one agent's start there to its end; where there is none, to the end of a pause. `failures`: one after the
+    other, by the ids of Ray's nodes."""
     name = str(node["NodeManagerHostname"])
     try:
         agent, said = await _started(node, replace(settings, node_name=name, state_dir="", state_id=""))
@@ -109,11 +121,18 @@ async def _follow(node: Mapping[str, Any], settings: NodeSettings, take_in: Take
         except Exception:
             end_agent(agent)
             raise
+        del failures[node["NodeID"]]
         await ended.wait()
-    except GpujobsError as error:
-        await lacking(name, error.message)
     except Exception as error:  # noqa: BLE001 - whatever Ray raises
-        await lacking(name, _words(name, error))
+        why = error.message if isinstance(error, GpujobsError) else _words(name, error)
+        failures[node["NodeID"]] += 1
+        pause = _pause(failures[node["NodeID"]])
+        await lacking(name, f"{why}; another try in {pause:.0f} s")
+        await asyncio.sleep(pause)
+
+
+def _pause(failures: int) -> float:
+    return min(LOOK_SECONDS * 2.0 ** min(failures - 1, 16), LONGEST_PAUSE_SECONDS)
 
 
 async def _started(node: Mapping[str, Any], settings: NodeSettings) -> tuple[Any, Mapping[str, Any]]:

@@ -55,7 +55,7 @@ from gpujobs.protocol import codec
 from gpujobs.protocol import head as wire
 from gpujobs.protocol.boxes import BringHome, Deliver
 from gpujobs.protocol.codec import ShapeError
-from gpujobs.protocol.events import HeadFailed, NodeReported
+from gpujobs.protocol.events import DoorReported, HeadFailed, NodeReported
 from gpujobs.protocol.head import Answer, Refusal, Request
 from gpujobs.protocol.instructions import Collect, Collected, written
 from gpujobs.protocol.joining import Hello, Ready
@@ -64,6 +64,9 @@ from gpujobs.protocol.telling import Instruction, Nothing
 
 OWN = "own"
 """The incarnation of the agent on the head's own machine: it ends with the head."""
+
+DOOR_SECONDS, LONGEST_DOOR_SECONDS = 1.0, 60.0
+"""Until a port of joining that is taken is tried again, at first and at most."""
 
 RELAY_PAUSE_SECONDS = 2.0
 """Until an agent that could not be reached is asked again: longer than a channel lives unused (`LINKS`)."""
@@ -236,7 +239,9 @@ class Head:
         own = self._settings.node
         agent = await start_own_agent(own, self._gpus)
         await self._admit(Member(own.node_name, own.state_id, OWN, OWN, agent))
-        gate = await self._open_gate()
+        gate = self._gate()
+        if gate is not None:
+            self._spawn(self._open(gate))
         if self._settings.ray_address is not None:
             from gpujobs.cluster.guests import keep_guests
 
@@ -256,12 +261,31 @@ class Head:
 
     # Boxes that join
 
-    async def _open_gate(self) -> JoinGate | None:
+    async def _open(self, gate: JoinGate) -> None:
+        """Our own box is served whatever is at the port: it is tried again, as nobody tells when it is free."""
+        pause, told = DOOR_SECONDS, ""
+        while True:
+            try:
+                await gate.open()
+            except MachineError as error:
+                if error.message != told:
+                    told = error.message
+                    say(told)
+                    await write_line(self._writer, wire.write_line(DoorReported(told)))
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_DOOR_SECONDS)
+            else:
+                break
+        if told:
+            say("boxes can join again")
+            await write_line(self._writer, wire.write_line(DoorReported("")))
+
+    def _gate(self) -> JoinGate | None:
         listening = self._settings.listening
         if listening is None:
             return None
         tls = TlsFiles(self._paths.tls) if listening.tls else None
-        gate = JoinGate(
+        return JoinGate(
             name=self._settings.node.node_name,
             address=listening.address,
             ports=Ports(listening.port),
@@ -271,11 +295,9 @@ class Head:
             versions=own_versions(),
             obstacle=self._obstacle,
             admit=self._take_in,
-            tls=None if tls is None else partial(of_the_head, tls),
+            tls=None if tls is None else of_the_head(tls),
             sign=None if tls is None else partial(certificates.sign, tls),
         )
-        await gate.open()
-        return gate
 
     def _obstacle(self, name: str, node_id: str) -> str | None:
         if name == self._settings.node.node_name:

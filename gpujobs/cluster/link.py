@@ -34,7 +34,7 @@ from gpujobs.protocol import boxes, codec
 from gpujobs.protocol import head as wire
 from gpujobs.protocol import instructions as told
 from gpujobs.protocol.codec import M, ShapeError
-from gpujobs.protocol.events import AttemptEvent, HeadFailed, NodeReported
+from gpujobs.protocol.events import AttemptEvent, DoorReported, HeadFailed, NodeReported
 from gpujobs.protocol.head import Answer, Refusal, Request
 from gpujobs.protocol.settings import HeadSettings, Listening, NodeSettings
 from gpujobs.protocol.telling import Instruction
@@ -113,6 +113,9 @@ class ClusterLink:
 
         self._failure = ""
         """Why the head did not start, as it has said itself, or why it was killed."""
+
+        self.door = ""
+        """Why other boxes cannot join, where this one is served all the same."""
 
         self._own_agent = NodeAgent(settings, follows=False)
         self.launchers = Launchers(paths)
@@ -250,7 +253,7 @@ class ClusterLink:
 
     async def _run_head(self) -> str:
         self._announce(NodeStatus.STARTING, "Ray is starting")
-        self._failure = ""
+        self._failure = self.door = ""
         reach("spawn.head")
         durable.make_way(self._paths.run / "head.log")
         ours, theirs = socket.socketpair()
@@ -297,6 +300,10 @@ class ClusterLink:
         match line:
             case HeadFailed():
                 self._failure = line.message
+            case DoorReported():
+                self.door = line.message
+                if self.door:
+                    log.error("%s", self.door)
             case NodeReported():
                 if line.name == self._settings.node_name:
                     self._writer = writer

@@ -4,6 +4,8 @@ the way where one does not."""
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from gpujobs.cluster.certificates import TlsFiles, shown
@@ -19,40 +21,73 @@ NOT_YET, EXPIRED, WRONG_ADDRESS = 9, 10, 64
 
 
 class _Failing(ssl.SSLObject):
+    failed: Callable[[], None]
+
     def do_handshake(self) -> None:
         try:
             super().do_handshake()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
         except ssl.SSLError:
-            assert isinstance(self.context, HeadContext)
-            self.context.keep_alert()
+            self.failed()
             raise
 
 
 class HeadContext(ssl.SSLContext):
-    """For one connection. asyncio drops the alert of a handshake that fails, in which OpenSSL tells the other end why:
-    it is kept here, to be sent."""
+    """For one connection, of the certificates that are `shared` by all. asyncio drops the alert of a handshake that
+    fails, in which OpenSSL tells the other end why: it is kept here, to be sent."""
 
-    sslobject_class = _Failing
-    _outgoing: ssl.MemoryBIO | None = None
+    shared: ssl.SSLContext
     alert = b""
 
     def wrap_bio(
         self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **keys: Any
     ) -> ssl.SSLObject:
-        self._outgoing = outgoing
-        return super().wrap_bio(incoming, outgoing, *args, **keys)
+        def failed() -> None:
+            self.alert = outgoing.read()
 
-    def keep_alert(self) -> None:
-        self.alert = b"" if self._outgoing is None else self._outgoing.read()
+        made = self.shared.wrap_bio(incoming, outgoing, *args, **keys)
+        assert isinstance(made, _Failing)
+        made.failed = failed
+        return made
 
 
-def of_the_head(files: TlsFiles) -> HeadContext:
-    """Lets nobody in who shows no certificate of this authority."""
-    context = HeadContext(ssl.PROTOCOL_TLS_SERVER)
+def of_the_head(files: TlsFiles) -> Callable[[], HeadContext]:
+    """What lets nobody in who shows no certificate of this authority. The files are read again when they have
+    changed; what is returned raises MachineError where they cannot be used."""
+    read: tuple[Sequence[object], ssl.SSLContext] | None = None
+
+    def for_one() -> HeadContext:
+        nonlocal read
+        stamps = _stamps(files)
+        if read is None or read[0] != stamps:
+            read = stamps, _shared(files)
+        context = HeadContext(ssl.PROTOCOL_TLS_SERVER)
+        context.shared = read[1]
+        return context
+
+    return for_one
+
+
+def _shared(files: TlsFiles) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sslobject_class = _Failing
     context.verify_mode = ssl.CERT_REQUIRED
+    context.num_tickets = 0  # each connection shows its certificate anew
     return _with(context, files, str(files.box), str(files.box_key))
+
+
+def _stamps(files: TlsFiles) -> Sequence[object]:
+    """Others once a file is another one. None for one that is not there."""
+    return [_stamp(path) for path in (files.authority, files.box, files.box_key)]
+
+
+def _stamp(path: Path) -> object:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
 def of_a_node(files: TlsFiles) -> ssl.SSLContext:

@@ -1,23 +1,24 @@
 """The tables of gpujobs.toml: what a site decides about its people and its devices.
 
 `gpujobs.config.settings` reads the keys that say where things are, which a client needs too; this module reads the
-rest, for the daemon and for `simulate`. Every table has a default, so that an empty file is a valid one.
+rest, for the daemon and for `simulate`. Every table has a default, so that an empty file is a valid one. Those about
+other boxes and about news are in files beside it.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from gpujobs import units
 from gpujobs.config import file as configfile
-from gpujobs.config.settings import TABLES, cluster_address, key_problem, listen_address, nearest_key
-from gpujobs.errors import ConfigError, Problem, UsageError
-from gpujobs.jobfile.recipients import Way, is_address
+from gpujobs.config.cluster import ClusterTable, NodesTable
+from gpujobs.config.fields import Absolute, Duration, PositiveDuration, PositiveSize, Size, Table, text_of
+from gpujobs.config.news import NotifyTable
+from gpujobs.config.settings import TABLES, key_problem, listen_address, nearest_key
+from gpujobs.errors import ConfigError, Problem
 from gpujobs.policy.inputs.rules import (
     ForeignPolicy,
     Limits,
@@ -36,42 +37,15 @@ DAY = 86400
 NEEDS_GROUP = "share_by_default needs a share_group"
 
 
-def _duration(value: object) -> int:
-    try:
-        return units.seconds(value)
-    except ValueError:
-        raise ValueError("expected a duration such as 90m, 12h or 7d, or seconds") from None
-
-
-def _size(value: object) -> int:
-    try:
-        return units.size_bytes(value)
-    except ValueError:
-        raise ValueError("expected a size such as 512MiB or 3GiB, or bytes") from None
-
-
 def _policy(value: object) -> ForeignPolicy:
     if value not in list(ForeignPolicy):
         raise ValueError(f"expected one of {', '.join(ForeignPolicy)}")
     return ForeignPolicy(str(value))
 
 
-Duration = Annotated[int, BeforeValidator(_duration), Field(ge=0)]
-PositiveDuration = Annotated[int, BeforeValidator(_duration), Field(ge=1)]
-Size = Annotated[int, BeforeValidator(_size), Field(ge=0, lt=1 << 62)]
-PositiveSize = Annotated[int, BeforeValidator(_size), Field(ge=1, lt=1 << 62)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 Uuid = Annotated[str, Field(pattern=r"^(GPU|MIG|CPU)-")]
-
-
-Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")]
-HostPattern = Annotated[str, Field(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")]
-WAYS = tuple(map(str, Way))
-
-
-class Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Access(Table):
@@ -211,13 +185,9 @@ class Retention(Table):
     """One log of the daemon's own processes; one older copy of each is kept."""
 
 
-def _listen(value: object) -> object:
-    if isinstance(value, str) and value:
-        try:
-            listen_address(value)
-        except UsageError as error:
-            raise ValueError(str(error).partition("; ")[2]) from None
-    return value
+def _listen(text: str) -> None:
+    if text:
+        listen_address(text)
 
 
 def _url(value: object) -> object:
@@ -234,7 +204,7 @@ def _url(value: object) -> object:
 class WebTable(Table):
     """The pages and `/metrics`."""
 
-    listen: Annotated[str | None, BeforeValidator(_listen)] = None
+    listen: Annotated[str | None, text_of(_listen)] = None
     """ADDRESS:PORT; empty for none. None is 127.0.0.1:8470 for a site's daemon, a free port for a personal one."""
 
     url: Annotated[str | None, BeforeValidator(_url)] = None
@@ -245,53 +215,6 @@ class WebTable(Table):
 
     users_in_metrics: bool = False
     """Whether `/metrics`, which asks nobody who they are, says what each user has used."""
-
-
-def _cluster(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            cluster_address(value)
-        except UsageError as error:
-            raise ValueError(str(error).partition("; ")[2]) from None
-    return value
-
-
-class ClusterTable(Table):
-    """Whether other boxes can join, and what holds there."""
-
-    listen: Annotated[str | None, BeforeValidator(_cluster)] = None
-    """ADDRESS:PORT of this box for the others, the port the first of a fixed range; None: this box is alone, and Ray
-    is on loopback."""
-
-    tls: bool | None = None
-    """Whether what crosses the network is encrypted, and whoever has no certificate of the cluster kept out; None:
-    where the address is beyond loopback."""
-
-    lease: Annotated[int, BeforeValidator(_duration), Field(ge=30)] = 600
-    """How long a box that cannot reach the daemon trains on. Only after it does the daemon start a job elsewhere."""
-
-
-def _absolute(value: object) -> object:
-    if isinstance(value, str) and not value.startswith("/"):
-        raise ValueError("expected a path that begins with /")
-    return value
-
-
-class NodesTable(Table):
-    """What holds on all boxes of a cluster alike."""
-
-    shared: list[Annotated[str, BeforeValidator(_absolute)]] = []
-    """Directories that are the same files under the same path on every box: nothing below them is copied."""
-
-    cache: PositiveSize = 100 << 30
-    """Data of one user that is kept on a box, besides what attempts there read: the longest unread makes way."""
-
-    checkpoints: Annotated[int, BeforeValidator(_duration), Field(ge=60)] = 600
-    """How often the checkpoint of a training on another box comes home, in case that box is lost."""
-
-    def has(self, path: str) -> bool:
-        """Whether every box sees it."""
-        return any(Path(path).is_relative_to(one) for one in self.shared)
 
 
 class Trainers(Table):
@@ -305,88 +228,8 @@ class Trainers(Table):
 class Metrics(Table):
     """For programs that measure the machine."""
 
-    dcgm_job_mapping: Annotated[str | None, BeforeValidator(_absolute)] = None
+    dcgm_job_mapping: Absolute | None = None
     """The directory in which dcgm-exporter (`--hpc-job-mapping-dir`) looks for the jobs of each GPU."""
-
-
-def _server(value: object) -> object:
-    """A host, or HOST:PORT."""
-    if not isinstance(value, str):
-        return value
-    host, colon, port = value.rpartition(":")
-    if colon and not (port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16):
-        raise ValueError(_SERVER)
-    if not re.fullmatch(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]", host if colon else value):
-        raise ValueError(_SERVER)
-    return value
-
-
-_SERVER = "expected the host of an SMTP server, or HOST:PORT, such as mail.example.org:25"
-
-
-def _address(value: object) -> object:
-    if isinstance(value, str) and not is_address(value):
-        raise ValueError("expected an address such as gpujobs@example.org")
-    return value
-
-
-def _ways(value: object) -> object:
-    if isinstance(value, list) and (wrong := [one for one in value if one not in WAYS]):
-        raise ValueError(f"expected a list out of {', '.join(WAYS)}, without {wrong[0]!r}")
-    return value
-
-
-class NotifyTable(Table):
-    """News: by which ways, to where, how often."""
-
-    ways: Annotated[list[str], BeforeValidator(_ways)] = list(WAYS)
-    """Those that job files and users may name."""
-
-    smtp: Annotated[str | None, BeforeValidator(_server)] = None
-    """HOST or HOST:PORT; without it mail goes by the machine's own `sendmail`."""
-
-    smtp_tls: Literal["none", "starttls", "tls"] = "none"
-
-    sender: Annotated[str | None, BeforeValidator(_address)] = None
-    """Of mail; by default `gpujobs` at the name of this machine."""
-
-    mail_domain: Host | None = None
-    """`mail` in a job file is the user's name at this domain."""
-
-    mail_domains: list[HostPattern] = []
-    """Where mail may go; empty: anywhere."""
-
-    url_schemes: list[Literal["http", "https"]] = ["http", "https"]
-    url_hosts: list[HostPattern] = []
-    """Where URLs may lead; empty: anywhere."""
-
-    apprise_schemes: list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*$")]] = []
-    """Of the services of apprise; empty: any."""
-
-    per_hour: Annotated[int, Field(ge=1)] = 30
-    """News of one user; what is more is not told."""
-
-    timeout: PositiveDuration = 30
-    """That one try may take."""
-
-    retry_after: PositiveDuration = 30
-    """Before the second try; each further pause is four times as long."""
-
-    tries: Annotated[int, Field(ge=1, le=10)] = 5
-
-    long_wait: Duration = 600
-    """A start is news where the job has waited for longer."""
-
-    before_limit: PositiveDuration = 600
-    """So much before a time limit it is news, or a tenth of the limit, whichever is less."""
-
-    @property
-    def server(self) -> tuple[str, int] | None:
-        if self.smtp is None:
-            return None
-        host, colon, port = self.smtp.rpartition(":")
-        default = {"none": 25, "starttls": 587, "tls": 465}[self.smtp_tls]
-        return (host.strip("[]"), int(port)) if colon else (self.smtp.strip("[]"), default)
 
 
 class SiteConfig(Table):

@@ -205,6 +205,14 @@ def _judged(path: Path, error: OSError) -> Exception:
     )
 
 
+def entries(directory: Path) -> list[Path]:
+    """What is in it, sorted; nothing where there is no such directory."""
+    try:
+        return sorted(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file; None where there is no file. Raises DamagedError."""
     content = read(path)

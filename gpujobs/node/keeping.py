@@ -10,6 +10,7 @@ import stat
 from collections.abc import Collection
 from pathlib import Path
 
+from gpujobs.linux import durable
 from gpujobs.node import arrivals, attempts
 from gpujobs.paths import JobPaths, StatePaths
 from gpujobs.protocol.boxes import Blob, DropData, Dropped, Kept, KeptData, KeptJob, Room
@@ -28,7 +29,7 @@ def kept(paths: StatePaths) -> Kept:
 
 def _jobs(paths: StatePaths) -> list[KeptJob]:
     found = []
-    for directory in _entries(paths.spool / "jobs"):
+    for directory in durable.entries(paths.spool / "jobs"):
         if directory.name.isdecimal() and directory.is_dir():
             size = sum(count for _, count in list_files(str(directory)))
             is_live = any(True for _ in attempts.living(JobPaths(directory)))
@@ -50,21 +51,14 @@ def _owner(directory: Path, status: os.stat_result) -> int:
 
 def _data(paths: StatePaths) -> list[KeptData]:
     found = []
-    for directory in _entries(paths.spool / "data"):
-        for path in _entries(directory) if directory.name.isdecimal() else ():
+    for directory in durable.entries(paths.spool / "data"):
+        for path in durable.entries(directory) if directory.name.isdecimal() else ():
             with contextlib.suppress(FileNotFoundError):  # what comes is renamed when it is whole
                 status = path.lstat()
                 if stat.S_ISREG(status.st_mode) and not path.name.startswith("."):
                     read_at = max(status.st_atime, status.st_mtime)
                     found.append(KeptData(Blob(int(directory.name), path.name, status.st_size), read_at))
     return found
-
-
-def _entries(directory: Path) -> list[Path]:
-    try:
-        return sorted(directory.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def drop(paths: StatePaths, asked: DropData) -> Dropped:
@@ -81,7 +75,7 @@ def limit(paths: StatePaths, uid: int, limit_bytes: int, needed: Collection[Blob
     """Makes room under a user's limit for what is `needed` and not here yet: what nothing reads goes, the longest
     unread first. What attempts here read may be more than the limit."""
     wanted = {paths.data(blob.uid, blob.sha256): blob.bytes for blob in needed}
-    entries = _entries(paths.spool / "data" / str(uid))
+    entries = durable.entries(paths.spool / "data" / str(uid))
     here = {path: size for path in entries if (size := arrivals.size_of(path)) is not None}
     coming = sum(size for path, size in wanted.items() if path not in here)
     excess = sum(here.values()) + coming - limit_bytes

@@ -85,6 +85,14 @@ class NodeReported(Tagged):
 
 
 @dataclass(frozen=True, slots=True)
+class DoorReported(Tagged):
+    """Why other boxes cannot join at present; empty when they can again."""
+
+    tag: ClassVar[str] = "door"
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class HeadFailed(Tagged):
     """Why the head cannot start."""
 

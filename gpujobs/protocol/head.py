@@ -9,7 +9,7 @@ from typing import Any
 from gpujobs.errors import GpujobsError, from_wire
 from gpujobs.protocol import codec, events
 from gpujobs.protocol.codec import Count, Message
-from gpujobs.protocol.events import AttemptEvent, HeadFailed, NodeReported
+from gpujobs.protocol.events import AttemptEvent, DoorReported, HeadFailed, NodeReported
 from gpujobs.protocol.instructions import instruction_of, written
 from gpujobs.protocol.telling import Instruction
 
@@ -37,7 +37,7 @@ class Refusal:
     error: GpujobsError
 
 
-Line = Answer | Refusal | NodeReported | HeadFailed | AttemptEvent
+Line = Answer | Refusal | NodeReported | DoorReported | HeadFailed | AttemptEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def write_line(line: Line) -> dict[str, Any]:
             return {"id": line.id, "result": line.result}
         case Refusal():
             return {"id": line.id, "error": line.error.to_wire()}
-        case NodeReported() | HeadFailed():
+        case NodeReported() | DoorReported() | HeadFailed():
             return {"event": line.tag, **codec.write(line)}
         case AttemptEvent():
             return events.write_attempt_event(line)
@@ -93,6 +93,8 @@ def line_of(value: Mapping[str, Any]) -> Line:
             return events.attempt_event_of(rest)
         case NodeReported.tag:
             return codec.parse(NodeReported, rest)
+        case DoorReported.tag:
+            return codec.parse(DoorReported, rest)
         case HeadFailed.tag:
             return codec.parse(HeadFailed, rest)
     if value.keys() == _ANSWER and type(value["id"]) is int and isinstance(value["result"], Mapping):

@@ -1,6 +1,7 @@
-"""Runs the whole suite on every core and one more, and what fails there once more by itself, which counts: deadlines
-are of a machine that is not shared with another test. What passed only then is named at the end and kept in
-build/rerun.json; the third time that it is the same test, the suite fails: that is no accident of the machine."""
+"""Runs the whole suite on every core and one more, at most four at once, and what fails there once more by itself,
+which counts: deadlines are of a machine that is not shared with another test. What passed only then is named at the
+end and kept in build/rerun.json; the third time that it is the same test, the suite fails: that is no accident of the
+machine."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ ONCE_MORE = ("--last-failed", "--last-failed-no-failures", "none")
 
 
 def workers() -> int:
-    """One more than there are cores, where the memory is enough: half of the time, a test with a daemon waits."""
+    """One more than there are cores, up to `MOST_WORKERS`, where the memory is enough: half of the time, a test with a
+    daemon waits."""
     by_memory = psutil.virtual_memory().total // WORKER_BYTES
     return max(1, min(len(os.sched_getaffinity(0)) + 1, MOST_WORKERS, by_memory))
 

@@ -9,6 +9,7 @@ import io
 import os
 import shutil
 import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib import resources
@@ -349,17 +350,22 @@ async def shoot(browser: Browser, pictures: Path | None, name: str) -> None:
     await browser.look()
 
 
-def test_the_time_line_is_rewound_and_tells_by_keyboard_what_each_bar_is(as_root: None) -> None:
+def browse(site: Site, look: Callable[[Site, Browser, Path | None], Awaitable[None]]) -> None:
+    """Has `look` look, with the directory that pictures go to."""
     pictures = os.environ.get("GPUJOBS_PICTURES")
 
-    async def look(site: Site) -> None:
+    async def work() -> None:
         async with browsing() as browser:
-            await rewind(site, browser, Path(pictures) if pictures else None)
+            await look(site, browser, Path(pictures) if pictures else None)
 
+    asyncio.run(work())
+
+
+def test_the_time_line_is_rewound_and_tells_by_keyboard_what_each_bar_is(as_root: None) -> None:
     with opened() as site:
         site.on_loop(fill_lanes)
         draw(site.daemon.paths.result(1))
-        asyncio.run(look(site))
+        browse(site, rewind)
 
 
 def after_the_restart(daemon: Parts) -> None:
@@ -418,12 +424,6 @@ def test_all_that_a_page_loads_is_at_most_150_kB() -> None:  # noqa: N802 - the 
 
 
 def test_the_pages_show_ten_jobs_and_do_as_they_are_told(as_root: None) -> None:
-    pictures = os.environ.get("GPUJOBS_PICTURES")
-
-    async def look(site: Site) -> None:
-        async with browsing() as browser:
-            await visit(site, browser, Path(pictures) if pictures else None)
-
     with opened() as site:
         site.on_loop(fill)
-        asyncio.run(look(site))
+        browse(site, visit)

@@ -3,8 +3,6 @@ GPUJOBS_PICTURES names."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,8 +13,8 @@ from gpujobs.daemon.build import Parts
 from gpujobs.model import Device, DeviceKind, Node, NodeStatus, Process, utc_now
 from tests.unit.store.jobs import new_job
 
-from .browser import CHROMIUM, Browser, browsing
-from .test_pages import ROOT, nothing, shoot
+from .browser import CHROMIUM, Browser
+from .test_pages import ROOT, browse, nothing, shoot
 from .test_web import Site, opened
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; `apt install chromium`")
@@ -95,17 +93,14 @@ async def look(site: Site, browser: Browser, pictures: Path | None) -> None:
     await shoot(browser, pictures, "nodes-timeline")
     site.on_loop(lambda daemon: daemon.cache.set_away("box3", None))
     await browser.run("location.hash = 'now'")
-    await browser.until("!document.querySelector('.queue').textContent.includes('last known')")
+    await browser.until(
+        "document.querySelectorAll('.queue tbody tr').length == 3"
+        " && !document.querySelector('.queue').textContent.includes('last known')"
+    )
     assert not browser.complaints, browser.complaints[0]
 
 
 def test_devices_and_lanes_stand_by_node_and_one_that_is_away_says_since_when(as_root: None) -> None:
-    pictures = os.environ.get("GPUJOBS_PICTURES")
-
-    async def drive(site: Site) -> None:
-        async with browsing() as browser:
-            await look(site, browser, Path(pictures) if pictures else None)
-
     with opened() as site:
         site.on_loop(fill)
-        asyncio.run(drive(site))
+        browse(site, look)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -20,28 +18,19 @@ from socket import create_server
 import pytest
 
 from gpujobs.cluster import certificates
-from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.ports import Ports
 from gpujobs.protocol import codec
 from gpujobs.protocol.joining import FORMAT, TokenFile
 
-from .test_install_site import PYTHON, Site
+from .test_install_site import PYTHON, Site, nothing_installed
 from .test_joining import INSTANCE, OURS, SECRET, free_base
-from .test_tls_of_joining import gate
+from .test_tls_of_joining import files_of_a_head, gate
 
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    if os.geteuid() != 0:
-        pytest.skip("a site installation needs root")
-    if PYTHON is None or Path(sys.prefix).stat().st_uid != 0:
-        pytest.skip(
-            "there is no Python of this version for everybody to use, or the libraries are not root's"
-        )
-    root = Path(tempfile.mkdtemp(prefix="gj-"))
-    root.chmod(0o755)
-    yield Site(root)
-    shutil.rmtree(root)
+    with nothing_installed() as site:
+        yield site
 
 
 def _version_of(python: str | None) -> str:
@@ -53,8 +42,7 @@ def _version_of(python: str | None) -> str:
 @contextmanager
 def head(root: Path) -> Iterator[tuple[str, Path]]:
     """A head's door, with ports of Ray that answer: its address, and a token file."""
-    files, base = TlsFiles(root / "head-tls"), free_base()
-    certificates.keep_box(files, "127.0.0.1")
+    files, base = files_of_a_head(root / "head-tls"), free_base()
     address = f"127.0.0.1:{base}"
     made = TokenFile(
         format=FORMAT, address=address, secret=SECRET, instance=INSTANCE, tls=certificates.for_token(files)

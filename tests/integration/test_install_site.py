@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,8 +78,8 @@ class Site:
         return found
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
+@contextmanager
+def nothing_installed() -> Iterator[Site]:
     if os.geteuid() != 0:
         pytest.skip("a site installation needs root")
     if PYTHON is None or Path(sys.prefix).stat().st_uid != 0:
@@ -87,10 +88,17 @@ def site() -> Iterator[Site]:
         )
     root = Path(tempfile.mkdtemp(prefix="gj-"))
     root.chmod(0o755)
-    site = Site(root)
-    site.install()
-    yield site
-    shutil.rmtree(root)
+    try:
+        yield Site(root)
+    finally:
+        shutil.rmtree(root)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with nothing_installed() as site:
+        site.install()
+        yield site
 
 
 def test_everybody_can_run_it_and_only_root_can_change_it(site: Site) -> None:

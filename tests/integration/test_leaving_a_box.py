@@ -4,6 +4,7 @@ there; where the box is gone it is said from where the job goes on. The box is a
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import shutil
 import tempfile
@@ -25,7 +26,7 @@ from gpujobs.errors import MachineError
 from gpujobs.model import Caller, Device, DeviceKind, Job, NodeStatus, State, utc_now
 from gpujobs.node import arrivals, attempts, seeding
 from gpujobs.paths import JobPaths
-from gpujobs.protocol.boxes import Blob, BringHome, Brought, Deliver
+from gpujobs.protocol.boxes import Blob, BringHome, Brought, Deliver, Leavings
 from gpujobs.protocol.instructions import ReadLog
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.protocol.telling import Instruction
@@ -311,8 +312,11 @@ def test_what_could_not_come_does_when_the_box_is_back(boxes: Boxes) -> None:
     assert boxes.there(waiting).root.exists(), "it may go on there"
 
 
-def test_what_cannot_come_keeps_nothing_else_from_being_tidied(boxes: Boxes) -> None:
-    broken, failed = boxes.job_there(), boxes.job_there()
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_cannot_come_keeps_nothing_else_from_being_tidied(boxes: Boxes, which: int) -> None:
+    """Whichever of the two the directory names first."""
+    both = [boxes.job_there(), boxes.job_there()]
+    broken, failed = both[which], both[1 - which]
 
     async def come_back() -> None:
         boxes.is_away = True
@@ -326,6 +330,112 @@ def test_what_cannot_come_keeps_nothing_else_from_being_tidied(boxes: Boxes) -> 
     run(come_back, boxes)
     assert boxes.there(broken).root.exists()
     assert not boxes.there(failed).root.exists()
+
+
+def test_what_was_refused_stays_on_its_box_until_it_can_come(
+    boxes: Boxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_its_end, later, room = boxes.job_there(), boxes.job_there(), boxes.daemon.homecoming._room
+    monkeypatch.setattr(boxes.daemon.homecoming, "_room", lambda: 3)
+
+    async def fail() -> None:
+        await boxes.daemon.homecoming.bring(at_its_end)
+        boxes.end(at_its_end)
+        await settled(boxes.daemon, at_its_end.id, State.FAILED)
+        boxes.is_away = True
+        boxes.end(later)
+        await settled(boxes.daemon, later.id, State.FAILED)
+        boxes.is_away = False
+        for _ in range(2):
+            await boxes.daemon.retention._others.tidy("box2")  # type: ignore[union-attr]  # it is made with one
+        for job in (at_its_end, later):
+            assert (boxes.there(job).checkpoint / "checkpoint.npz").read_bytes() == WEIGHTS
+        monkeypatch.setattr(boxes.daemon.homecoming, "_room", room)
+        await boxes.daemon.retention._others.tidy("box2")  # type: ignore[union-attr]  # it is made with one
+
+    run(fail, boxes)
+    for job in (at_its_end, later):
+        assert (boxes.here(job).checkpoint / "checkpoint.npz").read_bytes() == WEIGHTS
+        assert not boxes.there(job).root.exists()
+
+
+def test_what_an_attempt_has_left_that_was_overtaken_goes_and_is_said(
+    boxes: Boxes, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = boxes.job_there()
+
+    async def lose() -> None:
+        boxes.is_away = True
+        boxes.end(job, stopped_for="lease")
+        await settled(boxes.daemon, job.id, State.PENDING)
+        boxes.daemon.store.start_attempt(job.id, Device("box3", DeviceKind.CPU, 0, "CPU-c-0", "cpu"))
+        boxes.end(boxes.daemon.store.mark_running(job.id, 2, 99, utc_now()))
+        await settled(boxes.daemon, job.id, State.FAILED)
+        boxes.is_away = False
+        await boxes.daemon.retention._others.tidy("box2")  # type: ignore[union-attr]  # it is made with one
+
+    run(lose, boxes)
+    assert not boxes.there(job).root.exists()
+    said = "what attempt 1 has left on box2 goes, and never came home: attempt 2 has taken its place"
+    assert said in caplog.text
+
+
+def test_a_box_that_has_lost_its_state_gets_the_checkpoint_that_is_home(boxes: Boxes) -> None:
+    job = boxes.job_there()
+
+    async def leave() -> None:
+        boxes.end(job, stopped_for="preempt")
+        await settled(boxes.daemon, job.id, State.PENDING)
+
+    run(leave, boxes)
+    shutil.rmtree(boxes.there(job).root)
+    next_attempt(boxes, job, "box2")
+    assert (boxes.there(job).checkpoint / "checkpoint.npz").read_bytes() == WEIGHTS
+
+
+def test_an_error_that_nobody_has_foreseen_ends_neither_what_comes_home_nor_keeps_a_job_from_going_on(
+    boxes: Boxes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, sound = boxes.job_there(), boxes.job_there()
+    bring = boxes.daemon.homecoming._bring
+
+    async def fail(job: Job, wanted: Leavings) -> tuple[str, ...]:
+        if job.id == broken.id:
+            raise ValueError("nobody has foreseen this")
+        return await bring(job, wanted)
+
+    monkeypatch.setattr(boxes.daemon.homecoming, "_bring", fail)
+    monkeypatch.setattr("gpujobs.daemon.jobs.endings.pauses", lambda *_: itertools.repeat(0.01))
+
+    async def train() -> None:
+        coming = asyncio.create_task(boxes.daemon.homecoming.run(boxes.daemon.cache.active, lambda: 0.01))
+        await until(lambda: (boxes.here(sound).checkpoint / "checkpoint.npz").exists())
+        coming.cancel()
+        boxes.end(broken, stopped_for="preempt")
+        await settled(boxes.daemon, broken.id, State.PENDING)
+
+    run(train, boxes)
+    assert f"job {broken.id}: its checkpoint has not come home" in caplog.text
+    (said,) = boxes.told(broken)
+    assert "nobody has foreseen this" in said
+
+
+def test_what_went_before_a_box_was_cut_off_is_reported(
+    boxes: Boxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = boxes.job_there(), boxes.job_there()
+    lefts = [Left(Kind.CHECKPOINTS, 1, None, utc_now(), 7, job.id, node="box2") for job in (first, second)]
+
+    async def cut_after_one(node: str, asked: Instruction[Any]) -> Any:
+        answer = await boxes.call(node, asked)
+        boxes.is_away = True
+        return answer
+
+    monkeypatch.setattr(boxes.daemon.link, "call", cut_after_one)
+    others = boxes.daemon.retention._others
+    assert others is not None
+    assert asyncio.run(others.remove(lefts)) == lefts[:1]
+    assert [boxes.there(job).root.exists() for job in (first, second)] == [False, True]
 
 
 def test_prune_covers_the_other_boxes(boxes: Boxes) -> None:

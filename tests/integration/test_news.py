@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from gpujobs import failpoints
+from gpujobs.config.news import NotifyTable
 from gpujobs.config.settings import resolve
-from gpujobs.config.site import NotifyTable
 from gpujobs.daemon.build import Parts, build
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.modes import Mode
@@ -368,23 +368,35 @@ def test_a_test_counts_as_often_as_it_tells(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def order_by(way: str, to: tuple[str, ...], **more: Any) -> Delivery:
+    """Of ada's, with our own rights where `more` says no others."""
+    return Delivery(
+        **{
+            "identity": Identity(os.geteuid(), os.getegid(), (), "/"),
+            "user": "ada",
+            "way": way,
+            "to": to,
+            "message_id": "<1@x>",
+            "subject": "s",
+            "text": "t",
+            "news": {},
+            "environment": {},
+            "sender": "g@example.org",
+            "server": None,
+            "timeout_seconds": 10,
+            **more,
+        }
+    )
+
+
 def test_a_command_is_run_with_its_users_rights_and_nothing_of_the_daemons(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root: to take the identity of others")
-    order = Delivery(
+    order = order_by(
+        "command",
+        ("/bin/sh", "-c", f"({SHOW}) | tr '\\n' ' '; exit 7"),
         identity=Identity(12345, 12346, (12346, 12347), "/nowhere"),
-        user="ada",
-        way="command",
-        to=("/bin/sh", "-c", f"({SHOW}) | tr '\\n' ' '; exit 7"),
-        message_id="<1@x>",
-        subject="s",
-        text="t",
-        news={},
-        environment={},
-        sender="g@x",
-        server=None,
-        timeout_seconds=10,
-    )  # fmt: skip
+    )
     done = subprocess.run(
         [sys.executable, "-P", "-m", "gpujobs.supervise.delivery"],
         input=codec.encode(order),
@@ -402,20 +414,7 @@ def test_a_command_is_run_with_its_users_rights_and_nothing_of_the_daemons(tmp_p
 def test_a_command_that_prints_much_or_reads_nothing_is_no_trouble(tmp_path: Path) -> None:
     def of(words: tuple[str, ...], **more: Any) -> Outcome:
         me = Identity(os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), str(tmp_path))
-        order = Delivery(
-            identity=me,
-            user="ada",
-            way="command",
-            to=words,
-            message_id="<1@x>",
-            subject="s",
-            text="t",
-            news={"long": "x" * 200_000},
-            environment={},
-            sender="g@x",
-            server=None,
-            timeout_seconds=20,
-        )
+        order = order_by("command", words, identity=me, news={"long": "x" * 200_000}, timeout_seconds=20)
         done = subprocess.run(
             [sys.executable, "-P", "-m", "gpujobs.supervise.delivery"],
             input=codec.encode(replace(order, **more)),
@@ -434,20 +433,7 @@ def test_a_command_that_prints_much_or_reads_nothing_is_no_trouble(tmp_path: Pat
 def test_a_letter_has_no_line_of_the_jobs_making_in_its_head(tmp_path: Path) -> None:
     from gpujobs.sender.mail import letter
 
-    order = Delivery(
-        identity=Identity(1, 1, (), "/"),
-        user="ada",
-        way="mail",
-        to=("ada@example.org",),
-        message_id="<1@x>",
-        subject="a\r\nBcc: eve@example.org",
-        text="t",
-        news={},
-        environment={},
-        sender="g@example.org",
-        server=None,
-        timeout_seconds=1,
-    )
+    order = order_by("mail", ("ada@example.org",), subject="a\r\nBcc: eve@example.org")
     assert letter(order)["Subject"] == "a Bcc: eve@example.org" and letter(order)["Bcc"] is None
 
 
@@ -456,20 +442,7 @@ def test_a_sendmail_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
     program = script(tmp_path, "cat > /dev/null; echo no queue; exit 75")
     monkeypatch.setattr(sendmail, "PLACES", (program,))
-    order = Delivery(
-        identity=Identity(os.geteuid(), os.getegid(), (), str(tmp_path)),
-        user="ada",
-        way="mail",
-        to=("ada@example.org",),
-        message_id="<1@x>",
-        subject="s",
-        text="t",
-        news={},
-        environment={},
-        sender="g@example.org",
-        server=None,
-        timeout_seconds=1,
-    )
+    order = order_by("mail", ("ada@example.org",))
     assert mail.send(order) == Outcome(False, True, f"{program}: exit code 75: no queue")
 
 

@@ -19,14 +19,12 @@ from gpujobs.linux import durable, statelock
 from gpujobs.paths import StatePaths
 
 from .test_joining import SECRET, free_base
-from .test_tls_of_joining import box, gate
+from .test_tls_of_joining import box, files_of_a_head, gate
 
 
 @pytest.fixture
 def head(tmp_path: Path) -> TlsFiles:
-    files = TlsFiles(tmp_path / "head-tls")
-    certificates.keep_box(files, "127.0.0.1")
-    return files
+    return files_of_a_head(tmp_path / "head-tls")
 
 
 @pytest.fixture

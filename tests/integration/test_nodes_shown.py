@@ -131,8 +131,9 @@ def test_json_has_since_when_a_node_is_away(three: Served) -> None:
 
 
 def test_when_it_is_back_nothing_is_said_of_it(three: Served) -> None:
+    assert "last known" in shown(three, "status", columns=120)
     three.on_loop(lambda daemon: daemon.cache.set_away("box3", None))
-    assert "last known" not in shown(three, "status")
+    assert "last known" not in shown(three, "status", columns=120)
 
 
 def end_second(daemon: Parts) -> None:

@@ -182,11 +182,19 @@ def as_kept(lines: list[str]) -> str:
     return "".join(re.sub(r"\d:\d\d$", "0:00", line) + "\n" for line in lines)
 
 
+def require_kept(name: str, size: tuple[int, int], shown: list[str]) -> None:
+    """That the screen is the kept one, which GPUJOBS_RENEW_SCREENS=1 writes anew, to be looked at."""
+    kept = SCREENS / f"{name}-{size[0]}x{size[1]}.txt"
+    if os.environ.get("GPUJOBS_RENEW_SCREENS"):
+        kept.write_text(as_kept(shown), encoding="utf-8")
+    assert len(shown) == size[1] and max(map(cell_len, shown)) <= size[0]
+    assert as_kept(shown) == kept.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("size", [SMALL, MIDDLE, LARGE], ids=["80x24", "120x40", "200x50"])
 def test_the_screen_is_the_kept_one_with_devices_queue_log_and_curve(
     served: Served, size: tuple[int, int]
 ) -> None:
-    """GPUJOBS_RENEW_SCREENS=1 writes it anew, to be looked at."""
     shown: list[str] = []
 
     async def look(app: Top, pilot: Pilot[None]) -> None:
@@ -195,11 +203,7 @@ def test_the_screen_is_the_kept_one_with_devices_queue_log_and_curve(
         shown.extend(await at_rest(app, pilot))
 
     driven(served, look, size)
-    kept = SCREENS / f"top-{size[0]}x{size[1]}.txt"
-    if os.environ.get("GPUJOBS_RENEW_SCREENS"):
-        kept.write_text(as_kept(shown), encoding="utf-8")
-    assert len(shown) == size[1] and max(map(cell_len, shown)) <= size[0]
-    assert as_kept(shown) == kept.read_text(encoding="utf-8")
+    require_kept("top", size, shown)
 
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -247,11 +251,7 @@ def test_devices_are_shown_by_node_where_there_are_several(
         shown.extend(await at_rest(app, pilot))
 
     driven(served_at_three, look, size)
-    kept = SCREENS / f"top-nodes-{size[0]}x{size[1]}.txt"
-    if os.environ.get("GPUJOBS_RENEW_SCREENS"):
-        kept.write_text(as_kept(shown), encoding="utf-8")
-    assert len(shown) == size[1] and max(map(cell_len, shown)) <= size[0]
-    assert as_kept(shown) == kept.read_text(encoding="utf-8")
+    require_kept("top-nodes", size, shown)
 
 
 def test_a_running_job_has_a_live_curve(served: Served) -> None:

@@ -116,6 +116,11 @@ class Nodes:
         node = f" of {found.node}" if self.has_others else ""
         return f"{found.kind} {found.index}{node} ({uuid})"
 
+    def message(self, node: Node) -> str:
+        """What there is to say of it; of our own also why no other can join."""
+        door = "" if self.is_remote(node.name) else self._link.door
+        return "; ".join(filter(None, [node.message, door]))
+
     @property
     def devices(self) -> list[Device]:
         """Of all members, as last seen."""

@@ -146,6 +146,8 @@ def _cluster(site: SiteService) -> list[dict[str, Any]]:
     listening = site.link.listening
     if listening is None:
         return []
+    if site.link.door:
+        return [_check("cluster", False, site.link.door)]
     where = f"other boxes can join at {listening.address}, ports {Ports(listening.port).words}"
     if listening.tls:
         files = TlsFiles(site.paths.tls)

@@ -30,7 +30,7 @@ async def handle(request: web.Request) -> web.Response:
                 {
                     "name": node.name,
                     "status": node.status,
-                    "message": node.message,
+                    "message": service.nodes.message(node),
                     "since": iso(node.since),
                     "devices": [device.uuid for device in node.devices],
                     "jobs": jobs.get(node.name, []),

@@ -31,7 +31,7 @@ from gpujobs.store.store import DAEMON, StaleTransitionError
 RETRY_COLLECTING_SECONDS = 10.0
 
 MAX_SURPRISES = 3
-"""So often an error that nobody has foreseen may end a collection before the job does."""
+"""So often an error that nobody has foreseen may end a collection, or what comes home, before the job goes on."""
 
 log = logging.getLogger(__name__)
 
@@ -202,19 +202,22 @@ class Endings:
             refused = [str(error)]
         except GpujobsError as error:
             refused = [str(error)]
+        except Exception as error:
+            if self._surprises.get(job.id, 0) < MAX_SURPRISES:
+                raise
+            refused = [repr(error)]
         if refused and job.current.running_at is not None:
             said = self._homecoming.words(job, "; ".join(refused))
             self._writer.do(lambda store: store.note(job.id, "warning", said))
 
     async def _clear_away(self, job: Job) -> None:
-        """What a job that did not complete has left comes home, and goes where it was."""
+        """What a job that did not complete has left comes home, and goes where it was, if all of it has come."""
         away = self._before(job)
-        if self._homecoming.is_away(job):
-            try:
-                await self._homecoming.bring(job)
-            except (GpujobsError, OSError) as error:
-                log.warning("job %d: what it has left has not come home: %s", job.id, error)
-                away.discard(self._nodes.of(job))
+        try:
+            await self._homecoming.bring_whole(job)
+        except (GpujobsError, OSError) as error:
+            log.warning("job %d: what it has left has not come home: %s", job.id, error)
+            away.discard(self._nodes.of(job))
         await self._forget(job, *(node for node in away if self._nodes.is_remote(node)))
 
     def _before(self, job: Job) -> set[str]:
@@ -225,6 +228,7 @@ class Endings:
 
     async def _forget(self, job: Job, *nodes: str) -> None:
         for node in dict.fromkeys(nodes):
+            self._homecoming.say_what_goes(job, node)
             try:
                 await self._link.call(node, Forget(job.id))
             except GpujobsError as error:

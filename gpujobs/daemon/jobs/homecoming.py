@@ -25,6 +25,7 @@ from gpujobs.model import Attempt, Job
 from gpujobs.paths import AttemptPaths, JobPaths, StatePaths
 from gpujobs.protocol.boxes import BringHome, Leavings, Survey, Surveyed, TreeFile
 from gpujobs.protocol.records import AttemptKey
+from gpujobs.results.collect import RefusedResultError
 from gpujobs.results.handover import exchange, give_away
 from gpujobs.store.reader import Reader
 
@@ -48,6 +49,10 @@ class _Arrived:
     found: Surveyed
     wanted: Leavings
     is_latest: bool
+
+    @property
+    def is_whole(self) -> bool:
+        return self.wanted is Leavings.ALL and not self.found.refused
 
     @property
     def has_checkpoint(self) -> bool:
@@ -89,6 +94,32 @@ class Homecoming:
 
     def attempt(self, job: int, number: int) -> AttemptPaths:
         return self._paths.job(job).attempt(number)
+
+    def _is_whole(self, job: Job) -> bool:
+        """Whether nothing that its latest attempt has left is on another box alone."""
+        assert job.current is not None
+        if not self._nodes.is_remote(job.current.node):
+            return True
+        noted = durable.read_json(self.attempt(job.id, job.attempt).home)
+        return noted is not None and noted.get("is_whole") is True
+
+    async def bring_whole(self, job: Job) -> None:
+        """Returns when nothing of it is needed on its box any more. Raises as `bring`, and RefusedResultError where
+        some of it was not taken."""
+        if not self._is_whole(job) and (refused := await self.bring(job)):
+            raise RefusedResultError("; ".join(refused))
+
+    def say_what_goes(self, job: Job, node: str) -> None:
+        """Ahead of the removal of what is there."""
+        last = self.trained_on(job.id, node) if self._nodes.is_remote(node) else 0
+        if 0 < last < job.attempt and not self.attempt(job.id, last).home.exists():
+            log.warning(
+                "job %d: what attempt %d has left on %s goes, and never came home: attempt %d has taken its place",
+                job.id,
+                last,
+                node,
+                job.attempt,
+            )
 
     async def bring(self, job: Job, wanted: Leavings = Leavings.ALL) -> tuple[str, ...]:
         """Returns when it is here; what of it could not be taken, in words. Raises MachineError where it cannot be
@@ -137,6 +168,9 @@ class Homecoming:
             refused = await self.bring(job, Leavings.CHECKPOINT)
         except (GpujobsError, OSError) as error:
             refused = (str(error),)
+        except Exception:  # that of one job must not be the last that comes
+            log.exception("job %d: its checkpoint has not come home", job.id)
+            return
         if refused:
             log.info("job %d: its checkpoint has not come home: %s", job.id, "; ".join(refused))
 
@@ -199,7 +233,7 @@ def _install(job: JobPaths, attempt: Attempt, arrived: _Arrived, owner: _Owner) 
     if arrived.wanted is not Leavings.CHECKPOINT:
         if arrived.is_latest:
             _take_place(job, fresh.results, owner)
-        _note_home(job, fresh, attempt, owner)
+        _note_home(job, fresh, attempt, owner, is_whole=arrived.is_whole)
     shutil.rmtree(fresh.root, ignore_errors=True)
 
 
@@ -236,7 +270,7 @@ def _take_place(job: JobPaths, made: Path, owner: _Owner) -> None:
     exchange(job.work, made.name, made)
 
 
-def _note_home(job: JobPaths, fresh: JobPaths, attempt: Attempt, owner: _Owner) -> None:
+def _note_home(job: JobPaths, fresh: JobPaths, attempt: Attempt, owner: _Owner, *, is_whole: bool) -> None:
     paths = job.attempt(attempt.number)
     log_file = fresh.attempt(attempt.number).log
     if log_file.exists():
@@ -248,4 +282,4 @@ def _note_home(job: JobPaths, fresh: JobPaths, attempt: Attempt, owner: _Owner) 
         "identity": {"uid": owner.uid},
     }
     durable.write_json(paths.spec, head)
-    durable.write_json(paths.home, {"node": attempt.node})
+    durable.write_json(paths.home, {"node": attempt.node, "is_whole": is_whole})

@@ -12,16 +12,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpujobs.cluster.link import ClusterLink
-from gpujobs.config.site import NodesTable
+from gpujobs.config.cluster import NodesTable
 from gpujobs.daemon.jobs.homecoming import Homecoming
 from gpujobs.daemon.jobs.whereabouts import Whereabouts
 from gpujobs.errors import GpujobsError, LaunchError, NotThereError
 from gpujobs.model import Job
 from gpujobs.node.leaving import CHECKPOINTS
 from gpujobs.paths import StatePaths
-from gpujobs.protocol.boxes import Blob, Brought, Compare, Deliver, Prepare, TreeFile
+from gpujobs.protocol.boxes import Blob, Brought, Compare, Deliver, Leavings, Prepare, Survey, TreeFile
+from gpujobs.protocol.records import AttemptKey
 from gpujobs.protocol.spec import AttemptSpec, DataFile, Identity
 from gpujobs.results.catalogue import open_file
+from gpujobs.results.collect import RefusedResultError
 from gpujobs.store.reader import Reader
 
 MODEL = ("job.yaml", "preprocessing.json", "model.keras")
@@ -141,11 +143,22 @@ class Supply:
         if spec.begins_anew:
             return None
         here, there = self._homecoming.checkpoint_of(job.id), self._homecoming.trained_on(job.id, node)
-        if there and there >= here:
+        if there and there >= here and await self._has_checkpoint(node, job, there):
             return None
         roots = [self._paths.job(number).root for number in (job.id, *origins)]
         found = await asyncio.to_thread(_first_checkpoint, roots, spec.identity.uid)
         return found or (_Tree() if there else None)
+
+    async def _has_checkpoint(self, node: str, job: Job, number: int) -> bool:
+        """Its state may have been removed since that attempt trained there."""
+        nonce = next(one.nonce for one in self._store.attempts(job.id) if one.number == number)
+        # Nothing is taken, nor read: what is there is refused for its size.
+        asked = Survey(AttemptKey(job.id, number, nonce), 0, Leavings.CHECKPOINT)
+        try:
+            found = await self._link.call(node, asked)
+        except RefusedResultError:
+            return False
+        return bool(found.files or found.refused)
 
     async def _deliver_all(self, node: str, spec: AttemptSpec, wanted: Mapping[Blob, _Source]) -> None:
         asked = Prepare(spec.user, spec.identity.uid, tuple(wanted), self._table().cache)

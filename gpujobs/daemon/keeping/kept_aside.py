@@ -27,21 +27,14 @@ def kept_aside(paths: StatePaths) -> Iterator[Left]:
 
 
 def _in(directory: Path, kind: Kind) -> Iterator[Left]:
-    for path in _entries(directory):
+    for path in durable.entries(directory):
         # An attempt goes with its job.
         if ASIDE_NAME.fullmatch(path.name) and not path.name.startswith("attempt-") and not _is_in_use(path):
             yield _left(path, kind)
 
 
-def _entries(directory: Path) -> list[Path]:
-    try:
-        return sorted(directory.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
 def _numbered(jobs: Path) -> list[Path]:
-    return [path for path in _entries(jobs) if path.name.isdecimal() and path.is_dir()]
+    return [path for path in durable.entries(jobs) if path.name.isdecimal() and path.is_dir()]
 
 
 def _is_in_use(path: Path) -> bool:

@@ -48,6 +48,8 @@ class NodeKeeping:
                 await self._tidy(node, one)
             except (GpujobsError, OSError) as error:
                 log.warning("node %s: what job %d has left there stays: %s", node, one.job, error)
+            except Exception:  # that of others goes all the same
+                log.exception("node %s: what job %d has left there stays", node, one.job)
 
     async def tidy_all(self) -> None:
         await asyncio.gather(*map(self.tidy, self._here))
@@ -57,9 +59,10 @@ class NodeKeeping:
         if job is None or kept.is_live or not (job.state.is_final or job.state is State.PENDING):
             return
         is_here = job.current is not None and job.current.node == node
-        if is_here and job.state is not State.COMPLETED and self._homecoming.is_away(job):
-            await self._homecoming.bring(job)
+        if is_here and job.state is not State.COMPLETED:
+            await self._homecoming.bring_whole(job)
         if job.state.is_final:
+            self._homecoming.say_what_goes(job, node)
             await self._link.call(node, Forget(job.id))
 
     def _known(self, kept: KeptJob) -> Job | None:
@@ -121,19 +124,20 @@ class NodeKeeping:
         gone: list[Left] = []
         for node in dict.fromkeys(one.node for one in chosen if one.node is not None):
             try:
-                gone += await self._remove_on(node, [one for one in chosen if one.node == node])
+                await self._remove_on(node, [one for one in chosen if one.node == node], gone)
             except GpujobsError as error:
                 log.warning("node %s: what is too old there stays: %s", node, error)
         return gone
 
-    async def _remove_on(self, node: str, chosen: Sequence[Left]) -> list[Left]:
+    async def _remove_on(self, node: str, chosen: Sequence[Left], gone: list[Left]) -> None:
+        """Adds each to `gone` as it goes: some has also where the box does not answer any more."""
         data = {Blob(one.uid, one.sha256, one.bytes): one for one in chosen if one.sha256 is not None}
-        dropped = (await self._link.call(node, DropData(tuple(data)))).blobs if data else ()
-        jobs = [one for one in chosen if one.job is not None]
-        for one in jobs:
-            assert one.job is not None
-            await self._link.call(node, Forget(one.job))
-        return [*jobs, *(data[blob] for blob in dropped)]
+        if data:
+            gone += [data[blob] for blob in (await self._link.call(node, DropData(tuple(data)))).blobs]
+        for one in chosen:
+            if one.job is not None:
+                await self._link.call(node, Forget(one.job))
+                gone.append(one)
 
 
 def _instant(seconds: float) -> datetime:

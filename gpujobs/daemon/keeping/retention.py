@@ -123,7 +123,7 @@ class Retention:
             yield _left(Kind.RESULTS, job, [result])
         if spool.work.is_dir():
             yield _left(Kind.CHECKPOINTS, job, [spool.work])
-        attempts = [path for path in _entries(spool.root) if path.name.startswith("attempt-")]
+        attempts = [path for path in durable.entries(spool.root) if path.name.startswith("attempt-")]
         if attempts:
             # A completed job has its logs among its results: this is what could not be removed then.
             yield _left(Kind.CHECKPOINTS if job.state is State.COMPLETED else Kind.LOGS, job, attempts)
@@ -199,9 +199,9 @@ class Retention:
             self._paths.results,
             spool,
             spool / "jobs",
-            *_entries(spool / "data"),
+            *durable.entries(spool / "data"),
         ):
-            _delete([path for path in _entries(place) if path.name.startswith(ASIDE)])
+            _delete([path for path in durable.entries(place) if path.name.startswith(ASIDE)])
 
     # The daemon's own logs
 
@@ -224,13 +224,6 @@ def _record(store: Store, batch: Sequence[Left], actor: str) -> None:
 def _left(kind: Kind, job: EndedJob, places: Sequence[Path]) -> Left:
     size = sum(count for place in places for _, count in list_files(str(place)))
     return Left(kind, job.uid, job.user, job.ended_at, size, job.id, places=tuple(places))
-
-
-def _entries(directory: Path) -> list[Path]:
-    try:
-        return sorted(directory.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def _set_aside(path: Path, beside: Path) -> Path | None:

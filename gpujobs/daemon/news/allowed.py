@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
-from gpujobs.config.site import NotifyTable
+from gpujobs.config.news import NotifyTable
 from gpujobs.daemon.jobs.submissions import Prepared
 from gpujobs.errors import JobFileError, Problem, UsageError
 from gpujobs.jobfile.reader import Path

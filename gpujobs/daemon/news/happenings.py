@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from gpujobs.config.site import NotifyTable
+from gpujobs.config.news import NotifyTable
 from gpujobs.jobfile.recipients import Occasion, Wish, wish
 from gpujobs.model import Job, State
 from gpujobs.policy.inputs.text import duration

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gpujobs.config.site import NotifyTable
+from gpujobs.config.news import NotifyTable
 from gpujobs.daemon.news.allowed import has_apprise
 from gpujobs.jobfile.recipients import Way
 from gpujobs.linux import sendmail

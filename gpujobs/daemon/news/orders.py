@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gpujobs.config.site import NotifyTable
+from gpujobs.config.news import NotifyTable
 from gpujobs.daemon.in_force import InForce
 from gpujobs.daemon.news import allowed
 from gpujobs.daemon.news.words import Words

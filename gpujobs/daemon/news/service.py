@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any
 
-from gpujobs.config.site import NotifyTable
+from gpujobs.config.news import NotifyTable
 from gpujobs.daemon.in_force import InForce
 from gpujobs.daemon.news import allowed
 from gpujobs.daemon.news.orders import Orders

@@ -1,5 +1,5 @@
-"""What no runner that keeps its processes can beat: built and traced once, then each job with weights, optimizer and
-random numbers as at the beginning, trained by a loop of its own."""
+"""What a simple program that keeps its processes takes: built and traced once, then each job with weights, optimizer
+and random numbers as at the beginning, trained by a loop of its own."""
 
 from __future__ import annotations
 

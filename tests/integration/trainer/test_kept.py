@@ -146,8 +146,10 @@ def test_it_does_with_jax_too(tmp_path: Path, data: dict[str, Path]) -> None:
     require_jax()
     trainers, case = Trainers(tmp_path, "jax"), CASES["watched"]
     text = case.text.replace("training: {", "training: {backend: jax, ")
-    require_alike(Making(trainers, data), text, {**case.other, "data.scaling": "standard"} | SEED)
-    trainers.close()
+    try:
+        require_alike(Making(trainers, data), text, {**case.other, "data.scaling": "standard"} | SEED)
+    finally:
+        trainers.close()
 
 
 def test_a_training_goes_on_from_a_checkpoint_alike_in_a_process_that_has_trained_before(
@@ -180,7 +182,7 @@ def test_each_step_is_traced_once_whatever_the_sizes_of_batches(
     whole = text(
         f"GRU: {{units: 2}}, {DENSE}",
         TRAINING.replace("batch_size: 8", f"batch_size: {size}"),
-        split or "y: y",
+        split,
     )
     first, second = making.spec(whole), making.spec(whole, SEED)
     told = making.trainers.train([first, second])

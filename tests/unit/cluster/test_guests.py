@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from gpujobs.cluster.guests import GuestActor, keep_guests
 from gpujobs.cluster.head import Head
 from gpujobs.cluster.launchers import Launchers
 from gpujobs.cluster.members import Member
+from gpujobs.errors import MachineError
 from gpujobs.node import keepers
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
@@ -88,6 +90,45 @@ def test_another_node_of_a_members_name_does_not_speak_for_it(
         asyncio.run(run())
         lines = [json.loads(line) for line in theirs.makefile()]
     assert [line["name"] for line in lines] == ([name] if is_told else [])
+
+
+def test_a_node_that_can_have_no_agent_is_tried_ever_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it has one: then it begins anew."""
+    node = {"NodeID": "7", "NodeManagerHostname": "box2", "Alive": True, "Resources": {}}
+    tries, told, pauses = iter([None, None, {"node_id": "77"}, None]), list[str](), list[float]()
+    ends, sleep = asyncio.Event(), asyncio.sleep
+    ends.set()
+
+    async def started(*_: object) -> tuple[None, Mapping[str, Any]]:
+        said = next(tries)
+        if said is None:
+            raise MachineError("no")
+        return None, said
+
+    async def take_in(*_: object) -> asyncio.Event:
+        return ends
+
+    async def lacking(name: str, why: str) -> None:
+        told.append(why)
+
+    async def slept(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(guests, "_started", started)
+    monkeypatch.setattr("asyncio.sleep", slept)
+
+    async def run() -> None:
+        failures: Counter[str] = Counter()
+        for _ in range(4):
+            await guests._follow(node, node_settings(tmp_path), take_in, lacking, failures)
+
+    asyncio.run(run())
+    assert pauses == [5, 10, 5]
+    assert told == [f"no; another try in {pause} s" for pause in (5, 10, 5)]
+    assert guests._pause(7) == guests._pause(10000) == 300
 
 
 def test_nodes_are_looked_at_again_where_ray_did_not_answer(

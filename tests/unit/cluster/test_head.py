@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import time
 from pathlib import Path
@@ -12,8 +13,14 @@ from typing import Any
 import pytest
 
 from gpujobs.cluster import actor
+from gpujobs.cluster import head as heads
 from gpujobs.cluster.head import Head
+from gpujobs.cluster.link import ClusterLink
 from gpujobs.cluster.versions import own_versions
+from gpujobs.daemon.devices.nodes import Nodes
+from gpujobs.daemon.handlers import doctor
+from gpujobs.errors import MachineError
+from gpujobs.model import Node, NodeStatus
 from gpujobs.paths import StatePaths
 from gpujobs.protocol.joining import FORMAT, Hello, Ready
 from gpujobs.protocol.settings import HeadSettings, Listening
@@ -52,3 +59,57 @@ def test_a_box_with_two_lines_at_once_gets_one_agent(tmp_path: Path, monkeypatch
     with theirs:
         one, other = asyncio.run(run())
     assert placed == ["1"] and one is other
+
+
+def test_a_port_of_joining_that_is_taken_is_told_of_until_it_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing ends for it: the head serves its own box, and lets others in as soon as it can."""
+    monkeypatch.setattr(heads, "DOOR_SECONDS", 0.01)
+    ours, theirs = socket.socketpair()
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = taken.getsockname()[1]
+    listening = Listening("127.0.0.1", port, False)
+    settings = node_settings(tmp_path)
+    link = ClusterLink(
+        StatePaths(tmp_path), settings, listening, on_node=lambda _: None, on_attempt=lambda _: None
+    )
+    nodes = Nodes(link, settings.node_name)
+    own = Node(settings.node_name, NodeStatus.OK)
+
+    async def run() -> None:
+        head = Head(HeadSettings(settings, listening, None), StatePaths(tmp_path), 0)
+        _, head._writer = await asyncio.open_connection(sock=ours)
+        reader, writer = await asyncio.open_connection(sock=theirs)
+        StatePaths(tmp_path).cluster_token.parent.mkdir(parents=True, exist_ok=True)
+        gate = head._gate()
+        assert gate is not None
+        opening = asyncio.create_task(head._open(gate))
+        link._take(json.loads(await reader.readline()), writer)
+        said = f"no box can join: something else listens at 127.0.0.1:{port}, which [cluster] listen names; end it"
+        assert nodes.message(own).startswith(said) and f"`ss -ltnp 'sport = :{port}'`" in nodes.message(own)
+        assert nodes.message(Node("box2", NodeStatus.OK)) == ""
+        (check,) = doctor._cluster(SimpleNamespace(link=link))  # type: ignore[arg-type]
+        assert check == {"name": "cluster", "ok": False, "message": link.door}
+        assert not opening.done()
+        taken.close()
+        link._take(json.loads(await asyncio.wait_for(reader.readline(), 5)), writer)
+        await opening
+        assert nodes.message(own) == ""
+        socket.create_connection(("127.0.0.1", port)).close()
+        await gate.close()
+        for one in (head._writer, writer):
+            one.close()
+
+    asyncio.run(run())
+    assert capfd.readouterr().err.count("no box can join") == 1
+
+
+def test_an_address_that_is_not_of_this_box_is_named(tmp_path: Path) -> None:
+    listening = Listening("192.0.2.1", 8480, False)
+    head = Head(HeadSettings(node_settings(tmp_path), listening, None), StatePaths(tmp_path), 0)
+    gate = head._gate()
+    assert gate is not None
+    with pytest.raises(MachineError, match=r"nothing can listen at 192\.0\.2\.1:8480 \(Cannot assign"):
+        asyncio.run(gate.open())
+    asyncio.run(gate.close())

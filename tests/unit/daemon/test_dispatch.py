@@ -22,6 +22,19 @@ from tests.unit.daemon.views import BUSY, GPU, Nodes, view_of
 from tests.unit.store.jobs import A, having, new_job
 
 
+def dispatcher_of(store: Store, cache: JobCache, nodes: Any, started: list[int], **more: Any) -> Dispatcher:
+    """One that notes in `started` what it starts, and stops nothing."""
+    return Dispatcher(
+        StoreWriter(store, cache),
+        cache,
+        nodes,
+        view_of(store, cache),
+        launch=lambda job: started.append(job.id),
+        stop=lambda *_: None,
+        **more,
+    )
+
+
 def test_a_job_whose_time_has_come_starts_on_a_fresh_reading(tmp_path: Path) -> None:
     store, cache, started = Store(tmp_path / "s.db"), JobCache([]), list[int]()
 
@@ -100,15 +113,7 @@ def test_no_more_is_started_where_a_job_may_not_and_the_next_one_is(tmp_path: Pa
             cache.put(store.set_held(job, True, "gpujobs"))
         return job != first.id
 
-    dispatcher = Dispatcher(
-        StoreWriter(store, cache),
-        cache,
-        free,
-        view_of(store, cache),
-        launch=lambda job: started.append(job.id),
-        stop=lambda *_: None,
-        may_start=may_start,
-    )
+    dispatcher = dispatcher_of(store, cache, free, started, may_start=may_start)
 
     async def run() -> None:
         task = asyncio.create_task(dispatcher.run())
@@ -137,14 +142,7 @@ def test_a_decision_that_fails_is_not_the_last_one(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(dispatch, "LOOK_AGAIN_SECONDS", 0.01)
     nodes: Any = Failing()
-    dispatcher = Dispatcher(
-        StoreWriter(store, cache),
-        cache,
-        nodes,
-        view_of(store, cache),
-        launch=lambda job: started.append(job.id),
-        stop=lambda *_: None,
-    )
+    dispatcher = dispatcher_of(store, cache, nodes, started)
     (job,) = store.submit(A, "key", [new_job()])
     cache.put(job)
 
@@ -185,14 +183,7 @@ def test_nothing_is_decided_anew_while_nothing_has_changed_and_again_when_someth
     monkeypatch.setattr(dispatch, "decide", counted)
     nodes: Any = Nodes()
     nodes.probe = probe
-    dispatcher = Dispatcher(
-        StoreWriter(store, cache),
-        cache,
-        nodes,
-        view_of(store, cache),
-        launch=lambda job: started.append(job.id),
-        stop=lambda *_: None,
-    )
+    dispatcher = dispatcher_of(store, cache, nodes, started)
     (job,) = store.submit(A, "key", [new_job()])
     cache.put(job)
 

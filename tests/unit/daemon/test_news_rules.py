@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gpujobs.config.site import NotifyTable
+from gpujobs.config.news import NotifyTable
 from gpujobs.daemon.jobs.submissions import FileBody, Prepared
 from gpujobs.daemon.news.allowed import address_of, check_files, refusal, sentence
 from gpujobs.errors import JobFileError

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gpujobs.config.site import NodesTable, SiteConfig
+from gpujobs.config.cluster import NodesTable
+from gpujobs.config.site import SiteConfig
 
 
 @pytest.mark.parametrize(

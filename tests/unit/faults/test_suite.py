@@ -52,7 +52,7 @@ def test_a_point_is_disarmed_though_its_case_fails() -> None:
         arm=armed.append, disarm=armed.clear, must_submit=lambda *_: 1, reached=lambda _: 1, jobs=dict
     )
     with (
-        pytest.raises(Failure),
+        pytest.raises(Failure, match="it did not come back"),
         contextmanager(moments.held)(cast("Any", made), "supervisor.claim", 5),
     ):
         assert armed == ["supervisor.claim=stop:3.0*1"]

@@ -184,8 +184,8 @@ def test_no_job_is_far_from_its_data_while_an_equal_device_near_it_stays_free(sn
 def test_who_may_run_in_one_place_only_is_not_starved_by_who_may_run_anywhere(
     here: int, there: int, every: int, memory: int | None, asked: dict[str, Any]
 ) -> None:
-    """Small jobs for any device come faster than they end, for ever. One that is as old as the first of them, and can
-    run on node b alone, starts as soon as what was there before it has ended."""
+    """Small jobs for any device come again and again. One that comes in the middle of them, and can run on node b
+    alone, starts at the latest when all that was there before it has ended."""
     site = [
         Node(name, NodeStatus.OK, "", tuple(
             Device(name, DeviceKind.GPU, index, f"GPU-{name}{index}", model, 80 * GIB, 0) for index in range(count)

@@ -129,6 +129,7 @@ def test_what_is_no_event_is_refused(datagram: bytes) -> None:
     [
         events.NodeReported("n", NodeStatus.DOWN, "x"),
         events.HeadFailed("x"),
+        events.DoorReported("x"),
         head.Answer(3, {"found": True}),
     ],
     ids=str,
