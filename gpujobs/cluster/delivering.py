@@ -115,20 +115,27 @@ async def _send(box: _Box, blob: Blob, piece: Any) -> None:
     """`piece` gives the bytes at an offset, or what Ray will make them of."""
     offset = _count(await box.agent.put.remote(codec.write(Put(blob, None)), b""))
     box.reach(offset)
-    under_way: deque[tuple[int, Any]] = deque()
+    under_way: deque[tuple[int, asyncio.Future[Any]]] = deque()
     while box.arrived < blob.bytes:
         while offset < blob.bytes and len(under_way) < AHEAD:
             limit = min(PIECE_BYTES, blob.bytes - offset)
             sent = box.agent.put.remote(codec.write(Put(blob, offset)), await piece(offset, limit))
             offset += limit
-            under_way.append((offset, sent))
-        expected, sent = under_way.popleft()
-        box.reach(_count(await sent))
+            under_way.append((offset, asyncio.ensure_future(sent)))
+            under_way[-1][1].add_done_callback(_look_at)
+        expected, answer = under_way.popleft()
+        box.reach(_count(await answer))
         if box.arrived < expected:  # another brings it too, or a piece was lost: from there on anew
-            for _, later in under_way:
-                await asyncio.wait([asyncio.ensure_future(later)])
+            if under_way:
+                await asyncio.wait([later for _, later in under_way])
             under_way.clear()
             offset = box.arrived = _count(await box.agent.put.remote(codec.write(Put(blob, None)), b""))
+
+
+def _look_at(answer: asyncio.Future[Any]) -> None:
+    """Of the pieces that are on their way when one fails nobody asks what became of them."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def _count(answer: Mapping[str, Any]) -> int:
