@@ -342,6 +342,21 @@ GROUP_STATES = (
 
 
 @dataclass(frozen=True, slots=True)
+class Outline:
+    """Of a job that has ended what tells whether it is meant, and where it stands in a list: a hundred thousand of them
+    are read while a person does not notice."""
+
+    id: int
+    name: str
+    uid: int
+    user: str
+    state: State
+    share: Share
+    group: str | None
+    group_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """The jobs of a sweep, counted: of one that was queued again, the newest copy. `id` is that of the first."""
 

@@ -55,7 +55,7 @@ def directories(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
 
 def jobs(ctx: click.Context, incomplete: str, *, groups: bool = True) -> list[CompletionItem]:
     """Numbers, the newest first, and the groups' ids and names."""
-    wanted = {"all": True} if ctx.command.name in ENDED_TOO else {}
+    wanted = {"all": True, "newest": OFFERED} if ctx.command.name in ENDED_TOO else {}
     found = _ask(ctx, "/v1/jobs", **wanted).get("jobs", [])
     items = [
         CompletionItem(str(job["id"]), help=f"{job['name'] or '-'} {job['state']}") for job in reversed(found)

@@ -10,18 +10,20 @@ from datetime import datetime
 
 from gpujobs.demand import NO_DEPENDENCIES, Dependencies
 from gpujobs.errors import NotFoundError, StoreError
-from gpujobs.model import Attempt, Event, Group, Job, State, iso
+from gpujobs.model import Attempt, Event, Group, Job, Outline, State, iso
 from gpujobs.store import groups, presence, report, timeline
 from gpujobs.store.database import HOW_TO_RESTORE
 from gpujobs.store.records import DataReference, StoredSpec, Wanted
 from gpujobs.store.rows import (
     SELECT_JOBS,
+    SELECT_OUTLINES,
     UNFINISHED,
     DependencyRow,
     attempt_of,
     dependencies_of,
     event_of,
     job_of,
+    outline_of,
 )
 
 UNFINISHED_STATES = frozenset(state for state in State if not state.is_final)
@@ -114,22 +116,29 @@ class Reader:
     def unfinished(self) -> list[Job]:
         return self._select(f"jobs.state IN {UNFINISHED}", ())
 
-    def ended(
-        self, uid: int | None = None, user: str | None = None, states: Collection[State] = (), limit: int = 0
-    ) -> list[Job]:
+    def ended(self, limit: int = 0) -> list[Job]:
         """Jobs in a final state, the oldest first; `limit` keeps the newest so many, 0 keeps all."""
-        where, values = [f"jobs.state NOT IN {UNFINISHED}"], list[object]()
-        if uid is not None:
-            where.append("jobs.uid = ?")
-            values.append(uid)
-        if user is not None:
-            where.append("jobs.user = ?")
-            values.append(user)
-        if states:
-            where.append("jobs.state IN (SELECT value FROM json_each(?))")
-            values.append(json.dumps(sorted(states)))
         tail = f" ORDER BY jobs.id DESC LIMIT {int(limit)}" if limit else " ORDER BY jobs.id DESC"
-        return self._select(" AND ".join(where), values, tail)[::-1]
+        return self._select(f"jobs.state NOT IN {UNFINISHED}", (), tail)[::-1]
+
+    def outlines(
+        self, *, user: str | None = None, states: Collection[State] = (), since: datetime | None = None
+    ) -> list[Outline]:
+        """Of the jobs that have ended, the oldest first; `since`: of those that have ended since then."""
+        where, values = [f"state NOT IN {UNFINISHED}"], list[object]()
+        for condition, value in (
+            ("user = ?", user),
+            ("state IN (SELECT value FROM json_each(?))", json.dumps(sorted(states)) if states else None),
+            ("coalesce(ended_at, submitted_at) >= ?", iso(since)),
+        ):
+            if value is not None:
+                where.append(condition)
+                values.append(value)
+        with _readable():
+            rows = self._connection.execute(
+                f"{SELECT_OUTLINES} WHERE {' AND '.join(where)} ORDER BY id", values
+            )
+            return [outline_of(row) for row in rows]
 
     def _select(self, where: str, values: Sequence[object], tail: str = " ORDER BY jobs.id") -> list[Job]:
         with _readable():

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from gpujobs.demand import NO_DEPENDENCIES, Dependencies
-from gpujobs.model import Attempt, DeviceKind, Event, Job, Reason, Share, State, from_iso, iso
+from gpujobs.model import Attempt, DeviceKind, Event, Job, Outline, Reason, Share, State, from_iso, iso
 from gpujobs.store import demands
 
 ATTEMPT_COLUMNS = (
@@ -40,6 +40,9 @@ SELECT_JOBS = (
     + ", ".join(f"a.{column} AS a_{column}" for column in ATTEMPT_COLUMNS)
     + " FROM jobs LEFT JOIN attempts a ON a.job = jobs.id AND a.number = jobs.attempt"
 )
+
+
+SELECT_OUTLINES = "SELECT id, name, uid, user, state, share, sweep, group_id FROM jobs"
 
 
 def dependency_rows(job: int, awaits: Dependencies) -> Iterator[DependencyRow]:
@@ -96,6 +99,16 @@ def job_of(row: sqlite3.Row, awaits: Dependencies = NO_DEPENDENCIES) -> Job:
         share=Share(row["share"]),
         current=current,
     )
+
+
+_STATES = {str(state): state for state in State}
+_SHARES = {str(share): share for share in Share}
+
+
+def outline_of(row: sqlite3.Row) -> Outline:
+    """A row of SELECT_OUTLINES."""
+    id, name, uid, user, state, share, group, group_id = row
+    return Outline(id, name, uid, user, _STATES[state], _SHARES[share], group, group_id)
 
 
 def attempt_of(row: sqlite3.Row) -> Attempt:

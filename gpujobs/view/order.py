@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from itertools import chain, islice
 
-from gpujobs.model import Job, State
+from gpujobs.model import Job, Outline, State
 
 ACTIVE, WAITING = range(2)
 
 Turn = tuple[int, int, int]
 
-Row = Job | int
+Row = Job | Outline | int
 """A job, or the id of a group."""
 
 
 def rows(
-    jobs: Iterable[Job], *, unfolded: bool, alone: Collection[int] = (), own_uid: int | None = None
+    jobs: Iterable[Job | Outline], *, unfolded: bool, alone: Collection[int] = (), own_uid: int | None = None
 ) -> list[Row]:
     """In the order of display, the jobs of `own_uid` before those of others that have ended as little. A group's row
     stands where the first of its jobs would, for all of them, or before them where they are `unfolded`. `alone`: the
@@ -33,12 +33,12 @@ def rows(
     return [row for block in blocks.values() for row in block]
 
 
-def _place_for(own_uid: int | None) -> Callable[[Job], tuple[bool, bool, int, int, int]]:
+def _place_for(own_uid: int | None) -> Callable[[Job | Outline], tuple[bool, bool, int, int, int]]:
     """What runs, then what waits in its turn, then what has ended, the latest first."""
 
-    def place(job: Job) -> tuple[bool, bool, int, int, int]:
+    def place(job: Job | Outline) -> tuple[bool, bool, int, int, int]:
         is_others = own_uid is not None and job.uid != own_uid
-        if job.state.is_final:
+        if isinstance(job, Outline) or job.state.is_final:
             return True, is_others, 0, 0, -job.id
         return False, is_others, *turn(job)
 

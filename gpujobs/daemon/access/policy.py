@@ -19,24 +19,24 @@ from pathlib import Path
 from gpujobs.config.site import Access
 from gpujobs.daemon.access.identity import user_name
 from gpujobs.errors import NotPermittedError
-from gpujobs.model import Caller, Job, Share
+from gpujobs.model import Caller, Job, Outline, Share
 
-Right = Callable[[Caller, Job], bool]
+Right = Callable[[Caller, Job | Outline], bool]
 
 
-def may_change(caller: Caller, job: Job) -> bool:
+def may_change(caller: Caller, job: Job | Outline) -> bool:
     return caller.is_admin or caller.uid == job.uid
 
 
-def may_read(caller: Caller, job: Job) -> bool:
+def may_read(caller: Caller, job: Job | Outline) -> bool:
     return caller.uid in (job.uid, 0) or (job.share is Share.LAB and caller.reads_shared)
 
 
-def may_look_into(caller: Caller, job: Job) -> bool:
+def may_look_into(caller: Caller, job: Job | Outline) -> bool:
     return may_change(caller, job) or may_read(caller, job)
 
 
-def sees_names_of(caller: Caller, job: Job) -> bool:
+def sees_names_of(caller: Caller, job: Job | Outline) -> bool:
     return caller.sees_names or may_look_into(caller, job)
 
 

@@ -10,13 +10,15 @@ from typing import Any
 from aiohttp import web
 
 from gpujobs.daemon.access.policy import may_read, require
+from gpujobs.daemon.handlers.jobs import BATCH
 from gpujobs.daemon.handlers.query import chosen_of, flag_of
 from gpujobs.daemon.jobs import partial_results
 from gpujobs.daemon.jobs.queries import JobQueries
 from gpujobs.daemon.keeping.retention import removed_note
 from gpujobs.daemon.keys import JOB_QUERIES, caller_of
+from gpujobs.daemon.pauses import Pauses
 from gpujobs.errors import MachineError, UsageError
-from gpujobs.model import Job, State, iso
+from gpujobs.model import Job, Outline, State, iso
 from gpujobs.results.catalogue import gone, list_files, open_file, read_metrics
 from gpujobs.results.ranking import evaluation_lines
 
@@ -41,8 +43,8 @@ async def catalogue(request: web.Request) -> web.Response:
         named = [job for job in jobs if job.id not in chosen.members and job.results is not None]
         await asyncio.to_thread(_require_directories, named)
     else:
-        ended = queries.store.ended(user=request.query.get("user"), states={State.COMPLETED})
-        jobs = [job for job in ended if may_read(caller, job)]
+        ended = queries.store.outlines(user=request.query.get("user"), states={State.COMPLETED})
+        jobs = await _whole(queries, [job for job in ended if may_read(caller, job)])
     # Their owners may have made them large, or put them on a disk that does not answer.
     whole = [job for job in jobs if job.results is not None]
     entries = {
@@ -52,6 +54,15 @@ async def catalogue(request: web.Request) -> web.Response:
         if job.results is None:
             entries[job.id] = await _partial_entry(queries, job)
     return web.json_response({"results": [entries[job.id] for job in jobs]})
+
+
+async def _whole(queries: JobQueries, outlines: Sequence[Outline]) -> list[Job]:
+    """In pieces: there may be very many."""
+    jobs, pauses = list[Job](), Pauses()
+    for start in range(0, len(outlines), BATCH):
+        jobs += queries.whole(outlines[start : start + BATCH])
+        await pauses.due()
+    return jobs
 
 
 async def _partial_entry(queries: JobQueries, job: Job) -> dict[str, Any]:

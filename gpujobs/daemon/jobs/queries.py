@@ -16,7 +16,7 @@ from gpujobs.daemon.jobs.listing import describe_groups, describe_job, made_of
 from gpujobs.daemon.jobs.references import Choice, Chosen, Reference, choose
 from gpujobs.daemon.jobs.shown import Shown
 from gpujobs.daemon.standing import Standing
-from gpujobs.model import Caller, Job, Node
+from gpujobs.model import Caller, Job, Node, Outline
 from gpujobs.store.reader import Reader
 from gpujobs.view import now as view
 
@@ -41,6 +41,13 @@ class JobQueries:
     def latest(self, number: int) -> Job:
         """Also one that has just ended."""
         return self.cache.jobs.get(number) or self.store.job(number)
+
+    def whole(self, jobs: Iterable[Job | Outline]) -> list[Job]:
+        """In the same order, with those that are outlined read from the store."""
+        given = list(jobs)
+        outlined = [job.id for job in given if isinstance(job, Outline)]
+        read = {job.id: job for job in self.store.jobs(outlined)} if outlined else {}
+        return [read[job.id] if isinstance(job, Outline) else job for job in given]
 
     def json(self, job: Job, caller: Caller) -> dict[str, Any]:
         """As `caller` is to see it."""

@@ -18,7 +18,7 @@ from datetime import datetime
 
 from gpujobs.daemon.access.policy import sees_names_of
 from gpujobs.errors import UsageError
-from gpujobs.model import Caller, Job, State
+from gpujobs.model import Caller, Job, Outline, State
 from gpujobs.store.reader import MAX_ID, Reader
 from gpujobs.store.records import Wanted
 
@@ -50,6 +50,12 @@ class Choice:
         return bool(self.references) or self.has_conditions
 
     def matches(self, caller: Caller, job: Job) -> bool:
+        return self.fits(caller, job) and (
+            self.since is None or (job.ended_at or job.submitted_at) >= self.since
+        )
+
+    def fits(self, caller: Caller, job: Job | Outline) -> bool:
+        """But for `since`."""
         if self.mine and job.uid != caller.uid:
             return False
         if (self.user or self.name) and not sees_names_of(caller, job):
@@ -60,9 +66,7 @@ class Choice:
             fnmatch.fnmatchcase(name, self.name) for name in (job.name, job.group or "")
         ):
             return False
-        if self.states and job.state not in self.states:
-            return False
-        return self.since is None or (job.ended_at or job.submitted_at) >= self.since
+        return not self.states or job.state in self.states
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from gpujobs.daemon.api_json import nodes_json, occupancy_json
 from gpujobs.daemon.devices.service import DeviceService
 from gpujobs.daemon.jobs.listing import describe_groups
 from gpujobs.daemon.jobs.queries import JobQueries
-from gpujobs.model import Caller, Device, Job, Node, Process
+from gpujobs.model import Caller, Device, Job, Node, Outline, Process
 from gpujobs.view import now as view
 from gpujobs.view.now import Now
 from gpujobs.view.order import Row, first_rows
@@ -20,7 +20,7 @@ from gpujobs.view.order import rows as ordered
 def queue(
     queries: JobQueries,
     caller: Caller,
-    jobs: Iterable[Job],
+    jobs: Iterable[Job | Outline],
     *,
     unfolded: bool = False,
     alone: Collection[int] = (),
@@ -44,11 +44,12 @@ def _drawn(queries: JobQueries, caller: Caller, shown: Sequence[Row], total: int
     queries.forecast.refresh()
     groups = queries.store.groups({row for row in shown if isinstance(row, int)})
     described = describe_groups(queries.cache, groups, caller)
+    read = {job.id: job for job in queries.whole(row for row in shown if isinstance(row, Outline))}
     return Now(
         tuple(
             view.row({"group": described[row]}, is_own=groups[row].uid == caller.uid)
             if isinstance(row, int)
-            else queries.row(row, caller)
+            else queries.row(read[row.id] if isinstance(row, Outline) else row, caller)
             for row in shown
         ),
         total,
