@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import json
 import os
+import secrets
 import shutil
 import socket
 import sys
@@ -22,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gpujobs.cluster import certificates, roster
+from gpujobs.cluster import certificates, passes, renewal, roster
 from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.collecting import write_chunks
 from gpujobs.cluster.delivering import Deliveries, answer_of
@@ -41,6 +42,7 @@ from gpujobs.cluster.homecoming import bring_home
 from gpujobs.cluster.jsonlines import read_lines, write_line
 from gpujobs.cluster.members import Member, Members
 from gpujobs.cluster.orphans import become_only_head, end_ray_of
+from gpujobs.cluster.passes import Shown, User
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses
 from gpujobs.cluster.tls import of_the_head
@@ -53,7 +55,7 @@ from gpujobs.node.probe import read_once
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
 from gpujobs.protocol import head as wire
-from gpujobs.protocol.boxes import BringHome, Deliver
+from gpujobs.protocol.boxes import BringHome, Deliver, Expel, Rekey, Rekeyed
 from gpujobs.protocol.codec import ShapeError
 from gpujobs.protocol.events import DoorReported, HeadFailed, NodeReported
 from gpujobs.protocol.head import Answer, Refusal, Request
@@ -175,9 +177,11 @@ def use_ray(address: str, gpus: int) -> int:
 
 def start_cluster(paths: StatePaths, temp_parent: Path, gpus: int, listening: Listening) -> RayProcesses:
     """A cluster that other boxes can join: Ray listens on this address, on ports that are fixed."""
+    tls = TlsFiles(paths.tls) if listening.tls else None
+    if tls is not None:
+        renewal.finish(tls, paths.cluster_token)
     lasting_token(paths.cluster_token)
     end_ray_of(paths.cluster_token)
-    tls = TlsFiles(paths.tls) if listening.tls else None
     if tls is not None:
         certificates.keep_box(tls, listening.address)
     os.environ.update({**ray_environment(paths.cluster_token, tls), **LINKS})
@@ -228,6 +232,7 @@ class Head:
         self._ends: dict[str, asyncio.Event] = {}
         """By incarnation: set when its agent is lost, or counts no more."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._open_gate: JoinGate | None = None
         self._writer: asyncio.StreamWriter
 
     async def run(self, connection: socket.socket, ray: RayProcesses | None) -> None:
@@ -239,7 +244,7 @@ class Head:
         own = self._settings.node
         agent = await start_own_agent(own, self._gpus)
         await self._admit(Member(own.node_name, own.state_id, OWN, OWN, agent))
-        gate = self._gate()
+        gate = self._open_gate = self._gate()
         if gate is not None:
             self._spawn(self._open(gate))
         if self._settings.ray_address is not None:
@@ -297,7 +302,16 @@ class Head:
             admit=self._take_in,
             tls=None if tls is None else of_the_head(tls),
             sign=None if tls is None else partial(certificates.sign, tls),
+            let_in=(lambda *_: None) if tls is None else partial(self._let_in, tls),
         )
+
+    def _let_in(self, tls: TlsFiles, shown: Shown, user: User, joins: bool) -> str | None:
+        def joined() -> set[str]:
+            return {node.id for node in roster.known(self._paths.nodes).values()}
+
+        if joins:
+            return passes.use(tls, shown, user, joined)
+        return passes.obstacle(passes.known(tls), shown, user.id, joined)
 
     def _obstacle(self, name: str, node_id: str) -> str | None:
         if name == self._settings.node.node_name:
@@ -422,6 +436,10 @@ class Head:
         await write_line(self._writer, wire.write_line(answer))
 
     async def _carry_out(self, node: str, instruction: Instruction[Any]) -> Mapping[str, Any]:
+        if isinstance(instruction, Expel):
+            return codec.write(await self._expel(instruction.name))
+        if isinstance(instruction, Rekey):
+            return codec.write(await self._rekey())
         member = self._members.get(node)
         if member is None:
             raise MachineError(f"{node} is no member of the cluster at present")
@@ -429,6 +447,29 @@ class Head:
         if not self._members.speaks(member):
             raise MachineError(f"{node} has joined anew; what it said before counts no more")
         return answer
+
+    async def _expel(self, name: str) -> Nothing:
+        """Its line is told why: it is looked at anew what it has shown."""
+        from gpujobs.cluster.actor import end_agent
+
+        member = self._members.get(name)
+        if member is not None:
+            if self._members.lose(member):
+                await self._report(name, NodeStatus.DOWN, "it was shut out")
+            self._ended(member)
+            end_agent(member.agent)
+        return Nothing()
+
+    async def _rekey(self) -> Rekeyed:
+        """Raises MachineError where there is nothing to be renewed."""
+        listening = self._settings.listening
+        if listening is None or not listening.tls or self._open_gate is None:
+            raise MachineError("this cluster has no certificates")
+        files, secret = TlsFiles(self._paths.tls), secrets.token_hex(32)
+        coming = await asyncio.to_thread(renewal.prepare, files, listening.address, secret)
+        names = await self._open_gate.renew(partial(renewal.for_box, coming))
+        renewal.take(files, self._paths.cluster_token)
+        return Rekeyed(tuple(names))
 
     async def _ask(self, agent: Any, instruction: Instruction[Any]) -> Mapping[str, Any]:
         if isinstance(instruction, Collect):

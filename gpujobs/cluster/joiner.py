@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
+import random
 import secrets
 import shutil
 import signal
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpujobs.backends import TENSORFLOW
-from gpujobs.cluster import certificates
+from gpujobs.cluster import certificates, renewal
 from gpujobs.cluster.certificates import Pair, TlsFiles
 from gpujobs.cluster.environment import (
     LINKS,
@@ -45,12 +47,25 @@ from gpujobs.node.devices import devices_of
 from gpujobs.node.probe import DEADLINE_SECONDS, read_once
 from gpujobs.paths import StatePaths
 from gpujobs.protocol.codec import Tagged
-from gpujobs.protocol.joining import FORMAT, Hello, Joined, Ready, TokenFile, TokenTls, Welcome
+from gpujobs.protocol.joining import (
+    FORMAT,
+    Hello,
+    Joined,
+    Kept,
+    Ready,
+    Renewed,
+    TokenFile,
+    TokenTls,
+    Welcome,
+)
 
 CONNECT_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 3.0
 LOG_BYTES, LOG_SECONDS = 16 << 20, 600.0
 """The logs of Ray and of the launchers begin anew beyond so much, and are looked at so often."""
+
+ROOTS_PORTS = range(600, 1024)
+HUNG_UP = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError)
 
 FREE_BYTES = 2 << 30
 """Below which a box does not join: data, checkpoints and results are written on it."""
@@ -138,11 +153,26 @@ class Joiner:
                 is_final = isinstance(error, NotPermittedError) or (
                     isinstance(error, RefusedError) and not error.again
                 )
+                if is_final and self._take_renewed():
+                    continue
                 if is_final or not self._has_joined:
                     raise
                 pause = 0.5 if time.monotonic() - began > 30 else min(2 * pause, MAX_PAUSE_SECONDS)
                 log.warning("the head is away (%s); another try in %g s", error, pause)
             await asyncio.sleep(pause)
+
+    def _take_renewed(self) -> bool:
+        """What was refused counts no more where the head has given this box what counts from now on."""
+        tls = self._box.tls
+        if tls is None or not renewal.is_kept(tls):
+            return False
+        log.info("the cluster's authority and secret were renewed; going on with the new ones")
+        renewal.take(tls, renewal.secret_of(tls))
+        secret, authority = renewal.secret_of(tls).read_text(), tls.authority.read_text()
+        counts = TokenTls(authority=authority, certificate="", key="")
+        self._box = replace(self._box, token=replace(self._box.token, secret=secret, tls=counts))
+        keep_secret(self._box.paths, secret)
+        return True
 
     async def _join_once(self) -> None:
         """From the first word to the end of the line, or of Ray."""
@@ -159,12 +189,15 @@ class Joiner:
             )
             await line.say(ready)
             try:
-                await self._hold(line, lambda said: self._heard(said, welcome))
+                await self._hold(line, lambda said: self._heard(said, welcome, line))
             except RefusedError:
                 self._session = ""  # the Ray that runs here is of no use any more
                 raise
 
-    def _heard(self, said: Tagged, welcome: Welcome) -> None:
+    def _heard(self, said: Tagged, welcome: Welcome, line: Sealed) -> None:
+        if isinstance(said, Renewed) and self._box.tls is not None:
+            renewal.keep(self._box.tls, said, self._certificate.key)
+            self._answering = asyncio.create_task(line.say(Kept()))
         if not isinstance(said, Joined):
             return
         self._has_joined = True
@@ -270,6 +303,7 @@ def _hello(box: Box, ports: tuple[int, ...], *, request: str = "", trial: bool =
         ports=ports,
         request=request,
         trial=trial,
+        takes_renewal=True,
     )
 
 
@@ -292,16 +326,8 @@ async def _line_to(box: Box) -> AsyncIterator[Sealed]:
     where = f"{box.head}:{box.ports['joining']}"
     tls = None if box.tls is None else of_a_node(box.tls)
     try:
-        reader, writer = await asyncio.wait_for(
-            asyncio.open_connection(
-                box.head,
-                box.ports["joining"],
-                limit=MAX_LINE_BYTES,
-                ssl=tls,
-                ssl_shutdown_timeout=None if tls is None else CLOSING_SECONDS,
-            ),
-            CONNECT_SECONDS,
-        )
+        async with asyncio.timeout(CONNECT_SECONDS):
+            reader, writer = await _connected(box, tls)
     except (OSError, TimeoutError) as error:
         raise _unreachable(box, where, error) from None
     line = Sealed(reader, writer, box.token.secret, is_head=False, is_tls=tls is not None)
@@ -315,6 +341,37 @@ async def _line_to(box: Box) -> AsyncIterator[Sealed]:
         yield line
     finally:
         await line.closed()
+
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _connected(box: Box, tls: ssl.SSLContext | None) -> Streams:
+    """Where a head has hung up, somebody else may be taking this box's places there: those for ports that only root
+    may use are tried."""
+
+    async def connect(local: tuple[str, int] | None) -> Streams:
+        return await asyncio.open_connection(
+            box.head,
+            box.ports["joining"],
+            limit=MAX_LINE_BYTES,
+            local_addr=local,
+            ssl=tls,
+            ssl_shutdown_timeout=None if tls is None else CLOSING_SECONDS,
+        )
+
+    try:
+        return await connect(None)
+    except HUNG_UP as error:
+        for port in random.sample(ROOTS_PORTS, 16) if os.geteuid() == 0 else ():
+            try:
+                return await connect((box.address or "0.0.0.0", port))
+            except PermissionError:
+                break
+            except OSError as taken:
+                if taken.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+                    raise
+        raise error
 
 
 def _unreachable(box: Box, where: str, error: OSError) -> GpujobsError:
