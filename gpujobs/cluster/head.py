@@ -38,7 +38,7 @@ from gpujobs.cluster.environment import (
     remove_temp_parent,
 )
 from gpujobs.cluster.gate import JoinGate
-from gpujobs.cluster.homecoming import bring_home
+from gpujobs.cluster.homecoming import Places, bring_home
 from gpujobs.cluster.jsonlines import read_lines, write_line
 from gpujobs.cluster.members import Member, Members
 from gpujobs.cluster.orphans import become_only_head, end_ray_of
@@ -225,6 +225,8 @@ class Head:
         self._gpus = gpus
         self._members: Members[Any] = Members()
         self._deliveries = Deliveries()
+        self._places: dict[str, Places] = {}
+        """By incarnation: of what comes home."""
         self._numbers = itertools.count()
         self._placing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By name: one agent is placed on a box at a time, be there a line of its that is not known to be cut yet."""
@@ -409,6 +411,7 @@ class Head:
             await self._report(member.name, NodeStatus.DOWN, "Ray has lost it")
 
     def _ended(self, member: Member[Any]) -> None:
+        self._places.pop(member.incarnation, None)
         if (ended := self._ends.pop(member.incarnation, None)) is not None:
             ended.set()
 
@@ -443,7 +446,7 @@ class Head:
         member = self._members.get(node)
         if member is None:
             raise MachineError(f"{node} is no member of the cluster at present")
-        answer = await self._ask(member.agent, instruction)
+        answer = await self._ask(member, instruction)
         if not self._members.speaks(member):
             raise MachineError(f"{node} has joined anew; what it said before counts no more")
         return answer
@@ -471,7 +474,8 @@ class Head:
         renewal.take(files, self._paths.cluster_token)
         return Rekeyed(tuple(names))
 
-    async def _ask(self, agent: Any, instruction: Instruction[Any]) -> Mapping[str, Any]:
+    async def _ask(self, member: Member[Any], instruction: Instruction[Any]) -> Mapping[str, Any]:
+        agent = member.agent
         if isinstance(instruction, Collect):
             chunks = agent.collect.remote(codec.write(instruction))
             return codec.write(Collected(await write_chunks(chunks, Path(instruction.destination))))
@@ -479,7 +483,8 @@ class Head:
             await self._deliveries.deliver(agent, instruction)
             return codec.write(Nothing())
         if isinstance(instruction, BringHome):
-            return codec.write(await bring_home(agent, instruction))
+            places = self._places.setdefault(member.incarnation, Places())
+            return codec.write(await bring_home(agent, instruction, places))
         return answer_of(await agent.carry_out.remote(written(instruction)))
 
 

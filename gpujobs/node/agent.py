@@ -68,6 +68,9 @@ from gpujobs.results.collect import Limits, RefusedResultError, chunks
 COMPARING_SECONDS = 180.0
 COMPARED_BYTES_PER_SECOND = 50 << 20
 
+LARGE_BYTES, LARGE_AT_ONCE = 64 << 20, 2
+"""What attempts have left: of those that have left more, so many are read at once."""
+
 RECORD_SECONDS = 10.0
 """A supervisor that holds its lock writes record.json within milliseconds."""
 
@@ -83,6 +86,7 @@ class NodeAgent:
         self._marks: dict[str, None] = {}
         """Of files that were compared: as they were, with their hashes."""
 
+        self._surveying = asyncio.Semaphore(LARGE_AT_ONCE)
         self._in_order = arrivals.InOrder(self._paths)
         self._answering: set[str] = set()
         """The backends whose launchers have answered."""
@@ -133,7 +137,7 @@ class NodeAgent:
             case boxes.DropData():
                 return await asyncio.to_thread(keeping.drop, self._paths, instruction)
             case boxes.Survey():
-                return await asyncio.to_thread(self._survey, instruction)
+                return await self._survey_in_turn(instruction)
             case told.AskLauncher():
                 return await self._ask(PingLauncher(), instruction.answer_seconds, Versions)
             case told.Forget():
@@ -359,6 +363,13 @@ class NodeAgent:
         owner = _owner(Attempt(paths.attempt(asked.attempt)).spec)
         with open_file(str(paths.results), asked.file, owner) as file:
             return piece_of(file, asked.offset, asked.limit)
+
+    async def _survey_in_turn(self, asked: boxes.Survey) -> boxes.Surveyed:
+        """Much is read for its hashes by a few at once, so that a thread is left for what is little."""
+        job = self._paths.job(asked.attempt.job).work
+        size = await asyncio.to_thread(lambda: sum(count for _, count in list_files(str(job))))
+        async with self._surveying if size > LARGE_BYTES else contextlib.nullcontext():
+            return await asyncio.to_thread(self._survey, asked)
 
     def _survey(self, asked: boxes.Survey) -> boxes.Surveyed:
         """Raises RefusedResultError where the attempt is gone."""

@@ -145,6 +145,10 @@ class Site(Box):
         self.is_off = {space.name for space in self.spaces}
         for space in self.spaces:
             kill(self.pids_in(space))
+        ours = [self.daemon, *(node.process for node in self.nodes)]
+        for process in filter(None, ours):  # which are in no space of their own, but wait for one that is
+            process.kill()
+            process.wait()
 
     def story(self) -> str:
         return "\n".join([self.tail(), *(node.story() for node in self.nodes)])
