@@ -20,6 +20,7 @@ from gpujobs.cluster.passes import Shown, User
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import answers
 from gpujobs.cluster.sealed import NOT_OURS, RefusedError, Sealed
+from gpujobs.cluster.taken import holder
 from gpujobs.cluster.tls import HeadContext
 from gpujobs.errors import GpujobsError, MachineError, NotPermittedError
 from gpujobs.linux.saying import say
@@ -276,8 +277,8 @@ class JoinGate:
 def _closed(address: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
-            f"no box can join: something else listens at {address}:{port}, which [cluster] listen names; end it "
-            f"(`ss -ltnp 'sport = :{port}'` shows it), or name another port there and restart the daemon"
+            f"no box can join: {address}:{port}, which [cluster] listen names, is taken by {holder(port)}; end it, or "
+            "name another port there and restart the daemon"
         )
     return (
         f"no box can join: nothing can listen at {address}:{port} ({os.strerror(error.errno or 0)}); expected an "

@@ -45,6 +45,7 @@ from gpujobs.cluster.orphans import become_only_head, end_ray_of
 from gpujobs.cluster.passes import Shown, User
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses
+from gpujobs.cluster.taken import PURPOSES, require_free
 from gpujobs.cluster.tls import of_the_head
 from gpujobs.cluster.versions import own_versions
 from gpujobs.errors import GpujobsError, MachineError, ProtocolError
@@ -69,6 +70,10 @@ OWN = "own"
 
 DOOR_SECONDS, LONGEST_DOOR_SECONDS = 1.0, 60.0
 """Until a port of joining that is taken is tried again, at first and at most."""
+
+_OTHER_PORTS = (
+    "end what listens there, or name another port as `listen` under [cluster], and restart the daemon"
+)
 
 RELAY_PAUSE_SECONDS = 2.0
 """Until an agent that could not be reached is asked again: longer than a channel lives unused (`LINKS`)."""
@@ -190,6 +195,7 @@ def start_cluster(paths: StatePaths, temp_parent: Path, gpus: int, listening: Li
         address=listening.address, ports=ports, head=None, incarnation=OWN, gpus=gpus, temp=temp_parent
     )
     processes = RayProcesses(node, os.environ, paths.run / "ray.log")
+    asyncio.run(require_free(ports, PURPOSES, f"Ray cannot start: {_OTHER_PORTS}"))
     processes.start(own_session=False)
     try:
         asyncio.run(processes.wait_until_up())

@@ -37,14 +37,16 @@ from gpujobs.cluster.orphans import end_ray_of
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses, answers
 from gpujobs.cluster.sealed import CLOSING_SECONDS, MAX_LINE_BYTES, RefusedError, Sealed
+from gpujobs.cluster.taken import ON_A_NODE, holder, require_free
 from gpujobs.cluster.tls import of_a_node, words_of_a_node
 from gpujobs.cluster.versions import own_versions
-from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, UsageError
-from gpujobs.linux import durable, logs
+from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, UsageError, in_words
+from gpujobs.linux import durable, logs, statelock
 from gpujobs.model import DeviceKind
 from gpujobs.node import keepers
 from gpujobs.node.devices import devices_of
 from gpujobs.node.probe import DEADLINE_SECONDS, read_once
+from gpujobs.node.wiped import State, StateGoneError, end_all
 from gpujobs.paths import StatePaths
 from gpujobs.protocol.codec import Tagged
 from gpujobs.protocol.joining import (
@@ -69,6 +71,10 @@ HUNG_UP = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SS
 
 FREE_BYTES = 2 << 30
 """Below which a box does not join: data, checkpoints and results are written on it."""
+
+_NEEDED = (
+    "end what listens there: Ray has these ports on every box, from that of the head's [cluster] listen on"
+)
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +125,8 @@ class Joiner:
         self._launchers = Launchers(box.paths)
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT. Raises what is in the way of the first joining; later it tries again."""
+        """Until SIGTERM or SIGINT. Raises what is in the way of the first joining; later it tries again. Raises
+        StateGoneError when the state directory was removed, and nothing runs here any more: it can be made again."""
         require_disk(self._box.paths)
         remember(self._box)
         end_ray_of(self._box.paths.ray_token)
@@ -129,8 +136,10 @@ class Joiner:
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         self._keep_launchers()
         limiting = asyncio.create_task(_limit_logs(self._box.paths))
+        gone: StateGoneError | None = None
         try:
-            await self._stay()
+            with contextlib.closing(State(self._box.paths)) as state:
+                gone = await self._stay_while_it_is_there(state)
         except asyncio.CancelledError:
             log.info("leaving; trainings go on until their lease ends")
         finally:
@@ -138,6 +147,23 @@ class Joiner:
             await self._end_ray()
             self._socket.close()
             await self._launchers.close()
+        if gone is not None:
+            count = await asyncio.to_thread(end_all, self._box.paths)
+            log.error("%s; %d processes of trainings are ended, and this box joins anew", gone, count)
+            raise gone
+
+    async def _stay_while_it_is_there(self, state: State) -> StateGoneError | None:
+        """Returns when what this box knows of its attempts is gone."""
+        staying, going = asyncio.create_task(self._stay()), asyncio.create_task(state.gone())
+        try:
+            await asyncio.wait([staying, going], return_when=asyncio.FIRST_COMPLETED)
+            if not going.done():
+                await staying
+            return await going
+        finally:
+            for task in (staying, going):
+                task.cancel()
+            await asyncio.gather(staying, going, return_exceptions=True)
 
     def _keep_launchers(self) -> None:
         self._socket = keepers.listen(self._box.paths.keeper_socket)
@@ -228,6 +254,8 @@ class Joiner:
     async def _introduce(self, line: Sealed) -> Welcome:
         """Raises what is in the way: the head's words, or ours."""
         is_running = self._ray is not None and self._ray.is_up()
+        if not is_running:
+            await require_free(self._box.ports, ON_A_NODE, _NEEDED)
         request, key = ("", b"") if self._box.tls is None else certificates.asked(self._box.name)
         async with _open_ports(self._box, () if is_running else self._box.ports.of_a_node) as ports:
             hello = _hello(self._box, ports, request=request)
@@ -309,7 +337,9 @@ def _hello(box: Box, ports: tuple[int, ...], *, request: str = "", trial: bool =
 
 async def trial(box: Box) -> Welcome:
     """Whether the head would take this box now; nothing is changed. Raises what is in the way."""
-    is_running = await answers("127.0.0.1", box.ports["raylet"])
+    is_running = await _runs_here(box)
+    if not is_running:
+        await require_free(box.ports, ON_A_NODE, _NEEDED)
     listening = (box.ports["raylet"], box.ports["object_manager"])
     async with (
         _line_to(box) as line,
@@ -319,6 +349,12 @@ async def trial(box: Box) -> Welcome:
         welcome = await line.expect(Welcome)
     await require_ports(box, welcome.name)
     return welcome
+
+
+async def _runs_here(box: Box) -> bool:
+    """Whether it is this box's own Ray that has the ports."""
+    is_joined = statelock.holder(box.paths.lock) is not None
+    return is_joined and await answers("127.0.0.1", box.ports["raylet"])
 
 
 @contextlib.asynccontextmanager
@@ -407,10 +443,8 @@ async def _open_ports(box: Box, ports: Sequence[int]) -> AsyncIterator[tuple[int
             try:
                 servers.append(await asyncio.start_server(answer, box.address or "0.0.0.0", port))
             except OSError as error:
-                raise MachineError(
-                    f"port {port} of this box cannot be used: {os.strerror(error.errno or 0)}; Ray needs "
-                    f"{box.ports.words} free: end what listens there (ss -ltnp shows it)"
-                ) from None
+                why = f"is taken by {holder(port)}" if error.errno == errno.EADDRINUSE else in_words(error)
+                raise MachineError(f"port {port} of this box {why}; {_NEEDED}") from None
         yield tuple(ports)
     finally:
         for server in servers:

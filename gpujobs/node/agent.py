@@ -21,7 +21,17 @@ from gpujobs.errors import LauncherError, LaunchError, MachineError, ProtocolErr
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable, lease
 from gpujobs.linux.process import boot_id
-from gpujobs.node import arrivals, attempts, keepers, keeping, launcher_client, leaving, residents, seeding
+from gpujobs.node import (
+    arrivals,
+    attempts,
+    keepers,
+    keeping,
+    launcher_client,
+    leaving,
+    residents,
+    seeding,
+    wiped,
+)
 from gpujobs.node.attempts import Attempt
 from gpujobs.node.devices import devices_of
 from gpujobs.node.following import Following
@@ -88,16 +98,21 @@ class NodeAgent:
 
         self._surveying = asyncio.Semaphore(LARGE_AT_ONCE)
         self._in_order = arrivals.InOrder(self._paths)
+        self._state: wiped.State | None = None
         self._answering: set[str] = set()
         """The backends whose launchers have answered."""
 
     async def open(self) -> None:
         """Binds the socket on which supervisors tell what happens."""
+        if self._settings.is_remote:  # the daemon's own knows nothing either, where its state is gone
+            self._state = wiped.State(self._paths)
         residents.clear(self._paths)
         self._following.open()
 
     async def carry_out(self, instruction: Instruction[Any]) -> Message:
-        """Returns the answer that belongs to it."""
+        """Returns the answer that belongs to it. Raises StateGoneError where its state was removed: what is not there
+        says nothing of what runs."""
+        self._require_state()
         match instruction:
             case told.Ping():
                 return Nothing()
@@ -146,6 +161,10 @@ class NodeAgent:
                 return Nothing()
         raise ProtocolError(f"an agent has no answer to {instruction.tag}")
 
+    def _require_state(self) -> None:
+        if self._state is not None:
+            self._state.require()
+
     async def next_events(self, heard: int) -> tuple[int, list[AttemptEvent]]:
         """As `Unheard.after`."""
         return await self._following.events.after(heard)
@@ -184,6 +203,7 @@ class NodeAgent:
         return answer
 
     async def put(self, asked: boxes.Put, content: bytes) -> boxes.Arrived:
+        self._require_state()
         if asked.offset is None:
             name = self._settings.node_name
             return boxes.Arrived(await asyncio.to_thread(arrivals.arrived, self._paths, asked.blob, name))
@@ -380,6 +400,7 @@ class NodeAgent:
 
     def take(self, asked: boxes.Take) -> bytes:
         """A part of what was surveyed. Blocks. Raises UsageError where it is not there any more."""
+        self._require_state()
         owner = _owner(self._spec_to_collect(asked.attempt))
         job, number = self._paths.job(asked.attempt.job), asked.attempt.attempt
         return leaving.take(job, number, owner, asked.name, asked.offset, asked.limit)

@@ -1,6 +1,9 @@
-"""A box is shut out while others train, and then out of Ray's own ports too."""
+"""A box is shut out while others train, and then out of Ray's own ports too; one loses its state while it trains."""
 
 from __future__ import annotations
+
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +37,16 @@ def test_a_box_is_shut_out_while_a_training_on_another_goes_on() -> None:
         (ended,) = made.until_ended([job])
         assert ended["state"] == "CANCELLED"
         assert made.until_ended([made.on("box2", epochs=1)])[0]["state"] == "COMPLETED"
+
+
+def test_a_node_whose_state_is_removed_while_it_trains_is_the_same_node_again_with_one_trainer() -> None:
+    with cluster(2) as made:
+        job = made.on("box2")
+        eventually(lambda: made.daemon.job(job)["state"] == "RUNNING", 60, made.story)
+        first = made.daemon.job(job)["pid"]
+        shutil.rmtree(made.nodes[0].state)
+        eventually(lambda: len(made.attempts_of(job)) == 2, 90, made.story)
+        eventually(lambda: made.daemon.job(job)["state"] == "RUNNING", 90, made.story)
+        assert not Path(f"/proc/{first}").exists() and made.daemon.job(job)["node"] == "box2"
+        assert "was removed, or replaced, while this box worked" in made.nodes[0].log.read_text()
+        assert made.nodes[0].process is not None and made.nodes[0].process.poll() is None

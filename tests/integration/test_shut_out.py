@@ -24,6 +24,7 @@ from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.sealed import RefusedError
 from gpujobs.cluster.tls import of_the_head
 from gpujobs.errors import GpujobsError, NotFoundError
+from gpujobs.linux import durable
 from gpujobs.linux.stateid import state_id
 from gpujobs.model import utc_now
 from gpujobs.paths import StatePaths
@@ -186,7 +187,7 @@ def test_a_box_that_was_shut_out_comes_back_with_a_new_token_file(
 def test_a_box_that_is_there_when_it_is_shut_out_is_told_so(head: Head, node: Callable[[str], Node]) -> None:
     box, token = node("box2"), head.token()
 
-    async def run() -> str:
+    async def run() -> None:
         async with head.door(), _line_to(box.box(token)) as line:
             await line.say(hello(name="box2", node_id=box.id, request=certificates.asked("box2")[0]))
             await line.expect(Welcome)
@@ -408,7 +409,7 @@ class Killed(BaseException):
 @contextmanager
 def _killed_after(moves: int) -> Iterator[None]:
     left = [moves]
-    real = renewal.durable.rename
+    real = durable.rename
 
     def rename(source: Path, target: Path) -> None:
         if not left[0]:
@@ -417,7 +418,7 @@ def _killed_after(moves: int) -> Iterator[None]:
         real(source, target)
 
     with pytest.MonkeyPatch().context() as patch:
-        patch.setattr(renewal.durable, "rename", rename)
+        patch.setattr(durable, "rename", rename)
         yield
 
 

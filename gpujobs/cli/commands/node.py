@@ -17,6 +17,7 @@ from gpujobs.units import seconds
 
 if TYPE_CHECKING:
     from gpujobs.cluster.joiner import Box
+    from gpujobs.daemon.modes import Mode
     from gpujobs.paths import StatePaths
     from gpujobs.protocol.joining import TokenFile
 
@@ -117,7 +118,8 @@ def join(
     import tempfile
 
     from gpujobs.cluster.joiner import Joiner, require_disk, trial
-    from gpujobs.linux import statelock
+    from gpujobs.linux import stateid, statelock
+    from gpujobs.node.wiped import StateGoneError
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     token = _read_token(token_file)
@@ -129,13 +131,18 @@ def join(
             found = asyncio.run(trial(box))
         click.echo(f"{found.name} would take this box, as {box.name} at {found.address}")
         return
-    lock = statelock.take(paths.lock)
-    box = _box(paths, token, head, name, address, cpu_slots)
     os.chdir("/")
-    try:
-        asyncio.run(Joiner(box).run())
-    finally:
-        os.close(lock)
+    while True:
+        lock = statelock.take(paths.lock)
+        box = _box(paths, token, head, name, address, cpu_slots)
+        try:
+            asyncio.run(Joiner(box).run())
+            return
+        except StateGoneError:  # it has said so; as the box that it was, it is known under its name
+            _make_state(paths)
+            stateid.keep(paths.identity, box.node_id)
+        finally:
+            os.close(lock)
 
 
 @command.verb("list", "gpujobs node list")
@@ -266,21 +273,31 @@ def _read_token(path: Path) -> TokenFile:
 def _prepared() -> StatePaths:
     """This box's own state directory. Raises UsageError where it is a daemon's."""
     from gpujobs.config.settings import resolve
-    from gpujobs.daemon.main import allow_descriptors, prepare_state
-    from gpujobs.daemon.modes import Mode
+    from gpujobs.daemon.main import allow_descriptors
     from gpujobs.paths import StatePaths
 
-    mode = Mode.SITE if os.getuid() == 0 else Mode.PERSONAL
-    paths = StatePaths(resolve(app.flags(), mode=mode).state_dir)
+    paths = StatePaths(resolve(app.flags(), mode=_mode()).state_dir)
     if paths.database.exists():
         raise UsageError(
             f"{paths.root} is the state of a daemon, with jobs of its own; expected another directory for "
             "what this box "
             "does for HEAD's: name it with --state-dir"
         )
-    prepare_state(paths, mode)
+    _make_state(paths)
     allow_descriptors()
     return paths
+
+
+def _mode() -> Mode:
+    from gpujobs.daemon.modes import Mode
+
+    return Mode.SITE if os.getuid() == 0 else Mode.PERSONAL
+
+
+def _make_state(paths: StatePaths) -> None:
+    from gpujobs.daemon.main import prepare_state
+
+    prepare_state(paths, _mode())
 
 
 def _box(
