@@ -388,7 +388,8 @@ class NodeAgent:
         """Much is read for its hashes by a few at once, so that a thread is left for what is little."""
         job = self._paths.job(asked.attempt.job).work
         size = await asyncio.to_thread(lambda: sum(count for _, count in list_files(str(job))))
-        async with self._surveying if size > LARGE_BYTES else contextlib.nullcontext():
+        is_large = min(size, asked.limit_bytes) > LARGE_BYTES  # beyond the limit nothing is read
+        async with self._surveying if is_large else contextlib.nullcontext():
             return await asyncio.to_thread(self._survey, asked)
 
     def _survey(self, asked: boxes.Survey) -> boxes.Surveyed:

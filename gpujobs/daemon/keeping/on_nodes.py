@@ -130,12 +130,15 @@ class NodeKeeping:
     async def remove(self, chosen: Sequence[Left]) -> list[Left]:
         """Returns what has gone."""
         gone: list[Left] = []
-        for node in dict.fromkeys(one.node for one in chosen if one.node is not None):
-            try:
-                await self._remove_on(node, [one for one in chosen if one.node == node], gone)
-            except GpujobsError as error:
-                log.warning("node %s: what is too old there stays: %s", node, error)
+        nodes = dict.fromkeys(one.node for one in chosen if one.node is not None)
+        await asyncio.gather(*(self._try_to_remove_on(node, chosen, gone) for node in nodes))
         return gone
+
+    async def _try_to_remove_on(self, node: str, chosen: Sequence[Left], gone: list[Left]) -> None:
+        try:
+            await self._remove_on(node, [one for one in chosen if one.node == node], gone)
+        except GpujobsError as error:
+            log.warning("node %s: what is too old there stays: %s", node, error)
 
     async def _remove_on(self, node: str, chosen: Sequence[Left], gone: list[Left]) -> None:
         """Adds each to `gone` as it goes: some has also where the box does not answer any more."""
