@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterable
+from typing import Any
 
 import psutil
 
@@ -64,7 +65,7 @@ def holder(port: int) -> str:
     return " and ".join(map(_process, pids))
 
 
-def _listening() -> Iterable[psutil._common.sconn]:
+def _listening() -> Iterable[Any]:
     try:
         return [one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
     except (psutil.Error, OSError):

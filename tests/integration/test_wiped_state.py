@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ from gpujobs.node.wiped import State, StateGoneError, end_all
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import boxes, instructions
 from gpujobs.protocol.records import AttemptKey
+from gpujobs.protocol.telling import Instruction
 from tests.specs import node_settings
 
 from .test_joining import box, free_base
@@ -74,7 +76,7 @@ def test_an_agent_whose_state_was_removed_says_so_instead_of_what_it_does_not_fi
         (report,) = (await agent.reconcile([KEY])).reports
         assert report.status is instructions.AttemptStatus.NEVER_STARTED
         wipe(paths)
-        asked = [
+        asked: list[Instruction[Any]] = [
             instructions.Reconcile((KEY,)),
             boxes.Renew("", None),
             boxes.ListKept(),
