@@ -23,7 +23,7 @@ def test_a_box_is_shut_out_while_a_training_on_another_goes_on() -> None:
         )
         lost = made.nodes[-1]
         assert lost.process is not None
-        assert lost.process.wait(60) == 5
+        assert lost.process.wait(60) in (4, 5)
         # Both have joined with the same file: the token file of box2 is refused, its own certificate is not.
         assert "was revoked at" in lost.refused()
         renewed = made.daemon.json("node", "renew")
