@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmarks.support.options import Options
 from benchmarks.support.rows import Row, ratios
+from benchmarks.support.spent import in_words, spent
 from gpujobs.client.submission import read_job_files
 from tests.acceptance.boxes import Box, Cluster, cluster, why_not
 from tests.acceptance.harness import ROOT, eventually, write_job
@@ -57,19 +58,28 @@ def measure(options: Options) -> list[Row]:
         for box in made.boxes:
             _slow_down(box)
         copies, ones, threes = [], [], []
+        cores: list[tuple[float, float]] = []
         for number in range(options.repeat):
             data = _data(made.daemon.root, options.box_bytes, number)
             copies.append(_copied(made.boxes[0], made.boxes[1], data))
+            before = spent(made.boxes)
             ones.append(delivered(made, f"one{number}", data, ["box2"]))
+            between = spent(made.boxes)
             again = _data(made.daemon.root, options.box_bytes, number + 1000)
             threes.append(delivered(made, f"three{number}", again, ["box2", "box3", "box4"]))
+            after = spent(made.boxes)
+            cores.append(((between - before).total(), (after - between).total()))
             if options.say is not None:
                 options.say(f"copy {copies[-1]:.2f} s, one {ones[-1]:.2f} s, three {threes[-1]:.2f} s")
+                options.say(f"core seconds, one: {in_words(before, between)}")
+                options.say(f"core seconds, three: {in_words(between, after)}")
     size = f"{options.box_bytes / 2**20:.0f} MiB"
     return [
         Row(f"{size} over a link of {LINK}: a plain copy", "s", tuple(copies)),
         Row(f"{size} over a link of {LINK}: to a node", "s", tuple(ones)),
         Row(f"{size} over a link of {LINK}: to three nodes at once", "s", tuple(threes)),
+        Row(f"{size} to a node: of all cores, with the submission", "s", tuple(one for one, _ in cores)),
+        Row(f"{size} to three: of all cores, with the submission", "s", tuple(three for _, three in cores)),
         ratios("data to a node / a plain copy", ones, copies, COPY_AT_MOST),
         ratios("data to three nodes at once / to one", threes, ones, THREE_AT_MOST),
         *lines,

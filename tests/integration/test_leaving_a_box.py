@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from gpujobs.cluster.delivering import Deliveries
+from gpujobs.cluster.delivering import Deliveries, answer_of
 from gpujobs.cluster.homecoming import Places, bring_home
 from gpujobs.daemon.build import Parts
 from gpujobs.daemon.jobs import homecoming
@@ -29,7 +29,7 @@ from gpujobs.model import Caller, Device, DeviceKind, Job, NodeStatus, State, ut
 from gpujobs.node import arrivals, attempts, seeding
 from gpujobs.paths import JobPaths
 from gpujobs.protocol.boxes import Blob, BringHome, Brought, Deliver, Leavings
-from gpujobs.protocol.instructions import ReadLog
+from gpujobs.protocol.instructions import ReadLog, written
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.protocol.telling import Instruction
 from tests.integration.node import new_daemon, settled
@@ -69,9 +69,7 @@ class Boxes:
             return await bring_home(box, asked, self.places)
         if isinstance(asked, Deliver):
             return await self._deliveries.deliver(box, asked)
-        agent = box._actor._agent
-        assert agent is not None
-        return asked.own(await agent.carry_out(asked))
+        return asked.read(answer_of(await box._actor.carry_out(written(asked))))
 
     def job_there(self, retries: int = 0) -> Job:
         """A job that has trained on box2."""
