@@ -23,7 +23,7 @@ from gpujobs.linux import durable, statelock
 from gpujobs.linux.saying import say
 from gpujobs.linux.stateid import keep, state_id
 from gpujobs.node import keepers
-from gpujobs.node.wiped import State, end_all
+from gpujobs.node.wiped import State
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
 from gpujobs.protocol.joining import FORMAT, OLDEST
@@ -69,8 +69,9 @@ class GuestActor(AgentActor):
 
 async def _end_when_gone(paths: StatePaths, identity: str) -> None:
     """An agent whose state was removed ends, with what runs there: another is placed."""
-    gone = await State(paths).gone()
-    count = await asyncio.to_thread(end_all, paths)
+    state = State(paths)
+    gone = await state.gone()
+    count = await asyncio.to_thread(state.end_all)
     say(f"{gone}; {count} processes of trainings are ended, and this agent ends")
     paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     keep(paths.identity, identity)

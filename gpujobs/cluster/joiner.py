@@ -46,7 +46,7 @@ from gpujobs.model import DeviceKind
 from gpujobs.node import keepers
 from gpujobs.node.devices import devices_of
 from gpujobs.node.probe import DEADLINE_SECONDS, read_once
-from gpujobs.node.wiped import State, StateGoneError, end_all
+from gpujobs.node.wiped import State, StateGoneError
 from gpujobs.paths import StatePaths
 from gpujobs.protocol.codec import Tagged
 from gpujobs.protocol.joining import (
@@ -136,10 +136,9 @@ class Joiner:
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         self._keep_launchers()
         limiting = asyncio.create_task(_limit_logs(self._box.paths))
-        gone: StateGoneError | None = None
+        state, gone = State(self._box.paths), None
         try:
-            with contextlib.closing(State(self._box.paths)) as state:
-                gone = await self._stay_while_it_is_there(state)
+            gone = await self._stay_while_it_is_there(state)
         except asyncio.CancelledError:
             log.info("leaving; trainings go on until their lease ends")
         finally:
@@ -147,8 +146,10 @@ class Joiner:
             await self._end_ray()
             self._socket.close()
             await self._launchers.close()
-        if gone is not None:
-            count = await asyncio.to_thread(end_all, self._box.paths)
+        with contextlib.closing(state):
+            if gone is None:
+                return
+            count = await asyncio.to_thread(state.end_all)
             log.error("%s; %d processes of trainings are ended, and this box joins anew", gone, count)
             raise gone
 

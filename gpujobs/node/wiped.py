@@ -7,9 +7,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -37,6 +38,13 @@ class State:
         # Open, so that nothing in its place has the same number. (A directory is not: its end would be told to nobody.)
         self._identity = _opened(paths.identity)
         self._inodes = [_inode(path) for path in self._places]
+
+    def end_all(self) -> int:
+        """As the function, also where the directory was moved: the kernel knows what it is called now."""
+        places = {self._paths.root}
+        if self._identity is not None:
+            places.add(Path(f"/proc/self/fd/{self._identity}").readlink().parent)
+        return end_all(*places)
 
     def close(self) -> None:
         if self._identity is not None:
@@ -86,32 +94,36 @@ async def _any_of(watches: list[Watch], seconds: float | None) -> None:
             change.cancel()
 
 
-def end_all(paths: StatePaths) -> int:
-    """Kills what works in the directories of attempts, be they gone: supervisors, trainers, and what these have
-    started. Returns how many that were. Raises MachineError where some do not end."""
+def end_all(*roots: Path) -> int:
+    """Kills what works in the directories of attempts below these, be they gone: supervisors, trainers, and what they
+    have started. Returns how many that were. Raises MachineError where some do not end."""
     ended: set[int] = set()
     deadline = time.monotonic() + END_SECONDS
-    while found := set(_working_in(paths.spool / "jobs")):
+    while found := set(_working_in(roots)):
         ended |= found
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if time.monotonic() > deadline:
-            raise MachineError(f"process {min(found)} works in {paths.spool / 'jobs'}, and cannot be ended")
+            raise MachineError(
+                f"process {min(found)} works for an attempt below {roots[0]}, and cannot be ended"
+            )
         time.sleep(0.05)
     return len(ended)
 
 
-def _working_in(directory: Path) -> Iterator[int]:
+def _working_in(roots: Iterable[Path]) -> Iterator[int]:
+    tops = "|".join(re.escape(str(root)) for root in roots)
+    place = re.compile(rf"({tops})/.+/\d+/(work|attempt-\d+)(/| \(deleted\)$|$)")
     for pid in psutil.pids():
-        if pid == os.getpid() or not _works_in(pid, f"{directory}/"):
+        if pid == os.getpid() or not _works_in(pid, place):
             continue
         yield pid
         with contextlib.suppress(psutil.Error):
             yield from (child.pid for child in psutil.Process(pid).children(recursive=True))
 
 
-def _works_in(pid: int, prefix: str) -> bool:
+def _works_in(pid: int, place: re.Pattern[str]) -> bool:
     """By its directory and what it has open, which the kernel names as they were called when they are gone."""
     process = Path(f"/proc/{pid}")
     try:
@@ -120,7 +132,7 @@ def _works_in(pid: int, prefix: str) -> bool:
         return False
     for link in links:
         with contextlib.suppress(OSError):
-            if str(link.readlink()).startswith(prefix):
+            if place.match(str(link.readlink())):
                 return True
     return False
 

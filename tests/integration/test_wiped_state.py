@@ -140,18 +140,33 @@ def test_what_works_in_directories_that_are_gone_is_ended_and_nothing_else(
 ) -> None:
     other = made(tmp_path / "s2")  # whose name begins alike
     for each in (paths, other):
-        (each.spool / "jobs/7").mkdir()
-    with working(paths.spool / "jobs/7") as ours, working(other.spool / "jobs/7") as theirs:
+        (each.spool / "jobs/7/work").mkdir(parents=True)
+    with working(paths.spool / "jobs/7/work") as ours, working(other.spool / "jobs/7/work") as theirs:
         shutil.rmtree(paths.root)
-        assert end_all(paths) == 2
+        assert end_all(paths.root) == 2
         assert not any(map(is_alive, ours)) and all(map(is_alive, theirs))
-    assert end_all(other) == 0
+    assert end_all(other.root) == 0
+
+
+@pytest.mark.parametrize("moved", ["", "spool"])
+def test_what_works_in_directories_that_were_moved_is_ended_too(paths: StatePaths, moved: str) -> None:
+    """All of the state, or a part of it, within it. Who only looks at it is left alone."""
+    (paths.spool / "jobs/7/work").mkdir(parents=True)
+    state = State(paths)
+    with working(paths.spool / "jobs/7/work") as ours, working(paths.run) as looking:
+        source = paths.root / moved
+        source.rename(paths.root / "elsewhere" if moved else paths.root.with_name("elsewhere"))
+        with pytest.raises(StateGoneError):
+            state.require()
+        assert state.end_all() == 2
+        assert not any(map(is_alive, ours)) and all(map(is_alive, looking))
+    state.close()
 
 
 def test_a_box_whose_state_was_removed_ends_what_runs_and_is_the_same_box_again(paths: StatePaths) -> None:
     """Its head is somebody who says nothing, so that it is still joining."""
     base, before = free_base(), stateid.state_id(paths.identity)
-    (paths.spool / "jobs/7").mkdir()
+    (paths.spool / "jobs/7/work").mkdir(parents=True)
 
     async def run() -> None:
         with socket.create_server(("127.0.0.1", base)):
@@ -161,7 +176,7 @@ def test_a_box_whose_state_was_removed_ends_what_runs_and_is_the_same_box_again(
             shutil.rmtree(paths.root)
             await asyncio.wait_for(joining, 10)
 
-    with working(paths.spool / "jobs/7") as pids, pytest.raises(StateGoneError):
+    with working(paths.spool / "jobs/7/work") as pids, pytest.raises(StateGoneError):
         asyncio.run(run())
     assert not any(map(is_alive, pids))
     made(paths.root)
