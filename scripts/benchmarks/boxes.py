@@ -20,8 +20,8 @@ from tests.acceptance.boxes import Box, Cluster, cluster, why_not
 from tests.acceptance.harness import ROOT, eventually, write_job
 
 LINK = "1gbit" if (os.cpu_count() or 1) >= 8 else "400mbit"
-"""Of each box, in each direction. A lab's boxes have 1gbit at least; but four boxes that share two cores cannot keep that
-busy: what goes to three takes 38 seconds of a core for each GiB, half of it for Ray's TLS and transport."""
+"""Of each box, in each direction. A lab's boxes have 1gbit at least; but four boxes that share two cores cannot keep
+that busy: what goes to three takes 38 seconds of a core for each GiB, half of it for Ray's TLS and transport."""
 
 COPY_AT_MOST = 1.3
 THREE_AT_MOST = 1.3
