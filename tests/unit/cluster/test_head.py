@@ -74,7 +74,7 @@ def with_head(tmp_path: Path, work: Callable[[Head], Awaitable[T]]) -> T:
 def test_a_box_with_two_lines_at_once_gets_one_agent(tmp_path: Path, placed: list[str]) -> None:
     """As after a cut: the older line is not known to be dead yet when the box has joined again."""
 
-    async def work(head: Head) -> list[asyncio.Event]:
+    async def work(head: Head) -> tuple[asyncio.Event, asyncio.Event]:
         return await asyncio.gather(head._take_in(HELLO, READY), head._take_in(HELLO, READY))
 
     one, other = with_head(tmp_path, work)
