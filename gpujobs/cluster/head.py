@@ -20,6 +20,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,7 @@ def start_cluster(paths: StatePaths, temp_parent: Path, gpus: int, listening: Li
     asyncio.run(require_free(ports, PURPOSES, f"Ray cannot start: {_OTHER_PORTS}"))
     processes.start(own_session=False)
     try:
-        asyncio.run(processes.wait_until_up())
+        asyncio.run(_until_up(processes))
         import ray
 
         ray.init(
@@ -212,6 +213,11 @@ def start_cluster(paths: StatePaths, temp_parent: Path, gpus: int, listening: Li
         processes.end()
         raise
     return processes
+
+
+async def _until_up(processes: RayProcesses) -> None:
+    """Ray is imported meanwhile: both take a second or two."""
+    await asyncio.gather(processes.wait_until_up(), asyncio.to_thread(import_module, "ray"))
 
 
 def _object_store(temp_parent: Path) -> dict[str, str]:
@@ -239,6 +245,7 @@ class Head:
 
         self._ends: dict[str, asyncio.Event] = {}
         """By incarnation: set when its agent is lost, or counts no more."""
+        self._own_is_in = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open_gate: JoinGate | None = None
         self._writer: asyncio.StreamWriter
@@ -250,11 +257,12 @@ class Head:
         if ray is not None:
             self._spawn(_end_with(ray))
         own = self._settings.node
+        gate = self._open_gate = self._gate()
+        if gate is not None:  # the others start their Ray while our own agent starts
+            self._spawn(self._open(gate))
         agent = await start_own_agent(own, self._gpus)
         await self._admit(Member(own.node_name, own.state_id, OWN, OWN, agent))
-        gate = self._open_gate = self._gate()
-        if gate is not None:
-            self._spawn(self._open(gate))
+        self._own_is_in.set()
         if self._settings.ray_address is not None:
             from gpujobs.cluster.guests import keep_guests
 
@@ -307,7 +315,7 @@ class Head:
             uid=os.geteuid(),
             versions=own_versions(),
             obstacle=self._obstacle,
-            admit=self._take_in,
+            admit=self._take_in_after_own,
             tls=None if tls is None else of_the_head(tls),
             sign=None if tls is None else partial(certificates.sign, tls),
             let_in=(lambda *_: None) if tls is None else partial(self._let_in, tls),
@@ -327,6 +335,11 @@ class Head:
                 f"the name {name} is that of the head's box; expected one of its own: `--name` gives it one"
             )
         return roster.obstacle(self._paths.nodes, name, node_id)
+
+    async def _take_in_after_own(self, hello: Hello, ready: Ready) -> asyncio.Event:
+        """Once the head's own box is served: the daemon counts on no other before."""
+        await self._own_is_in.wait()
+        return await self._take_in(hello, ready)
 
     async def _take_in(self, hello: Hello, ready: Ready) -> asyncio.Event:
         async with self._placing[hello.name]:

@@ -62,7 +62,10 @@ from gpujobs.protocol.joining import (
 )
 
 CONNECT_SECONDS = 5.0
-MAX_PAUSE_SECONDS = 3.0
+MAX_PAUSE_SECONDS = 1.0
+"""Between two tries to reach a head that was left already: it tells nobody when it is back, and its own start takes
+seconds, which this would add to."""
+
 LOG_BYTES, LOG_SECONDS = 16 << 20, 600.0
 """The logs of Ray and of the launchers begin anew beyond so much, and are looked at so often."""
 

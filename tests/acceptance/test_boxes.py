@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from .boxes import Cluster, cluster, sniffed
-from .harness import ENDLESS, eventually, write_job
+from .harness import ENDLESS, eventually, processes_of, ray_program, write_job
 
 SWEEP = "sweep: {grid: {training.seed: [0, 1, 2, 3]}}\n"
 
@@ -56,6 +56,17 @@ def _losses(path: Path) -> str:
     lines = [line.split(",") for line in path.read_text().splitlines()]
     kept = [index for index, name in enumerate(lines[0]) if "second" not in name and "time" not in name]
     return json.dumps([[line[index] for index in kept] for line in lines])
+
+
+def test_ray_has_nothing_on_either_box_but_what_is_needed(two: Cluster) -> None:
+    """The command `ray start` itself is there too, which keeps the others up."""
+    for state in (two.daemon.state, two.nodes[0].state):
+        commands = processes_of(state).values()
+        programs = sorted(filter(None, map(ray_program, commands)))
+        assert programs == ["gcs_server"] * (state == two.daemon.state) + ["ray::AgentActor", "raylet"], (
+            commands
+        )
+        assert sum("ray_init" in command for command in commands) == 1
 
 
 def test_the_log_of_a_job_on_the_other_box_is_followed_within_a_second(two: Cluster) -> None:

@@ -25,6 +25,9 @@ LOOKS_PER_SECOND = 16
 REMOTE_SECONDS = 3.0
 """That a decision waits for a box whose link may be cut."""
 
+FIRST_LOOK_SECONDS = 8.0
+"""That the first answer of a box is waited for: its probe is only starting, and has the node's own deadline (5 s)."""
+
 
 class Nodes:
     """The members as Ray reports them. Their devices are asked for, not remembered.
@@ -77,7 +80,7 @@ class Nodes:
 
     async def admit(self, name: str) -> Node:
         admitted = self._nodes[name] = Node(name, NodeStatus.OK)
-        node = await self._look(admitted)
+        node = await self._look(admitted, FIRST_LOOK_SECONDS)
         self.readings.tell(self.known)
         return node
 
@@ -175,11 +178,11 @@ class Nodes:
     async def close(self) -> None:
         await self._probe_alone.close()
 
-    async def _look(self, node: Node) -> Node:
+    async def _look(self, node: Node, seconds: float = REMOTE_SECONDS) -> Node:
         if node.status in (NodeStatus.STARTING, NodeStatus.DOWN) or _is_cpu_only(node):
             return node
         try:
-            async with asyncio.timeout(REMOTE_SECONDS if self.is_remote(node.name) else None):
+            async with asyncio.timeout(seconds if self.is_remote(node.name) else None):
                 seen = self.hidden((await self._link.call(node.name, told.Probe())).node)
         except TimeoutError:
             return replace(node, status=NodeStatus.DOWN, message="it does not answer at present")
