@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -51,6 +50,8 @@ def watch(query: dict[str, Any], limit: int) -> None:
     """Draws the table anew as the daemon sends it: what a terminal has no line for is left out, below."""
     is_live = streams.is_live(sys.stdout)
     if is_live:
+        import shutil
+
         fitting = max(1, shutil.get_terminal_size().lines - LEFT_LINES)
         limit = min(limit or fitting, fitting)
         click.echo(CLEAR, nl=False)
