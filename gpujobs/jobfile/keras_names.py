@@ -119,7 +119,7 @@ class KerasCheck:
             if not isinstance(layer, dict):
                 continue
             for kind, arguments in layer.items():
-                name = arguments.get("name")
+                name = arguments.get("name") if isinstance(arguments, dict) else None
                 if isinstance(name, str) and first.setdefault(name, index) != index:
                     at = (*path, index, kind, "name")
                     self._report(
