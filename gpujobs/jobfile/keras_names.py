@@ -21,6 +21,8 @@ from gpujobs.jobfile.reader import Path, describe, dotted
 MAX_HINTS = 20
 """Looking for near names takes a millisecond each, and a hostile file can hold thousands of wrong ones."""
 
+MAX_LISTED = 25
+
 CODE_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 _SINGULAR = {
     "layers": "layer",
@@ -39,6 +41,10 @@ _EXAMPLE = {
     "losses": "Huber",
     "metrics": "AUC",
     "initializers": "HeNormal",
+    "schedules": "ExponentialDecay",
+    "activations": "tanh",
+    "regularizers": "L2",
+    "constraints": "MaxNorm",
 }
 _SECTION_OF = {
     "activation": "activations",
@@ -61,7 +67,12 @@ def catalogue() -> dict[str, Any]:
     return loaded
 
 
-CALLED = {"lr": "learning_rate", "rmse": "root_mean_squared_error"}
+CALLED = {
+    "lr": "learning_rate",
+    "rmse": "root_mean_squared_error",
+    "sep": "separator",
+    "delimiter": "separator",
+}
 """What people call what Keras names otherwise."""
 
 
@@ -71,6 +82,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     by_lower = {one.lower(): one for one in known}
     found = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f"; did you mean {by_lower[found[0]]}?" if found else ""
+
+
+def among(name: str, known: Iterable[str]) -> str:
+    """As `nearest`; where nothing resembles it, all that there is."""
+    known = list(known)
+    shown, more = known[:MAX_LISTED], len(known) - MAX_LISTED
+    every = f"; expected {', '.join(shown)}{f' or one of {more} more' if more > 0 else ''}" if known else ""
+    return nearest(name, known) or every
 
 
 def _plain_name(name: str) -> str:
@@ -185,13 +204,16 @@ class KerasCheck:
             message = "is a layer that carries code; only Keras's built-in layers without code can be used"
         else:
             hint = self._hint(name, [*known["classes"], *known["ids"]])
+            hint = hint or f"; expected the name of one of Keras's, such as {_EXAMPLE[section]}"
             message = f"is not a known {_SINGULAR[section]}{hint}"
             if path[-1] != name:
                 message = f"is {describe(name)}, {message[3:]}"
         self._report(path, message)
 
-    def _hint(self, name: str, known: Iterable[str]) -> str:
-        return nearest(name, known) if len(self.problems) < MAX_HINTS else ""
+    def _hint(
+        self, name: str, known: Iterable[str], how: Callable[[str, Iterable[str]], str] = nearest
+    ) -> str:
+        return how(name, known) if len(self.problems) < MAX_HINTS else ""
 
     def _arguments(self, signature: dict[str, Any], arguments: Any, path: Path) -> dict[str, Any]:
         if arguments is None:
@@ -204,7 +226,9 @@ class KerasCheck:
         checked = {}
         for name, value in arguments.items():
             if name not in signature:
-                self._report((*path, name), f"is not an argument of {path[-1]}{self._hint(name, signature)}")
+                self._report(
+                    (*path, name), f"is not an argument of {path[-1]}{self._hint(name, signature, among)}"
+                )
             else:
                 checked[name] = self._argument(signature[name], value, (*path, name))
         missing = self._missing(signature, arguments)
