@@ -22,6 +22,8 @@ MAX_HINTS = 20
 """Looking for near names takes a millisecond each, and a hostile file can hold thousands of wrong ones."""
 
 MAX_LISTED = 25
+TAKEN = ("loss", "val_loss", "epoch", "learning_rate")
+"""Columns of history.csv that are no metrics: a metric of such a name would stand in their place."""
 
 CODE_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 _SINGULAR = {
@@ -116,6 +118,9 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "size": (_is_size, "an integer of at least 1, or a list of them"),
     "rate": (lambda value: _is_number(value) and 0 <= value < 1, "a number of at least 0 and below 1"),
     "number": (_is_number, "a number"),
+    "amount": (lambda value: _is_number(value) and value >= 0, "a number of at least 0"),
+    "positive": (lambda value: _is_number(value) and value > 0, "a number above 0"),
+    "integer": (lambda value: isinstance(value, int) and not isinstance(value, bool), "an integer"),
     "bool": (lambda value: isinstance(value, bool), "true or false"),
     "string": (lambda value: isinstance(value, str), "text"),
     "any": (lambda value: True, ""),
@@ -181,6 +186,11 @@ class KerasCheck:
             return value
         checked = self._arguments(signature, arguments, (*path, written))
         self._check_name(section, checked.get("name"), (*path, written, "name"))
+        if section == "metrics" and checked.get("name") in TAKEN:
+            self._report(
+                (*path, written, "name"),
+                f'is "{checked["name"]}", a column of history.csv already; expected another name',
+            )
         return {name: checked}
 
     def _bare_name(self, section: str, written: str, path: Path) -> Any:
