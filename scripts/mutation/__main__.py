@@ -40,7 +40,10 @@ Record = dict[str, Any]
     help=f"Modules, such as '*/store.py', or one of: {', '.join(p.name for p in PARTS)}.",
 )
 @click.option(
-    "--limit", default=600.0, show_default=True, help="Seconds for the tests of one stage; more is a hang."
+    "--limit",
+    default=600.0,
+    show_default=True,
+    help="Seconds for the tests of a fault; what takes longer is not judged.",
 )
 @click.option("--through", default="", metavar="COMMAND", help="Runs the tests, such as 'nice -n 19'.")
 @click.option(
@@ -83,10 +86,11 @@ def main(
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("a") as file:
         for record in _run(left, known, jobs, limit, through.split(), rest=rest):
-            records.append(record)
-            file.write(json.dumps(record) + "\n")
-            file.flush()
             print(_line(record), flush=True)
+            if record["is_finished"]:
+                records.append(record)
+                file.write(json.dumps(record) + "\n")
+                file.flush()
     _summary(records, seed)
 
 
@@ -170,6 +174,7 @@ def _record(one: Mutant, verdict: Verdict, seconds: float) -> Record:
         "change": one.shown,
         "noticed_by": verdict.noticed_by,
         "coming": verdict.coming,
+        "is_finished": verdict.is_finished,
         "seconds": round(seconds, 1),
     }
 
@@ -187,7 +192,8 @@ def _read(output: Path, again: bool) -> dict[str, Record]:
 
 def _line(record: Record) -> str:
     test = record["noticed_by"]
-    coming = f"NOT NOTICED by any of {record['coming']} tests that come there"
+    verdict = "NOT NOTICED" if record["is_finished"] else "TIME IS UP, not noticed"
+    coming = f"{verdict} by any of {record['coming']} tests that come there"
     verdict = coming if test is None else f"noticed by {test}, {record['seconds']:.0f} s"
     return f"{record['file']}:{record['line']}: {record['operator']}: {record['change']}: {verdict}"
 

@@ -70,8 +70,9 @@ def _answer(connection: socket.socket) -> NoReturn:
 def _run(arguments: list[str], environment: dict[str, str], output: str, directory: str) -> NoReturn:
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    said = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for number in (1, 2):
-        os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        os.dup2(said, number)
     os.chdir(directory)
     os.environ.clear()
     os.environ.update(environment)

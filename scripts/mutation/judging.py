@@ -41,10 +41,16 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`noticed_by`: None where no test does. `coming`: how many tests run the faulty statement."""
+    """`noticed_by`: None where no test does. `coming`: how many tests run the faulty statement. `is_finished`: whether
+    all that may notice were tried, before the time was up."""
 
     noticed_by: str | None
     coming: int
+    is_finished: bool = True
+
+
+class TimeIsUpError(Exception):
+    """Tests took too long, and none of them hangs."""
 
 
 def judge(copy: Copy, sound: Sound, mutant: Mutant, limit_seconds: float, *, rest: bool) -> Verdict:
@@ -58,7 +64,10 @@ def judge(copy: Copy, sound: Sound, mutant: Mutant, limit_seconds: float, *, res
     others = [test for test in known.tests if test.file in of_part - files] if rest else []
     with copy.planted(mutant):
         for tests in (coming, beside, others):
-            found = _first(copy, sound, in_order(tests), limit_seconds)
+            try:
+                found = _first(copy, sound, in_order(tests), limit_seconds)
+            except TimeIsUpError:
+                return Verdict(None, len(coming), is_finished=False)
             if found is not None:
                 return Verdict(found, len(coming))
     return Verdict(None, len(coming))
@@ -70,7 +79,11 @@ def _first(copy: Copy, sound: Sound, tests: Sequence[RecordedTest], limit_second
         each = min(TEST_SECONDS, BESIDE_SECONDS + LOADED * max(test.seconds for test in left))
         whole = min(limit_seconds, BESIDE_SECONDS + LOADED * sum(test.seconds for test in left))
         outcome = copy.test([test.name for test in left], max(each, whole), each=each)
-        if outcome.failed is None or outcome.hung:
+        if outcome.failed is None:
+            return None
+        if outcome.hung:  # a test has its own time: either they do not even begin, or the machine is busy
+            if copy.test([left[0].name], AGAIN_SECONDS, each=each).failed is None:
+                raise TimeIsUpError
             return outcome.failed
         if _counts(copy, sound, outcome):
             return outcome.failed
