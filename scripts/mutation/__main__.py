@@ -127,7 +127,7 @@ def _run(
     if not chosen:
         return
     copies = [Copy(ROOT, str(number), through) for number in range(jobs + 1)]
-    sound = Sound(copies[0], known)
+    sound = Sound(copies[0])
     free: queue.SimpleQueue[Copy] = queue.SimpleQueue()
     for copy in copies[1:]:
         free.put(copy)
@@ -136,7 +136,7 @@ def _run(
         copy = free.get()
         begun = time.monotonic()
         try:
-            verdict = judge(copy, sound, one, limit, rest=rest)
+            verdict = judge(copy, sound, known, one, limit, rest=rest)
             return _record(one, verdict, time.monotonic() - begun)
         finally:
             free.put(copy)

@@ -62,9 +62,6 @@ class Known:
             return there
         return [test for test in there if line in test.lines[mutant.module]]
 
-    def passed(self, name: str) -> bool:
-        return any(test.passed for test in self.tests if test.name == name)
-
     @cached_property
     def _texts(self) -> dict[str, dict[str, str]]:
         """By test file: what the modules were when it was recorded."""
