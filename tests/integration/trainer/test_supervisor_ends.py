@@ -257,6 +257,7 @@ def test_what_a_job_has_written_is_out_before_it_has_ended_and_only_the_first_ta
         (tmp_path / name / "work").mkdir(parents=True)
     done = subprocess.run(
         [sys.executable, "-c", NEXT, str(tmp_path)],
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         stdout=subprocess.PIPE,
         text=True,
         timeout=60,
