@@ -63,7 +63,7 @@ def png_of(pixels: Any) -> bytes:
     file.seek(len(SIGNATURE))
     putchunk(file, b"IHDR", struct.pack(">2I5B", wide, high, EIGHT_BITS, TRUE_COLOUR, 0, 0, 0))
     putchunk(file, b"pHYs", struct.pack(">2IB", density, density, PER_METRE))
-    putchunk(file, b"IDAT", zlib.compress(filtered, COMPRESSION))
+    putchunk(file, b"IDAT", zlib.compress(filtered.tobytes(), COMPRESSION))
     putchunk(file, b"IEND")
     return file.getvalue()
 
