@@ -31,7 +31,7 @@ def versions() -> dict[str, str]:
 
 
 def preload() -> None:
-    _ = (tf.config.experimental.set_memory_growth, tf.function, tf.data.Dataset, tf.raw_ops.AssignVariableOp)
+    _ = (tf.config.experimental.set_memory_growth, tf.function, tf.data.Dataset)
 
 
 def device_environment(spec: AttemptSpec) -> dict[str, str]:
