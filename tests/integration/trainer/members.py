@@ -6,6 +6,7 @@ for each of them with what it took. It has imported all that a trainer may impor
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -202,6 +203,8 @@ def main() -> None:
     from gpujobs.supervise import preload
 
     preload.load()
+    gc.collect()
+    gc.freeze()  # as the launcher does, since looking through it all takes a fifth of a training
     for line in sys.stdin:
         if child := os.fork():
             os.waitpid(child, 0)
