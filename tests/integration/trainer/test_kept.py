@@ -194,11 +194,12 @@ def test_a_training_goes_on_from_a_checkpoint_alike_in_a_process_that_has_traine
     uninterrupted = making.spec(whole)
     told = making.trainers.train([stopped]) + making.trainers.train([uninterrupted])
     assert "Stopped" in told[0]["error"] and not told[1]["error"], told
-    origin: dict[str, Any] = {"checkpoint_from": (str(JobPaths(stopped.parent).checkpoint),)}
+    origin: dict[str, Any] = {"checkpoint_from": (str(checkpoint_of(stopped)),)}
     alone, second = making.spec(whole, **origin), making.spec(whole, **origin)
     told = making.trainers.train([alone]) + making.trainers.train([before, second])
     assert not any(each["error"] for each in told), told
     require_same(alone, second)
+    assert "Resuming after" in left(alone)["log"]
     for name in OF_TRAINING:
         assert left(alone)[name] == left(uninterrupted)[name], name
 
@@ -239,6 +240,20 @@ def test_each_step_is_traced_once_whatever_the_sizes_of_batches(
     expected = 1 + ("split" in split) + has_several
     assert [each["traces"] for each in told] == [expected, 0], told
     assert not any(name.endswith(".npz") for each in told for name in each["descriptors"])
+
+
+@pytest.mark.parametrize("sizes", [("12", "10"), ("10", "12")], ids=["any, then one", "one, then any"])
+def test_a_step_for_batches_of_one_size_is_no_step_for_any_size_in_whatever_order_they_come(
+    making: Making, sizes: tuple[str, str]
+) -> None:
+    """Of twenty samples, batches of 10 have one size, and those of 12 do not. Means over 10 differ in the last bit."""
+    base = text(f"SimpleRNN: {{units: 3}}, {DENSE}").replace("batch_size: 8", f"batch_size: {sizes[0]}")
+    first, second, alone = (
+        making.spec(base, said) for said in ({}, *2 * [{"training.batch_size": sizes[1]}])
+    )
+    told = making.trainers.train([first, second]) + making.trainers.train([alone])
+    assert [each["traces"] for each in told] == [2, 1, 2], told
+    require_same(second, alone)
 
 
 def values() -> set[str]:
@@ -283,6 +298,7 @@ def require_as_alone(
     require_same(second, alone)
     require_same(first, again)
     for one in further:
+        assert "Resuming after" in left(one)["log"]
         for name in OF_TRAINING:
             assert left(one)[name] == left(first)[name], name
 
@@ -328,7 +344,13 @@ def stopped(making: Making, text: str) -> Path:
     (spec.parent / STOP).touch()
     (told,) = making.trainers.train([spec])
     assert "Stopped" in told["error"], told
-    return JobPaths(spec.parent).checkpoint
+    return checkpoint_of(spec)
+
+
+def checkpoint_of(spec: Path) -> Path:
+    found = JobPaths(spec.parent).checkpoint
+    assert any(found.iterdir()), "there is something to go on from"
+    return found
 
 
 @pytest.mark.parametrize(
