@@ -141,13 +141,15 @@ class _Step:
         self.rows: int | None = None
         """Of every batch; None where they differ."""
         self._is_fixed = model.inputs[0].shape[0] is not None
-        self._function = tf.function(step, autograph=False, jit_compile=model.jit_compile)
+        self._step, self._is_compiled = step, model.jit_compile
         self._traced: dict[Any, Any] = {}
 
     def __call__(self, batch: Any) -> Any:
         key = tuple(map(self._form, keras.tree.flatten(batch)))
         if (step := self._traced.get(key)) is None:
-            step = self._function.get_concrete_function(keras.tree.map_structure(self._open, batch))
+            # One function would take its trace for any size where it is then asked for one of a size.
+            function = tf.function(self._step, autograph=False, jit_compile=self._is_compiled)
+            step = function.get_concrete_function(keras.tree.map_structure(self._open, batch))
             self._traced[key] = step
         return step(keras.tree.map_structure(_tensor, batch))
 

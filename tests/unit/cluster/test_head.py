@@ -89,7 +89,7 @@ def test_a_box_that_comes_before_the_heads_own_agent_is_there_waits_for_it(
     """Its Ray starts meanwhile, but the daemon counts on the head's own box first."""
 
     async def work(head: Head) -> list[str]:
-        coming = asyncio.create_task(head._let_in(HELLO, READY))
+        coming = asyncio.create_task(head._take_in_after_own(HELLO, READY))
         await asyncio.sleep(0.05)
         before = list(placed)
         head._own_is_in.set()
