@@ -1,8 +1,8 @@
 """Asking NVML in a process of its own, with a deadline.
 
 An NVML call can hang, and then cannot always be killed: the process that makes it is given up, and
-another is started for the next question. `python -m gpujobs.node.probe` is that process: one line in
-asks, one JSON line out answers, the end of its input ends it.
+another is started for the next question. `python -m gpujobs.node.probe` is that process: it says a line when it can be
+asked, one line in asks, one JSON line out answers, the end of its input ends it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import subprocess
 import sys
 
@@ -19,6 +20,11 @@ from gpujobs.protocol.codec import ShapeError
 from gpujobs.protocol.reading import Reading, ReadingStatus
 
 DEADLINE_SECONDS = 5.0
+"""Of the driver's answer."""
+
+START_SECONDS = 60.0
+"""Until the process can be asked. It has not touched the driver yet: where that takes long, the machine is busy, and a
+process that is given up would only be started again."""
 
 KILL_SECONDS = 1.0
 
@@ -26,7 +32,8 @@ COMMAND = (sys.executable, "-P", "-m", "gpujobs.node.probe")
 
 
 def read_once(deadline_seconds: float = DEADLINE_SECONDS) -> Reading:
-    """One reading, for a program that is just starting. Blocks up to the deadline."""
+    """One reading, for a program that is just starting. Blocks until the process can be asked, and then up to the
+    deadline."""
     try:
         process = subprocess.Popen(
             COMMAND,
@@ -39,12 +46,20 @@ def read_once(deadline_seconds: float = DEADLINE_SECONDS) -> Reading:
     except OSError as error:
         return Reading(ReadingStatus.FAILED, f"the probe of NVML cannot be started: {in_words(error)}")
     try:
+        has_started = _has_started(process)
         output, errors = process.communicate(b"read\n", deadline_seconds)
         return _reading_of(output, errors.decode(errors="replace"))
     except subprocess.TimeoutExpired:
         process.kill()
         _abandon(process)
-        return _hung(deadline_seconds)
+        return _hung(deadline_seconds) if has_started else _slow()
+
+
+def _has_started(process: subprocess.Popen[bytes]) -> bool:
+    """Once it has said so, or has ended."""
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+    return bool(ready and process.stdout.readline())
 
 
 def _abandon(process: subprocess.Popen[bytes]) -> None:
@@ -63,7 +78,8 @@ class Probe:
         self._current: asyncio.Task[Reading] | None = None
 
     async def read(self, deadline_seconds: float = DEADLINE_SECONDS) -> Reading:
-        """The devices as they are now; those who ask at the same time share one reading."""
+        """The devices as they are now; those who ask at the same time share one reading. The deadline is that of the
+        driver's answer alone."""
         if self._current is None or self._current.done():
             self._current = asyncio.create_task(self._read(deadline_seconds))
         return await asyncio.shield(self._current)
@@ -75,13 +91,20 @@ class Probe:
 
     async def _read(self, deadline_seconds: float) -> Reading:
         try:
-            line = await asyncio.wait_for(self._ask(), deadline_seconds)
+            process = await asyncio.wait_for(self._started(), START_SECONDS)
         except TimeoutError:
             await self.close()
-            return _hung(deadline_seconds)
+            return _slow()
         except OSError as error:
             await self.close()
             return Reading(ReadingStatus.FAILED, f"the probe of NVML cannot be started: {in_words(error)}")
+        try:
+            line = await asyncio.wait_for(_ask(process), deadline_seconds)
+        except TimeoutError:
+            await self.close()
+            return _hung(deadline_seconds)
+        except OSError:  # it has ended
+            line = b""
         if not line:
             status = self._process.returncode if self._process else None
             await self.close()
@@ -91,7 +114,7 @@ class Probe:
             )
         return _reading_of(line, "")
 
-    async def _ask(self) -> bytes:
+    async def _started(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
                 *COMMAND,
@@ -102,11 +125,16 @@ class Probe:
                 start_new_session=True,
                 limit=1 << 24,
             )
-        process = self._process
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(b"read\n")
-        await process.stdin.drain()
-        return await process.stdout.readline()
+            assert self._process.stdout is not None
+            await self._process.stdout.readline()
+        return self._process
+
+
+async def _ask(process: asyncio.subprocess.Process) -> bytes:
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(b"read\n")
+    await process.stdin.drain()
+    return await process.stdout.readline()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
@@ -130,6 +158,13 @@ def _hung(deadline_seconds: float) -> Reading:
     )
 
 
+def _slow() -> Reading:
+    return Reading(
+        ReadingStatus.FAILED,
+        f"the probe of NVML has not started within {START_SECONDS:g} s; is this machine overloaded?",
+    )
+
+
 def _reading_of(line: bytes, errors: str) -> Reading:
     try:
         return codec.parse(Reading, line)
@@ -138,24 +173,27 @@ def _reading_of(line: bytes, errors: str) -> Reading:
         return Reading(ReadingStatus.FAILED, f"the probe of NVML failed: {last[0]}")
 
 
-def _answer() -> Reading:
-    """In the probe process."""
+def main() -> None:
+    """In the probe process. What has to be imported is, before it says that it can be asked."""
     from gpujobs import nvml
     from gpujobs.errors import DriverError
     from gpujobs.node.processes import describe_all
 
-    try:
-        return Reading(ReadingStatus.OK, "", tuple(describe_all(device) for device in nvml.read()))
-    except nvml.NoDriverError as error:
-        return Reading(ReadingStatus.NO_DRIVER, str(error))
-    except DriverError as error:
-        return Reading(ReadingStatus.FAILED, str(error))
+    def answer() -> Reading:
+        try:
+            return Reading(ReadingStatus.OK, "", tuple(describe_all(device) for device in nvml.read()))
+        except nvml.NoDriverError as error:
+            return Reading(ReadingStatus.NO_DRIVER, str(error))
+        except DriverError as error:
+            return Reading(ReadingStatus.FAILED, str(error))
 
-
-def main() -> None:
-    for _ in sys.stdin:
-        sys.stdout.write(codec.encode(_answer()).decode() + "\n")
+    def say(line: str) -> None:
+        sys.stdout.write(line + "\n")
         sys.stdout.flush()
+
+    say("ready")
+    for _ in sys.stdin:
+        say(codec.encode(answer()).decode())
 
 
 if __name__ == "__main__":

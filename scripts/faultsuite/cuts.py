@@ -127,7 +127,11 @@ def happen(made: Site, *disturbances: Disturbance, draws: random.Random) -> list
         time.sleep(lasts)
     made.is_cut.clear()
     longest = KNOWN_SECONDS * 4 if disturbances[0].is_cut else START_SECONDS * 2
-    known, waited = until_known(made, longest, disturbances[0].steady)
+    try:
+        known, waited = until_known(made, longest, disturbances[0].steady)
+    except Failure:
+        print("after:", ", ".join(f"{one.kind} ({where})" for one, where in places), flush=True)
+        raise
     return [Cut(one, where, lasts, known, waited) for one, where in places if where]
 
 

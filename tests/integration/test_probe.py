@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from gpujobs.model import DeviceKind, DeviceState, NodeStatus, utc_now
+from gpujobs.node import probe as probe_module
 from gpujobs.node.devices import devices_of
 from gpujobs.node.probe import Probe, read_once
 from gpujobs.policy import Snapshot, occupancies
@@ -173,6 +174,37 @@ def test_a_hanging_call_is_given_up(gpus: FakeGpus) -> None:
     reading = read_once(0.5)
     assert reading.status == "failed" and "did not answer within 0.5 s" in reading.message
     assert time.monotonic() - began < 4
+
+
+def test_a_probe_that_starts_slowly_has_its_whole_time_for_the_answer(
+    gpus: FakeGpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that is overloaded Python alone takes longer to start than the driver may take to answer."""
+
+    async def scenario() -> Reading:
+        probe = Probe()
+        try:
+            return await probe.read(1.0)
+        finally:
+            await probe.close()
+
+    gpus.write()
+    monkeypatch.setattr(
+        probe_module, "COMMAND", ("sh", "-c", 'sleep 1.2; exec "$@"', "sh", *probe_module.COMMAND)
+    )
+    assert [read_once(1.0).status, asyncio.run(scenario()).status] == ["ok", "ok"]
+
+
+def test_a_probe_that_cannot_start_says_so(gpus: FakeGpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> Reading:
+        return await Probe().read()
+
+    monkeypatch.setattr(probe_module, "COMMAND", ("sh", "-c", "exit 3"))
+    assert "ended with status 3" in asyncio.run(scenario()).message
+    monkeypatch.setattr(probe_module, "COMMAND", ("sh", "-c", "exec sleep 30"))
+    monkeypatch.setattr(probe_module, "START_SECONDS", 0.3)
+    assert "has not started within 0.3 s" in read_once().message
+    assert "has not started within 0.3 s" in asyncio.run(scenario()).message
 
 
 def test_a_kept_probe_sees_changes_and_recovers_from_a_hang(gpus: FakeGpus) -> None:

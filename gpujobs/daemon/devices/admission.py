@@ -137,7 +137,7 @@ class NodeAdmission:
             if self._announcements[name] != announcement:
                 return
             try:
-                await self._take_in(name)
+                await self._take_in(name, announcement)
                 return
             except Exception as error:
                 log.log(
@@ -154,14 +154,16 @@ class NodeAdmission:
                     self._changed.tell()
             await asyncio.sleep(pause)
 
-    async def _take_in(self, name: str) -> None:
+    async def _take_in(self, name: str, announcement: int) -> None:
         reach("node.admit")
         if self._nodes.is_remote(name):
             await self._contact.greet(name)
         await self._attempts.recover(name)
         node = await self._nodes.admit(name)
+        if self._announcements[name] != announcement:  # something else was said of it meanwhile
+            return
         if self._nodes.is_remote(name):
-            if node.status is NodeStatus.DOWN:  # it has not answered in time: nothing could be started there
+            if node.status is NodeStatus.DOWN:  # what it says of its devices is that they cannot be used
                 raise MachineError(node.message)
             self._contact.keep(name)
             self._since.pop(name, None)

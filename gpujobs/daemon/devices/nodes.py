@@ -25,9 +25,6 @@ LOOKS_PER_SECOND = 16
 REMOTE_SECONDS = 3.0
 """That a decision waits for a box whose link may be cut."""
 
-FIRST_LOOK_SECONDS = 8.0
-"""That the first answer of a box is waited for: its probe is only starting, and has the node's own deadline (5 s)."""
-
 
 class Nodes:
     """The members as Ray reports them. Their devices are asked for, not remembered.
@@ -79,10 +76,18 @@ class Nodes:
         return name != self.own_name
 
     async def admit(self, name: str) -> Node:
-        admitted = self._nodes[name] = Node(name, NodeStatus.OK)
-        node = await self._look(admitted, FIRST_LOOK_SECONDS)
+        """Raises GpujobsError where another box does not answer, however long it may take: it stays as it was."""
+        before, admitted = self._nodes.get(name), Node(name, NodeStatus.OK)
+        try:
+            node = seen = await self._asked(admitted)
+        except GpujobsError as error:
+            if self.is_remote(name):
+                raise
+            node, seen = admitted, _silent(admitted, error)
+        if self._nodes.get(name) is before:
+            self._nodes[name] = node
         self.readings.tell(self.known)
-        return node
+        return seen
 
     @property
     def known(self) -> list[Node]:
@@ -178,19 +183,26 @@ class Nodes:
     async def close(self) -> None:
         await self._probe_alone.close()
 
-    async def _look(self, node: Node, seconds: float = REMOTE_SECONDS) -> Node:
+    async def _look(self, node: Node) -> Node:
         if node.status in (NodeStatus.STARTING, NodeStatus.DOWN) or _is_cpu_only(node):
             return node
         try:
-            async with asyncio.timeout(seconds if self.is_remote(node.name) else None):
-                seen = self.hidden((await self._link.call(node.name, told.Probe())).node)
+            async with asyncio.timeout(REMOTE_SECONDS if self.is_remote(node.name) else None):
+                seen = await self._asked(node)
         except TimeoutError:
             return replace(node, status=NodeStatus.DOWN, message="it does not answer at present")
         except GpujobsError as error:
-            return replace(node, status=NodeStatus.DOWN, message=str(error), devices=())
+            return _silent(node, error)
         if self._nodes.get(node.name) is node:
             self._nodes[node.name] = seen
         return seen
+
+    async def _asked(self, node: Node) -> Node:
+        return self.hidden((await self._link.call(node.name, told.Probe())).node)
+
+
+def _silent(node: Node, error: GpujobsError) -> Node:
+    return replace(node, status=NodeStatus.DOWN, message=str(error), devices=())
 
 
 def _is_cpu_only(node: Node) -> bool:

@@ -40,7 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         lengths = random.integers(2, 5, count)
         steps = (x[..., 0] > 0).astype(np.int64)
         y, c = x[:, -1, :1] + x[:, 0, :1], (x.sum(axis=(1, 2)) > 0).astype(np.int64)
-        more = {
+        more: dict[str, Any] = {
             "ids": random.integers(1, 7, (count, 4)),
             "facts": random.normal(size=(count, 3)),
             "w": x[:, 0, 0] ** 2,
