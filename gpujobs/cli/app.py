@@ -1,21 +1,24 @@
-"""What all commands share: the group that loads them late, the settings' flags, the client."""
+"""What all commands share: the group that loads them late, the settings' flags, the client.
+
+What only some of them need is imported where it is needed: `--version` and `--help` ask no daemon.
+"""
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
-from gpujobs.cli import completion
-from gpujobs.client import Client, connect
+from gpujobs.cli import completed
 from gpujobs.errors import DaemonUnreachableError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from gpujobs.client import Client
     from gpujobs.config.settings import Settings
 
 COMMANDS = {
@@ -83,6 +86,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
             nearest = difflib.get_close_matches(args[0], COMMANDS, 1)
             hint = f" Did you mean {nearest[0]!r}?" if nearest else " `gpujobs --help` lists them."
             raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
@@ -103,7 +108,7 @@ def shared_options() -> list[click.Parameter]:
         click.Option(["-v", "--verbose"], is_flag=True, help="Show tracebacks of errors.", **common),
     ]
     for option in options:
-        completion.teach(option)
+        completed.teach(option)
     return list(options)
 
 
@@ -114,7 +119,7 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.params = [*self.params, *shared_options()]
         for parameter in self.params:
-            completion.teach(parameter)
+            completed.teach(parameter)
         self.epilog = f"\b\nExample:\n  {example}"
 
 
@@ -168,6 +173,7 @@ def flags() -> dict[str, Any]:
 
 
 def client() -> Client:
+    from gpujobs.client import connect
     from gpujobs.config.settings import sockets
 
     places = sockets(flags())
@@ -192,6 +198,7 @@ def reading_client() -> Client:
         settings = _own_files()
         if settings is None or locked(flags()):
             raise
+    from gpujobs.client import Client
     from gpujobs.daemon.files import answering
 
     socket = click.get_current_context().with_resource(answering(settings))
@@ -265,6 +272,8 @@ class JobNumber(click.IntRange):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        from gpujobs.cli import completion
+
         return completion.jobs(ctx, incomplete, groups=isinstance(self, Reference))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 
 MARK = "…"
@@ -41,6 +40,8 @@ def shortened(text: str, size: int) -> str:
 def wrapped(text: str, size: int, first: str, further: str) -> str:
     """A paragraph. Words are broken only where they have no spaces, as Chinese has none."""
     if text.isascii():
+        import textwrap
+
         return textwrap.fill(text, size, initial_indent=first, subsequent_indent=further,
                              break_long_words=False, break_on_hyphens=False)  # fmt: skip
     lines, line, is_empty = [], first, True

@@ -7,13 +7,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpujobs.cli.app import Reference
 from gpujobs.cli.times import PAST
-from gpujobs.client import Client
+
+if TYPE_CHECKING:
+    from gpujobs.client import Client
 
 CONDITIONS = ("user", "mine", "name", "state", "since")
 OPTIONS = {"user": "--user", "mine": "--mine", "name": "--name", "state": "--state", "since": "--since"}

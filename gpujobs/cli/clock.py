@@ -11,7 +11,7 @@ from pathlib import Path
 LOCALTIME = Path("/etc/localtime")
 """The zone of this machine, whatever TZ says to one process: that of the daemon and of its logs."""
 
-_INSTANT = re.compile(r"\b(\d{4}-\d\d-\d\d) (\d\d:\d\d(?::\d\d)?) UTC\b")
+_INSTANT = r"\b(\d{4}-\d\d-\d\d) (\d\d:\d\d(?::\d\d)?) UTC\b"
 """As the daemon's sentences have them, and the times of data, which are to be shown as they are, do not."""
 
 
@@ -44,7 +44,7 @@ def localised(text: str) -> str:
             return found[0]
         return local(at, "seconds" if found[2].count(":") == 2 else "minutes")
 
-    return _INSTANT.sub(one, text)
+    return re.sub(_INSTANT, one, text) if " UTC" in text else text
 
 
 def _needs_zone(here: datetime) -> bool:

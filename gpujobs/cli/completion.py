@@ -13,7 +13,6 @@ from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
-from click.types import StringParamType
 
 DEADLINE_SECONDS = 1.0
 FIRST_PERSON_UID = 1000
@@ -25,24 +24,6 @@ ENDED_TOO = frozenset({"show", "logs", "results", "fetch", "predict", "plot", "r
 META = "gpujobs.flags"
 
 Offer = Callable[[click.Context, str], Iterable[CompletionItem]]
-
-
-class Completed(StringParamType):
-    """A text, with what to offer for it."""
-
-    def __init__(self, offer: Offer) -> None:
-        self._offer = offer
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        return list(self._offer(ctx, incomplete))
-
-
-def teach(parameter: click.Parameter) -> None:
-    """Gives a plain text that goes by a known name what to offer."""
-    if type(parameter.type) is StringParamType and parameter.name in OFFERS:
-        parameter.type = Completed(OFFERS[parameter.name])
 
 
 def files(ctx: click.Context, incomplete: str) -> list[CompletionItem]:

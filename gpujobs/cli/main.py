@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from gpujobs import __version__
-from gpujobs.cli import clock, streams
+from gpujobs.cli import streams
 from gpujobs.cli.app import META, LazyGroup, shared_options
 from gpujobs.errors import ConfigError, GpujobsError, JobFileError, in_words
 
@@ -58,6 +58,8 @@ def report(error: GpujobsError) -> None:
         for problem in error.problems:
             click.echo(str(problem), err=True)
     else:
+        from gpujobs.cli import clock
+
         click.echo(f"gpujobs: {clock.localised(error.message)}", err=True)
 
 

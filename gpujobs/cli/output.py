@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from gpujobs.cli import cells, clock, streams
-from gpujobs.model import FINAL_STATES
 from gpujobs.printing import printable as printable
+from gpujobs.states import FINAL_STATES
 from gpujobs.view import words
 from gpujobs.view.words import counts as counts
 from gpujobs.view.words import duration as duration

@@ -6,7 +6,6 @@ import codecs
 import io
 import os
 import sys
-import unicodedata
 from typing import TextIO, cast
 
 SIMPLE = {
@@ -75,6 +74,8 @@ def _simpler(error: UnicodeError) -> tuple[str, int]:
 
 def _like(character: str) -> str:
     """As many cells as the character has."""
+    import unicodedata  # most of what is written needs none of it
+
     if character in SIMPLE:
         return SIMPLE[character]
     if 0x2800 <= ord(character) < 0x2900:  # of a curve in braille

@@ -16,8 +16,8 @@ EXPECTED_PAST = "expected a time such as yesterday, 2h (ago), 18:30 or 2026-12-2
 
 DAYS = {"yesterday": -1, "today": 0, "tomorrow": 1}
 
-_CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?")
-_DATE = re.compile(r"\d{4}-?\d\d-?\d\d|\d{4}-?W\d\d(-?\d)?")
+_CLOCK = r"(\d{1,2}):(\d\d)(?::(\d\d))?"
+_DATE = r"\d{4}-?\d\d-?\d\d|\d{4}-?W\d\d(-?\d)?"
 
 
 class Said(NamedTuple):
@@ -87,7 +87,7 @@ def _calendar(text: str, now: datetime, zone: tzinfo | None) -> Said:
     at = datetime.fromisoformat(text)
     if at.tzinfo is not None:
         return Said(at.astimezone(UTC))
-    return _midnight(at.date(), zone) if _DATE.fullmatch(text) else placed(at, zone)
+    return _midnight(at.date(), zone) if re.fullmatch(_DATE, text) else placed(at, zone)
 
 
 def _showings(now: datetime, zone: tzinfo | None, clock: time, days: tuple[int, int]) -> list[Said]:
@@ -104,7 +104,7 @@ def _midnight(day: date, zone: tzinfo | None) -> Said:
 
 def _clock(text: str) -> time | None:
     """Raises ValueError for 25:00."""
-    parts = _CLOCK.fullmatch(text)
+    parts = re.fullmatch(_CLOCK, text)
     if parts is None:
         return None
     hour, minute, second = (int(part or 0) for part in parts.groups())

@@ -8,7 +8,6 @@ is asked again with the same key; and the same command, after one that was inter
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import time
@@ -143,6 +142,8 @@ def _withdraw(
 def _place(socket: Path, submission: Submission, command: Sequence[str]) -> Path:
     texts = [(file["path"], file["text"]) for file in submission.files]
     same = json.dumps([str(socket), str(Path.cwd()), list(command), texts])
+    import hashlib
+
     name = f"{hashlib.sha256(same.encode()).hexdigest()[:32]}.{os.getpid()}.json"
     return personal_state() / "requests" / name
 

@@ -79,6 +79,16 @@ class TlsFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Whose:
+    """`box`: the id of a box's state directory; `token`: of the token file that it was first let in with. Both are
+    empty in what is no box's that has joined."""
+
+    name: str
+    box: str = ""
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """A certificate and its key, as PEM."""
 
@@ -112,15 +122,17 @@ def keep_box(files: TlsFiles, address: str) -> None:
             put_box(files, issued(files, "head", address))
 
 
-def issued(files: TlsFiles, name: str, address: str = "") -> Pair:
-    """By the authority, with a new key. `address`: for which it holds, besides loopback; empty for none."""
+def issued(files: TlsFiles, name: str, address: str = "", until: datetime | None = None) -> Pair:
+    """By the authority, with a new key. `address`: for which it holds, besides loopback; empty for none. `until`: when
+    it ends, where that is to be sooner than usual."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
     key = ec.generate_private_key(ec.SECP256R1())
-    return Pair(_signed(files, name, address, key.public_key()), _pem_of(key))
+    whose = Whose(name)
+    return Pair(_signed(files, whose, address, key.public_key(), until), _pem_of(key))
 
 
-def sign(files: TlsFiles, request: str, name: str, address: str) -> str:
+def sign(files: TlsFiles, request: str, whose: Whose, address: str) -> str:
     """For a box that joins, by the key that it has made. Raises MachineError where the request is none."""
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -132,14 +144,16 @@ def sign(files: TlsFiles, request: str, name: str, address: str) -> str:
     except ValueError:
         is_well = False
     if not is_well:
-        raise MachineError(f"the certificate that {name} asks for makes no sense; are both of one gpujobs?")
+        raise MachineError(
+            f"the certificate that {whose.name} asks for makes no sense; are both of one gpujobs?"
+        )
     assert isinstance(key, ec.EllipticCurvePublicKey)
-    return _signed(files, name, address, key).decode()
+    return _signed(files, whose, address, key).decode()
 
 
-def for_token(files: TlsFiles) -> TokenTls:
+def for_token(files: TlsFiles, until: datetime | None = None) -> TokenTls:
     keep_authority(files)
-    pair = issued(files, "token")
+    pair = issued(files, "token", until=until)
     return TokenTls(
         authority=files.authority.read_text(), certificate=pair.certificate.decode(), key=pair.key.decode()
     )
@@ -149,8 +163,8 @@ def for_token(files: TlsFiles) -> TokenTls:
 
 
 def keep_token(files: TlsFiles, token: TokenTls) -> None:
-    """What the token file has. Where it is of another authority than before, what that has given counts no more.
-    Raises MachineError where it makes no sense."""
+    """What the token file has. Where it is another one than before, what that has given counts no more: this box may
+    have been shut out since. Raises MachineError where it makes no sense."""
     try:
         _read(token.authority.encode())
         _read(token.certificate.encode())
@@ -160,7 +174,8 @@ def keep_token(files: TlsFiles, token: TokenTls) -> None:
             "it anew"
         ) from None
     with _alone(files):
-        if not files.authority.exists() or files.authority.read_text() != token.authority:
+        kept = ((files.authority, token.authority), (files.token, token.certificate))
+        if not all(path.exists() and path.read_text() == text for path, text in kept):
             files.box.unlink(missing_ok=True)
             files.box_key.unlink(missing_ok=True)
         durable.write(files.authority, token.authority.encode())
@@ -171,7 +186,7 @@ def keep_token(files: TlsFiles, token: TokenTls) -> None:
 def keep_trial(files: TlsFiles, joined: TlsFiles, token: TokenTls) -> None:
     """As `keep_token`, for a look that is to change nothing of `joined`: what that has been given is shown too."""
     keep_token(files, token)
-    if joined.authority.exists() and joined.authority.read_text() == token.authority:
+    if joined.token.exists() and joined.token.read_text() == token.certificate:
         for theirs, ours in ((joined.box, files.box), (joined.box_key, files.box_key)):
             if theirs.exists():
                 durable.write(ours, theirs.read_bytes())
@@ -197,11 +212,14 @@ def put_box(files: TlsFiles, pair: Pair) -> None:
 
 
 def shown(files: TlsFiles) -> tuple[Path, Path]:
-    """The certificate that a node shows when it joins, and its key: whichever lasts longer."""
+    """The certificate that a node shows when it joins, and its key: its own while that is in force, since a token file
+    may be for one box, or for a while."""
     both = [(files.box, files.box_key), (files.token, files.token_key)]
     there = [pair for pair in both if pair[0].exists() and pair[1].exists()]
     if not there:
         raise MachineError(f"{files.root} has no certificate of this box: join again, with the token file")
+    if there[0][0] == files.box and ends(files.box) > datetime.now(UTC):
+        return there[0]
     return max(there, key=lambda pair: ends(pair[0]))
 
 
@@ -261,7 +279,13 @@ def _made_authority() -> Pair:
     return Pair(_finished(builder, key, key.public_key(), is_authority=True), _pem_of(key))
 
 
-def _signed(files: TlsFiles, name: str, address: str, key: EllipticCurvePublicKey) -> bytes:
+def _signed(
+    files: TlsFiles,
+    whose: Whose,
+    address: str,
+    key: EllipticCurvePublicKey,
+    until: datetime | None = None,
+) -> bytes:
     from cryptography import x509
 
     own, authority = _key_of(files.authority_key), _read(files.authority.read_bytes())
@@ -271,8 +295,8 @@ def _signed(files: TlsFiles, name: str, address: str, key: EllipticCurvePublicKe
     if left < 0:
         raise MachineError(f"the cluster's authority has ended ({files.authority}): {ANEW}")
     builder = (
-        _begun(min(BOX_DAYS, left), key)
-        .subject_name(_named(name))
+        _begun(min(BOX_DAYS, left), key, until)
+        .subject_name(_named(whose.name, whose.box, whose.token))
         .issuer_name(authority.subject)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -289,16 +313,21 @@ def _address(text: str) -> ipaddress.IPv4Address:
         ) from None
 
 
-def _begun(days: int, key: EllipticCurvePublicKey) -> CertificateBuilder:
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _begun(days: int, key: EllipticCurvePublicKey, until: datetime | None = None) -> CertificateBuilder:
     from cryptography import x509
 
-    now = datetime.now(UTC)
+    now = _now()
+    end = now + timedelta(days=days)
     return (
         x509.CertificateBuilder()
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - BACKDATED)
-        .not_valid_after(now + timedelta(days=days))
+        .not_valid_after(end if until is None else min(end, until))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
@@ -324,11 +353,22 @@ def _finished(
     return whole.sign(signer, hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
-def _named(name: str) -> Name:
+def _named(name: str, box: str = "", token: str = "") -> Name:
     from cryptography import x509
     from cryptography.x509.oid import NameOID
 
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64] or "box")])
+    parts = [
+        (NameOID.COMMON_NAME, name[:64] or "box"),
+        (NameOID.SERIAL_NUMBER, box[:64]),
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, token[:64]),
+    ]
+    return x509.Name([x509.NameAttribute(kind, text) for kind, text in parts if text])
+
+
+def serial_of(pem: str) -> str:
+    """As `ssl` shows it, in small letters. Raises ValueError."""
+    text = f"{_read(pem.encode()).serial_number:x}"
+    return text.zfill(len(text) + len(text) % 2)
 
 
 def _pem_of(key: EllipticCurvePrivateKey) -> bytes:

@@ -138,6 +138,10 @@ def ray_environment(token: Path, tls: TlsFiles | None = None) -> dict[str, str]:
         "RAY_memory_monitor_refresh_ms": "0",
         # One worker, the agent, is all there is to be: none is started for each core in case somebody wants it.
         "RAY_prestart_worker_first_driver": "0",
+        # Ray's workers are nice, to its own processes: the agent would wait for all that trains on its box.
+        "RAY_worker_niceness": "0",
+        # What it measures of itself has nowhere to go: no agent takes it (spared.py).
+        "RAY_enable_metrics_collection": "0",
         # The agent holds all of a node's GPUs, but uses none of them itself.
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1",

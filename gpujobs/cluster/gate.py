@@ -11,17 +11,33 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from gpujobs.cluster.callers import Caller, Callers
+from gpujobs.cluster.certificates import Whose
+from gpujobs.cluster.passes import Shown, User
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import answers
 from gpujobs.cluster.sealed import NOT_OURS, RefusedError, Sealed
+from gpujobs.cluster.taken import holder
 from gpujobs.cluster.tls import HeadContext
 from gpujobs.errors import GpujobsError, MachineError, NotPermittedError
 from gpujobs.linux.saying import say
 from gpujobs.protocol.codec import Tagged
-from gpujobs.protocol.joining import FORMAT, OLDEST, Beat, Hello, Joined, Ready, Refused, Versions, Welcome
+from gpujobs.protocol.joining import (
+    FORMAT,
+    OLDEST,
+    Beat,
+    Hello,
+    Joined,
+    Kept,
+    Ready,
+    Refused,
+    Renewed,
+    Versions,
+    Welcome,
+)
 
 CLOCK_SECONDS = 5.0
 """Ages, limits and leases are told in instants: two clocks may differ by so much."""
@@ -45,10 +61,32 @@ PLAIN = (
 )
 
 
+KEPT_SECONDS = 10.0
+"""Within which a box has written down what was renewed."""
+
+
+@dataclass(eq=False, slots=True)
+class _Guest:
+    """A box that has joined, and its line."""
+
+    line: Sealed
+    hello: Hello
+    address: str
+    kept: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def hear(self, said: Tagged) -> None:
+        if isinstance(said, Kept):
+            self.kept.set()
+
+
+Pass = Callable[[Shown, User, bool], str | None]
+"""Why a box is not let in with what it shows, in words; whether that it is let in is to be noted."""
+
+
 class JoinGate:
     """`obstacle` says why a name may not join; `admit` places the agent, and returns what is set when that counts no
-    more; `sign`, where there is TLS, makes a certificate of a request, for a name and an address. `formats`: of boxes
-    that are understood. All are the head's."""
+    more; `sign`, where there is TLS, makes a certificate of a request, for an address. `formats`: of boxes that are
+    understood. All are the head's."""
 
     def __init__(
         self,
@@ -63,13 +101,16 @@ class JoinGate:
         obstacle: Callable[[str, str], str | None],
         admit: Callable[[Hello, Ready], Awaitable[asyncio.Event]],
         tls: Callable[[], HeadContext] | None = None,
-        sign: Callable[[str, str, str], str] | None = None,
+        sign: Callable[[str, Whose, str], str] | None = None,
+        let_in: Pass = lambda *_: None,
         formats: range = range(OLDEST, FORMAT + 1),
     ) -> None:
         self._name, self._address, self._ports = name, address, ports
         self._secret, self._instance, self._uid, self._versions = secret, instance, uid, versions
         self._obstacle, self._admit = obstacle, admit
-        self._sign, self._formats = sign, formats
+        self._sign, self._formats, self._let_in = sign, formats, let_in
+        self._guests: dict[str, _Guest] = {}
+        """By name: those whose agent is placed, or about to be."""
         self._is_tls = tls is not None
         self._callers = Callers(self._take, tls)
         self.session = secrets.token_hex(8)
@@ -83,6 +124,25 @@ class JoinGate:
 
     async def close(self) -> None:
         await self._callers.close()
+
+    async def renew(self, made: Callable[[str, Whose, str], Renewed]) -> list[str]:
+        """Gives each box that is there what it needs to go on with another authority, by its last request; returns
+        the names of those that have it on their disks."""
+        guests = [one for one in self._guests.values() if one.hello.takes_renewal and one.hello.request]
+        has = await asyncio.gather(*(self._renew(one, made) for one in guests))
+        return [one.hello.name for one, has_it in zip(guests, has, strict=True) if has_it]
+
+    async def _renew(self, guest: _Guest, made: Callable[[str, Whose, str], Renewed]) -> bool:
+        hello = guest.hello
+        guest.kept.clear()
+        try:
+            async with asyncio.timeout(KEPT_SECONDS):
+                await guest.line.say(made(hello.request, Whose(hello.name, hello.node_id), guest.address))
+                await guest.kept.wait()
+        except (OSError, TimeoutError, GpujobsError) as error:
+            say(f"{hello.name} has not got what was renewed: {error!r}")
+            return False
+        return True
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, caller: Caller) -> None:
         line = Sealed(reader, writer, self._secret, is_head=True, is_tls=self._is_tls)
@@ -111,13 +171,16 @@ class JoinGate:
             raise MachineError(f"it has shown no token within {HELLO_SECONDS:g} s") from None
         caller.show()
         address = hello.address or caller.peer
-        if refused := self._look(hello) or await self._try_ports(hello, address):
+        if refused := (
+            self._shut_out(caller, hello) or self._look(hello) or await self._try_ports(hello, address)
+        ):
             await line.say(refused)
             return
         try:
-            certificate = (
-                self._sign(hello.request, hello.name, address) if self._sign and hello.request else ""
-            )
+            if not hello.trial and (refused := self._shut_out(caller, hello, joins=True)):
+                await line.say(refused)
+                return
+            certificate = "" if hello.trial else self._certificate(caller, hello, address)
         except MachineError as error:
             await line.say(Refused(error.message, True))
             raise
@@ -127,12 +190,36 @@ class JoinGate:
         if hello.trial:
             return
         ready = await line.expect(Ready, READY_SECONDS)
-        await while_beating(line, self._follow(line, hello, ready))
+        guest = self._guests[hello.name] = _Guest(line, hello, address)
+        try:
+            await while_beating(line, self._follow(line, caller, hello, ready), guest.hear)
+        finally:
+            if self._guests.get(hello.name) is guest:
+                del self._guests[hello.name]
 
-    async def _follow(self, line: Sealed, hello: Hello, ready: Ready) -> None:
+    def _shut_out(self, caller: Caller, hello: Hello, *, joins: bool = False) -> Refused | None:
+        """Without TLS there is nothing by which to tell one that has the secret from another."""
+        if caller.shown is None:
+            return None
+        why = self._let_in(caller.shown, User(hello.name, hello.node_id), joins)
+        if why is None:
+            return None
+        self._callers.tell(caller.peer, why)
+        return Refused(why, False)
+
+    def _certificate(self, caller: Caller, hello: Hello, address: str) -> str:
+        if self._sign is None or not hello.request:
+            return ""
+        token = "" if caller.shown is None else caller.shown.token
+        return self._sign(hello.request, Whose(hello.name, hello.node_id, token), address)
+
+    async def _follow(self, line: Sealed, caller: Caller, hello: Hello, ready: Ready) -> None:
         """Whenever its agent is lost, another is placed there, until Ray has lost the whole node: then it is to start
-        its Ray anew."""
+        its Ray anew; or until it is shut out."""
         while True:
+            if refused := self._shut_out(caller, hello):
+                await line.say(refused)
+                return
             try:
                 lost = await self._admit(hello, ready)
             except Exception as error:  # noqa: BLE001 - whatever Ray raises, the node is to hear of it
@@ -190,8 +277,8 @@ class JoinGate:
 def _closed(address: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
-            f"no box can join: something else listens at {address}:{port}, which [cluster] listen names; end it "
-            f"(`ss -ltnp 'sport = :{port}'` shows it), or name another port there and restart the daemon"
+            f"no box can join: {address}:{port}, which [cluster] listen names, is taken by {holder(port)}; end it, or "
+            "name another port there and restart the daemon"
         )
     return (
         f"no box can join: nothing can listen at {address}:{port} ({os.strerror(error.errno or 0)}); expected an "
@@ -223,9 +310,11 @@ def _name(name: str) -> str:
     return f"{name!r} is no name for a node; expected letters, digits, '-', '_' and '.': `--name` gives it another"
 
 
-async def while_beating(line: Sealed, work: Coroutine[Any, Any, None]) -> None:
+async def while_beating(
+    line: Sealed, work: Coroutine[Any, Any, None], hear: Callable[[Tagged], None] = lambda _: None
+) -> None:
     """Does the work for as long as the other end is heard; raises what either raises."""
-    tasks = [asyncio.create_task(work), asyncio.create_task(beat(line))]
+    tasks = [asyncio.create_task(work), asyncio.create_task(beat(line, hear))]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -4,6 +4,7 @@ them, so each makes the state of its box and keeps the launchers there itself. A
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,8 +21,9 @@ from gpujobs.config.settings import personal_state
 from gpujobs.errors import GpujobsError, MachineError
 from gpujobs.linux import durable, statelock
 from gpujobs.linux.saying import say
-from gpujobs.linux.stateid import state_id
+from gpujobs.linux.stateid import keep, state_id
 from gpujobs.node import keepers
+from gpujobs.node.wiped import State
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
 from gpujobs.protocol.joining import FORMAT, OLDEST
@@ -59,9 +61,21 @@ class GuestActor(AgentActor):
         self._socket = keepers.listen(paths.keeper_socket)
         asyncio.get_running_loop().add_reader(self._socket, self._launchers.hear, self._socket)
         identity = state_id(paths.identity)
+        self._watching = asyncio.create_task(_end_when_gone(paths, identity))
         self._settings = replace(self._settings, state_dir=str(paths.root), state_id=identity)
         await super().open()
         return {"node_id": identity, "format": FORMAT, "version": __version__}
+
+
+async def _end_when_gone(paths: StatePaths, identity: str) -> None:
+    """An agent whose state was removed ends, with what runs there: another is placed."""
+    state = State(paths)
+    gone = await state.gone()
+    count = await asyncio.to_thread(state.end_all)
+    say(f"{gone}; {count} processes of trainings are ended, and this agent ends")
+    paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keep(paths.identity, identity)
+    os._exit(1)
 
 
 def _place(settings: NodeSettings) -> Path:
@@ -81,21 +95,24 @@ async def keep_guests(settings: NodeSettings, take_in: TakeIn, lacking: Lacking)
     own = ray.get_runtime_context().get_node_id()
     followed: dict[str, asyncio.Task[None]] = {}
     failures: Counter[str] = Counter()
+    unheard = 0
     try:
         while True:
-            for node in await _nodes():
+            nodes = await _nodes()
+            unheard = 0 if nodes else unheard + 1
+            for node in nodes:
                 task = followed.get(node["NodeID"])
                 if node["Alive"] and node["NodeID"] != own and (task is None or task.done()):
                     work = _follow(node, settings, take_in, lacking, failures)
                     followed[node["NodeID"]] = asyncio.create_task(work)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(_pause(max(1, unheard)))
     finally:
         for task in followed.values():
             task.cancel()
 
 
 async def _nodes() -> Sequence[Mapping[str, Any]]:
-    """None of them where Ray does not say: it is asked again."""
+    """None of them where Ray does not say: it is asked again, ever less often."""
     try:
         found: Sequence[Mapping[str, Any]] = await asyncio.to_thread(ray.nodes)
     except Exception as error:  # noqa: BLE001 - whatever Ray raises

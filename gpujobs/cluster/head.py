@@ -13,16 +13,18 @@ import contextlib
 import itertools
 import json
 import os
+import secrets
 import shutil
 import socket
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from gpujobs.cluster import certificates, roster
+from gpujobs.cluster import certificates, passes, renewal, roster
 from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.collecting import write_chunks
 from gpujobs.cluster.delivering import Deliveries, answer_of
@@ -37,12 +39,14 @@ from gpujobs.cluster.environment import (
     remove_temp_parent,
 )
 from gpujobs.cluster.gate import JoinGate
-from gpujobs.cluster.homecoming import bring_home
+from gpujobs.cluster.homecoming import Places, bring_home
 from gpujobs.cluster.jsonlines import read_lines, write_line
 from gpujobs.cluster.members import Member, Members
 from gpujobs.cluster.orphans import become_only_head, end_ray_of
+from gpujobs.cluster.passes import Shown, User
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses
+from gpujobs.cluster.taken import PURPOSES, require_free
 from gpujobs.cluster.tls import of_the_head
 from gpujobs.cluster.versions import own_versions
 from gpujobs.errors import GpujobsError, MachineError, ProtocolError
@@ -53,7 +57,7 @@ from gpujobs.node.probe import read_once
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
 from gpujobs.protocol import head as wire
-from gpujobs.protocol.boxes import BringHome, Deliver
+from gpujobs.protocol.boxes import BringHome, Deliver, Expel, Rekey, Rekeyed
 from gpujobs.protocol.codec import ShapeError
 from gpujobs.protocol.events import DoorReported, HeadFailed, NodeReported
 from gpujobs.protocol.head import Answer, Refusal, Request
@@ -67,6 +71,10 @@ OWN = "own"
 
 DOOR_SECONDS, LONGEST_DOOR_SECONDS = 1.0, 60.0
 """Until a port of joining that is taken is tried again, at first and at most."""
+
+_OTHER_PORTS = (
+    "end what listens there, or name another port as `listen` under [cluster], and restart the daemon"
+)
 
 RELAY_PAUSE_SECONDS = 2.0
 """Until an agent that could not be reached is asked again: longer than a channel lives unused (`LINKS`)."""
@@ -175,9 +183,11 @@ def use_ray(address: str, gpus: int) -> int:
 
 def start_cluster(paths: StatePaths, temp_parent: Path, gpus: int, listening: Listening) -> RayProcesses:
     """A cluster that other boxes can join: Ray listens on this address, on ports that are fixed."""
+    tls = TlsFiles(paths.tls) if listening.tls else None
+    if tls is not None:
+        renewal.finish(tls, paths.cluster_token)
     lasting_token(paths.cluster_token)
     end_ray_of(paths.cluster_token)
-    tls = TlsFiles(paths.tls) if listening.tls else None
     if tls is not None:
         certificates.keep_box(tls, listening.address)
     os.environ.update({**ray_environment(paths.cluster_token, tls), **LINKS})
@@ -186,9 +196,10 @@ def start_cluster(paths: StatePaths, temp_parent: Path, gpus: int, listening: Li
         address=listening.address, ports=ports, head=None, incarnation=OWN, gpus=gpus, temp=temp_parent
     )
     processes = RayProcesses(node, os.environ, paths.run / "ray.log")
+    asyncio.run(require_free(ports, PURPOSES, f"Ray cannot start: {_OTHER_PORTS}"))
     processes.start(own_session=False)
     try:
-        asyncio.run(processes.wait_until_up())
+        asyncio.run(_until_up(processes))
         import ray
 
         ray.init(
@@ -202,6 +213,11 @@ def start_cluster(paths: StatePaths, temp_parent: Path, gpus: int, listening: Li
         processes.end()
         raise
     return processes
+
+
+async def _until_up(processes: RayProcesses) -> None:
+    """Ray is imported meanwhile: both take a second or two."""
+    await asyncio.gather(processes.wait_until_up(), asyncio.to_thread(import_module, "ray"))
 
 
 def _object_store(temp_parent: Path) -> dict[str, str]:
@@ -221,13 +237,17 @@ class Head:
         self._gpus = gpus
         self._members: Members[Any] = Members()
         self._deliveries = Deliveries()
+        self._places: dict[str, Places] = {}
+        """By incarnation: of what comes home."""
         self._numbers = itertools.count()
         self._placing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By name: one agent is placed on a box at a time, be there a line of its that is not known to be cut yet."""
 
         self._ends: dict[str, asyncio.Event] = {}
         """By incarnation: set when its agent is lost, or counts no more."""
+        self._own_is_in = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._open_gate: JoinGate | None = None
         self._writer: asyncio.StreamWriter
 
     async def run(self, connection: socket.socket, ray: RayProcesses | None) -> None:
@@ -237,11 +257,12 @@ class Head:
         if ray is not None:
             self._spawn(_end_with(ray))
         own = self._settings.node
+        gate = self._open_gate = self._gate()
+        if gate is not None:  # the others start their Ray while our own agent starts
+            self._spawn(self._open(gate))
         agent = await start_own_agent(own, self._gpus)
         await self._admit(Member(own.node_name, own.state_id, OWN, OWN, agent))
-        gate = self._gate()
-        if gate is not None:
-            self._spawn(self._open(gate))
+        self._own_is_in.set()
         if self._settings.ray_address is not None:
             from gpujobs.cluster.guests import keep_guests
 
@@ -294,10 +315,19 @@ class Head:
             uid=os.geteuid(),
             versions=own_versions(),
             obstacle=self._obstacle,
-            admit=self._take_in,
+            admit=self._take_in_after_own,
             tls=None if tls is None else of_the_head(tls),
             sign=None if tls is None else partial(certificates.sign, tls),
+            let_in=(lambda *_: None) if tls is None else partial(self._let_in, tls),
         )
+
+    def _let_in(self, tls: TlsFiles, shown: Shown, user: User, joins: bool) -> str | None:
+        def joined() -> set[str]:
+            return {node.id for node in roster.known(self._paths.nodes).values()}
+
+        if joins:
+            return passes.use(tls, shown, user, joined)
+        return passes.obstacle(passes.known(tls), shown, user.id, joined)
 
     def _obstacle(self, name: str, node_id: str) -> str | None:
         if name == self._settings.node.node_name:
@@ -305,6 +335,11 @@ class Head:
                 f"the name {name} is that of the head's box; expected one of its own: `--name` gives it one"
             )
         return roster.obstacle(self._paths.nodes, name, node_id)
+
+    async def _take_in_after_own(self, hello: Hello, ready: Ready) -> asyncio.Event:
+        """Once the head's own box is served: the daemon counts on no other before."""
+        await self._own_is_in.wait()
+        return await self._take_in(hello, ready)
 
     async def _take_in(self, hello: Hello, ready: Ready) -> asyncio.Event:
         async with self._placing[hello.name]:
@@ -395,6 +430,7 @@ class Head:
             await self._report(member.name, NodeStatus.DOWN, "Ray has lost it")
 
     def _ended(self, member: Member[Any]) -> None:
+        self._places.pop(member.incarnation, None)
         if (ended := self._ends.pop(member.incarnation, None)) is not None:
             ended.set()
 
@@ -422,15 +458,43 @@ class Head:
         await write_line(self._writer, wire.write_line(answer))
 
     async def _carry_out(self, node: str, instruction: Instruction[Any]) -> Mapping[str, Any]:
+        if isinstance(instruction, Expel):
+            return codec.write(await self._expel(instruction.name))
+        if isinstance(instruction, Rekey):
+            return codec.write(await self._rekey())
         member = self._members.get(node)
         if member is None:
             raise MachineError(f"{node} is no member of the cluster at present")
-        answer = await self._ask(member.agent, instruction)
+        answer = await self._ask(member, instruction)
         if not self._members.speaks(member):
             raise MachineError(f"{node} has joined anew; what it said before counts no more")
         return answer
 
-    async def _ask(self, agent: Any, instruction: Instruction[Any]) -> Mapping[str, Any]:
+    async def _expel(self, name: str) -> Nothing:
+        """Its line is told why: it is looked at anew what it has shown."""
+        from gpujobs.cluster.actor import end_agent
+
+        member = self._members.get(name)
+        if member is not None:
+            if self._members.lose(member):
+                await self._report(name, NodeStatus.DOWN, "it was shut out")
+            self._ended(member)
+            end_agent(member.agent)
+        return Nothing()
+
+    async def _rekey(self) -> Rekeyed:
+        """Raises MachineError where there is nothing to be renewed."""
+        listening = self._settings.listening
+        if listening is None or not listening.tls or self._open_gate is None:
+            raise MachineError("this cluster has no certificates")
+        files, secret = TlsFiles(self._paths.tls), secrets.token_hex(32)
+        coming = await asyncio.to_thread(renewal.prepare, files, listening.address, secret)
+        names = await self._open_gate.renew(partial(renewal.for_box, coming))
+        renewal.take(files, self._paths.cluster_token)
+        return Rekeyed(tuple(names))
+
+    async def _ask(self, member: Member[Any], instruction: Instruction[Any]) -> Mapping[str, Any]:
+        agent = member.agent
         if isinstance(instruction, Collect):
             chunks = agent.collect.remote(codec.write(instruction))
             return codec.write(Collected(await write_chunks(chunks, Path(instruction.destination))))
@@ -438,7 +502,8 @@ class Head:
             await self._deliveries.deliver(agent, instruction)
             return codec.write(Nothing())
         if isinstance(instruction, BringHome):
-            return codec.write(await bring_home(agent, instruction))
+            places = self._places.setdefault(member.incarnation, Places())
+            return codec.write(await bring_home(agent, instruction, places))
         return answer_of(await agent.carry_out.remote(written(instruction)))
 
 

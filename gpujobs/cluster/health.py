@@ -18,6 +18,7 @@ from gpujobs.paths import StatePaths
 Finding = tuple[str, bool | None, str]
 
 ON_THE_HEAD = "restart the daemon, which makes another"
+RENEW = "`gpujobs node renew` on the head's box makes another, and gives the boxes that are there theirs"
 ON_A_NODE = "`systemctl restart gpujobs-node`: it joins again, and is given another"
 
 
@@ -27,7 +28,8 @@ def of_certificates(files: TlsFiles, renewal: str) -> Finding:
         box, authority = ends(files.box), ends(files.authority)
     except GpujobsError as error:
         return "certificates", False, error.message
-    for end, what, remedy in ((authority, "the cluster's authority", ANEW), (box, "this box", renewal)):
+    another = ANEW if authority < utc_now() else RENEW
+    for end, what, remedy in ((authority, "the cluster's authority", another), (box, "this box", renewal)):
         if (left := (end - utc_now()).days) < WARN_DAYS:
             when = f"end on {end:%Y-%m-%d}, in {left} days" if left >= 0 else f"ended on {end:%Y-%m-%d}"
             return "certificates", False, f"those of {what} {when}: {remedy}"

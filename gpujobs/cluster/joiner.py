@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
+import random
 import secrets
 import shutil
 import signal
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpujobs.backends import TENSORFLOW
-from gpujobs.cluster import certificates
+from gpujobs.cluster import certificates, renewal
 from gpujobs.cluster.certificates import Pair, TlsFiles
 from gpujobs.cluster.environment import (
     LINKS,
@@ -35,25 +37,47 @@ from gpujobs.cluster.orphans import end_ray_of
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses, answers
 from gpujobs.cluster.sealed import CLOSING_SECONDS, MAX_LINE_BYTES, RefusedError, Sealed
+from gpujobs.cluster.taken import ON_A_NODE, holder, require_free
 from gpujobs.cluster.tls import of_a_node, words_of_a_node
 from gpujobs.cluster.versions import own_versions
-from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, UsageError
-from gpujobs.linux import durable, logs
+from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, UsageError, in_words
+from gpujobs.linux import durable, logs, statelock
 from gpujobs.model import DeviceKind
 from gpujobs.node import keepers
 from gpujobs.node.devices import devices_of
 from gpujobs.node.probe import DEADLINE_SECONDS, read_once
+from gpujobs.node.wiped import State, StateGoneError
 from gpujobs.paths import StatePaths
 from gpujobs.protocol.codec import Tagged
-from gpujobs.protocol.joining import FORMAT, Hello, Joined, Ready, TokenFile, TokenTls, Welcome
+from gpujobs.protocol.joining import (
+    FORMAT,
+    Hello,
+    Joined,
+    Kept,
+    Ready,
+    Renewed,
+    TokenFile,
+    TokenTls,
+    Welcome,
+)
 
 CONNECT_SECONDS = 5.0
-MAX_PAUSE_SECONDS = 3.0
+MAX_PAUSE_SECONDS = 1.0
+"""Between two tries to reach a head that was left already: it tells nobody when it is back, and its own start takes
+seconds, which this would add to."""
+
 LOG_BYTES, LOG_SECONDS = 16 << 20, 600.0
 """The logs of Ray and of the launchers begin anew beyond so much, and are looked at so often."""
 
+ROOTS_PORTS = range(600, 1024)
+HUNG_UP = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError)
+
 FREE_BYTES = 2 << 30
 """Below which a box does not join: data, checkpoints and results are written on it."""
+
+_NEEDED = (
+    "end what listens there: Ray has these ports on every box, from that of the head's [cluster] listen on"
+)
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +128,8 @@ class Joiner:
         self._launchers = Launchers(box.paths)
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT. Raises what is in the way of the first joining; later it tries again."""
+        """Until SIGTERM or SIGINT. Raises what is in the way of the first joining; later it tries again. Raises
+        StateGoneError when the state directory was removed, and nothing runs here any more: it can be made again."""
         require_disk(self._box.paths)
         remember(self._box)
         end_ray_of(self._box.paths.ray_token)
@@ -114,8 +139,9 @@ class Joiner:
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         self._keep_launchers()
         limiting = asyncio.create_task(_limit_logs(self._box.paths))
+        state, gone = State(self._box.paths), None
         try:
-            await self._stay()
+            gone = await self._stay_while_it_is_there(state)
         except asyncio.CancelledError:
             log.info("leaving; trainings go on until their lease ends")
         finally:
@@ -123,6 +149,25 @@ class Joiner:
             await self._end_ray()
             self._socket.close()
             await self._launchers.close()
+        with contextlib.closing(state):
+            if gone is None:
+                return
+            count = await asyncio.to_thread(state.end_all)
+            log.error("%s; %d processes of trainings are ended, and this box joins anew", gone, count)
+            raise gone
+
+    async def _stay_while_it_is_there(self, state: State) -> StateGoneError | None:
+        """Returns when what this box knows of its attempts is gone."""
+        staying, going = asyncio.create_task(self._stay()), asyncio.create_task(state.gone())
+        try:
+            await asyncio.wait([staying, going], return_when=asyncio.FIRST_COMPLETED)
+            if not going.done():
+                await staying
+            return await going
+        finally:
+            for task in (staying, going):
+                task.cancel()
+            await asyncio.gather(staying, going, return_exceptions=True)
 
     def _keep_launchers(self) -> None:
         self._socket = keepers.listen(self._box.paths.keeper_socket)
@@ -138,11 +183,26 @@ class Joiner:
                 is_final = isinstance(error, NotPermittedError) or (
                     isinstance(error, RefusedError) and not error.again
                 )
+                if is_final and self._take_renewed():
+                    continue
                 if is_final or not self._has_joined:
                     raise
                 pause = 0.5 if time.monotonic() - began > 30 else min(2 * pause, MAX_PAUSE_SECONDS)
                 log.warning("the head is away (%s); another try in %g s", error, pause)
             await asyncio.sleep(pause)
+
+    def _take_renewed(self) -> bool:
+        """What was refused counts no more where the head has given this box what counts from now on."""
+        tls = self._box.tls
+        if tls is None or not renewal.is_kept(tls):
+            return False
+        log.info("the cluster's authority and secret were renewed; going on with the new ones")
+        renewal.take(tls, renewal.secret_of(tls))
+        secret, authority = renewal.secret_of(tls).read_text(), tls.authority.read_text()
+        counts = TokenTls(authority=authority, certificate="", key="")
+        self._box = replace(self._box, token=replace(self._box.token, secret=secret, tls=counts))
+        keep_secret(self._box.paths, secret)
+        return True
 
     async def _join_once(self) -> None:
         """From the first word to the end of the line, or of Ray."""
@@ -159,12 +219,15 @@ class Joiner:
             )
             await line.say(ready)
             try:
-                await self._hold(line, lambda said: self._heard(said, welcome))
+                await self._hold(line, lambda said: self._heard(said, welcome, line))
             except RefusedError:
                 self._session = ""  # the Ray that runs here is of no use any more
                 raise
 
-    def _heard(self, said: Tagged, welcome: Welcome) -> None:
+    def _heard(self, said: Tagged, welcome: Welcome, line: Sealed) -> None:
+        if isinstance(said, Renewed) and self._box.tls is not None:
+            renewal.keep(self._box.tls, said, self._certificate.key)
+            self._answering = asyncio.create_task(line.say(Kept()))
         if not isinstance(said, Joined):
             return
         self._has_joined = True
@@ -195,6 +258,8 @@ class Joiner:
     async def _introduce(self, line: Sealed) -> Welcome:
         """Raises what is in the way: the head's words, or ours."""
         is_running = self._ray is not None and self._ray.is_up()
+        if not is_running:
+            await require_free(self._box.ports, ON_A_NODE, _NEEDED)
         request, key = ("", b"") if self._box.tls is None else certificates.asked(self._box.name)
         async with _open_ports(self._box, () if is_running else self._box.ports.of_a_node) as ports:
             hello = _hello(self._box, ports, request=request)
@@ -270,12 +335,15 @@ def _hello(box: Box, ports: tuple[int, ...], *, request: str = "", trial: bool =
         ports=ports,
         request=request,
         trial=trial,
+        takes_renewal=True,
     )
 
 
 async def trial(box: Box) -> Welcome:
     """Whether the head would take this box now; nothing is changed. Raises what is in the way."""
-    is_running = await answers("127.0.0.1", box.ports["raylet"])
+    is_running = await _runs_here(box)
+    if not is_running:
+        await require_free(box.ports, ON_A_NODE, _NEEDED)
     listening = (box.ports["raylet"], box.ports["object_manager"])
     async with (
         _line_to(box) as line,
@@ -287,21 +355,19 @@ async def trial(box: Box) -> Welcome:
     return welcome
 
 
+async def _runs_here(box: Box) -> bool:
+    """Whether it is this box's own Ray that has the ports."""
+    is_joined = statelock.holder(box.paths.lock) is not None
+    return is_joined and await answers("127.0.0.1", box.ports["raylet"])
+
+
 @contextlib.asynccontextmanager
 async def _line_to(box: Box) -> AsyncIterator[Sealed]:
     where = f"{box.head}:{box.ports['joining']}"
     tls = None if box.tls is None else of_a_node(box.tls)
     try:
-        reader, writer = await asyncio.wait_for(
-            asyncio.open_connection(
-                box.head,
-                box.ports["joining"],
-                limit=MAX_LINE_BYTES,
-                ssl=tls,
-                ssl_shutdown_timeout=None if tls is None else CLOSING_SECONDS,
-            ),
-            CONNECT_SECONDS,
-        )
+        async with asyncio.timeout(CONNECT_SECONDS):
+            reader, writer = await _connected(box, tls)
     except (OSError, TimeoutError) as error:
         raise _unreachable(box, where, error) from None
     line = Sealed(reader, writer, box.token.secret, is_head=False, is_tls=tls is not None)
@@ -315,6 +381,37 @@ async def _line_to(box: Box) -> AsyncIterator[Sealed]:
         yield line
     finally:
         await line.closed()
+
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _connected(box: Box, tls: ssl.SSLContext | None) -> Streams:
+    """Where a head has hung up, somebody else may be taking this box's places there: those for ports that only root
+    may use are tried."""
+
+    async def connect(local: tuple[str, int] | None) -> Streams:
+        return await asyncio.open_connection(
+            box.head,
+            box.ports["joining"],
+            limit=MAX_LINE_BYTES,
+            local_addr=local,
+            ssl=tls,
+            ssl_shutdown_timeout=None if tls is None else CLOSING_SECONDS,
+        )
+
+    try:
+        return await connect(None)
+    except HUNG_UP as error:
+        for port in random.sample(ROOTS_PORTS, 16) if os.geteuid() == 0 else ():
+            try:
+                return await connect((box.address or "0.0.0.0", port))
+            except PermissionError:
+                break
+            except OSError as taken:
+                if taken.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+                    raise
+        raise error
 
 
 def _unreachable(box: Box, where: str, error: OSError) -> GpujobsError:
@@ -350,10 +447,8 @@ async def _open_ports(box: Box, ports: Sequence[int]) -> AsyncIterator[tuple[int
             try:
                 servers.append(await asyncio.start_server(answer, box.address or "0.0.0.0", port))
             except OSError as error:
-                raise MachineError(
-                    f"port {port} of this box cannot be used: {os.strerror(error.errno or 0)}; Ray needs "
-                    f"{box.ports.words} free: end what listens there (ss -ltnp shows it)"
-                ) from None
+                why = f"is taken by {holder(port)}" if error.errno == errno.EADDRINUSE else in_words(error)
+                raise MachineError(f"port {port} of this box {why}; {_NEEDED}") from None
         yield tuple(ports)
     finally:
         for server in servers:

@@ -187,6 +187,12 @@ class ClusterLink:
         finally:
             self._pending.pop(number, None)
 
+    def start_over(self, why: str) -> None:
+        """Has Ray end, and started anew."""
+        if self._writer is not None:
+            self._failure = why
+            self._writer.close()
+
     async def _carry_out_here(self, instruction: Instruction[M]) -> M:
         try:
             answer = await self._own_agent.carry_out(instruction)

@@ -20,8 +20,8 @@ from gpujobs.errors import MachineError
 LABEL = "gpujobs-incarnation"
 """Of a node: its value is made anew whenever Ray is started there, so that an agent is placed on that very start."""
 
-ENTRY = "from ray.scripts.scripts import main; main()"
-"""The command `ray`, of this very Python."""
+ENTRY = "from gpujobs.cluster.ray_init import main; main()"
+"""The command `ray`, of this very Python, without what nobody needs here."""
 
 START_SECONDS = 90.0
 END_SECONDS = 5.0

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gpujobs import formats
-from gpujobs.jobfile.keras_names import nearest
+from gpujobs.jobfile.keras_names import among
 from gpujobs.jobfile.losses import is_for_classes
 from gpujobs.jobfile.reader import Path
 
@@ -153,14 +153,14 @@ def _model(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
                 yield (
                     where,
                     f"model.branches.{name}.inputs: {given} is no input and no earlier branch"
-                    + nearest(given, known),
+                    + among(given, known),
                 )
         if not branch["layers"] and len(branch["inputs"]) == 1:
             yield ("model", "branches", name), f"model.branches.{name} has no layers and merges nothing"
         known.append(name)
     for name in model["outputs"] or ():
         if name not in branches:
-            yield ("model", "outputs"), f"model.outputs: {name} is not a branch{nearest(name, branches)}"
+            yield ("model", "outputs"), f"model.outputs: {name} is not a branch{among(name, branches)}"
 
 
 def outputs_of(job: Mapping[str, Any]) -> list[str]:
@@ -335,7 +335,7 @@ def _predictions(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
         known = recurrent_names(job) if entry["states"] else []
         for name in entry["states"]:
             if name not in known:
-                what = f"{name} is not a recurrent layer of the model{nearest(name, known)}"
+                what = f"{name} is not a recurrent layer of the model{among(name, known)}"
                 yield ("predict", index, "states"), f"predict[{index}].states: {what}"
 
 

@@ -21,6 +21,10 @@ from gpujobs.jobfile.reader import Path, describe, dotted
 MAX_HINTS = 20
 """Looking for near names takes a millisecond each, and a hostile file can hold thousands of wrong ones."""
 
+MAX_LISTED = 25
+TAKEN = ("loss", "val_loss", "epoch", "learning_rate")
+"""Columns of history.csv that are no metrics: a metric of such a name would stand in their place."""
+
 CODE_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 _SINGULAR = {
     "layers": "layer",
@@ -39,6 +43,10 @@ _EXAMPLE = {
     "losses": "Huber",
     "metrics": "AUC",
     "initializers": "HeNormal",
+    "schedules": "ExponentialDecay",
+    "activations": "tanh",
+    "regularizers": "L2",
+    "constraints": "MaxNorm",
 }
 _SECTION_OF = {
     "activation": "activations",
@@ -61,7 +69,12 @@ def catalogue() -> dict[str, Any]:
     return loaded
 
 
-CALLED = {"lr": "learning_rate", "rmse": "root_mean_squared_error"}
+CALLED = {
+    "lr": "learning_rate",
+    "rmse": "root_mean_squared_error",
+    "sep": "separator",
+    "delimiter": "separator",
+}
 """What people call what Keras names otherwise."""
 
 
@@ -71,6 +84,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     by_lower = {one.lower(): one for one in known}
     found = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f"; did you mean {by_lower[found[0]]}?" if found else ""
+
+
+def among(name: str, known: Iterable[str]) -> str:
+    """As `nearest`; where nothing resembles it, all that there is."""
+    known = list(known)
+    shown, more = known[:MAX_LISTED], len(known) - MAX_LISTED
+    every = f"; expected {', '.join(shown)}{f' or one of {more} more' if more > 0 else ''}" if known else ""
+    return nearest(name, known) or every
 
 
 def _plain_name(name: str) -> str:
@@ -97,6 +118,9 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "size": (_is_size, "an integer of at least 1, or a list of them"),
     "rate": (lambda value: _is_number(value) and 0 <= value < 1, "a number of at least 0 and below 1"),
     "number": (_is_number, "a number"),
+    "amount": (lambda value: _is_number(value) and value >= 0, "a number of at least 0"),
+    "positive": (lambda value: _is_number(value) and value > 0, "a number above 0"),
+    "integer": (lambda value: isinstance(value, int) and not isinstance(value, bool), "an integer"),
     "bool": (lambda value: isinstance(value, bool), "true or false"),
     "string": (lambda value: isinstance(value, str), "text"),
     "any": (lambda value: True, ""),
@@ -119,7 +143,7 @@ class KerasCheck:
             if not isinstance(layer, dict):
                 continue
             for kind, arguments in layer.items():
-                name = arguments.get("name")
+                name = arguments.get("name") if isinstance(arguments, dict) else None
                 if isinstance(name, str) and first.setdefault(name, index) != index:
                     at = (*path, index, kind, "name")
                     self._report(
@@ -162,6 +186,11 @@ class KerasCheck:
             return value
         checked = self._arguments(signature, arguments, (*path, written))
         self._check_name(section, checked.get("name"), (*path, written, "name"))
+        if section == "metrics" and checked.get("name") in TAKEN:
+            self._report(
+                (*path, written, "name"),
+                f'is "{checked["name"]}", a column of history.csv already; expected another name',
+            )
         return {name: checked}
 
     def _bare_name(self, section: str, written: str, path: Path) -> Any:
@@ -185,13 +214,16 @@ class KerasCheck:
             message = "is a layer that carries code; only Keras's built-in layers without code can be used"
         else:
             hint = self._hint(name, [*known["classes"], *known["ids"]])
+            hint = hint or f"; expected the name of one of Keras's, such as {_EXAMPLE[section]}"
             message = f"is not a known {_SINGULAR[section]}{hint}"
             if path[-1] != name:
                 message = f"is {describe(name)}, {message[3:]}"
         self._report(path, message)
 
-    def _hint(self, name: str, known: Iterable[str]) -> str:
-        return nearest(name, known) if len(self.problems) < MAX_HINTS else ""
+    def _hint(
+        self, name: str, known: Iterable[str], how: Callable[[str, Iterable[str]], str] = nearest
+    ) -> str:
+        return how(name, known) if len(self.problems) < MAX_HINTS else ""
 
     def _arguments(self, signature: dict[str, Any], arguments: Any, path: Path) -> dict[str, Any]:
         if arguments is None:
@@ -204,7 +236,9 @@ class KerasCheck:
         checked = {}
         for name, value in arguments.items():
             if name not in signature:
-                self._report((*path, name), f"is not an argument of {path[-1]}{self._hint(name, signature)}")
+                self._report(
+                    (*path, name), f"is not an argument of {path[-1]}{self._hint(name, signature, among)}"
+                )
             else:
                 checked[name] = self._argument(signature[name], value, (*path, name))
         missing = self._missing(signature, arguments)

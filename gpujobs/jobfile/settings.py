@@ -102,7 +102,8 @@ def with_value(tree: Any, path: Path, value: Any) -> Any:
             raise SettingError(f"there is no entry {head}: what is there {held}")
         return [*tree[:head], with_value(tree[head], rest, value), *tree[head + 1 :]]
     if isinstance(tree, list):
-        raise SettingError(f"{head} is not the number of an entry of the list there, 0 to {len(tree) - 1}")
+        numbers = f", 0 to {len(tree) - 1}" if tree else ", which is empty; set all of it, as [...]"
+        raise SettingError(f"{head} is not the number of an entry of the list there{numbers}")
     if isinstance(tree, str):  # the short form: a data path, or a name without arguments
         tree = {"path": tree} if head in ("path", "in_place") else {tree: {}}
     base = tree if isinstance(tree, dict) else {}

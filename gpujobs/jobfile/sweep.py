@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from gpujobs.jobfile.consistency import Found
 from gpujobs.jobfile.distributions import DistributionError, Draw, distribution, shares
-from gpujobs.jobfile.keras_names import nearest
+from gpujobs.jobfile.keras_names import among
 from gpujobs.jobfile.reader import Path, describe, dotted
 from gpujobs.jobfile.settings import SettingError, parse_key
 
@@ -233,6 +233,4 @@ def _path(key: str, at: Path, problems: Found) -> Path:
 def _refuse_unknown(given: Iterable[str], known: Iterable[str], where: Path, problems: Found) -> None:
     for key in given:
         if key not in known and len(problems) < MAX_PROBLEMS:
-            problems.append(
-                ((*where, key), f"{dotted((*where, key))} is not a known key{nearest(key, known)}")
-            )
+            problems.append(((*where, key), f"{dotted((*where, key))} is not a known key{among(key, known)}"))

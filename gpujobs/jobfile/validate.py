@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from gpujobs.backends import JAX, TENSORFLOW
 from gpujobs.jobfile.consistency import Found, cross_checks, source_checks
 from gpujobs.jobfile.data_checks import data_checks
-from gpujobs.jobfile.keras_names import MAX_HINTS, KerasCheck, nearest
+from gpujobs.jobfile.keras_names import MAX_HINTS, KerasCheck, among
 from gpujobs.jobfile.notify import Notify
 from gpujobs.jobfile.reader import Path, describe, dotted
 from gpujobs.jobfile.recipients import given
@@ -193,7 +193,8 @@ def _problem(path: Path, kind: str, value: Any, with_hint: bool) -> tuple[Path, 
     if isinstance(value, Unreadable):
         value = value.value
     if kind == "extra_forbidden":
-        hint = nearest(str(path[-1]), fields(path[:-1])) if with_hint else ""
+        known = fields(path[:-1]) if path[:-1] else [*fields(()), "sweep", "at_most"]
+        hint = among(str(path[-1]), known) if with_hint else ""
         hint = hint.replace("did you mean ", f"did you mean {dotted((*path[:-1], ''))}", 1)
         if path[:-1] in ((), ("training",)) and str(path[-1]) in (*ADAM, "lr"):
             name = "learning_rate" if path[-1] == "lr" else path[-1]

@@ -35,9 +35,14 @@ def state_id(path: Path) -> str:
     return _make(path)
 
 
-def _make(path: Path) -> str:
+def keep(path: Path, known: str) -> None:
+    """Of a directory that was removed, and is made again by who knows its id."""
+    _make(path, known)
+
+
+def _make(path: Path, known: str | None = None) -> str:
     """The place of a file is known when it is there, and stays when it is renamed."""
-    fresh, made = path.with_name(f"{path.name}.new"), secrets.token_hex(16)
+    fresh, made = path.with_name(f"{path.name}.new"), known or secrets.token_hex(16)
     durable.make_way(path)
     durable.make_way(fresh)
     fresh.unlink(missing_ok=True)

@@ -73,49 +73,48 @@ NONE = Sums()
 
 def added(sums: Sums, sample: Sample, before: Sample | None, elapsed_seconds: float) -> Sums:
     """`before`: the sample that came `elapsed_seconds` earlier; None where this is the first since somebody looks."""
-    known = _with_counter(_with_peaks(replace(sums, samples=sums.samples + 1), sample), sample)
-    if before is None or not 0 < elapsed_seconds <= MAX_GAP_SECONDS:
-        return known
-    return _with_time(known, sample, before, elapsed_seconds)
+    changes = {"samples": sums.samples + 1, **_peaks(sums, sample), **_counter(sums, sample)}
+    if before is not None and 0 < elapsed_seconds <= MAX_GAP_SECONDS:
+        changes |= _time(sums, sample, before, elapsed_seconds)
+    return replace(sums, **changes)  # once: it is done for each job at each look
 
 
-def _with_peaks(sums: Sums, sample: Sample) -> Sums:
-    return replace(
-        sums,
-        load_peak_percent=_larger(sums.load_peak_percent, sample.load_percent),
-        memory_peak_bytes=_larger(sums.memory_peak_bytes, sample.memory_bytes),
-    )
+def _peaks(sums: Sums, sample: Sample) -> dict[str, Any]:
+    return {
+        "load_peak_percent": _larger(sums.load_peak_percent, sample.load_percent),
+        "memory_peak_bytes": _larger(sums.memory_peak_bytes, sample.memory_bytes),
+    }
 
 
-def _with_counter(sums: Sums, sample: Sample) -> Sums:
+def _counter(sums: Sums, sample: Sample) -> dict[str, Any]:
     """A counter that has gone back began anew with its driver: what was used in between is not known."""
     now, last = sample.energy_joules, sums.counter_joules
     if now is None:
-        return sums
+        return {}
     if last is None:
-        return replace(sums, counter_joules=now)
+        return {"counter_joules": now}
     more = max(0.0, now - last) / max(1, sample.jobs)
-    return replace(sums, counter_joules=now, counted_joules=(sums.counted_joules or 0.0) + more)
+    return {"counter_joules": now, "counted_joules": (sums.counted_joules or 0.0) + more}
 
 
-def _with_time(sums: Sums, sample: Sample, before: Sample, seconds: float) -> Sums:
+def _time(sums: Sums, sample: Sample, before: Sample, seconds: float) -> dict[str, Any]:
     """Of the load a sample says what has just been; power is taken to change evenly between two samples."""
     is_shared = sample.jobs > 1 or sample.strangers
-    sums = replace(
-        sums,
-        seconds=sums.seconds + seconds,
-        others_seconds=sums.others_seconds + (seconds if is_shared else 0.0),
-    )
+    changes = {
+        "seconds": sums.seconds + seconds,
+        "others_seconds": sums.others_seconds + (seconds if is_shared else 0.0),
+    }
     if sample.load_percent is not None:
         busy = seconds * min(100.0, sample.load_percent) / 100
-        sums = replace(sums, load_seconds=sums.load_seconds + seconds, busy_seconds=sums.busy_seconds + busy)
+        changes |= {"load_seconds": sums.load_seconds + seconds, "busy_seconds": sums.busy_seconds + busy}
     if sample.power_watts is not None:
         first = sample.power_watts if before.power_watts is None else before.power_watts
         joules = seconds * (first + sample.power_watts) / 2 / max(1, sample.jobs)
-        sums = replace(
-            sums, power_seconds=sums.power_seconds + seconds, power_joules=sums.power_joules + joules
-        )
-    return sums
+        changes |= {
+            "power_seconds": sums.power_seconds + seconds,
+            "power_joules": sums.power_joules + joules,
+        }
+    return changes
 
 
 def _larger(known: Any, found: Any) -> Any:

@@ -21,7 +21,17 @@ from gpujobs.errors import LauncherError, LaunchError, MachineError, ProtocolErr
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable, lease
 from gpujobs.linux.process import boot_id
-from gpujobs.node import arrivals, attempts, keepers, keeping, launcher_client, leaving, residents, seeding
+from gpujobs.node import (
+    arrivals,
+    attempts,
+    keepers,
+    keeping,
+    launcher_client,
+    leaving,
+    residents,
+    seeding,
+    wiped,
+)
 from gpujobs.node.attempts import Attempt
 from gpujobs.node.devices import devices_of
 from gpujobs.node.following import Following
@@ -68,6 +78,9 @@ from gpujobs.results.collect import Limits, RefusedResultError, chunks
 COMPARING_SECONDS = 180.0
 COMPARED_BYTES_PER_SECOND = 50 << 20
 
+LARGE_BYTES, LARGE_AT_ONCE = 64 << 20, 2
+"""What attempts have left: of those that have left more, so many are read at once."""
+
 RECORD_SECONDS = 10.0
 """A supervisor that holds its lock writes record.json within milliseconds."""
 
@@ -83,17 +96,23 @@ class NodeAgent:
         self._marks: dict[str, None] = {}
         """Of files that were compared: as they were, with their hashes."""
 
+        self._surveying = asyncio.Semaphore(LARGE_AT_ONCE)
         self._in_order = arrivals.InOrder(self._paths)
+        self._state: wiped.State | None = None
         self._answering: set[str] = set()
         """The backends whose launchers have answered."""
 
     async def open(self) -> None:
         """Binds the socket on which supervisors tell what happens."""
+        if self._settings.is_remote:  # the daemon's own knows nothing either, where its state is gone
+            self._state = wiped.State(self._paths)
         residents.clear(self._paths)
         self._following.open()
 
     async def carry_out(self, instruction: Instruction[Any]) -> Message:
-        """Returns the answer that belongs to it."""
+        """Returns the answer that belongs to it. Raises StateGoneError where its state was removed: what is not there
+        says nothing of what runs."""
+        self._require_state()
         match instruction:
             case told.Ping():
                 return Nothing()
@@ -133,7 +152,7 @@ class NodeAgent:
             case boxes.DropData():
                 return await asyncio.to_thread(keeping.drop, self._paths, instruction)
             case boxes.Survey():
-                return await asyncio.to_thread(self._survey, instruction)
+                return await self._survey_in_turn(instruction)
             case told.AskLauncher():
                 return await self._ask(PingLauncher(), instruction.answer_seconds, Versions)
             case told.Forget():
@@ -141,6 +160,10 @@ class NodeAgent:
                 await asyncio.to_thread(shutil.rmtree, root, ignore_errors=True)
                 return Nothing()
         raise ProtocolError(f"an agent has no answer to {instruction.tag}")
+
+    def _require_state(self) -> None:
+        if self._state is not None:
+            self._state.require()
 
     async def next_events(self, heard: int) -> tuple[int, list[AttemptEvent]]:
         """As `Unheard.after`."""
@@ -180,6 +203,7 @@ class NodeAgent:
         return answer
 
     async def put(self, asked: boxes.Put, content: bytes) -> boxes.Arrived:
+        self._require_state()
         if asked.offset is None:
             name = self._settings.node_name
             return boxes.Arrived(await asyncio.to_thread(arrivals.arrived, self._paths, asked.blob, name))
@@ -360,6 +384,14 @@ class NodeAgent:
         with open_file(str(paths.results), asked.file, owner) as file:
             return piece_of(file, asked.offset, asked.limit)
 
+    async def _survey_in_turn(self, asked: boxes.Survey) -> boxes.Surveyed:
+        """Much is read for its hashes by a few at once, so that a thread is left for what is little."""
+        job = self._paths.job(asked.attempt.job).work
+        size = await asyncio.to_thread(lambda: sum(count for _, count in list_files(str(job))))
+        is_large = min(size, asked.limit_bytes) > LARGE_BYTES  # beyond the limit nothing is read
+        async with self._surveying if is_large else contextlib.nullcontext():
+            return await asyncio.to_thread(self._survey, asked)
+
     def _survey(self, asked: boxes.Survey) -> boxes.Surveyed:
         """Raises RefusedResultError where the attempt is gone."""
         owner = _owner(self._spec_to_collect(asked.attempt))
@@ -369,6 +401,7 @@ class NodeAgent:
 
     def take(self, asked: boxes.Take) -> bytes:
         """A part of what was surveyed. Blocks. Raises UsageError where it is not there any more."""
+        self._require_state()
         owner = _owner(self._spec_to_collect(asked.attempt))
         job, number = self._paths.job(asked.attempt.job), asked.attempt.attempt
         return leaving.take(job, number, owner, asked.name, asked.offset, asked.limit)

@@ -182,6 +182,31 @@ class DropData(Instruction[Dropped]):
     blobs: tuple[Blob, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Expel(Instruction[Nothing]):
+    """Of the head alone: the box was shut out, so its agent's word counts no more."""
+
+    tag: ClassVar[str] = "expel"
+    answer: ClassVar[type[Message]] = Nothing
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rekeyed(Message):
+    """Which boxes have what they need to go on."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rekey(Instruction[Rekeyed]):
+    """Of the head alone: makes another authority and another secret, and gives the boxes that are there theirs. They
+    count when Ray has been started anew."""
+
+    tag: ClassVar[str] = "rekey"
+    answer: ClassVar[type[Message]] = Rekeyed
+
+
 class Leavings(StrEnum):
     CHECKPOINT = "checkpoint"
     RESULTS = "results"

@@ -16,9 +16,11 @@ from gpujobs.protocol.boxes import (
     Compare,
     Deliver,
     DropData,
+    Expel,
     ListKept,
     MeasureDisk,
     Prepare,
+    Rekey,
     Renew,
     Survey,
 )
@@ -300,6 +302,8 @@ INSTRUCTIONS: Vocabulary[Instruction[Any]] = Vocabulary(
     MeasureDisk,
     ListKept,
     DropData,
+    Expel,
+    Rekey,
     Release,
 )
 

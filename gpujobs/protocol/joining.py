@@ -69,6 +69,8 @@ class Hello(Tagged):
     """For a certificate of its own (PEM), where it is to start Ray with TLS."""
     trial: bool = False
     """It does not join: it only wants to know what would be in the way."""
+    takes_renewal: bool = False
+    """It understands `Renewed`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +114,28 @@ class Joined(Tagged):
 
 
 @dataclass(frozen=True, slots=True)
+class Renewed(Tagged):
+    """The cluster is about to have another authority and another secret. `certificate`: of that authority, for the
+    key of the box's last request."""
+
+    tag: ClassVar[str] = "renewed"
+    secret: str
+    authority: str
+    certificate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Tagged):
+    """What was renewed is on the box's disk."""
+
+    tag: ClassVar[str] = "kept"
+
+
+@dataclass(frozen=True, slots=True)
 class Beat(Tagged):
     """Said by both now and then, so that a line that is cut is noticed."""
 
     tag: ClassVar[str] = "beat"
 
 
-JOINING: Vocabulary[Tagged] = Vocabulary("say", Hello, Welcome, Refused, Ready, Joined, Beat)
+JOINING: Vocabulary[Tagged] = Vocabulary("say", Hello, Welcome, Refused, Ready, Joined, Renewed, Kept, Beat)

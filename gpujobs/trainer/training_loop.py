@@ -179,9 +179,10 @@ class TrainingLoop:
         """Trains the rest of one epoch and validates; appends and returns its row."""
         number, executed = len(self.position.rows), self._executed()
         if self.position.batch == 0:
-            self.model.reset_metrics()
+            self.steps.reset()
         indices = self.order(number)
         batches = -(-len(indices) // self.batch_size)
+        logs: Mapping[str, Any] = {}
         while self.position.batch < batches:
             chosen = range(self.position.batch, min(self.position.batch + executed, batches))
             if self.states is not None and self.sets.strips is not None:
@@ -193,7 +194,7 @@ class TrainingLoop:
             reach("trainer.batch")
             if chosen.stop < batches:
                 self.between_batches(logs, chosen.stop / batches)
-        row = {"epoch": number, **numbers(self.model.get_metrics_result()), **self.validate()}
+        row = {"epoch": number, **numbers(self.steps.figures(logs)), **self.validate()}
         if self.plateau is not None:
             row["learning_rate"] = float(self.model.optimizer.learning_rate)
         refuse_nan(row)
@@ -281,15 +282,16 @@ class TrainingLoop:
         """The loss and the metrics of the validation part, `val_` before their names."""
         if self.sets.validation is None:
             return {}
-        self.model.reset_metrics()
+        self.steps.reset()
+        logs: Mapping[str, Any] = {}
         # It leaves other states, which the next epoch begins anew.
         for batch in self.use.each(self.validation_batches()):
             began = time.monotonic()
-            self.steps.test(batch)
+            logs = self.steps.test(batch)
             if not self.has_validated:
                 self.has_validated = True
                 self.pace.leave_out(time.monotonic() - began)
-        return {f"val_{name}": value for name, value in numbers(self.model.get_metrics_result()).items()}
+        return {f"val_{name}": value for name, value in numbers(self.steps.figures(logs)).items()}
 
     def validation_batches(self) -> Iterator[Batch]:
         assert self.sets.validation is not None

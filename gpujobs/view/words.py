@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from gpujobs.model import GROUP_STATES, State
+from gpujobs.states import GROUP_STATES, State
 
 STATE_COLOURS = {
     "RUNNING": "green",

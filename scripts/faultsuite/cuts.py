@@ -225,10 +225,11 @@ def _look_for_doubles(made: Site) -> None:
 
 
 class Stream:
-    """Jobs that come while there is room for more: as many again wait as run."""
+    """Jobs that come while there is room for more: as many again wait as run. `epochs`: of each in turn."""
 
-    def __init__(self, made: Site) -> None:
+    def __init__(self, made: Site, epochs: Sequence[int] | None = None) -> None:
         self._made = made
+        self._epochs = epochs or (EPOCHS if made.is_small else KERAS_EPOCHS)
         self._errors: list[Exception] = []
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._submit)
@@ -249,7 +250,7 @@ class Stream:
 
     def _submit(self) -> None:
         number = 0
-        epochs = EPOCHS if self._made.is_small else KERAS_EPOCHS
+        epochs = self._epochs
         try:
             while not self._is_over.is_set():
                 if len(self._made.unfinished()) >= 9:

@@ -145,6 +145,10 @@ class Site(Box):
         self.is_off = {space.name for space in self.spaces}
         for space in self.spaces:
             kill(self.pids_in(space))
+        ours = [self.daemon, *(node.process for node in self.nodes)]
+        for process in filter(None, ours):  # which are in no space of their own, but wait for one that is
+            process.kill()
+            process.wait()
 
     def story(self) -> str:
         return "\n".join([self.tail(), *(node.story() for node in self.nodes)])
@@ -207,7 +211,7 @@ class Site(Box):
         found = []
         for space in self.spaces:
             if box is None or space.name == box:
-                for path in sorted((space.root / "s/spool/jobs").glob("*/attempt-*")):
+                for path in _attempts_in(space.root / "s/spool/jobs"):
                     with contextlib.suppress(FileNotFoundError):  # it is forgotten, or not whole yet
                         found.append(_left(space.name, path))
         return found
@@ -261,6 +265,13 @@ def _tc(space: Space, what: str, device: str, *words: str) -> subprocess.Complet
         text=True,
         check=False,
     )
+
+
+def _attempts_in(jobs: Path) -> Iterator[Path]:
+    """Their directories, also where one is forgotten meanwhile: `glob` fails then."""
+    for job in sorted(jobs.iterdir() if jobs.exists() else ()):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            yield from sorted(path for path in job.iterdir() if path.name.startswith("attempt-"))
 
 
 def _left(box: str, path: Path) -> Left:

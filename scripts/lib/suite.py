@@ -21,7 +21,7 @@ FAILED = 1
 MOST = 2
 """So many times may a test have to run again."""
 
-BY_FILE = ("--dist", "loadfile", "--no-loadscope-reorder", "--durations", "25")
+BY_FILE = ("-p", "scripts.lib.order", "--dist", "loadfile", "--no-loadscope-reorder", "--durations", "25")
 MOST_WORKERS = 4
 WORKER_BYTES = 4 << 30
 """TensorFlow in the worker, and what a daemon of its starts."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
 import random
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from hashlib import sha256
@@ -17,9 +19,10 @@ from typing import Any
 import click
 
 from mutation.copies import Copy
-from mutation.judging import Sound, noticed_by
+from mutation.judging import Sound, Verdict, judge
 from mutation.operators import Mutant, mutants
-from mutation.parts import PARTS, modules, part_of
+from mutation.parts import PARTS, files_of, modules, part_of
+from mutation.ran import Known, Recorder
 
 ROOT = Path(__file__).parents[2]
 NOTES = Path("build/mutants/noticed.jsonl")
@@ -37,9 +40,15 @@ Record = dict[str, Any]
     help=f"Modules, such as '*/store.py', or one of: {', '.join(p.name for p in PARTS)}.",
 )
 @click.option(
-    "--limit", default=600.0, show_default=True, help="Seconds for the tests of one stage; more is a hang."
+    "--limit",
+    default=600.0,
+    show_default=True,
+    help="Seconds for the tests of a fault; what takes longer is not judged.",
 )
 @click.option("--through", default="", metavar="COMMAND", help="Runs the tests, such as 'nice -n 19'.")
+@click.option(
+    "--rest", is_flag=True, help="Also run what does not come to a fault, where nothing else notices."
+)
 @click.option("--list", "is_listing", is_flag=True, help="Print the sample, plant nothing.")
 @click.option("--again", is_flag=True, help="Plant anew what an earlier run found not noticed.")
 @click.option(
@@ -56,6 +65,7 @@ def main(
     only: str | None,
     limit: float,
     through: str,
+    rest: bool,
     is_listing: bool,
     again: bool,
     output: Path,
@@ -69,15 +79,18 @@ def main(
         for one in chosen:
             print(f"{one.module}:{one.line}: {one.operator}: {one.shown}")
         return
-    known = _read(output, again)
-    records = [known[_key(one)] for one in chosen if _key(one) in known]
+    judged = _read(output, again)
+    records = [judged[_key(one)] for one in chosen if _key(one) in judged]
+    left = [one for one in chosen if _key(one) not in judged]
+    known = _recorded(left, through.split())
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("a") as file:
-        for record in _run([one for one in chosen if _key(one) not in known], jobs, limit, through.split()):
-            records.append(record)
-            file.write(json.dumps(record) + "\n")
-            file.flush()
+        for record in _run(left, known, jobs, limit, through.split(), rest=rest):
             print(_line(record), flush=True)
+            if record["is_finished"]:
+                records.append(record)
+                file.write(json.dumps(record) + "\n")
+                file.flush()
     _summary(records, seed)
 
 
@@ -97,29 +110,44 @@ def _sample(size: int, seed: int, only: str | None) -> list[Mutant]:
     return turns[:size] if size else turns
 
 
-def _run(chosen: Sequence[Mutant], jobs: int, limit: float, through: Sequence[str]) -> Iterator[Record]:
+def _recorded(chosen: Sequence[Mutant], through: Sequence[str]) -> Known:
+    """With what the tests of these faults' parts run, recorded where it is not known yet."""
+    files = dict.fromkeys(file for one in chosen for file in files_of(ROOT, one.module))
+    if lacking := Known(ROOT).lacking(list(files)):
+        recorder = Recorder(ROOT, through)
+        with _ending([recorder.copy]):
+            for file in lacking:
+                print(f"recorded: {file}: {recorder.record(file)}", flush=True)
+    return Known(ROOT)
+
+
+def _run(
+    chosen: Sequence[Mutant], known: Known, jobs: int, limit: float, through: Sequence[str], *, rest: bool
+) -> Iterator[Record]:
     if not chosen:
         return
-    copies = [Copy(ROOT, number, through) for number in range(jobs + 1)]
-    _end_with_us(copies)
+    copies = [Copy(ROOT, str(number), through) for number in range(jobs + 1)]
     sound = Sound(copies[0])
     free: queue.SimpleQueue[Copy] = queue.SimpleQueue()
     for copy in copies[1:]:
         free.put(copy)
 
-    def judge(one: Mutant) -> Record:
+    def judged(one: Mutant) -> Record:
         copy = free.get()
+        begun = time.monotonic()
         try:
-            return _record(one, noticed_by(copy, sound, one, limit))
+            verdict = judge(copy, sound, known, one, limit, rest=rest)
+            return _record(one, verdict, time.monotonic() - begun)
         finally:
             free.put(copy)
 
-    with ThreadPoolExecutor(jobs) as pool:
-        for done in as_completed([pool.submit(judge, one) for one in chosen]):
+    with _ending(copies), ThreadPoolExecutor(jobs) as pool:
+        for done in as_completed([pool.submit(judged, one) for one in chosen]):
             yield done.result()
 
 
-def _end_with_us(copies: Sequence[Copy]) -> None:
+@contextlib.contextmanager
+def _ending(copies: Sequence[Copy]) -> Iterator[None]:
     """Whoever breaks the run off leaves no tests behind."""
 
     def end(number: int, _: object) -> None:
@@ -129,9 +157,14 @@ def _end_with_us(copies: Sequence[Copy]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for copy in copies:
+            copy.end()
 
 
-def _record(one: Mutant, test: str | None) -> Record:
+def _record(one: Mutant, verdict: Verdict, seconds: float) -> Record:
     return {
         "key": _key(one),
         "part": part_of(one.module).name,
@@ -139,7 +172,10 @@ def _record(one: Mutant, test: str | None) -> Record:
         "line": one.line,
         "operator": one.operator,
         "change": one.shown,
-        "noticed_by": test,
+        "noticed_by": verdict.noticed_by,
+        "coming": verdict.coming,
+        "is_finished": verdict.is_finished,
+        "seconds": round(seconds, 1),
     }
 
 
@@ -156,7 +192,9 @@ def _read(output: Path, again: bool) -> dict[str, Record]:
 
 def _line(record: Record) -> str:
     test = record["noticed_by"]
-    verdict = "NOT NOTICED" if test is None else f"noticed by {test}"
+    verdict = "NOT NOTICED" if record["is_finished"] else "TIME IS UP, not noticed"
+    coming = f"{verdict} by any of {record['coming']} tests that come there"
+    verdict = coming if test is None else f"noticed by {test}, {record['seconds']:.0f} s"
     return f"{record['file']}:{record['line']}: {record['operator']}: {record['change']}: {verdict}"
 
 

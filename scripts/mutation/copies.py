@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from mutation.forking import TIME_IS_UP
 from mutation.operators import Mutant
 
 PLACE = Path("build/mutants")
@@ -38,16 +41,21 @@ class Outcome:
 
 
 class Copy:
-    def __init__(self, root: Path, number: int, through: Sequence[str] = ()) -> None:
+    def __init__(self, root: Path, name: str, through: Sequence[str] = ()) -> None:
         self._through = through
-        self.directory = root / PLACE / str(number)
+        self.directory = root / PLACE / name
         shutil.rmtree(self.directory, ignore_errors=True)
-        for name in _files(root):
-            target = self.directory / name
+        for file in _files(root):
+            target = self.directory / file
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / name, target)
+            shutil.copy2(root / file, target)
         self.python = _environment(self.directory)
         self._running: subprocess.Popen[str] | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+
+    @property
+    def site(self) -> Path:
+        return _site(self.directory / ".venv")
 
     @contextlib.contextmanager
     def planted(self, mutant: Mutant) -> Iterator[None]:
@@ -59,59 +67,84 @@ class Copy:
         finally:
             self._write(file, source)
 
-    def test(self, tests: Sequence[str], seconds: float) -> Outcome:
-        """Runs test files, or tests by their names, up to the first that fails."""
+    def test(self, tests: Sequence[str], seconds: float, *, each: float = TEST_SECONDS) -> Outcome:
+        """Runs test files, or tests by their names, up to the first that fails. `each`: what one of them may take."""
         report = self.directory / "failed"
         report.unlink(missing_ok=True)
-        command = [
-            self.python,
-            "-m",
-            "pytest",
-            "-x",
-            "-q",
-            "--tb=no",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "mutation.report",
+        options = ["-x", f"--timeout={each:.0f}", "-p", "mutation.report"]
+        status = self.run([*options, *tests], seconds, FAILED=str(report))
+        if status == TIME_IS_UP:
+            return Outcome("a hang", hung=True)
+        if status in (0, 5):
+            return Outcome(None)
+        last = self.said.read_text(errors="replace").strip().splitlines()[-1:] or [
+            "pytest ended without a word"
         ]
+        return Outcome(report.read_text() if report.exists() else last[0])
+
+    @property
+    def said(self) -> Path:
+        return self.directory / "said"
+
+    def run(self, arguments: Sequence[str], seconds: float, **environment: str) -> int:
+        """pytest's status, or `TIME_IS_UP`."""
+        socket = self._serving()
         process = self._running = subprocess.Popen(
-            [*self._through, *map(str, command), f"--timeout={TEST_SECONDS}", *tests],
+            [
+                *self._through,
+                str(self.python),
+                "-m",
+                "mutation.forking",
+                str(socket),
+                str(seconds),
+                str(self.said),
+            ],
             cwd=self.directory,
-            env=self._environ(report),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            env={**self._environ(), **environment},
+            stdin=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
         try:
-            said, _ = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            return Outcome("a hang", hung=True)
+            process.communicate(json.dumps(["-q", "--tb=no", "-p", "no:cacheprovider", *arguments]))
         finally:
             self._end(process)
-        if process.returncode in (0, 5):
-            return Outcome(None)
-        last = said.strip().splitlines()[-1:] or ["pytest ended without a word"]
-        return Outcome(report.read_text() if report.exists() else last[0])
+        return process.returncode
 
     def end(self) -> None:
-        """Ends the tests that run, where some do."""
+        """Ends the tests that run, where some do, and what they are forked off."""
         if self._running is not None:
             self._end(self._running)
+        if self._server is not None:
+            self._server.kill()
+            self._server.wait()
 
-    def _environ(self, report: Path) -> dict[str, str]:
+    def _serving(self) -> Path:
+        """The socket of the process that tests are forked off, which is started when it is first needed."""
+        socket = Path(tempfile.gettempdir()) / f"gj-mutants-{os.getpid()}-{self.directory.name}"
+        if self._server is None:
+            environment = {name: value for name, value in self._environ().items() if name != "VIRTUAL_ENV"}
+            self._server = subprocess.Popen(
+                [self.python, "-W", "ignore", "-m", "mutation.forking", socket],
+                cwd=self.directory,
+                env={**environment, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                stdin=subprocess.PIPE,
+                stdout=self.said.with_name("server").open("wb"),
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            while not socket.exists():
+                time.sleep(0.05)
+                if self._server.poll() is not None:
+                    raise RuntimeError("the process that tests are forked off has ended")
+        return socket
+
+    def _environ(self) -> dict[str, str]:
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "GPUJOBS"))
         }
         path = f"{self.directory}:{self.directory / 'scripts'}"
-        return {
-            **kept,
-            "PYTHONPATH": path,
-            "VIRTUAL_ENV": str(self.python.parent.parent),
-            "FAILED": str(report),
-        }
+        return {**kept, "PYTHONPATH": path, "VIRTUAL_ENV": str(self.python.parent.parent)}
 
     def _write(self, file: Path, source: bytes) -> None:
         """Without the compiled file, which two texts of one second and one length would share."""
@@ -122,9 +155,6 @@ class Copy:
 
     def _end(self, process: subprocess.Popen[str]) -> None:
         """Also daemons and trainers of tests that were cut short: all that was started from this copy."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        time.sleep(0 if process.poll() is not None else 1)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -144,13 +174,16 @@ def _files(root: Path) -> list[str]:
     return [name for name in listed.stdout.split("\0") if name and (root / name).is_file()]
 
 
+def _site(venv: Path) -> Path:
+    return Path(sysconfig.get_path("purelib", vars={"base": str(venv), "platbase": str(venv)}))
+
+
 def _environment(directory: Path) -> Path:
     """An environment that finds the package in the copy, and everything else where it is installed."""
     venv = directory / ".venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--symlinks", venv], check=True)
     python = venv / "bin/python"
-    site = Path(sysconfig.get_path("purelib", vars={"base": str(venv), "platbase": str(venv)}))
-    (site / "copy.pth").write_text(f"{directory}\n{sysconfig.get_path('purelib')}\n")
+    (_site(venv) / "copy.pth").write_text(f"{directory}\n{sysconfig.get_path('purelib')}\n")
     command = venv / "bin/gpujobs"
     command.write_text(COMMAND.format(python=python))
     command.chmod(0o755)

@@ -6,55 +6,90 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mutation.copies import Copy, Outcome
+from mutation.copies import TEST_SECONDS, Copy, Outcome
 from mutation.operators import Mutant
-from mutation.parts import stages
+from mutation.parts import files_of
+from mutation.ran import Known, RecordedTest, in_order
 
 AGAIN_SECONDS = 240.0
-"""For one test file by itself; under load, twice as long as it takes."""
+"""For one test by itself; under load, many times as long as it takes."""
+
+LOADED = 5.0
+"""So many times as long as recorded may tests take, on a busy machine and with a fault, before they hang."""
+
+BESIDE_SECONDS = 30.0
+"""For what is not of the tests: to collect them, and to start what a session shares."""
 
 
 @dataclass(slots=True)
 class Sound:
-    """Which tests pass without a fault, asked once each in a copy of their own."""
+    """Which tests pass without a fault, asked once each in a copy of their own: as recorded is not enough, as a busy
+    machine fails some that passed when it was quiet."""
 
     copy: Copy
-    known: dict[str, bool] = field(default_factory=dict)
+    asked: dict[str, bool] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, test: str) -> bool:
         with self.lock:
-            if test not in self.known:
-                self.known[test] = self.copy.test([test], AGAIN_SECONDS).failed is None
-            return self.known[test]
+            if test not in self.asked:
+                self.asked[test] = self.copy.test([test], AGAIN_SECONDS).failed is None
+            return self.asked[test]
 
 
-def noticed_by(copy: Copy, sound: Sound, mutant: Mutant, limit_seconds: float) -> str | None:
-    """The test that notices, or None."""
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`noticed_by`: None where no test does. `coming`: how many tests run the faulty statement. `is_finished`: whether
+    all that may notice were tried, before the time was up."""
+
+    noticed_by: str | None
+    coming: int
+    is_finished: bool = True
+
+
+class TimeIsUpError(Exception):
+    """Tests took too long, and none of them hangs."""
+
+
+def judge(
+    copy: Copy, sound: Sound, known: Known, mutant: Mutant, limit_seconds: float, *, rest: bool
+) -> Verdict:
+    """Tests that run the faulty statement first; then, as tests of a file may share what one of them has made, the
+    others of their files; with `rest`, then all others of the part."""
+    coming = known.coming_to(mutant)
+    files = {test.file for test in coming}
+    beside = [test for test in known.tests if test.file in files and test not in coming]
+    of_part = set(files_of(known.root, mutant.module))
+    others = [test for test in known.tests if test.file in of_part - files] if rest else []
     with copy.planted(mutant):
-        for tests in stages(copy.directory, mutant.module):
-            found = _first(copy, sound, tests, limit_seconds)
+        for tests in (coming, beside, others):
+            try:
+                found = _first(copy, sound, in_order(tests), limit_seconds)
+            except TimeIsUpError:
+                return Verdict(None, len(coming), is_finished=False)
             if found is not None:
-                return found
-    return None
+                return Verdict(found, len(coming))
+    return Verdict(None, len(coming))
 
 
-def _first(copy: Copy, sound: Sound, tests: Sequence[str], limit_seconds: float) -> str | None:
-    left = list(tests)
-    unsound: list[str] = []
+def _first(copy: Copy, sound: Sound, tests: Sequence[RecordedTest], limit_seconds: float) -> str | None:
+    left = [test for test in tests if test.passed]
     while left:
-        outcome = copy.test([*left, *(f"--deselect={test}" for test in unsound)], limit_seconds)
+        each = min(TEST_SECONDS, BESIDE_SECONDS + LOADED * max(test.seconds for test in left))
+        whole = min(limit_seconds, BESIDE_SECONDS + LOADED * sum(test.seconds for test in left))
+        outcome = copy.test([test.name for test in left], max(each, whole), each=each)
         if outcome.failed is None:
             return None
-        if outcome.hung:
+        if outcome.hung:  # a test has its own time: either they do not even begin, or the machine is busy
+            if copy.test([left[0].name], AGAIN_SECONDS, each=each).failed is None:
+                raise TimeIsUpError
             return outcome.failed
         if _counts(copy, sound, outcome):
             return outcome.failed
-        unsound.append(outcome.failed)
-        file = outcome.failed.partition("::")[0]
-        if file not in left:  # pytest itself did not start: nothing to learn from these files
+        names = [test.name for test in left]
+        if outcome.failed not in names:  # pytest itself did not start: nothing to learn from these
             return outcome.failed
-        left = left[left.index(file) :]
+        left = left[names.index(outcome.failed) + 1 :]
     return None
 
 

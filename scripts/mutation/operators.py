@@ -89,15 +89,20 @@ def mutants(module: str, source: bytes) -> list[Mutant]:
     starts = [0]
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
+
+    def extent(node: ast.expr | ast.stmt) -> tuple[int, int]:
+        end = starts[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
+        return starts[node.lineno - 1] + node.col_offset, end
+
     found: dict[str, Mutant] = {}
-    for node in _nodes(ast.parse(source)):
-        for operator, place, after in _faults(node):
-            start = starts[place.lineno - 1] + place.col_offset
-            end = starts[(place.end_lineno or place.lineno) - 1] + (place.end_col_offset or 0)
+    for whole in ast.parse(source).body:
+        first, last = extent(whole)
+        for operator, place, after in (fault for node in _nodes(whole) for fault in _faults(node)):
+            start, end = extent(place)
             text = after if isinstance(after, str) else f"({ast.unparse(ast.fix_missing_locations(after))})"
             one = Mutant(module, place.lineno, operator, start, end, text, source[start:end].decode())
-            if _compiles(one.apply(source)):
-                found.setdefault(one.key, one)
+            if one.key not in found and _compiles(source[first:start] + text.encode() + source[end:last]):
+                found[one.key] = one
     return sorted(found.values(), key=lambda one: (one.start, one.end, one.operator, one.text))
 
 

@@ -12,9 +12,6 @@ TESTS = Path("tests")
 STAGES = ("unit", "integration", "acceptance")
 """Folders of tests: what is quick comes first."""
 
-FAR = 2
-"""Of a test file that neither is named like a module nor imports it."""
-
 
 class Part(NamedTuple):
     """By patterns, of which `*` also stands for folders, so that a module may move to another package."""
@@ -60,7 +57,7 @@ PARTS = (
     Part(
         "nvml",
         ("*/nvml/*",),
-        ("unit/nvml/*", "integration/test_nvml*", "integration/test_probe.py", "acceptance/test_gpus.py"),
+        ("integration/test_nvml*", "integration/test_probe.py", "acceptance/test_gpus.py"),
     ),
     Part(
         "data",
@@ -89,7 +86,7 @@ PARTS = (
     ),
     Part(
         "training",
-        ("*/training_loop.py", "*/early_stopping.py", "*/stateful.py", "*/pace.py", "*/warming.py"),
+        ("*/training_loop.py", "*/early_stopping.py", "*/stateful.py", "*/pace.py", "*/trainer/warming.py"),
         (
             "unit/trainer/test_*",
             "integration/trainer/test_fitting.py",
@@ -116,14 +113,15 @@ PARTS = (
             "*/resident.py",
             "*/ending.py",
             "*/verdict.py",
-            "*/training.py",
+            "*/protocol/training.py",
             "*/cgroup.py",
         ),
         (
             "unit/trainer/test_*",
-            "unit/supervise/*",
-            "integration/supervise/*",
+            "unit/protocol/*",
+            "integration/test_unrecorded.py",
             "integration/trainer/test_supervis*",
+            "integration/trainer/test_residents.py",
             "integration/trainer/test_resume.py",
             "integration/trainer/test_attempts.py",
             "integration/trainer/test_launcher.py",
@@ -135,12 +133,72 @@ PARTS = (
         "child",
         ("*/child.py", "*/process.py"),
         (
-            "unit/supervise/*",
             "integration/trainer/test_child.py",
             "integration/trainer/test_launcher.py",
+            "integration/trainer/test_residents.py",
             "integration/trainer/test_supervis*",
-            "integration/supervise/*",
             "acceptance/test_hostile_user.py",
+        ),
+    ),
+    Part(
+        "supervise",
+        ("*/supervise/*",),
+        (
+            "unit/test_comparing.py",
+            "integration/test_delivery.py",
+            "integration/test_news.py",
+            "integration/trainer/test_check.py",
+            "integration/trainer/test_child.py",
+            "integration/trainer/test_launcher.py",
+            "integration/trainer/test_residents.py",
+            "integration/trainer/test_supervis*",
+        ),
+    ),
+    Part(
+        "residents",
+        ("*/residents.py", "*/trainer/kept.py", "*/trainer/traced.py"),
+        (
+            "unit/trainer/test_*",
+            "integration/test_resident_choice.py",
+            "integration/trainer/test_kept.py",
+            "integration/trainer/test_residents.py",
+            "acceptance/test_residents.py",
+        ),
+    ),
+    Part(
+        "node",
+        ("*/node/*",),
+        (
+            "unit/test_following_supervisors.py",
+            "unit/test_unheard.py",
+            "integration/test_arrivals.py",
+            "integration/test_following.py",
+            "integration/test_hanging.py",
+            "integration/test_launchers*",
+            "integration/test_leaving_a_box.py",
+            "integration/test_pieces_between_boxes.py",
+            "integration/test_probe.py",
+            "integration/test_unrecorded.py",
+            "integration/test_upgrades.py",
+            "integration/test_what_a_node_keeps.py",
+        ),
+    ),
+    Part(
+        "cluster",
+        ("*/cluster/*",),
+        (
+            "unit/cluster/*",
+            "unit/daemon/test_gate.py",
+            "integration/test_away.py",
+            "integration/test_following.py",
+            "integration/test_hanging.py",
+            "integration/test_join*",
+            "integration/test_launchers*",
+            "integration/test_leaving_a_box.py",
+            "integration/test_leftovers.py",
+            "integration/test_node_doctor.py",
+            "integration/test_pieces_between_boxes.py",
+            "integration/test_tls_of_joining.py",
         ),
     ),
 )
@@ -165,30 +223,12 @@ def modules(root: Path, only: str | None) -> Iterator[str]:
             yield module
 
 
-def stages(root: Path, module: str) -> Iterator[list[str]]:
-    """The test files that belong to a module, quick ones first, and of these those named like it, or that import it."""
+def files_of(root: Path, module: str) -> list[str]:
+    """The test files that belong to a module, quick ones first."""
     part = part_of(module)
-    name = module.removesuffix(".py").replace("/", ".")
-    for stage in STAGES:
-        found = [
-            path.relative_to(root)
-            for path in sorted((root / TESTS / stage).rglob("test_*.py"))
-            if any(_fits(path.relative_to(root / TESTS), glob) for glob in part.tests)
-        ]
-        near = {path: _distance(root / path, name) for path in found}
-        found.sort(key=lambda path: (near[path], path))
-        for files in ([p for p in found if near[p] < FAR], [p for p in found if near[p] == FAR]):
-            if files:
-                yield [path.as_posix() for path in files]
-
-
-def _fits(path: Path, glob: str) -> bool:
-    return fnmatch(path.as_posix(), glob)
-
-
-def _distance(test: Path, name: str) -> int:
-    package, _, stem = name.rpartition(".")
-    if test.stem == f"test_{stem}":
-        return 0
-    text = test.read_text()
-    return 1 if name in text or f"from {package} import {stem}" in text else FAR
+    return [
+        path.relative_to(root).as_posix()
+        for stage in STAGES
+        for path in sorted((root / TESTS / stage).rglob("test_*.py"))
+        if any(fnmatch(path.relative_to(root / TESTS).as_posix(), glob) for glob in part.tests)
+    ]

@@ -85,6 +85,14 @@ def processes_of(directory: Path) -> dict[int, str]:
     return found
 
 
+def ray_program(command: str) -> str | None:
+    """The name of a program of Ray's, by its command line."""
+    words = command.split()
+    if words and words[0].startswith("ray::"):
+        return words[0]
+    return next((word.rpartition("/")[2] for word in words[:4] if "/ray/" in word), None)
+
+
 def kill_all(pids: Iterable[int]) -> None:
     """Some may end meanwhile: one that is killed takes others along."""
     for pid in pids:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from .boxes import Cluster, cluster, sniffed
-from .harness import ENDLESS, eventually, write_job
+from .harness import ENDLESS, eventually, is_alive, processes_of, ray_program, write_job
 
 SWEEP = "sweep: {grid: {training.seed: [0, 1, 2, 3]}}\n"
 
@@ -58,6 +58,17 @@ def _losses(path: Path) -> str:
     return json.dumps([[line[index] for index in kept] for line in lines])
 
 
+def test_ray_has_nothing_on_either_box_but_what_is_needed(two: Cluster) -> None:
+    """The command `ray start` itself is there too, which keeps the others up."""
+    for state in (two.daemon.state, two.nodes[0].state):
+        commands = processes_of(state).values()
+        programs = sorted(filter(None, map(ray_program, commands)))
+        assert programs == ["gcs_server"] * (state == two.daemon.state) + ["ray::AgentActor", "raylet"], (
+            commands
+        )
+        assert sum("ray_init" in command for command in commands) == 1
+
+
 def test_the_log_of_a_job_on_the_other_box_is_followed_within_a_second(two: Cluster) -> None:
     job = two.on("box2")
     two.daemon.until_epoch(job, 2)
@@ -91,6 +102,26 @@ def test_data_goes_to_a_box_once(two: Cluster) -> None:
     (kept,) = (two.nodes[0].state / "spool/data").glob("*/*")
     assert kept.read_bytes() == (two.daemon.root / "tutorial.npz").read_bytes()
     assert kept.stat().st_mode & 0o777 == 0o400
+
+
+def test_a_trainer_on_the_other_box_goes_on_with_the_next_job_which_leaves_the_same_as_alone(
+    two: Cluster,
+) -> None:
+    sweep = "sweep: {grid: {training.seed: [5, 6, 7]}}\nresources: {node: box2}\n"
+    jobs = two.until_ended(two.daemon.submit(write_job(two.daemon.root, "handed-on", epochs=3, more=sweep)))
+    attempts = [two.attempts_of(job["id"]) for job in jobs]
+    assert [len(each) for each in attempts] == [1, 1, 1], two.story()
+    pids = {attempt["pid"] for (attempt,) in attempts}
+    assert len(pids) == 1 and {attempt["node"] for (attempt,) in attempts} == {"box2"}
+    assert [attempt["trainer_of"] for (attempt,) in attempts] == [None, jobs[0]["id"], jobs[1]["id"]]
+    (alone,) = two.until_ended(
+        [two.daemon.submit_quick("alone-at-home", "--set", "training.seed=7", epochs=3)]
+    )
+    assert two.attempts_of(alone["id"])[-1]["trainer_of"] is None
+    near, far = weights_of(alone), weights_of(jobs[2])
+    assert near.keys() == far.keys() and all(np.array_equal(near[name], far[name]) for name in near)
+    assert len({_losses(Path(job["results"]) / "history.csv") for job in (alone, jobs[2])}) == 1
+    eventually(lambda: not any(map(is_alive, pids)))
 
 
 def weights_of(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
 
-from .harness import RunningDaemon, cpu_ticks, eventually, processes_of
+from .harness import RunningDaemon, cpu_ticks, eventually, processes_of, ray_program
 
 SECONDS = 5.0
 
@@ -43,3 +44,15 @@ def settled(daemon: RunningDaemon) -> dict[str, int] | None:
     before = ticks(daemon)
     time.sleep(0.5)
     return before if ticks(daemon) == before else None
+
+
+def test_ray_has_nothing_but_what_is_needed(daemon: RunningDaemon) -> None:
+    """Neither agents nor servers of its own, which cost more than the rest of its start."""
+    programs = sorted(filter(None, map(ray_program, processes_of(daemon.state).values())))
+    assert programs == ["gcs_server", "ray::AgentActor", "raylet"]
+
+
+def test_the_agent_does_not_give_way_to_what_trains(daemon: RunningDaemon) -> None:
+    """As Ray's workers do unless it is told otherwise."""
+    (agent,) = [pid for pid, command in processes_of(daemon.state).items() if command.startswith("ray::")]
+    assert os.getpriority(os.PRIO_PROCESS, agent) == os.getpriority(os.PRIO_PROCESS, daemon.pid)

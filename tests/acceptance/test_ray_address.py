@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpujobs.cluster.ray_node import ENTRY
-
 from .boxes import Box, boxes
 from .harness import ROOT, RunningDaemon, eventually, write_job
 
 pytestmark = pytest.mark.slow
 
 PORT = 6379
+
+ENTRY = "from ray.scripts.scripts import main; main()"
+"""The command `ray`, of this very Python."""
 
 
 @contextmanager

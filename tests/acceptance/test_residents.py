@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from .conftest import running
-from .harness import ENDLESS, RunningDaemon, eventually, is_alive
-from .people import Person, submit_as
+from .harness import ENDLESS, RunningDaemon, eventually, is_alive, write_job
+from .people import Person, new_person, status_of, submit_as
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -55,3 +59,61 @@ def test_the_next_job_of_one_user_goes_on_in_the_same_process_and_two_users_neve
     assert f"that of job {jobs[2]}" in daemon.cli("show", jobs[3], code=0).stdout
     eventually(lambda: not any(map(is_alive, pids)), 5)
     assert not list(daemon.paths.residents.iterdir())
+
+
+HEADROOM_BYTES = 128 << 20
+BAD: dict[str, tuple[tuple[str, str], str]] = {
+    "another shape": (("FAILED", "DataError"), "wrong.npz"),
+    "out of memory": (("OUT_OF_MEMORY", "HostOutOfMemory"), "MemoryError"),
+}
+
+
+def write_bad(path: Path, what: str) -> None:
+    if what == "another shape":  # than the four units of the file
+        np.savez(path, x=np.zeros((6, 6, 1), np.float32), y=np.zeros((6, 3), np.float32))
+    else:
+        count = 3 * HEADROOM_BYTES // 24
+        np.savez_compressed(path, x=np.zeros((count, 6, 1), np.float32), y=np.zeros(count, np.int8))
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_member_that_cannot_be_trained_says_why_and_the_others_complete_once(
+    daemon: RunningDaemon, what: str
+) -> None:
+    (ending, said), name = BAD[what], what.replace(" ", "-")
+    directory = daemon.root / name
+    directory.mkdir()
+    write_bad(directory / "wrong.npz", what)
+    first = daemon.submit(write_job(directory, "first", epochs=ENDLESS))[0]
+    pid = daemon.until_epoch(first, 1)["pid"]
+    second = daemon.submit(write_job(directory, "wrong"), "--set", "data.train=wrong.npz")[0]
+    third = daemon.submit(write_job(directory, "third"))[0]
+    if what == "out of memory":
+        most = int(status_of(pid)["VmSize"].split()[0]) * 1024 + HEADROOM_BYTES
+        resource.prlimit(pid, resource.RLIMIT_AS, (most, most))
+    daemon.cli("finish", first, code=0)
+    ended = [daemon.until(job, "COMPLETED") for job in (first, third)]
+    bad = daemon.until(second, ending[0])
+    assert (bad["state"], bad["reason"]) == ending and said in bad["message"], bad
+    assert [job["attempt"] for job in (ended[0], bad, ended[1])] == [1, 1, 1]
+    shown = [daemon.show(job)["attempts"][-1] for job in (first, second, third)]
+    assert [attempt["trainer_of"] for attempt in shown] == [None, first, None]
+    assert shown[1]["pid"] == pid != shown[2]["pid"]
+
+
+def test_who_is_removed_in_between_loses_her_own_jobs_and_nobody_elses(
+    daemon: RunningDaemon, alice: Person
+) -> None:
+    with new_person(f"gjcarol{os.getpid() % 100000}", daemon.root / "carol") as carol:
+        first = submit_as(carol, daemon, "first", epochs=ENDLESS)
+        pid = daemon.until_epoch(first, 1)["pid"]
+        second = submit_as(carol, daemon, "second")
+        other = submit_as(alice, daemon, "after-carol")
+        daemon.cli("prioritize", second, 10, code=0)
+        subprocess.run(["userdel", "--force", carol.name], check=True, capture_output=True)
+        daemon.cli("finish", first, code=0)
+        gone = daemon.until(second, "FAILED")
+        assert gone["reason"] == "LaunchFailed" and f"uid {carol.uid} is not a user" in gone["message"]
+        ended = [daemon.until(job, "COMPLETED") for job in (first, other)]
+        assert [job["attempt"] for job in ended] == [1, 1]
+        eventually(lambda: not is_alive(pid))

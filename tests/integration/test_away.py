@@ -13,6 +13,7 @@ import pytest
 
 from gpujobs.cluster import roster
 from gpujobs.daemon.build import Parts
+from gpujobs.daemon.devices import nodes
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.modes import Mode
 from gpujobs.errors import MachineError, NotFoundError, UsageError
@@ -128,6 +129,34 @@ def test_a_box_whose_devices_cannot_be_read_at_first_is_tried_again_and_not_take
 
     run(daemon, work)
     assert daemon.nodes.known[1].devices == devices and not answers
+
+
+def test_a_box_may_take_longer_for_its_first_answer_than_a_decision_waits(
+    daemon: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that asks its driver is only starting; it would be given up, and started anew, for ever."""
+    monkeypatch.setattr(nodes, "REMOTE_SECONDS", 0.01)
+    devices = (Device("box2", DeviceKind.GPU, 0, "GPU-2", "gpu"),)
+    asked: list[Instruction[Any]] = []
+
+    async def call(node: str, instruction: Instruction[Any]) -> Message:
+        if not isinstance(instruction, Probe):
+            return Alive("boot", 1.0) if isinstance(instruction, Renew) else Orphans(())
+        asked.append(instruction)
+        await asyncio.sleep(0.1)
+        return Probed(Node("box2", NodeStatus.OK, "", devices))
+
+    monkeypatch.setattr(daemon.link, "call", call)
+
+    async def work() -> None:
+        admitted = asyncio.Event()
+        daemon.admission.admitted.add(lambda _: admitted.set())
+        daemon.admission.on_node(NodeReported("box2", NodeStatus.OK, ""))
+        await asyncio.wait_for(admitted.wait(), 5)
+        daemon.admission.close()
+
+    run(daemon, work)
+    assert daemon.nodes.known[1].devices == devices and len(asked) == 1
 
 
 def test_a_box_is_not_struck_out_while_something_of_it_is_wanted(daemon: Parts) -> None:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from gpujobs.cluster import roster
@@ -334,7 +335,8 @@ def test_a_port_that_is_in_use_on_the_node_is_named(paths: StatePaths) -> None:
             await Joiner(box(paths, made._ports.base))._join_once()
 
     said = str(while_open(paths, join))
-    assert "of this box cannot be used: Address already in use; Ray needs " in said
+    who = f"is taken by process {os.getpid()} ({psutil.Process().name()}, of {psutil.Process().username()}); end what"
+    assert re.match(rf"port \d+ of this box, for Ray's raylet, {re.escape(who)}", said), said
 
 
 # What happens to a box that has joined

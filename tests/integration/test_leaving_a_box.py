@@ -8,18 +8,20 @@ import itertools
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gpujobs.cluster.delivering import Deliveries
-from gpujobs.cluster.homecoming import bring_home
+from gpujobs.cluster.delivering import Deliveries, answer_of
+from gpujobs.cluster.homecoming import Places, bring_home
 from gpujobs.daemon.build import Parts
+from gpujobs.daemon.jobs import homecoming
 from gpujobs.daemon.jobs.supply import MODEL
 from gpujobs.daemon.keeping.removal import Kind, Left, Rules
 from gpujobs.errors import MachineError
@@ -27,7 +29,7 @@ from gpujobs.model import Caller, Device, DeviceKind, Job, NodeStatus, State, ut
 from gpujobs.node import arrivals, attempts, seeding
 from gpujobs.paths import JobPaths
 from gpujobs.protocol.boxes import Blob, BringHome, Brought, Deliver, Leavings
-from gpujobs.protocol.instructions import ReadLog
+from gpujobs.protocol.instructions import ReadLog, written
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.protocol.telling import Instruction
 from tests.integration.node import new_daemon, settled
@@ -47,6 +49,8 @@ class Boxes:
     box2: Remote
     box3: Remote
     is_away: bool = False
+    before: Callable[[BringHome], Awaitable[None]] = field(default=lambda _: asyncio.sleep(0))
+    places: Places = field(default_factory=Places)
 
     def __post_init__(self) -> None:
         self._here = self.daemon.link.call
@@ -61,12 +65,11 @@ class Boxes:
         if self.is_away and box is self.box2:
             raise MachineError("box2 is no member of the cluster at present")
         if isinstance(asked, BringHome):
-            return await bring_home(box, asked)
+            await self.before(asked)
+            return await bring_home(box, asked, self.places)
         if isinstance(asked, Deliver):
             return await self._deliveries.deliver(box, asked)
-        agent = box._actor._agent
-        assert agent is not None
-        return asked.own(await agent.carry_out(asked))
+        return asked.read(answer_of(await box._actor.carry_out(written(asked))))
 
     def job_there(self, retries: int = 0) -> Job:
         """A job that has trained on box2."""
@@ -458,3 +461,107 @@ def test_prune_covers_the_other_boxes(boxes: Boxes) -> None:
     assert planned == removed
     assert [(one.node, one.kind, one.bytes) for one in removed] == [("box2", Kind.DATA, 3)]
     assert [read[name].exists() for name in ("old", "new")] == [False, True]
+
+
+# Several at once
+
+
+def test_a_checkpoint_that_takes_long_holds_up_no_other(boxes: Boxes) -> None:
+    """Neither while it comes nor while it gets its place, be it that of the job that is asked for first."""
+    slow, quick = boxes.job_there(), boxes.job_there()
+    came: list[int] = []
+
+    async def before(asked: BringHome) -> None:
+        if asked.survey.attempt.job == slow.id:
+            await asyncio.Event().wait()
+        came.append(asked.survey.attempt.job)
+
+    boxes.before = before
+
+    async def train() -> None:
+        coming = asyncio.create_task(boxes.daemon.homecoming.run(boxes.daemon.cache.active, lambda: 0.01))
+        await until(lambda: came.count(quick.id) > 2)
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+
+    run(train, boxes)
+    assert slow.id not in came
+    assert (boxes.here(quick).checkpoint / "checkpoint.npz").read_bytes() == WEIGHTS
+
+
+def test_what_gets_its_place_for_long_holds_up_no_other_job(
+    boxes: Boxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, quick = boxes.job_there(), boxes.job_there()
+    is_over, install = threading.Event(), homecoming._install
+
+    def install_slowly(job: JobPaths, *rest: Any) -> None:
+        if job.root.name == str(slow.id):
+            assert is_over.wait(20)
+        install(job, *rest)
+
+    monkeypatch.setattr(homecoming, "_install", install_slowly)
+
+    async def leave() -> None:
+        boxes.end(slow, stopped_for="preempt")
+        await until(lambda: boxes.daemon.homecoming._installing[slow.id].locked())
+        boxes.end(quick, stopped_for="preempt")
+        await settled(boxes.daemon, quick.id, State.PENDING)
+        assert boxes.daemon.store.job(slow.id).state is State.COMPLETING
+        is_over.set()
+        await settled(boxes.daemon, slow.id, State.PENDING)
+        assert not boxes.daemon.homecoming._installing
+
+    run(leave, boxes)
+
+
+def test_what_is_tidied_first_is_what_is_soon_done_and_a_large_one_holds_up_none(boxes: Boxes) -> None:
+    large, small = boxes.job_there(), [boxes.job_there() for _ in range(12)]
+    (boxes.there(large).results / "large.bin").write_bytes(bytes(10_000))
+    order: list[int] = []
+    is_over = asyncio.Event()
+
+    async def before(asked: BringHome) -> None:
+        order.append(asked.survey.attempt.job)
+        if asked.survey.attempt.job == large.id:
+            await is_over.wait()
+
+    async def come_back() -> None:
+        boxes.is_away = True
+        for job in (large, *small):
+            boxes.end(job)
+            await settled(boxes.daemon, job.id, State.FAILED)
+        boxes.is_away, boxes.before = False, before
+        tidying = asyncio.create_task(boxes.daemon.retention._others.tidy("box2"))  # type: ignore[union-attr]  # it is made with one
+        await until(lambda: not any(boxes.there(job).root.exists() for job in small))
+        assert boxes.there(large).root.exists()
+        is_over.set()
+        await tidying
+
+    run(come_back, boxes)
+    assert order[-1] == large.id and not boxes.there(large).root.exists()
+
+
+def test_what_was_refused_of_an_attempt_before_the_last_stays_too(
+    boxes: Boxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the only one of its checkpoint, though the job has begun anew elsewhere since, and has failed."""
+    job = boxes.job_there()
+    monkeypatch.setattr(boxes.daemon.homecoming, "_room", lambda: 3)
+
+    async def fail() -> None:
+        boxes.end(job, stopped_for="preempt")
+        await settled(boxes.daemon, job.id, State.PENDING)
+        started = boxes.daemon.store.start_attempt(
+            job.id, Device("box3", DeviceKind.CPU, 0, "CPU-c-0", "cpu")
+        )
+        assert started.current is not None
+        there, nonce = boxes.box3.paths.job(job.id), started.current.nonce
+        attempts.make(there, attempt_spec(job=job.id, attempt=2, nonce=nonce, job_dir=there.root))
+        boxes.end(boxes.daemon.store.mark_running(job.id, 2, 99, utc_now()))
+        await settled(boxes.daemon, job.id, State.FAILED)
+        await until(lambda: not boxes.box3.paths.job(job.id).root.exists())
+        await boxes.daemon.retention._others.tidy("box2")  # type: ignore[union-attr]  # it is made with one
+
+    run(fail, boxes)
+    assert (boxes.there(job).checkpoint / "checkpoint.npz").read_bytes() == WEIGHTS

@@ -126,7 +126,10 @@ def test_an_authority_near_its_end_is_named_with_how_to_make_another(
     certificates.keep_box(files, "127.0.0.1")
     _, is_well, said = health.of_certificates(files, health.ON_THE_HEAD)
     assert not is_well and "those of the cluster's authority end on " in said
-    assert "remove tls/ from its state directory, start it, and give the other boxes new token files" in said
+    assert (
+        "`gpujobs node renew` on the head's box makes another, and gives the boxes that are there theirs"
+        in said
+    )
 
 
 def test_certificates_that_are_gone_or_damaged_are_named(head: TlsFiles) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -90,11 +92,11 @@ def test_what_was_cut_off_on_its_way_home_goes_on(tmp_path: Path) -> None:
     async def both() -> Mapping[str, str]:
         node.before = cut
         with pytest.raises(RuntimeError):
-            await homecoming.bring_home(node, asked(tmp_path / "home"))
+            await homecoming.bring_home(node, asked(tmp_path / "home"), homecoming.Places())
         assert not (tmp_path / "home" / sha(WEIGHTS)).exists(), "no name before it is whole"
         node.before = lambda name, count: None
         taken = node.calls["take"]
-        found = await homecoming.bring_home(node, asked(tmp_path / "home"))
+        found = await homecoming.bring_home(node, asked(tmp_path / "home"), homecoming.Places())
         assert node.calls["take"] - taken < 10, "some of its ten pieces were here"
         return {file.name: file.sha256 for file in found.files}
 
@@ -102,6 +104,102 @@ def test_what_was_cut_off_on_its_way_home_goes_on(tmp_path: Path) -> None:
     assert found == {CHECKPOINT: sha(WEIGHTS), "attempt-1/log.txt": sha(b"Epoch 1/2\n")}
     assert (tmp_path / "home" / sha(WEIGHTS)).read_bytes() == WEIGHTS
     assert (tmp_path / "home" / sha(WEIGHTS)).stat().st_mode & 0o777 == 0o600
+
+
+class SlowLink(Remote):
+    """Over which one piece comes after the other. `taken`: whose, in that order; `most`: how many were ever asked for
+    at once."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.taken: list[int] = []
+        self.on_the_way = self.most = 0
+        self._link = asyncio.Lock()
+
+    @property
+    def take(self) -> Any:
+        async def piece(asked: Any) -> Any:
+            self.on_the_way += 1
+            self.most = max(self.most, self.on_the_way)
+            async with self._link:
+                found = await self._actor.take(asked)
+            self.on_the_way -= 1
+            self.taken.append(asked["attempt"]["job"])
+            return found
+
+        return SimpleNamespace(remote=lambda asked: asyncio.ensure_future(piece(asked)))
+
+
+def test_a_large_file_does_not_hold_up_the_small_ones_beside_it_and_they_take_turns(tmp_path: Path) -> None:
+    """By the order in which pieces come: between two of a small one there are about as many of others as there are
+    jobs, eight, and what was on its way."""
+
+    async def all_of_them() -> SlowLink:
+        node = SlowLink(tmp_path / "box2")
+        places = homecoming.Places()
+        sizes = {1: 40_000, 2: 40_000, **dict.fromkeys(range(3, 9), 1_000)}
+        for number, size in sizes.items():
+            job = node.paths.job(number)
+            attempts.make(job, attempt_spec(job=number, attempt=1, nonce="3f", job_dir=job.root))
+            job.checkpoint.mkdir()
+            (job.root / CHECKPOINT).write_bytes(os.urandom(size))
+        coming = [asyncio.create_task(home(node, number, places)) for number in (1, 2)]
+        while len(node.taken) < 20:
+            await asyncio.sleep(0)
+        await asyncio.gather(*coming, *(home(node, number, places) for number in range(3, 9)))
+        return node
+
+    async def home(node: SlowLink, number: int, places: homecoming.Places) -> None:
+        target = tmp_path / f"home{number}"
+        target.mkdir()
+        survey = Survey(AttemptKey(number, 1, "3f"), 1 << 20, Leavings.CHECKPOINT)
+        (file,) = (await homecoming.bring_home(node, BringHome(survey, str(target)), places)).files
+        assert sha((target / file.sha256).read_bytes()) == file.sha256
+
+    node = asyncio.run(all_of_them())
+    assert node.most <= homecoming.PLACES
+    for number in range(3, 9):
+        places = [place for place, job in enumerate(node.taken) if job == number]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(places)]
+        assert len(places) == 10 and max(gaps) <= 2 * 8 + homecoming.PLACES, gaps
+    assert node.taken.count(1) == node.taken.count(2) == 400
+    last = len(node.taken) - 1 - [job > 2 for job in node.taken][::-1].index(True)
+    assert last < 200, "the small ones are home long before the large ones"
+
+
+def test_a_large_survey_leaves_threads_for_small_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty large ones, each of which would read for ever: the small one is answered."""
+    node, is_over = Remote(tmp_path / "box2"), threading.Event()
+    agent = node._actor._agent
+    assert agent is not None
+    monkeypatch.setattr("gpujobs.node.agent.LARGE_BYTES", 500)
+    survey = agent._survey
+
+    def read(asked: Survey) -> Any:
+        if asked.attempt.job > 1:
+            assert is_over.wait(20)
+        return survey(asked)
+
+    monkeypatch.setattr(agent, "_survey", read)
+    for number in range(1, 22):
+        job = node.paths.job(number)
+        attempts.make(job, attempt_spec(job=number, attempt=1, nonce="3f", job_dir=job.root))
+        job.checkpoint.mkdir()
+        (job.root / CHECKPOINT).write_bytes(os.urandom(10 if number == 1 else 1000))
+
+    def of(number: int) -> Survey:
+        return Survey(AttemptKey(number, 1, "3f"), 1 << 20, Leavings.CHECKPOINT)
+
+    async def ask() -> None:
+        large = [asyncio.create_task(agent.carry_out(of(number))) for number in range(2, 22)]
+        found = await asyncio.wait_for(agent.carry_out(of(1)), 15)
+        assert [file.bytes for file in found.files] == [10]  # type: ignore[attr-defined]
+        is_over.set()
+        await asyncio.gather(*large)
+
+    asyncio.run(ask())
 
 
 def test_a_checkpoint_that_is_replaced_on_its_way_does_not_come_and_the_next_does(tmp_path: Path) -> None:
@@ -116,9 +214,9 @@ def test_a_checkpoint_that_is_replaced_on_its_way_does_not_come_and_the_next_doe
     async def both() -> None:
         node.before = train_on
         with pytest.raises(MachineError, match="has changed on its way"):
-            await homecoming.bring_home(node, asked(tmp_path / "home"))
+            await homecoming.bring_home(node, asked(tmp_path / "home"), homecoming.Places())
         assert [path.name for path in (tmp_path / "home").iterdir()] == []
-        await homecoming.bring_home(node, asked(tmp_path / "home"))
+        await homecoming.bring_home(node, asked(tmp_path / "home"), homecoming.Places())
 
     asyncio.run(both())
     assert (tmp_path / "home" / sha(newer)).read_bytes() == newer

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpujobs.cli import app, output, streams
 from gpujobs.cli.choosing import Selection, choosing
-from gpujobs.view import now as view
+
+if TYPE_CHECKING:
+    from gpujobs.view import now as view
 
 HOME, TO_END_OF_LINE, TO_END_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
 CLEAR = "\x1b[2J"
@@ -51,9 +52,13 @@ def watch(query: dict[str, Any], limit: int) -> None:
     """Draws the table anew as the daemon sends it: what a terminal has no line for is left out, below."""
     is_live = streams.is_live(sys.stdout)
     if is_live:
+        import shutil
+
         fitting = max(1, shutil.get_terminal_size().lines - LEFT_LINES)
         limit = min(limit or fitting, fitting)
         click.echo(CLEAR, nl=False)
+    from gpujobs.view import now as view
+
     seen = view.Now()
     with app.client().open("/v1/queue/watch", limit=limit or None, changes=True, **query) as pieces:
         for number, piece in enumerate(pieces):
@@ -67,6 +72,8 @@ def watch(query: dict[str, Any], limit: int) -> None:
 
 def _after(seen: view.Now, piece: dict[str, Any]) -> view.Now:
     """The first piece has all, the others what is new."""
+    from gpujobs.view import now as view
+
     if "rows" in piece:
         return view.now_from_json(piece)
     return view.applied(seen, view.difference_from_json(piece))

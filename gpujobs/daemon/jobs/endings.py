@@ -218,7 +218,8 @@ class Endings:
         except (GpujobsError, OSError) as error:
             log.warning("job %d: what it has left has not come home: %s", job.id, error)
             away.discard(self._nodes.of(job))
-        await self._forget(job, *(node for node in away if self._nodes.is_remote(node)))
+        may_go = (node for node in away if not self._homecoming.holds_refused(job, node))
+        await self._forget(job, *(node for node in may_go if self._nodes.is_remote(node)))
 
     def _before(self, job: Job) -> set[str]:
         """The boxes that have something of it, or had: where its attempts ran, and ours, where what they left is."""

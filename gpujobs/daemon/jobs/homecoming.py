@@ -7,11 +7,12 @@ It gets the places that it would have if the attempt had run here. That it is he
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from gpujobs.daemon.devices.nodes import Nodes
 from gpujobs.errors import GpujobsError, MachineError
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable
-from gpujobs.model import Attempt, Job
+from gpujobs.model import Attempt, Job, State
 from gpujobs.paths import AttemptPaths, JobPaths, StatePaths
 from gpujobs.protocol.boxes import BringHome, Leavings, Survey, Surveyed, TreeFile
 from gpujobs.protocol.records import AttemptKey
@@ -80,7 +81,7 @@ class Homecoming:
         self._paths = paths
         self._quotas = quotas
         self.left = left
-        self._installing = asyncio.Lock()
+        self._installing: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._under_way: dict[tuple[int, int, Leavings], asyncio.Task[tuple[str, ...]]] = {}
 
     def is_away(self, job: Job) -> bool:
@@ -108,6 +109,16 @@ class Homecoming:
         some of it was not taken."""
         if not self._is_whole(job) and (refused := await self.bring(job)):
             raise RefusedResultError("; ".join(refused))
+
+    def holds_refused(self, job: Job, node: str) -> bool:
+        """Whether something of it is on that box alone, as it was refused here. What the attempts of a job that has
+        completed have left before counts no more."""
+        if job.state is State.COMPLETED or not self._nodes.is_remote(node):
+            return False
+        homes = (
+            self.attempt(job.id, one.number).home for one in self._store.attempts(job.id) if one.node == node
+        )
+        return any((durable.read_json(home) or {}).get("is_whole") is False for home in homes)
 
     def say_what_goes(self, job: Job, node: str) -> None:
         """Ahead of the removal of what is there."""
@@ -141,7 +152,7 @@ class Homecoming:
         survey = Survey(AttemptKey(job.id, job.attempt, current.nonce), self._room(), wanted)
         found = await self._link.call(current.node, BringHome(survey, str(coming)))
         owner = _Owner(job.uid, self._store.gid(job.id))
-        async with self._installing:  # an older checkpoint must not come after the one of its end
+        async with self._alone(job.id):  # an older checkpoint must not come after the one of its end
             latest = self._store.job(job.id)
             is_latest = latest.attempt == job.attempt
             if wanted is not Leavings.CHECKPOINT or (is_latest and latest.state.holds_device):
@@ -150,17 +161,32 @@ class Homecoming:
         await asyncio.to_thread(shutil.rmtree, coming, ignore_errors=True)
         return found.refused
 
+    @contextlib.asynccontextmanager
+    async def _alone(self, job: int) -> AsyncIterator[None]:
+        """Nothing else of that job gets its place meanwhile; what is of others does."""
+        async with self._installing[job]:
+            yield
+        if not self._installing[job].locked():
+            del self._installing[job]
+
     async def run(self, active: Callable[[], Iterable[Job]], seconds: Callable[[], float]) -> None:
-        """Now and then, the checkpoint of each training on another box, in case that box is lost."""
-        while True:
-            await asyncio.sleep(seconds())
-            for job in active():
-                if (
-                    job.current is not None
-                    and job.current.running_at
-                    and self._nodes.is_remote(job.current.node)
-                ):
-                    await self._bring_checkpoint(job)
+        """Now and then, the checkpoint of each training on another box, in case that box is lost. One that takes long,
+        or whose box does not answer, holds up no other."""
+        coming: dict[int, asyncio.Task[None]] = {}
+        try:
+            while True:
+                await asyncio.sleep(seconds())
+                coming = {number: task for number, task in coming.items() if not task.done()}
+                for job in active():
+                    if job.id not in coming and self._trains_elsewhere(job):
+                        coming[job.id] = asyncio.create_task(self._bring_checkpoint(job))
+        finally:
+            for task in coming.values():
+                task.cancel()
+
+    def _trains_elsewhere(self, job: Job) -> bool:
+        current = job.current
+        return current is not None and bool(current.running_at) and self._nodes.is_remote(current.node)
 
     async def _bring_checkpoint(self, job: Job) -> None:
         """A training that has written another one meanwhile has its next turn."""

@@ -15,7 +15,7 @@ from gpujobs.cluster.link import ClusterLink
 from gpujobs.config.cluster import NodesTable
 from gpujobs.daemon.jobs.homecoming import Homecoming
 from gpujobs.daemon.jobs.whereabouts import Whereabouts
-from gpujobs.errors import GpujobsError, LaunchError, NotThereError
+from gpujobs.errors import GpujobsError, LaunchError, MachineError, NotThereError
 from gpujobs.model import Job
 from gpujobs.node.leaving import CHECKPOINTS
 from gpujobs.paths import StatePaths
@@ -23,7 +23,6 @@ from gpujobs.protocol.boxes import Blob, Brought, Compare, Deliver, Leavings, Pr
 from gpujobs.protocol.records import AttemptKey
 from gpujobs.protocol.spec import AttemptSpec, DataFile, Identity
 from gpujobs.results.catalogue import open_file
-from gpujobs.results.collect import RefusedResultError
 from gpujobs.store.reader import Reader
 
 MODEL = ("job.yaml", "preprocessing.json", "model.keras")
@@ -156,7 +155,9 @@ class Supply:
         asked = Survey(AttemptKey(job.id, number, nonce), 0, Leavings.CHECKPOINT)
         try:
             found = await self._link.call(node, asked)
-        except RefusedResultError:
+        except MachineError:
+            raise
+        except GpujobsError:  # what was refused there has no class of its own here
             return False
         return bool(found.files or found.refused)
 

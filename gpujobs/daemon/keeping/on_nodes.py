@@ -19,6 +19,9 @@ from gpujobs.protocol.boxes import Blob, DropData, Kept, KeptData, KeptJob, List
 from gpujobs.protocol.instructions import Forget
 from gpujobs.store.reader import Reader
 
+AT_ONCE = 8
+"""Jobs of a box that come home, and go from there, beside each other."""
+
 log = logging.getLogger(__name__)
 
 
@@ -43,13 +46,18 @@ class NodeKeeping:
         except GpujobsError as error:
             log.warning("node %s: what ended jobs have left there stays: %s", node, error)
             return
-        for one in kept.jobs:
+        few = asyncio.Semaphore(AT_ONCE)  # which serves in this order: what is soon done is done first
+        await asyncio.gather(*(self._tidy_one(node, one, few) for one in sorted(kept.jobs, key=_size)))
+
+    async def _tidy_one(self, node: str, kept: KeptJob, few: asyncio.Semaphore) -> None:
+        """What fails, or takes long, is that job's alone."""
+        async with few:
             try:
-                await self._tidy(node, one)
+                await self._tidy(node, kept)
             except (GpujobsError, OSError) as error:
-                log.warning("node %s: what job %d has left there stays: %s", node, one.job, error)
-            except Exception:  # that of others goes all the same
-                log.exception("node %s: what job %d has left there stays", node, one.job)
+                log.warning("node %s: what job %d has left there stays: %s", node, kept.job, error)
+            except Exception:
+                log.exception("node %s: what job %d has left there stays", node, kept.job)
 
     async def tidy_all(self) -> None:
         await asyncio.gather(*map(self.tidy, self._here))
@@ -61,7 +69,7 @@ class NodeKeeping:
         is_here = job.current is not None and job.current.node == node
         if is_here and job.state is not State.COMPLETED:
             await self._homecoming.bring_whole(job)
-        if job.state.is_final:
+        if job.state.is_final and not self._homecoming.holds_refused(job, node):
             self._homecoming.say_what_goes(job, node)
             await self._link.call(node, Forget(job.id))
 
@@ -122,12 +130,15 @@ class NodeKeeping:
     async def remove(self, chosen: Sequence[Left]) -> list[Left]:
         """Returns what has gone."""
         gone: list[Left] = []
-        for node in dict.fromkeys(one.node for one in chosen if one.node is not None):
-            try:
-                await self._remove_on(node, [one for one in chosen if one.node == node], gone)
-            except GpujobsError as error:
-                log.warning("node %s: what is too old there stays: %s", node, error)
+        nodes = dict.fromkeys(one.node for one in chosen if one.node is not None)
+        await asyncio.gather(*(self._try_to_remove_on(node, chosen, gone) for node in nodes))
         return gone
+
+    async def _try_to_remove_on(self, node: str, chosen: Sequence[Left], gone: list[Left]) -> None:
+        try:
+            await self._remove_on(node, [one for one in chosen if one.node == node], gone)
+        except GpujobsError as error:
+            log.warning("node %s: what is too old there stays: %s", node, error)
 
     async def _remove_on(self, node: str, chosen: Sequence[Left], gone: list[Left]) -> None:
         """Adds each to `gone` as it goes: some has also where the box does not answer any more."""
@@ -138,6 +149,10 @@ class NodeKeeping:
             if one.job is not None:
                 await self._link.call(node, Forget(one.job))
                 gone.append(one)
+
+
+def _size(kept: KeptJob) -> int:
+    return kept.bytes
 
 
 def _instant(seconds: float) -> datetime:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import tzinfo
@@ -16,6 +18,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
+from PIL.PngImagePlugin import putchunk
 
 from gpujobs.printing import printable
 
@@ -23,8 +26,11 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#D
 """Those of Okabe and Ito that are dark enough for a line, for the colour-blind."""
 DPI = 110
 MAX_LABEL = 40
-COMPRESSION = 1
-"""A tenth larger than with the usual 6, in half the time."""
+COMPRESSION = 2
+"""zlib's. With rows as differences a picture is as small as with Pillow's 1, which looks for a filter for each row."""
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+EIGHT_BITS, TRUE_COLOUR, ABOVE, PER_METRE = 8, 2, 2, 1
+"""Of the PNG specification: bits of a colour, the kind of picture, a row as its difference to the one above, a unit."""
 
 
 def figure(wide: float, high: float) -> Figure:
@@ -42,9 +48,23 @@ def rendered(drawn: Figure) -> bytes:
 
 
 def png_of(pixels: Any) -> bytes:
-    """`pixels`: an array (rows, columns, 4) of bytes, all opaque."""
-    file = io.BytesIO()
-    Image.fromarray(pixels[..., :3]).save(file, "png", dpi=(DPI, DPI), compress_level=COMPRESSION)
+    """`pixels`: an array (rows, columns, 4) of bytes, all opaque.
+
+    Pillow tries five filters on each row, which takes twice as long as all else. In these pictures most rows are as the
+    one above, and its difference is the filter."""
+    high, wide = pixels.shape[:2]
+    colours = Image.frombuffer("RGBA", (wide, high), pixels, "raw", "RGBA", 0, 1).convert("RGB")
+    rows = np.asarray(colours).reshape(high, -1)
+    filtered = np.full((high, 1 + rows.shape[1]), ABOVE, np.uint8)
+    filtered[0, 1:] = rows[0]
+    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    density = round(DPI / 0.0254)
+    file = io.BytesIO(SIGNATURE)
+    file.seek(len(SIGNATURE))
+    putchunk(file, b"IHDR", struct.pack(">2I5B", wide, high, EIGHT_BITS, TRUE_COLOUR, 0, 0, 0))
+    putchunk(file, b"pHYs", struct.pack(">2IB", density, density, PER_METRE))
+    putchunk(file, b"IDAT", zlib.compress(filtered.tobytes(), COMPRESSION))
+    putchunk(file, b"IEND")
     return file.getvalue()
 
 

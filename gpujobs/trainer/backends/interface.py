@@ -25,8 +25,14 @@ class Steps(Protocol):
     def train(self, batches: Sequence[Batch]) -> Mapping[str, Any]:
         """A training step for each batch, at most `steps_per_execution`; the metrics so far, by name."""
 
-    def test(self, batch: Batch) -> None:
-        """Adds a batch to the metrics and trains nothing."""
+    def test(self, batch: Batch) -> Mapping[str, Any]:
+        """Adds a batch to the metrics and trains nothing; the metrics so far, by name."""
+
+    def reset(self) -> None:
+        """The metrics begin anew."""
+
+    def figures(self, logs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The metrics since `reset`, by name and in Keras's order. `logs`: what the last step has returned."""
 
     def expect(self, train: int | None, test: int | None) -> None:
         """Says how many samples every batch has, where all have as many; None where they differ."""

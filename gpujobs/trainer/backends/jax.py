@@ -126,12 +126,21 @@ class JaxSteps:
             logs: Mapping[str, Any] = _run(model.train_function, variables, batches)
         return logs
 
-    def test(self, batch: Batch) -> None:
+    def test(self, batch: Batch) -> Mapping[str, Any]:
         model = self._model
         model.make_test_function()
         with _carried(self._states):
             variables = (model.trainable_variables, model.non_trainable_variables, model.metrics_variables)
-            _run(model.test_function, variables, [batch])
+            logs: Mapping[str, Any] = _run(model.test_function, variables, [batch])
+        return logs
+
+    def reset(self) -> None:
+        self._model.reset_metrics()
+
+    def figures(self, logs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As Keras's `fit` has them."""
+        found: Mapping[str, Any] = self._model.get_metrics_result()
+        return found
 
     def expect(self, train: int | None, test: int | None) -> None:
         """XLA compiles for one shape: it does so once more for a last batch that is shorter."""

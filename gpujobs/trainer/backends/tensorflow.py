@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.trainers.compile_utils import CompileMetrics
 
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer import quiet
@@ -82,6 +83,10 @@ class TensorFlowSteps:
     def __init__(self, model: keras.Model) -> None:
         self._model = model
         self._train, self._test = _Step(model, model.train_step), _Step(model, model.test_step)
+        self._means: list[keras.metrics.Mean] | None = None
+        """All metrics, where all are plain means, else none; None before the first step."""
+        self._names: list[str] = []
+        """Of the figures, in Keras's order."""
 
     def expect(self, train: int | None, test: int | None) -> None:
         self._train.rows, self._test.rows = train, test
@@ -96,8 +101,29 @@ class TensorFlowSteps:
             logs = self._train(batch)
         return logs
 
-    def test(self, batch: Batch) -> None:
-        self._test(batch)
+    def test(self, batch: Batch) -> Mapping[str, Any]:
+        logs: Mapping[str, Any] = self._test(batch)
+        return logs
+
+    def reset(self) -> None:
+        """Keras's assignments, which look at their values first, take a sixth of a small model's step."""
+        if not self._means:
+            self._model.reset_metrics()
+            if self._means is None and len(self._train):  # a first step may make variables
+                self._means = list(_all_means(self._model))
+            return
+        for mean in self._means:
+            for variable in mean.variables:
+                zero = tf.zeros((), variable.dtype)
+                tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=zero)
+
+    def figures(self, logs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A step has divided what it returns by itself; of other metrics than means it might have done so otherwise."""
+        if self._means and self._names and logs.keys() == set(self._names):
+            return {name: logs[name] for name in self._names}
+        found: Mapping[str, Any] = self._model.get_metrics_result()
+        self._names = list(found)
+        return found
 
     def depend_only_on(self, variables: Sequence[Any]) -> bool:
         handles = {id(variable.value.handle) for variable in variables}
@@ -115,15 +141,17 @@ class _Step:
         self.rows: int | None = None
         """Of every batch; None where they differ."""
         self._is_fixed = model.inputs[0].shape[0] is not None
-        self._function = tf.function(step, autograph=False, jit_compile=model.jit_compile)
+        self._step, self._is_compiled = step, model.jit_compile
         self._traced: dict[Any, Any] = {}
 
     def __call__(self, batch: Any) -> Any:
         key = tuple(map(self._form, keras.tree.flatten(batch)))
         if (step := self._traced.get(key)) is None:
-            step = self._function.get_concrete_function(keras.tree.map_structure(self._open, batch))
+            # One function would take its trace for any size where it is then asked for one of a size.
+            function = tf.function(self._step, autograph=False, jit_compile=self._is_compiled)
+            step = function.get_concrete_function(keras.tree.map_structure(self._open, batch))
             self._traced[key] = step
-        return step(batch)
+        return step(keras.tree.map_structure(_tensor, batch))
 
     def __len__(self) -> int:
         return len(self._traced)
@@ -141,6 +169,27 @@ class _Step:
         """What the traced functions take besides a batch."""
         for concrete in self._traced.values():
             yield from (outer for outer, _ in concrete.graph.captures)
+
+
+def _tensor(array: Any) -> Any:
+    """A traced function takes ten times as long to make one."""
+    return None if array is None else tf.constant(array)
+
+
+def _all_means(model: keras.Model) -> Iterator[keras.metrics.Mean]:
+    """The metrics, where each of them is a sum that is divided by a count; else none."""
+    found: list[Any] = []
+    for metric in model.metrics:
+        found += metric.metrics if isinstance(metric, CompileMetrics) else [metric]
+    if all(map(_is_plain, found)):
+        yield from found
+
+
+def _is_plain(metric: Any) -> bool:
+    kind, mean = type(metric), keras.metrics.Mean
+    is_changed = not {"result", "reset_state"}.isdisjoint(vars(metric))
+    is_mean = isinstance(metric, mean) and not is_changed and len(metric.variables) == 2
+    return is_mean and kind.result is mean.result and kind.reset_state is mean.reset_state
 
 
 def steps(model: keras.Model) -> TensorFlowSteps:

@@ -108,7 +108,7 @@ def prepare(spec: AttemptSpec, raw: LoadedData | None = None) -> Prepared:
     of_y = precision.notices(raw, learned.y, raw.target_names)
     say(dict.fromkeys([*of_x, *of_y]))
     parts = {part: apply(spec, one, learned) for part, one in assembled.items()}
-    _require_several(spec, parts["train"].truth, train)
+    _require_several(spec, parts["train"].truth, train, named)
     say(absent.notices(spec.jobfile, parts, named))
     return Prepared(parts, learned, tuple(accounts_of.values()))
 
@@ -272,11 +272,11 @@ def _labels(train: Assembled, method: str) -> Integers | None:
     return y
 
 
-def _require_several(spec: AttemptSpec, train: Samples, assembled: Assembled) -> None:
+def _require_several(spec: AttemptSpec, train: Samples, assembled: Assembled, named: Named) -> None:
     for name in train.targets:
         if task_of_output(spec.jobfile, name) in ("classification", "labelling"):
             found = labels(train, name)
-            classes.require_several(assembled.raw.place(name), found)
+            classes.require_several(assembled.raw.place(name), found, named.get(name))
 
 
 # Scaling

@@ -6,6 +6,7 @@ for each of them with what it took. It has imported all that a trainer may impor
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -149,8 +150,7 @@ def _train(paths: Sequence[Path], answers: int) -> None:
             else:
                 os.environ.update(backend.device_environment(spec))
             backend.take_device(spec)
-            stop = training_loop.StopFlag()
-            stop.is_set = (path.parent / STOP).exists()
+            stop = _stopping() if (path.parent / STOP).exists() else training_loop.StopFlag()
             with notices.once():
                 train.run(spec, training_loop.Messages(nowhere), stop, whole)
         except BaseException as reason:  # noqa: BLE001 - told to who compares
@@ -165,6 +165,18 @@ def _train(paths: Sequence[Path], answers: int) -> None:
             "descriptors": sorted(map(_name, Path("/proc/self/fd").iterdir())),
         }
         os.write(answers, json.dumps(told).encode() + b"\n")
+
+
+def _stopping() -> Any:
+    """A flag that is set once the training has been begun."""
+    from gpujobs.trainer.training_loop import StopFlag
+
+    class Stopping(StopFlag):
+        def check(self) -> None:
+            super().check()
+            self.is_set = True
+
+    return Stopping()
 
 
 class Traces:
@@ -202,6 +214,8 @@ def main() -> None:
     from gpujobs.supervise import preload
 
     preload.load()
+    gc.collect()
+    gc.freeze()  # as the launcher does, since looking through it all takes a fifth of a training
     for line in sys.stdin:
         if child := os.fork():
             os.waitpid(child, 0)

@@ -80,3 +80,39 @@ def test_states_go_on_from_batch_to_batch(both: tuple[dict[str, Any], dict[str, 
         assert {name for name in arrays if name.startswith("stateful state")} != set()
         again, first = arrays["stateful predicted in 2"], arrays["stateful predicted in 1"]
         assert np.abs(again - first).max() > 1e-5
+
+
+EPOCHS = """
+import sys
+import keras
+import numpy as np
+from gpujobs.trainer.backends import active
+
+random = np.random.default_rng(0)
+x, y = random.normal(size=(6, 4)).astype("float32"), random.integers(0, 2, (6, 1)).astype("float32")
+for metrics in (["mae", "accuracy"], [], ["mae", keras.metrics.AUC()], [keras.metrics.R2Score()]):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(1, activation="sigmoid")])
+    model.compile(loss="mse", optimizer="sgd", metrics=metrics)
+    steps, seen = active.steps(model), []
+    for epoch in range(4):
+        steps.reset()
+        assert all(not np.asarray(one).any() for one in model.metrics_variables), (metrics, epoch)
+        for rows in (slice(0, 3), slice(3, 6)):
+            logs = steps.train([(x[rows], y[rows], None)])
+        found = {name: np.asarray(value).tolist() for name, value in steps.figures(logs).items()}
+        expected = {name: np.asarray(value).tolist() for name, value in model.get_metrics_result().items()}
+        assert list(found.items()) == list(expected.items()), (metrics, epoch, found, expected)
+        seen.append(found["loss"])
+        steps.reset()
+        logs = steps.test((x, y, None))
+        told = model.evaluate(x, y, batch_size=6, verbose=0, return_dict=True)
+        found = {name: np.asarray(value).tolist() for name, value in steps.figures(logs).items()}
+        assert found.keys() == told.keys(), (found, told)
+        assert all(np.allclose(found[name], told[name], rtol=1e-4) for name in told), (found, told)
+    assert len(set(seen)) == 4, "it trains"
+"""
+
+
+def test_metrics_of_every_epoch_are_keras_s_and_begin_anew() -> None:
+    done = python_with_keras(EPOCHS)
+    assert done.returncode == 0, done.stderr

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 
 from gpujobs.paths import JobPaths
+from gpujobs.supervise.launcher import IDLE_SECONDS
 from tests.unit.trainer.data.making import csv
 
 from .conftest import UNOPTIMIZED, Launched, ended, require_jax, tutorial
@@ -62,9 +63,13 @@ def test_nothing_but_the_job_in_a_log(any_launcher: Launched) -> None:
 
 
 def test_an_idle_launcher_uses_no_cpu(any_launcher: Launched) -> None:
+    """Once it has warmed up, for which it waits until nobody has asked for anything for a moment."""
     launcher = any_launcher
     launcher.ask(op="ping")
-    before = ticks(launcher.process.pid)
+    before, deadline = -1, time.monotonic() + 60
+    while before != ticks(launcher.process.pid) and time.monotonic() < deadline:
+        before = ticks(launcher.process.pid)
+        time.sleep(2 * IDLE_SECONDS)
     time.sleep(2)  # the time over which nothing must happen
     assert ticks(launcher.process.pid) == before
 

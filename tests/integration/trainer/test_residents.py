@@ -307,9 +307,15 @@ def test_a_trainer_that_leaves_something_running_is_not_kept(box: Box, what: str
     assert residents.of(box.paths, AttemptKey(1, 1, f"{1:032x}")) is None
 
 
+def failed(reason: str) -> str:
+    return f"os.write(3, line_of(Failed({reason!r}, 'so it is')))\n    os._exit(1)"
+
+
 ENDS: dict[str, tuple[str, tuple[str, str, int | None]]] = {
     "killed": ("os.kill(os.getpid(), 9)", ("FAILED", "Signal", None)),
-    "NaN": ("os.write(3, line_of(Failed('NaNLoss', 'nan')))\n    os._exit(1)", ("FAILED", "NaNLoss", 1)),
+    "NaN": (failed("NaNLoss"), ("FAILED", "NaNLoss", 1)),
+    "data of another shape": (failed("DataError"), ("FAILED", "DataError", 1)),
+    "out of memory": (failed("HostOutOfMemory"), ("OUT_OF_MEMORY", "HostOutOfMemory", 1)),
     "time limit": ("time.sleep(60)", ("TIMEOUT", "TimeLimit", None)),
     "cancelled": ("time.sleep(60)", ("CANCELLED", "CancelledByUser", None)),
 }

@@ -276,6 +276,37 @@ def test_a_full_disk_does_not_end_the_training(tmp_path: Path, small_disk: Path)
     assert (small_disk / "log.txt").stat().st_size <= 128 << 10
 
 
+def test_progress_that_could_not_be_written_is_told_with_the_end(tmp_path: Path, small_disk: Path) -> None:
+    """The attempt's directory itself is on the full disk, and its end is recorded when that has room again."""
+    path = tmp_path / "agent.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as agent:
+        with sockets.short_path(path) as name:
+            agent.bind(name)
+        agent.settimeout(60)
+
+        def make_room() -> None:
+            while json.loads(agent.recv(1 << 16))["what"] != "exited":
+                pass
+            (small_disk / "filler").unlink()
+
+        body = f"""
+        with open("{small_disk}/filler", "wb", buffering=0) as filler:
+            try:
+                while filler.write(bytes(1 << 12)):
+                    pass
+            except OSError:
+                pass
+        os.write(messages, b'{{"event": "progress", "progress": {{"epoch": 1, "epochs": 2}}}}\\n')
+        os._exit(7)
+        """
+        making = threading.Thread(target=make_room)
+        making.start()
+        record = supervise(small_disk / "a", body, str(path))
+        making.join()
+    assert record["exit"]["code"] == 7 and record["progress"] == {"epoch": 1, "epochs": 2}
+    assert "the log is not whole: No space left on device" in record["message"]
+
+
 def test_what_a_trainer_warns_of_is_told_and_not_without_end(tmp_path: Path) -> None:
     """It becomes rows of the store; of what is no text nothing is told."""
     path = tmp_path / "agent.sock"

@@ -223,3 +223,50 @@ def test_a_trainer_ends_with_its_supervisor_and_writes_no_core(tmp_path: Path) -
     supervisor.wait()
     eventually(lambda: not is_alive(pid), 10)
     supervisor.stdout.close()
+
+
+NEXT = """
+import os, sys
+from dataclasses import replace
+from pathlib import Path
+from gpujobs.supervise import child
+from tests.specs import attempt_spec
+
+root, jobs = Path(sys.argv[1]), iter(["second", "third"])
+
+def train_job(spec, kept, is_first):
+    os.write(2, f"begins {spec.job_dir.name} {is_first}\\n".encode())
+    print("wrote", spec.job_dir.name)  # and leaves it in the buffer
+    return 0
+
+def next_spec(messages):
+    os.write(2, b"ended\\n")
+    return replace(spec, job_dir=root / next(jobs))
+
+child.train_job, child.next_spec = train_job, next_spec
+spec = attempt_spec(job_dir=root / "first", may_stay=True)
+child.run_trainer(spec, 1, os.open(os.devnull, os.O_WRONLY))
+"""
+
+
+def test_what_a_job_has_written_is_out_before_it_has_ended_and_only_the_first_takes_the_device(
+    tmp_path: Path,
+) -> None:
+    """The third has lost its directory, and so has its trainer ended with an error."""
+    for name in ("first", "second"):
+        (tmp_path / name / "work").mkdir(parents=True)
+    done = subprocess.run(
+        [sys.executable, "-c", NEXT, str(tmp_path)],
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    ours = ("begins", "wrote", "ended", "FileNotFoundError")  # and what the backend says of devices
+    *lines, error = [line for line in done.stdout.splitlines() if line.startswith(ours)]
+    assert lines == [
+        "begins first True", "wrote first", "ended", "begins second False", "wrote second", "ended",
+    ]  # fmt: skip
+    assert error.startswith("FileNotFoundError") and str(tmp_path / "third") in error
+    assert done.returncode == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 import socket
 from collections import Counter
 from collections.abc import Mapping
@@ -21,6 +23,7 @@ from gpujobs.cluster.head import Head
 from gpujobs.cluster.launchers import Launchers
 from gpujobs.cluster.members import Member
 from gpujobs.errors import MachineError
+from gpujobs.linux.stateid import state_id
 from gpujobs.node import keepers
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
@@ -63,6 +66,7 @@ def test_a_guest_keeps_the_launchers_that_its_agent_asks_for(
             while len(heard) < 2:
                 await asyncio.sleep(0.01)
         assert actor._agent is not None
+        actor._watching.cancel()
         for listening in (actor._socket, actor._agent._following._socket):
             asyncio.get_running_loop().remove_reader(listening)
             listening.close()
@@ -160,3 +164,56 @@ def test_nodes_are_looked_at_again_where_ray_did_not_answer(
     assert (
         "the nodes of Ray were looked at in vain: RuntimeError('the GCS is away')" in capfd.readouterr().err
     )
+
+
+def test_a_ray_that_does_not_say_which_nodes_it_has_is_asked_ever_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it does: then it begins anew. Asyncio's own sleep is noted, and Ray is not there."""
+    answers, pauses = iter([False, False, False, True, False]), list[float]()
+    sleep = asyncio.sleep
+
+    def nodes() -> list[Mapping[str, Any]]:
+        if not next(answers):
+            raise ConnectionError("its GCS is away")
+        return [{"NodeID": "own", "Alive": True}]
+
+    async def slept(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            raise asyncio.CancelledError
+        await sleep(0)
+
+    context = SimpleNamespace(get_node_id=lambda: "own")
+    monkeypatch.setattr(guests, "ray", SimpleNamespace(nodes=nodes, get_runtime_context=lambda: context))
+    monkeypatch.setattr(asyncio, "sleep", slept)
+
+    async def unused(*_: object) -> Any:
+        raise AssertionError
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(keep_guests(node_settings(tmp_path), unused, unused))
+    assert pauses == [5.0, 10.0, 20.0, 5.0, 5.0]
+
+
+def test_a_guest_whose_state_was_removed_ends_as_the_box_that_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, ended = StatePaths(tmp_path / "s"), list[int]()
+    for path in (paths.run, paths.spool / "jobs", paths.spool / "data"):
+        path.mkdir(parents=True)
+    known = state_id(paths.identity)
+
+    def end(status: int) -> None:
+        ended.append(status)
+
+    monkeypatch.setattr(os, "_exit", end)
+
+    async def run() -> None:
+        watching = asyncio.create_task(guests._end_when_gone(paths, known))
+        await asyncio.sleep(0.05)
+        shutil.rmtree(paths.root)
+        await asyncio.wait_for(watching, 5)
+
+    asyncio.run(run())
+    assert ended == [1] and state_id(paths.identity) == known

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
+import psutil
 import pytest
 
 from gpujobs.cluster import actor
@@ -26,39 +29,74 @@ from gpujobs.protocol.joining import FORMAT, Hello, Ready
 from gpujobs.protocol.settings import HeadSettings, Listening
 from tests.specs import node_settings
 
+T = TypeVar("T")
 
-def test_a_box_with_two_lines_at_once_gets_one_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As after a cut: the older line is not known to be dead yet when the box has joined again."""
-    ours, theirs = socket.socketpair()
-    placed: list[str] = []
+
+HELLO = Hello(
+    format=FORMAT, name="box2", node_id="77", instance="9a", uid=0, versions=own_versions(),
+    clock=time.time(), address="", ports=(),
+)  # fmt: skip
+READY = Ready(incarnation="1", state_dir="/s", cpu_slots=1, gpus=0)
+
+
+@pytest.fixture
+def placed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The incarnations that an agent was placed on."""
+    found: list[str] = []
 
     async def start_agent(settings: Any, incarnation: str, gpus: int) -> Any:
-        placed.append(incarnation)
+        found.append(incarnation)
         await asyncio.sleep(0)
         return SimpleNamespace(next_events=SimpleNamespace(remote=lambda _: asyncio.Event().wait()))
 
     monkeypatch.setattr(actor, "start_agent", start_agent)
-    hello = Hello(
-        format=FORMAT, name="box2", node_id="77", instance="9a", uid=0, versions=own_versions(),
-        clock=time.time(), address="", ports=(),
-    )  # fmt: skip
-    ready = Ready(incarnation="1", state_dir="/s", cpu_slots=1, gpus=0)
+    return found
 
-    async def run() -> tuple[asyncio.Event, asyncio.Event]:
+
+def with_head(tmp_path: Path, work: Callable[[Head], Awaitable[T]]) -> T:
+    """What the work returns, with a head whose lines nobody reads."""
+    ours, theirs = socket.socketpair()
+
+    async def run() -> T:
         listening = Listening("127.0.0.1", 8480, False)
         head = Head(HeadSettings(node_settings(tmp_path), listening, None), StatePaths(tmp_path), 0)
         _, head._writer = await asyncio.open_connection(sock=ours)
-        one, other = await asyncio.gather(head._take_in(hello, ready), head._take_in(hello, ready))
+        found = await work(head)
         for task in list(head._tasks):
             task.cancel()
         await asyncio.gather(*head._tasks, return_exceptions=True)
         head._writer.close()
         await head._writer.wait_closed()
-        return one, other
+        return found
 
     with theirs:
-        one, other = asyncio.run(run())
+        return asyncio.run(run())
+
+
+def test_a_box_with_two_lines_at_once_gets_one_agent(tmp_path: Path, placed: list[str]) -> None:
+    """As after a cut: the older line is not known to be dead yet when the box has joined again."""
+
+    async def work(head: Head) -> tuple[asyncio.Event, asyncio.Event]:
+        return await asyncio.gather(head._take_in(HELLO, READY), head._take_in(HELLO, READY))
+
+    one, other = with_head(tmp_path, work)
     assert placed == ["1"] and one is other
+
+
+def test_a_box_that_comes_before_the_heads_own_agent_is_there_waits_for_it(
+    tmp_path: Path, placed: list[str]
+) -> None:
+    """Its Ray starts meanwhile, but the daemon counts on the head's own box first."""
+
+    async def work(head: Head) -> list[str]:
+        coming = asyncio.create_task(head._take_in_after_own(HELLO, READY))
+        await asyncio.sleep(0.05)
+        before = list(placed)
+        head._own_is_in.set()
+        await coming
+        return before
+
+    assert with_head(tmp_path, work) == [] and placed == ["1"]
 
 
 def test_a_port_of_joining_that_is_taken_is_told_of_until_it_is_free(
@@ -86,8 +124,9 @@ def test_a_port_of_joining_that_is_taken_is_told_of_until_it_is_free(
         assert gate is not None
         opening = asyncio.create_task(head._open(gate))
         link._take(json.loads(await reader.readline()), writer)
-        said = f"no box can join: something else listens at 127.0.0.1:{port}, which [cluster] listen names; end it"
-        assert nodes.message(own).startswith(said) and f"`ss -ltnp 'sport = :{port}'`" in nodes.message(own)
+        taker = f"process {os.getpid()} ({psutil.Process().name()}, of {psutil.Process().username()})"
+        said = f"no box can join: 127.0.0.1:{port}, which [cluster] listen names, is taken by {taker}; end it, or name"
+        assert nodes.message(own).startswith(said)
         assert nodes.message(Node("box2", NodeStatus.OK)) == ""
         (check,) = doctor._cluster(SimpleNamespace(link=link))  # type: ignore[arg-type]
         assert check == {"name": "cluster", "ok": False, "message": link.door}

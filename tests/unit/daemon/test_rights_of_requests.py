@@ -81,6 +81,40 @@ def test_devices_are_the_admins_to_drain_and_to_reserve(box: Box, path: str, bod
     assert "may not" not in box.ask(ADMIN, "POST", path, body)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "refusal"),
+    [
+        ("GET", "/v1/nodes/tokens", None, "a may not see the token files; ask an administrator"),
+        ("POST", "/v1/nodes/revoke", {"name": "box2"}, "a may not revoke certificates; ask an administrator"),
+        (
+            "POST",
+            "/v1/nodes/renew",
+            {},
+            "a may not renew the cluster's authority; that is for the daemon's own user",
+        ),
+        (
+            "POST",
+            "/v1/nodes/token",
+            {"once": True},
+            "a may not have the cluster's token; it is for the daemon's own",
+        ),
+    ],
+)
+def test_who_may_join_is_not_for_everybody_to_say(
+    box: Box, method: str, path: str, body: Any, refusal: str
+) -> None:
+    assert refusal in box.ask(A, method, path, body)
+    assert "may not" not in box.ask(ADMIN, method, path, body)
+
+
+def test_where_nothing_is_encrypted_nothing_can_be_revoked_and_the_way_that_works_is_named(box: Box) -> None:
+    for path, body in (("revoke", {"name": "box2"}), ("revoke", {"token": "3f"}), ("renew", {})):
+        said = box.ask(ADMIN, "POST", f"/v1/nodes/{path}", body)
+        assert (
+            "there are no certificates; [cluster] tls is off" in said and "remove cluster-token from" in said
+        )
+
+
 @pytest.mark.parametrize("verb", ["cancel", "hold", "release", "requeue", "prioritize", "finish", "limit"])
 def test_nobody_changes_the_jobs_of_others(box: Box, verb: str) -> None:
     more = {"prioritize": {"priority": 0}, "limit": {"limit_seconds": 60}}.get(verb, {})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 from mutation.operators import mutants
-from mutation.parts import PARTS, modules, part_of, stages
+from mutation.parts import PARTS, STAGES, files_of, modules, part_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -68,17 +69,18 @@ def test_what_only_a_reader_sees_is_left_alone(source: str) -> None:
     assert faulty(source) in (set(), {"pass"}) and "pass" not in faulty(source)
 
 
-def test_every_part_has_modules_and_every_module_has_quick_tests_first() -> None:
+def test_every_part_has_modules_and_every_module_has_tests_the_quick_ones_first() -> None:
     found = list(modules(ROOT, None))
     assert {part_of(module).name for module in found} == {part.name for part in PARTS}
     for module in found:
-        files = [file for stage in stages(ROOT, module) for file in stage]
+        files = files_of(ROOT, module)
         assert files, f"no test belongs to {module}"
-        assert files == sorted(
-            files, key=lambda file: ("unit", "integration", "acceptance").index(file.split("/")[1])
-        )
+        assert files == sorted(files, key=lambda file: STAGES.index(file.split("/")[1]))
 
 
-def test_the_tests_of_a_module_begin_with_those_named_like_it() -> None:
-    (backfill,) = (one for one in modules(ROOT, "*/backfill.py"))
-    assert next(stages(ROOT, backfill))[0].endswith("test_backfill.py")
+def test_every_pattern_of_a_part_stands_for_something() -> None:
+    tests = [path.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")]
+    named = [path.relative_to(ROOT).as_posix() for path in (ROOT / "gpujobs").rglob("*.py")]
+    for part in PARTS:
+        for patterns, names in ((part.modules, named), (part.tests, tests)):
+            assert [glob for glob in patterns if not any(fnmatch(name, glob) for name in names)] == []

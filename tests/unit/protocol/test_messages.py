@@ -42,6 +42,8 @@ INSTRUCTIONS: tuple[telling.Instruction[Any], ...] = (
     boxes.ListKept(),
     boxes.DropData((BLOB,)),
     boxes.Survey(KEY, 9, boxes.Leavings.CHECKPOINT),
+    boxes.Expel("box2"),
+    boxes.Rekey(),
     boxes.BringHome(boxes.Survey(KEY, 9, boxes.Leavings.ALL), "/d"),
     told.FindStrays((KEY, KEY)),
     told.ReadLog(7, 1, 0, 9),

@@ -105,14 +105,17 @@ def require_numbers(place: str, labels: NDArray[Any], count: int, why: str) -> I
     return whole
 
 
-def require_several(place: str, labels: NDArray[Any]) -> None:
+def require_several(place: str, labels: NDArray[Any], known: Classes | None = None) -> None:
     """Raises DataError where the training part has one class only: there is nothing to tell apart."""
     if is_one_hot(labels):
         labels = labels.argmax(axis=-1)
     found = np.unique(labels)
     if len(found) < 2:
+        (only,) = found.tolist()
+        called = only if known is None else known.names[int(only)]
         raise DataError(
-            f"{place}: the training part has one class only, {found.tolist()[0]!r}; expected several"
+            f"{place}: the training part has one class only, {called!r}; expected several: give more data, or "
+            "another data.split"
         )
 
 

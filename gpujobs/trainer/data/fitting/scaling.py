@@ -17,8 +17,11 @@ Pieces = Callable[[], Iterable[NDArray[Any]]]
 """Gives the training values again and again, each time as arrays of shape (rows, columns)."""
 
 
-NARROW = 1e-20
-"""A column that is narrower counts as constant: divided by that, others could not be told in float32."""
+NARROW = 1e-37
+"""A column that is narrower counts as constant: float32 has no such widths."""
+
+NOISE = 1e-13
+"""Of its center: what rounding in float64 makes of the width of a constant column."""
 
 BLOCK_COLUMNS = 64
 """Columns whose histograms are counted at once."""
@@ -48,7 +51,8 @@ def from_json(value: dict[str, list[float]]) -> Scale:
 def fit(method: str, values: Pieces) -> Scale:
     """`method`: standard, minmax or robust."""
     center, width = {"standard": _standard, "minmax": _minmax, "robust": _robust}[method](values)
-    width = np.where(width > NARROW, width, 1.0)  # a constant column becomes 0
+    least = np.maximum(NARROW, NOISE * np.abs(center))
+    width = np.where(width > least, width, 1.0)  # a constant column becomes 0
     return Scale(center.astype(np.float32), width.astype(np.float32))
 
 

@@ -26,7 +26,9 @@ def class_weights(weights: Any, samples: Samples, output: Output, known: Classes
     if weights is None:
         return samples
     ((_, rows),) = samples.targets.items()
-    of = Labels(rows, output.units > 1 and output.loss not in SPARSE)
+    of = Labels(
+        rows, len(rows.row_shape) > len(output.shape) - 2, output.units > 1 and output.loss not in SPARSE
+    )
     count = max(output.units, 2)
     table = _balanced(samples, of, count) if weights == "balanced" else _given(weights, count, known)
     by_class = Mapped(of, lambda labels: table[labels], of.row_shape)
@@ -36,21 +38,23 @@ def class_weights(weights: Any, samples: Samples, output: Output, known: Classes
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The number of the class of each sample, or of each of its steps."""
+    """The number of the class of each sample, or of each of its steps. `has_units`: the last axis is that of the
+    output's units; a sequence of one step has an axis of 1, too."""
 
     rows: Rows
+    has_units: bool
     is_one_hot: bool
 
     @property
     def row_shape(self) -> tuple[int | None, ...]:
         shape = self.rows.row_shape
-        return shape[:-1] if self.is_one_hot or shape[-1:] == (1,) else shape
+        return shape[:-1] if self.has_units else shape
 
     def take(self, numbers: Integers) -> Integers:
         y = self.rows.take(numbers)
         if self.is_one_hot:
             return y.argmax(axis=-1)
-        return (y[..., 0] if self.rows.row_shape[-1:] == (1,) else y).astype(np.int64)
+        return (y[..., 0] if self.has_units else y).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)

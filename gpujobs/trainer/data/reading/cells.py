@@ -31,6 +31,8 @@ DECORATED = (
 )
 """A number with what may stand beside it, or between its digits."""
 
+NOT_CLOSED = "a quote that is opened there is not closed where it should be"
+
 BLANKS = ("\u00a0", "\u202f", " ")
 
 PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?([iI]nf(inity)?|INF)")
@@ -154,7 +156,7 @@ def advice(text: str, writing: Writing, name: str) -> str:
     """What could be said of a cell that is no number, so that it can be read. `name`: of its column."""
     one = text.strip()
     if len(one.splitlines()) > 1:
-        return "a line ends within it: a quote that is opened there is not closed where it should be"
+        return f"a line ends within it: {NOT_CLOSED}"
     if one == name:
         return (
             "the names of the columns stand there once more, as where files were put one below the other: "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gpujobs.trainer.data.arrays import Integers, Times
 from gpujobs.trainer.data.reading import cells, times
-from gpujobs.trainer.data.reading.cells import Writing, shown
+from gpujobs.trainer.data.reading.cells import NOT_CLOSED, Writing, shown
 from gpujobs.trainer.data.reading.dialect import Head
 from gpujobs.trainer.data.reading.problems import Aside, Problems
 from gpujobs.trainer.data.reading.table_files import Source
@@ -22,8 +22,12 @@ from gpujobs.trainer.data.reading.text import Block
 from gpujobs.trainer.data.reading.times import TimeFormat
 from gpujobs.trainer.data.reading.wanted import BecomesText, Wanted
 
-PARSED_BYTES = 1 << 20
-"""Of a block, by each of several threads."""
+
+class Found(NamedTuple):
+    """`piece`: None where there are problems."""
+
+    piece: Piece | None
+    problems: Problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class CsvColumns:
         self._key = {name: str(source.names.index(name)) for name in wanted.columns}
         self._truths = {name for name in wanted.numbers if source.kinds[name] == "truth"}
         self._failures = 0
-        self._types = self._fast_types()
+        self._fast = self._conversion(self._fast_types())
+        self._text = self._conversion(dict.fromkeys(self._key.values(), pa.string()))
 
     def _fast_types(self) -> dict[str, pa.DataType]:
         """By key."""
@@ -58,29 +63,35 @@ class CsvColumns:
             found[self._key[self._wanted.time[0]]] = self._form.arrow
         return found
 
-    def read(self, block: Block, problems: Problems) -> Piece | None:
-        """None where there are problems, which are added."""
-        if self._failures < 2:
+    def _conversion(self, types: Mapping[str, pa.DataType]) -> pacsv.ConvertOptions:
+        writing = self._head.dialect.writing
+        return pacsv.ConvertOptions(
+            column_types=types,
+            include_columns=list(types),
+            null_values=writing.no_number,
+            strings_can_be_null=False,
+            decimal_point=writing.decimal,
+        )
+
+    def read(self, block: Block) -> Found:
+        """Several threads may do so at once, each with a block of its own."""
+        if self._failures < 2 and block.opened is None:
             try:
-                return self._converted(self._parsed(block, self._types), _no_problem)
+                return Found(self._converted(self._parsed(block, self._fast), _no_problem), Problems())
             except (pa.ArrowInvalid, _Odd):
                 self._failures += 1
-        return self._from_text(block, problems)
+        problems = Problems()
+        return Found(self._from_text(block, problems), problems)
 
-    def _parsed(self, block: Block, types: Mapping[str, pa.DataType], handler: Any = None) -> pa.Table | None:
-        dialect, writing = self._head.dialect, self._head.dialect.writing
-        size = PARSED_BYTES if handler is None else len(block.content) + 1
+    def _parsed(self, block: Block, conversion: pacsv.ConvertOptions, handler: Any = None) -> pa.Table | None:
+        dialect = self._head.dialect
         return pacsv.read_csv(
-            pa.BufferReader(block.content),
-            pacsv.ReadOptions(column_names=dialect.keys(), use_threads=handler is None, block_size=size),
-            pacsv.ParseOptions(delimiter=dialect.separator, invalid_row_handler=handler),
-            pacsv.ConvertOptions(
-                column_types=types,
-                include_columns=list(types),
-                null_values=writing.no_number,
-                strings_can_be_null=False,
-                decimal_point=writing.decimal,
+            pa.BufferReader(pa.py_buffer(block.content)),
+            pacsv.ReadOptions(
+                column_names=dialect.keys(), use_threads=False, block_size=len(block.content) + 1
             ),
+            pacsv.ParseOptions(delimiter=dialect.separator, invalid_row_handler=handler),
+            conversion,
         )
 
     def _converted(self, table: pa.Table, wrong: Any) -> Piece:
@@ -88,7 +99,7 @@ class CsvColumns:
         writing = self._head.dialect.writing
         numbers = {name: self._numbers(name, table, writing, wrong) for name in self._wanted.numbers}
         words = {
-            name: cells.words(table.column(self._key[name]).combine_chunks(), writing.missing)
+            name: cells.words(_whole(table.column(self._key[name])), writing.missing)
             for name in self._wanted.words
         }
         return Piece(table.num_rows, numbers, words, self._times(table, wrong))
@@ -98,8 +109,8 @@ class CsvColumns:
     ) -> NDArray[np.float64] | None:
         column = table.column(self._key[name])
         if pa.types.is_floating(column.type):
-            return cells.without_missing(column.to_numpy(), writing)
-        column = column.combine_chunks()
+            return cells.without_missing(_whole(column).to_numpy(zero_copy_only=False), writing)
+        column = _whole(column)
         convert = cells.truths if name in self._truths else cells.numbers
         found, places = convert(column, writing)
         if len(places):
@@ -119,7 +130,7 @@ class CsvColumns:
     def _times(self, table: pa.Table, wrong: Any) -> Times | None:
         if self._form is None:
             return None
-        columns = [table.column(self._key[name]).combine_chunks() for name in self._wanted.time]
+        columns = [_whole(table.column(self._key[name])) for name in self._wanted.time]
         if pa.types.is_timestamp(columns[0].type):
             if columns[0].null_count:
                 raise _Odd
@@ -155,9 +166,7 @@ class CsvColumns:
             broken.append(row)
             return "skip"
 
-        types = dict.fromkeys(self._key.values(), pa.string())
-        before = problems.count
-        table = self._utf8(block, types, skip, problems)
+        table = self._utf8(block, skip, problems)
         if table is None:
             return None
         lines = block.lines()
@@ -178,7 +187,8 @@ class CsvColumns:
         found = self._converted(table, wrong)
         if self._wanted.is_whole:
             problems.aside += self._absent(found, bad, kept)
-        return found if problems.count == before else None
+        self._require_closed(block, problems)
+        return None if problems.count else found
 
     def _absent(self, found: Piece, bad: Mapping[str, Any], lines: Any) -> Iterator[Aside]:
         """Of each column the cells without a value, or with an infinite one."""
@@ -197,14 +207,23 @@ class CsvColumns:
             return f"{at}: holds no value; expected a number, or say data.missing: drop or fill"
         return f"{at}: holds an infinite value; expected a finite number"
 
-    def _utf8(
-        self, block: Block, types: Mapping[str, pa.DataType], handler: Any, problems: Problems
-    ) -> pa.Table:
+    def _require_closed(self, block: Block, problems: Problems) -> None:
+        """Adds a problem where a quote opens that nothing closes, and no cell has been named for it."""
+        if block.opened is not None and not problems.count:
+            problems.add(
+                f"{self._source.name}: quotes",
+                [block.opened],
+                lambda line: f"{self._source.name}: row {line}: {NOT_CLOSED}",
+            )
+
+    def _utf8(self, block: Block, handler: Any, problems: Problems) -> pa.Table:
         """The cells as text; None where some bytes are none."""
         try:
-            return self._parsed(block, types, handler)
+            return self._parsed(block, self._text, handler)
         except pa.ArrowInvalid:
-            bad = [number for number, row in enumerate(block.written.splitlines()) if not _is_utf8(row)]
+            bad = [
+                number for number, row in enumerate(bytes(block.written).splitlines()) if not _is_utf8(row)
+            ]
             if not bad:
                 raise
             name, why = (
@@ -237,6 +256,11 @@ class _Odd(Exception):
 
 def _no_problem(kind: str, places: Integers, message: Any) -> None:
     raise _Odd
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """A copy only where there are several pieces."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _is_utf8(row: bytes) -> bool:

@@ -148,7 +148,7 @@ def look(name: str, path: Path, given: Mapping[str, Any]) -> Head:
     has_header = _has_header(name, rows, given)
     names = _names(name, rows, given, has_header=has_header, above=lambda row: lines.index(kept[row]))
     at = next(i for i in range(first, len(lines)) if lines[i] == kept[0]) + (1 if has_header else 0)
-    form = Form(encoding, newline, at, (comment or "").encode(), is_spaced)
+    form = Form(encoding, newline, at, (comment or "").encode(), is_spaced, separator.encode())
     unit_line = _unit_line(lines, form, rows[1:] if has_header else rows, given)
     if unit_line:
         said.append(f"line {unit_line} has units and is left out")

@@ -42,6 +42,14 @@ class Problems:
         texts += [message(int(place)) for place in places[: max(0, MOST_OF_KIND - len(texts))]]
         self.counts[kind] = self.counts.get(kind, 0) + len(places)
 
+    def merge(self, others: Problems) -> None:
+        """With those of rows further down."""
+        for kind, texts in others.shown.items():
+            shown = self.shown.setdefault(kind, [])
+            shown += texts[: max(0, MOST_OF_KIND - len(shown))]
+            self.counts[kind] = self.counts.get(kind, 0) + others.counts[kind]
+        self.aside += others.aside
+
     def error(self) -> DataError:
         for one in self.aside:
             self.add(*one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -317,6 +318,9 @@ def _arrays(
     at = {column: number for number, column in enumerate(table.columns)}
     columns = f"column{'s' if len(names.time) > 1 else ''} {', '.join(names.time)}"
     sequence, group = (_words(table, column) for column in (names.sequence, names.group))
+    for column, coded in ((names.sequence, sequence), (names.group, group)):
+        if column is not None and coded is not None and column != FILE:
+            _say_alike(path, column, coded.texts.tolist(), "series")
     targets, words = _targets(path, table, at, target, task)
     first = None if sequence is None else begins(sequence.codes)
     return LoadedData(
@@ -387,13 +391,20 @@ def _targets(
     return {"y": y}, {"y": tuple(labels.texts.tolist())}
 
 
-def _say_alike(path: str, column: str, words: Sequence[str]) -> None:
-    """Names that differ by case or blanks only are classes of their own, which is rarely meant."""
+def _say_alike(path: str, column: str, words: Sequence[str], what: str = "classes") -> None:
+    """Names that differ by case, blanks, or how their accents are encoded only are classes (or series) of their own,
+    which is rarely meant."""
     seen: dict[str, str] = {}
     for word in words:
-        other = seen.setdefault(" ".join(word.casefold().split()), word)
+        plain = unicodedata.normalize("NFKC", word).casefold()
+        other = seen.setdefault(" ".join(plain.split()), word)
         if other != word:
-            print(f"{path}: column {column}: {other!r} and {word!r} are two classes, as they are written.")
+            shown = (repr, ascii)[unicodedata.normalize("NFC", word) == unicodedata.normalize("NFC", other)]
+            say(
+                [
+                    f"{path}: column {column}: {shown(other)} and {shown(word)} are two {what}, as they are written."
+                ]
+            )
 
 
 def _weight(

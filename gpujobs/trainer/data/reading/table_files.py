@@ -94,11 +94,11 @@ def naming(source: Source) -> Iterator[None]:
         raise DataError(f"{source.name}: cannot be read: {why}") from error
 
 
-def most_rows(source: Source) -> int:
-    """At least as many as there are rows."""
+def likely_rows(source: Source) -> int:
+    """About how many rows there are."""
     if source.head is None:
         return source.count
-    return text.count(source.name, source.path, source.head.dialect.form)
+    return text.likely_rows(source.name, source.path, source.head.block)
 
 
 def time_format(source: Source, time: Sequence[str]) -> TimeFormat | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,20 +14,18 @@ import pyarrow as pa
 from numpy.typing import DTypeLike, NDArray
 
 from gpujobs.trainer.data.arrays import Integers, Times
-from gpujobs.trainer.data.memory import allocate
+from gpujobs.trainer.data.growing import Growing
 from gpujobs.trainer.data.reading import parquet_columns, text
-from gpujobs.trainer.data.reading.csv_columns import CsvColumns, Piece
+from gpujobs.trainer.data.reading.csv_columns import CsvColumns, Found, Piece
 from gpujobs.trainer.data.reading.loaded import Coded, RowNames
 from gpujobs.trainer.data.reading.parquet_columns import PIECE_ROWS
 from gpujobs.trainer.data.reading.problems import Problems
 from gpujobs.trainer.data.reading.required_columns import require
-from gpujobs.trainer.data.reading.table_files import Source, most_rows, naming, time_format
+from gpujobs.trainer.data.reading.table_files import Source, likely_rows, naming, time_format
 from gpujobs.trainer.data.reading.text import Block
 from gpujobs.trainer.data.reading.times import TimeFormat
 from gpujobs.trainer.data.reading.wanted import Wanted
 from gpujobs.trainer.failures import DataError
-
-LINE_BYTES = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ def read(sources: Sequence[Source], wanted: Wanted, scratch: Path, threads: int 
     require(sources, wanted)
     pa.set_cpu_count(threads)
     forms = [time_format(source, wanted.time) for source in sources]
-    rows = sum(most_rows(source) for source in sources)
-    reading = _Reading(sources[0].name, wanted, rows, scratch)
+    rows = sum(likely_rows(source) for source in sources)
+    reading = _Reading(sources[0].name, wanted, rows, scratch, threads)
     for source, form in zip(sources, forms, strict=True):
         with naming(source):
             reading.read(source, form)
@@ -63,21 +63,22 @@ def read(sources: Sequence[Source], wanted: Wanted, scratch: Path, threads: int 
 class _Reading:
     """A table that is being read."""
 
-    def __init__(self, name: str, wanted: Wanted, rows: int, scratch: Path) -> None:
+    def __init__(self, name: str, wanted: Wanted, rows: int, scratch: Path, threads: int) -> None:
         self._name, self._wanted, self._rows, self._at = name, wanted, rows, 0
-        self._scratch = scratch
-        self._values = self._array((rows, len(wanted.numbers)), np.float32)
+        self._scratch, self._threads = scratch, threads
+        self._values = self._array((len(wanted.numbers),), np.float32)
         words = [*wanted.words, *([wanted.file] if wanted.file else [])]
-        self._codes = {column: self._array((rows,), np.int32) for column in words}
+        self._codes = {column: self._array((), np.int32) for column in words}
         self._names: dict[str, dict[str, int]] = {column: {} for column in words}
-        self._time: Any = None
+        self._time: Growing | None = None
         self._zone: str | None = None
         self._problems = Problems()
         self._lines = RowNames()
 
-    def _array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    def _array(self, shape: tuple[int, ...], dtype: DTypeLike) -> Growing:
+        """With room for the rows that are likely."""
         try:
-            return allocate(shape, dtype, self._scratch)
+            return Growing(self._rows, shape, dtype, self._scratch)
         except DataError as error:
             raise DataError(f"{self._name}: {error}") from None
 
@@ -96,22 +97,25 @@ class _Reading:
 
     def _rows_of(self, source: Source, count: int) -> slice:
         rows = slice(self._at, self._at + count)
-        if rows.stop > self._rows:
-            raise DataError(
-                f"{source.name}: holds more rows than its line ends say; expected one kind of line end"
-            )
+        try:
+            for array in (self._values, *self._codes.values(), *([self._time] if self._time else [])):
+                array.reserve(rows.stop)
+        except DataError as error:
+            raise DataError(f"{source.name}: {error}") from None
+        self._rows = max(self._rows, rows.stop)
         if self._wanted.file:
             names = self._names[self._wanted.file]
-            self._codes[self._wanted.file][rows] = names.setdefault(source.name, len(names))
+            self._codes[self._wanted.file].rows[rows] = names.setdefault(source.name, len(names))
         self._at = rows.stop
         return rows
 
     def _put_time(self, rows: slice, found: Times) -> None:
         if self._time is None:
-            self._time = self._array((self._rows,), found.dtype)
-        elif self._time.dtype != found.dtype:
-            self._time = _common(self._time, found)
-        self._time[rows] = found
+            self._time = self._array((), found.dtype)
+        elif self._time.rows.dtype != found.dtype:
+            held, self._time = self._time.rows, self._array((), _common(self._time.rows.dtype, found.dtype))
+            self._time.rows[: rows.start] = held[: rows.start]
+        self._time.rows[rows] = found
 
     # parquet
 
@@ -124,9 +128,11 @@ class _Reading:
     def _add(self, source: Source, piece: pa.RecordBatch) -> None:
         rows = self._rows_of(source, piece.num_rows)
         for number, column in enumerate(self._wanted.numbers):
-            self._values[rows, number] = parquet_columns.floats(source.name, column, piece.column(column))
+            self._values.rows[rows, number] = parquet_columns.floats(
+                source.name, column, piece.column(column)
+            )
         for column in self._wanted.words:
-            self._codes[column][rows] = _codes(
+            self._codes[column].rows[rows] = _codes(
                 parquet_columns.texts(piece.column(column)), self._names[column]
             )
         if self._wanted.time:
@@ -139,20 +145,25 @@ class _Reading:
         assert source.head is not None
         self._zone = "UTC" if form is not None and form.has_zone else None
         columns = CsvColumns(source, source.head, self._wanted, form)
-        for block in text.blocks(source.name, source.path, source.head.dialect.form):
-            if not block.content[:LINE_BYTES].strip() and not block.content.strip():
+        blocks = text.blocks(source.name, source.path, source.head.dialect.form)
+        begin, first = self._at, source.head.dialect.form.skipped + 1
+        for block, found in _in_turn(blocks, columns, self._threads):
+            self._problems.merge(found.problems)
+            if found.piece is None:
                 continue
-            found = columns.read(block, self._problems)
-            if found is not None:
-                self._put(source, block, found)
+            self._put(source, block, found.piece)
+            if self._at - begin > block.line + block.count - first + 1:
+                raise DataError(
+                    f"{source.name}: holds more rows than its line ends say; expected one kind of line end"
+                )
 
     def _put(self, source: Source, block: Block, found: Piece) -> None:
         rows = self._rows_of(source, found.count)
         self._name_rows(rows, source.name, block)
         for number, column in enumerate(self._wanted.numbers):
-            self._values[rows, number] = found.numbers[column]
+            self._values.rows[rows, number] = found.numbers[column]
         for column in self._wanted.words:
-            self._codes[column][rows] = _codes(found.words[column], self._names[column])
+            self._codes[column].rows[rows] = _codes(found.words[column], self._names[column])
         if self._wanted.time:
             self._put_time(rows, found.time)
 
@@ -169,19 +180,37 @@ class _Reading:
         if self._problems.count:
             raise self._problems.error()
         words = {
-            column: _sorted(codes[: self._at], self._names[column]) for column, codes in self._codes.items()
+            column: _sorted(codes.first(self._at), self._names[column])
+            for column, codes in self._codes.items()
         }
-        time = None if self._time is None else self._time[: self._at]
-        return Table(self._values[: self._at], self._wanted.numbers, words, time, self._lines, self._zone)
+        time = None if self._time is None else self._time.first(self._at)
+        return Table(self._values.first(self._at), self._wanted.numbers, words, time, self._lines, self._zone)
 
 
-def _common(held: Any, found: Any) -> Any:
-    """What has been read, of a kind that takes what comes too: whole numbers become floats, and units finer."""
-    if held.dtype.kind != found.dtype.kind and {held.dtype.kind, found.dtype.kind} != {"i", "f"}:
-        raise DataError(
-            f"the times of one file are {held.dtype}, of another {found.dtype}; expected one kind"
-        )
-    return held.astype(np.promote_types(held.dtype, found.dtype))
+def _in_turn(blocks: Iterable[Block], columns: CsvColumns, threads: int) -> Iterator[tuple[Block, Found]]:
+    """Each block with what it holds, in the order of the file. With several threads one block is parsed in each, while
+    the next are read, and what has come is put in its place."""
+    held = (block for block in blocks if not block.is_blank)
+    if threads < 2:
+        yield from ((block, columns.read(block)) for block in held)
+        return
+    waiting: deque[tuple[Block, Future[Found]]] = deque()
+    with ThreadPoolExecutor(threads, "parse") as pool:
+        for block in held:
+            waiting.append((block, pool.submit(columns.read, block)))
+            if len(waiting) > 2 * threads:
+                block, found = waiting.popleft()
+                yield block, found.result()
+        while waiting:
+            block, found = waiting.popleft()
+            yield block, found.result()
+
+
+def _common(held: np.dtype[Any], found: np.dtype[Any]) -> np.dtype[Any]:
+    """A kind that takes what has been read, and what comes: whole numbers become floats, and units finer."""
+    if held.kind != found.kind and {held.kind, found.kind} != {"i", "f"}:
+        raise DataError(f"the times of one file are {held}, of another {found}; expected one kind")
+    return np.promote_types(held, found)
 
 
 def _codes(encoded: pa.Array, names: dict[str, int]) -> NDArray[np.int32]:

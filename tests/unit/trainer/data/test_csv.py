@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from gpujobs.trainer.data import prepare
-from gpujobs.trainer.data.reading import table_files, tables, text, times
+from gpujobs.trainer.data.reading import cells, table_files, tables, text, times
 from gpujobs.trainer.data.reading.wanted import Wanted
 from gpujobs.trainer.failures import DataError
 
@@ -372,6 +372,35 @@ def test_what_could_be_read_in_two_ways_is_asked_for(tmp_path: Path, case: tuple
     content, expected = case
     found = refusal(tmp_path, content)
     assert found[0] == f"t.csv: {expected}" if expected else "row 10: column v" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("cell", "decimal", "said"),
+    [
+        ("1'234", ".", """data.csv: {thousands: "'"} reads it"""),
+        ("+1 234 567.5", ".", 'data.csv: {thousands: " "} reads it'),
+        ("-1\u202f234,5", ".", 'data.csv: {thousands: "\u202f", decimal: ","} reads it'),
+        ("1 234,5", ",", 'data.csv: {thousands: " "} reads it'),
+        (
+            "1,234",
+            ".",
+            'data.csv: {thousands: ","} reads it, or {decimal: ","} where the comma is the decimal sign',
+        ),
+        ("1,234,567", ".", 'data.csv: {thousands: ","} reads it'),
+        ("1,234.5", ".", 'data.csv: {thousands: ","} reads it'),
+        ("1.234,5", ".", 'data.csv: {thousands: ".", decimal: ","} reads it'),
+        ("1.234.567", ".", 'data.csv: {thousands: ".", decimal: ","} reads it'),
+        ("1,5", ".", 'data.csv: {decimal: ","} reads it'),
+        ("1.5", ",", 'data.csv: {decimal: "."} reads it'),
+        ("12 kg", ".", 'data.csv: {units: ["kg"]} reads numbers that stand beside it'),
+        ("€12", ".", 'data.csv: {units: ["€"]} reads numbers that stand beside it'),
+        ("yes", ".", "the column has numbers elsewhere: write 1 and 0"),
+        ("--", ".", 'data.csv: {missing: ["--"]} says that it stands for no value'),
+        ("broken", ".", 'correct it, or data.csv: {missing: ["broken"]} where it stands for no value'),
+    ],
+)
+def test_what_reads_a_cell_that_is_no_number_is_said(cell: str, decimal: str, said: str) -> None:
+    assert cells.advice(cell, cells.Writing(decimal=decimal), "v") == said
 
 
 def test_text_as_a_feature_says_what_it_holds(tmp_path: Path) -> None:

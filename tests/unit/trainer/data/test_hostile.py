@@ -186,9 +186,9 @@ VALUES = {
         "{train: t.npz, missing: drop}", {"x": replaced(X, (0, 1), np.inf), "y": Y}, "array x: holds 2 infinite values (row 1); expected finite numbers: remove or replace them"),
     "numbers too large for float32": Case(
         "{train: t.npz}", {"x": X * 1e300, "y": Y}, "array x: holds 0 NaN and 48 infinite values (rows 1, 2, 3, 4, 5 and 1 more); expected finite numbers: remove or replace them"),
-    "one class only": Case("{train: t.npz}", {"x": X, "y": Y * 0 + 2}, "array y: the training part has one class only, 2; expected several", CLASSES),
+    "one class only": Case("{train: t.npz}", {"x": X, "y": Y * 0 + 2}, "array y: the training part has one class only, 2; expected several: give more data, or another data.split", CLASSES),
     "one class only, one-hot": Case(
-        "{train: t.npz}", {"x": X, "y": np.eye(3)[Y * 0 + 1]}, "array y: the training part has one class only, 1; expected several", CLASSES),
+        "{train: t.npz}", {"x": X, "y": np.eye(3)[Y * 0 + 1]}, "array y: the training part has one class only, 1; expected several: give more data, or another data.split", CLASSES),
     "labels outside the classes": Case(
         "{train: t.npz}", {"x": X, "y": np.arange(6)},
         "array y: holds labels 0 to 5, of which 3 are no class; expected integers from 0 to 2, as the last layer has 3 units (data.classes can name others)", CLASSES),

@@ -63,12 +63,16 @@ def test_more_columns_than_are_counted_at_once() -> None:
     np.testing.assert_allclose(scale.center, np.median(values, axis=0), rtol=1e-6, atol=1e-7)
 
 
-def test_a_constant_column_becomes_zero() -> None:
-    scale = scaling.fit("standard", in_pieces(np.full((9, 1), 5, np.float32)))
-    assert scale.apply(np.full((2, 1), 5.0)).tolist() == [[0], [0]]
+@pytest.mark.parametrize("method", ["standard", "minmax", "robust"])
+@pytest.mark.parametrize("value", [5, 0.1, -1e-30, 1e30, 0])
+def test_a_constant_column_becomes_zero(method: str, value: float) -> None:
+    """Also where its mean in float64 is not quite the value."""
+    scale = scaling.fit(method, in_pieces(np.full((9, 1), value, np.float32)))
+    np.testing.assert_allclose(scale.apply(np.full((2, 1), value, np.float32)), 0, atol=abs(value) * 1e-6)
+    assert scale.width.tolist() == [1.0]
 
 
-@pytest.mark.parametrize("width", [1e-15, 1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("width", [1e-30, 1e-25, 1e-15, 1e-6, 1.0, 1e6])
 @pytest.mark.parametrize("method", ["standard", "minmax", "robust"])
 def test_a_narrow_column_is_scaled_as_a_wide_one(method: str, width: float) -> None:
     unit = np.linspace(0, 1, 11)

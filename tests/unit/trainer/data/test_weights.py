@@ -28,8 +28,9 @@ def samples(y: Any, weight: Any = None) -> Samples:
 def found(
     weights: Any, y: Any, units: int, known: Classes | None = None, weight: Any = None, counted: Any = None
 ) -> Any:
-    loss = "categorical_crossentropy" if y.dtype.kind == "f" else "sparse_categorical_crossentropy"
-    output = Output("classification", (None, units), loss)
+    has_units = y.dtype.kind == "f"
+    loss = "categorical_crossentropy" if has_units else "sparse_categorical_crossentropy"
+    output = Output("classification", (None, *y.shape[1 : -1 if has_units else None], units), loss)
     given = replace(samples(y, weight), counted=counted or {})
     weighted = class_weights(weights, given, output, known)
     assert weighted.weight is not None
@@ -122,3 +123,21 @@ def test_the_weight_of_a_sequence_is_that_of_its_last_row(tmp_path: Path, capsys
         "t.csv: weights differ within 2 of 3 sequences: that of the last row counts."
         in capsys.readouterr().out
     )
+
+
+@pytest.mark.parametrize(
+    "y", [LABELS[:, None], np.eye(3, dtype=np.float32)[LABELS][:, None]], ids=["labels", "one-hot"]
+)
+@pytest.mark.parametrize("lengths", [1, 2])
+def test_steps_of_sequences_of_one_step_have_a_weight_each(y: Any, lengths: int) -> None:
+    """Shape (samples, steps), also of one step: a weight too few axes would be spread over the whole batch."""
+    y = np.repeat(y, lengths, axis=1)
+    loss = "categorical_crossentropy" if y.dtype.kind == "f" else "sparse_categorical_crossentropy"
+    given = np.full((6, lengths), 2, np.float32)
+    weighted = class_weights(
+        {"1": 5.0},
+        samples(y, ArrayRows(given, given.dtype)),
+        Output("labelling", (None, lengths, 3), loss),
+        None,
+    )
+    assert alone(weighted.batch(np.arange(6)).weight).tolist() == [[w] * lengths for w in (2, 2, 2, 10, 2, 2)]
