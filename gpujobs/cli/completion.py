@@ -21,6 +21,9 @@ FIRST_PERSON_UID = 1000
 ENDED_TOO = frozenset({"show", "logs", "results", "fetch", "predict", "plot", "requeue", "status", "wait"})
 """Commands that are for jobs which have ended, also or only."""
 
+OFFERED = 1000
+"""The newest so many jobs are offered: nobody reads more, and a year has a hundred thousand."""
+
 META = "gpujobs.flags"
 
 Offer = Callable[[click.Context, str], Iterable[CompletionItem]]

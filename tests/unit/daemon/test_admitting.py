@@ -11,7 +11,7 @@ from gpujobs.daemon.devices import nodes as module
 from gpujobs.daemon.devices.nodes import Nodes
 from gpujobs.errors import MachineError
 from gpujobs.model import Device, DeviceKind, Node, NodeStatus
-from gpujobs.node.agent import Probed
+from gpujobs.protocol.instructions import Probed
 
 DEVICE = Device("box2", DeviceKind.CPU, 0, "CPU-box2-0", "CPU")
 

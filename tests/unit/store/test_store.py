@@ -147,8 +147,32 @@ def test_ended_keeps_the_newest_in_order(store: Store) -> None:
     for job in jobs:
         complete(store, job.id)
     assert [job.id for job in store.ended(limit=2)] == [4, 5]
-    assert [job.id for job in store.ended(states={State.FAILED})] == []
     assert store.counts() == {"COMPLETED": 5}
+
+
+def test_what_has_ended_is_outlined_by_user_state_and_instant(store: Store, tmp_path: Path) -> None:
+    """As the jobs themselves, of which nothing more is read."""
+    store.submit(A, "k", [replace(new_job("mine"), group="g") for _ in range(3)])
+    store.submit(B, "k", [new_job("hers"), new_job("waits")])
+    for number in (2, 1, 4):
+        complete(store, number)
+    complete(store, 3, Finish(State.FAILED, Reason.TIME_LIMIT, "broken"))
+    jobs = store.jobs([1, 2, 3, 4])
+    fields_of = ("id", "name", "uid", "user", "state", "share", "group", "group_id")
+    assert [tuple(getattr(one, name) for name in fields_of) for one in store.outlines()] == [
+        tuple(getattr(job, name) for name in fields_of) for job in jobs
+    ]
+    for since in (job.ended_at for job in jobs):
+        assert since is not None
+        expected = [job.id for job in jobs if job.ended_at is not None and job.ended_at >= since]
+        assert [one.id for one in store.outlines(since=since)] == expected
+    assert [one.id for one in store.outlines(user="b")] == [4]
+    assert [one.id for one in store.outlines(states={State.FAILED}, user="a")] == [3]
+    with sqlite3.connect(tmp_path / "s.db") as database:
+        plan = database.execute(
+            "EXPLAIN QUERY PLAN SELECT id FROM jobs WHERE coalesce(ended_at, submitted_at) >= 'x'"
+        ).fetchall()
+    assert "jobs_ended" in str(plan)
 
 
 def test_a_committed_job_survives_kill_9(tmp_path: Path) -> None:
