@@ -26,6 +26,11 @@ class AttemptPaths:
         return self.root / "spec.json"
 
     @property
+    def asked(self) -> Path:
+        """On a box that has joined: when it was asked for."""
+        return self.root / "asked.json"
+
+    @property
     def claim(self) -> Path:
         """Created once, exclusively: by the supervisor ("supervisor") or by recovery ("revoked")."""
         return self.root / "claim"

@@ -22,19 +22,57 @@ def now() -> float:
 
 
 def grant(path: Path, until: float) -> None:
-    """Never takes back what was granted: an older word may come later."""
-    durable.write_json(path, {"boot_id": boot_id(), "until": max(until, now() + left(path))}, durable=False)
+    """Never takes back what was granted: an older word may come later. One that begins after another has ended is
+    another lease."""
+    here = now()
+    earlier = _read(path)
+    if earlier is None or earlier[1] <= here:
+        earlier = here, 0.0
+    began, known = earlier
+    value = {"boot_id": boot_id(), "began": began, "until": max(until, known)}
+    durable.write_json(path, value, durable=False)
 
 
 def left(path: Path) -> float:
     """Seconds; at most 0 where it has ended, where there is none, or none that can be believed."""
+    lease = _read(path)
+    return 0.0 if lease is None else lease[1] - now()
+
+
+def holds_since(path: Path, instant: float) -> bool:
+    """Whether it has lasted from that instant on. Where it has ended meanwhile, and another was granted, the daemon has
+    counted on the end of all that was here."""
+    lease = _read(path)
+    return lease is not None and lease[0] <= instant and now() < lease[1]
+
+
+def _read(path: Path) -> tuple[float, float] | None:
+    """When it began and when it ends. An earlier version has not written the former: then it is long ago."""
     try:
         value = durable.read_json(path)
     except (DamagedError, OSError):
-        return 0.0
-    if value is None or value.get("boot_id") != boot_id() or not isinstance(value.get("until"), int | float):
-        return 0.0
-    return float(value["until"]) - now()
+        return None
+    if value is None or value.get("boot_id") != boot_id():
+        return None
+    began, until = value.get("began", 0.0), value.get("until")
+    if not isinstance(began, int | float) or not isinstance(until, int | float):
+        return None
+    return float(began), float(until)
+
+
+def note_asked(path: Path, at: float) -> None:
+    """When an attempt was asked for."""
+    durable.write_json(path, {"boot_id": boot_id(), "at": at}, durable=False)
+
+
+def asked_at(path: Path) -> float:
+    """When an attempt was asked for; now, where nobody has noted it."""
+    try:
+        value = durable.read_json(path) or {}
+    except (DamagedError, OSError):
+        return now()
+    at = value.get("at")
+    return float(at) if value.get("boot_id") == boot_id() and isinstance(at, int | float) else now()
 
 
 def left_to_train(path: Path, grace_seconds: float) -> float:

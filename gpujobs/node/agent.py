@@ -218,7 +218,7 @@ class NodeAgent:
     async def start(self, asked: told.Start) -> Forked:
         """Nothing else of ours waits on its device when it starts. Raises LauncherError where the attempt could not be
         started, whatever the job is; an attempt of which no answer was heard may have started all the same."""
-        spec, brought = asked.spec, asked.brought
+        spec, brought, asked_at = asked.spec, asked.brought, lease.now()
         if spec.state_id != self._settings.instance:
             raise LauncherError(
                 f"the attempt is of another state directory ({spec.state_id}) than this node's"
@@ -232,7 +232,8 @@ class NodeAgent:
         try:
             if brought is not None:
                 seeding.mark_read(self._paths, spec, brought)
-            paths = await asyncio.to_thread(attempts.make, job, spec)
+            held = None if spec.lease is None else asked_at
+            paths = await asyncio.to_thread(attempts.make, job, spec, held)
             if brought is not None:
                 await asyncio.to_thread(seeding.place, self._paths, spec, brought)
         except attempts.OccupiedError as error:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gpujobs.failpoints import reach
-from gpujobs.linux import durable
+from gpujobs.linux import durable, lease
 from gpujobs.linux.cgroup import Cgroup
 from gpujobs.linux.durable import DamagedError
 from gpujobs.linux.process import boot_id, start_ticks
@@ -109,9 +109,10 @@ class Attempt:
 # Making
 
 
-def make(job: JobPaths, spec: AttemptSpec) -> AttemptPaths:
+def make(job: JobPaths, spec: AttemptSpec, asked_at: float | None = None) -> AttemptPaths:
     """Makes the directories of a job's attempt and writes spec.json. The parent is the daemon's own,
-    so nobody can have put a link there. Raises OccupiedError where an attempt that lives is in the way."""
+    so nobody can have put a link there. Raises OccupiedError where an attempt that lives is in the way; one that has
+    not begun never will. `asked_at`: on a box with a lease, when it was asked for (`lease.now`)."""
     attempt = job.attempt(spec.attempt)
     _make_room(job, spec.attempt)
     job.root.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -126,6 +127,8 @@ def make(job: JobPaths, spec: AttemptSpec) -> AttemptPaths:
     if spec.may_stay:
         _make_shelf(job.steps(spec.identity.uid), spec.identity)
     attempt.root.mkdir(mode=0o700)
+    if asked_at is not None:
+        lease.note_asked(attempt.asked, asked_at)
     reach("attempts.make")
     durable.write_json(attempt.spec, codec.write(spec))
     for directory in (
@@ -155,6 +158,9 @@ def _open(origin: JobPaths) -> None:
 
 def _make_room(job: JobPaths, number: int) -> None:
     """Numbers that were given before, to jobs that the store has forgotten, have left their directories."""
+    for path in job.root.glob("attempt-*"):
+        if path.name != job.attempt(number).root.name:
+            _revoke_late(AttemptPaths(path))
     for name, noted in living(job):
         raise OccupiedError(
             f"{job.root} is in use: {name} lives (supervisor pid {noted.supervisor or 'unknown'})"
@@ -245,6 +251,14 @@ def _revoke(attempt: Attempt) -> bool:
             attempt.keep_aside(claim, damage.why)
             return _revoke(attempt)
     return True
+
+
+def _revoke_late(paths: AttemptPaths) -> None:
+    """Of an attempt that is followed by another: where its supervisor has not come to it yet, it is too late. One that
+    has, has locked it before. Raises OSError."""
+    with contextlib.suppress(FileExistsError, FileNotFoundError, NotADirectoryError):
+        if not paths.exit.exists():
+            durable.create(paths.claim, b"revoked")
 
 
 def is_alive(process: ProcessId, recorded_boot: str) -> bool:

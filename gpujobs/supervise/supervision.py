@@ -62,6 +62,8 @@ MAX_LAST_CHUNKS = 256
 RESIDENTS = "residents"
 """Beside the agent's socket."""
 
+LEASE_ENDED = "its box could not reach the daemon until its lease had ended"
+
 EXIT_RETRY_SECONDS = 2.0
 """Where the exit record cannot be written, as on a full disk."""
 
@@ -96,6 +98,7 @@ class Supervision:
         self.time_limit_seconds = self.spec.time_limit_seconds
         self.wishes: Wishes | None = None
         self.began = time.monotonic()
+        self.asked_at = 0.0 if spec.lease is None else lease.asked_at(paths.asked)
         self.warnings_left = training.MAX_WARNINGS
         self.log = AttemptLog(paths.log, spec.log_limit_bytes)
         self.timers = Timers()
@@ -105,8 +108,11 @@ class Supervision:
         """From its start to its exit record. `begin` gives it its trainer."""
         title.set_title(f"gpujobs supervisor: job {self.spec.job}.{self.spec.attempt}")
         try:
-            self.start(begin)
-            verdict = self.watch()
+            if self._lease_left() <= 0:
+                verdict = Verdict(State.CANCELLED, Reason.NONE, LEASE_ENDED, StopReason.LEASE)
+            else:
+                self.start(begin)
+                verdict = self.watch()
         except Exception as error:  # noqa: BLE001 - whatever it is, the attempt gets its exit record
             self.has_ended_well = False
             self.kill_all()
@@ -300,13 +306,21 @@ class Supervision:
         put off meanwhile, or the daemon has not been heard of since."""
         if self.spec.lease is None or self.stop_reason is not None:
             return  # what was asked for first is what counts
-        left = lease.left_to_train(Path(self.spec.lease), self.spec.grace_seconds)
-        if left > 0:
+        if (left := self._lease_left()) > 0:
             self.timers.after(left, "lease", self._hold_lease)
             return
-        self.stop_message = "its box could not reach the daemon until its lease had ended"
+        self.stop_message = LEASE_ENDED
         self._write_log(f"gpujobs: {self.stop_message}; the training is stopped at a checkpoint\n".encode())
         self._stop(StopReason.LEASE)
+
+    def _lease_left(self) -> float:
+        """Seconds; 0 too where the lease has ended at any time since the attempt was asked for: it may be elsewhere."""
+        if self.spec.lease is None:
+            return math.inf
+        path = Path(self.spec.lease)
+        if not lease.holds_since(path, self.asked_at):
+            return 0.0
+        return lease.left_to_train(path, self.spec.grace_seconds)
 
     def _order(self, order: Order) -> None:
         """Asks something of the training, which looks for it after each epoch."""

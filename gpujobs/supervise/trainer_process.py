@@ -123,8 +123,13 @@ def fork(spec: AttemptSpec, run_trainer: RunTrainer) -> TrainerProcess:
     group = cgroup.make("gpujobs-{pid}-{start_ticks}".format(**process.identify(os.getpid())))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     reach("spawn.trainer")
+    own = os.getpid()
     pid = os.fork()
     if pid == 0:
+        reach("trainer.forked")
+        process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != own:
+            os._exit(1)  # whoever would follow it died before it could be told
         signal.set_wakeup_fd(-1)  # ours, where we follow another attempt already
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         run_trainer(spec, output_in, messages_in)

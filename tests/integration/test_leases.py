@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 from gpujobs.daemon.build import Parts
 from gpujobs.errors import LauncherError, UnfitError
 from gpujobs.linux import durable, lease
+from gpujobs.linux.process import boot_id
 from gpujobs.node.agent import NodeAgent
 from gpujobs.node.localising import localised, user_problem
 from gpujobs.paths import StatePaths
@@ -96,6 +98,38 @@ def test_a_stop_under_way_keeps_its_reason_when_the_lease_ends(daemon: Parts) ->
     assert "somebody has asked for it" in json.loads(paths.exit.read_text())["message"]
 
 
+def test_what_was_asked_for_before_the_lease_ended_does_not_begin_under_the_next_one(daemon: Parts) -> None:
+    """A launcher may take longer than a lease lasts: the daemon has given the job to another box by then."""
+    job = begin(daemon)
+    path, paths = daemon.paths.lease, files_of(daemon, job)
+    lease.grant(path, lease.now() + 0.05)
+    lease.note_asked(paths.asked, lease.now())
+    time.sleep(0.1)
+    lease.grant(path, lease.now() + 600)
+    durable.write_json(
+        paths.spec, json.loads(json.dumps(_written(replace(spec_of(daemon, job), lease=str(path)))))
+    )
+    assert supervise(daemon, job, "os.write(1, b'it trains')").wait(30) == 0
+    assert not paths.log.exists()
+    record = json.loads(paths.exit.read_text())
+    assert (record["state"], record["stopped_for"]) == ("CANCELLED", "lease")
+
+
+def test_a_supervisor_that_slept_over_the_end_of_its_lease_ends_what_it_has(daemon: Parts) -> None:
+    job = begin(daemon)
+    _, path = leased(daemon, MARGIN + 1.5)
+    paths = files_of(daemon, job)
+    spec = replace(spec_of(daemon, job), lease=str(path), grace_seconds=GRACE)
+    durable.write_json(paths.spec, json.loads(json.dumps(_written(spec))))
+    supervisor = supervise(daemon, job)
+    supervisor.send_signal(signal.SIGSTOP)
+    asyncio.run(until(lambda: lease.left(path) <= 0))
+    lease.grant(path, lease.now() + 600)
+    supervisor.send_signal(signal.SIGCONT)
+    assert supervisor.wait(30) == 0
+    assert json.loads(paths.exit.read_text())["stopped_for"] == "lease"
+
+
 def _written(spec: object) -> object:
     from gpujobs.protocol import codec
     from gpujobs.protocol.spec import AttemptSpec
@@ -112,6 +146,26 @@ def test_an_older_word_that_comes_later_takes_nothing_back(tmp_path: Path) -> No
     lease.grant(path, lease.now() + 600)
     lease.grant(path, lease.now() + 10)
     assert lease.left(path) == pytest.approx(600, abs=5)
+
+
+def test_one_that_begins_after_another_has_ended_is_another(tmp_path: Path) -> None:
+    path = tmp_path / "lease.json"
+    lease.grant(path, lease.now() + 0.05)
+    first = lease.now()
+    assert lease.holds_since(path, first)
+    time.sleep(0.1)
+    assert not lease.holds_since(path, first)
+    lease.grant(path, lease.now() + 600)
+    second = lease.now()
+    lease.grant(path, lease.now() + 900)
+    assert lease.holds_since(path, second) and not lease.holds_since(path, first)
+
+
+def test_a_lease_of_an_earlier_version_has_no_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "lease.json"
+    durable.write_json(path, {"boot_id": boot_id(), "until": lease.now() + 600})
+    lease.grant(path, lease.now() + 700)
+    assert lease.holds_since(path, 1.0)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"boot_id": "x", "until": 1e12}', '{"until": 1e12}'])
