@@ -253,7 +253,7 @@ def _is_integer(value: Any) -> bool:
 
 def _takes_fractions(rule: Mapping[str, Any]) -> bool:
     """Where Keras makes a tensor of a 0 that is meant as 0.0, it has the wrong type."""
-    return rule.get("type") in ("rate", "learning_rate") or isinstance(rule.get("default"), float)
+    return rule.get("type") in ("rate", "share", "learning_rate") or isinstance(rule.get("default"), float)
 
 
 def _with_fractions(given: Mapping[str, Any]) -> dict[str, Any]:
