@@ -101,7 +101,8 @@ def _try_losses(jobfile: Mapping[str, Any], model: keras.Model, train: Samples) 
 def _try_output(
     training: Mapping[str, Any], name: str, loss: Any, output: Any, y: Any, decision: Decision | None
 ) -> None:
-    target, zeros = np.zeros_like(y), building.zeros_like(output, y)
+    zeros = building.zeros_like(output, y)[: len(y)]  # a stateful model has as many as a batch
+    target = np.zeros_like(y[: len(zeros)])
     place = building.place_of(f"training.loss{name}", loss)
     _try(place, lambda: keras.losses.get(building.part("losses", loss))(target, zeros))
     for place, entry, metric in building.metrics_of(training, decision):

@@ -347,7 +347,7 @@ PER_CLASS = "training: {loss: categorical_crossentropy, metrics: [{%s}], batch_s
         ("Softmax: {axis: 7}", "Softmax.axis: is 7, and what the layer reads has the shape (any, 6, 2)"),
         ("BatchNormalization: {axis: -3}", "BatchNormalization.axis: is -3, and what the layer reads"),
         ("PReLU: {shared_axes: [1, 3]}", "PReLU.shared_axes: is 3, and what the layer reads"),
-        ("Normalization: {mean: [1, 2, 3], variance: 1}", "Normalization: Incompatible shapes"),
+        ("Normalization: {mean: [1, 2, 3], variance: [1, 2, 3]}", "Normalization: Incompatible shapes"),
         (
             "Dense: {units: 2, kernel_constraint: {MaxNorm: {axis: 7}}}",
             "Dense: Invalid reduction dimension 7",
