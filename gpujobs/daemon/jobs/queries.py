@@ -46,7 +46,7 @@ class JobQueries:
         """In the same order, with those that are outlined read from the store, but for what was pruned meanwhile."""
         given = list(jobs)
         outlined = [job.id for job in given if isinstance(job, Outline)]
-        read = {job.id: job for job in self.store.jobs(outlined)} if outlined else {}
+        read = {job.id: job for job in self.store.existing(outlined)} if outlined else {}
         found = (read.get(job.id) if isinstance(job, Outline) else job for job in given)
         return [job for job in found if job is not None]
 

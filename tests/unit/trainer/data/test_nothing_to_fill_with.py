@@ -12,7 +12,7 @@ import pytest
 from gpujobs.trainer.data.fitting import scaling
 from gpujobs.trainer.failures import DataError
 
-from .making import prepared
+from .making import alone, prepared
 
 SERIES = "{train: t.csv, time: hour, group: site, target: v, window: {length: 2}, missing: fill}"
 SEQUENCES = "{train: t.csv, sequence: {by: site}, target: v, missing: fill}"
@@ -63,7 +63,7 @@ def test_arrays_in_fortrans_order_are_filled_too(tmp_path: Path) -> None:
     rest = "model: {layers: [Flatten: {}, Dense: {units: 1}]}\ntraining: {loss: mse}\n"
     given = {"x": x, "y": np.arange(2.0)}
     found = prepared(tmp_path, "{train: t.npz, missing: fill}", {"t.npz": given}, rest=rest)
-    assert found.train.samples.x(np.arange(2))[1, 1, 2, 0] == x[1, 0, 2, 0]
+    assert alone(found.train.samples.x(np.arange(2)))[1, 1, 2, 0] == x[1, 0, 2, 0]
 
 
 @pytest.mark.parametrize("method", ["standard", "minmax", "robust"])
