@@ -210,8 +210,10 @@ def test_a_probe_that_cannot_start_says_so(gpus: FakeGpus, monkeypatch: pytest.M
 
 
 NOISY = "import os, runpy; print('a module of the site says hello'); os.write(1, b'and so does another\\n'); "
-SAID_IN_BETWEEN = "from gpujobs import nvml; real = nvml.read; "
+SAID_IN_BETWEEN = (
+    "from gpujobs import nvml; real = nvml.read; "
     "nvml.read = lambda: (os.write(1, b'{}\\n'), print('loaded'), real())[2]; "
+)
 
 
 @pytest.mark.parametrize("noise", [NOISY, NOISY + SAID_IN_BETWEEN])
