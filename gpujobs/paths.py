@@ -111,6 +111,10 @@ class JobPaths:
         """What is put together here before it gets its place."""
         return self.root / "fresh"
 
+    def steps(self, uid: int) -> Path:
+        """`spool/steps/<uid>/`: what trainers of that user have traced, for those that come after; the user's own."""
+        return self.root.parents[1] / "steps" / str(uid)
+
     def attempt(self, number: int) -> AttemptPaths:
         return AttemptPaths(self.root / f"attempt-{number}")
 

@@ -27,7 +27,7 @@ from gpujobs.protocol import codec, records, spec
 from gpujobs.protocol.codec import ShapeError
 from gpujobs.protocol.instructions import AttemptStatus
 from gpujobs.protocol.records import AttemptKey, ExitRecord, LockNote, ProcessId, Progress, SupervisorRecord
-from gpujobs.protocol.spec import AttemptSpec, SpecHead
+from gpujobs.protocol.spec import AttemptSpec, Identity, SpecHead
 
 T = TypeVar("T")
 W = TypeVar("W", ExitRecord, SupervisorRecord)
@@ -123,6 +123,8 @@ def make(job: JobPaths, spec: AttemptSpec) -> AttemptPaths:
     if spec.identity.uid != os.geteuid():
         for checkpoint in spec.checkpoint_from:
             _open(JobPaths(Path(checkpoint).parents[1]))
+    if spec.may_stay:
+        _make_shelf(job.steps(spec.identity.uid), spec.identity)
     attempt.root.mkdir(mode=0o700)
     reach("attempts.make")
     durable.write_json(attempt.spec, codec.write(spec))
@@ -132,6 +134,16 @@ def make(job: JobPaths, spec: AttemptSpec) -> AttemptPaths:
     ):  # after what is in them: a journal then has all of it at once
         durable.sync_directory(directory)
     return attempt
+
+
+def _make_shelf(directory: Path, owner: Identity) -> None:
+    if directory.exists():
+        return
+    directory.parent.mkdir(mode=0o711, exist_ok=True)
+    directory.parent.chmod(0o711)
+    directory.mkdir(mode=0o700)
+    if owner.uid != os.geteuid():
+        os.chown(directory, owner.uid, owner.gid)
 
 
 def _open(origin: JobPaths) -> None:

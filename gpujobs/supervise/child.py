@@ -42,6 +42,7 @@ def run_trainer(spec: AttemptSpec, output: int, messages: int) -> NoReturn:
         kept = Kept()
         code = train_job(spec, kept, is_first=True)
         while code == 0 and spec.may_stay:
+            kept.hand_down()
             leave(spec)
             spec = next_spec(MESSAGES_FD)
             code = 1

@@ -75,6 +75,7 @@ def load() -> None:
     from gpujobs import formats
     from gpujobs.jobfile.keras_names import catalogue
     from gpujobs.protocol import codec, records, spec, training
+    from gpujobs.trainer import shelf
     from gpujobs.trainer.backends import active
 
     for name in active.LAZY_MODULES:
@@ -82,6 +83,7 @@ def load() -> None:
     active.preload()
     Image.preinit()  # what a picture's first writing would import
     catalogue()
+    shelf.code()
     codec.warm((spec.AttemptSpec, *records.KINDS, *training.ORDERS.kinds))
     for name in formats.ENCODINGS:  # of csv files
         codecs.lookup(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -12,10 +13,12 @@ import keras
 import numpy as np
 
 from gpujobs.jobfile.signature import signature
+from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer import building
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.backends import configure, configure_again
 from gpujobs.trainer.data import Prepared
+from gpujobs.trainer.shelf import Shelf
 from gpujobs.trainer.traced import Traced
 
 PEAK = Path("/proc/self/clear_refs")
@@ -38,10 +41,11 @@ class Kept:
             PEAK.write_text("5")
         backend.forget_peak()
 
-    def traced(self, jobfile: Mapping[str, Any], prepared: Prepared) -> Traced:
+    def traced(self, spec: AttemptSpec, prepared: Prepared) -> Traced:
         """A model as it is before its first step, with the seed set, kept or built. It is not kept any more, until
         `keep` says so: after a training that ended well."""
-        training, key = jobfile["training"], key_of(jobfile, prepared)
+        jobfile, key = spec.jobfile, key_of(spec.jobfile, prepared)
+        training = jobfile["training"]
         shapes = {name: rows.row_shape for name, rows in prepared.train.samples.inputs.items()}
         traced, self._traced = self._traced, None
         if traced is not None and key == self._key:
@@ -54,11 +58,17 @@ class Kept:
         self._is_first, self._key = False, key
         configure(training)
         masked = bool(prepared.train.samples.counted)
-        return Traced(building.build(jobfile, shapes, masked=masked), jobfile)
+        shelf = Shelf(spec.paths.steps(os.geteuid()), (key, backend.versions())) if spec.may_stay else None
+        return Traced(building.build(jobfile, shapes, masked=masked), jobfile, shelf)
 
     def keep(self, traced: Traced) -> None:
         """For the next job, once one has ended well."""
         self._traced = traced
+
+    def hand_down(self) -> None:
+        """To the processes that come after (12 ms of an LSTM with dropout)."""
+        if self._traced is not None:
+            self._traced.steps.hand_down()
 
 
 def key_of(jobfile: Mapping[str, Any], prepared: Prepared) -> Hashable:

@@ -13,6 +13,7 @@ from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.backends.interface import Steps
 from gpujobs.trainer.data import Samples
 from gpujobs.trainer.means import Means, OutputMeans
+from gpujobs.trainer.shelf import Shelf
 
 MANY = 8
 """Shapes of data that a process keeps functions for."""
@@ -41,8 +42,9 @@ class Derived:
 class Traced:
     """Of a compiled model. It is of use once `ready` was called."""
 
-    def __init__(self, model: keras.Model, jobfile: Mapping[str, Any]) -> None:
-        self.model, self._jobfile = model, jobfile
+    def __init__(self, model: keras.Model, jobfile: Mapping[str, Any], shelf: Shelf | None = None) -> None:
+        """`shelf`: where other processes have left what they have traced, and find what this one leaves."""
+        self.model, self._jobfile, self._shelf = model, jobfile, shelf
         self._means: Means | OutputMeans | None = None
         self._steps: Steps | None = None
         self._first: list[tuple[Any, Any]] = []
@@ -74,6 +76,8 @@ class Traced:
         variables = checkpoint.of_training(self.model)
         backend.wait_for(variables)
         self._first = [(one, _first_value(one)) for one in variables]
+        if self._shelf is not None:
+            self._steps.share(self._shelf, [*self.model.variables, *variables])
 
     def begin(self, fresh: keras.Model, training: Mapping[str, Any]) -> bool:
         """Sets all variables as they are before a first step. `fresh`: the model as it is built for this training,

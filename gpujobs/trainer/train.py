@@ -85,7 +85,7 @@ def fitted(spec: AttemptSpec, prepared: Prepared, messages: Messages, stop: Stop
     """From the start with a new model,
     as if there had been none, where the checkpoint turns out to be another model's only after a step was run."""
     while True:
-        traced = kept.traced(spec.jobfile, prepared)
+        traced = kept.traced(spec, prepared)
         say_what_figures_mean(spec, traced.model)
         sets = sets_of(spec, prepared, traced.model)
         stop.check()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import subprocess
 import tempfile
 import time
@@ -212,3 +213,22 @@ def test_what_an_attempt_reads_that_lives_stays_whatever_the_limit(paths: StateP
     keeping.limit(paths, UID, 1, [])
     assert not place.exists()
     assert json.loads(paths.job(7).attempt(1).spec.read_text())["job"] == 7
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to become a user")
+def test_what_trainers_leave_for_each_other_is_each_users_own() -> None:
+    """Where others could write, they could have a trainer do what they like."""
+    with tempfile.TemporaryDirectory(prefix="gj-") as root:
+        Path(root).chmod(0o711)
+        paths = StatePaths(Path(root))
+        for job, uid in ((1, 4711), (2, 4711), (3, 4712)):
+            own = replace(own_identity(), uid=uid, gid=uid, groups=())
+            spec = attempt_spec(job=job, identity=own, job_dir=paths.job(job).root, may_stay=job != 3)
+            attempts.make(paths.job(job), spec)
+        (shelf,) = (paths.spool / "steps").iterdir()
+        assert shelf == paths.job(2).steps(4711)
+        status = shelf.stat()
+        assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (4711, 4711, 0o700)
+        for uid, allowed in ((4711, True), (4712, False)):
+            done = subprocess.run(["touch", shelf / "x"], user=uid, group=uid, extra_groups=[], check=False)
+            assert (done.returncode == 0) is allowed

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data.arrays import Batch
 from gpujobs.trainer.failures import DeviceMismatchError
+from gpujobs.trainer.shelf import Shelf
 
 if TYPE_CHECKING:
     import keras
@@ -36,6 +37,13 @@ class Steps(Protocol):
 
     def expect(self, train: int | None, test: int | None) -> None:
         """Says how many samples every batch has, where all have as many; None where they differ."""
+
+    def share(self, shelf: Shelf, variables: Sequence[Any]) -> None:
+        """Before the first step: what earlier processes have left on the shelf is used. `variables`: all that the steps
+        depend on besides a batch."""
+
+    def hand_down(self) -> None:
+        """Leaves on the shelf what was traced here."""
 
     def depend_only_on(self, variables: Sequence[Any]) -> bool:
         """Whether the steps that were called depend on nothing that changes but a batch and these variables."""

@@ -17,6 +17,7 @@ from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.backends.interface import is_gpu, require_one, visible_devices
 from gpujobs.trainer.backends.states import states_of
 from gpujobs.trainer.data.arrays import Batch
+from gpujobs.trainer.shelf import Shelf
 
 LAZY_MODULES: tuple[str, ...] = (
     "jax.experimental.multihost_utils",
@@ -144,6 +145,12 @@ class JaxSteps:
 
     def expect(self, train: int | None, test: int | None) -> None:
         """XLA compiles for one shape: it does so once more for a last batch that is shorter."""
+
+    def share(self, shelf: Shelf, variables: Sequence[Any]) -> None:
+        """JAX has a cache of its own, whose entries it has rejected where the processor has AVX-512."""
+
+    def hand_down(self) -> None:
+        pass
 
     def depend_only_on(self, variables: Sequence[Any]) -> bool:
         """They are pure functions."""

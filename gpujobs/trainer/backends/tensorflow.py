@@ -12,8 +12,10 @@ from keras.src.trainers.compile_utils import CompileMetrics
 
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer import quiet
+from gpujobs.trainer.backends import handed
 from gpujobs.trainer.backends.interface import is_gpu, require_one, visible_devices
 from gpujobs.trainer.data.arrays import Batch
+from gpujobs.trainer.shelf import Shelf
 
 LAZY_MODULES: tuple[str, ...] = tuple(
     f"tensorflow.python.data.ops.{kind}_op"
@@ -83,10 +85,23 @@ class TensorFlowSteps:
     def __init__(self, model: keras.Model) -> None:
         self._model = model
         self._train, self._test = _Step(model, model.train_step), _Step(model, model.test_step)
+        self._shared: tuple[_Step, ...] = ()
         self._means: list[keras.metrics.Mean] | None = None
         """All metrics, where all are plain means, else none; None before the first step."""
         self._names: list[str] = []
         """Of the figures, in Keras's order."""
+
+    def share(self, shelf: Shelf, variables: Sequence[Any]) -> None:
+        if not handed.is_of_use() or self._model.jit_compile:
+            return
+        self._model.predict_function = predicts = _Step(self._model, _predicting(self._model))
+        self._shared = (self._train, self._test, predicts)
+        for name, step in zip(("train", "test", "predict"), self._shared, strict=True):
+            step.share(shelf, name, variables)
+
+    def hand_down(self) -> None:
+        for step in self._shared:
+            step.hand_down()
 
     def expect(self, train: int | None, test: int | None) -> None:
         self._train.rows, self._test.rows = train, test
@@ -143,15 +158,46 @@ class _Step:
         self._is_fixed = model.inputs[0].shape[0] is not None
         self._step, self._is_compiled = step, model.jit_compile
         self._traced: dict[Any, Any] = {}
+        self._shelf: tuple[Shelf, str, Sequence[Any]] | None = None
 
     def __call__(self, batch: Any) -> Any:
         key = tuple(map(self._form, keras.tree.flatten(batch)))
         if (step := self._traced.get(key)) is None:
-            # One function would take its trace for any size where it is then asked for one of a size.
-            function = tf.function(self._step, autograph=False, jit_compile=self._is_compiled)
-            step = function.get_concrete_function(keras.tree.map_structure(self._open, batch))
-            self._traced[key] = step
+            step = self._traced[key] = self._found(key) or self._trace(batch)
         return step(keras.tree.map_structure(_tensor, batch))
+
+    def _trace(self, batch: Any) -> Any:
+        """One function would take its trace for any size where it is then asked for one of a size."""
+        function = tf.function(self._step, autograph=False, jit_compile=self._is_compiled)
+        leaves = [self._open(number, array) for number, array in enumerate(keras.tree.flatten(batch))]
+        return function.get_concrete_function(keras.tree.pack_sequence_as(batch, leaves))
+
+    def share(self, shelf: Shelf, name: str, variables: Sequence[Any]) -> None:
+        self._shelf = shelf, name, variables
+
+    def _found(self, key: Any) -> Any:
+        """What an earlier process has traced."""
+        if self._shelf is None:
+            return None
+        shelf, name, variables = self._shelf
+        if (content := shelf.get((name, key))) is None:
+            return None
+        try:
+            return handed.read(content, variables)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it can be traced
+            print(
+                f"gpujobs: a traced step could not be taken over, and is traced: {error!r:.300}", flush=True
+            )
+            return None
+
+    def hand_down(self) -> None:
+        """To those who come after: what was traced here."""
+        if self._shelf is None:
+            return
+        shelf, name, variables = self._shelf
+        for key, step in self._traced.items():
+            if hasattr(step, "graph") and (content := handed.written(step, variables)) is not None:
+                shelf.put((name, key), content)
 
     def __len__(self) -> int:
         return len(self._traced)
@@ -162,13 +208,15 @@ class _Step:
         rows = len(array) if self._is_fixed or self.rows is not None else None
         return (rows, *array.shape[1:]), array.dtype
 
-    def _open(self, array: Any) -> Any:
-        return None if array is None else tf.TensorSpec(*self._form(array))
+    def _open(self, number: int, array: Any) -> Any:
+        return None if array is None else tf.TensorSpec(*self._form(array), handed.leaf(number))
 
     def captured(self) -> Iterator[Any]:
         """What the traced functions take besides a batch."""
-        for concrete in self._traced.values():
-            yield from (outer for outer, _ in concrete.graph.captures)
+        for step in self._traced.values():
+            yield from (
+                (outer for outer, _ in step.graph.captures) if hasattr(step, "graph") else step.captured
+            )
 
 
 def _tensor(array: Any) -> Any:
@@ -196,11 +244,15 @@ def steps(model: keras.Model) -> TensorFlowSteps:
     return TensorFlowSteps(model)
 
 
+def _predicting(model: keras.Model) -> Callable[[Any], Any]:
+    return lambda x: model.predict_step((x,))
+
+
 def predictor(model: keras.Model, calls: int) -> Callable[[Any], Any]:
     """A single batch is called directly: cheaper than tracing a function for it."""
     if calls <= 1:
         return lambda x: keras.tree.map_structure(np.asarray, model(x, training=False))
     if model.predict_function is None:
-        model.predict_function = _Step(model, lambda x: model.predict_step((x,)))
+        model.predict_function = _Step(model, _predicting(model))
     step = model.predict_function
     return lambda x: keras.tree.map_structure(np.asarray, step(x))

@@ -61,7 +61,7 @@ class Trainers:
     def spec(self, resolved: Mapping[str, Any], data: Mapping[str, Path], **fields: Any) -> Path:
         """The spec's file, of a new job. `data`: by the paths that the job file names."""
         self._jobs += 1
-        paths = JobPaths(self._root / str(self._jobs))
+        paths = JobPaths(self._root / "jobs" / str(self._jobs))
         (paths.work / "tmp").mkdir(parents=True)
         files = {name: data_file(path, _sha256(path)) for name, path in data.items()}
         whole = {
@@ -156,6 +156,7 @@ def _train(paths: Sequence[Path], answers: int) -> None:
         except BaseException as reason:  # noqa: BLE001 - told to who compares
             error = repr(reason)
             traceback.print_exc()
+        whole.hand_down()
         sys.stdout.flush()
         told = {
             "seconds": time.monotonic() - began,
