@@ -10,6 +10,7 @@ from collections.abc import Hashable
 from functools import cache
 from pathlib import Path
 
+import gpujobs
 from gpujobs.linux import durable
 
 MOST = 32
@@ -18,6 +19,8 @@ MOST = 32
 MAX_BYTES = 16 << 20
 
 NAME_DIGITS = 64
+
+CODE = (".py", ".json")
 
 
 class Shelf:
@@ -67,8 +70,13 @@ def _whole(content: bytes) -> bytes | None:
 
 @cache
 def code() -> str:
-    """What the trainer's own code, and its Python, are: other code may trace otherwise."""
+    """What our own code, and its Python, are: other code may trace otherwise."""
+    return code_of(Path(gpujobs.__file__).parent)
+
+
+def code_of(package: Path) -> str:
+    """The whole of it: what a graph is made of is told by job files, and by more than the trainer."""
     found = hashlib.sha256(sys.version.encode())
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        found.update(path.read_bytes())
+    for path in sorted(path for path in package.rglob("*") if path.suffix in CODE):
+        found.update(f"{path.relative_to(package)} {path.stat().st_size}\0".encode() + path.read_bytes())
     return found.hexdigest()

@@ -94,12 +94,24 @@ class Traced:
         for variable, value in self._first:
             is_zero = value is None
             variable.assign(keras.ops.zeros(variable.shape, variable.dtype) if is_zero else value)
+        self._begin_slots(fresh, training)
         for variable, other in zip(own, others, strict=True):
             variable.assign(other.value)
         rate = building.rate_of(training["optimizer"])
         if rate is not None:
             self.model.optimizer.learning_rate = rate
         return True
+
+    def _begin_slots(self, fresh: keras.Model, training: Mapping[str, Any]) -> None:
+        """Some optimizers begin with what the weights are (ScheduleFreeAdamW): where any slot is not zero at first, all
+        are as those of an optimizer that is built for the new weights."""
+        slots = set(map(id, self.model.optimizer.variables))
+        if all(value is None or not value.ndim for one, value in self._first if id(one) in slots):
+            return
+        other = building.optimizer_of(training)
+        other.build(fresh.trainable_variables)
+        for variable, begun in zip(self.model.optimizer.variables, other.variables, strict=True):
+            variable.assign(begun.value)
 
 
 def _first_value(variable: Any) -> Any:

@@ -145,9 +145,16 @@ class TrainingLoop:
                 is_over = self.ends_early(time.monotonic() - began)
                 if not is_over:
                     self.save_when_due()
+        self.settle()
+        return self.position.rows
+
+    def settle(self) -> None:
+        """The weights that the model has in the end, as Keras's `fit` leaves them: the best ones where those are kept,
+        else an optimizer's averages (`use_ema`), else the last."""
         if self.position.best is not None:
             self.model.set_weights(self.position.best)
-        return self.position.rows
+        else:
+            self.model.optimizer.finalize_variable_values(self.model.trainable_weights)
 
     def ends_early(self, epoch_seconds: float) -> bool:
         """Whether the training is to end here; not before it has done an epoch."""
@@ -266,8 +273,7 @@ class TrainingLoop:
         reason = self.early_end.stop_reason
         if reason not in KEEPING_REASONS or not self.position.rows or not self.results.is_dir():
             return
-        if self.position.best is not None:
-            self.model.set_weights(self.position.best)
+        self.settle()
         unfinished = self.results / ".model.keras"  # a SIGKILL may come in the middle
         try:
             self.model.save(unfinished)

@@ -170,7 +170,10 @@ class _Step:
         """One function would take its trace for any size where it is then asked for one of a size."""
         function = tf.function(self._step, autograph=False, jit_compile=self._is_compiled)
         leaves = [self._open(number, array) for number, array in enumerate(keras.tree.flatten(batch))]
-        return function.get_concrete_function(keras.tree.pack_sequence_as(batch, leaves))
+        with np.errstate(
+            over="ignore"
+        ):  # some of Keras's constants are infinite in halves: NumPy would warn of each
+            return function.get_concrete_function(keras.tree.pack_sequence_as(batch, leaves))
 
     def share(self, shelf: Shelf, name: str, variables: Sequence[Any]) -> None:
         self._shelf = shelf, name, variables

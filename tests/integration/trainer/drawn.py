@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 RECURRENT = ("SimpleRNN", "GRU", "LSTM")
-OPTIMIZERS = ("Adam", "AdamW", "Nadam", "SGD", "RMSprop", "Adagrad", "Adadelta", "Adamax", "Ftrl", "Lion")
+OPTIMIZERS = ("Adam", "AdamW", "Nadam", "SGD", "RMSprop", "Adagrad", "Adadelta", "Adamax", "Ftrl", "Lion", "Adafactor",
+              "Muon", "ScheduleFreeAdamW")  # fmt: skip
 ARGUMENTS = ("", "", ", clipnorm: 1.0", ", clipvalue: 0.1", ", use_ema: true", ", gradient_accumulation_steps: 2",
              ", weight_decay: 0.01", ", global_clipnorm: 0.5")  # fmt: skip
 SCHEDULES = (

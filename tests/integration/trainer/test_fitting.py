@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
-from gpujobs.trainer import building, train
+from gpujobs.jobfile.keras_names import catalogue
+from gpujobs.trainer import building, checkpoint, train
+from gpujobs.trainer.backends import configure_again
+from gpujobs.trainer.backends.states import untracked_of
 from gpujobs.trainer.data import prepare
 from gpujobs.trainer.failures import NanLossError
 from gpujobs.trainer.pace import Pace
@@ -20,13 +24,13 @@ from gpujobs.trainer.traced import Traced
 from gpujobs.trainer.training_loop import Messages, StopFlag, TrainingLoop, order, refuse_nan
 from tests.unit.trainer.data.making import spec_of
 
-REST = """model: {layers: [LSTM: {units: 2}, Dense: {units: 1}]}
-training:
+MODEL = "model: {layers: [LSTM: {units: 2}, Dense: {units: 1}]}\n"
+REST = f"""{MODEL}training:
   loss: mse
-  optimizer: {SGD: {learning_rate: 0.1}}
+  optimizer: {{SGD: {{learning_rate: 0.1}}}}
   epochs: 4
   batch_size: 5
-  reduce_lr_on_plateau: {monitor: loss, patience: 1, factor: 0.5, min_delta: 1000.0}
+  reduce_lr_on_plateau: {{monitor: loss, patience: 1, factor: 0.5, min_delta: 1000.0}}
 """
 
 
@@ -114,3 +118,36 @@ def test_no_loss_may_be_anything_but_a_number(name: str, value: float) -> None:
     refuse_nan(row)
     with pytest.raises(NanLossError, match=f"^{name} became"):
         refuse_nan({**row, name: value})
+
+
+@pytest.mark.parametrize("kind", sorted(catalogue()["optimizers"]["classes"]))
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_all_that_an_optimizer_keeps_is_for_the_next_job_as_for_its_first(
+    tmp_path: Path, kind: str, precision: str
+) -> None:
+    """With other weights, which some begin with: as Keras's own optimizer of the name builds it for those weights."""
+    x = np.random.default_rng(0).normal(size=(4, 3, 1)).astype(np.float32)
+    files = {"t.npz": {"x": x, "y": x.sum(axis=(1, 2))}}
+    spec = spec_of(
+        tmp_path, "{train: t.npz}", files, rest=f"{MODEL}training: {{loss: mse, optimizer: {kind}}}\n"
+    )
+    job = {**spec.jobfile, "training": {**spec.jobfile["training"], "precision": precision}}
+    prepared = prepare(spec)
+    configure_again({"seed": 1})
+    traced = Traced(building.build(job, train.shapes(prepared.train)), job)
+    traced.ready(train.sets_of(spec, prepared, traced.model).train, 2)
+    for variable in checkpoint.variables(traced.model):
+        variable.assign(keras.ops.ones(variable.shape, variable.dtype))
+    configure_again({"seed": 2})
+    fresh = building.untrained(job, train.shapes(prepared.train))
+    weights = fresh.get_weights()
+    assert traced.begin(fresh, job["training"])
+    expected = getattr(keras.optimizers, kind)()
+    if precision == "mixed_float16":
+        expected = keras.optimizers.LossScaleOptimizer(expected)
+    expected.build(fresh.trainable_variables)
+    own, new = ([*one.variables, *untracked_of(one)] for one in (traced.model.optimizer, expected))
+    for one, other in zip(own, new, strict=True):
+        np.testing.assert_array_equal(one, other, err_msg=other.path)
+    for one, other in zip(traced.model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -113,6 +113,12 @@ CASES: Mapping[str, tuple[str, str, str, Callable[[], dict[str, Any]]]] = {
         "number", "optimizer: {SGD: {learning_rate: 0.05}}\n  reduce_lr_on_plateau: {monitor: loss, patience: 1, "
         "factor: 0.5, min_delta: 1.0}", "",
         monitor(keras.callbacks.ReduceLROnPlateau, monitor="loss", patience=1, factor=0.5, min_delta=1.0)),
+    "averages of the weights": (
+        "number", "optimizer: {SGD: {learning_rate: 0.05, use_ema: true, ema_momentum: 0.9}}", "", dict),
+    "the best weights of a training with averages": (
+        "number", "optimizer: {SGD: {learning_rate: 0.05, use_ema: true, ema_momentum: 0.9}}\n  early_stopping: "
+        "{monitor: val_loss, patience: 2, restore_best_weights: true}", "",
+        monitor(keras.callbacks.EarlyStopping, monitor="val_loss", patience=2, restore_best_weights=True)),
     "a few steps per execution": ("number", "steps_per_execution: 4", "", dict),
 }  # fmt: skip
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+import gpujobs
 from gpujobs.trainer import shelf
 from gpujobs.trainer.shelf import MOST, Shelf
 
@@ -21,6 +23,17 @@ def test_other_code_finds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     Shelf(tmp_path, "key").put("train", b"bytes")
     monkeypatch.setattr(shelf, "code", lambda: "changed")
     assert Shelf(tmp_path, "key").get("train") is None
+
+
+def test_other_code_is_a_change_in_any_of_our_files_that_a_graph_may_follow_from(tmp_path: Path) -> None:
+    """What of a job file makes the graph is told outside the trainer too."""
+    own = Path(gpujobs.__file__).parent
+    copy = Path(shutil.copytree(own, tmp_path / "gpujobs", ignore=shutil.ignore_patterns("__pycache__")))
+    assert shelf.code_of(copy) == shelf.code_of(own) == shelf.code()
+    for name in ("trainer/means.py", "jobfile/losses.py", "jobfile/catalogue.json", "metric_names.py"):
+        before = shelf.code_of(copy)
+        (copy / name).write_text((copy / name).read_text() + "\n")
+        assert shelf.code_of(copy) != before, name
 
 
 @pytest.mark.parametrize("damage", ["cut", "zeros", "empty", "link", "directory"])
