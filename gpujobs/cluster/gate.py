@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gpujobs.cluster.callers import Caller, Callers
@@ -22,9 +22,10 @@ from gpujobs.cluster.ray_node import answers
 from gpujobs.cluster.sealed import NOT_OURS, RefusedError, Sealed
 from gpujobs.cluster.taken import holder
 from gpujobs.cluster.tls import HeadContext
-from gpujobs.errors import GpujobsError, MachineError, NotPermittedError
+from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, in_words
 from gpujobs.linux.saying import say
-from gpujobs.protocol.codec import Tagged
+from gpujobs.model import utc_now
+from gpujobs.protocol.codec import Tagged, instant
 from gpujobs.protocol.joining import (
     FORMAT,
     OLDEST,
@@ -54,6 +55,9 @@ HELLO_SECONDS = 15.0
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 """Of a node: what Ray takes as a label, and people as an argument."""
 
+NODE_ID = re.compile(r"[A-Za-z0-9]{1,64}")
+"""Of a state directory. A certificate without one would be a token file's: it would be for any box."""
+
 
 PLAIN = (
     "what crosses the network is encrypted here, and the token file has no certificate: "
@@ -70,6 +74,7 @@ class _Guest:
     """A box that has joined, and its line."""
 
     line: Sealed
+    caller: Caller
     hello: Hello
     address: str
     kept: asyncio.Event = field(default_factory=asyncio.Event)
@@ -83,10 +88,14 @@ Pass = Callable[[Shown, User, bool], str | None]
 """Why a box is not let in with what it shows, in words; whether that it is let in is to be noted."""
 
 
+async def _nobody(_: str) -> None:
+    """Where none is admitted, none is to be sent away."""
+
+
 class JoinGate:
     """`obstacle` says why a name may not join; `admit` places the agent, and returns what is set when that counts no
-    more; `sign`, where there is TLS, makes a certificate of a request, for an address. `formats`: of boxes that are
-    understood. All are the head's."""
+    more; `expel` ends it; `sign`, where there is TLS, makes a certificate of a request, for an address. `formats`: of
+    boxes that are understood. All are the head's."""
 
     def __init__(
         self,
@@ -103,11 +112,12 @@ class JoinGate:
         tls: Callable[[], HeadContext] | None = None,
         sign: Callable[[str, Whose, str], str] | None = None,
         let_in: Pass = lambda *_: None,
+        expel: Callable[[str], Awaitable[object]] = _nobody,
         formats: range = range(OLDEST, FORMAT + 1),
     ) -> None:
         self._name, self._address, self._ports = name, address, ports
         self._secret, self._instance, self._uid, self._versions = secret, instance, uid, versions
-        self._obstacle, self._admit = obstacle, admit
+        self._obstacle, self._admit, self._expel = obstacle, admit, expel
         self._sign, self._formats, self._let_in = sign, formats, let_in
         self._guests: dict[str, _Guest] = {}
         """By name: those whose agent is placed, or about to be."""
@@ -128,7 +138,11 @@ class JoinGate:
     async def renew(self, made: Callable[[str, Whose, str], Renewed]) -> list[str]:
         """Gives each box that is there what it needs to go on with another authority, by its last request; returns
         the names of those that have it on their disks."""
-        guests = [one for one in self._guests.values() if one.hello.takes_renewal and one.hello.request]
+        guests = [
+            one
+            for one in self._guests.values()
+            if one.hello.takes_renewal and one.hello.request and not self._shut_out(one.caller, one.hello)
+        ]
         has = await asyncio.gather(*(self._renew(one, made) for one in guests))
         return [one.hello.name for one, has_it in zip(guests, has, strict=True) if has_it]
 
@@ -181,6 +195,7 @@ class JoinGate:
                 await line.say(refused)
                 return
             certificate = "" if hello.trial else self._certificate(caller, hello, address)
+            caller = _with_its_own(caller, hello) if certificate else caller
         except MachineError as error:
             await line.say(Refused(error.message, True))
             raise
@@ -190,7 +205,7 @@ class JoinGate:
         if hello.trial:
             return
         ready = await line.expect(Ready, READY_SECONDS)
-        guest = self._guests[hello.name] = _Guest(line, hello, address)
+        guest = self._guests[hello.name] = _Guest(line, caller, hello, address)
         try:
             await while_beating(line, self._follow(line, caller, hello, ready), guest.hear)
         finally:
@@ -201,7 +216,13 @@ class JoinGate:
         """Without TLS there is nothing by which to tell one that has the secret from another."""
         if caller.shown is None:
             return None
-        why = self._let_in(caller.shown, User(hello.name, hello.node_id), joins)
+        try:
+            why = self._let_in(caller.shown, User(hello.name, hello.node_id), joins)
+        except (MachineError, OSError) as error:  # it is not known, or cannot be noted: a full disk, say
+            why = error.message if isinstance(error, MachineError) else in_words(error)
+            why = f"the head cannot tell whether it may come in: {why}"
+            self._callers.tell(caller.peer, why)
+            return Refused(why, True)
         if why is None:
             return None
         self._callers.tell(caller.peer, why)
@@ -226,6 +247,10 @@ class JoinGate:
                 say(f"{hello.name} was not admitted: {error!r}")
                 await line.say(Refused(f"the agent cannot be placed on {hello.name}: {error}", True))
                 return
+            if refused := self._shut_out(caller, hello):  # that took a while
+                await self._expel(hello.name)
+                await line.say(refused)
+                return
             await line.say(Joined())
             await lost.wait()
 
@@ -235,6 +260,7 @@ class JoinGate:
             *_versions(hello, self._versions, self._formats),
             *self._whose(hello),
             *([] if NAME.fullmatch(hello.name) else [_name(hello.name)]),
+            *([] if NODE_ID.fullmatch(hello.node_id) else [_node_id(hello.node_id)]),
         ]
         off = hello.clock - time.time()
         if abs(off) > CLOCK_SECONDS:
@@ -308,6 +334,20 @@ def _versions(hello: Hello, own: Versions, formats: range) -> list[str]:
 
 def _name(name: str) -> str:
     return f"{name!r} is no name for a node; expected letters, digits, '-', '_' and '.': `--name` gives it another"
+
+
+def _node_id(text: str) -> str:
+    return (
+        f"{text!r:.80} is no id of a state directory; expected 1 to 64 letters and digits: what is in identity.json "
+        "there is made anew when that is removed"
+    )
+
+
+def _with_its_own(caller: Caller, hello: Hello) -> Caller:
+    """As it would come with the certificate that it is given: from now on its token file counts no more."""
+    token = "" if caller.shown is None else caller.shown.token
+    own = Shown(name=hello.name, box=hello.node_id, token=token, issued_at=instant(utc_now()))
+    return replace(caller, shown=own)
 
 
 async def while_beating(

@@ -71,7 +71,14 @@ async def _end_when_gone(paths: StatePaths, identity: str) -> None:
     """An agent whose state was removed ends, with what runs there: another is placed."""
     state = State(paths)
     gone = await state.gone()
-    count = await asyncio.to_thread(state.end_all)
+    while True:
+        try:
+            count = await asyncio.to_thread(state.end_all)
+        except MachineError as error:  # another agent is not placed beside what runs still
+            say(f"{gone}; {error}; another try in {LOOK_SECONDS:g} s")
+            await asyncio.sleep(LOOK_SECONDS)
+        else:
+            break
     say(f"{gone}; {count} processes of trainings are ended, and this agent ends")
     paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     keep(paths.identity, identity)

@@ -248,6 +248,7 @@ class Head:
         self._own_is_in = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open_gate: JoinGate | None = None
+        self._is_renewed = False
         self._writer: asyncio.StreamWriter
 
     async def run(self, connection: socket.socket, ray: RayProcesses | None) -> None:
@@ -318,6 +319,7 @@ class Head:
             admit=self._take_in_after_own,
             tls=None if tls is None else of_the_head(tls),
             sign=None if tls is None else partial(certificates.sign, tls),
+            expel=self._expel,
             let_in=(lambda *_: None) if tls is None else partial(self._let_in, tls),
         )
 
@@ -471,25 +473,40 @@ class Head:
         return answer
 
     async def _expel(self, name: str) -> Nothing:
-        """Its line is told why: it is looked at anew what it has shown."""
+        """Its line is told why: it is looked at anew what it has shown. An agent that is being placed is awaited."""
         from gpujobs.cluster.actor import end_agent
 
-        member = self._members.get(name)
-        if member is not None:
-            if self._members.lose(member):
-                await self._report(name, NodeStatus.DOWN, "it was shut out")
-            self._ended(member)
-            end_agent(member.agent)
+        async with self._placing[name]:
+            member = self._members.get(name)
+            if member is not None:
+                if self._members.lose(member):
+                    await self._report(name, NodeStatus.DOWN, "it was shut out")
+                self._ended(member)
+                end_agent(member.agent)
         return Nothing()
 
     async def _rekey(self) -> Rekeyed:
-        """Raises MachineError where there is nothing to be renewed."""
+        """Once: a box keeps one that is to come, and the head that is started next counts on it. Raises MachineError
+        where there is nothing to be renewed."""
         listening = self._settings.listening
         if listening is None or not listening.tls or self._open_gate is None:
             raise MachineError("this cluster has no certificates")
+        if self._is_renewed:
+            raise MachineError(
+                "the cluster's authority is being renewed already, and Ray is started anew; `gpujobs node list` shows "
+                "when the boxes are back"
+            )
+        self._is_renewed = True
+        try:
+            return await self._renewed(self._open_gate, listening.address)
+        except BaseException:
+            self._is_renewed = False
+            raise
+
+    async def _renewed(self, gate: JoinGate, address: str) -> Rekeyed:
         files, secret = TlsFiles(self._paths.tls), secrets.token_hex(32)
-        coming = await asyncio.to_thread(renewal.prepare, files, listening.address, secret)
-        names = await self._open_gate.renew(partial(renewal.for_box, coming))
+        coming = await asyncio.to_thread(renewal.prepare, files, address, secret)
+        names = await gate.renew(partial(renewal.for_box, coming))
         renewal.take(files, self._paths.cluster_token)
         return Rekeyed(tuple(names))
 

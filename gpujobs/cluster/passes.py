@@ -123,7 +123,7 @@ def obstacle(passes: Passes, shown: Shown, box: str, joined: Callable[[], set[st
     if shown.box and shown.box != box:
         return f"it shows the certificate of another box ({shown.name}), and one is for its box alone; {NEW_FILE}"
     for one in passes.boxes:
-        if _is_of(one, shown) and _at(shown.issued_at) <= _at(one.at):
+        if _is_of(one, shown) and _is_of_before(passes, one, shown):
             return f"the certificate of {shown.name} was revoked at {one.at}; {NEW_FILE}, if it may come back"
     token = next((one for one in passes.tokens if one.id == shown.token), None)
     if token is None:
@@ -149,6 +149,12 @@ def _of_token(token: Token, box: str) -> str | None:
 def _is_of(one: ShutOut, shown: Shown) -> bool:
     """By its id; by its name where one of both has none."""
     return one.id == shown.box if one.id and shown.box else one.name == shown.name and not shown.is_token
+
+
+def _is_of_before(passes: Passes, one: ShutOut, shown: Shown) -> bool:
+    """By the clock, or, as that may have been set back since, by the token file, which was revoked with the box."""
+    ends = (token.revoked_at for token in passes.tokens if token.id == shown.token)
+    return _at(shown.issued_at) <= _at(one.at) or any(end and _at(end) <= _at(one.at) for end in ends)
 
 
 def use(files: TlsFiles, shown: Shown, user: User, joined: Callable[[], set[str]]) -> str | None:
@@ -202,9 +208,13 @@ def shut_out(files: TlsFiles, name: str, box: str | None) -> list[Token]:
         ids = {user.id for user in users} if box is None else {box}
         if not ids:
             raise NotFoundError(f"{name} is no box that has joined here; `gpujobs node list` lists them")
-        used = [one for one in change.passes.tokens if any(user.id in ids for user in one.used_by)]
+        used = [
+            replace(one, revoked_at=one.revoked_at or now)
+            for one in change.passes.tokens
+            if any(user.id in ids for user in one.used_by)
+        ]
         for token in used:
-            change.passes = _with(change.passes, replace(token, revoked_at=token.revoked_at or now))
+            change.passes = _with(change.passes, token)
         kept = tuple(one for one in change.passes.boxes if one.id not in ids)
         change.passes = replace(
             change.passes, boxes=(*kept, *(ShutOut(name, one, now) for one in sorted(ids)))
@@ -219,7 +229,11 @@ def _with(passes: Passes, token: Token) -> Passes:
 
 
 def _is_over(token: Token) -> bool:
-    return token.until is not None and _at(token.until) < utc_now() - timedelta(days=731)
+    """A box may have asked for certificates with its own until the token file was revoked."""
+    if token.until is None:
+        return False
+    ends = [_at(one) for one in (token.until, token.revoked_at) if one is not None]
+    return max(ends) < utc_now() - timedelta(days=731)
 
 
 def _at(text: str) -> datetime:

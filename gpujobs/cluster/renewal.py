@@ -99,9 +99,9 @@ def in_place_of(files: TlsFiles, token: TokenFile) -> TokenFile:
 def take(files: TlsFiles, secret: Path) -> None:
     """From now on it counts. `secret`: where that goes."""
     coming = next_of(files)
-    if not coming.authority_key.exists():
-        _note_replaced(files)
     durable.write(coming.root / READY, b"")
+    if not coming.authority_key.exists():  # after READY: what is noted as replaced has something in its place
+        _note_replaced(files)
     finish(files, secret)
 
 

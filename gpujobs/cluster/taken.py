@@ -14,6 +14,7 @@ import psutil
 
 from gpujobs.cluster.ports import Ports
 from gpujobs.errors import MachineError
+from gpujobs.printing import one_line
 
 LINGER_SECONDS = 3.0
 """What was killed a moment ago may have its ports still."""
@@ -75,7 +76,7 @@ def _listening() -> Iterable[Any]:
 def _process(pid: int) -> str:
     with contextlib.suppress(psutil.Error, KeyError):
         process = psutil.Process(pid)
-        name = process.name()
+        name = one_line(process.name())  # which its user may have chosen
         left = ", left of another Ray" if name in ("raylet", "gcs_server") else ""
         return f"process {pid} ({name}, of {process.username()}{left})"
     return f"process {pid}"

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -101,26 +101,51 @@ def _plain_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "_", ascii_only).strip("_-") or "another_name"
 
 
+LARGEST = 3.4e38
+"""What Keras computes with are float32."""
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Finite ones: of others nothing is learned."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return _is_integer(value) and value >= 1
 
 
-def _is_size(value: Any) -> bool:
-    return _is_count(value) or (isinstance(value, list) and bool(value) and all(map(_is_count, value)))
+def _is_amount(value: Any) -> bool:
+    return _is_number(value) and value >= 0
+
+
+def _one_or_some(accepts: Callable[[Any], bool], value: Any) -> bool:
+    return accepts(value) or (isinstance(value, list) and bool(value) and all(map(accepts, value)))
+
+
+def _nested(accepts: Callable[[Any], bool], value: Any) -> bool:
+    """A number, or lists of them of any depth."""
+    if isinstance(value, list):
+        return bool(value) and all(_nested(accepts, one) for one in value)
+    return accepts(value)
 
 
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "count": (_is_count, "an integer of at least 1"),
-    "size": (_is_size, "an integer of at least 1, or a list of them"),
+    "size": (partial(_one_or_some, _is_count), "an integer of at least 1, or a list of them"),
     "rate": (lambda value: _is_number(value) and 0 <= value < 1, "a number of at least 0 and below 1"),
     "number": (_is_number, "a number"),
-    "amount": (lambda value: _is_number(value) and value >= 0, "a number of at least 0"),
+    "share": (lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1"),
+    "amount": (_is_amount, "a number of at least 0"),
     "positive": (lambda value: _is_number(value) and value > 0, "a number above 0"),
-    "integer": (lambda value: isinstance(value, int) and not isinstance(value, bool), "an integer"),
+    "integer": (_is_integer, "an integer"),
+    "index": (lambda value: _is_integer(value) and value >= 0, "an integer of at least 0"),
+    "axes": (partial(_one_or_some, _is_integer), "the number of an axis, or a list of them"),
+    "numbers": (partial(_nested, _is_number), "a number, or a list of numbers"),
+    "amounts": (partial(_nested, _is_amount), "a number of at least 0, or a list of such numbers"),
     "bool": (lambda value: isinstance(value, bool), "true or false"),
     "string": (lambda value: isinstance(value, str), "text"),
     "any": (lambda value: True, ""),
@@ -279,7 +304,7 @@ class KerasCheck:
     def _learning_rate(self, value: Any, path: Path) -> Any:
         if isinstance(value, dict):
             return self.named("schedules", value, path)
-        if not _is_number(value) or value < 0:
+        if not _is_amount(value):
             self._report(
                 path, f"is {describe(value)}; expected a number of at least 0, or a learning rate schedule"
             )

@@ -13,6 +13,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 
 from gpujobs.errors import in_words
 from gpujobs.protocol import codec
@@ -27,6 +28,9 @@ START_SECONDS = 60.0
 process that is given up would only be started again."""
 
 KILL_SECONDS = 1.0
+
+READY = b"ready\n"
+"""What it says when it can be asked. What is said before (by a module of the site's, say) is no answer."""
 
 COMMAND = (sys.executable, "-P", "-m", "gpujobs.node.probe")
 
@@ -56,18 +60,32 @@ def read_once(deadline_seconds: float = DEADLINE_SECONDS) -> Reading:
 
 
 def _has_started(process: subprocess.Popen[bytes]) -> bool:
-    """Once it has said so, or has ended."""
+    """Whether it says so in time; not where it ends before."""
     assert process.stdout is not None
-    ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
-    return bool(ready and process.stdout.readline())
+    descriptor, readable = (
+        process.stdout.fileno(),
+        select.poll(),
+    )  # a daemon has more descriptors than select takes
+    readable.register(descriptor, select.POLLIN)
+    said, deadline = b"\n", time.monotonic() + START_SECONDS
+    while not said.endswith(b"\n" + READY):
+        if not readable.poll(max(0.0, 1000 * (deadline - time.monotonic()))):
+            return False
+        if not (more := os.read(descriptor, 4096)):
+            return False
+        said = (said + more)[-2 * len(READY) :]
+    return True
 
 
 def _abandon(process: subprocess.Popen[bytes]) -> None:
-    """A process stuck in the driver dies whenever the driver lets it: it is not waited for."""
+    """A process stuck in the driver dies whenever the driver lets it: it is not waited for long."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(KILL_SECONDS)
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
             stream.close()
-    process.returncode = -9  # keeps Popen from warning that it was left running
+    if process.returncode is None:
+        process.returncode = -9  # keeps Popen from warning that it was left running
 
 
 class Probe:
@@ -90,8 +108,12 @@ class Probe:
             await _end(process)
 
     async def _read(self, deadline_seconds: float) -> Reading:
+        """One that says something else than it should is given up: its next word would be taken for the next answer."""
         try:
             process = await asyncio.wait_for(self._started(), START_SECONDS)
+        except ValueError:  # a line without an end
+            await self.close()
+            return _reading_of(b"", "it says too much")
         except TimeoutError:
             await self.close()
             return _slow()
@@ -103,16 +125,15 @@ class Probe:
         except TimeoutError:
             await self.close()
             return _hung(deadline_seconds)
-        except OSError:  # it has ended
+        except (OSError, ValueError):  # it has ended, or says what has no end
             line = b""
-        if not line:
-            status = self._process.returncode if self._process else None
+        try:
+            return codec.parse(Reading, line)
+        except ShapeError:
+            await _wait(process)
+            status = process.returncode
             await self.close()
-            return Reading(
-                ReadingStatus.FAILED,
-                f"the probe of NVML ended with status {status} while it asked the driver",
-            )
-        return _reading_of(line, "")
+        return _reading_of(line, "" if status is None else f"it ended with status {status}")
 
     async def _started(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
@@ -126,7 +147,8 @@ class Probe:
                 limit=1 << 24,
             )
             assert self._process.stdout is not None
-            await self._process.stdout.readline()
+            while await self._process.stdout.readline() not in (READY, b""):
+                pass
         return self._process
 
 
@@ -142,8 +164,12 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), KILL_SECONDS)
+        await _wait(process)
+
+
+async def _wait(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(process.wait(), KILL_SECONDS)
 
 
 def _environment() -> dict[str, str]:
@@ -169,12 +195,18 @@ def _reading_of(line: bytes, errors: str) -> Reading:
     try:
         return codec.parse(Reading, line)
     except ShapeError:
-        last = errors.strip().splitlines()[-1:] or ["no message"]
-        return Reading(ReadingStatus.FAILED, f"the probe of NVML failed: {last[0]}")
+        last = errors.strip().splitlines()[-1:] or [f"it says {line!r:.80}, which is no reading"]
+        return Reading(
+            ReadingStatus.FAILED,
+            f"the probe of NVML failed: {last[0]}; `echo read | {sys.executable} -P -m gpujobs.node.probe` may say why",
+        )
 
 
 def main() -> None:
-    """In the probe process. What has to be imported is, before it says that it can be asked."""
+    """In the probe process. What has to be imported is, before it says that it can be asked. What a library prints is
+    no answer."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     from gpujobs import nvml
     from gpujobs.errors import DriverError
     from gpujobs.node.processes import describe_all
@@ -188,10 +220,10 @@ def main() -> None:
             return Reading(ReadingStatus.FAILED, str(error))
 
     def say(line: str) -> None:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+        answers.write(line + "\n")
+        answers.flush()
 
-    say("ready")
+    say(READY.decode().strip())
     for _ in sys.stdin:
         say(codec.encode(answer()).decode())
 

@@ -53,10 +53,13 @@ class Reader:
             raise NotFoundError(f"job {job} does not exist")
         return found[0]
 
+    def existing(self, ids: Collection[int]) -> list[Job]:
+        """Those of these that there are, by their numbers."""
+        return self._select("jobs.id IN (SELECT value FROM json_each(?))", (json.dumps(sorted(ids)),))
+
     def jobs(self, ids: Collection[int]) -> list[Job]:
         """In the order of `ids`. Raises NotFoundError that names those which do not exist."""
-        numbers = json.dumps(sorted(ids))
-        found = {j.id: j for j in self._select("jobs.id IN (SELECT value FROM json_each(?))", (numbers,))}
+        found = {job.id: job for job in self.existing(ids)}
         unknown = [str(number) for number in ids if number not in found]
         if unknown:
             some, verb = ("job", "does") if len(unknown) == 1 else ("jobs", "do")

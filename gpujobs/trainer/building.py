@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
 
@@ -36,7 +36,11 @@ MODEL = "model"
 REFUSALS = (TypeError, ValueError, AttributeError, ArithmeticError, LookupError, NotImplementedError)
 """How Keras's constructors fail. What a machine lacks fails otherwise."""
 
+TENSORFLOWS = "InvalidArgumentError"
+"""Its name, as a trainer with JAX has not loaded it."""
+
 _ESCAPES = re.compile("\x1b\\[[0-9;]*m")
+_OPERATIONS = re.compile(r"\{\{function_node \S+\}\} | \[Op:\w+\]( name:)?| for '\{\{node .*")
 
 Shapes = Mapping[str, tuple[int | None, ...]]
 """(timesteps, features) of each input, by name."""
@@ -73,11 +77,15 @@ def compile_model(
     )
 
 
+def metrics_of(training: Mapping[str, Any], decision: Decision | None) -> Iterator[tuple[str, Any, Any]]:
+    """The place of each, the job file's entry, and what Keras takes for it."""
+    for number, entry in enumerate(training.get("metrics", [])):
+        place = f"training.metrics[{number}]"
+        yield place_of(place, entry), entry, _metric(entry, place, decision)
+
+
 def _metrics(training: Mapping[str, Any], decision: Decision | None) -> list[Any]:
-    return [
-        _metric(entry, f"training.metrics[{number}]", decision)
-        for number, entry in enumerate(training.get("metrics", []))
-    ]
+    return [metric for _, _, metric in metrics_of(training, decision)]
 
 
 def _metric(entry: Any, place: str, decision: Decision | None) -> Any:
@@ -99,17 +107,17 @@ def make_metrics(model: keras.Model, jobfile: Mapping[str, Any], batch: Batch) -
     names = sorted(outputs_of(jobfile))
     if len(names) > 1:  # each has a loss, and a mean of it, of its own
         assert isinstance(y, dict)
-        zeros = {name: _zeros(one, y[name]) for name, one in zip(names, model.outputs, strict=True)}
+        zeros = {name: zeros_like(one, y[name]) for name, one in zip(names, model.outputs, strict=True)}
         model.compute_loss(x, y, zeros, weight, training=False)
     elif jobfile["training"].get("metrics"):
-        zeros = _zeros(model.outputs[0], y)
+        zeros = zeros_like(model.outputs[0], y)
     else:
         return
     model.compute_metrics(x, y, zeros, weight)
     model.reset_metrics()
 
 
-def _zeros(output: Any, y: Any) -> Any:
+def zeros_like(output: Any, y: Any) -> Any:
     """A prediction of an output's shape, with y's lengths where the model takes any."""
     shape = tuple(have if size is None else size for size, have in zip_longest(output.shape, y.shape))
     return np.zeros(shape[: len(output.shape)], np.float32)
@@ -117,8 +125,8 @@ def _zeros(output: Any, y: Any) -> Any:
 
 def optimizer_of(training: Mapping[str, Any]) -> Any:
     """Keras would scale the loss of float16 by itself, and then could not load what it has saved."""
-    with _Naming(_place("training.optimizer", training["optimizer"])):
-        optimizer = keras.optimizers.get(_part("optimizers", training["optimizer"]))
+    with _Naming(place_of("training.optimizer", training["optimizer"])):
+        optimizer = keras.optimizers.get(part("optimizers", training["optimizer"]))
     if training.get("precision") != "mixed_float16":
         return optimizer
     return keras.optimizers.LossScaleOptimizer(optimizer)
@@ -139,7 +147,9 @@ def untrained(jobfile: Mapping[str, Any], shapes: Shapes, *, batch_size: int | N
     ((_, shape),) = shapes.items()
     try:
         return _sequential(jobfile, (batch_size, *shape), names_refused=False)
-    except (TypeError, ValueError):
+    except Exception as error:
+        if not is_refusal(error):
+            raise
         return _sequential(jobfile, (batch_size, *shape), names_refused=True)
 
 
@@ -150,10 +160,15 @@ def _sequential(
     model = keras.Sequential(name=MODEL)
     model.add(keras.Input(batch_shape=batch_shape, dtype=_dtype(jobfile["model"]["layers"])))
     for number, entry in enumerate(jobfile["model"]["layers"]):
-        with _Naming(_place(f"model.layers[{number}]", entry)):
-            model.add(_part("layers", entry), rebuild=names_refused)
+        place = place_of(f"model.layers[{number}]", entry)
+        if names_refused:
+            _require_axes(place, entry, batch_shape if number == 0 else model.output_shape)
+        with _Naming(place):
+            model.add(part("layers", entry), rebuild=names_refused)
     if not names_refused:
         model.build(batch_shape)
+        for number, (entry, layer) in enumerate(zip(jobfile["model"]["layers"], model.layers, strict=True)):
+            _require_axes(place_of(f"model.layers[{number}]", entry), entry, layer.input.shape)
     return model
 
 
@@ -170,13 +185,33 @@ def _branched(jobfile: Mapping[str, Any], shapes: Shapes, batch_size: int | None
         with _Naming(f"model.branches.{name}: {branch.get('merge', 'Concatenate')}"):
             merged = given[0] if len(given) == 1 else getattr(keras.layers, branch["merge"])()(given)
         for number, entry in enumerate(branch["layers"]):
-            with _Naming(_place(f"model.branches.{name}.layers[{number}]", entry)):
-                merged = _part("layers", entry)(merged)
+            place = place_of(f"model.branches.{name}.layers[{number}]", entry)
+            _require_axes(place, entry, merged.shape)
+            with _Naming(place):
+                merged = part("layers", entry)(merged)
         tensors[name] = merged
     names = outputs_of(jobfile)
     outputs = {name: tensors[name] for name in names} if len(names) > 1 else tensors[names[0]]
     given_inputs = inputs if len(inputs) > 1 else next(iter(inputs.values()))
     return keras.Model(given_inputs, outputs, name=MODEL)
+
+
+def _require_axes(place: str, entry: Any, shape: tuple[int | None, ...]) -> None:
+    """Raises TrainerError for an axis that what the layer reads does not have, of which Keras says little, or nothing
+    before the first step. `shape`: with the batch, which is no axis to go along."""
+    arguments = next(iter(entry.values())) or {} if isinstance(entry, dict) else {}
+    last = len(shape) - 1
+    for name in ("axis", "shared_axes"):
+        given = arguments.get(name)
+        for axis in given if isinstance(given, list) else [given]:
+            if axis is None or 1 <= axis <= last or (name == "axis" and -last <= axis <= -1):
+                continue
+            below = f", or -{last} to -1" if name == "axis" else ""
+            raise TrainerError(
+                f"{place}.{name}: is {axis}, and what the layer reads has the shape "
+                f"({', '.join('any' if size is None else str(size) for size in shape)}), of which axis 0 is the batch; "
+                f"expected 1 to {last}{below}"
+            )
 
 
 class _Naming:
@@ -189,16 +224,20 @@ class _Naming:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, REFUSALS):
+        if error is not None and is_refusal(error):
             raise TrainerError(f"{self._place}: {in_words(error)}") from error
 
 
+def is_refusal(error: BaseException) -> bool:
+    return isinstance(error, REFUSALS) or type(error).__name__ == TENSORFLOWS
+
+
 def in_words(error: BaseException) -> str:
-    """On one line, without the escapes of Keras."""
-    return _ESCAPES.sub("", " ".join(str(error).split())) or type(error).__name__
+    """On one line, without the escapes of Keras and TensorFlow's names of operations."""
+    return _OPERATIONS.sub("", _ESCAPES.sub("", " ".join(str(error).split()))) or type(error).__name__
 
 
-def _place(place: str, entry: Any) -> str:
+def place_of(place: str, entry: Any) -> str:
     """With the name of what stands there: model.layers[0].LSTM."""
     return f"{place}.{next(iter(entry))}" if isinstance(entry, dict) else place
 
@@ -222,11 +261,11 @@ def _loss(loss: Any, outputs: list[str]) -> Any:
 
 
 def _named_part(section: str, entry: Any, place: str) -> Any:
-    with _Naming(_place(place, entry)):
-        return _part(section, entry)
+    with _Naming(place_of(place, entry)):
+        return part(section, entry)
 
 
-def _part(section: str, entry: Any) -> Any:
+def part(section: str, entry: Any) -> Any:
     """Keras's string, or an instance from {Name: arguments}."""
     if isinstance(entry, str):
         return entry
@@ -243,7 +282,7 @@ def _part(section: str, entry: Any) -> Any:
 def _argument(rule: Mapping[str, Any] | None, value: Any) -> Any:
     section = SECTIONS.get((rule or {}).get("type", ""))
     if section and isinstance(value, dict):
-        return _part(section, value)
+        return part(section, value)
     return float(value) if _is_integer(value) and _takes_fractions(rule or {}) else value
 
 
@@ -253,7 +292,7 @@ def _is_integer(value: Any) -> bool:
 
 def _takes_fractions(rule: Mapping[str, Any]) -> bool:
     """Where Keras makes a tensor of a 0 that is meant as 0.0, it has the wrong type."""
-    return rule.get("type") in ("rate", "learning_rate") or isinstance(rule.get("default"), float)
+    return rule.get("type") in ("rate", "share", "learning_rate") or isinstance(rule.get("default"), float)
 
 
 def _with_fractions(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -205,6 +207,90 @@ def test_a_probe_that_cannot_start_says_so(gpus: FakeGpus, monkeypatch: pytest.M
     monkeypatch.setattr(probe_module, "START_SECONDS", 0.3)
     assert "has not started within 0.3 s" in read_once().message
     assert "has not started within 0.3 s" in asyncio.run(scenario()).message
+
+
+NOISY = "import os, runpy; print('a module of the site says hello'); os.write(1, b'and so does another\\n'); "
+SAID_IN_BETWEEN = (
+    "from gpujobs import nvml; real = nvml.read; "
+    "nvml.read = lambda: (os.write(1, b'{}\\n'), print('loaded'), real())[2]; "
+)
+
+
+@pytest.mark.parametrize("noise", [NOISY, NOISY + SAID_IN_BETWEEN])
+def test_what_others_print_is_no_answer(gpus: FakeGpus, monkeypatch: pytest.MonkeyPatch, noise: str) -> None:
+    """Each reading is of now, not the one that was asked for before."""
+    run = noise + "from gpujobs.node import probe; probe.main()"
+    monkeypatch.setattr(probe_module, "COMMAND", (sys.executable, "-P", "-c", run))
+
+    async def scenario() -> list[Reading]:
+        probe, found = Probe(), list[Reading]()
+        for gibibytes in (1, 2):
+            gpus.gpus[0].used_bytes = gibibytes * GIB
+            gpus.write()
+            found.append(await probe.read())
+        await probe.close()
+        return found
+
+    gpus.write()
+    assert read_once().status == "ok"
+    first, second = asyncio.run(scenario())
+    used = [one.devices[0].memory_used_bytes for one in (first, second)]
+    assert (first.message, second.message, used) == ("", "", [GIB, 2 * GIB])
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo ready; read q; echo garbage; exec sleep 30", "it says b'garbage"),
+        ("echo ready; read q; head -c 20000000 /dev/zero; exec sleep 30", "the probe of NVML failed"),
+        ("head -c 20000000 /dev/zero; exec sleep 30", "it says too much"),
+        ("echo ready; exit 4", "it ended with status 4"),
+        ("exit 5", "it ended with status 5"),
+    ],
+)
+def test_a_probe_that_makes_no_sense_is_given_up_and_another_asked(
+    gpus: FakeGpus, monkeypatch: pytest.MonkeyPatch, script: str, said: str
+) -> None:
+    async def scenario() -> list[Reading]:
+        probe = Probe()
+        with monkeypatch.context() as patch:
+            patch.setattr(probe_module, "COMMAND", ("bash", "-c", script))
+            found = [await probe.read()]
+        found.append(await probe.read())
+        await probe.close()
+        return found
+
+    gpus.write()
+    senseless, next_one = asyncio.run(scenario())
+    assert said in senseless.message and "gpujobs.node.probe` may say why" in senseless.message
+    assert next_one.status == "ok"
+
+
+@pytest.mark.parametrize("script", ["printf 'no line'; exec sleep 30", "exec >&-; exec sleep 30"])
+def test_a_look_at_a_probe_that_never_says_that_it_is_ready_ends(
+    gpus: FakeGpus, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    monkeypatch.setattr(probe_module, "COMMAND", ("bash", "-c", script))
+    monkeypatch.setattr(probe_module, "START_SECONDS", 0.3)
+    began = time.monotonic()
+    assert "has not started within 0.3 s" in read_once(0.3).message
+    assert time.monotonic() - began < 4
+
+
+def test_a_look_works_beside_very_many_descriptors(gpus: FakeGpus) -> None:
+    """As in a daemon of many boxes."""
+    gpus.write()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2048:
+        pytest.skip("this process may not have so many descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    many = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert read_once().status == "ok"
+    finally:
+        for descriptor in many:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_kept_probe_sees_changes_and_recovers_from_a_hang(gpus: FakeGpus) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -21,7 +23,7 @@ from gpujobs.cluster.gate import JoinGate, beat
 from gpujobs.cluster.joiner import Box, Joiner, _line_to
 from gpujobs.cluster.passes import Shown, Token, User
 from gpujobs.cluster.ports import Ports
-from gpujobs.cluster.sealed import RefusedError
+from gpujobs.cluster.sealed import RefusedError, Sealed
 from gpujobs.cluster.tls import of_the_head
 from gpujobs.errors import GpujobsError, NotFoundError
 from gpujobs.linux import durable
@@ -29,7 +31,7 @@ from gpujobs.linux.stateid import state_id
 from gpujobs.model import utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.protocol.codec import instant
-from gpujobs.protocol.joining import FORMAT, Hello, Joined, Ready, TokenFile, Welcome
+from gpujobs.protocol.joining import FORMAT, Hello, Joined, Ready, Refused, TokenFile, Welcome
 
 from .test_joining import INSTANCE, OURS, SECRET, free_base, hello
 
@@ -198,7 +200,7 @@ def test_a_box_that_is_there_when_it_is_shut_out_is_told_so(head: Head, node: Ca
             head.ends["box2"].set()  # its agent is ended, as by the head
             await beat(line)
 
-    with pytest.raises(RefusedError, match=r"its token file \(\w{12}\) was revoked at 20") as caught:
+    with pytest.raises(RefusedError, match=r"the certificate of box2 was revoked at 20") as caught:
         asyncio.run(run())
     assert not caught.value.again
 
@@ -233,6 +235,136 @@ def test_a_certificate_got_with_a_revoked_token_file_by_who_never_joined_is_refu
             return await refused(thief.comes(token))
 
     assert asyncio.run(run()).startswith("its certificate is of a token file that was revoked at 20")
+
+
+def test_a_box_that_is_shut_out_while_its_agent_is_placed_is_sent_away(
+    head: Head, node: Callable[[str], Node]
+) -> None:
+    """The door opens before the head's own agent is in, and the daemon has nobody then whom it could tell."""
+    box, token, expelled = node("box2"), head.token(), list[str]()
+
+    async def run() -> None:
+        async with head.door() as door, _line_to(box.box(token)) as line:
+
+            async def placed(said: Hello, ready: Ready) -> asyncio.Event:
+                passes.shut_out(head.files, "box2", box.id)
+                assert await door.renew(_no_more) == [], "it is given nothing to go on with"
+                return asyncio.Event()
+
+            async def expel(name: str) -> None:
+                expelled.append(name)
+
+            door._admit, door._expel = placed, expel
+            request = certificates.asked("box2")[0]
+            await line.say(hello(name="box2", node_id=box.id, request=request, takes_renewal=True))
+            await line.expect(Welcome)
+            await line.say(Ready(incarnation="1", state_dir="/s", cpu_slots=1, gpus=0))
+            await asyncio.wait_for(beat(line), 5)
+
+    with pytest.raises(RefusedError, match="was revoked at 20") as caught:
+        asyncio.run(run())
+    assert expelled == ["box2"] and not caught.value.again
+
+
+def _no_more(*_: Any) -> Any:
+    raise AssertionError("a box that is shut out is given another certificate")
+
+
+@pytest.mark.parametrize("ends", ["revoked", "over"])
+def test_a_box_that_has_joined_goes_on_when_its_token_file_has_ended(
+    head: Head, node: Callable[[str], Node], monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """On the line that it has come by with that file, too: Ray may lose its agent at any time."""
+    box = node("box2")
+    token = head.token(utc_now() + timedelta(hours=1))
+
+    async def run() -> None:
+        async with head.door(), _line_to(box.box(token)) as line:
+            await line.say(hello(name="box2", node_id=box.id, request=certificates.asked("box2")[0]))
+            await line.expect(Welcome)
+            await line.say(Ready(incarnation="1", state_dir="/s", cpu_slots=1, gpus=0))
+            await _until_joined(line)
+            if ends == "revoked":
+                passes.revoke_token(head.files, certificates.serial_of(token.tls.certificate))  # type: ignore[union-attr]
+            else:
+                later = utc_now() + timedelta(hours=2)
+                monkeypatch.setattr(passes, "utc_now", lambda: later)
+            head.ends["box2"].set()  # its agent is lost
+            await _until_joined(line)
+
+    asyncio.run(run())
+
+
+async def _until_joined(line: Sealed) -> None:
+    while not isinstance(said := await asyncio.wait_for(line.hear(), 5), Joined):
+        assert not isinstance(said, Refused), said
+
+
+def test_a_box_cannot_ask_for_what_would_be_a_token_file(head: Head, node: Callable[[str], Node]) -> None:
+    """A certificate without a box's id, of that name, would be for any box, and in no list."""
+    box, token = node("token"), head.token(once=True)
+
+    async def run() -> list[str]:
+        async with head.door():
+            return [await refused(box.comes(token, node_id=one)) for one in ("", "a b", "\u00e9", "7" * 65)]
+
+    assert all("no id of a state directory; expected 1 to 64 letters" in said for said in asyncio.run(run()))
+    assert not passes.known(head.files).tokens[0].used_by
+
+
+def test_a_box_is_shut_out_whatever_the_clock_was_when_it_joined(
+    head: Head, node: Callable[[str], Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head's clock was ahead; it has been put right since."""
+    box, token = node("box2"), head.token()
+    ahead = utc_now() + timedelta(minutes=30)
+    monkeypatch.setattr(certificates, "_now", lambda: ahead)
+
+    async def run() -> str:
+        async with head.door():
+            await box.comes(token)
+            (used,) = passes.shut_out(head.files, "box2", box.id)
+            assert used.revoked_at is not None
+            return await refused(box.comes(token))
+
+    assert "the certificate of box2 was revoked at 20" in asyncio.run(run())
+
+
+def test_what_cannot_be_noted_at_the_door_is_said_at_both_ends(
+    head: Head,
+    node: Callable[[str], Node],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    box, token = node("box2"), head.token(once=True)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "passes.json.tmp")
+
+    async def run() -> None:
+        async with head.door():
+            box.box(token)
+            monkeypatch.setattr(durable, "write_json", full)
+            async with _line_to(box.box(token)) as line:
+                await line.say(hello(name="box2", node_id=box.id, request=certificates.asked("box2")[0]))
+                await line.expect(Welcome)
+
+    with pytest.raises(
+        RefusedError, match=r"cannot tell whether it may come in: passes\.json\.tmp: No space"
+    ) as caught:
+        asyncio.run(run())
+    assert caught.value.again and "No space left" in capfd.readouterr().err
+
+
+def test_a_token_file_that_was_revoked_late_is_known_for_as_long_as_what_was_got_with_it() -> None:
+    now = utc_now()
+    ended, revoked = instant(now - timedelta(days=800)), instant(now - timedelta(days=10))
+    old = Token(id="aa", made_at=ended, until=ended, revoked_at=revoked)
+    assert passes._with(passes.Passes((old,)), Token(id="bb", made_at=ended)).tokens[0] == old
+    gone = replace(old, revoked_at=ended)
+    assert [one.id for one in passes._with(passes.Passes((gone,)), Token(id="bb", made_at=ended)).tokens] == [
+        "bb"
+    ]
 
 
 # Token files
@@ -370,8 +502,9 @@ async def _stay(joiner: Joiner, box: Node) -> None:
             joiner._heard(await line.hear(None), welcome, line)
 
 
+@pytest.mark.parametrize("step", [renewal.READY, "replaced.json"])
 def test_a_renewal_that_is_cut_off_anywhere_leaves_a_box_that_joins(
-    head: Head, node: Callable[[str], Node]
+    head: Head, node: Callable[[str], Node], step: str
 ) -> None:
     """After each of its steps on the box it is killed; it is started again with its old token file."""
     box, token = node("box2"), head.token()
@@ -387,6 +520,14 @@ def test_a_renewal_that_is_cut_off_anywhere_leaves_a_box_that_joins(
     renewal.keep(box.files, renewed, key)
     asyncio.run(once())  # the head was killed before it counted: all is as before
     renewal.take(head.files, head.secret_file)
+    with pytest.MonkeyPatch().context() as patch, pytest.raises(Killed):
+        patch.setattr(durable, "write", _kill_at(step))
+        renewal.take(box.files, renewal.secret_of(box.files))
+    with pytest.raises(GpujobsError):
+        asyncio.run(once())  # it comes with the old one, which the head refuses
+    assert Joiner(box.box(token))._take_renewed()
+    asyncio.run(once())
+    renewal.keep(box.files, renewed, key)
     moved = 0
     while True:
         try:
@@ -404,6 +545,17 @@ def test_a_renewal_that_is_cut_off_anywhere_leaves_a_box_that_joins(
 
 class Killed(BaseException):
     pass
+
+
+def _kill_at(name: str) -> Callable[..., None]:
+    real = durable.write
+
+    def write(path: Path, *args: Any, **keys: Any) -> None:
+        if path.name == name:
+            raise Killed
+        real(path, *args, **keys)
+
+    return write
 
 
 @contextmanager

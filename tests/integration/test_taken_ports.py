@@ -26,6 +26,8 @@ from .test_joining import box, free_base
 
 TAKER = """
 import socket, sys, time
+if sys.argv[2:]:
+    open("/proc/self/comm", "w").write(sys.argv[2])
 listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 print(1, flush=True)
 time.sleep(99)
@@ -46,9 +48,9 @@ def paths(tmp_path: Path) -> StatePaths:
 
 
 @contextmanager
-def somebody_at(port: int) -> Iterator[int]:
+def somebody_at(port: int, *name: str) -> Iterator[int]:
     """Another process, which listens at loopback alone: Ray would listen at every address."""
-    with subprocess.Popen([sys.executable, "-c", TAKER, str(port)], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, "-c", TAKER, str(port), *name], stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None and process.stdout.readline()
             yield process.pid
@@ -112,3 +114,10 @@ def test_a_look_whether_a_box_can_join_does_not_take_a_stranger_for_its_own_ray(
 def test_a_port_that_nobody_may_use_says_so() -> None:
     assert "cannot be used: Permission denied" in taken._words(80, "Ray's GCS", PermissionError(13, "x"))
     assert taken.holder(1).startswith("a process that cannot be seen from here (as root, `ss -ltnp ")
+
+
+def test_what_a_user_calls_a_process_steers_no_terminal() -> None:
+    port = free_base()
+    with somebody_at(port, "\x1b[2J ok") as pid:
+        said = taken.holder(port)
+    assert said.startswith(f"process {pid} (?[2J ok, of ") and said.isprintable()

@@ -44,10 +44,12 @@ def _parts(
 ) -> Iterator[bytes]:
     """`{"total", "jobs"}` in pieces: nobody's long list is in memory as a whole."""
     yield f'{{"total": {total}, "jobs": ['.encode()
+    between = ""
     for start in range(0, len(shown), BATCH):
         jobs = queries.whole(shown[start : start + BATCH])
-        batch = [json.dumps(queries.json(job, caller)) for job in jobs]
-        yield ((", " if start else "") + ", ".join(batch)).encode()
+        if jobs:
+            yield (between + ", ".join(json.dumps(queries.json(job, caller)) for job in jobs)).encode()
+            between = ", "
     yield b"]}"
 
 

@@ -43,11 +43,12 @@ class JobQueries:
         return self.cache.jobs.get(number) or self.store.job(number)
 
     def whole(self, jobs: Iterable[Job | Outline]) -> list[Job]:
-        """In the same order, with those that are outlined read from the store."""
+        """In the same order, with those that are outlined read from the store, but for what was pruned meanwhile."""
         given = list(jobs)
         outlined = [job.id for job in given if isinstance(job, Outline)]
-        read = {job.id: job for job in self.store.jobs(outlined)} if outlined else {}
-        return [read[job.id] if isinstance(job, Outline) else job for job in given]
+        read = {job.id: job for job in self.store.existing(outlined)} if outlined else {}
+        found = (read.get(job.id) if isinstance(job, Outline) else job for job in given)
+        return [job for job in found if job is not None]
 
     def json(self, job: Job, caller: Caller) -> dict[str, Any]:
         """As `caller` is to see it."""

@@ -17,7 +17,7 @@ from gpujobs.backends import backend_of
 from gpujobs.jobfile.consistency import is_stateful
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer import building, decision, train
-from gpujobs.trainer.checking import data, fused, layers, masks, memory
+from gpujobs.trainer.checking import data, first_step, fused, layers, masks, memory
 from gpujobs.trainer.checking.chain import links
 from gpujobs.trainer.checking.opening import opened
 from gpujobs.trainer.checking.optimizers import slots_of
@@ -66,6 +66,7 @@ def _report(spec: AttemptSpec, *, values: bool) -> dict[str, Any]:
     model = _model(spec, train.shapes(prepared.train), values=values)
     building.compile_model(model, spec.jobfile, optimizer, masked=train.is_masked(prepared))
     sets = train.sets_of(spec, prepared, model)
+    first_step.require(spec.jobfile, model, sets.train)
     batch_size = int(training["batch_size"])
     found = links(model)
     slots = slots_of(optimizer)
@@ -105,7 +106,9 @@ def _model(spec: AttemptSpec, shapes: building.Shapes, *, values: bool) -> Any:
         scope.__enter__()
         try:
             return building.untrained(spec.jobfile, shapes)
-        except (TrainerError, ValueError):
+        except Exception as error:
+            if not isinstance(error, TrainerError) and not building.is_refusal(error):
+                raise
             scope.__exit__(None, None, None)
     return building.untrained(spec.jobfile, shapes)
 

@@ -138,15 +138,57 @@ def rows_with(values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     return found
 
 
-def fill_forward(values: NDArray[np.float32]) -> None:
-    """In place, along axis 0 of shape (steps, columns): the last value seen, before the first the first one;
-    0 where there is none at all."""
-    for column in values.T:
+def fill(raw: LoadedData, name: str, blocks: Iterable[NDArray[Any]], called: Callable[[int], str]) -> None:
+    """In place: of each block of an input, shape (steps, ...), by itself. `called`: what a block is, by its number.
+    Raises DataError with the features that have no value in a block: nothing stands for what was never seen."""
+    empty: dict[int, list[int]] = {}
+    for number, block in enumerate(blocks):
+        held = block.reshape(len(block), -1)
+        for column in fill_forward(held):
+            empty.setdefault(column, []).append(number)
+        if not np.may_share_memory(held, block):
+            block[...] = held.reshape(block.shape)
+    named = features(raw, name)
+    errors = [
+        _nothing_to_fill(place, [called(number) for number in empty[column]])
+        for column, place in (
+            named or {column: f"{raw.place(name)}: column {column}" for column in empty}
+        ).items()
+        if column in empty
+    ]
+    if errors:
+        raise together(errors)
+
+
+def features(raw: LoadedData, name: str) -> dict[int, str]:
+    """Of a table, which of an input's columns are features, and what each is called; of arrays none. Others are
+    targets only, whose values count where they are there."""
+    if not raw.features or name in raw.targets:
+        return {}
+    shown = raw.x_columns or range(len(raw.features))
+    return {number: f"{raw.file}: column {raw.column(number)}" for number in shown}
+
+
+def _nothing_to_fill(place: str, where: list[str]) -> DataError:
+    more = f" and {len(where) - 1:,} more such" if where[1:] else ""
+    return DataError(
+        f"{place}: holds no value in {where[0]}{more}; expected one at least, which data.missing: fill could put "
+        "into the others: leave the column out, or say data.missing: drop"
+    )
+
+
+def fill_forward(values: NDArray[np.float32]) -> list[int]:
+    """In place, along axis 0 of shape (steps, columns): the last value seen, before the first the first one. Gives the
+    columns where there is none at all, which are 0 then."""
+    empty = []
+    for number, column in enumerate(values.T):
         there = np.flatnonzero(~np.isnan(column))
         if len(there) == len(column):
             continue
         if len(there) == 0:
             column[:] = 0.0
+            empty.append(number)
             continue
         last = np.maximum(np.searchsorted(there, np.arange(len(column)), side="right") - 1, 0)
         column[:] = column[there[last]]
+    return empty

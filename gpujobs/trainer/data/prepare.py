@@ -286,7 +286,7 @@ def _fitted_inputs(spec: AttemptSpec, train: Assembled) -> dict[str, scaling.Sca
     """Numbers are scaled; ids are not."""
     method = (spec.jobfile["data"].get("scaling") or {}).get("x", "none")
     names = [] if method == "none" else [name for name in train.raw.inputs if name not in _ids(spec.jobfile)]
-    return {name: scaling.fit(method, _x_pieces(spec, train, name)) for name in names}
+    return {name: scaling.fit(method, _x_pieces(spec, train, name), train.raw.place(name)) for name in names}
 
 
 def _x_pieces(spec: AttemptSpec, train: Assembled, name: str) -> scaling.Pieces:
@@ -330,11 +330,15 @@ def _fitted_targets(spec: AttemptSpec, train: Assembled) -> dict[str, scaling.Sc
     numbers = [name for name in names if task_of_output(spec.jobfile, name) not in CLASS_TASKS]
     found = counted(spec.jobfile, train.samples)
     return {
-        name: scaling.fit(method, _counted_pieces(train, name, found[name])) if name in found
-        and not isinstance(train.samples.targets[name], RaggedRows)
-        else scaling.fit(method, train.y_pieces(name))
+        name: scaling.fit(
+            method,
+            _counted_pieces(train, name, found[name])
+            if name in found and not isinstance(train.samples.targets[name], RaggedRows)
+            else train.y_pieces(name),
+            train.raw.place(name),
+        )
         for name in numbers
-    }  # fmt: skip
+    }
 
 
 def _counted_pieces(train: Assembled, name: str, counts: Rows) -> scaling.Pieces:

@@ -333,3 +333,70 @@ def test_an_answer_of_a_check_that_is_too_long_is_not_read_to_its_end(
         file.seek(0)
         inspection.read_answer(file.fileno())
         assert file.tell() <= 1 << 17
+
+
+# What would be refused in the first step
+
+
+PER_CLASS = "training: {loss: categorical_crossentropy, metrics: [{%s}], batch_size: 5}\n"
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        ("Softmax: {axis: 7}", "Softmax.axis: is 7, and what the layer reads has the shape (any, 6, 2)"),
+        ("BatchNormalization: {axis: -3}", "BatchNormalization.axis: is -3, and what the layer reads"),
+        ("PReLU: {shared_axes: [1, 3]}", "PReLU.shared_axes: is 3, and what the layer reads"),
+        ("Normalization: {mean: [1, 2, 3], variance: [1, 2, 3]}", "Normalization: Incompatible shapes"),
+        (
+            "Dense: {units: 2, kernel_constraint: {MaxNorm: {axis: 7}}}",
+            "Dense: Invalid reduction dimension 7",
+        ),
+        ("Dropout: {rate: 0.5, noise_shape: [1, 2, 3, 4]}", "Dropout: "),
+        ("TimeDistributed: {layer: {Softmax: {axis: 7}}}", "TimeDistributed: "),
+        (
+            "Conv1D: {filters: 2, kernel_size: 2, kernel_regularizer: OrthogonalRegularizer}",
+            "Conv1D: Inputs to OrthogonalRegularizer must have rank 2",
+        ),
+    ],
+)
+def test_what_a_layer_cannot_do_with_its_input_is_said_by_check(
+    launcher: Launched, layer: str, expected: str
+) -> None:
+    said = ask(launcher, job(layer, "Flatten: {}", "Dense: {units: 1}"), {"d.npz": NUMBERS})["error"][
+        "message"
+    ]
+    assert said.startswith(f"model.layers[0].{expected}"), said
+    assert "{{" not in said and "[Op:" not in said
+
+
+@pytest.mark.parametrize(
+    ("training", "expected"),
+    [
+        (PER_CLASS % "Precision: {class_id: 3}", "training.metrics[0].Precision.class_id: is 3, and the model has 3"),
+        (PER_CLASS % "AUC: {multi_label: true, num_labels: 7}", "training.metrics[0].AUC: Incompatible shapes"),
+        ("training: {loss: {CategoricalCrossentropy: {axis: 7}}}\n", "training.loss.CategoricalCrossentropy: Invalid"),
+    ],
+)  # fmt: skip
+def test_and_what_a_loss_or_a_metric_cannot_do(launcher: Launched, training: str, expected: str) -> None:
+    text = job("Flatten: {}", "Dense: {units: 3, activation: softmax}", training=training)
+    said = ask(launcher, text, {"d.npz": CLASSES})["error"]["message"]
+    assert said.startswith(expected), said
+
+
+def test_classes_that_there_are_are_no_error(launcher: Launched) -> None:
+    text = job(
+        "Flatten: {}", "Dense: {units: 3, activation: softmax}", training=PER_CLASS % "Recall: {class_id: 2}"
+    )
+    assert report(launcher, text, {"d.npz": CLASSES})["parameters"] == 39
+
+
+def test_what_a_layer_of_a_branch_cannot_do_is_named_by_its_branch(launcher: Launched) -> None:
+    model = (
+        "model: {branches: {a: {inputs: [x], layers: [Flatten: {}, Dense: {units: 2, "
+        "kernel_constraint: {MaxNorm: {axis: 5}}}]}, out: {inputs: [a], layers: [Dense: {units: 1}]}}}\n"
+    )
+    said = ask(launcher, f"data: {{train: d.npz}}\n{model}{REGRESSION}", {"d.npz": NUMBERS})["error"][
+        "message"
+    ]
+    assert said.startswith("model.branches.a.layers[1].Dense: Invalid reduction dimension 5"), said

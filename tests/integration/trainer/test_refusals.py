@@ -47,7 +47,7 @@ for kind, whole in json.loads(sys.argv[1]).items():
         for name, one in whole.items()
     }
     plain = getattr(keras.optimizers.schedules, kind)(**fractions)
-    made = building._part("schedules", {kind: whole})
+    made = building.part("schedules", {kind: whole})
     schedules[kind] = [[float(made(step)), float(plain(step))] for step in (0, 3, 7, 20)]
 refused = {place: built(**case) if "layers" in case else built([LSTM, DENSE], **case)
            for place, case in json.loads(sys.argv[2]).items()}

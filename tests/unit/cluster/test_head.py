@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -15,8 +16,9 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
-from gpujobs.cluster import actor
+from gpujobs.cluster import actor, certificates
 from gpujobs.cluster import head as heads
+from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.head import Head
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.cluster.versions import own_versions
@@ -25,6 +27,7 @@ from gpujobs.daemon.handlers import doctor
 from gpujobs.errors import MachineError
 from gpujobs.model import Node, NodeStatus
 from gpujobs.paths import StatePaths
+from gpujobs.protocol.boxes import Rekeyed
 from gpujobs.protocol.joining import FORMAT, Hello, Ready
 from gpujobs.protocol.settings import HeadSettings, Listening
 from tests.specs import node_settings
@@ -97,6 +100,50 @@ def test_a_box_that_comes_before_the_heads_own_agent_is_there_waits_for_it(
         return before
 
     assert with_head(tmp_path, work) == [] and placed == ["1"]
+
+
+def test_a_box_that_is_shut_out_while_its_agent_is_placed_has_none_afterwards(
+    tmp_path: Path, placed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is told while it is placed waits for that."""
+    gone = list[str]()
+    monkeypatch.setattr(actor, "end_agent", lambda agent: gone.append("ended"))
+
+    async def work(head: Head) -> bool:
+        coming = asyncio.create_task(head._take_in(HELLO, READY))
+        while not placed and not head._placing[HELLO.name].locked():
+            await asyncio.sleep(0)
+        await head._expel(HELLO.name)
+        ended = await coming
+        return ended.is_set() and head._members.get(HELLO.name) is None
+
+    assert with_head(tmp_path, work) and gone == ["ended"]
+
+
+def test_an_authority_is_renewed_once_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A box keeps one that is to come: of two it would have that which the head never takes."""
+    paths = StatePaths(tmp_path)
+    certificates.keep_box(TlsFiles(paths.tls), "127.0.0.1")
+    given = list[object]()
+
+    class Gate:
+        async def renew(self, made: object) -> list[str]:
+            if not given:
+                given.append(made)
+                raise MachineError("no box answers")
+            given.append(made)
+            return ["box2"]
+
+    async def work(head: Head) -> tuple[object, ...]:
+        head._settings = replace(head._settings, listening=Listening("127.0.0.1", 8480, True))
+        head._open_gate = Gate()  # type: ignore[assignment]
+        with pytest.raises(MachineError, match="no box answers"):
+            await head._rekey()
+        return tuple(await asyncio.gather(head._rekey(), head._rekey(), return_exceptions=True))
+
+    done, refused = with_head(tmp_path, work)
+    assert done == Rekeyed(("box2",)) and len(given) == 2
+    assert "is being renewed already" in str(refused)
 
 
 def test_a_port_of_joining_that_is_taken_is_told_of_until_it_is_free(

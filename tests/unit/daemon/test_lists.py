@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,12 @@ from typing import Any
 
 import pytest
 
+from gpujobs.config.settings import Settings
+from gpujobs.daemon.build import build
+from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.handlers import jobs as listed
+from gpujobs.daemon.keys import JOB_QUERIES
+from gpujobs.daemon.server import make_application
 from gpujobs.lifecycle import Finish
 from gpujobs.model import Reason, State
 from gpujobs.paths import StatePaths
@@ -85,3 +92,21 @@ def test_the_queue_shows_ones_own_that_have_ended_first_and_a_sweep_in_one_row(b
 def test_all_results_are_listed_of_those_that_have_completed(box: Box) -> None:
     found = json.loads(box.ask(A, "GET", "/v1/results"))["results"]
     assert [entry["job"] for entry in found] == [1, 2]
+
+
+def test_a_list_goes_on_without_what_is_pruned_while_it_is_written(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listed, "BATCH", 1)
+
+    async def written() -> bytes:
+        daemon = build(Settings("personal", box.directory, box.directory / "socket"))
+        queries = make_application(daemon, [])[JOB_QUERIES]
+        parts = listed._parts(queries, A, queries.store.outlines(), 3)
+        text = next(parts)
+        daemon.store.pruning.delete([1, 4])
+        text += b"".join(parts)
+        await Daemon(daemon).close()
+        return text
+
+    assert [job["id"] for job in json.loads(asyncio.run(written()))["jobs"]] == [2]

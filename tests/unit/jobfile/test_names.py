@@ -165,7 +165,7 @@ def test_what_is_wrong_with_a_sweep_that_is_set_names_the_option(key: str, value
 
 
 def test_what_keras_refuses_has_its_line() -> None:
-    job = load("a.yaml", FILE % "{SGD: {momentum: 2}}")
+    job = load("a.yaml", FILE % "{SGD: {momentum: 0.9}}")
     assert job.line_in("training.optimizer.SGD: momentum must be in [0, 1]") == 4
     assert job.line_in("model.layers[1].Dense: no") == 3
     assert job.line_in("the check did not end in time") is None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.memory import pieces, row_bytes
 from gpujobs.trainer.data.samples.windows import columns
+from gpujobs.trainer.failures import DataError
 
 Pieces = Callable[[], Iterable[NDArray[Any]]]
 """Gives the training values again and again, each time as arrays of shape (rows, columns)."""
@@ -48,8 +49,14 @@ def from_json(value: dict[str, list[float]]) -> Scale:
     return Scale(np.asarray(value["center"], np.float32), np.asarray(value["width"], np.float32))
 
 
-def fit(method: str, values: Pieces) -> Scale:
-    """`method`: standard, minmax or robust."""
+def fit(method: str, values: Pieces, place: str) -> Scale:
+    """`method`: standard, minmax or robust. `place`: the file and array, for the DataError where there is no value to
+    learn from."""
+    if not any(len(piece) for piece in values()):
+        raise DataError(
+            f"{place}: holds no value that the training part may learn scales from; expected some: give it more rows, "
+            "or leave data.scaling out"
+        )
     center, width = {"standard": _standard, "minmax": _minmax, "robust": _robust}[method](values)
     least = np.maximum(NARROW, NOISE * np.abs(center))
     width = np.where(width > least, width, 1.0)  # a constant column becomes 0

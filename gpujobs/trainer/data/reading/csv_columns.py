@@ -13,7 +13,7 @@ import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 from gpujobs.trainer.data.arrays import Integers, Times
-from gpujobs.trainer.data.reading import cells, times
+from gpujobs.trainer.data.reading import cells, no_times, times
 from gpujobs.trainer.data.reading.cells import NOT_CLOSED, Writing, shown
 from gpujobs.trainer.data.reading.dialect import Head
 from gpujobs.trainer.data.reading.problems import Aside, Problems
@@ -152,6 +152,8 @@ class CsvColumns:
     def _as_before(self, cell: str) -> str:
         if self._form is None or self._form.kind == "number":
             return ", a number as in the rows before"
+        if reason := no_times.why(cell, self._form.formats or no_times.ISO):
+            return f"{f' written {self._form}' if self._form.formats else ''}: {reason}"
         if self._form.kind == "iso":
             example = "2026-01-31 12:00:00" + ("+01:00" if self._form.has_zone else "")
             if form := times.proposed(cell):

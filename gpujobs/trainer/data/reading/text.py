@@ -59,7 +59,8 @@ class Block:
         return not bytes(self.content[:COUNTED_BYTES]).strip() and not bytes(self.content).strip()
 
     def lines(self) -> Integers:
-        """The number of the line in which each row begins, int64."""
+        """The number of the line in which each row begins, int64. A carriage return alone may stand in a cell: where it
+        ends a row, none ends a line."""
         rows = bytes(self.written).splitlines(keepends=True)
         begin, spaced = self.form.comment, self.form.is_spaced
         held = np.array([bool(row.strip() if spaced else row.strip(b"\r\n")) for row in rows], bool)
@@ -68,7 +69,8 @@ class Block:
         if quotes.QUOTE in bytes(self.written):
             starts = np.cumsum([0, *map(len, rows[:-1])])
             held &= ~quotes.inside(memoryview(self.written), starts, self.form.separator, begin)
-        return np.flatnonzero(held) + self.line
+        numbers = np.cumsum([0, *(row.endswith(b"\n") for row in rows[:-1])])
+        return numbers[: len(rows)][held] + self.line
 
 
 def open_stream(name: str, path: Path) -> IO[bytes]:

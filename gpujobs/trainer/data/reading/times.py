@@ -133,11 +133,13 @@ def _year_place(day: re.Match[str]) -> str | None:
 
 
 def _day_or_month(place: str, days: Sequence[re.Match[str]], sign: str, year: str) -> str | None:
-    """Points stand behind days first, all over the world; of others some day must be beyond 12."""
-    first = max(int(day[1]) for day in days)
-    second = max(int(day[3]) for day in days)
+    """Points stand behind days first, all over the world; of others some day must be beyond 12. What is no date in
+    either order tells nothing."""
+    days = [day for day in days if min(int(day[1]), int(day[3])) <= 12]
+    first = max((int(day[1]) for day in days), default=0)
+    second = max((int(day[3]) for day in days), default=0)
     day_first, month_first = f"%d{sign}%m{sign}{year}", f"%m{sign}%d{sign}{year}"
-    if first > 12 and second > 12:
+    if not days or (first > 12 and second > 12):
         return None
     if first > 12 or second > 12:
         return day_first if first > 12 else month_first

@@ -45,7 +45,7 @@ def without_missing(raw: LoadedData, segments: Integers, handling: str, scratch:
     inputs = dict(raw.inputs)
     for name, gaps in of_inputs.items():
         if gaps.any():
-            inputs[name] = _filled(raw.inputs[name], segments, scratch)
+            inputs[name] = _filled(raw, name, segments, scratch)
     return Whole(replace(raw, inputs=inputs), segments, holes if holes.any() else None, NO_ROWS)
 
 
@@ -79,13 +79,20 @@ def cut(segments: Integers, wrong: NDArray[np.bool_]) -> Integers:
     return np.array(found, np.int64).reshape(-1, 2)
 
 
-def _filled(values: NDArray[np.float32], segments: Integers, scratch: Path) -> NDArray[np.float32]:
+def _filled(raw: LoadedData, name: str, segments: Integers, scratch: Path) -> NDArray[np.float32]:
     """In place, or, where the file itself is mapped, in a copy that is on the disk where it is large."""
+    values = raw.inputs[name]
     if not values.flags.writeable:
         copy = allocate(values.shape, np.float32, scratch)
         for rows in pieces(0, len(values), row_bytes(values)):
             copy[rows] = values[rows]
         values = copy
-    for first, end in segments:
-        missing.fill_forward(values[first:end].reshape(end - first, -1))
+    missing.fill(
+        raw,
+        name,
+        (values[first:end] for first, end in segments),
+        lambda number: (
+            f"rows {raw.row_number(segments[number, 0])} to {raw.row_number(segments[number, 1] - 1)}"
+        ),
+    )
     return values

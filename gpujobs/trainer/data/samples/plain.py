@@ -49,7 +49,7 @@ def assemble(raw: LoadedData, handling: str, tokens: Iterable[str], scratch: Pat
     for name, x in inputs.items():
         gaps = _gaps(raw, name, x, handling)
         if handling == "fill" and gaps.any() and x.ndim > 2:  # facts have no step before to take a value from
-            inputs[name] = _filled(x, gaps, scratch)
+            inputs[name] = _filled(raw, name, gaps, scratch)
         else:
             keep &= ~gaps
     for name, y in raw.targets.items():
@@ -85,13 +85,14 @@ def _labels(raw: LoadedData) -> dict[str, Rows]:
     return labels
 
 
-def _filled(x: NDArray[Any], gaps: NDArray[np.bool_], scratch: Path) -> NDArray[Any]:
+def _filled(raw: LoadedData, name: str, gaps: NDArray[np.bool_], scratch: Path) -> NDArray[Any]:
     """In place, or, where the file itself is mapped, in a copy: within each sample, step after step."""
+    x = raw.inputs[name]
     if not x.flags.writeable:
         copy = allocate(x.shape, np.float32, scratch)
         for some in pieces(0, len(x), row_bytes(x)):
             copy[some] = x[some]
         x = copy
-    for sample in np.flatnonzero(gaps):
-        missing.fill_forward(x[sample].reshape(len(x[sample]), -1))
+    samples = np.flatnonzero(gaps).tolist()
+    missing.fill(raw, name, (x[sample] for sample in samples), lambda number: f"sample {samples[number] + 1}")
     return x

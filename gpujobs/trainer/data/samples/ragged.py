@@ -132,9 +132,13 @@ def _handled(
     if handling == "drop":
         return steps, gaps
     filled = np.array(steps)
-    for number in np.flatnonzero(gaps):
-        rows = slice(begins[number], begins[number] + lengths[number])
-        missing.fill_forward(filled[rows].reshape(lengths[number], -1))
+    numbers = np.flatnonzero(gaps).tolist()
+    missing.fill(
+        raw,
+        name,
+        (filled[begins[number] : begins[number] + lengths[number]] for number in numbers),
+        lambda place: _sequence(raw, numbers[place]),
+    )
     return filled, none
 
 
@@ -144,6 +148,14 @@ def _gaps(raw: LoadedData, name: str, values: NDArray[Any], handling: str) -> ND
     if errors:
         raise together(errors)
     return np.zeros(len(values), bool) if handling == "error" else missing.rows_with(values)
+
+
+def _sequence(raw: LoadedData, number: int) -> str:
+    return (
+        f"sequence {number + 1}"
+        if raw.sequence is None
+        else f"sequence {raw.sequence.decode(raw.sequence.codes)[number]}"
+    )
 
 
 def _targets(raw: LoadedData) -> dict[str, NDArray[Any]]:

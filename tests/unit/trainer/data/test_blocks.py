@@ -72,6 +72,21 @@ def test_line_ends_in_quotes_wherever_blocks_end(
         assert [table.rows.of(row).number for row in range(COUNT)] == first_lines(written)
 
 
+@pytest.mark.parametrize("size", [20, 61, 1000])
+def test_a_carriage_return_in_a_cell_ends_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(text, "BLOCK_BYTES", size)
+    cells = ["x\ry", "a\n\rb", "", "plain", "\r", "e\r\nf"]
+    path, rows = tmp_path / "t.csv", [f'"{cells[n % 6]}",{n}\n' + "\n" * (n % 5 == 0) for n in range(30)]
+    path.write_bytes("".join(["who,v\n", *rows]).encode())
+    table = read(path, numbers=("v",), words=("who",))
+    before = [2 + "".join(rows[:n]).count("\n") for n in range(30)]
+    assert [table.rows.of(row).number for row in range(30)] == before
+    expected = pd.read_csv(path, keep_default_na=False)
+    assert table.values[:, 0].tolist() == expected["v"].tolist()
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_wrong_cell_far_down_has_the_row_that_an_editor_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int

@@ -42,7 +42,7 @@ def test_quantiles_of_what_is_hard_to_order() -> None:
 @settings(deadline=None)
 @given(TABLES, st.sampled_from(["standard", "minmax", "robust"]))
 def test_each_method(values: Any, method: str) -> None:
-    scale = scaling.fit(method, in_pieces(values))
+    scale = scaling.fit(method, in_pieces(values), "t.csv")
     wide = values.astype(np.float64)
     low, middle, high = np.quantile(wide, [0.25, 0.5, 0.75], axis=0)
     center, width = {
@@ -59,7 +59,7 @@ def test_each_method(values: Any, method: str) -> None:
 
 def test_more_columns_than_are_counted_at_once() -> None:
     values = np.random.default_rng(0).normal(size=(50, 150)).astype(np.float32)
-    scale = scaling.fit("robust", in_pieces(values))
+    scale = scaling.fit("robust", in_pieces(values), "t.csv")
     np.testing.assert_allclose(scale.center, np.median(values, axis=0), rtol=1e-6, atol=1e-7)
 
 
@@ -67,7 +67,7 @@ def test_more_columns_than_are_counted_at_once() -> None:
 @pytest.mark.parametrize("value", [5, 0.1, -1e-30, 1e30, 0])
 def test_a_constant_column_becomes_zero(method: str, value: float) -> None:
     """Also where its mean in float64 is not quite the value."""
-    scale = scaling.fit(method, in_pieces(np.full((9, 1), value, np.float32)))
+    scale = scaling.fit(method, in_pieces(np.full((9, 1), value, np.float32)), "t.csv")
     np.testing.assert_allclose(scale.apply(np.full((2, 1), value, np.float32)), 0, atol=abs(value) * 1e-6)
     assert scale.width.tolist() == [1.0]
 
@@ -83,7 +83,7 @@ def test_a_narrow_column_is_scaled_as_a_wide_one(method: str, width: float) -> N
         "robust": (unit - middle) / (high - low),
     }[method]
     values = (unit * width).astype(np.float32)[:, None]
-    scaled = scaling.fit(method, in_pieces(values)).apply(values)
+    scaled = scaling.fit(method, in_pieces(values), "t.csv").apply(values)
     np.testing.assert_allclose(scaled[:, 0], expected, atol=1e-5)
 
 

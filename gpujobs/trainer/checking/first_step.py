@@ -1,0 +1,122 @@
+"""What Keras would refuse no sooner than in the first step of a training: tried on zeros, or on nothing but shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.backend import compute_output_spec
+
+from gpujobs.jobfile.consistency import outputs_of
+from gpujobs.trainer import building
+from gpujobs.trainer.checking.chain import RECURRENT
+from gpujobs.trainer.data import Samples
+from gpujobs.trainer.decision import Decision, decisions, output_tensors
+from gpujobs.trainer.failures import TrainerError
+
+SLOW = (*RECURRENT, "Bidirectional")
+"""Their loops take long to trace, and Keras looks at all that they are told when it makes them."""
+
+ROWS = 2
+
+
+def require(jobfile: Mapping[str, Any], model: keras.Model, train: Samples) -> None:
+    """Raises TrainerError with the place in the job file. `train`: targets as the loss wants them."""
+    for place, layer in _placed(jobfile, model):
+        if type(layer).__name__ not in SLOW:
+            _try(place, partial(compute_output_spec, _in_training(layer), layer.input))
+        for attempt in _of_weights(layer):
+            _try(place, attempt)
+    _try_schedule(jobfile["training"]["optimizer"])
+    _try_losses(jobfile, model, train)
+
+
+def _placed(jobfile: Mapping[str, Any], model: keras.Model) -> Iterator[tuple[str, keras.Layer]]:
+    """The place of each layer of a job file, and the layer."""
+    branches = jobfile["model"].get("branches") or {}
+    if not branches:
+        for number, (entry, layer) in enumerate(zip(jobfile["model"]["layers"], model.layers, strict=True)):
+            yield building.place_of(f"model.layers[{number}]", entry), layer
+    waiting, seen = list(output_tensors(jobfile, model).items()), set()
+    while waiting:
+        name, tensor = waiting.pop()
+        if name in seen or name not in branches:
+            continue
+        seen.add(name)
+        for number, entry in reversed([*enumerate(branches[name]["layers"])]):
+            layer = tensor._keras_history.operation
+            yield building.place_of(f"model.branches.{name}.layers[{number}]", entry), layer
+            tensor = layer.input
+        inputs = branches[name]["inputs"]
+        waiting += zip(
+            inputs, tensor._keras_history.operation.input if len(inputs) > 1 else [tensor], strict=True
+        )
+
+
+def _try(place: str, attempt: Callable[[], object]) -> None:
+    """An error of the backend's own is a refusal here: nothing that is tried takes memory or a device."""
+    try:
+        attempt()
+    except TrainerError:
+        raise
+    except Exception as error:
+        raise TrainerError(f"{place}: {building.in_words(error)}") from error
+
+
+def _in_training(layer: keras.Layer) -> Callable[..., object]:
+    return partial(layer.call, training=True) if layer._call_has_training_arg else layer.call
+
+
+def _of_weights(layer: keras.Layer) -> Iterator[Callable[[], object]]:
+    for variable in layer.trainable_variables:
+        shape = keras.KerasTensor(variable.shape, variable.dtype)
+        for change in (variable.constraint, variable.regularizer):
+            if change is not None:
+                yield partial(compute_output_spec, change, shape)
+
+
+def _try_schedule(optimizer: Any) -> None:
+    kind, arguments = next(iter(optimizer.items())) if isinstance(optimizer, dict) else (optimizer, {})
+    rate = (arguments or {}).get("learning_rate")
+    if isinstance(rate, dict):
+        place = building.place_of(f"training.optimizer.{kind}.learning_rate", rate)
+        _try(place, lambda: building.part("schedules", rate)(0))
+
+
+def _try_losses(jobfile: Mapping[str, Any], model: keras.Model, train: Samples) -> None:
+    """Of each output by itself, with labels and predictions of 0."""
+    training, told, names = jobfile["training"], decisions(jobfile, model), sorted(outputs_of(jobfile))
+    y = train.batch(np.arange(min(ROWS, len(train)))).y
+    if len(names) < 2:
+        _try_output(training, "", training["loss"], model.outputs[0], y, next(iter(told.values()), None))
+        return
+    assert isinstance(y, dict)
+    for name, output in zip(names, model.outputs, strict=True):
+        _try_output(training, f".{name}", training["loss"][name], output, y[name], told.get(name))
+
+
+def _try_output(
+    training: Mapping[str, Any], name: str, loss: Any, output: Any, y: Any, decision: Decision | None
+) -> None:
+    zeros = building.zeros_like(output, y)[: len(y)]  # a stateful model has as many as a batch
+    target = np.zeros_like(y[: len(zeros)])
+    place = building.place_of(f"training.loss{name}", loss)
+    _try(place, lambda: keras.losses.get(building.part("losses", loss))(target, zeros))
+    for place, entry, metric in building.metrics_of(training, decision):
+        _require_class(place, entry, output)
+        if not isinstance(metric, str):  # of others Keras finds out when it sees the loss which one is meant
+            _try(place, partial(metric.update_state, target, zeros))
+
+
+def _require_class(place: str, entry: Any, output: Any) -> None:
+    """A class that there is: JAX takes the last one for it, TensorFlow fails."""
+    arguments = next(iter(entry.values())) or {} if isinstance(entry, dict) else {}
+    units, given = int(output.shape[-1] or 1), arguments.get("class_id")
+    if given is not None and given >= units:
+        has = f"{units} unit{'s' if units > 1 else ''}"
+        raise TrainerError(
+            f"{place}.class_id: is {given}, and the model has {has}; expected 0 to {units - 1}"
+        )
