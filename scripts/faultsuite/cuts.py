@@ -106,6 +106,7 @@ def storm(
                     flush=True,
                 )
             _look_for_doubles(made)
+            _look_for_failed(made)
     stream.look()
 
 
@@ -222,6 +223,14 @@ def _look_for_doubles(made: Site) -> None:
     doubled = made.evidence / "doubled"
     if doubled.exists():
         raise Failure("doubled", f"two trainers at once: {doubled.read_text()}")
+
+
+def _look_for_failed(made: Site) -> None:
+    """While the boxes still have what is to be known of it."""
+    for number, job in made.jobs().items():
+        if job["state"] in ("FAILED", "TIMEOUT", "OUT_OF_MEMORY", "CANCELLED"):
+            print(made.story_of(number))
+            raise Failure("lost", f"job {number} ended {job['state']}: {job['message']}")
 
 
 class Stream:

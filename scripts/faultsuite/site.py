@@ -25,6 +25,9 @@ from .box import ROOT, STANDIN, Box, Failure, kill, processes_of, until
 LEASE_SECONDS = 30
 """The shortest that a site may have."""
 
+SHOWN = (".json", ".txt")
+"""How the names of files end that are shown where a job was lost."""
+
 NOWHERE = "02:00:00:00:00:fe"
 """A link address that no box has: what is sent to it is lost without a word."""
 
@@ -152,6 +155,16 @@ class Site(Box):
 
     def story(self) -> str:
         return "\n".join([self.tail(), *(node.story() for node in self.nodes)])
+
+    def story_of(self, job: int) -> str:
+        """Its events, and what all boxes have of it."""
+        lines = [json.dumps(event) for event in (self.get(f"/v1/jobs/{job}") or {"events": []})["events"]]
+        for space in self.spaces:
+            for path in sorted((space.root / f"s/spool/jobs/{job}").rglob("*")):
+                if path.is_file():
+                    text = path.read_text(errors="replace")[-2000:] if path.suffix in SHOWN else ""
+                    lines.append(f"{space.name}: {path} {path.stat().st_mtime:.3f} {text}")
+        return "\n".join(lines)
 
     def cut_power_of(self, space: Space) -> None:
         """First nothing of the box is heard any more, then all in it is gone."""
