@@ -62,6 +62,12 @@ def test_steps_that_another_process_has_traced_do_the_same(making: Making, name:
     assert traces[0] >= 2 and traces[1] < traces[0], traces
 
 
+def test_without_a_metric_too(making: Making) -> None:
+    simple = text("SimpleRNN: {units: 2}, Dense: {units: 1}").replace("metrics: [mae], ", "")
+    assert "metrics" not in simple
+    assert require_as_traced(making, simple, {"training.seed": "4"})[1] == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(200))
 def test_of_a_drawn_job_too(making: Making, seed: int) -> None:
