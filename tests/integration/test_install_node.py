@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import stat
 import subprocess
@@ -21,6 +22,7 @@ from gpujobs.cluster import certificates
 from gpujobs.cluster.ports import Ports
 from gpujobs.protocol import codec
 from gpujobs.protocol.joining import FORMAT, TokenFile
+from tests.acceptance.boxes import ip, why_not
 
 from .test_install_site import PYTHON, Site, nothing_installed
 from .test_joining import INSTANCE, OURS, SECRET, free_base
@@ -40,10 +42,30 @@ def _version_of(python: str | None) -> str:
 
 
 @contextmanager
-def head(root: Path) -> Iterator[tuple[str, Path]]:
+def another_box() -> Iterator[tuple[str, tuple[str, ...]]]:
+    """This box's address, and by which words a command runs on another, whose ports are its own."""
+    if why := why_not():
+        pytest.skip(why)
+    space, number = f"gjin{os.getpid()}", os.getpid() % 250
+    here, there = f"10.214.{number}.1", f"10.214.{number}.2"
+    ip("netns", "add", space)
+    try:
+        ip("link", "add", f"{space}-h", "type", "veth", "peer", "eth0", "netns", space)
+        ip("address", "add", f"{here}/24", "dev", f"{space}-h")
+        ip("link", "set", f"{space}-h", "up")
+        ip("-n", space, "address", "add", f"{there}/24", "dev", "eth0")
+        for name in ("lo", "eth0"):
+            ip("-n", space, "link", "set", name, "up")
+        yield here, ("ip", "netns", "exec", space)
+    finally:
+        ip("netns", "delete", space)
+
+
+@contextmanager
+def head(root: Path, here: str) -> Iterator[tuple[str, Path]]:
     """A head's door, with ports of Ray that answer: its address, and a token file."""
-    files, base = files_of_a_head(root / "head-tls"), free_base()
-    address = f"127.0.0.1:{base}"
+    files, base = files_of_a_head(root / "head-tls", here), free_base()
+    address = f"{here}:{base}"
     made = TokenFile(
         format=FORMAT, address=address, secret=SECRET, instance=INSTANCE, tls=certificates.for_token(files)
     )
@@ -54,14 +76,14 @@ def head(root: Path) -> Iterator[tuple[str, Path]]:
     loop, is_open, ended = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
 
     async def serve() -> None:
-        async with gate(files, base, versions):
+        async with gate(files, base, versions, here):
             is_open.set()
             await ended.wait()
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     with ExitStack() as stack:
         for name in ("gcs", "raylet", "object_manager"):
-            stack.enter_context(closing(create_server(("127.0.0.1", Ports(base)[name]))))
+            stack.enter_context(closing(create_server((here, Ports(base)[name]))))
         thread.start()
         assert is_open.wait(10)
         try:
@@ -100,25 +122,32 @@ def test_a_box_that_joins_has_a_service_and_a_token_and_is_updated_and_uninstall
 ) -> None:
     unit = site.rest / "etc/systemd/system/gpujobs-node.service"
     kept = site.rest / "etc/gpujobs/node.json"
-    with head(site.root) as (address, token):
-        options = ("--from-venv", sys.prefix, "--python", PYTHON)
-        said = site.run("--join", address, "--token-file", token, *options).stdout
-        assert "head would take this box, as " in said
-        text = unit.read_text()
-        command = f"{site.prefix}/venv/bin/gpujobs node join {address} --token-file /etc/gpujobs/node.json"
-        assert f"ExecStart={command}\n" in text and "@PREFIX@" not in text and "@HEAD@" not in text
-        assert kept.read_text() == token.read_text() and stat.S_IMODE(kept.stat().st_mode) == 0o600
-        assert not unit.with_name("gpujobs.service").exists()
-        if shutil.which("systemd-analyze") is not None:
-            subprocess.run(["systemd-analyze", "verify", "--man=no", unit], check=True)
-        wrong = site.root / "wrong.json"
-        wrong.write_text(token.read_text().replace(SECRET, "00" * 32))
-        wrong.chmod(0o600)
-        said = site.run("--join", address, "--token-file", wrong, *options, remembers=True, code=4).stderr
-        assert "does not take this box" in said and kept.read_text() == token.read_text()
-        token.unlink()
-        assert "head would take this box" in site.run(*options, remembers=True).stdout  # an update
-    refused = site.run(*options, remembers=True, code=4).stderr
-    assert f"{address} does not answer" in refused
+    with another_box() as (here, there):
+        with head(site.root, here) as (address, token):
+            options = ("--from-venv", sys.prefix, "--python", PYTHON)
+            said = site.run("--join", address, "--token-file", token, *options, within=there).stdout
+            assert "head would take this box, as " in said
+            text = unit.read_text()
+            command = (
+                f"{site.prefix}/venv/bin/gpujobs node join {address} --token-file /etc/gpujobs/node.json"
+            )
+            assert f"ExecStart={command}\n" in text and "@PREFIX@" not in text and "@HEAD@" not in text
+            assert kept.read_text() == token.read_text() and stat.S_IMODE(kept.stat().st_mode) == 0o600
+            assert not unit.with_name("gpujobs.service").exists()
+            if shutil.which("systemd-analyze") is not None:
+                subprocess.run(["systemd-analyze", "verify", "--man=no", unit], check=True)
+            wrong = site.root / "wrong.json"
+            wrong.write_text(token.read_text().replace(SECRET, "00" * 32))
+            wrong.chmod(0o600)
+            said = site.run(
+                "--join", address, "--token-file", wrong, *options, remembers=True, code=4, within=there
+            ).stderr
+            assert "does not take this box" in said and kept.read_text() == token.read_text()
+            token.unlink()
+            assert (
+                "head would take this box" in site.run(*options, remembers=True, within=there).stdout
+            )  # an update
+        refused = site.run(*options, remembers=True, code=4, within=there).stderr
+        assert f"{address} does not answer" in refused
     site.run("--uninstall", remembers=True)
     assert not unit.exists() and kept.exists()

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,12 +54,12 @@ class Site:
         return self.root / "rest"
 
     def run(
-        self, *options: object, code: int = 0, remembers: bool = False
+        self, *options: object, code: int = 0, remembers: bool = False, within: Sequence[str] = ()
     ) -> subprocess.CompletedProcess[str]:
-        """`remembers`: without naming the prefix."""
+        """`remembers`: without naming the prefix. `within`: by which words a command runs elsewhere."""
         prefix = () if remembers else ("--prefix", self.prefix)
         done = subprocess.run(
-            [ROOT / "scripts/install-site", *prefix, "--destdir", self.rest, *map(str, options)],
+            [*within, ROOT / "scripts/install-site", *prefix, "--destdir", self.rest, *map(str, options)],
             capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"], "HOME": str(self.root)},
         )  # fmt: skip
         assert done.returncode == code, done.stdout + done.stderr

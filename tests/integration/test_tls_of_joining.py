@@ -38,9 +38,9 @@ async def _admit(hello: Hello, ready: Ready) -> asyncio.Event:
     return asyncio.Event()
 
 
-def files_of_a_head(root: Path) -> TlsFiles:
+def files_of_a_head(root: Path, address: str = "127.0.0.1") -> TlsFiles:
     files = TlsFiles(root)
-    certificates.keep_box(files, "127.0.0.1")
+    certificates.keep_box(files, address)
     return files
 
 
@@ -57,9 +57,11 @@ def node(tmp_path: Path) -> StatePaths:
 
 
 @asynccontextmanager
-async def gate(files: TlsFiles | None, base: int, versions: Versions = OURS) -> AsyncIterator[JoinGate]:
+async def gate(
+    files: TlsFiles | None, base: int, versions: Versions = OURS, address: str = "127.0.0.1"
+) -> AsyncIterator[JoinGate]:
     made = JoinGate(
-        name="head", address="127.0.0.1", ports=Ports(base), secret=SECRET, instance=INSTANCE, uid=os.geteuid(),
+        name="head", address=address, ports=Ports(base), secret=SECRET, instance=INSTANCE, uid=os.geteuid(),
         versions=versions, obstacle=lambda name, id: None, admit=_admit,
         tls=None if files is None else of_the_head(files),
         sign=None if files is None else partial(certificates.sign, files),
