@@ -48,7 +48,7 @@ def test_the_box_comes_back_whatever_is_left_of_an_attempt(faulty: RunningDaemon
         shown = daemon.show(job)
         assert shown["retries_used"] == 0
         assert shown["attempts"][0]["reason"] == "SupervisorLost"
-    assert "Resuming after epoch" in daemon.job_log(jobs[0])
+    eventually(lambda: "Resuming after epoch" in daemon.job_log(jobs[0]), 60, partial(daemon.story, jobs))
     told = [event["message"] for event in daemon.show(jobs[0])["events"] if event["kind"] == "damaged"]
     assert told == ["record.json is empty; it is kept as record.json.damaged"]
     daemon.cli("stop", "--cancel", code=0)

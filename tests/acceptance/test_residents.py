@@ -61,7 +61,9 @@ def test_the_next_job_of_one_user_goes_on_in_the_same_process_and_two_users_neve
     assert not list(daemon.paths.residents.iterdir())
 
 
-HEADROOM_BYTES = 128 << 20
+HEADROOM_BYTES = 512 << 20
+"""Of addresses. The allocator takes 64 MiB of them for each thread that asks for memory."""
+
 BAD: dict[str, tuple[tuple[str, str], str]] = {
     "another shape": (("FAILED", "DataError"), "wrong.npz"),
     "out of memory": (("OUT_OF_MEMORY", "HostOutOfMemory"), "MemoryError"),
@@ -72,7 +74,7 @@ def write_bad(path: Path, what: str) -> None:
     if what == "another shape":  # than the four units of the file
         np.savez(path, x=np.zeros((6, 6, 1), np.float32), y=np.zeros((6, 3), np.float32))
     else:
-        count = 3 * HEADROOM_BYTES // 24
+        count = HEADROOM_BYTES * 5 // 8 // 24  # is there, and no copy of it
         np.savez_compressed(path, x=np.zeros((count, 6, 1), np.float32), y=np.zeros(count, np.int8))
 
 
