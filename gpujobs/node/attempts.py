@@ -140,12 +140,11 @@ def make(job: JobPaths, spec: AttemptSpec, asked_at: float | None = None) -> Att
 
 
 def _make_shelf(directory: Path, owner: Identity) -> None:
-    if directory.exists():
-        return
+    """Of one user. Several attempts may come to it at once, and one may have been cut off in the middle."""
     directory.parent.mkdir(mode=0o711, exist_ok=True)
     directory.parent.chmod(0o711)
-    directory.mkdir(mode=0o700)
-    if owner.uid != os.geteuid():
+    directory.mkdir(mode=0o700, exist_ok=True)
+    if directory.lstat().st_uid != owner.uid:
         os.chown(directory, owner.uid, owner.gid)
 
 

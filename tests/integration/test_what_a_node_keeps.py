@@ -9,7 +9,9 @@ import os
 import stat
 import subprocess
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -232,3 +234,30 @@ def test_what_trainers_leave_for_each_other_is_each_users_own() -> None:
         for uid, allowed in ((4711, True), (4712, False)):
             done = subprocess.run(["touch", shelf / "x"], user=uid, group=uid, extra_groups=[], check=False)
             assert (done.returncode == 0) is allowed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to become a user")
+def test_a_shelf_whose_making_was_cut_off_becomes_its_users(paths: StatePaths) -> None:
+    """As it is found where two attempts are made at once, too."""
+    spec = attempt_spec(
+        job=7, identity=replace(own_identity(), uid=4711, gid=4711, groups=()), job_dir=paths.job(7).root,
+        may_stay=True,
+    )  # fmt: skip
+    shelf = paths.job(7).steps(4711)
+    shelf.mkdir(parents=True, mode=0o700)
+    attempts.make(paths.job(7), spec)
+    assert (shelf.stat().st_uid, stat.S_IMODE(shelf.stat().st_mode)) == (4711, 0o700)
+
+
+def test_attempts_of_one_user_can_be_made_at_once(paths: StatePaths) -> None:
+    together = threading.Barrier(16)
+
+    def make(number: int) -> bool:
+        together.wait()
+        root = paths.job(number).root
+        return attempts.make(
+            paths.job(number), attempt_spec(job=number, job_dir=root, may_stay=True)
+        ).spec.exists()
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(make, range(1, 17)))
