@@ -107,6 +107,10 @@ def test_nobody_joins_on_a_drained_device() -> None:
     assert not decision.starts
 
 
+def test_nobody_joins_on_a_device_that_is_lost() -> None:
+    assert not run([sharing(1, 4)], [node(gpu(0, fault="it is lost"))], [packed(9, 0, 8)]).starts
+
+
 def test_a_cpu_slot_is_not_shared() -> None:
     slots = [node(*(Device("n", DeviceKind.CPU, i, f"CPU-{i}", "x86") for i in range(2)))]
     decision = run([sharing(id, 1) for id in (1, 2, 3)], slots)
