@@ -133,6 +133,7 @@ PARTS = (
         (
             "unit/trainer/test_*",
             "unit/protocol/*",
+            "unit/test_verdicts.py",
             "integration/test_unrecorded.py",
             "integration/trainer/test_supervis*",
             "integration/trainer/test_residents.py",
@@ -147,6 +148,7 @@ PARTS = (
         "child",
         ("*/child.py", "*/process.py"),
         (
+            "unit/test_processes.py",
             "integration/trainer/test_child.py",
             "integration/trainer/test_launcher.py",
             "integration/trainer/test_residents.py",
@@ -159,6 +161,7 @@ PARTS = (
         ("*/supervise/*",),
         (
             "unit/test_comparing.py",
+            "unit/test_verdicts.py",
             "integration/test_delivery.py",
             "integration/test_news.py",
             "integration/trainer/test_check.py",
