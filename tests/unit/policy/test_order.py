@@ -45,6 +45,16 @@ def test_age_decides_between_equals() -> None:
     assert order(young, old) == [2, 1]
 
 
+def test_beyond_the_greatest_age_nobody_grows_older() -> None:
+    """Of two that have waited for so long, who has used less comes first, and so does the earlier number."""
+    greatest = PriorityRules().max_age_seconds
+    young = pending(1, 0, user="a", submitted_at=later(-greatest))
+    old = pending(2, 0, user="b", submitted_at=later(-1000 * greatest))
+    assert order(young, old) == [1, 2]
+    assert order(young, old, usage={"b": Usage(1.0, NOW)}) == [1, 2]
+    assert order(young, old, usage={"a": Usage(1.0, NOW)}) == [2, 1]
+
+
 def test_age_counts_from_the_time_to_begin() -> None:
     begun = pending(1, 0, user="a", submitted_at=later(-7200), begin_at=later(-60))
     other = pending(2, 0, user="b", submitted_at=later(-3600))
