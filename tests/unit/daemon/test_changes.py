@@ -73,6 +73,18 @@ def test_of_a_group_those_are_queued_again_that_have_failed(box: Box) -> None:
     assert states(box) == [State.COMPLETED, State.FAILED, State.PENDING, State.PENDING, State.PENDING]
 
 
+def test_what_an_admin_queues_again_is_its_users_all_the_same(box: Box) -> None:
+    box.ask(ADMIN, "POST", "/v1/jobs/requeue", {"ids": [2, 1], "limit_seconds": 90})
+    store = Store(StatePaths(box.directory).database)
+    of_completed, of_failed = store.jobs([5, 6])
+    for copy, origin, continues in ((of_completed, 1, None), (of_failed, 2, 2)):
+        assert (copy.uid, copy.user, store.gid(copy.id)) == (A.uid, "a", A.gid)
+        assert (copy.origin, copy.continues, copy.group_id, copy.name) == (origin, continues, 1, "j")
+        assert copy.demand.time_limit_seconds == 90 and copy.sweep_values == {"training.seed": origin}
+        assert [event.actor for event in store.events(copy.id)][:1] == ["root"]
+    store.close()
+
+
 @pytest.mark.parametrize(
     ("verb", "ids", "why"),
     [
