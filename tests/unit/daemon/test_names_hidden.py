@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from gpujobs.daemon.api_json import occupancy_json
+from gpujobs.daemon.handlers import gpus
 from gpujobs.model import Caller, Device, DeviceKind, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.policy import Allocation, Reservation, occupancy
 from gpujobs.policy.devices.reservations import ReservationWindow
+from gpujobs.protocol.instructions import Stray
 from gpujobs.store.store import Store
 from tests.unit.daemon.test_rights_of_requests import Box
 from tests.unit.store.jobs import B, complete, having, new_job
@@ -78,3 +82,15 @@ def test_reservations_of_a_device_name_their_holder_to_those_who_may_know() -> N
         told = occupancy_json(view, caller)
         assert told["reserved"][0]["user"] == user
         assert (told["power_watts"], told["temperature_celsius"], told["jobs"]) == (150.0, 60, [7])
+
+
+def test_a_trainer_that_no_job_knows_is_for_those_who_see_names_and_for_admins() -> None:
+    stray = Stray(
+        job="7", attempt="1", user="annabel", device="GPU 0", supervisor=12, trainer=13, started_at=None
+    )
+    devices: Any = SimpleNamespace(strays=(stray,), nodes=SimpleNamespace(own_name="n"))
+    (shown,) = gpus._strays(devices, B)
+    assert shown["user"] == "annabel" and "of annabel" in shown["message"]
+    assert gpus._strays(devices, BLIND) == []
+    (hidden,) = gpus._strays(devices, replace(BLIND, is_admin=True))
+    assert "annabel" not in hidden["message"]
