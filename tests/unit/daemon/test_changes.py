@@ -6,15 +6,14 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
-from gpujobs.daemon.access.connections import REQUESTS_AT_ONCE, ConnectionLimit, RequestLimiter
+from gpujobs.daemon.access.connections import ConnectionLimit
 from gpujobs.lifecycle import Finish, Requeue
 from gpujobs.model import Reason, State
 from gpujobs.paths import StatePaths
@@ -160,7 +159,7 @@ def test_a_model_is_for_those_who_may_read_it(box: Box) -> None:
         assert "p.yaml:2: job 2 is FAILED and has no model." in box.ask(caller, "POST", "/v1/jobs", body)
 
 
-# Connections and requests of one user
+# Connections of one user
 
 
 @asynccontextmanager
@@ -210,30 +209,5 @@ def test_one_user_has_so_many_connections_and_no_more(
             (again,) = await knock(path, 1)
             assert isinstance(again, asyncio.StreamWriter)
             again.close()
-
-    asyncio.run(work())
-
-
-def test_some_requests_of_a_user_are_worked_on_and_the_others_wait_their_turn() -> None:
-    async def work() -> None:
-        limiter, may_end, under_way = RequestLimiter(), asyncio.Event(), list[int]()
-
-        def request(uid: int) -> Callable[[], Any]:
-            async def handle() -> web.Response:
-                under_way.append(uid)
-                await may_end.wait()
-                return web.Response()
-
-            return handle
-
-        tasks = [
-            asyncio.create_task(limiter.take(uid, request(uid))) for uid in [1] * (REQUESTS_AT_ONCE + 1) + [2]
-        ]
-        for _ in range(3):
-            await asyncio.sleep(0)
-        assert sorted(under_way) == [1] * REQUESTS_AT_ONCE + [2]
-        may_end.set()
-        await asyncio.gather(*tasks)
-        assert under_way.count(1) == REQUESTS_AT_ONCE + 1
 
     asyncio.run(work())
