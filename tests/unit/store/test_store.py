@@ -119,6 +119,24 @@ def test_a_late_report_of_an_earlier_attempt_changes_nothing(store: Store) -> No
     assert store.job(job.id).state is State.STARTING
 
 
+def test_what_is_said_of_another_attempt_than_the_present_one_moves_no_job(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    again = Requeue(Reason.RETRY, "again", True)
+    store.start_attempt(job.id, DEVICE)
+    store.requeue(job.id, 1, again)
+    store.start_attempt(job.id, DEVICE)
+    for attempt in (1, 3):
+        for step in (
+            lambda number: store.requeue(job.id, number, again),
+            lambda number: store.mark_running(job.id, number, 9, utc_now()),
+            lambda number: store.mark_completing(job.id, number, {}),
+        ):
+            with pytest.raises(StaleTransitionError):
+                step(attempt)
+    present = store.job(job.id)
+    assert (present.state, present.attempt, present.retries_used) == (State.STARTING, 2, 1)
+
+
 def test_dependencies_of_a_failed_job_are_found(store: Store) -> None:
     (first,) = store.submit(A, "k1", [new_job()])
     (second,) = store.submit(A, "k2", [new_job(after=(first.id,))])
