@@ -271,6 +271,41 @@ def test_changes_are_events_with_who_made_them(store: Store) -> None:
     assert (copy.user, store.events(copy.id)[0].actor) == ("a", "carol")
 
 
+def test_each_change_is_told_by_its_own_word(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    store.set_held(job.id, True, "a")
+    store.set_held(job.id, False, "b")
+    store.set_priority(job.id, 3, "root")
+    store.set_time_limit(job.id, 90, "a")
+    store.set_time_limit(job.id, None, "a")
+    store.begin_anew(job.id, "a")
+    store.start_attempt(job.id, DEVICE)
+    store.request_finish(job.id, "a")
+    store.note_requeue(job.id, "b")
+    store.request_cancel(job.id, "c", "cancelled by c")
+    told = [(one.kind, one.actor, one.message) for one in store.events(job.id) if one.kind != "state"]
+    assert told[1:] == [
+        ("held", "a", ""),
+        ("released", "b", ""),
+        ("prioritized", "root", "from 0 to 3"),
+        ("limited", "a", "time limit from none to 1m30s"),
+        ("limited", "a", "time limit from 1m30s to none"),
+        ("begins_anew", "a", "it begins anew, without its checkpoint"),
+        ("finish_requested", "a", "the training ends after its epoch, as if that had been the last"),
+        ("requeue_requested", "b", ""),
+        ("cancel_requested", "c", "cancelled by c"),
+    ]
+    present = store.job(job.id)
+    assert (present.finish, present.cancel_requested, present.begins_anew, present.held) == (
+        True,
+        True,
+        True,
+        False,
+    )
+    assert (present.demand.priority, present.demand.time_limit_seconds) == (3, None)
+    assert (store.requeue_wanted(job.id, 1), store.requeue_wanted(job.id, 2)) == ("requeued by b", "")
+
+
 def test_what_has_ended_has_no_priority(store: Store) -> None:
     (job,) = store.submit(A, "k", [new_job()])
     complete(store, job.id)
