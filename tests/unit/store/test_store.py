@@ -146,6 +146,20 @@ def test_dependencies_of_a_failed_job_are_found(store: Store) -> None:
     assert store.blocked_for_good() == {second.id: f"job {first.id} ended FAILED"}
 
 
+@pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.CANCELLED, State.TIMEOUT])
+def test_who_waits_for_any_end_waits_in_vain_for_none(store: Store, state: State) -> None:
+    """Of the others: who waits for success where there was none, and for a failure where there was success."""
+    store.submit(A, "k", [new_job(), new_job(after=(1,)), having(new_job(), after_any=(1,))])
+    store.submit(A, "l", [having(new_job(), after_failed=(1,))])
+    assert store.blocked_for_good() == {}
+    complete(store, 1, Finish(state, Reason.NONE, ""))
+    blocked = store.blocked_for_good()
+    if state is State.COMPLETED:
+        assert blocked == {4: "job 1 has completed, and it was to start only after a failure"}
+    else:
+        assert blocked == {2: f"job 1 ended {state}"}
+
+
 def test_unknown_ids_are_named(store: Store) -> None:
     store.submit(A, "k", [new_job()])
     with pytest.raises(UsageError, match="jobs 98, 99 do not exist"):
