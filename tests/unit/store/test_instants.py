@@ -10,6 +10,7 @@ import pytest
 
 from gpujobs.model import utc_now
 from gpujobs.policy import Reservation
+from gpujobs.store import report, timeline
 from gpujobs.store.records import Wanted
 from gpujobs.store.store import Store
 from tests.unit.store.jobs import DEVICE, A, B, complete, new_job
@@ -94,3 +95,25 @@ def test_reservations_are_those_that_are_not_over_and_not_cancelled(store: Store
     ]
     store.reservations.cancel(made[3].id, "root")
     assert store.reservations.current() == [made[1], made[0]]
+
+
+@pytest.mark.parametrize(("count", "is_whole"), [(1, True), (2, True), (3, False)])
+def test_what_is_too_much_is_left_out_and_said(
+    store: Store, monkeypatch: pytest.MonkeyPatch, count: int, is_whole: bool
+) -> None:
+    """Of attempts, of reservations and of what happened to devices, the newest."""
+    monkeypatch.setattr(timeline, "MOST", 2)
+    monkeypatch.setattr(report, "MOST", 2)
+    begin = utc_now() - LONG
+    for number in range(count):
+        store.devices.note(f"GPU-{number}", "stranger", "gpujobs", "x")
+    events = store.timeline(begin, utc_now() + LONG)
+    assert (len(events.device_events), events.is_whole) == (min(count, 2), is_whole)
+    for number in range(count):
+        store.submit(A, f"{number}", [new_job()])
+        complete(store, number + 1)
+    rows, end = store.timeline(begin, utc_now() + LONG), utc_now() + LONG
+    assert ([row["job"] for row in rows.attempts], rows.is_whole) == ([1, 2, 3][:count][-2:], is_whole)
+    attempts, all_of_them = store.report_rows(begin, end)
+    assert (len(attempts), all_of_them) == (min(count, 2), is_whole)
+    assert store.problems() == []
