@@ -20,7 +20,7 @@ from gpujobs.supervise.supervision import Supervision
 from tests.acceptance.harness import eventually, is_alive
 from tests.specs import spec_json
 
-from .supervising import PROGRAM, supervise
+from .supervising import PROGRAM, program, start, supervise
 
 DEAF = """
 import signal, time
@@ -39,8 +39,7 @@ class Live:
         (directory / "job").mkdir(parents=True)
         spec = spec_json(job=3, job_dir=str(directory / "job"), **more)
         self.paths.spec.write_text(json.dumps(spec))
-        code = PROGRAM.format(body=textwrap.indent(textwrap.dedent(body), "    ").strip())
-        self.process = subprocess.Popen([sys.executable, "-c", code, str(directory), ""])
+        self.process = start(program(body), directory)
         eventually(lambda: self.paths.record.exists() and b"ready" in self.paths.log.read_bytes(), 30)
 
     def stop(self, reason: str | None) -> None:
