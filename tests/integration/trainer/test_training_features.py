@@ -262,4 +262,4 @@ def test_the_last_good_checkpoint_is_kept(launcher: Launched) -> None:
     with np.load(JobPaths(Path(spec["job_dir"])).checkpoint / FILE, allow_pickle=False) as archive:
         numbers = [archive[name] for name in archive.files if archive[name].dtype.kind == "f"]
         assert len(json.loads(str(archive["state"]))["rows"]) >= 2
-    assert len(numbers) > 5 and all(np.isfinite(one).all() for one in numbers)
+    assert len(numbers) >= 4 and all(np.isfinite(one).all() for one in numbers)
