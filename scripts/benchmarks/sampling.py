@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.support.daemon import TUTORIAL_JOB, Daemon, running
+from benchmarks.support.daemon import TUTORIAL_JOB, Daemon
 from benchmarks.support.options import Options
 from benchmarks.support.rows import Row, ratios
 from benchmarks.support.timing import alternating
@@ -36,7 +36,7 @@ def measure(options: Options) -> list[Row]:
         root = Path(directory)
         gpus = box(root, 1, trainer_bytes=GIB)
         gpus.script(0, "energy", range(0, 1_000_000, 1000))
-        with daemons(gpus, options.daemon) as (with_gpu, without):
+        with daemons(gpus) as (with_gpu, without):
             file = write(root, max(2, int(EPOCHS_A_SECOND * options.idle_seconds)))
             for name in alternating([SAMPLED, NOT_SAMPLED, AGAIN], options.repeat):
                 seconds[name].append(train_seconds(with_gpu if name == SAMPLED else without, file))
@@ -50,16 +50,18 @@ def measure(options: Options) -> list[Row]:
 
 
 @contextmanager
-def daemons(gpus: FakeGpus, shared: Daemon | None) -> Iterator[tuple[Daemon, Daemon]]:
-    """One with the GPU, and one with a CPU slot, of which there is nothing to be read: the shared one where it has one
-    slot too, so that trainings of either have the same cores."""
-    with_gpu = Daemon(1, {**gpus.environment, "GPUJOBS_REQUIRE_GPU": "0"})
-    with running(1, shared if shared and shared.slots == 1 else None) as without:
-        with_gpu.start()
-        try:
-            yield with_gpu, without
-        finally:
-            with_gpu.stop()
+def daemons(gpus: FakeGpus) -> Iterator[tuple[Daemon, Daemon]]:
+    """One with the GPU, and one with a CPU slot, of which there is nothing to be read."""
+    pair = Daemon(1, {**gpus.environment, "GPUJOBS_REQUIRE_GPU": "0"}), Daemon(1)
+    started: list[Daemon] = []
+    try:
+        for daemon in pair:
+            daemon.start()
+            started.append(daemon)
+        yield pair
+    finally:
+        for daemon in started:
+            daemon.stop()
 
 
 def write(directory: Path, epochs: int) -> Path:

@@ -16,10 +16,10 @@ SLOW = ("first_result", "looking", "phases", "fair_queue", "sweeps", "boxes")
 
 @pytest.fixture(scope="module")
 def options() -> Iterator[Options]:
-    daemon = Daemon(slots=1)
+    daemon = Daemon(slots=2)
     daemon.start()
     try:
-        yield quick(Options(slots=1, contenders=(fresh.NAME, gpujobs_daemon.NAME), daemon=daemon))
+        yield quick(Options(contenders=(fresh.NAME, gpujobs_daemon.NAME), daemon=daemon))
     finally:
         daemon.stop()
 

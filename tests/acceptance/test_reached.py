@@ -16,13 +16,6 @@ from .conftest import running
 from .harness import RunningDaemon, eventually, write_job
 
 
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[RunningDaemon]:
-    """The first submission, with which the last test begins, kills it."""
-    with running(environment={"GPUJOBS_FAILPOINTS": "submit.answer=kill"}) as daemon:
-        yield daemon
-
-
 def test_a_socket_that_was_removed_is_made_again(daemon: RunningDaemon) -> None:
     daemon.socket.unlink()
     assert daemon.cli("status", code=0)
@@ -51,7 +44,15 @@ def test_a_daemon_that_hangs_is_named_by_its_lock(daemon: RunningDaemon) -> None
     eventually(lambda: daemon.cli("status").returncode == 0)
 
 
-def test_a_submission_whose_daemon_dies_after_the_commit_gets_its_numbers(daemon: RunningDaemon) -> None:
+@pytest.fixture
+def mortal() -> Iterator[RunningDaemon]:
+    """The first submission kills it."""
+    with running(environment={"GPUJOBS_FAILPOINTS": "submit.answer=kill"}) as daemon:
+        yield daemon
+
+
+def test_a_submission_whose_daemon_dies_after_the_commit_gets_its_numbers(mortal: RunningDaemon) -> None:
+    daemon = mortal
     files = [write_job(daemon.root, f"j{number}") for number in range(3)]
     with daemon.popen("submit", "--hold", *files) as asking:
         daemon.wait_end()

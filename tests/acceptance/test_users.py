@@ -342,7 +342,20 @@ def test_ray_runs_code_for_nobody_without_the_token(daemon: RunningDaemon, tmp_p
     assert daemon.get("/v1/info")["nodes"][0]["status"] == "ok"
 
 
-# A socket that is not what it seems
+# A personal daemon, and a socket that is not what it seems
+
+
+def test_a_personal_daemon_refuses_others(place: Path, bob: Person) -> None:
+    with running() as daemon:
+        refused = cli_as(bob, daemon, "status")
+        assert refused.returncode == 5, refused.stderr  # its directory is closed
+        for path in (daemon.root, daemon.state):
+            path.chmod(0o711)
+        daemon.socket.chmod(0o666)
+        refused = cli_as(bob, daemon, "status")
+        assert refused.returncode == 5, refused.stderr
+        assert "this is the personal daemon of root" in refused.stderr
+        assert refused.stdout == ""
 
 
 def test_a_client_sends_nothing_to_a_socket_of_another_user(place: Path, alice: Person, bob: Person) -> None:

@@ -18,7 +18,7 @@ from gpujobs.linux import durable
 from gpujobs.paths import JobPaths
 from tests.specs import attempt_spec
 
-from .conftest import Launched, ended, flat
+from .conftest import Launched, ended, tutorial
 from .resuming import SAMPLES, history, kill_when_saved, random_arrays, same, weights
 
 
@@ -228,7 +228,7 @@ def test_a_checkpoint_that_cannot_be_taken_over_is_said_and_does_not_end_the_job
 
 def test_a_job_goes_on_where_its_checkpoints_are_damaged_and_says_so(launcher: Launched) -> None:
     """Ended with the weights of an undisturbed twin, from the older checkpoint and from the start."""
-    job = flat(epochs=4, batch_size=2)
+    job = tutorial(epochs=4, units=4, batch_size=2)
     whole = launcher.spec(job, random_arrays(SAMPLES))
     assert ended(launcher.start(whole))["state"] == "COMPLETED"
     for names in (["checkpoint.npz"], ["checkpoint.npz", "checkpoint-older.npz"]):
@@ -248,7 +248,7 @@ def test_a_job_goes_on_where_its_checkpoints_are_damaged_and_says_so(launcher: L
 
 
 def test_a_checkpoint_that_cannot_be_written_does_not_end_the_training(launcher: Launched) -> None:
-    job = flat(epochs=4, batch_size=2)
+    job = tutorial(epochs=4, units=4, batch_size=2)
     spec = launcher.spec(job, random_arrays(SAMPLES))
     paths = JobPaths(Path(spec["job_dir"]))
     paths.checkpoint.symlink_to("/proc")  # where nobody can write, root neither
@@ -261,7 +261,7 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_the_training(launcher:
 
 
 def test_a_job_that_is_to_begin_anew_does(launcher: Launched) -> None:
-    job = flat(epochs=4, batch_size=2)
+    job = tutorial(epochs=4, units=4, batch_size=2)
     cut = launcher.spec(job, random_arrays(SAMPLES))
     with launcher.paced():
         kill_when_saved(launcher.start(cut), JobPaths(Path(cut["job_dir"])).checkpoint / "checkpoint.npz")
