@@ -4,6 +4,7 @@ longer than what most of them do. Where a fresh interpreter is what is shown, st
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import select
@@ -71,6 +72,44 @@ listener.close()
 """
 
 
+class Started:
+    """A program that was forked off, as `subprocess.Popen` has it. What it says of errors is ours when it has ended."""
+
+    def __init__(self, pid: int, connection: int, errors: Path) -> None:
+        """`connection`: where its status comes as a line."""
+        self.pid = pid
+        self.returncode: int | None = None
+        self._connection, self._errors = connection, errors
+
+    def poll(self) -> int | None:
+        return self._look(0.0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        status = self._look(timeout)
+        if status is None:
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
+        return status
+
+    def _look(self, seconds: float | None) -> int | None:
+        if self.returncode is None and select.select([self._connection], [], [], seconds)[0]:
+            self.returncode = int(os.read(self._connection, 64))
+            os.close(self._connection)
+            sys.stderr.write(self._errors.read_text())
+            self._errors.unlink()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):  # it has ended, which is not told yet
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
 class Forking:
     """Started when it is first asked, and gone with this process. `preload` is what it runs before; `environment`
     what it is started with besides our own."""
@@ -126,6 +165,23 @@ class Forking:
                     raise subprocess.TimeoutExpired(words, timeout)
                 status = int(file.readline())
             return subprocess.CompletedProcess(words, status, output.read_text(), errors.read_text())
+
+    def start(self, code: str, *arguments: object, environment: Mapping[str, str] | None = None) -> Started:
+        """Returns when it has been forked off; what it prints is nobody's. `environment`: instead of the server's."""
+        if self._directory is None:
+            self._directory = self._start()
+        number, errors = tempfile.mkstemp(dir=self._directory)
+        os.close(number)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self._directory / "s"))
+            request = {
+                "code": code, "arguments": ["-c", *map(str, arguments)], "cwd": str(Path.cwd()), "output": os.devnull,
+                "errors": errors, "environment": None if environment is None else dict(environment),
+            }  # fmt: skip
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb", buffering=0) as file:
+                child = int(file.readline())
+            return Started(child, connection.detach(), Path(errors))
 
 
 def _end(process: subprocess.Popen[bytes], directory: Path, owner: int) -> None:

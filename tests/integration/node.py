@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
-import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,23 +18,13 @@ from gpujobs.model import Device, DeviceKind, Job, State, utc_now
 from gpujobs.node import attempts
 from gpujobs.paths import AttemptPaths, StatePaths
 from gpujobs.protocol.spec import AttemptSpec
+from tests.forked import Started
+from tests.integration.trainer import supervising
 from tests.specs import attempt_spec
 from tests.unit.store.jobs import A, new_job
 
 DEAD = {"pid": 2**22 - 1, "start_ticks": 1}
 """No process has this pid and has begun with the machine."""
-
-SUPERVISE = """
-import os, sys, time
-from gpujobs.supervise import supervisor
-
-def run_trainer(spec, output, messages):
-    os.dup2(output, 1)
-    {body}
-    os._exit(0)
-
-supervisor.supervise(sys.argv[1], sys.argv[2] or None, run_trainer)
-"""
 
 
 def new_daemon(state: Path) -> Parts:
@@ -99,15 +85,10 @@ def leave_as_killed(daemon: Parts, job: Job, **record: Any) -> AttemptPaths:
     return paths
 
 
-def supervise(
-    daemon: Parts, job: Job, body: str = "time.sleep(60)", **environment: str
-) -> subprocess.Popen[bytes]:
+def supervise(daemon: Parts, job: Job, body: str = "time.sleep(60)", **environment: str) -> Started:
     """A real supervisor over a trainer that runs `body`. Returns when it has written its record, or has ended."""
     paths = files_of(daemon, job)
-    code = SUPERVISE.format(body=textwrap.indent(textwrap.dedent(body), "    ").strip())
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(paths.root), ""], env={**os.environ, **environment}
-    )
+    process = supervising.start(supervising.program(body), paths.root, **environment)
     deadline = time.monotonic() + 30
     while not paths.record.exists() and process.poll() is None:
         assert time.monotonic() < deadline

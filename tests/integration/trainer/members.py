@@ -40,6 +40,10 @@ OF_TIME = ("start_seconds", "train_seconds", "predict_seconds", "queue_seconds",
 """What of metrics.json differs from one run to the next."""
 
 
+UNOPTIMIZED = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+"""Where the speed of JAX is not what is shown: to have XLA optimize a step takes half of a short training's time."""
+
+
 class Trainers:
     """A process that forks trainers off, and the directories of their jobs below `root`."""
 
@@ -49,7 +53,7 @@ class Trainers:
             [sys.executable, "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(INSTALLATION)},
+            env={**os.environ, **UNOPTIMIZED, "KERAS_BACKEND": backend, "PYTHONPATH": str(INSTALLATION)},
         )
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from gpujobs.paths import JobPaths
 
-from .conftest import Launched, ended, eventually, log_has, trainer_pid, tutorial
+from .conftest import Launched, ended, eventually, flat, log_has, trainer_pid, tutorial
 
 LONG = 100000
 
@@ -46,7 +46,7 @@ def test_a_job_completes_with_all_its_files(any_launcher: Launched) -> None:
 
 
 def test_cancel_stops_at_the_next_batch(launcher: Launched) -> None:
-    paths = launcher.start(launcher.spec(tutorial(epochs=LONG)))
+    paths = launcher.start(launcher.spec(flat(epochs=LONG)))
     log_has(paths, "Epoch 2/")
     paths.stop.write_text(json.dumps({"reason": "cancel", "message": ""}))
     os.kill(json.loads(paths.record.read_text())["supervisor"]["pid"], signal.SIGTERM)
@@ -56,15 +56,13 @@ def test_cancel_stops_at_the_next_batch(launcher: Launched) -> None:
 
 
 def test_time_limit(launcher: Launched) -> None:
-    record = ended(
-        launcher.start(launcher.spec(tutorial(epochs=LONG), time_limit_seconds=1, grace_seconds=1))
-    )
+    record = ended(launcher.start(launcher.spec(flat(epochs=LONG), time_limit_seconds=1, grace_seconds=1)))
     assert (record["state"], record["reason"]) == ("TIMEOUT", "TimeLimit")
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
 def test_a_trainer_killed_by_a_signal(launcher: Launched, number: signal.Signals) -> None:
-    paths = launcher.start(launcher.spec(tutorial(epochs=LONG)))
+    paths = launcher.start(launcher.spec(flat(epochs=LONG)))
     log_has(paths, "Epoch 1/")
     os.kill(trainer_pid(paths), number)
     record = ended(paths)
@@ -73,7 +71,7 @@ def test_a_trainer_killed_by_a_signal(launcher: Launched, number: signal.Signals
 
 
 def test_the_trainer_dies_with_its_supervisor(launcher: Launched) -> None:
-    paths = launcher.start(launcher.spec(tutorial(epochs=LONG)))
+    paths = launcher.start(launcher.spec(flat(epochs=LONG)))
     log_has(paths, "Epoch 1/")
     pid = trainer_pid(paths)
     os.kill(json.loads(paths.record.read_text())["supervisor"]["pid"], signal.SIGKILL)
@@ -120,7 +118,7 @@ def test_a_revoked_attempt_never_starts(launcher: Launched) -> None:
 
 
 def test_what_proc_says_of_a_trainer(launcher: Launched) -> None:
-    paths = launcher.start(launcher.spec(tutorial(epochs=LONG)))
+    paths = launcher.start(launcher.spec(flat(epochs=LONG)))
     log_has(paths, "Epoch 1/")
     proc = Path(f"/proc/{trainer_pid(paths)}")
     items = [item for item in proc.joinpath("environ").read_bytes().decode().split("\0") if item]
@@ -139,9 +137,7 @@ def test_what_proc_says_of_a_trainer(launcher: Launched) -> None:
 def test_another_identity(launcher: Launched, as_root: None) -> None:
     """A uid that owns nothing else; the launcher's directories must let it pass."""
     uid = 64321
-    spec = launcher.spec(
-        tutorial(epochs=LONG), identity={"uid": uid, "gid": uid, "groups": [uid], "home": "/"}
-    )
+    spec = launcher.spec(flat(epochs=LONG), identity={"uid": uid, "gid": uid, "groups": [uid], "home": "/"})
     launcher.root.chmod(0o711)
     os.chown(JobPaths(Path(spec["job_dir"])).work, uid, uid)
     paths = launcher.start(spec)

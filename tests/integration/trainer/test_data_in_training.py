@@ -22,7 +22,7 @@ data:
   window: {length: 8, horizon: 2}
   scaling: standard
   split: {method: chronological, validation: 0.1, test: 0.2}
-model: {layers: [LSTM: {units: 4}, Dense: {units: 2}]}
+model: {layers: [GlobalAveragePooling1D: {}, Dense: {units: 2}]}
 training: {loss: mse, epochs: 2, batch_size: 16}
 predict: [train, validation, test]
 """
@@ -230,7 +230,7 @@ def test_a_class_that_a_part_lacks_is_said_with_the_split_that_helps(launcher: L
     x = random.normal(size=(120, 6, 1)).astype(np.float32) + y[:, None, None]
     text = """
 data: {train: t.npz}
-model: {layers: [LSTM: {units: 4}, Dense: {units: 3, activation: softmax}]}
+model: {layers: [Flatten: {}, Dense: {units: 3, activation: softmax}]}
 training: {loss: sparse_categorical_crossentropy, validation_split: 0.33}
 """
     ran = run(launcher, text, {"t.npz": {"x": x, "y": y}})
@@ -267,7 +267,7 @@ def test_epochs_count_from_one_but_in_the_history_of_keras(launcher: Launched) -
 
 CLASSES = """
 data: {train: t.npz, split: {method: stratified, test: 0.25}}
-model: {layers: [LSTM: {units: 8}, Dense: {units: 3, activation: softmax}]}
+model: {layers: [Flatten: {}, Dense: {units: 8, activation: relu}, Dense: {units: 3, activation: softmax}]}
 training: {loss: %s, epochs: 25, batch_size: 16, optimizer: {Adam: {learning_rate: 0.02}}, metrics: [accuracy]}
 predict: [test]
 """
@@ -302,7 +302,7 @@ def test_multilabel(launcher: Launched) -> None:
     y = (x.mean(axis=1) > 0).astype(int)
     text = (
         "task: multilabel\ndata: {train: t.npz, classes: [wet, cold], split: {method: random, test: 0.25}}\n"
-        "model: {layers: [LSTM: {units: 8}, Dense: {units: 2, activation: sigmoid}]}\n"
+        "model: {layers: [Flatten: {}, Dense: {units: 2, activation: sigmoid}]}\n"
         "training: {loss: binary_crossentropy, epochs: 30, optimizer: {Adam: {learning_rate: 0.02}}}\n"
         "predict: [test]\n"
     )
@@ -328,7 +328,7 @@ def test_several_outputs_are_each_evaluated(launcher: Launched) -> None:
 data: {train: t.npz, x: {s: s}, y: {total: sum, sign: sign}, split: {method: random, test: 0.25}, scaling: standard}
 model:
   branches:
-    reads: {inputs: s, layers: [LSTM: {units: 8}]}
+    reads: {inputs: s, layers: [Flatten: {}, Dense: {units: 8}]}
     total: {inputs: reads, layers: [Dense: {units: 1}]}
     sign: {inputs: reads, layers: [Dense: {units: 1, activation: sigmoid}]}
   outputs: [total, sign]
@@ -375,7 +375,7 @@ def test_labels_of_steps_do_not_count_where_there_is_padding(launcher: Launched)
 
 PREDICTED = """
 data: {train: d.npz}
-model: {layers: [LSTM: {units: 2}, Dense: {units: 1}]}
+model: {layers: [Flatten: {}, Dense: {units: 1}]}
 training: {loss: mse, epochs: 2}
 predict: [%s]
 """

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpujobs.paths import JobPaths
 
-from .conftest import Launched, ended, log_has, require_jax, trainer_pid, tutorial
+from .conftest import Launched, ended, flat, log_has, require_jax, trainer_pid, tutorial
 from .with_keras import python_with_keras
 
 BEFORE_THE_FORK = """
@@ -62,7 +62,7 @@ def test_a_model_of_jax_is_a_model_for_tensorflow(jax_launcher: Launched, tmp_pa
 
 def test_what_a_trainer_with_jax_is_told(jax_launcher: Launched) -> None:
     """As many threads as the slot has cores, and memory as it is needed."""
-    paths = jax_launcher.start(jax_launcher.spec(tutorial(epochs=100_000), cpu_threads=3))
+    paths = jax_launcher.start(jax_launcher.spec(flat(epochs=100_000), cpu_threads=3))
     log_has(paths, "Epoch 1/")
     pairs = Path(f"/proc/{trainer_pid(paths)}/environ").read_bytes().decode().split("\0")
     shown = dict(pair.split("=", 1) for pair in pairs if "=" in pair)

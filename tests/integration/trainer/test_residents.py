@@ -6,9 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +24,10 @@ from gpujobs.protocol import codec
 from gpujobs.protocol.instructions import AttemptStatus, Start
 from gpujobs.protocol.records import AttemptKey, ResidentNote
 from gpujobs.protocol.residents import fits
+from tests.forked import Started
 from tests.specs import attempt_spec, node_settings
+
+from .supervising import program, start
 
 TRAINING: dict[str, Any] = {
     "model": {"layers": []},
@@ -65,7 +65,7 @@ class Box:
     def __init__(self, root: Path) -> None:
         self.paths = StatePaths(root)
         self.paths.run.mkdir(parents=True)
-        self.supervisors: list[subprocess.Popen[bytes]] = []
+        self.supervisors: list[Started] = []
 
     def make(self, job: int, **more: Any) -> AttemptPaths:
         spec = attempt_spec(
@@ -74,9 +74,8 @@ class Box:
         return attempts.make(self.paths.job(job), replace(spec, **more))
 
     def supervise(self, paths: AttemptPaths, body: str = "pass", **environment: str) -> AttemptPaths:
-        code = PROGRAM.format(body=textwrap.indent(textwrap.dedent(body), " " * 8).strip())
-        command = [sys.executable, "-c", code, str(paths.root), str(self.paths.agent_socket)]
-        self.supervisors.append(subprocess.Popen(command, env={**os.environ, **environment}))
+        code = program(body, PROGRAM, indent=8)
+        self.supervisors.append(start(code, paths.root, self.paths.agent_socket, **environment))
         return paths
 
     def resident(self, job: int) -> ResidentNote:

@@ -27,7 +27,7 @@ from .jobs import Ran, run, spec_of
 
 
 def stop_within_an_epoch(paths: AttemptPaths, checkpoint: Path) -> None:
-    log_has(paths, "Epoch 1/")
+    log_has(paths, "Epoch ")
     time.sleep(0.1)  # at the very end of an epoch a stop is answered too
     stop(paths, "preempt")
     assert ended(paths)["stopped_for"] == "preempt"
@@ -104,11 +104,10 @@ def test_every_kind_of_data_resumes_exactly_after_a_kill(launcher: Launched, kin
         np.testing.assert_array_equal(values, resumed[name])
 
 
-@pytest.mark.parametrize("interrupt", [kill_when_saved, stop_within_an_epoch])
-def test_a_resumed_job_is_bit_identical(any_launcher: Launched, interrupt: Any) -> None:
-    """With dropout, recurrent dropout and shuffling."""
+def test_a_job_that_was_killed_and_then_stopped_is_bit_identical(any_launcher: Launched) -> None:
+    """With dropout, recurrent dropout and shuffling: from after an epoch, then from within one."""
     job = tutorial(epochs=5, units=4, batch_size=2)
-    resumes_exactly(any_launcher, job, random_arrays(SAMPLES), interrupt)
+    resumes_exactly(any_launcher, job, random_arrays(SAMPLES), kill_when_saved, stop_within_an_epoch)
 
 
 def test_a_resumed_stateful_job_is_bit_identical(any_launcher: Launched) -> None:
@@ -132,15 +131,17 @@ def test_a_resumed_masked_job_in_mixed_precision_is_bit_identical(any_launcher: 
 
 
 def resumes_exactly(
-    launcher: Launched, job: dict[str, Any], arrays: dict[str, Any], interrupt: Callable[..., None]
+    launcher: Launched, job: dict[str, Any], arrays: dict[str, Any], *interrupts: Callable[..., None]
 ) -> None:
+    """After one attempt for each way to be interrupted, and one that is not."""
     whole = launcher.spec(job, arrays)
     assert ended(launcher.start(whole))["state"] == "COMPLETED"
     cut = launcher.spec(job, arrays)
+    checkpoint = JobPaths(Path(cut["job_dir"])).checkpoint / "checkpoint.npz"
     with launcher.paced():
-        paths = launcher.start(cut)
-        interrupt(paths, JobPaths(Path(cut["job_dir"])).checkpoint / "checkpoint.npz")
-    again = launcher.start({**cut, "attempt": 2})
+        for attempt, interrupt in enumerate(interrupts, 1):
+            interrupt(launcher.start({**cut, "attempt": attempt}), checkpoint)
+    again = launcher.start({**cut, "attempt": len(interrupts) + 1})
     assert ended(again)["state"] == "COMPLETED", again.log.read_text()
     assert "Resuming after epoch" in again.log.read_text()
     assert history(cut) == history(whole)

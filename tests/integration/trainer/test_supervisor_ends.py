@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from gpujobs.supervise.supervision import Supervision
 from tests.acceptance.harness import eventually, is_alive
 from tests.specs import spec_json
 
-from .supervising import PROGRAM, supervise
+from .supervising import SUPERVISORS, program, start, supervise
+from .with_keras import python_with_keras
 
 DEAF = """
 import signal, time
@@ -39,8 +39,7 @@ class Live:
         (directory / "job").mkdir(parents=True)
         spec = spec_json(job=3, job_dir=str(directory / "job"), **more)
         self.paths.spec.write_text(json.dumps(spec))
-        code = PROGRAM.format(body=textwrap.indent(textwrap.dedent(body), "    ").strip())
-        self.process = subprocess.Popen([sys.executable, "-c", code, str(directory), ""])
+        self.process = start(program(body), directory)
         eventually(lambda: self.paths.record.exists() and b"ready" in self.paths.log.read_bytes(), 30)
 
     def stop(self, reason: str | None) -> None:
@@ -116,8 +115,8 @@ def test_the_kernels_end_of_a_trainer_for_memory_is_told_from_a_signal(tmp_path:
     (tmp_path / "a/job").mkdir(parents=True)
     spec = spec_json(job=3, job_dir=str(tmp_path / "a/job"))
     AttemptPaths(tmp_path / "a").spec.write_text(json.dumps(spec))
-    code = counted + PROGRAM.format(body="os.kill(os.getpid(), 9)")
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a"), ""], check=True, timeout=60)
+    code = counted + program("os.kill(os.getpid(), 9)")
+    assert start(code, tmp_path / "a").wait(60) == 0
     record = json.loads((tmp_path / "a/exit.json").read_text())
     assert (record["state"], record["reason"]) == ("OUT_OF_MEMORY", "HostOutOfMemory")
 
@@ -131,11 +130,9 @@ def test_a_line_without_an_end_does_not_fill_the_supervisors_memory(tmp_path: Pa
     (tmp_path / "a/job").mkdir(parents=True)
     spec = spec_json(job=3, job_dir=str(tmp_path / "a/job"))
     AttemptPaths(tmp_path / "a").spec.write_text(json.dumps(spec))
-    code = PROGRAM.format(body=textwrap.indent(textwrap.dedent(body), "    ").strip())
+    code = program(body)
     code += "\nprint([line for line in open('/proc/self/status') if line.startswith('VmHWM:')][0].split()[1])"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "a"), ""], check=True, capture_output=True, timeout=60
-    )
+    done = SUPERVISORS.run(code, tmp_path / "a", "")
     assert int(done.stdout) < 170_000  # KiB; the line has 192 MiB
     assert json.loads((tmp_path / "a/exit.json").read_text())["exit"]["code"] == 7
 
@@ -161,8 +158,7 @@ def test_the_record_of_an_end_is_on_the_disk_before_anybody_is_told(tmp_path: Pa
     root, notes = tmp_path / "attempt", tmp_path / "notes"
     (root / "job").mkdir(parents=True)
     AttemptPaths(root).spec.write_text(json.dumps(spec_json(job=3, job_dir=str(root / "job"))))
-    code = NOTED.format(notes=str(notes)) + PROGRAM.format(body="pass")
-    subprocess.run([sys.executable, "-c", code, str(root), ""], check=True, timeout=60)
+    assert start(NOTED.format(notes=str(notes)) + program("pass"), root).wait(60) == 0
     done = notes.read_text().splitlines()
     told = next(number for number, line in enumerate(done) if '"exited"' in line)
     written = done.index("exit.json.tmp")
@@ -256,6 +252,7 @@ from gpujobs.supervise import child
 from tests.specs import attempt_spec
 
 root, jobs = Path(sys.argv[1]), iter(["second", "third"])
+sys.stdout = open(1, "w", closefd=False)  # which holds back what is printed, whatever the environment says
 
 def train_job(spec, kept, is_first):
     assert os.environ["TMPDIR"] == str(spec.job_dir / "work/tmp") and os.getcwd() == str(spec.job_dir / "work")
@@ -279,14 +276,7 @@ def test_what_a_job_has_written_is_out_before_it_has_ended_and_only_the_first_ta
     """The third has lost its directory, and so has its trainer ended with an error."""
     for name in ("first", "second"):
         (tmp_path / name / "work").mkdir(parents=True)
-    done = subprocess.run(
-        [sys.executable, "-c", NEXT, str(tmp_path)],
-        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = python_with_keras(NEXT, tmp_path)
     ours = ("begins", "wrote", "ended", "FileNotFoundError")  # and what the backend says of devices
     *lines, error = [line for line in done.stdout.splitlines() if line.startswith(ours)]
     assert lines == [

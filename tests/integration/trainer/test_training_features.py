@@ -25,7 +25,7 @@ from .resuming import stop
 SAMPLES, BATCH, EPOCHS = 90, 16, 6
 TEXT = """
 data: {train: t.npz, validation: v.npz%(data)s}
-model: {layers: [LSTM: {units: 4}, Dense: {units: %(units)d, activation: %(activation)s}]}
+model: {layers: [Flatten: {}, Dense: {units: %(units)d, activation: %(activation)s}]}
 training:
   loss: %(loss)s
   epochs: 6
@@ -252,13 +252,14 @@ def test_the_last_good_checkpoint_is_kept(launcher: Launched) -> None:
         "epochs: 6", "epochs: 9999"
     )
     spec = spec_of(launcher, text, {"t.npz": arrays(1, "number"), "v.npz": arrays(2, "number")})
-    paths = launcher.start(spec)
-    log_has(paths, "Epoch 3/")
-    stop(paths, "preempt")
-    assert ended(paths)["stopped_for"] == "preempt"
+    with launcher.paced():
+        paths = launcher.start(spec)
+        log_has(paths, "Epoch 3/")
+        stop(paths, "preempt")
+        assert ended(paths)["stopped_for"] == "preempt"
     record = ended(launcher.start({**spec, "attempt": 2}))
     assert (record["state"], record["reason"]) == ("FAILED", "NaNLoss")
     with np.load(JobPaths(Path(spec["job_dir"])).checkpoint / FILE, allow_pickle=False) as archive:
         numbers = [archive[name] for name in archive.files if archive[name].dtype.kind == "f"]
         assert len(json.loads(str(archive["state"]))["rows"]) >= 2
-    assert len(numbers) > 5 and all(np.isfinite(one).all() for one in numbers)
+    assert len(numbers) >= 4 and all(np.isfinite(one).all() for one in numbers)
