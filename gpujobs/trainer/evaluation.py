@@ -173,7 +173,7 @@ def constant(train: Part, target: str, task: str, learned: Preprocessing) -> Any
     if task not in ("classification", "labelling"):
         mean = _mean(samples, target)
         return (mean > 0.5).astype(np.int64) if task == "multilabel" else mean
-    found, counts = np.unique(labels(samples, target), return_counts=True)
+    found, counts = np.unique(labels(samples, target, task), return_counts=True)
     most = found[counts.argmax()].astype(np.int64)
     return learned.classes[target].decode(most) if target in learned.classes else most
 

@@ -250,19 +250,20 @@ def _split(spec: AttemptSpec, assembled: Mapping[str, Assembled]) -> dict[str, A
         parts: dict[str, Any] = dict(zip(("train", "validation"), train.first(count), strict=True))
         settings = {"validation": share, "test": 0.0}
     else:
-        parts = dict(train.split(settings, _labels(train, settings["method"])))
+        parts = dict(train.split(settings, _labels(spec, train, settings["method"])))
     sizes = {name: len(parts[name].samples) if name in parts else 0 for name in splits.PARTS}
     splits.require_some(train.raw.file, sizes, settings)
     return {name: part for name, part in parts.items() if name == "train" or settings[name] > 0}
 
 
-def _labels(train: Assembled, method: str) -> Integers | None:
+def _labels(spec: AttemptSpec, train: Assembled, method: str) -> Integers | None:
     """The class of each sample, for a stratified split."""
     if method != "stratified":
         return None
     name = next(iter(train.samples.targets))
     y = train.samples.target(name)
-    y = y.argmax(axis=-1) if classes.is_one_hot(y) else y
+    is_each = task_of_output(spec.jobfile, name) == "labelling"
+    y = y.argmax(axis=-1) if classes.is_one_hot(y) and not is_each else y
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if y.ndim > 1:
         raise DataError(
@@ -274,8 +275,9 @@ def _labels(train: Assembled, method: str) -> Integers | None:
 
 def _require_several(spec: AttemptSpec, train: Samples, assembled: Assembled, named: Named) -> None:
     for name in train.targets:
-        if task_of_output(spec.jobfile, name) in ("classification", "labelling"):
-            found = labels(train, name)
+        task = task_of_output(spec.jobfile, name)
+        if task in ("classification", "labelling"):
+            found = labels(train, name, task)
             classes.require_several(assembled.raw.place(name), found, named.get(name))
 
 

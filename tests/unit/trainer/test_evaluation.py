@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpujobs.trainer.data.fitting.counted import labels
 from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.evaluation import (
     class_figures,
@@ -174,3 +175,24 @@ def test_what_is_always_said_is_the_majority_and_of_labels_each_ones(tmp_path: P
     y = np.array([[1, 0], [1, 0], [1, 1], [0, 0], [1, 0]])
     one = prepared(tmp_path, "{train: t.npz}", {"t.npz": {"x": x, "y": y}}, rest=rest)
     assert constant(one.train, "y", "multilabel", one.preprocessing).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("file", ["t.npz", "t.csv"])
+def test_one_event_in_each_sample_is_a_label_of_its_step_and_no_one_hot_row(
+    tmp_path: Path, file: str
+) -> None:
+    """Of 6 steps one is 1: whatever step that is, what to say always is 0."""
+    at = np.array([3, 1, 3, 5, 0, 3, 2, 4])
+    y = (np.arange(6) == at[:, None]).astype(np.int64)
+    rest = "task: labelling\nmodel: {layers: [LSTM: {units: 2, return_sequences: true}, "
+    rest += "Dense: {units: 1, activation: sigmoid}]}\ntraining: {loss: binary_crossentropy}\n"
+    if file == "t.npz":
+        given: Any = {"x": np.zeros((8, 6, 1)), "y": y}
+        data = "{train: t.npz, split: {method: chronological, test: 0.25}}"
+    else:
+        given = csv({"v": np.arange(48), "k": y.reshape(-1)})
+        data = "{train: t.csv, features: [v], target: k, window: {length: 6, stride: 6, horizon: 0}}"
+    one = prepared(tmp_path, data, {file: given}, rest=rest)
+    assert constant(one.train, "y", "labelling", one.preprocessing) == 0
+    found = labels(one.train.truth, "y", "labelling")
+    assert np.bincount(found.astype(int)).tolist() == ([30, 6] if file == "t.npz" else [40, 8])
