@@ -56,7 +56,7 @@ def evaluate(
     key, sign = ("accuracy" if rare is None else "balanced_accuracy", 1.0) if is_class else ("mae", -1.0)
     best = max(naive, key=lambda name: sign * naive[name][key])
     more = (
-        {"rare": rare, **by_class(*classes, predicted.get("classes"))}
+        {"rare": rare, **by_class(classes[0], classes[1], predicted.get("classes"))}
         if is_class
         else {"unit": "the data's own", **by_column(truth, answer, there, targets, is_forecast=is_forecast)}
     )
