@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gpujobs.trainer import prediction
 from gpujobs.trainer.data import Part, Preprocessing, Samples
+from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.fitting.counted import labels
 from gpujobs.trainer.data.memory import pieces
 from gpujobs.trainer.data.samples.windowed import Windowed, two
@@ -29,13 +30,15 @@ def evaluate(
     targets: Sequence[str] = (),
     *,
     is_forecast: bool = False,
+    is_labelling: bool = False,
 ) -> dict[str, Any]:
     """The model and naive forecasts of one output, in the data's own units. `predicted`: its arrays of
     predictions.npz, with y_true.
 
     `constant`: what the training part makes one say always. `forecasts`: others by name, of y_true's shape.
-    `targets`: what numbers are called. `is_forecast`: whether their steps are steps ahead. Where classes are rare,
-    balanced accuracy says which is better.
+    `targets`: what numbers are called. `is_forecast`: whether their steps are steps ahead. `is_labelling`: whether
+    classes are those of steps, not several labels of a sample. Where classes are rare, balanced accuracy says which is
+    better.
     """
     is_class = "y_class" in predicted
     truth, there = predicted["y_true"], prediction.counts(predicted, predicted["y_true"])
@@ -49,10 +52,11 @@ def evaluate(
     naive["majority class" if is_class else "mean"] = figures(truth[there], always[there])
     model = figures(truth[there], answer[there])
     rare = _rare(truth[there]) if is_class else None
+    classes = [one[there].reshape(-1) if is_labelling else one[there] for one in (truth, answer)]
     key, sign = ("accuracy" if rare is None else "balanced_accuracy", 1.0) if is_class else ("mae", -1.0)
     best = max(naive, key=lambda name: sign * naive[name][key])
     more = (
-        {"rare": rare, **by_class(truth[there], answer[there], predicted.get("classes"))}
+        {"rare": rare, **by_class(classes[0], classes[1], predicted.get("classes"))}
         if is_class
         else {"unit": "the data's own", **by_column(truth, answer, there, targets, is_forecast=is_forecast)}
     )
@@ -119,8 +123,9 @@ def by_class(truth: NDArray[Any], predicted: NDArray[Any], names: NDArray[np.str
     """`classes`: figures of each; `confusion`: how many of each class (a row) were taken for each (a column), both
     of the most frequent MAX_CLASSES. Of multi-label each label has its figures, and there is no confusion."""
     if truth.ndim > 1:
-        labels = range(truth.shape[1]) if names is None else names.tolist()
-        each = [_one_class(truth[:, n], predicted[:, n], 1) for n in range(truth.shape[1])][:MAX_CLASSES]
+        count = truth.shape[-1]
+        labels = range(count) if names is None else names.tolist()
+        each = [_one_class(truth[..., n], predicted[..., n], 1) for n in range(count)][:MAX_CLASSES]
         return {"classes": [{"class": label, **one} for label, one in zip(labels, each, strict=False)]}
     labels, counts = np.unique(np.concatenate([truth, predicted]), return_counts=True)
     if names is not None and len(names) <= MAX_CLASSES:
@@ -173,7 +178,7 @@ def constant(train: Part, target: str, task: str, learned: Preprocessing) -> Any
     if task not in ("classification", "labelling"):
         mean = _mean(samples, target)
         return (mean > 0.5).astype(np.int64) if task == "multilabel" else mean
-    found, counts = np.unique(labels(samples, target), return_counts=True)
+    found, counts = np.unique(labels(samples, target, task), return_counts=True)
     most = found[counts.argmax()].astype(np.int64)
     return learned.classes[target].decode(most) if target in learned.classes else most
 
@@ -193,7 +198,7 @@ def _mean(samples: Samples, target: str) -> NDArray[np.float64]:
 def series_forecasts(windowed: Windowed, target: str, season: int | None) -> dict[str, NDArray[np.float32]]:
     """The last value seen, and the one a season before, for each step ahead: shape (samples, horizon, columns).
 
-    Where the series has no row just a season before, the last value stands for it; NaN where that is missing."""
+    Where the series has no value just a season before, the last value seen stands for it; NaN where none was seen."""
     first, end = windowed.target
     if first == 0:
         return {}
@@ -202,13 +207,34 @@ def series_forecasts(windowed: Windowed, target: str, season: int | None) -> dic
     starts = windowed.index.starts(samples.at(np.arange(len(samples))))
     shown = min(first, windowed.span) - 1
     last = starts[:, None] + np.full(end - first, shown)
-    found = {"last value": y[last][..., columns]}
+    seen = _last_seen(windowed, y, columns, last)
+    found = {"last value": seen}
     if season:
         ahead = first - shown + np.arange(end - first)
         rows = starts[:, None] + shown + ahead
         before = windowed.before(rows, season * (1 + (ahead - 1) // season))
-        found["a season before"] = y[np.where(before < 0, last, before)][..., columns]
+        values = y[np.maximum(before, 0)][..., columns]
+        absent = np.broadcast_to((before < 0)[..., None], values.shape) | np.isnan(values)
+        if windowed.holes is not None and windowed.raw.y_columns is not None:
+            absent = absent | windowed.holes[np.maximum(before, 0)][..., None]
+        found["a season before"] = np.where(absent, seen, values)
     return found
+
+
+def _last_seen(windowed: Windowed, y: Any, columns: Any, rows: Integers) -> NDArray[np.float32]:
+    """The last value of each column at or before these rows in their series; NaN where there is none. Where `y` is part
+    of the input, what is missing has been filled: before the first value by the first, which nobody had seen."""
+    values: NDArray[np.float32] = y[rows][..., columns]
+    if windowed.holes is None:
+        return values
+    begins = windowed.series[np.searchsorted(windowed.series[:, 0], rows, side="right") - 1, 0]
+    there = ~windowed.holes[:, None] if windowed.raw.y_columns is not None else ~np.isnan(y)
+    known = np.maximum.accumulate(np.where(there, np.arange(len(y))[:, None], -1), axis=0)[rows]
+    if windowed.raw.y_columns is None:
+        values = np.take_along_axis(y, np.maximum(known, 0).reshape(-1, y.shape[1]), axis=0).reshape(
+            values.shape
+        )
+    return np.where(known < begins[..., None], np.float32(np.nan), values)
 
 
 def _series(windowed: Windowed, target: str) -> tuple[Any, Any]:

@@ -379,9 +379,13 @@ def _evaluated(trained: Trained, name: str, target: str, arrays: Mapping[str, An
     if isinstance(part.assembled, Windowed) and "y_class" not in arrays:
         forecasts = evaluation.series_forecasts(part.assembled, target, job["data"].get("season"))
     always = evaluation.constant(trained.parts["train"], target, task, trained.learned)
-    is_forecast = isinstance(part.assembled, Windowed)
     return evaluation.evaluate(
-        arrays, always, forecasts, _column_names(trained, target, arrays), is_forecast=is_forecast
+        arrays,
+        always,
+        forecasts,
+        _column_names(trained, target, arrays),
+        is_forecast=isinstance(part.assembled, Windowed),
+        is_labelling=task == "labelling",
     )
 
 

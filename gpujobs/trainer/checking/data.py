@@ -161,10 +161,11 @@ def class_counts(spec: AttemptSpec, prepared: Prepared) -> list[dict[str, Any]]:
     found = []
     samples = prepared.train.truth
     for name in samples.targets:
-        if task_of_output(spec.jobfile, name) not in ("classification", "labelling"):
+        task = task_of_output(spec.jobfile, name)
+        if task not in ("classification", "labelling"):
             continue
         known = prepared.preprocessing.classes.get(name)
-        numbers, counts = np.unique(labels(samples, name), return_counts=True)
+        numbers, counts = np.unique(labels(samples, name, task), return_counts=True)
         for number, count in list(zip(numbers.tolist(), counts.tolist(), strict=True))[:SHOWN_CLASSES]:
             called = known.names[int(number)] if known is not None else int(number)
             found.append({"output": name, "class": str(called), "samples": count})

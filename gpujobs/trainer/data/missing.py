@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpujobs.trainer.data.memory import LOOK, pieces, row_bytes
+from gpujobs.trainer.data.notices import listed
 from gpujobs.trainer.data.reading.loaded import LoadedData, RowNames, rows_named
 from gpujobs.trainer.failures import DataError, together
 
@@ -138,26 +139,51 @@ def rows_with(values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     return found
 
 
-def fill(raw: LoadedData, name: str, blocks: Iterable[NDArray[Any]], called: Callable[[int], str]) -> None:
+def fill(
+    raw: LoadedData,
+    name: str,
+    blocks: Iterable[NDArray[Any]],
+    called: Callable[[int], str],
+    idle: Container[int] = (),
+) -> set[int]:
     """In place: of each block of an input, shape (steps, ...), by itself. `called`: what a block is, by its number.
-    Raises DataError with the features that have no value in a block: nothing stands for what was never seen."""
+    Gives the `idle` blocks, from which nothing is learned, that have no value of a feature. Raises DataError with
+    the features that have none in another block: nothing stands for what was never seen."""
     empty: dict[int, list[int]] = {}
+    count = 0
     for number, block in enumerate(blocks):
+        count += 1
         held = block.reshape(len(block), -1)
         for column in fill_forward(held):
             empty.setdefault(column, []).append(number)
         if not np.may_share_memory(held, block):
             block[...] = held.reshape(block.shape)
-    named = features(raw, name)
-    errors = [
-        _nothing_to_fill(place, [called(number) for number in empty[column]])
-        for column, place in (
-            named or {column: f"{raw.place(name)}: column {column}" for column in empty}
-        ).items()
-        if column in empty
-    ]
+    named = features(raw, name) or {column: f"{raw.place(name)}: column {column}" for column in empty}
+    found = {place: empty[column] for column, place in named.items() if column in empty}
+    errors = []
+    for place, numbers in found.items():
+        needed = [number for number in numbers if number not in idle]
+        if needed:
+            advice = _advice(is_fixed=raw.is_fixed, is_all=count == len(numbers), is_one=len(needed) == 1)
+            errors.append(
+                DataError(
+                    f"{place}: holds no value in {listed([called(number) for number in needed])}; expected one at "
+                    f"least, which data.missing: fill could put into the others: {advice}"
+                )
+            )
     if errors:
         raise together(errors)
+    return {number for numbers in found.values() for number in numbers}
+
+
+def _advice(*, is_fixed: bool, is_all: bool, is_one: bool) -> str:
+    """What to do where a feature has no value in some blocks, or in all."""
+    these = "leave it out of the file" if is_one else "leave these out of the file"
+    if is_fixed:
+        return "the model was trained with this column" if is_all else these
+    if is_all:
+        return "leave the column out of data.features"
+    return f"{these}, leave the column out of data.features, or say data.missing: drop"
 
 
 def features(raw: LoadedData, name: str) -> dict[int, str]:
@@ -167,14 +193,6 @@ def features(raw: LoadedData, name: str) -> dict[int, str]:
         return {}
     shown = raw.x_columns or range(len(raw.features))
     return {number: f"{raw.file}: column {raw.column(number)}" for number in shown}
-
-
-def _nothing_to_fill(place: str, where: list[str]) -> DataError:
-    more = f" and {len(where) - 1:,} more such" if where[1:] else ""
-    return DataError(
-        f"{place}: holds no value in {where[0]}{more}; expected one at least, which data.missing: fill could put "
-        "into the others: leave the column out, or say data.missing: drop"
-    )
 
 
 def fill_forward(values: NDArray[np.float32]) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpujobs.jobfile import losses
-from gpujobs.jobfile.consistency import implied_task, task_of_output
+from gpujobs.jobfile.consistency import implied_task, keeps_steps, task_of_output
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.fitting import absent, classes, precision, scaling
@@ -209,6 +209,9 @@ def _assemble(
 ) -> Assembled:
     data, scratch = spec.jobfile["data"], spec.paths.work
     handling = data.get("missing", "error")
+    per_step = _per_step(spec, raw, task)
+    if raw.lengths is not None:
+        raw = ragged.without_padding(raw, per_step)
     if task != "multilabel":
         ignored = {name: losses.ignored(losses.of_output(spec.jobfile, name)) for name in raw.targets}
         targets = {name: _encoded(raw, name, y, named, ignored[name]) for name, y in raw.targets.items()}
@@ -216,9 +219,20 @@ def _assemble(
     if data.get("window"):
         return windowed.assemble(raw, data, task, scratch, is_open=is_open, usual=usual)
     if raw.lengths is not None:
-        each = (data.get("sequence") or {}).get("label") == "each"
-        return ragged.assemble(raw, task, handling, heads(spec.jobfile), label_each=each)
+        return ragged.assemble(raw, task, handling, heads(spec.jobfile), per_step=per_step)
     return plain.assemble(raw, handling, _ids(spec.jobfile), scratch)
+
+
+def _per_step(spec: AttemptSpec, raw: LoadedData, task: str) -> Collection[str]:
+    """Of sequences, the targets that have a value for each step: labels as the job file says, numbers as the file has
+    them where the model has an output for each."""
+    if raw.lengths is None:
+        return ()
+    names = list(raw.targets) or ["y"]
+    if task == "labelling" or (spec.jobfile["data"].get("sequence") or {}).get("label") == "each":
+        return names
+    numbers = [name for name in raw.targets if task_of_output(spec.jobfile, name) not in CLASS_TASKS]
+    return [name for name in numbers if keeps_steps(spec.jobfile, name) and ragged.has_steps(raw, name)]
 
 
 def _encoded(raw: LoadedData, name: str, y: NDArray[Any], named: Named, ignored: int | None) -> NDArray[Any]:
@@ -250,19 +264,20 @@ def _split(spec: AttemptSpec, assembled: Mapping[str, Assembled]) -> dict[str, A
         parts: dict[str, Any] = dict(zip(("train", "validation"), train.first(count), strict=True))
         settings = {"validation": share, "test": 0.0}
     else:
-        parts = dict(train.split(settings, _labels(train, settings["method"])))
+        parts = dict(train.split(settings, _labels(spec, train, settings["method"])))
     sizes = {name: len(parts[name].samples) if name in parts else 0 for name in splits.PARTS}
     splits.require_some(train.raw.file, sizes, settings)
     return {name: part for name, part in parts.items() if name == "train" or settings[name] > 0}
 
 
-def _labels(train: Assembled, method: str) -> Integers | None:
+def _labels(spec: AttemptSpec, train: Assembled, method: str) -> Integers | None:
     """The class of each sample, for a stratified split."""
     if method != "stratified":
         return None
     name = next(iter(train.samples.targets))
     y = train.samples.target(name)
-    y = y.argmax(axis=-1) if classes.is_one_hot(y) else y
+    is_each = task_of_output(spec.jobfile, name) == "labelling"
+    y = y.argmax(axis=-1) if classes.is_one_hot(y) and not is_each else y
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if y.ndim > 1:
         raise DataError(
@@ -274,8 +289,9 @@ def _labels(train: Assembled, method: str) -> Integers | None:
 
 def _require_several(spec: AttemptSpec, train: Samples, assembled: Assembled, named: Named) -> None:
     for name in train.targets:
-        if task_of_output(spec.jobfile, name) in ("classification", "labelling"):
-            found = labels(train, name)
+        task = task_of_output(spec.jobfile, name)
+        if task in ("classification", "labelling"):
+            found = labels(train, name, task)
             classes.require_several(assembled.raw.place(name), found, named.get(name))
 
 
@@ -332,8 +348,8 @@ def _fitted_targets(spec: AttemptSpec, train: Assembled) -> dict[str, scaling.Sc
     return {
         name: scaling.fit(
             method,
-            _counted_pieces(train, name, found[name])
-            if name in found and not isinstance(train.samples.targets[name], RaggedRows)
+            _step_pieces(train, name, found.get(name))
+            if _is_by_step(spec, train, name, found)
             else train.y_pieces(name),
             train.raw.place(name),
         )
@@ -341,14 +357,25 @@ def _fitted_targets(spec: AttemptSpec, train: Assembled) -> dict[str, scaling.Sc
     }
 
 
-def _counted_pieces(train: Assembled, name: str, counts: Rows) -> scaling.Pieces:
-    """Numbers of the steps that count, shape (steps, columns)."""
+def _is_by_step(spec: AttemptSpec, train: Assembled, name: str, found: Mapping[str, Rows]) -> bool:
+    """Whether a target of arrays has a number for each step that goes in: then all steps have one scale."""
+    samples, target = train.samples, train.samples.targets[name]
+    if isinstance(target, RaggedRows) or name in found:
+        return name in found and not isinstance(target, RaggedRows)
+    steps = {rows.row_shape[0] for rows in samples.inputs.values() if len(rows.row_shape) > 1}
+    is_one = len(target.row_shape) == 1 and target.row_shape[0] in steps
+    return isinstance(train, Plain) and is_one and keeps_steps(spec.jobfile, name)
+
+
+def _step_pieces(train: Assembled, name: str, counts: Rows | None) -> scaling.Pieces:
+    """Numbers of the steps that count (None: of all), shape (steps, columns)."""
     samples, rows = train.samples, train.samples.targets[name]
 
     def found() -> Iterable[Any]:
         for some in pieces(0, len(samples), 4 * math.prod(n or 1 for n in rows.row_shape)):
             numbers = samples.at(np.arange(some.start, some.stop))
-            y = rows.take(numbers)[counts.take(numbers)]
+            y = rows.take(numbers)
+            y = y.reshape(-1) if counts is None else y[counts.take(numbers)]
             if len(y):
                 yield y.reshape(len(y), -1)
 

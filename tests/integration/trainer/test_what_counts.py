@@ -190,6 +190,21 @@ def test_numbers_for_each_step(launcher: Launched) -> None:
     assert ran.metrics["units"] == {"history": "scaled targets (standard)", "evaluation": "the data's own"}
 
 
+def test_numbers_for_each_step_of_sequences_with_lengths(launcher: Launched) -> None:
+    """Without a layer that masks: neither the loss nor the evaluation knows what the user has padded with."""
+    files = {"t.npz": padded(TRAIN), "v.npz": padded(VALIDATION)}
+    for one, given in ((files["t.npz"], TRAIN), (files["v.npz"], VALIDATION)):
+        one["y"] = np.where(there(given), one["x"].sum(axis=2) * 3 + 50, 1e6).astype(np.float32)
+    ran = run(launcher, text(NUMBERS, data=", scaling: standard, lengths: n", first=""), files)
+    y, found, real = files["t.npz"]["y"][there(TRAIN)], ran.predictions(), there(VALIDATION)
+    error = found["y_pred"][real, 0] - files["v.npz"]["y"][real]
+    evaluated = ran.metrics["evaluation"]
+    assert evaluated["model"]["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-4)
+    mean = np.abs(files["v.npz"]["y"][real] - y.mean()).mean()
+    assert evaluated["baselines"]["mean"]["mae"] == pytest.approx(mean, rel=1e-4)
+    assert ran.history["val_loss"][0] == pytest.approx(np.square(error / y.std()).mean(), rel=1e-4)
+
+
 def test_scaling_leaves_the_padding_alone(launcher: Launched) -> None:
     """Padded by the user, or told by lengths: the same training."""
     job = """

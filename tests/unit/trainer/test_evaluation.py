@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from gpujobs.trainer.data.fitting.counted import labels
 from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.evaluation import (
     class_figures,
@@ -186,3 +188,55 @@ def test_what_is_always_said_is_the_majority_and_of_labels_each_ones(tmp_path: P
     y = np.array([[1, 0], [1, 0], [1, 1], [0, 0], [1, 0]])
     one = prepared(tmp_path, "{train: t.npz}", {"t.npz": {"x": x, "y": y}}, rest=rest)
     assert constant(one.train, "y", "multilabel", one.preprocessing).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("file", ["t.npz", "t.csv"])
+def test_one_event_in_each_sample_is_a_label_of_its_step_and_no_one_hot_row(
+    tmp_path: Path, file: str
+) -> None:
+    """Of 6 steps one is 1: whatever step that is, what to say always is 0."""
+    at = np.array([3, 1, 3, 5, 0, 3, 2, 4])
+    y = (np.arange(6) == at[:, None]).astype(np.int64)
+    rest = "task: labelling\nmodel: {layers: [LSTM: {units: 2, return_sequences: true}, "
+    rest += "Dense: {units: 1, activation: sigmoid}]}\ntraining: {loss: binary_crossentropy}\n"
+    if file == "t.npz":
+        given: Any = {"x": np.zeros((8, 6, 1)), "y": y}
+        data = "{train: t.npz, split: {method: chronological, test: 0.25}}"
+    else:
+        given = csv({"v": np.arange(48), "k": y.reshape(-1)})
+        data = "{train: t.csv, features: [v], target: k, window: {length: 6, stride: 6, horizon: 0}}"
+    one = prepared(tmp_path, data, {file: given}, rest=rest)
+    assert constant(one.train, "y", "labelling", one.preprocessing) == 0
+    found = labels(one.train.truth, "y", "labelling")
+    assert np.bincount(found.astype(int)).tolist() == ([30, 6] if file == "t.npz" else [40, 8])
+
+
+def test_a_labelling_has_figures_of_its_classes_not_of_its_steps() -> None:
+    names = np.array(["calm", "storm", "wind"])
+    truth, said = names[[[0, 0, 2], [2, 2, 1]]], names[[[0, 2, 2], [2, 0, 1]]]
+    found = evaluate(
+        {"y_true": truth, "y_class": said, "classes": names}, np.asarray("wind"), {}, is_labelling=True
+    )
+    assert found["confusion"] == {
+        "classes": ["calm", "storm", "wind"], "matrix": [[1, 0, 1], [0, 1, 0], [1, 0, 2]]
+    }  # fmt: skip
+    assert [(one["class"], one["support"], one["precision"]) for one in found["classes"]] == [
+        ("calm", 2, 0.5), ("storm", 1, 1.0), ("wind", 3, pytest.approx(2 / 3))
+    ]  # fmt: skip
+    assert found["baselines"]["majority class"]["accuracy"] == 0.5
+
+
+@pytest.mark.parametrize("features", ["[v, u]", "[u]"])
+def test_the_last_value_seen_is_one_that_was_there(tmp_path: Path, features: str) -> None:
+    """As pandas' `ffill` within a site has it; where none was seen before, nobody knows it."""
+    values = [np.nan, 1.0, 2.0, np.nan, np.nan, 5.0, 6.0, 7.0, np.nan, 9.0, 10.0, 11.0]
+    frame = pd.DataFrame({"site": ["a"] * 8 + ["b"] * 4, "v": values, "u": np.arange(12.0)})
+    data = f"{{train: s.csv, group: site, target: v, features: {features}, missing: fill, window: {{length: 1}}}}"
+    part = prepared(tmp_path, data, {"s.csv": frame.to_csv(index=False)}, rest=RECURRENT).train
+    assert isinstance(part.assembled, Windowed)
+    found = series_forecasts(part.assembled, "y", 2)
+    seen = frame.groupby("site")["v"].ffill()
+    before = frame.groupby("site")["v"].shift(1)  # two steps before the target, which is one ahead
+    rows = [0, 1, 4, 5, 6, 8, 9, 10]
+    np.testing.assert_array_equal(found["last value"][:, 0, 0], seen[rows])
+    np.testing.assert_array_equal(found["a season before"][:, 0, 0], before.fillna(seen)[rows])

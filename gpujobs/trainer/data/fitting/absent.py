@@ -20,10 +20,11 @@ def notices(job: Mapping[str, Any], parts: Mapping[str, Any], named: Mapping[str
     """Of each target that is a class, a line for each part that lacks some; `parts`: by name, those of `Prepared`."""
     for name in parts["train"].truth.targets:
         there = [part for part in PARTS if part in parts]
-        if task_of_output(job, name) in ("classification", "labelling"):
-            counts = {part: _counts(parts[part].truth, name) for part in there}
+        task = task_of_output(job, name)
+        if task in ("classification", "labelling"):
+            counts = {part: _counts(parts[part].truth, name, task) for part in there}
             yield from _of_target(job, parts, name, counts, named.get(name))
-        elif task_of_output(job, name) == "multilabel":
+        elif task == "multilabel":
             for part in there:
                 yield from _of_labels(parts[part], name, part, named.get(name))
 
@@ -45,8 +46,8 @@ def _of_labels(part: Any, name: str, called: str, known: Classes | None) -> Iter
             )
 
 
-def _counts(samples: Any, name: str) -> dict[int, int]:
-    found, counts = np.unique(labels(samples, name), return_counts=True)
+def _counts(samples: Any, name: str, task: str) -> dict[int, int]:
+    found, counts = np.unique(labels(samples, name, task), return_counts=True)
     return {int(label): int(count) for label, count in zip(found, counts, strict=True)}
 
 

@@ -107,14 +107,16 @@ def without_ignored(labels: Any, ignored: int | None) -> Any:
     return np.where(labels == ignored, labels.dtype.type(1 if ignored == 0 else 0), labels)
 
 
-def labels(samples: Samples, name: str) -> NDArray[Any]:
-    """The number of the class of each sample, or step, that counts, one after the other; one-hot rows as numbers."""
+def labels(samples: Samples, name: str, task: str) -> NDArray[Any]:
+    """The number of the class of each sample, or step, that counts, one after the other; one-hot rows as numbers. Of a
+    labelling, zeros with a single one in the steps of a sample are labels of these steps."""
     rows = samples.targets[name]
     if isinstance(rows, RaggedRows) and isinstance(samples.counted.get(name), ThereRows):
         y = rows.values[rows.steps(samples.at(np.arange(len(samples))))]
         return (y.argmax(axis=-1) if classes.is_one_hot(y) else y).reshape(-1)
     y = samples.all_of(rows)
-    y = y.argmax(axis=-1) if classes.is_one_hot(y) else y
+    has_classes = y.ndim > (2 if task == "labelling" else 1)
+    y = y.argmax(axis=-1) if has_classes and classes.is_one_hot(y) else y
     if name not in samples.counted:
         return y.reshape(-1)
     counts = samples.all_of(samples.counted[name])

@@ -120,6 +120,8 @@ def _numbers(place: str, samples: Samples, rows: Rows, output: Output, window: M
     wanted, have = output.shape[1:], rows.row_shape
     if output.task == "multilabel":
         _require_binary(place, samples, rows)
+    if wanted[0] is None:
+        _require_steps(place, have, wanted)
     if have == wanted or None in wanted:
         return Mapped(rows, lambda y: y.astype(np.float32, copy=False))
     if math.prod(n or 1 for n in have) != math.prod(n or 1 for n in wanted):
@@ -129,6 +131,19 @@ def _numbers(place: str, samples: Samples, rows: Rows, output: Output, window: M
         )
     shape = tuple(int(n or 1) for n in wanted)
     return Mapped(rows, lambda y: y.reshape(len(y), *shape).astype(np.float32, copy=False), shape)
+
+
+def _require_steps(place: str, have: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> None:
+    """What is said for each step of a sequence is compared with as many numbers of each."""
+    has_steps, count = have[:1] == (None,), math.prod(n or 1 for n in wanted)
+    if has_steps and math.prod(n or 1 for n in have) == count:
+        return
+    units = "s" if count > 1 else ""
+    raise DataError(
+        f"{place}: has {_shape(have[1:] if has_steps else have)} for each {'step' if has_steps else 'sequence'}, and "
+        f"the model's output {count} number{units} for each step; expected as many for each step"
+        + ("" if has_steps else ", or return_sequences: false in the last recurrent layer")
+    )
 
 
 def _last_step(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,15 @@ from gpujobs.trainer.data.reading.loaded import LoadedData, begins
 from gpujobs.trainer.failures import DataError
 
 
-def require(found: LoadedData, named: Mapping[str, str], *, is_series: bool) -> None:
-    """`named`: what the file calls each input, target and other array. Raises DataError."""
+def require(
+    found: LoadedData, named: Mapping[str, str], *, is_series: bool, ids: Collection[str] = ()
+) -> None:
+    """`named`: what the file calls each input, target and other array. `ids`: the inputs that are ids for an embedding.
+    Raises DataError."""
     for name, x in found.inputs.items():
         _require_input(f"{found.file}: array {named[name]}", x, found, is_series=is_series)
     if found.lengths is not None:
-        _require_lengths(found, found.lengths, named)
+        _require_lengths(found, found.lengths, named, ids)
     _require_rows(found, named)
     if found.weight is not None:
         _require_weights(f"{found.file}: array {named['sample_weight']}", found.weight)
@@ -39,7 +42,9 @@ def _require_input(place: str, x: NDArray[Any], found: LoadedData, *, is_series:
         raise DataError(f"{place}: has shape {x.shape}; expected {form}, none of them 0")
 
 
-def _require_lengths(found: LoadedData, lengths: Integers, named: Mapping[str, str]) -> None:
+def _require_lengths(
+    found: LoadedData, lengths: Integers, named: Mapping[str, str], ids: Collection[str]
+) -> None:
     place = f"{found.file}: array {named['lengths']}"
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or len(lengths) == 0:
         raise DataError(
@@ -49,7 +54,8 @@ def _require_lengths(found: LoadedData, lengths: Integers, named: Mapping[str, s
         raise DataError(f"{place}: holds {lengths.min()}; expected integers of at least 1")
     for name, x in found.inputs.items():
         is_padded = len(x) == len(lengths) and x.ndim >= 2 and lengths.max() <= x.shape[1]
-        if not is_padded and len(x) != lengths.sum():
+        are_facts = len(x) == len(lengths) and x.ndim == 2 and len(found.inputs) > 1 and name not in ids
+        if not is_padded and not are_facts and len(x) != lengths.sum():
             raise DataError(
                 f"{found.file}: array {named[name]}: has shape {x.shape}; expected all sequences in one, "
                 f"{lengths.sum()} steps as {named['lengths']} says, or padded ones, {len(lengths)} samples of at "

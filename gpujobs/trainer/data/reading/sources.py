@@ -80,7 +80,8 @@ def _arrays(spec: AttemptSpec, source: Mapping[str, Any], task: str, *, needs_y:
             name: f"array {array}" for name, array in (inputs | targets | {"time": data.get("time")}).items()
         },
     )
-    shapes.require(found, {**inputs, **targets, **apart}, is_series=is_series)
+    ids = [name for name, head in heads(spec.jobfile).items() if head.ids is not None]
+    shapes.require(found, {**inputs, **targets, **apart}, is_series=is_series, ids=ids)
     found = _with_words(found, spec.jobfile)
     return _forecast_of_itself(found) if is_forecast else found
 

@@ -99,13 +99,17 @@ def _windows(made: Windowed, whole: Integers, shown: int, reach: int) -> Iterato
 
 
 def between_parts(account: Account, made: Any, parts: Mapping[str, Any]) -> Account:
-    """With the windows of a chronological split whose target lies in two parts, and the groups that a part lacks."""
-    lost = len(made.samples) - sum(len(part.samples) for part in parts.values())
-    notes = (*account.notes, *_lacking(made, parts)) if account.makes is not None else account.notes
-    if lost <= 0:
-        return replace(account, notes=notes)
-    left = LeftOut("windows", lost, "whose target would lie in two parts")
-    return replace(account, left_out=(*account.left_out, left), notes=notes, makes=len(made.samples) - lost)
+    """With how many windows (samples) the parts have, those of a chronological split that are in none, and the groups
+    that a part lacks."""
+    if account.makes is None:
+        return account
+    makes = sum(len(part.samples) for part in parts.values())
+    lost, stride = len(made.samples) - makes, made.window["stride"]
+    why = "whose target would lie in two parts"
+    if stride > 1:
+        why = f"that have no place, as every {stride} rows one begins, anew in each part"
+    left = (*account.left_out, *([LeftOut("windows", lost, why)] if lost > 0 else []))
+    return replace(account, left_out=left, notes=(*account.notes, *_lacking(made, parts)), makes=makes)
 
 
 def _lacking(made: Windowed, parts: Mapping[str, Any]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -28,10 +29,14 @@ class Whole(NamedTuple):
     left_out: Integers
 
 
-def without_missing(raw: LoadedData, segments: Integers, handling: str, scratch: Path) -> Whole:
-    """`drop` ends a segment where a value is missing: no window contains one. `fill` puts the last value seen
-    into inputs; a target is never made up. Raises DataError for what is missing with `error`, and for
-    infinities always.
+def without_missing(
+    raw: LoadedData, series: Integers, segments: Integers, handling: str, least: int, scratch: Path
+) -> Whole:
+    """`drop` ends a segment where a value is missing: no window contains one. `fill` puts the last value that the
+    series has seen into inputs; a target is never made up. `segments`: the (first, end) rows within the series that
+    follow each other by the step; `least`: how many of them a window needs.
+
+    Raises DataError for what is missing with `error`, and for infinities always.
     """
     missing.require(raw, handling)
     if handling == "error":
@@ -43,9 +48,15 @@ def without_missing(raw: LoadedData, segments: Integers, handling: str, scratch:
         rows = np.flatnonzero(wrong)
         return Whole(raw, cut(segments, wrong) if len(rows) else segments, None, rows)
     inputs = dict(raw.inputs)
+    of = np.searchsorted(series[:, 0], segments[:, 0], side="right") - 1
+    has_windows = np.bincount(of, segments[:, 1] - segments[:, 0] >= least, len(series)) > 0
+    idle = set(np.flatnonzero(~has_windows).tolist())
+    empty: set[int] = set()
     for name, gaps in of_inputs.items():
         if gaps.any():
-            inputs[name] = _filled(raw, name, segments, scratch)
+            inputs[name], none = _filled(raw, name, series, idle, scratch)
+            empty |= none
+    segments = segments[~np.isin(of, list(empty))] if empty else segments
     return Whole(replace(raw, inputs=inputs), segments, holes if holes.any() else None, NO_ROWS)
 
 
@@ -79,20 +90,22 @@ def cut(segments: Integers, wrong: NDArray[np.bool_]) -> Integers:
     return np.array(found, np.int64).reshape(-1, 2)
 
 
-def _filled(raw: LoadedData, name: str, segments: Integers, scratch: Path) -> NDArray[np.float32]:
-    """In place, or, where the file itself is mapped, in a copy that is on the disk where it is large."""
+def _filled(
+    raw: LoadedData, name: str, series: Integers, idle: Container[int], scratch: Path
+) -> tuple[NDArray[np.float32], set[int]]:
+    """In place, or, where the file itself is mapped, in a copy that is on the disk where it is large; and which of the
+    `idle` series, which have no window, lack a feature altogether."""
     values = raw.inputs[name]
     if not values.flags.writeable:
         copy = allocate(values.shape, np.float32, scratch)
         for rows in pieces(0, len(values), row_bytes(values)):
             copy[rows] = values[rows]
         values = copy
-    missing.fill(
-        raw,
-        name,
-        (values[first:end] for first, end in segments),
-        lambda number: (
-            f"rows {raw.row_number(segments[number, 0])} to {raw.row_number(segments[number, 1] - 1)}"
-        ),
-    )
-    return values
+
+    def called(number: int) -> str:
+        first, end = series[number]
+        rows = f"rows {raw.row_number(first)} to {raw.row_number(end - 1)}"
+        return rows if raw.group is None else f"series {raw.group.decode(raw.group.codes[first])} ({rows})"
+
+    empty = missing.fill(raw, name, (values[first:end] for first, end in series), called, idle)
+    return values, empty

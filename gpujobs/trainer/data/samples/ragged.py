@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,9 +54,9 @@ def assemble(
     handling: str,
     heads: Mapping[str, InputRequirements],
     *,
-    label_each: bool,
+    per_step: Collection[str],
 ) -> Ragged:
-    """Raises DataError for values that are missing."""
+    """`per_step`: the targets with a value for each step. Raises DataError for values that are missing."""
     lengths = np.asarray(raw.lengths, np.int64)
     begins = np.cumsum(lengths) - lengths
     keep = np.ones(len(lengths), bool)
@@ -66,15 +66,16 @@ def assemble(
             raw, name, values, begins, lengths, handling, heads.get(name, InputRequirements())
         )
         keep &= ~gaps
-    each = label_each or task == "labelling"
     targets = {}
     for name, y in _targets(raw).items():
         targets[name] = (
-            _each(raw, name, y, begins, lengths) if each else _one(raw, name, y, begins, lengths, task)
+            _each(raw, name, y, begins, lengths, task)
+            if name in per_step
+            else _one(raw, name, y, begins, lengths, task)
         )
         keep &= ~_without_target(raw, name, y, targets[name], handling)
     numbers = None if keep.all() else np.flatnonzero(keep)
-    weight = _weights(raw, begins, lengths, is_per_step=each and bool(targets))
+    weight = _weights(raw, begins, lengths, is_per_step=bool(targets) and set(targets) <= set(per_step))
     names = None if raw.sequence is None else raw.sequence.decode(_first(raw.sequence.codes, begins))
     account = accounts.of_samples(raw, keep, "sequences", names=names)
     samples = Samples(inputs, targets, len(lengths), numbers, weight, _labels(raw, begins))
@@ -193,15 +194,37 @@ def _one(
     return ArrayRows(last, y.dtype)
 
 
-def _each(raw: LoadedData, name: str, y: Integers, begins: Integers, lengths: Integers) -> Rows:
-    """A label for each step."""
-    is_padded = y.ndim > 1 and len(y) == len(lengths) and y.shape[1] >= lengths.max()
-    if len(y) != lengths.sum() and not is_padded:
+def is_padded(y: NDArray[Any], lengths: Integers) -> bool:
+    """Whether a target has a value for each step of the longest sequence."""
+    return y.ndim > 1 and len(y) == len(lengths) and y.shape[1] >= lengths.max()
+
+
+def has_steps(raw: LoadedData, name: str) -> bool:
+    """Whether a target has a value for each step, not for each sequence."""
+    y, lengths = raw.targets[name], raw.lengths
+    assert lengths is not None
+    return is_padded(y, lengths) or len(y) == lengths.sum() != len(lengths)
+
+
+def without_padding(raw: LoadedData, per_step: Collection[str]) -> LoadedData:
+    """With padded targets one after the other: what stands beyond a length is no label."""
+    lengths = raw.lengths
+    assert lengths is not None
+    targets = {
+        name: concatenated(y, lengths) if name in per_step and is_padded(y, lengths) else y
+        for name, y in raw.targets.items()
+    }
+    return replace(raw, targets=targets)
+
+
+def _each(raw: LoadedData, name: str, y: Integers, begins: Integers, lengths: Integers, task: str) -> Rows:
+    """A label for each step, or numbers."""
+    if len(y) != lengths.sum():
         raise DataError(
             f"{raw.place(name)}: has shape {y.shape}; expected a label for each of {lengths.sum()} steps, as the "
             "task is labelling"
         )
-    steps = concatenated(y, lengths)
+    steps = y if task in CLASS_TASKS or y.ndim > 1 else y[:, None]
     return RaggedRows(steps, begins, lengths, 0, steps.dtype)
 
 

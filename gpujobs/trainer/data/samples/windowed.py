@@ -42,7 +42,8 @@ class Windowed:
     `series`: the (first, end) rows of each, shape (n, 2); `segments`: those of them that have no gap, within
     which windows lie. `fitted`: the (first, end) rows that scaling may see. `numbers`: the windows of `index`
     that belong here; None: all. `holes`: whether a row's target is missing, where some are. `is_open`: the last
-    targets of a segment may lie beyond its end. `timeline`: None where nothing says when rows are.
+    targets of a segment may lie beyond its end. `timeline`: None where nothing says when rows are. `is_shared_out`:
+    whether windows, not rows, were divided into parts: then scaling sees what its own windows show.
     """
 
     raw: LoadedData
@@ -57,6 +58,7 @@ class Windowed:
     is_open: bool = False
     timeline: Timeline | None = None
     account: Account = NOTHING
+    is_shared_out: bool = False
 
     @property
     def samples(self) -> Samples:
@@ -117,8 +119,7 @@ class Windowed:
     def _label(self) -> int:
         """The row, counted from a window's start, whose time and weight are the window's: that of its class, or the
         first of its numbers."""
-        is_class = self.task in CLASS_TASKS and self.task != "labelling"
-        return self.target.end - 1 if is_class else self.target.first
+        return self.target.first
 
     @property
     def target(self) -> Span:
@@ -163,7 +164,10 @@ class Windowed:
         if self.window["stride"] < self.target.end and settings["method"] != "group":
             say(["Windows overlap: with this split, training sees rows that validation and test have too; "
                  "method: chronological keeps them apart."])  # fmt: skip
-        return {name: replace(self, numbers=samples.at(positions)) for name, positions in parts.items()}
+        return {name: self._sharing(samples.at(positions)) for name, positions in parts.items()}
+
+    def _sharing(self, numbers: Integers) -> Windowed:
+        return replace(self, numbers=numbers, is_shared_out=True)
 
     def _groups(self) -> Integers:
         assert self.raw.group is not None
@@ -183,8 +187,13 @@ class Windowed:
         """The windows whose targets are all there."""
         if self.holes is None:
             return None
-        before = np.concatenate([[0], np.cumsum(self.holes, dtype=np.int64)])
         starts = index.starts(np.arange(len(index)))
+        if (
+            self.task == "labelling" and self.every > 1
+        ):  # rows between those that are shown have no label to give
+            shown = range(0, self.span, self.every)
+            return np.flatnonzero(~np.logical_or.reduce([self.holes[starts + row] for row in shown]))
+        before = np.concatenate([[0], np.cumsum(self.holes, dtype=np.int64)])
         return np.flatnonzero(before[starts + self.target.first] == before[starts + self.target.end])
 
     def first(self, count: int) -> tuple[Windowed, Windowed]:
@@ -194,7 +203,7 @@ class Windowed:
             say([f"Windows overlap: at the validation_split, training and validation have up to {shared} rows "
                  "in common; data.split: {method: chronological} keeps their targets apart."])  # fmt: skip
         numbers = self.samples.at(np.arange(len(self.samples)))
-        return replace(self, numbers=numbers[:count]), replace(self, numbers=numbers[count:])
+        return self._sharing(numbers[:count]), self._sharing(numbers[count:])
 
     def with_before(self) -> tuple[Windowed, Any]:
         """These windows with those before them in their segments, each a stride after the last, and the places of
@@ -240,7 +249,7 @@ class Windowed:
 
     def _spans(self, first: int, end: int) -> Integers:
         """The rows that the windows see between `first` and `end`, or those that scaling may see."""
-        if self.numbers is None or self.fitted is not self.segments:
+        if self.numbers is None or not self.is_shared_out:
             return self.fitted
         is_start = np.zeros(len(self.raw), bool)
         for some in pieces(0, len(self.numbers), 8):
@@ -267,9 +276,11 @@ def assemble(
     series = np.stack([starts, np.append(starts[1:], len(raw))], axis=1)
     line = _timeline(raw, series, data, usual)
     whole = series if line is None else cut_at(series, line.cuts)
-    raw, segments, holes, missing = without_missing(raw, whole, handling, scratch)
     is_open = is_open and (task not in CLASS_TASKS or not raw.targets)
     shown, reach = span(window), max(span(window), _target(window, task).end)
+    raw, segments, holes, missing = without_missing(
+        raw, series, whole, handling, shown if is_open else reach, scratch
+    )
     index = splits.windows(segments, shown, shown if is_open else reach, window["stride"])
     if len(index) == 0:
         raise DataError(_too_short(raw, segments, window, shown if is_open else reach, line))
@@ -330,8 +341,8 @@ def _target(window: Mapping[str, int], task: str) -> Span:
     shown, horizon = span(window), window["horizon"]
     if task == "labelling":
         return Span(0, shown)
-    first = shown + int(window.get("gap") or 0)
-    return Span(first, first + horizon) if horizon else Span(shown - 1, shown)
+    end = shown + int(window.get("gap") or 0) + horizon
+    return Span(end - 1, end) if task in CLASS_TASKS or not horizon else Span(end - horizon, end)
 
 
 def two(values: NDArray[np.float32]) -> NDArray[np.float32]:

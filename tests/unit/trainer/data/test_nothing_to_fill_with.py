@@ -34,10 +34,10 @@ def refused(root: Path, data: str, content: Any, name: str = "t.csv") -> str:
 def test_a_column_without_a_value_is_not_filled_with_zeros(tmp_path: Path) -> None:
     empty = frame().assign(w=np.nan).to_csv(index=False)
     assert refused(tmp_path, SERIES, empty) == (
-        "t.csv: column w: holds no value in rows 2 to 7 and 1 more such; expected one at least, which data.missing: "
-        "fill could put into the others: leave the column out, or say data.missing: drop"
+        "t.csv: column w: holds no value in series a (rows 2 to 7), series b (rows 8 to 13); expected one at least, "
+        "which data.missing: fill could put into the others: leave the column out of data.features"
     )
-    assert "t.csv: column w: holds no value in sequence a and 1 more such" in refused(
+    assert "t.csv: column w: holds no value in sequence a, sequence b; expected" in refused(
         tmp_path, SEQUENCES, empty
     )
 
@@ -45,8 +45,40 @@ def test_a_column_without_a_value_is_not_filled_with_zeros(tmp_path: Path) -> No
 def test_nor_is_one_of_a_single_series(tmp_path: Path) -> None:
     whole = frame()
     empty = whole.assign(w=whole["w"].where(whole["site"] == "a")).to_csv(index=False)
-    assert "t.csv: column w: holds no value in rows 8 to 13; expected" in refused(tmp_path, SERIES, empty)
+    assert refused(tmp_path, SERIES, empty) == (
+        "t.csv: column w: holds no value in series b (rows 8 to 13); expected one at least, which data.missing: fill "
+        "could put into the others: leave it out of the file, leave the column out of data.features, or say "
+        "data.missing: drop"
+    )
     assert "t.csv: column w: holds no value in sequence b; expected" in refused(tmp_path, SEQUENCES, empty)
+
+
+def test_a_series_that_is_too_short_for_a_window_needs_none(tmp_path: Path) -> None:
+    short = pd.DataFrame({"site": "c", "hour": [0, 1], "v": [1.0, 2.0], "w": [np.nan, np.nan]})
+    data = SERIES.replace("missing: fill", "missing: fill, scaling: {x: standard}")
+    text = pd.concat([frame(), short]).to_csv(index=False)
+    found = prepared(tmp_path, data, {"t.csv": text}, rest=NUMBERS)
+    assert len(found.train.samples) == 8
+    whole = frame()["w"]
+    scale = found.preprocessing.x["x"]
+    assert scale.center[-1] == pytest.approx(whole.mean()) and scale.width[-1] == pytest.approx(
+        whole.std(ddof=0)
+    )
+    assert [one.to_json() for one in found.accounts[0].left_out] == [
+        {"what": "groups", "count": 1, "why": "shorter than a window of 3 rows", "where": ["c: 2 rows"]}
+    ]
+
+
+def test_the_last_value_seen_is_that_of_the_series_also_behind_a_gap_in_time(tmp_path: Path) -> None:
+    """As pandas has it: `groupby("site")["w"].ffill()`. A stretch that has no value of its own is no error."""
+    made = frame()
+    made.loc[made["site"] == "b", "hour"] += np.array([0, 0, 0, 5, 5, 5])
+    made.loc[[9, 10, 11], "w"] = [np.nan, np.nan, np.nan]
+    found = prepared(tmp_path, SERIES, {"t.csv": made.to_csv(index=False)}, rest=NUMBERS).train
+    expected = made.groupby("site")["w"].ffill().to_numpy()
+    shown = alone(found.truth.x(np.arange(len(found.truth))))[:, :, -1]
+    starts = [0, 1, 2, 3, 6, 9]
+    np.testing.assert_allclose(shown, [expected[first : first + 2] for first in starts])
 
 
 def test_nor_is_one_of_a_sample_of_an_array(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .making import csv, prepared
+from .making import alone, csv, prepared
 
 DATA = "{train: t.csv, group: g, target: v, features: [u], window: {length: 3, horizon: %d}%s}"
 REST = "model: {layers: [LSTM: {units: 2}, Dense: {units: %d}]}\ntraining: {loss: mse%s}\n"
@@ -84,6 +84,48 @@ def test_the_class_and_the_time_of_a_window_are_those_of_the_last_row(tmp_path: 
     assert len(samples) == 27 - horizon
     assert samples.target("y").tolist() == kinds[last].tolist()
     assert samples.all_of(samples.labels["time"]).tolist() == (2 * last).tolist()
+
+
+def test_a_target_that_no_window_has_takes_none_away(tmp_path: Path) -> None:
+    """A label between the rows that are shown, or before the last row of a horizon, is the target of none."""
+    kinds = np.array(list("abcab" * 4), object)
+    kinds[[5, 12]] = ""
+    text = csv({"v": np.arange(20), "k": kinds})
+    data = "{train: t.csv, target: k, features: [v], missing: fill, window: {%s}}"
+    steps = (
+        "task: labelling\nmodel: {layers: [LSTM: {units: 2, return_sequences: true}, Dense: {units: 3}]}\n"
+    )
+    steps += "training: {loss: sparse_categorical_crossentropy}\n"
+    window = "length: 3, sampling_rate: 2, horizon: 0"
+    found = prepared(tmp_path, data % window, {"t.csv": text}, rest=steps).train.truth
+    without = [first for first in range(16) if not {first, first + 2, first + 4} & {5, 12}]
+    np.testing.assert_array_equal(alone(found.x(np.arange(len(found))))[:, 0, 0], without)
+    found = prepared(tmp_path, data % "length: 4, horizon: 3", {"t.csv": text}, rest=CLASSES).train.truth
+    without = [first for first in range(14) if first + 6 != 12]
+    np.testing.assert_array_equal(alone(found.x(np.arange(len(found))))[:, 0, 0], without)
+
+
+def test_scales_do_not_hang_on_whether_one_target_is_missing(tmp_path: Path) -> None:
+    """Where nothing is split off, they are of all values that there are."""
+    values = V.copy()
+    values[8] = np.nan
+    found = made(tmp_path, ", missing: fill, scaling: standard", values)
+    for scale, held in ((found.preprocessing.x["x"], U), (found.preprocessing.y["y"], np.delete(V, 8))):
+        assert scale.center[0] == pytest.approx(held.mean(), rel=1e-5)
+        assert scale.width[0] == pytest.approx(held.std(), rel=1e-5)
+
+
+def test_the_windows_that_are_said_are_those_of_the_parts(tmp_path: Path) -> None:
+    """With a stride, those of each part begin anew: there may be more of them than without the split."""
+    for stride in (1, 2, 3):
+        for share in (0.2, 0.3, 0.4):
+            text = csv({"g": GROUPS, "v": V, "u": U})
+            data = (DATA % (2, f", split: {{method: chronological, test: {share}}}")).replace(
+                "horizon: 2", f"horizon: 2, stride: {stride}"
+            )
+            found = prepared(tmp_path, data, {"t.csv": text}, rest=REST % (2, ""))
+            (account,) = found.accounts
+            assert account.makes == sum(len(part.samples) for part in found.parts.values())
 
 
 def test_weights_that_are_zero_are_said(tmp_path: Path, capsys: Any) -> None:
