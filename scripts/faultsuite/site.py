@@ -45,7 +45,8 @@ ROLES = {
 
 @dataclass(frozen=True)
 class Left:
-    """What the directory of an attempt has. `exit` and `record` are None where there is none."""
+    """What the directory of an attempt has. `exit` and `record` are None where there is none; `home` is where it has
+    run, of a directory that holds what came home from there."""
 
     box: str
     job: int
@@ -54,6 +55,7 @@ class Left:
     claim: str
     exit: Mapping[str, Any] | None
     record: Mapping[str, Any] | None
+    home: str | None = None
 
     @property
     def is_alive(self) -> bool:
@@ -220,7 +222,11 @@ class Site(Box):
         ]
 
     def left(self, box: str | None = None) -> list[Left]:
-        """What is in the directories of the attempts of a box, or of all."""
+        """What is in the directories of the attempts of a box, or of all: where they have run."""
+        return [one for one in self.directories(box) if one.home is None]
+
+    def directories(self, box: str | None = None) -> list[Left]:
+        """Of all attempts, also of those that are on the head's box since what they have left came home."""
         found = []
         for space in self.spaces:
             if box is None or space.name == box:
@@ -298,6 +304,7 @@ def _left(box: str, path: Path) -> Left:
         claim.read_text() if claim.exists() else "",
         _json(path / "exit.json"),
         _json(path / "record.json"),
+        (_json(path / "home.json") or {}).get("node"),
     )
 
 
