@@ -21,7 +21,7 @@ import click
 from mutation.copies import Copy
 from mutation.judging import Sound, Verdict, judge
 from mutation.operators import Mutant, mutants
-from mutation.parts import PARTS, files_of, modules, part_of
+from mutation.parts import PARTS, modules, part_of
 from mutation.ran import Known, Recorder
 
 ROOT = Path(__file__).parents[2]
@@ -82,10 +82,9 @@ def main(
     judged = _read(output, again)
     records = [judged[_key(one)] for one in chosen if _key(one) in judged]
     left = [one for one in chosen if _key(one) not in judged]
-    known = _recorded(left, through.split())
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("a") as file:
-        for record in _run(left, known, jobs, limit, through.split(), rest=rest):
+        for record in _run(left, jobs, limit, through.split(), rest=rest):
             print(_line(record), flush=True)
             if record["is_finished"]:
                 records.append(record)
@@ -110,24 +109,31 @@ def _sample(size: int, seed: int, only: str | None) -> list[Mutant]:
     return turns[:size] if size else turns
 
 
-def _recorded(chosen: Sequence[Mutant], through: Sequence[str]) -> Known:
-    """With what the tests of these faults' parts run, recorded where it is not known yet."""
-    files = dict.fromkeys(file for one in chosen for file in files_of(ROOT, one.module))
-    if lacking := Known(ROOT).lacking(list(files)):
-        recorder = Recorder(ROOT, through)
-        with _ending([recorder.copy]):
-            for file in lacking:
-                print(f"recorded: {file}: {recorder.record(file)}", flush=True)
-    return Known(ROOT)
+class Recording:
+    """Records files of tests when they are asked for, in a copy that is made then."""
+
+    def __init__(self, through: Sequence[str]) -> None:
+        self._through = through
+        self._recorder: Recorder | None = None
+
+    def __call__(self, file: str) -> None:
+        if self._recorder is None:
+            self._recorder = Recorder(ROOT, self._through)
+        print(f"recorded: {file}: {self._recorder.record(file)}", flush=True)
+
+    def end(self) -> None:
+        if self._recorder is not None:
+            self._recorder.copy.end()
 
 
 def _run(
-    chosen: Sequence[Mutant], known: Known, jobs: int, limit: float, through: Sequence[str], *, rest: bool
+    chosen: Sequence[Mutant], jobs: int, limit: float, through: Sequence[str], *, rest: bool
 ) -> Iterator[Record]:
     if not chosen:
         return
     copies = [Copy(ROOT, str(number), through) for number in range(jobs + 1)]
-    sound = Sound(copies[0])
+    sound, recording = Sound(copies[0]), Recording(through)
+    known = Known(ROOT, recording)
     free: queue.SimpleQueue[Copy] = queue.SimpleQueue()
     for copy in copies[1:]:
         free.put(copy)
@@ -141,13 +147,13 @@ def _run(
         finally:
             free.put(copy)
 
-    with _ending(copies), ThreadPoolExecutor(jobs) as pool:
+    with _ending([*copies, recording]), ThreadPoolExecutor(jobs) as pool:
         for done in as_completed([pool.submit(judged, one) for one in chosen]):
             yield done.result()
 
 
 @contextlib.contextmanager
-def _ending(copies: Sequence[Copy]) -> Iterator[None]:
+def _ending(copies: Sequence[Copy | Recording]) -> Iterator[None]:
     """Whoever breaks the run off leaves no tests behind."""
 
     def end(number: int, _: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mutation.copies import TEST_SECONDS, Copy, Outcome
@@ -54,22 +54,36 @@ class TimeIsUpError(Exception):
 def judge(
     copy: Copy, sound: Sound, known: Known, mutant: Mutant, limit_seconds: float, *, rest: bool
 ) -> Verdict:
-    """Tests that run the faulty statement first; then, as tests of a file may share what one of them has made, the
-    others of their files; with `rest`, then all others of the part."""
-    coming = known.coming_to(mutant)
-    files = {test.file for test in coming}
-    beside = [test for test in known.tests if test.file in files and test not in coming]
-    of_part = set(files_of(known.root, mutant.module))
-    others = [test for test in known.tests if test.file in of_part - files] if rest else []
+    """Tests that run the faulty statement first: of the files that are recorded, then of one after the other of those
+    that are not yet. Then, as tests of a file may share what one of them has made, the others of their files; with
+    `rest`, then all others of the part."""
+    tried: set[str] = set()
     with copy.planted(mutant):
-        for tests in (coming, beside, others):
+        for tests in _in_turn(known, mutant, tried, rest=rest):
             try:
                 found = _first(copy, sound, in_order(tests), limit_seconds)
             except TimeIsUpError:
-                return Verdict(None, len(coming), is_finished=False)
+                return Verdict(None, len(tried), is_finished=False)
             if found is not None:
-                return Verdict(found, len(coming))
-    return Verdict(None, len(coming))
+                return Verdict(found, len(tried))
+    return Verdict(None, len(known.coming_to(mutant)))
+
+
+def _in_turn(
+    known: Known, mutant: Mutant, tried: set[str], *, rest: bool
+) -> Iterator[Sequence[RecordedTest]]:
+    """`tried` gets the names of the tests that come to the fault and were given."""
+    while True:
+        coming = [test for test in known.coming_to(mutant) if test.name not in tried]
+        tried.update(test.name for test in coming)
+        if coming:
+            yield coming
+        if not known.learn(mutant.module):
+            break
+    files = {name.partition("::")[0] for name in tried}
+    yield [test for test in known.tests if test.file in files and test.name not in tried]
+    of_part = set(files_of(known.root, mutant.module))
+    yield [test for test in known.tests if test.file in of_part - files] if rest else []
 
 
 def _first(copy: Copy, sound: Sound, tests: Sequence[RecordedTest], limit_seconds: float) -> str | None:

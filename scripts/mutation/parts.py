@@ -45,13 +45,20 @@ PARTS = (
         (
             "unit/store/*",
             "unit/daemon/test_cache.py",
+            "unit/daemon/test_changes.py",
             "unit/daemon/test_choosing.py",
+            "unit/daemon/test_lists.py",
+            "unit/daemon/test_news_rules.py",
             "unit/daemon/test_queue.py",
+            "unit/daemon/test_report.py",
+            "unit/daemon/test_timeline.py",
             "unit/daemon/test_uploads.py",
             "unit/daemon/test_what_is_told.py",
             "unit/daemon/test_rights_of_requests.py",
             "*/test_requeue.py",
             "*/test_races.py",
+            "integration/test_backup.py",
+            "integration/test_retention.py",
         ),
     ),
     Part(
@@ -101,7 +108,14 @@ PARTS = (
     Part(
         "checkpoint",
         ("*/checkpoint*.py", "*/durable.py"),
-        ("*/test_checkpoint*", "integration/trainer/test_resume.py", "integration/trainer/test_fitting.py"),
+        (
+            "unit/test_durable.py",
+            "*/test_checkpoint*",
+            "integration/test_damage.py",
+            "integration/trainer/test_supervisor_ends.py",
+            "integration/trainer/test_resume.py",
+            "integration/trainer/test_fitting.py",
+        ),
     ),
     Part(
         "supervisor",
@@ -119,6 +133,7 @@ PARTS = (
         (
             "unit/trainer/test_*",
             "unit/protocol/*",
+            "unit/test_verdicts.py",
             "integration/test_unrecorded.py",
             "integration/trainer/test_supervis*",
             "integration/trainer/test_residents.py",
@@ -133,6 +148,7 @@ PARTS = (
         "child",
         ("*/child.py", "*/process.py"),
         (
+            "unit/test_processes.py",
             "integration/trainer/test_child.py",
             "integration/trainer/test_launcher.py",
             "integration/trainer/test_residents.py",
@@ -145,6 +161,7 @@ PARTS = (
         ("*/supervise/*",),
         (
             "unit/test_comparing.py",
+            "unit/test_verdicts.py",
             "integration/test_delivery.py",
             "integration/test_news.py",
             "integration/trainer/test_check.py",
@@ -198,6 +215,7 @@ PARTS = (
             "integration/test_leftovers.py",
             "integration/test_node_doctor.py",
             "integration/test_pieces_between_boxes.py",
+            "integration/test_shut_out.py",
             "integration/test_tls_of_joining.py",
         ),
     ),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -14,7 +16,7 @@ from typing import Any
 from mutation.copies import PLACE, Copy
 from mutation.numbering import MODULE_LEVEL, RAN, line_of, numbered
 from mutation.operators import Mutant
-from mutation.parts import modules
+from mutation.parts import files_of, modules
 
 KEPT = PLACE / "ran"
 RECORD_SECONDS = 900.0
@@ -37,14 +39,36 @@ class RecordedTest:
 
 
 class Known:
-    """What was recorded of the tests as they are now."""
+    """What was recorded of the tests as they are now. `record` records a file of tests."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, record: Callable[[str], object] = lambda file: None) -> None:
         self.root = root
+        self._record = record
+        self._tried: set[str] = set()
+        self._lock = threading.Lock()
 
     @cached_property
     def tests(self) -> list[RecordedTest]:
         return [test for path in sorted((self.root / KEPT).glob("*.json")) for test in self._read(path)]
+
+    def learn(self, module: str) -> bool:
+        """Records the next file of a module's tests of which nothing is known: of the quickest kind first, and of these
+        what names the module. False where there is none."""
+        with self._lock:
+            lacking = [file for file in self.lacking(files_of(self.root, module)) if file not in self._tried]
+            if not lacking:
+                return False
+            name, kind = Path(module).stem, lacking[0].split("/")[1]
+            file = next(
+                (one for one in lacking if one.split("/")[1] == kind and self._names(one, name)), lacking[0]
+            )
+            self._tried.add(file)
+            self._record(file)
+            self.__dict__.pop("tests", None)
+            return True
+
+    def _names(self, file: str, module: str) -> bool:
+        return re.search(rf"\b{module}\b", (self.root / file).read_text()) is not None
 
     def lacking(self, files: Sequence[str]) -> list[str]:
         """Those of which nothing is known as they are now."""

@@ -56,7 +56,7 @@ def in_child(*steps):
 
 process.new_session_keyring()
 libc.syscall(ADD_KEY, b"user", b"gpujobs-test", b"secret", 6, SESSION)
-identity = Identity(12345, 12345, (12345,), "/")
+identity = Identity(12345, 12346, (12346, 12347), "/")
 only_uid = in_child(lambda: os.setgroups([]), lambda: os.setresuid(12345, 12345, 12345))
 trainer = in_child(child.offer_to_oom_killer, lambda: child.become(identity))
 print(json.dumps([only_uid, trainer]))
@@ -87,6 +87,11 @@ def test_nobody_traces_it_not_even_its_user(children: list[dict[str, Any]]) -> N
     assert [PR_SET_DUMPABLE, 0] in children[1]["asked"], "fs.suid_dumpable of this machine alone did it"
     status = children[1]["status"]
     assert status["Uid"].split() == ["12345"] * 4 and status["NoNewPrivs"] == "1"
+
+
+def test_it_has_its_users_groups_and_no_others(children: list[dict[str, Any]]) -> None:
+    status = children[1]["status"]
+    assert status["Gid"].split() == ["12346"] * 4 and status["Groups"].split() == ["12346", "12347"]
 
 
 def test_it_is_what_the_kernel_ends_first(children: list[dict[str, Any]]) -> None:

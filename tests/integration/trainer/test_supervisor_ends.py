@@ -192,36 +192,59 @@ def test_what_is_written_durably_is_on_the_disk(tmp_path: Path, monkeypatch: pyt
 
 
 CHILD = """
-import os, resource, signal, sys, time
+import json, os, resource, signal, sys, time
 from pathlib import Path
 from gpujobs.supervise import child
 from tests.specs import attempt_spec
 
 def train_job(spec, kept, is_first):
-    print(os.getpid(), *resource.getrlimit(resource.RLIMIT_CORE), flush=True)
+    links = {one.name: one for one in Path("/proc/self/fd").iterdir()}
+    print(json.dumps({
+        "pid": os.getpid(), "umask": os.umask(0), "core": resource.getrlimit(resource.RLIMIT_CORE),
+        "directory": os.getcwd(), "environment": dict(os.environ),
+        "open": {name: os.readlink(one) for name, one in links.items() if os.path.lexists(one)},
+    }), flush=True)
     time.sleep(60)
 
 child.train_job = train_job
 spec = attempt_spec(job_dir=Path(sys.argv[1]))
+secret, messages = (os.open(spec.job_dir / name, os.O_CREAT | os.O_WRONLY) for name in ("secret", "messages"))
+assert secret == child.MESSAGES_FD
 pid = os.fork()
 if pid == 0:
-    child.run_trainer(spec, 1, os.open(os.devnull, os.O_WRONLY))
+    child.run_trainer(spec, 1, messages)
 signal.pause()
 """
 
 
-def test_a_trainer_ends_with_its_supervisor_and_writes_no_core(tmp_path: Path) -> None:
-    (tmp_path / "work").mkdir()
+def test_a_trainer_has_what_is_its_own_alone_and_ends_with_its_supervisor(tmp_path: Path) -> None:
+    """A descriptor for messages, its output, an environment of its own; files that nobody else reads, and no core."""
+    work = tmp_path / "work"
+    work.mkdir()
     supervisor = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", CHILD, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "SECRET": "of who started the daemon"},
     )
-    assert supervisor.stdout is not None
-    pid, *limits = map(int, supervisor.stdout.readline().split())
-    assert limits == [0, 0]
-    assert is_alive(pid)
+    assert supervisor.stdin is not None and supervisor.stdout is not None
+    found = json.loads(supervisor.stdout.readline())
+    assert (found["umask"], found["core"], found["directory"]) == (0o077, [0, 0], str(work))
+    assert (work / "tmp").stat().st_mode & 0o777 == 0o700
+    opened = {
+        name: place for name, place in found["open"].items() if name in "0123" or str(tmp_path) in place
+    }
+    assert opened["1"] == opened["2"] and opened["1"].startswith("pipe:")
+    assert (opened["0"], opened["3"]) == (os.devnull, str(tmp_path / "messages"))
+    assert opened.keys() == {"0", "1", "2", "3"}
+    own = {"HOME": str(Path.home()), "USER": "somebody", "LOGNAME": "somebody", "TMPDIR": str(work / "tmp")}
+    assert found["environment"] == {**found["environment"], **own} and "SECRET" not in found["environment"]
+    assert is_alive(found["pid"])
     supervisor.kill()
     supervisor.wait()
-    eventually(lambda: not is_alive(pid), 10)
+    eventually(lambda: not is_alive(found["pid"]), 10)
+    supervisor.stdin.close()
     supervisor.stdout.close()
 
 
@@ -235,6 +258,7 @@ from tests.specs import attempt_spec
 root, jobs = Path(sys.argv[1]), iter(["second", "third"])
 
 def train_job(spec, kept, is_first):
+    assert os.environ["TMPDIR"] == str(spec.job_dir / "work/tmp") and os.getcwd() == str(spec.job_dir / "work")
     os.write(2, f"begins {spec.job_dir.name} {is_first}\\n".encode())
     print("wrote", spec.job_dir.name)  # and leaves it in the buffer
     return 0

@@ -82,6 +82,17 @@ def test_a_group_makes_an_admin_be_it_primary_or_not(groups: dict[str, Any]) -> 
     assert (admitted.is_admin, admitted.reads_shared, admitted.sees_names) == (True, False, True)
 
 
+def test_a_group_to_share_with_reads_and_is_what_files_are_given_to() -> None:
+    site = AccessPolicy(True, Access(share_group=GROUP.gr_name))
+    member, other = site.admit(replace(OTHER, groups=(GROUP.gr_gid,))), site.admit(OTHER)
+    assert [(one.is_admin, one.reads_shared, one.sees_names) for one in (member, other)] == [
+        (False, True, True), (False, False, True),
+    ]  # fmt: skip
+    assert (site.share_gid, site.default_share, site.missing_groups()) == (GROUP.gr_gid, Share.PRIVATE, [])
+    by_default = AccessPolicy(True, Access(share_group=GROUP.gr_name, share_by_default=True))
+    assert by_default.default_share is Share.LAB
+
+
 def test_everybody_else_is_let_in_without_rights() -> None:
     admitted = SITE.admit(replace(OTHER, groups=(5000,)))
     assert (admitted.is_admin, admitted.reads_shared, admitted.sees_names) == (False, False, False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from gpujobs.daemon.handlers import jobs as listed
 from gpujobs.daemon.keys import JOB_QUERIES
 from gpujobs.daemon.server import make_application
 from gpujobs.lifecycle import Finish
-from gpujobs.model import Reason, State
+from gpujobs.model import Reason, State, utc_now
 from gpujobs.paths import StatePaths
 from gpujobs.store.store import Store
 from tests.unit.daemon.test_rights_of_requests import ADMIN, Box
-from tests.unit.store.jobs import A, B, complete, new_job
+from tests.unit.store.jobs import DEVICE, A, B, complete, having, new_job
 
 
 @pytest.fixture
@@ -55,6 +56,22 @@ def test_those_that_have_ended_are_the_oldest_first_before_the_others(box: Box) 
     assert jobs(box, "all=1&user=b") == (2, [4, 5])
     assert jobs(box, "all=1&name=s") == (2, [2, 3])
     assert jobs(box, "all=1&mine=1") == (3, [1, 2, 3])
+
+
+def test_what_runs_comes_before_what_waits_and_that_in_its_turn(box: Box) -> None:
+    store = Store(StatePaths(box.directory).database)
+    (urgent,) = store.submit(A, "u", [having(new_job("urgent"), priority=2)])
+    store.start_attempt(5, DEVICE)
+    store.close()
+    assert jobs(box, "") == (3, [5, urgent.id, 3])
+    assert jobs(box, "all=1") == (6, [1, 2, 4, 5, urgent.id, 3])
+
+
+def test_what_has_not_ended_is_of_any_time(box: Box) -> None:
+    later = (utc_now() + timedelta(hours=1)).isoformat().replace("+", "%2B")
+    assert jobs(box, f"since={later}") == (2, [3, 5])
+    assert jobs(box, f"all=1&since={later}") == (2, [3, 5])
+    assert jobs(box, f"own=1&mine=1&since={later}") == (0, [])
 
 
 def test_since_an_instant_counts_when_a_job_has_ended(box: Box) -> None:

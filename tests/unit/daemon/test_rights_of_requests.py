@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from gpujobs.errors import GpujobsError
 from gpujobs.model import Caller
 from gpujobs.paths import StatePaths
 from gpujobs.store.store import Store
-from tests.unit.store.jobs import DEVICE, A, B, new_job
+from tests.unit.store.jobs import DEVICE, A, B, complete, new_job
 
 ADMIN = Caller(uid=0, gid=0, pid=1, user="root", is_admin=True)
 
@@ -107,6 +108,21 @@ def test_who_may_join_is_not_for_everybody_to_say(
     assert "may not" not in box.ask(ADMIN, method, path, body)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "refusal"),
+    [
+        ("GET", "/v1/backup", None, "a may not copy the store, which has everybody's jobs"),
+        ("POST", "/v1/stop", {"mode": "?"}, "a may not stop this daemon; it is for its administrators"),
+        ("POST", "/v1/nodes/remove", {"name": "box2"}, "a may not remove nodes; ask an administrator"),
+    ],
+)
+def test_what_is_everybodys_is_not_for_one_of_them(
+    box: Box, method: str, path: str, body: Any, refusal: str
+) -> None:
+    assert refusal in box.ask(A, method, path, body)
+    assert "may not" not in box.ask(ADMIN, method, path, body)
+
+
 def test_where_nothing_is_encrypted_nothing_can_be_revoked_and_the_way_that_works_is_named(box: Box) -> None:
     for path, body in (("revoke", {"name": "box2"}), ("revoke", {"token": "3f"}), ("renew", {})):
         said = box.ask(ADMIN, "POST", f"/v1/nodes/{path}", body)
@@ -127,6 +143,70 @@ def test_nobody_changes_the_jobs_of_others(box: Box, verb: str) -> None:
 def test_nobody_reads_what_others_have_found(box: Box, path: str) -> None:
     assert "belongs to a; b may not" in box.ask(B, "GET", path)
     assert "belongs to a" not in box.ask(A, "GET", path)
+
+
+@pytest.fixture
+def done(box: Box) -> Box:
+    """As `box`, with results: a's jobs 1 to 3 and job 4 of b's."""
+    store = Store(StatePaths(box.directory).database)
+    store.submit(B, "k", [new_job()])
+    for job in (1, 2, 3, 4):
+        results = StatePaths(box.directory).result(job)
+        results.mkdir(parents=True)
+        complete(store, job, results=str(results))
+    store.close()
+    return box
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", [4]),
+        ("?user=a", []),
+        ("?own=1&state=COMPLETED", [4]),
+        ("?ids=1-4&own=1", [4]),
+        ("?ids=g2,4", None),
+    ]
+    + [(f"?ids={ids}", None) for ids in ("1", "1,4", "4,1", "g2")],
+)
+def test_the_catalogue_has_the_results_that_one_may_read(
+    done: Box, query: str, found: list[int] | None
+) -> None:
+    """None: it is refused, as others are named."""
+    answer = done.ask(B, "GET", f"/v1/results{query}")
+    if found is None:
+        assert "belongs to a; b may not read the results of it" in answer
+    else:
+        assert [one["job"] for one in json.loads(answer)["results"]] == found
+    assert len(json.loads(done.ask(A, "GET", "/v1/results"))["results"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("caller", "mine", "gone"),
+    [
+        (B, False, {4}),
+        (B, True, {4}),
+        (A, False, {1, 2, 3}),
+        (ADMIN, False, {1, 2, 3, 4}),
+        (ADMIN, True, set()),
+    ],
+)
+def test_people_remove_what_is_theirs_and_admins_what_is_anybodys(
+    done: Box, caller: Caller, mine: bool, gone: set[int]
+) -> None:
+    asked = {"older_than_seconds": 0, "kinds": ["results"], "mine": mine}
+    planned = json.loads(done.ask(caller, "POST", "/v1/prune", {**asked, "dry_run": True}))
+    assert {one["job"] for one in planned["removed"]} == gone
+    removed = json.loads(done.ask(caller, "POST", "/v1/prune", asked))
+    assert {one["job"] for one in removed["removed"]} == gone
+    left = {job for job in (1, 2, 3, 4) if StatePaths(done.directory).result(job).exists()}
+    assert left == {1, 2, 3, 4} - gone
+
+
+def test_what_somebody_has_submitted_is_taken_back_by_nobody_else(box: Box) -> None:
+    asked = {"request_key": "k"}
+    assert json.loads(box.ask(B, "POST", "/v1/requests/withdraw", asked)) == {"jobs": []}
+    assert len(json.loads(box.ask(A, "POST", "/v1/requests/withdraw", asked))["jobs"]) == 3
 
 
 def test_a_priority_above_the_sites_is_the_admins_to_give(box: Box) -> None:

@@ -122,3 +122,10 @@ def test_what_a_killed_daemon_has_left_of_an_upload_is_removed(store: Store, pat
     partial.write_bytes(b"half")
     Uploads(store, writer(store), paths, None).remove_partial()
     assert (whole.exists(), partial.exists()) == (True, False)
+
+
+def test_who_knows_a_hash_has_not_uploaded_the_data(store: Store, paths: StatePaths) -> None:
+    keep(store, paths, "a", 10)
+    room = Uploads(store, writer(store), paths, None)
+    assert (room.has(ALICE.uid, "a" * 64), room.has(BOB, "a" * 64)) == (True, False)
+    assert (room.is_here(ALICE.uid, "a" * 64), room.is_here(BOB, "a" * 64)) == (True, False)

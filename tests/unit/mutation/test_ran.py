@@ -146,6 +146,24 @@ def test_of_a_test_file_that_has_changed_nothing_is_known(tmp_path: Path) -> Non
     assert found.tests == []
 
 
+def test_files_are_recorded_one_by_one_quick_ones_and_those_that_name_the_module_first(
+    tmp_path: Path,
+) -> None:
+    recorded: list[str] = []
+    found = Known(tmp_path, recorded.append)
+    for name, text in (
+        ("unit/policy/test_a", ""),
+        ("unit/policy/test_b", "import limits"),
+        ("acceptance/test_gpus", ""),
+    ):
+        (tmp_path / "tests" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"tests/{name}.py").write_text(text)
+    while found.learn("gpujobs/policy/limits.py"):
+        pass
+    assert recorded == ["tests/unit/policy/test_b.py", "tests/unit/policy/test_a.py"]
+    assert found.learn("gpujobs/nvml/reading.py") and recorded[2:] == ["tests/acceptance/test_gpus.py"]
+
+
 def test_the_quickest_run_first_and_then_file_by_file() -> None:
     quick = [RecordedTest(f"q{number}.py::t", 0.1 * number, True, {}) for number in range(QUICK)]
     slow = [

@@ -52,6 +52,15 @@ def test_who_may_not_start_anyway_is_not_ahead() -> None:
     assert decision.waits[3].reason is Reason.RESOURCES
 
 
+def test_for_no_more_of_a_group_others_make_way() -> None:
+    preemptible = replace(pending(9, 0, user="b").demand, preemptible=True)
+    held = [replace(holding(100 + n, n, None), user="b", demand=preemptible) for n in range(4)]
+    waiting = [member(id, 2, demand=replace(member(id, 2).demand, priority=5)) for id in (1, 2, 3)]
+    decision = decide(Snapshot(NOW, waiting, NODES, held))
+    assert sorted(one.for_job for one in decision.preemptions) == [1, 2]
+    assert decision.waits[3].reason is Reason.GROUP_LIMIT
+
+
 def test_the_forecast_keeps_to_it() -> None:
     jobs = [member(id, 2) for id in range(1, 7)]
     engine = Engine(Snapshot(NOW, jobs, NODES), lambda _: 60.0)

@@ -90,6 +90,14 @@ def test_the_constraint_that_leaves_nothing_is_named_with_what_there_is(
     assert message in found[1]
 
 
+@pytest.mark.parametrize(
+    ("count", "named"), [(8, "n0, n1, n2, n3, n4, n5, n6, n7)"), (9, "n7 and 1 more node)")]
+)
+def test_of_many_nodes_some_are_named(count: int, named: str) -> None:
+    site = [node(f"n{number}", SMALL) for number in range(count)]
+    assert f"{named}; expected a part of such a name" in said(site, gpu_name="A100")[1]
+
+
 def test_each_alone_may_be_met_and_both_together_not() -> None:
     for asked in ({"gpu_name": "4090"}, {"gpu_memory": 60 * GIB}, {"node": "b"}):
         check_constraints(Demand(**asked), SITE, RULES)

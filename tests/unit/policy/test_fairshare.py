@@ -40,6 +40,14 @@ def test_the_normalised_shares_of_the_slurm_documentation() -> None:
     assert found == pytest.approx({"1": 0.3, "2": 0.05, "3": 0.05, "4": 0.25, "5": 0.35})
 
 
+def test_who_weighs_nothing_has_no_share() -> None:
+    nothing = Shares(users={"a": 0.0, "b": 0.0}, groups={"x": 1.0})
+    assert normalised_shares("ab", {"a": ("x",), "b": ("x",)}, nothing) == {"a": 0.0, "b": 0.0}
+    assert normalised_shares("abc", {"a": ("x",)}, nothing) == {"a": 0.0, "b": 0.0, "c": pytest.approx(0.5)}
+    assert normalised_shares("ab", {}, Shares(users={"a": 0.0, "b": 0.0})) == {"a": 0.0, "b": 0.0}
+    assert normalised_shares("ab", {}, Shares(users={"a": 0.0})) == {"a": 0.0, "b": 1.0}
+
+
 @given(
     st.sets(st.sampled_from("abcdefg"), min_size=1),
     st.dictionaries(st.sampled_from("abcdefg"), st.floats(0.1, 10)),

@@ -34,6 +34,13 @@ def test_packed_jobs_on_one_device_count_as_one_gpu() -> None:
     assert decision.waits[4].message == "a has 1 device, of 1 allowed"
 
 
+def test_a_device_counts_once_however_many_of_ones_jobs_share_it() -> None:
+    shared = [packed(7, 0, 8, user="a"), packed(8, 0, 8, user="a")]
+    job = pending(1, 0, user="a")
+    assert started(run([job], gpus(3), shared, rules=limited(max_gpus=2))) == [(1, "GPU-1")]
+    assert not started(run([job], gpus(3), [*shared, whole(9, 1, user="a")], rules=limited(max_gpus=2)))
+
+
 def test_a_user_at_the_limit_does_not_stand_in_the_way() -> None:
     waiting = [pending(1, 0, user="a"), pending(2, 0, user="b"), pending(3, 0, user="b")]
     decision = run(waiting, gpus(1), rules=limited(max_running=0))

@@ -51,6 +51,13 @@ def test_a_job_starts_on_a_gpu_that_is_called_as_it_asks() -> None:
     assert started(run([pending(1, gpu_name="Xeon")], site)) == []  # a CPU slot is no GPU
 
 
+def test_a_job_starts_on_none_of_the_nodes_that_cannot_have_it() -> None:
+    why = (("a", "it has no user a"), ("b", "it has no user a"))
+    site = [box("a", 1), box("b", 1), box("c", 1)]
+    jobs = [pending(1, without=why), pending(2, without=why), pending(3), pending(4, without=why[:1])]
+    assert started(run(jobs, site)) == [(1, "c0"), (3, "a0"), (4, "b0")]
+
+
 def cpu_slot() -> tuple[Device, ...]:
     return (Device("c", DeviceKind.CPU, 0, "CPU-c-0", "Xeon"),)
 

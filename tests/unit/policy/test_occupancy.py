@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gpujobs.model import DeviceState, Process
+from gpujobs.model import Device, DeviceKind, DeviceState, Process
 from gpujobs.policy import Allocation, Reservation, Rules, Snapshot, occupancies, occupancy
+from gpujobs.policy.devices.reservations import ReservationWindow
 
 from .box import GIB, NOW, gpu, gpus, later, node
 
@@ -20,6 +21,40 @@ def test_a_reservation_counts_while_it_lasts(starts: int, ends: int, state: Devi
     assert view.state is state
     if state is DeviceState.RESERVED:
         assert view.message == "GPU 0 is reserved for group vision until 2026-01-05 12:01 UTC"
+
+
+def test_what_is_worse_is_said_first() -> None:
+    """Lost, busy, drained, foreign, reserved, free: with one thing less each time."""
+    stranger = (Process(100, "ann", GIB, "python"),)
+    term = (ReservationWindow(later(-1), later(60), "bob", None),)
+    ours, said = [Allocation(7, "n", "GPU-0", 7)], "pid 100 of ann"
+    found = [
+        occupancy(gpu(0, fault="it is lost", processes=stranger), ours, "noisy fan", term, NOW),
+        occupancy(gpu(0, processes=stranger), ours, "noisy fan", term, NOW),
+        occupancy(gpu(0, processes=stranger), (), "noisy fan", term, NOW),
+        occupancy(gpu(0, processes=stranger), (), None, term, NOW),
+        occupancy(gpu(0), (), None, term, NOW),
+        occupancy(gpu(0), ()),
+    ]
+    assert [(view.state, view.message.partition(": ")[2] or view.message) for view in found] == [
+        (DeviceState.LOST, "it is lost"),
+        (DeviceState.BUSY, "GPU 0 is used by job 7"),
+        (DeviceState.DRAINED, "noisy fan"),
+        (DeviceState.FOREIGN, f"GPU 0 is used by {said}"),
+        (DeviceState.RESERVED, "GPU 0 is reserved for bob until 2026-01-05 12:01 UTC"),
+        (DeviceState.FREE, ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("used", "state"), [(GIB, DeviceState.FREE), (GIB + 1, DeviceState.FOREIGN), (None, DeviceState.FREE)]
+)
+def test_more_in_use_than_an_idle_driver_takes_is_somebody_hidden(
+    used: int | None, state: DeviceState
+) -> None:
+    assert occupancy(gpu(0, memory_used_bytes=used), ()).state is state
+    slot = Device("n", DeviceKind.CPU, 0, "CPU-n-0", "x86", memory_used_bytes=used)
+    assert occupancy(slot, ()).state is DeviceState.FREE
 
 
 def test_several_jobs_share_a_device() -> None:

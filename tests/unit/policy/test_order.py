@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import product
 from typing import Any
 
 from gpujobs.model import Process
 from gpujobs.policy import PendingJob, Rules, Usage
 from gpujobs.policy.inputs.rules import DAY, ForeignPolicy, PriorityRules, Shares
+from gpujobs.policy.reasons.pending_reasons import PendingReasons
 
 from .box import GIB, NOW, gpu, gpus, later, node, packed, pending, run, started, whole
 
@@ -43,6 +46,16 @@ def test_age_decides_between_equals() -> None:
     young = pending(1, 0, user="a", submitted_at=later(-60))
     old = pending(2, 0, user="b", submitted_at=later(-3600))
     assert order(young, old) == [2, 1]
+
+
+def test_beyond_the_greatest_age_nobody_grows_older() -> None:
+    """Of two that have waited for so long, who has used less comes first, and so does the earlier number."""
+    greatest = PriorityRules().max_age_seconds
+    young = pending(1, 0, user="a", submitted_at=later(-greatest))
+    old = pending(2, 0, user="b", submitted_at=later(-1000 * greatest))
+    assert order(young, old) == [1, 2]
+    assert order(young, old, usage={"b": Usage(1.0, NOW)}) == [1, 2]
+    assert order(young, old, usage={"a": Usage(1.0, NOW)}) == [2, 1]
 
 
 def test_age_counts_from_the_time_to_begin() -> None:
@@ -105,3 +118,16 @@ def test_the_order_does_not_depend_on_the_order_of_the_snapshot() -> None:
     forth = run(waiting, gpus(8), running, usage=usage)
     back = run(waiting[::-1], gpus(8), running[::-1], usage=dict(reversed(usage.items())))
     assert forth == back
+
+
+def test_reasons_are_counted_as_they_are_told() -> None:
+    """Whoever is first in the line: who asks for any device, for those of the only node, or for one of them."""
+    places: list[dict[str, Any]] = [{}, {"node": "n"}, {"requested_gpu": 0}]
+    for first, second in product(places, places):
+        waiting = [
+            pending(1, 1, user="a", **first), pending(2, 0, user="b", **second), pending(3, 0, user="b", **second),
+            pending(4, 0, user="c", held=True), pending(5, 0, user="a", waits_for=(9,)),
+        ]  # fmt: skip
+        waits = run(waiting, gpus(2), [whole(8, 0), whole(9, 1)]).waits
+        assert isinstance(waits, PendingReasons)
+        assert waits.counts() == Counter(waits[job].reason for job in (1, 2, 3, 4, 5))

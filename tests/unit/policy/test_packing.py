@@ -107,6 +107,10 @@ def test_nobody_joins_on_a_drained_device() -> None:
     assert not decision.starts
 
 
+def test_nobody_joins_on_a_device_that_is_lost() -> None:
+    assert not run([sharing(1, 4)], [node(gpu(0, fault="it is lost"))], [packed(9, 0, 8)]).starts
+
+
 def test_a_cpu_slot_is_not_shared() -> None:
     slots = [node(*(Device("n", DeviceKind.CPU, i, f"CPU-{i}", "x86") for i in range(2)))]
     decision = run([sharing(id, 1) for id in (1, 2, 3)], slots)
@@ -159,6 +163,18 @@ def crowded(*used_gib: float, **values: Any) -> Snapshot:
 def test_who_has_outgrown_the_reservation_most_must_leave() -> None:
     (victim,) = outgrown(crowded(19, 25, 36))
     assert (victim.job, victim.used_bytes, victim.reservation_bytes) == (3, 36 * GIB, 45 * GIB)
+
+
+def test_who_uses_most_stays_where_that_is_what_was_reserved() -> None:
+    running = [packed(1, 0, 50, measured_bytes=50 * GIB), packed(2, 0, 20, measured_bytes=31 * GIB)]
+    (victim,) = outgrown(Snapshot(NOW, (), [node(gpu(0, memory_used_bytes=81 * GIB))], running))
+    assert (victim.job, victim.used_bytes) == (2, 31 * GIB)
+
+
+@pytest.mark.parametrize(("gib", "count"), [(79.5, 0), (79.6, 1)])
+def test_as_long_as_all_have_room_nobody_must_leave(gib: float, count: int) -> None:
+    """79.5 of 80 GiB are to be shared."""
+    assert len(outgrown(crowded(19.5, gib - 20))) == count
 
 
 def test_what_outgrew_a_device_gets_a_whole_one() -> None:

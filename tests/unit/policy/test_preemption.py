@@ -36,6 +36,12 @@ def test_nobody_stops_for_an_equal_or_while_a_device_is_free() -> None:
     assert not stops(run([high(1)], gpus(2), [low(9, 0)]))
 
 
+def test_of_those_that_agreed_only_a_lower_class_stops() -> None:
+    """Though the equal one was started last."""
+    assert stops(run([high(1)], gpus(2), [low(8, 0, 10, priority=1), low(9, 1, 20)])) == [(9, 1)]
+    assert not stops(run([high(1, requested_gpu=0)], gpus(2), [low(8, 0, 10, priority=1), low(9, 1, 20)]))
+
+
 def test_who_did_not_agree_does_not_stop() -> None:
     assert not stops(run([high(1)], gpus(1), [whole(9, 0)]))
 

@@ -99,6 +99,11 @@ def test_a_good_one_is_accepted() -> None:
     check_reservation(reserved(0, 10, 60, 1), others, {"GPU-0"}, NOW, ReservationRules())  # changed times
 
 
+@pytest.mark.parametrize(("begin", "end"), [(-60, 60), (0, 14 * 86400), (90 * 86400, 90 * 86400 + 1), (0, 1)])
+def test_what_is_just_allowed_is_accepted(begin: float, end: float) -> None:
+    check_reservation(reserved(0, begin, end), [], {"GPU-0"}, NOW, ReservationRules())
+
+
 @pytest.mark.parametrize(
     ("new", "message"),
     [

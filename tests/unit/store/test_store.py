@@ -119,6 +119,24 @@ def test_a_late_report_of_an_earlier_attempt_changes_nothing(store: Store) -> No
     assert store.job(job.id).state is State.STARTING
 
 
+def test_what_is_said_of_another_attempt_than_the_present_one_moves_no_job(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    again = Requeue(Reason.RETRY, "again", True)
+    store.start_attempt(job.id, DEVICE)
+    store.requeue(job.id, 1, again)
+    store.start_attempt(job.id, DEVICE)
+    for attempt in (1, 3):
+        for step in (
+            lambda number: store.requeue(job.id, number, again),
+            lambda number: store.mark_running(job.id, number, 9, utc_now()),
+            lambda number: store.mark_completing(job.id, number, {}),
+        ):
+            with pytest.raises(StaleTransitionError):
+                step(attempt)
+    present = store.job(job.id)
+    assert (present.state, present.attempt, present.retries_used) == (State.STARTING, 2, 1)
+
+
 def test_dependencies_of_a_failed_job_are_found(store: Store) -> None:
     (first,) = store.submit(A, "k1", [new_job()])
     (second,) = store.submit(A, "k2", [new_job(after=(first.id,))])
@@ -126,6 +144,20 @@ def test_dependencies_of_a_failed_job_are_found(store: Store) -> None:
     assert store.blocked_for_good() == {}
     complete(store, first.id, Finish(State.FAILED, Reason.SIGNAL, ""))
     assert store.blocked_for_good() == {second.id: f"job {first.id} ended FAILED"}
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.CANCELLED, State.TIMEOUT])
+def test_who_waits_for_any_end_waits_in_vain_for_none(store: Store, state: State) -> None:
+    """Of the others: who waits for success where there was none, and for a failure where there was success."""
+    store.submit(A, "k", [new_job(), new_job(after=(1,)), having(new_job(), after_any=(1,))])
+    store.submit(A, "l", [having(new_job(), after_failed=(1,))])
+    assert store.blocked_for_good() == {}
+    complete(store, 1, Finish(state, Reason.NONE, ""))
+    blocked = store.blocked_for_good()
+    if state is State.COMPLETED:
+        assert blocked == {4: "job 1 has completed, and it was to start only after a failure"}
+    else:
+        assert blocked == {2: f"job 1 ended {state}"}
 
 
 def test_unknown_ids_are_named(store: Store) -> None:
@@ -251,6 +283,41 @@ def test_changes_are_events_with_who_made_them(store: Store) -> None:
     assert told[3][:2] == ("requeue_requested", "carol")
     (copy,) = store.submit(A, "k2", [new_job()], actor="carol")
     assert (copy.user, store.events(copy.id)[0].actor) == ("a", "carol")
+
+
+def test_each_change_is_told_by_its_own_word(store: Store) -> None:
+    (job,) = store.submit(A, "k", [new_job()])
+    store.set_held(job.id, True, "a")
+    store.set_held(job.id, False, "b")
+    store.set_priority(job.id, 3, "root")
+    store.set_time_limit(job.id, 90, "a")
+    store.set_time_limit(job.id, None, "a")
+    store.begin_anew(job.id, "a")
+    store.start_attempt(job.id, DEVICE)
+    store.request_finish(job.id, "a")
+    store.note_requeue(job.id, "b")
+    store.request_cancel(job.id, "c", "cancelled by c")
+    told = [(one.kind, one.actor, one.message) for one in store.events(job.id) if one.kind != "state"]
+    assert told[1:] == [
+        ("held", "a", ""),
+        ("released", "b", ""),
+        ("prioritized", "root", "from 0 to 3"),
+        ("limited", "a", "time limit from none to 1m30s"),
+        ("limited", "a", "time limit from 1m30s to none"),
+        ("begins_anew", "a", "it begins anew, without its checkpoint"),
+        ("finish_requested", "a", "the training ends after its epoch, as if that had been the last"),
+        ("requeue_requested", "b", ""),
+        ("cancel_requested", "c", "cancelled by c"),
+    ]
+    present = store.job(job.id)
+    assert (present.finish, present.cancel_requested, present.begins_anew, present.held) == (
+        True,
+        True,
+        True,
+        False,
+    )
+    assert (present.demand.priority, present.demand.time_limit_seconds) == (3, None)
+    assert (store.requeue_wanted(job.id, 1), store.requeue_wanted(job.id, 2)) == ("requeued by b", "")
 
 
 def test_what_has_ended_has_no_priority(store: Store) -> None:

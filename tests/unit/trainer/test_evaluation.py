@@ -163,6 +163,18 @@ def test_naive_forecasts_look_back_only_and_never_into_another_series(tmp_path: 
     assert found["a season before"][..., 0].tolist() == season
 
 
+def test_naive_forecasts_of_arrays_are_of_the_target_and_not_of_what_is_shown(tmp_path: Path) -> None:
+    y = np.arange(12.0) ** 2
+    data = "{train: t.npz, window: {length: 2, horizon: 3}}"
+    part = prepared(tmp_path, data, {"t.npz": {"x": -y[:, None], "y": y}}, rest=RECURRENT).train
+    assert isinstance(part.assembled, Windowed)
+    found = series_forecasts(part.assembled, "y", 3)
+    assert found["last value"][..., 0].tolist() == [[y[start + 1]] * 3 for start in range(8)]
+    assert found["a season before"][2:, :, 0].tolist() == [
+        [*y[start - 1 : start + 2]] for start in range(2, 8)
+    ]
+
+
 def test_what_is_always_said_is_the_majority_and_of_labels_each_ones(tmp_path: Path) -> None:
     x = np.zeros((5, 2, 1))
     rest = "model: {layers: [LSTM: {units: 2}, Dense: {units: 3, activation: softmax}]}\n"
