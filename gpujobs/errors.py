@@ -131,6 +131,14 @@ class ProtocolError(GpujobsError):
     exit_code = 3
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C while jobs were handed over; `jobs` are those that were queued, None where that is not known."""
+
+    def __init__(self, jobs: list[dict[str, Any]] | None) -> None:
+        super().__init__()
+        self.jobs = jobs
+
+
 _BY_CODE: dict[str, type[GpujobsError]] = {
     kind.code: kind
     for kind in (

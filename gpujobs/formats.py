@@ -172,4 +172,12 @@ def _no_text(head: bytes) -> str | None:
     even, odd = head[0::2].count(0), head[1::2].count(0)
     if min(even, odd) == 0 and max(even, odd) > len(head) // 4:
         return None
-    return f"has the byte 0 at {head.index(0)}; expected a csv file, which is text"
+    return nul_in_row(head.count(b"\n", 0, head.index(0)) + 1)
+
+
+def nul_in_row(row: int) -> str:
+    """What is wrong with a text that has one there."""
+    return (
+        f"row {row} has a NUL byte (0x00); expected a csv file, which is text: a program that was cut off may have "
+        "left it, write the file again"
+    )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpujobs.cli import app, output
 from gpujobs.cli.choosing import Selection
-from gpujobs.client import Client
 from gpujobs.model import State
+
+if TYPE_CHECKING:
+    from gpujobs.client import Client
 
 SHOWN = 20
 """Jobs that are listed one by one."""

@@ -6,14 +6,16 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from gpujobs.cli import output, streams
-from gpujobs.client import Client
 from gpujobs.errors import DaemonUnreachableError, DriverError
 from gpujobs.model import NodeStatus, Reason
+
+if TYPE_CHECKING:
+    from gpujobs.client import Client
 
 RESULT_FILES = ("model.keras", "predictions.npz", "predictions.csv", "history.csv", "log.txt")
 LOG_TAIL_LINES = 20

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpujobs.cli import app
 from gpujobs.cli.follow import follow_jobs
-from gpujobs.client import Client
-from gpujobs.client.delivery import Interrupted
-from gpujobs.errors import DaemonUnreachableError, DriverError
+from gpujobs.errors import DaemonUnreachableError, DriverError, Interrupted
 
-Submit = Callable[[Client], list[dict[str, Any]]]
+if TYPE_CHECKING:
+    from gpujobs.client import Client
+
+Submit = Callable[["Client"], list[dict[str, Any]]]
 """Queues jobs and returns them."""
 
-Report = Callable[[Client, list[int]], object]
+Report = Callable[["Client", list[int]], object]
 """What is printed as JSON about jobs that have ended."""
 
 
-After = Callable[[Client, list[int]], None]
+After = Callable[["Client", list[int]], None]
 """What is done at the end, where all jobs have completed and the daemon is still there."""
 
 

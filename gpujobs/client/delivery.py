@@ -19,7 +19,7 @@ from typing import Any
 from gpujobs.client.api import Client
 from gpujobs.client.submission import Submission
 from gpujobs.config.settings import personal_state
-from gpujobs.errors import DaemonUnreachableError
+from gpujobs.errors import DaemonUnreachableError, Interrupted
 
 SAME_COMMAND_SECONDS = 60.0
 """Of a command whose user was told what it had queued: after that, the same one is meant to queue more."""
@@ -31,14 +31,6 @@ RECONNECT_SECONDS = 15.0
 """A daemon that has died is started again by systemd within seconds."""
 
 RETRY_SECONDS = 0.2
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C while jobs were handed over; `jobs` are those that were queued, None where that is not known."""
-
-    def __init__(self, jobs: list[dict[str, Any]] | None) -> None:
-        super().__init__()
-        self.jobs = jobs
 
 
 @dataclass(frozen=True, slots=True)

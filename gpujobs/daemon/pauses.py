@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-WORK_SECONDS = 0.2
+WORK_SECONDS = 0.02
+"""A person does not notice it."""
 
 
 class Pauses:

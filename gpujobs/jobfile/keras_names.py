@@ -101,6 +101,9 @@ def _plain_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "_", ascii_only).strip("_-") or "another_name"
 
 
+GIVEN = {"Normalization": ("mean", "variance")}
+"""Arguments of layers that Keras takes from data by `adapt` where they are not given."""
+
 LARGEST = 3.4e38
 """What Keras computes with are float32."""
 
@@ -210,6 +213,7 @@ class KerasCheck:
                 self._unknown(section, written, (*path, written))
             return value
         checked = self._arguments(signature, arguments, (*path, written))
+        self._require_given(section, name, checked, (*path, written))
         self._check_name(section, checked.get("name"), (*path, written, "name"))
         if section == "metrics" and checked.get("name") in TAKEN:
             self._report(
@@ -231,7 +235,18 @@ class KerasCheck:
             self._report(
                 path, f"is {written}, which needs {missing}; write {{{written}: {{{missing}: ...}}}}"
             )
+        self._require_given(section, name, {}, path)
         return {name: {}} if section in ("layers", "optimizers", "schedules") else written
+
+    def _require_given(self, section: str, name: str, arguments: dict[str, Any], path: Path) -> None:
+        lacking = [key for key in GIVEN.get(name, ()) if arguments.get(key) is None]
+        if section == "layers" and lacking:
+            needs = "needs" if path[-1] == name else f"is {name}, which needs"
+            self._report(
+                path,
+                f"{needs} {' and '.join(lacking)}: Keras learns them in a call of its own, which no job makes, and "
+                "without them the layer changes nothing; give them, or leave it out and say data.scaling",
+            )
 
     def _unknown(self, section: str, name: str, path: Path) -> None:
         known = catalogue()[section]

@@ -72,9 +72,10 @@ def _refuse_unreadable(text: str) -> None:
         line = text.count("\n", 0, bad.start()) + 1
         if "\ud800" <= bad.group() <= "\udfff":
             raise ReadError(line, "the file is not UTF-8 text; save it as UTF-8")
-        raise ReadError(
-            line, f"the file has the control character {ord(bad.group()):#04x}; is it a text file?"
+        what = (
+            "a NUL byte (0x00)" if bad.group() == "\0" else f"the control character {ord(bad.group()):#04x}"
         )
+        raise ReadError(line, f"the file has {what}; is it a text file?")
 
 
 _NULL = {"", "~", "null", "Null", "NULL"}

@@ -123,7 +123,7 @@ class Csv(Section):
     """How the csv files of a job are written, where looking at them does not tell, or tells something else."""
 
     separator: (
-        Annotated[str, Field(pattern=r"^([^\w\"\r\n.]|whitespace)$"), BeforeValidator(_separator)] | None
+        Annotated[str, Field(pattern=r"^([^\w\"\r\n.\x00]|whitespace)$"), BeforeValidator(_separator)] | None
     ) = _field(None, 'one character such as ";", tab, or whitespace (any number of blanks and tabs)')
     decimal: Literal[".", ","] | None = _field(None, '"." or ","')
     thousands: Sign | None = _field(None, 'the character between thousands, such as "," or "."')

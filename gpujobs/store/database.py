@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
+from urllib.parse import quote
 
 from gpujobs.errors import StoreError
 from gpujobs.failpoints import reach
@@ -58,6 +59,21 @@ def connect(path: Path) -> sqlite3.Connection:
         if not isinstance(error, sqlite3.OperationalError):  # "malformed", "is not a database"
             raise StoreError(f"{path} is damaged: {error}; {HOW_TO_RESTORE}") from error
         raise StoreError(f"{path}: {error}; expected a gpujobs database that can be written") from error
+    return connection
+
+
+def connect_frozen(path: Path) -> sqlite3.Connection:
+    """A connection that can write nothing, for any thread, and sees the store as it is now until it is closed.
+    Raises StoreError."""
+    try:
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+        )
+        connection.row_factory = sqlite3.Row
+        connection.execute("BEGIN")
+        connection.execute("SELECT 1 FROM jobs LIMIT 1").fetchone()  # only now it is that of a moment
+    except sqlite3.Error as error:
+        raise StoreError(f"the store cannot be read: {error}") from error
     return connection
 
 

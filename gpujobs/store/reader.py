@@ -37,6 +37,10 @@ class Reader:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
+    def frozen(self) -> contextlib.AbstractContextManager[Reader]:
+        """The store as it is at this call, whatever is written later, for another thread. Raises StoreError."""
+        return contextlib.nullcontext(self)  # nobody writes it
+
     @property
     def changes(self) -> int:
         """Grows with whatever this connection, the only one that writes, changes."""

@@ -10,7 +10,7 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from gpujobs.store import demands, events, groups
 from gpujobs.store.batch import Batch
 from gpujobs.store.database import check, connect, transaction
 from gpujobs.store.devices import Devices
+from gpujobs.store.frozen import Frozen
 from gpujobs.store.history import History
 from gpujobs.store.news import News
 from gpujobs.store.numbers import Numbers
@@ -68,6 +69,9 @@ class Store(Reader):
         if self.numbers is not None:
             with suppress(StoreError):  # on a disk that is full: numbers then go on above the block
                 self.numbers.close()
+
+    def frozen(self) -> AbstractContextManager[Reader]:
+        return closing(Frozen(self.path))
 
     @property
     def identity(self) -> str:

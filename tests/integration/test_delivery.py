@@ -16,12 +16,12 @@ from aiohttp import web
 
 from gpujobs.cli.commands.submit import interrupted
 from gpujobs.client import Client, delivery
-from gpujobs.client.delivery import Interrupted, deliver
+from gpujobs.client.delivery import deliver
 from gpujobs.client.submission import Submission, read_job_files
 from gpujobs.config.settings import Settings
 from gpujobs.daemon.build import Parts, build
 from gpujobs.daemon.handlers import submit
-from gpujobs.errors import DaemonUnreachableError, UsageError
+from gpujobs.errors import DaemonUnreachableError, Interrupted, UsageError
 from tests.acceptance.harness import write_job
 
 from .served import while_served

@@ -94,7 +94,7 @@ class Box:
     async def _read(self) -> None:
         pass
 
-    def render(self) -> Now:
+    async def render(self) -> Now:
         if self.is_over:
             raise ChannelEnded
         self.drawn += 1
@@ -104,9 +104,9 @@ class Box:
         self.number += 1
         self._cache.tell(1)
 
-    def join(self, last_id: str | None = None, drop: Any = lambda: None) -> Viewer:
+    async def join(self, last_id: str | None = None, drop: Any = lambda: None) -> Viewer:
         viewer = Viewer(drop)
-        self.live.join("key", self.render, viewer, last_id=last_id)
+        await self.live.join("key", self.render, viewer, last_id=last_id)
         return viewer
 
 
@@ -119,7 +119,7 @@ async def total(viewer: Viewer) -> tuple[Piece, int]:
 def test_fifty_viewers_cost_one_picture(cache: JobCache) -> None:
     async def look() -> None:
         box = Box(cache)
-        viewers = [box.join() for _ in range(50)]
+        viewers = [await box.join() for _ in range(50)]
         assert box.number == 0 and [(await total(one))[0].is_whole for one in viewers] == [True] * 50
         drawn = box.drawn
         await asyncio.sleep(0.01)
@@ -135,7 +135,7 @@ def test_fifty_viewers_cost_one_picture(cache: JobCache) -> None:
 def test_who_comes_back_gets_what_was_missed_and_no_more(cache: JobCache) -> None:
     async def look() -> None:
         box = Box(cache)
-        first, other = box.join(), box.join()
+        first, other = await box.join(), await box.join()
         await total(first)
         await total(other)
         box.change()
@@ -145,15 +145,15 @@ def test_who_comes_back_gets_what_was_missed_and_no_more(cache: JobCache) -> Non
         for _ in range(3):
             box.change()
             await total(other)
-        back = box.join(seen.id)
+        back = await box.join(seen.id)
         told = [await total(back) for _ in range(3)]
         assert [number for _, number in told] == [2, 3, 4] and not any(piece.is_whole for piece, _ in told)
         box.live.leave("key", other)
         box.live.leave("key", back)
         box.number = 9  # while nobody looks
-        again, number = await total(box.join(told[-1][0].id))
+        again, number = await total(await box.join(told[-1][0].id))
         assert (number, again.is_whole) == (9, False)
-        whole, number = await total(box.join("of-another-daemon-7"))
+        whole, number = await total(await box.join("of-another-daemon-7"))
         assert (number, whole.is_whole) == (9, True)
 
     asyncio.run(look())
@@ -162,7 +162,7 @@ def test_who_comes_back_gets_what_was_missed_and_no_more(cache: JobCache) -> Non
 def test_who_does_not_read_is_dropped_and_the_others_are_not(cache: JobCache) -> None:
     async def look() -> None:
         box, dropped = Box(cache), list[str]()
-        stalled, reader = box.join(drop=lambda: dropped.append("stalled")), box.join()
+        stalled, reader = await box.join(drop=lambda: dropped.append("stalled")), await box.join()
         await total(reader)
         for _ in range(BUFFERED + 1):
             box.change()
@@ -176,7 +176,7 @@ def test_who_does_not_read_is_dropped_and_the_others_are_not(cache: JobCache) ->
 def test_a_change_of_rights_ends_the_picture(cache: JobCache) -> None:
     async def look() -> None:
         box = Box(cache)
-        viewer = box.join()
+        viewer = await box.join()
         await total(viewer)
         box.is_over = True
         box.change()

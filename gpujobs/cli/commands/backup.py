@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpujobs.cli import app, output
-from gpujobs.client.api import Stream
 from gpujobs.errors import MachineError, ProtocolError, UsageError
+
+if TYPE_CHECKING:
+    from gpujobs.client.api import Stream
 
 
 @app.command("backup", "gpujobs backup /backup/2026-11-26")
@@ -55,6 +56,8 @@ def _receive(stream: Stream, directory: Path) -> dict[str, Any]:
     from gpujobs.store.backups import DATABASE
 
     manifest: dict[str, Any] = json.loads(stream.readline())
+    import hashlib
+
     digest = hashlib.sha256()
     try:
         with _new_file(directory / DATABASE) as file:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpujobs.cli import app, checking, output
 from gpujobs.cli.commands.submit import overrides
 from gpujobs.cli.running import some_daemon
-from gpujobs.client.submission import Submission, read_job_files
 from gpujobs.errors import DaemonUnreachableError
+
+if TYPE_CHECKING:
+    from gpujobs.client.submission import Submission
 
 
 @app.command("check", "gpujobs check jobs/tutorial.yaml")
@@ -18,6 +20,8 @@ from gpujobs.errors import DaemonUnreachableError
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a field; repeatable.")
 @app.json_option
 def command(files: tuple[str, ...], sets: tuple[str, ...], as_json: bool) -> None:
+    from gpujobs.client.submission import read_job_files
+
     values = overrides(sets)
     submission = read_job_files(list(dict.fromkeys(files)), is_look=True)
     try:

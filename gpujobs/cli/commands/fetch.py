@@ -7,15 +7,17 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpujobs.cli import app, output
 from gpujobs.cli.choosing import Selection, choosing
 from gpujobs.cli.follow import shorter
-from gpujobs.client import Client
 from gpujobs.errors import ProtocolError, UsageError
+
+if TYPE_CHECKING:
+    from gpujobs.client import Client
 
 SHOWN = 5
 """Files that a message names."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import codecs
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from gpujobs.cli import app, output
 from gpujobs.cli.choosing import Selection, choosing
-from gpujobs.client import Client
+
+if TYPE_CHECKING:
+    from gpujobs.client import Client
 
 
 @app.command("logs", "gpujobs logs -f 7")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpujobs.cli import app
 from gpujobs.cli.running import run_jobs
-from gpujobs.client import Client
-from gpujobs.client.delivery import deliver
-from gpujobs.client.submission import Submission
 from gpujobs.errors import JobFileError, Problem
+
+if TYPE_CHECKING:
+    from gpujobs.client import Client
 
 PLACE = "predict"
 """Stands for the name of the job file that is made here; data paths are relative to its directory."""
@@ -66,6 +66,9 @@ def job_file(id: int, predict: list[dict[str, Any]], name: str | None) -> str:
 
 
 def _submit(client: Client, text: str) -> list[dict[str, Any]]:
+    from gpujobs.client.delivery import deliver
+    from gpujobs.client.submission import Submission
+
     submission = Submission([{"path": PLACE, "text": text, "data": {}}])
     try:
         jobs = deliver(client, submission, {"set": {}, "options": {}}, sys.argv[1:], _say)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpujobs.cli import app
 from gpujobs.cli.commands.submit import overrides, submission_options, submit
 from gpujobs.cli.running import jobs_report, run_jobs
-from gpujobs.client import Client
-from gpujobs.client.submission import read_job_files
+
+if TYPE_CHECKING:
+    from gpujobs.client import Client
 
 
 @app.command("run", "gpujobs run jobs/tutorial.yaml")
@@ -32,6 +33,8 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
+    from gpujobs.client.submission import read_job_files
+
     overrides(options["sets"])
     read_job_files(files)
     run_jobs(

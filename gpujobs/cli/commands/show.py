@@ -125,9 +125,11 @@ def _numbers(ids: Sequence[int] | None) -> str:
 
 
 def _sweep(values: dict[str, Any] | None) -> str:
+    if not values:
+        return ""
     from gpujobs.cli.ranking import setting
 
-    return ", ".join(f"{key}: {setting(value)}" for key, value in (values or {}).items())
+    return ", ".join(f"{key}: {setting(value)}" for key, value in values.items())
 
 
 def _attempts(attempts: list[dict[str, Any]]) -> list[str]:
@@ -164,6 +166,8 @@ def _seconds(instant: str | None) -> str:
 
 
 def _device_use(value: dict[str, Any] | None) -> None:
+    if not value:
+        return
     from gpujobs.measured.words import lines
 
     for number, line in enumerate(lines(value)):

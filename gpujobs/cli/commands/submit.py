@@ -6,15 +6,16 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpujobs.cli import app, output
 from gpujobs.cli.times import INSTANT
-from gpujobs.client import Client
-from gpujobs.client.delivery import Interrupted, deliver
-from gpujobs.client.submission import read_job_files
+from gpujobs.errors import Interrupted
+
+if TYPE_CHECKING:
+    from gpujobs.client import Client
 
 SHOWN = 20
 """Jobs that are listed one by one."""
@@ -122,6 +123,9 @@ def submit(
     client: Client, files: tuple[str, ...], sets: tuple[str, ...], **options: Any
 ) -> list[dict[str, Any]]:
     """Queues these files, all or none."""
+    from gpujobs.client.delivery import deliver
+    from gpujobs.client.submission import read_job_files
+
     given = {key: value for key, value in options.items() if value not in (None, False, ())}
     if given.get("begin_at") is not None:
         given["begin_at"] = given["begin_at"].isoformat()
@@ -157,6 +161,8 @@ def command(files: tuple[str, ...], follow: bool, wait: bool, as_json: bool, **o
     is said once it is queued, as `gpujobs check` says it."""
     if follow and wait:
         raise click.UsageError("expected --follow or --wait, not both.")
+    from gpujobs.client.submission import read_job_files
+
     overrides(options["sets"])
     read_job_files(files)
     client = app.client()

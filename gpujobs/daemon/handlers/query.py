@@ -46,13 +46,13 @@ def choice_of(request: web.Request) -> Choice:
     return conditions.choice(() if text is None else [unquote(one) for one in text.split(",")])
 
 
-def chosen_of(request: web.Request, *, own: bool = False) -> Chosen | None:
+async def chosen_of(request: web.Request, *, own: bool = False) -> Chosen | None:
     """The jobs that `ids` names, as far as the conditions beside it let them; None where there is no `ids`. `own`:
     also those that the conditions alone choose; see `choose`. Raises UsageError for one that does not exist."""
     choice = choice_of(request)
     if not choice.references and not (own and choice.has_conditions):
         return None
-    return request.app[JOB_QUERIES].choose(caller_of(request), choice, own=own)
+    return await request.app[JOB_QUERIES].chosen(caller_of(request), choice, own=own)
 
 
 def states_of(text: str | None) -> frozenset[State]:

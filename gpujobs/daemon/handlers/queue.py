@@ -10,6 +10,7 @@ from functools import partial
 from aiohttp import web
 
 from gpujobs.daemon.handlers.jobs import selected
+from gpujobs.daemon.handlers.pieces import listed, write
 from gpujobs.daemon.handlers.query import choice_of, chosen_of, flag_of, number_of
 from gpujobs.daemon.keys import DEVICES, JOB_QUERIES, caller_of
 from gpujobs.daemon.live import picture
@@ -25,16 +26,19 @@ from gpujobs.view.now import (
 )
 
 
-async def handle(request: web.Request) -> web.Response:
+async def handle(request: web.Request) -> web.StreamResponse:
     """A group that is named is shown with its jobs."""
-    queries, seen = request.app[JOB_QUERIES], now_to_json(_seen(request))
-    return web.json_response({**seen, "share": queries.standing.of(caller_of(request))})
+    queries, seen = request.app[JOB_QUERIES], now_to_json(await _seen(request))
+    rows = seen.pop("rows")
+    return await write(
+        request, listed({**seen, "share": queries.standing.of(caller_of(request))}, "rows", rows)
+    )
 
 
 async def watch(request: web.Request) -> web.StreamResponse:
     """A line of JSON for each state of the rows, two a second at most; with `?changes=1` the first has all and the
     others what is new. Ends when all jobs of `?ids=` have."""
-    chosen = chosen_of(request)
+    chosen = await chosen_of(request)
     ids = None if chosen is None else frozenset(chosen.ids)
     is_told_changes = flag_of(request, "changes")
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
@@ -68,12 +72,13 @@ def _question(request: web.Request) -> tuple[object, ...]:
     return ("queue", *sorted((key, value) for key, value in request.query.items() if key != "changes"))
 
 
-def _seen(request: web.Request) -> Now:
-    queries, caller, chosen = request.app[JOB_QUERIES], caller_of(request), chosen_of(request)
-    seen = picture.queue(
+async def _seen(request: web.Request) -> Now:
+    queries, caller, chosen = request.app[JOB_QUERIES], caller_of(request), await chosen_of(request)
+    jobs = await selected(queries, caller, request, chosen)
+    seen = await picture.queue(
         queries,
         caller,
-        [*selected(queries, caller, request, chosen), *_lately(request)],
+        [*jobs, *_lately(request)],
         unfolded=chosen is not None or flag_of(request, "unfold"),
         alone=() if chosen is None else frozenset(chosen.ids) - chosen.members,
         limit=number_of(request, "limit", 0) or 0,

@@ -28,7 +28,7 @@ from gpujobs.results.ranking import (
 
 async def handle(request: web.Request) -> web.Response:
     queries, caller = request.app[JOB_QUERIES], caller_of(request)
-    group, jobs = _group_of(request)
+    group, jobs = await _group_of(request)
     for job in jobs:
         require(may_read, caller, job, "read the results of")
     # Users may have made the files large, or slow to read.
@@ -55,9 +55,9 @@ def _member(job: dict[str, Any], place: Ranked | None, found: Figures) -> dict[s
     return {"rank": place and place.rank, "value": place and place.value, "figures": found, "job": job}
 
 
-def _group_of(request: web.Request) -> tuple[int, list[Job]]:
+async def _group_of(request: web.Request) -> tuple[int, list[Job]]:
     """The one group that `ids` names, and its jobs."""
-    named = chosen_of(request)
+    named = await chosen_of(request)
     groups = {job.group_id for job in named.jobs if job.id in named.members} if named else set()
     if named is None or len(groups) != 1 or len(named.jobs) != len(named.members):
         raise UsageError("expected one group, by its id such as g12 or by its name")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import grp
 import json
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from gpujobs.model import Caller, utc_now
 from gpujobs.policy.users.fairshare import device_share
 from gpujobs.store.devices import instant_of
 from gpujobs.store.presence import HOUR, Hours
+from gpujobs.store.reader import Reader
 from gpujobs.view import report_csv
 from gpujobs.view.report import BY, REMOVED, Presence, Report, Use, report
 
@@ -43,15 +43,16 @@ async def handle(request: web.Request) -> web.Response:
     if since >= until:
         raise UsageError("a report goes from an earlier instant to a later one")
     zone, until = _zone(request.query.get("zone", "UTC")), min(until, now) if since < now else until
-    rows, is_whole = queries.store.report_rows(since, until)
     there = {one.uuid: f"{one.node}:{one.kind} {one.index}" for one in request.app[DEVICES].nodes.devices}
-    devices = _devices(there, rows, queries.store.first_seen(), queries.store.strangers(since, until))
 
-    def work() -> web.Response:
+    def work(store: Reader) -> web.Response:
+        rows, is_whole = store.report_rows(since, until)
+        devices = _devices(there, rows, store.first_seen(), store.strangers(since, until))
         found = report(_uses(rows, caller, now), since, until, by, zone, devices)
         return _as_csv(found) if kind == CSV else web.json_response({**found.to_json(), "is_whole": is_whole})
 
-    return await asyncio.to_thread(work)
+    async with queries.apart.moment(caller.uid, queries.store) as moment:
+        return await moment.read(work)
 
 
 def _as_csv(found: Report) -> web.Response:

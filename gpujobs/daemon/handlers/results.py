@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from gpujobs.daemon.access.policy import may_read, require
-from gpujobs.daemon.handlers.jobs import BATCH
+from gpujobs.daemon.handlers.pieces import BATCH, listed, write
 from gpujobs.daemon.handlers.query import chosen_of, flag_of
 from gpujobs.daemon.jobs import partial_results
 from gpujobs.daemon.jobs.queries import JobQueries
@@ -18,17 +18,18 @@ from gpujobs.daemon.keeping.retention import removed_note
 from gpujobs.daemon.keys import JOB_QUERIES, caller_of
 from gpujobs.daemon.pauses import Pauses
 from gpujobs.errors import MachineError, UsageError
-from gpujobs.model import Job, Outline, State, iso
+from gpujobs.model import Caller, Job, Outline, State, iso
 from gpujobs.results.catalogue import gone, list_files, open_file, read_metrics
 from gpujobs.results.ranking import evaluation_lines
+from gpujobs.store.reader import Reader
 
 OPAQUE = "application/octet-stream"
 
 
-async def catalogue(request: web.Request) -> web.Response:
+async def catalogue(request: web.Request) -> web.StreamResponse:
     """With `partial`, also of jobs that have no results what they have written so far."""
     queries, caller = request.app[JOB_QUERIES], caller_of(request)
-    chosen, partial = chosen_of(request, own=flag_of(request, "own")), flag_of(request, "partial")
+    chosen, partial = await chosen_of(request, own=flag_of(request, "own")), flag_of(request, "partial")
     if chosen is not None:
         readable = [job for job in chosen.jobs if job.id in chosen.members and may_read(caller, job)]
         for job in chosen.jobs:
@@ -43,8 +44,7 @@ async def catalogue(request: web.Request) -> web.Response:
         named = [job for job in jobs if job.id not in chosen.members and job.results is not None]
         await asyncio.to_thread(_require_directories, named)
     else:
-        ended = queries.store.outlines(user=request.query.get("user"), states={State.COMPLETED})
-        jobs = await _whole(queries, [job for job in ended if may_read(caller, job)])
+        jobs = await _whole(queries, await _completed(queries, caller, request.query.get("user")))
     # Their owners may have made them large, or put them on a disk that does not answer.
     whole = [job for job in jobs if job.results is not None]
     entries = {
@@ -53,7 +53,16 @@ async def catalogue(request: web.Request) -> web.Response:
     for job in jobs:
         if job.results is None:
             entries[job.id] = await _partial_entry(queries, job)
-    return web.json_response({"results": [entries[job.id] for job in jobs]})
+    return await write(request, listed({}, "results", [entries[job.id] for job in jobs]))
+
+
+async def _completed(queries: JobQueries, caller: Caller, user: str | None) -> list[Outline]:
+    def read(store: Reader) -> list[Outline]:
+        ended = store.outlines(user=user, states={State.COMPLETED})
+        return [job for job in ended if may_read(caller, job)]
+
+    async with queries.apart.moment(caller.uid, queries.store) as moment:
+        return await moment.read(read)
 
 
 async def _whole(queries: JobQueries, outlines: Sequence[Outline]) -> list[Job]:

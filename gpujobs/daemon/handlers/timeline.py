@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from sqlite3 import Row
 
@@ -17,6 +17,7 @@ from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Device, DeviceKind, Job, NodeStatus, utc_now
 from gpujobs.store import timeline as stored
 from gpujobs.store.devices import instant_of
+from gpujobs.store.reader import Reader
 from gpujobs.view import timeline
 from gpujobs.view.timeline import Lane, Span, Timeline, stacked
 
@@ -29,14 +30,15 @@ async def handle(request: web.Request) -> web.Response:
     start, end = _span(request, now)
     if end > now:
         await queries.forecast.fresh()
-    rows = queries.store.timeline(start, end)
+    async with queries.apart.moment(caller.uid, queries.store) as moment:
+        rows, jobs = await moment.read(lambda store: _read(store, start, end))
     spans: dict[tuple[str, str], list[Span]] = defaultdict(list)
     nodes = request.app[DEVICES].nodes
     devices = {(one.node, one.uuid): one for one in nodes.devices}
     for row in rows.attempts:
         devices.setdefault((row["node"], row["device_uuid"]), _device(row))
     for key, found in [
-        *_attempts(queries, caller, rows.attempts),
+        *_attempts(jobs, caller, rows.attempts),
         *_expected(queries, caller, start, end),
         *_of_devices(caller, devices, rows, start, end),
     ]:
@@ -73,8 +75,14 @@ def _label(caller: Caller, job: Job) -> str:
     return f"{job.name} ({job.user})" if sees_names_of(caller, job) else ""
 
 
-def _attempts(queries: JobQueries, caller: Caller, rows: Sequence[Row]) -> list[tuple[tuple[str, str], Span]]:
-    jobs = {job.id: job for job in queries.store.jobs({row["job"] for row in rows})}
+def _read(store: Reader, start: datetime, end: datetime) -> tuple[stored.Rows, dict[int, Job]]:
+    rows = store.timeline(start, end)
+    return rows, {job.id: job for job in store.jobs({row["job"] for row in rows.attempts})}
+
+
+def _attempts(
+    jobs: Mapping[int, Job], caller: Caller, rows: Sequence[Row]
+) -> list[tuple[tuple[str, str], Span]]:
     found = []
     for row in rows:
         job, is_last = jobs[row["job"]], row["number"] == row["attempt"]

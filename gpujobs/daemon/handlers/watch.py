@@ -18,7 +18,7 @@ MOST_SECONDS = 0.5
 
 
 async def handle(request: web.Request) -> web.StreamResponse:
-    queries, caller, chosen = request.app[JOB_QUERIES], caller_of(request), chosen_of(request)
+    queries, caller, chosen = request.app[JOB_QUERIES], caller_of(request), await chosen_of(request)
     jobs = chosen.jobs if chosen is not None else list(queries.cache.jobs.values())
     watcher = queries.watch(None if chosen is None else chosen.ids)
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})

@@ -10,10 +10,11 @@ from gpujobs.cluster.link import ClusterLink
 from gpujobs.daemon.access.policy import may_look_into, sees_names_of
 from gpujobs.daemon.devices.foreign_monitor import ForeignProcessMonitor
 from gpujobs.daemon.forecast import Forecast
+from gpujobs.daemon.jobs.apart import Apart
 from gpujobs.daemon.jobs.cache import JobCache, Watcher
 from gpujobs.daemon.jobs.device_use import DeviceUses
 from gpujobs.daemon.jobs.listing import describe_groups, describe_job, made_of
-from gpujobs.daemon.jobs.references import Choice, Chosen, Reference, choose
+from gpujobs.daemon.jobs.references import Choice, Chosen, are_few, choose
 from gpujobs.daemon.jobs.shown import Shown
 from gpujobs.daemon.standing import Standing
 from gpujobs.model import Caller, Job, Node, Outline
@@ -34,9 +35,18 @@ class JobQueries:
     site: Callable[[], Sequence[Node]] = tuple
     """The nodes, where there are several."""
     shown: Shown = field(default_factory=Shown)
+    apart: Apart = field(default_factory=Apart)
 
-    def choose(self, caller: Caller, choice: Choice | Iterable[Reference], *, own: bool = False) -> Chosen:
+    def choose(self, caller: Caller, choice: Choice, *, own: bool = False) -> Chosen:
+        """For whoever changes them before anything else may."""
         return choose(self.store, caller, choice, own=own)
+
+    async def chosen(self, caller: Caller, choice: Choice, *, own: bool = False) -> Chosen:
+        """For whoever looks: apart, where they may be many."""
+        if are_few(choice):
+            return self.choose(caller, choice, own=own)
+        async with self.apart.moment(caller.uid, self.store) as moment:
+            return await moment.read(lambda store: choose(store, caller, choice, own=own))
 
     def latest(self, number: int) -> Job:
         """Also one that has just ended."""

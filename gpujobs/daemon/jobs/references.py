@@ -29,6 +29,9 @@ _RANGE = re.compile(r"([0-9]{1,30})-([0-9]{1,30})")
 _GROUP = re.compile(r"g([1-9][0-9]{0,17})")
 
 
+FEW = 20
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """Jobs as they were asked for. Without `references`, `conditions` choose out of all."""
@@ -86,6 +89,12 @@ def parsed(reference: Reference) -> Reference:
     """A job's number as such, however it is written."""
     is_number = isinstance(reference, str) and _JOB.fullmatch(reference)
     return int(reference) if is_number else reference
+
+
+def are_few(choice: Choice) -> bool:
+    """Whether no more is named than some jobs, by their numbers."""
+    named = [parsed(reference) for reference in choice.references]
+    return 0 < len(named) <= FEW and all(isinstance(one, int) for one in named)
 
 
 def is_range(reference: Reference) -> bool:

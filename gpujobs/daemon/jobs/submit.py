@@ -14,7 +14,7 @@ from gpujobs.daemon.devices.memory_monitor import MemoryMonitor
 from gpujobs.daemon.devices.nodes import Nodes
 from gpujobs.daemon.forecast import Forecast
 from gpujobs.daemon.in_force import InForce
-from gpujobs.daemon.jobs import checks
+from gpujobs.daemon.jobs import checks, fitting
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.requests import Requests
 from gpujobs.daemon.jobs.specs import Specs
@@ -143,12 +143,15 @@ class SubmissionService:
                 "path": job.file.path,
                 "name": job.resolved.name,
                 "sweep": job.resolved.sweep_values if job.resolved.group is not None else None,
-                "report": await self._inspect(caller, job),
+                "report": fitting.require(job, await self._inspect(caller, job), self._room(job)),
                 "told": self._told(caller, job),
             }
             for job in prepared[:MAX_CHECKED]
         ]
         return Checked(reports, max(0, len(prepared) - MAX_CHECKED))
+
+    def _room(self, job: Prepared) -> fitting.Room | None:
+        return fitting.room(job, self._nodes.known, self._nodes.own_name, fitting.main_memory_bytes())
 
     def _told(self, caller: Caller, job: Prepared) -> str | None:
         """Who will be told of what of it; None where nobody has asked for that."""

@@ -40,7 +40,7 @@ class ChannelEnded(Exception):
     """The viewers' rights have changed: whoever goes on looking asks anew."""
 
 
-Render = Callable[[], Now]
+Render = Callable[[], Awaitable[Now]]
 """Raises ChannelEnded."""
 
 
@@ -119,25 +119,34 @@ class Channel:
         self._whole: Piece | None = None
         self._changes: deque[Piece] = deque(maxlen=KEPT)
         self._task: asyncio.Task[None] | None = None
+        self._drawing = asyncio.Lock()
+        """One picture after the other."""
         self.viewers: set[Viewer] = set()
 
     @property
     def is_idle(self) -> bool:
-        return self._task is None or self._task.done()
+        return not self._drawing.locked() and (self._task is None or self._task.done())
 
-    def join(self, viewer: Viewer, last_id: str | None) -> None:
+    async def join(self, viewer: Viewer, last_id: str | None) -> None:
         """Raises ChannelEnded."""
-        if not self.viewers:
-            self._publish()
-        for piece in self._missed(last_id):
-            viewer.give(piece)
-        self.viewers.add(viewer)
+        watcher = self._cache.watch(self._ids)  # what changes from now on is heard of
+        try:
+            async with self._drawing:
+                if not self.viewers:
+                    await self._publish()
+                for piece in self._missed(last_id):
+                    viewer.give(piece)
+                self.viewers.add(viewer)
+        except BaseException:
+            self._cache.unwatch(watcher)
+            raise
         if self._is_over:
             viewer.end()
-        elif self.is_idle:  # what changes from now on is heard of
-            watcher = self._cache.watch(self._ids)
-            self._task = asyncio.create_task(self._run(watcher))
-            self._task.add_done_callback(lambda _: self._cache.unwatch(watcher))
+        if self._is_over or not self.is_idle:
+            self._cache.unwatch(watcher)
+            return
+        self._task = asyncio.create_task(self._run(watcher))
+        self._task.add_done_callback(lambda _: self._cache.unwatch(watcher))
 
     def leave(self, viewer: Viewer) -> None:
         self.viewers.discard(viewer)
@@ -167,8 +176,9 @@ class Channel:
     def _id(self, number: int) -> str:
         return f"{self._run_id}-{number}"
 
-    def _publish(self) -> None:
-        now = self._render()
+    async def _publish(self) -> None:
+        """`_drawing` is held."""
+        now = await self._render()
         change = difference(self._now, now)
         self._now = now
         if change is None:
@@ -188,7 +198,8 @@ class Channel:
                         await watcher.changed()
                 if self._look:
                     await self._look.due()
-                self._publish()
+                async with self._drawing:
+                    await self._publish()
         except ChannelEnded:
             pass
         except Exception:
@@ -202,9 +213,10 @@ class Broadcaster:
         self._cache = cache
         self._look = Look(read_devices)
         self._channels: dict[Hashable, Channel] = {}
+        self._joined: dict[Viewer, Channel] = {}
         self._empty: dict[Hashable, asyncio.TimerHandle] = {}
 
-    def join(
+    async def join(
         self,
         key: Hashable,
         render: Render,
@@ -221,14 +233,20 @@ class Broadcaster:
         if channel is None or (channel.is_idle and last_id is None):
             channel = Channel(self._cache, render, ids, self._look if with_devices else None)
             self._channels[key] = channel
-        channel.join(viewer, last_id)
+        self._joined[viewer] = channel
+        try:
+            await channel.join(viewer, last_id)
+        except BaseException:
+            self.leave(key, viewer)
+            raise
+        self._channels.setdefault(key, channel)  # the last of the others may have left meanwhile
 
     def leave(self, key: Hashable, viewer: Viewer) -> None:
-        channel = self._channels.get(key)
+        channel = self._joined.pop(viewer, None)
         if channel is None:
             return
         channel.leave(viewer)
-        if not channel.viewers and key not in self._empty:
+        if not channel.viewers and self._channels.get(key) is channel and key not in self._empty:
             loop = asyncio.get_running_loop()
             self._empty[key] = loop.call_later(LINGER_SECONDS, self._forget, key)
             if len(self._empty) > LINGERING:
@@ -237,7 +255,8 @@ class Broadcaster:
     def _forget(self, key: Hashable) -> None:
         if (timer := self._empty.pop(key, None)) is not None:
             timer.cancel()
-        self._channels.pop(key, None)
+        if (channel := self._channels.get(key)) is not None and not channel.viewers:
+            del self._channels[key]
 
 
 def _number(id: str) -> int:

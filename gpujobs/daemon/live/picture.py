@@ -10,14 +10,18 @@ from gpujobs.daemon.api_json import nodes_json, occupancy_json
 from gpujobs.daemon.devices.service import DeviceService
 from gpujobs.daemon.jobs.listing import describe_groups
 from gpujobs.daemon.jobs.queries import JobQueries
+from gpujobs.daemon.pauses import Pauses
 from gpujobs.model import Caller, Device, Job, Node, Outline, Process
 from gpujobs.view import now as view
 from gpujobs.view.now import Now
 from gpujobs.view.order import Row, first_rows
 from gpujobs.view.order import rows as ordered
 
+BATCH = 200
+"""Rows that are drawn at a time."""
 
-def queue(
+
+async def queue(
     queries: JobQueries,
     caller: Caller,
     jobs: Iterable[Job | Outline],
@@ -27,34 +31,36 @@ def queue(
     limit: int = 0,
 ) -> Now:
     """`limit` 0: all rows."""
-    rows = ordered(jobs, unfolded=unfolded, alone=alone, own_uid=caller.uid)
-    return _drawn(queries, caller, rows[: limit or len(rows)], len(rows))
+    found = list(jobs)
+    rows = await queries.apart.run(lambda: ordered(found, unfolded=unfolded, alone=alone, own_uid=caller.uid))
+    return await _drawn(queries, caller, rows[: limit or len(rows)], len(rows))
 
 
-def box(queries: JobQueries, devices: DeviceService, caller: Caller, limit: int) -> Now:
+async def box(queries: JobQueries, devices: DeviceService, caller: Caller, limit: int) -> Now:
     """What has not ended, what has ended lately, and every device as it was last read."""
     lines, lately = queries.cache.lines, queries.lately()
     rows = first_rows(lines.for_user(caller.uid), lately, caller.uid, limit)
     ended = {job.id if job.group_id is None else (job.group_id,) for job in lately}
     total = lines.rows + len(ended - {(group,) for group in lines.groups})
-    return with_devices(devices, caller, _drawn(queries, caller, rows, total))
+    return with_devices(devices, caller, await _drawn(queries, caller, rows, total))
 
 
-def _drawn(queries: JobQueries, caller: Caller, shown: Sequence[Row], total: int) -> Now:
+async def _drawn(queries: JobQueries, caller: Caller, shown: Sequence[Row], total: int) -> Now:
+    """Without what was pruned since `shown` was made."""
     queries.forecast.refresh()
     groups = queries.store.groups({row for row in shown if isinstance(row, int)})
     described = describe_groups(queries.cache, groups, caller)
-    read = {job.id: job for job in queries.whole(row for row in shown if isinstance(row, Outline))}
-    return Now(
-        tuple(
-            view.row({"group": described[row]}, is_own=groups[row].uid == caller.uid)
-            if isinstance(row, int)
-            else queries.row(read[row.id] if isinstance(row, Outline) else row, caller)
-            for row in shown
-        ),
-        total,
-        tuple(queries.foreign.notices(caller.user)),
-    )
+    rows, pauses = list[view.Row](), Pauses()
+    for start in range(0, len(shown), BATCH):
+        part = shown[start : start + BATCH]
+        whole = {job.id: job for job in queries.whole(row for row in part if not isinstance(row, int))}
+        for row in part:
+            if not isinstance(row, int):
+                rows += [queries.row(whole[row.id], caller)] if row.id in whole else []
+            elif row in groups:
+                rows.append(view.row({"group": described[row]}, is_own=groups[row].uid == caller.uid))
+        await pauses.due()
+    return Now(tuple(rows), total, tuple(queries.foreign.notices(caller.user)))
 
 
 def with_nodes(queries: JobQueries, seen: Now) -> Now:

@@ -31,14 +31,14 @@ async def watching(
     viewer = Viewer(lambda: _abort(request))
     known = replace(caller, pid=0)  # of two connections of a user the rights are the same
 
-    def rendered() -> Now:
+    async def rendered() -> Now:
         if _rights(site.access, caller) != caller:
             raise ChannelEnded
-        return render()
+        return await render()
 
     key = (known, question)
     try:
-        live.join(key, rendered, viewer, ids=ids, last_id=last_id, with_devices=with_devices)
+        await live.join(key, rendered, viewer, ids=ids, last_id=last_id, with_devices=with_devices)
     except ChannelEnded:
         viewer.end()
     try:

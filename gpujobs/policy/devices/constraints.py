@@ -23,17 +23,24 @@ def check_constraints(asked: Demand, nodes: Sequence[Node], packing: PackingRule
     """Raises ConstraintError for the first constraint that leaves no device of those that the ones before it left,
     with what there is. Where a node's devices are not known (it starts, or is away), they may be what is asked for.
     """
+    devices = possible_devices(asked, nodes)
+    if devices and isinstance(asked.gpu_memory, int):
+        _check_memory(asked, devices, packing, len(nodes) > 1)
+
+
+def possible_devices(asked: Demand, nodes: Sequence[Node]) -> list[Device]:
+    """Those that may be the job's by node, number and name; none where a node's are not known. Raises ConstraintError
+    as `check_constraints` does."""
     mine = _named(asked.nodes, nodes)
     if not all(node.devices for node in mine):
-        return
+        return []
     devices = [device for node in mine for device in node.devices]
     where = "this site" if not asked.nodes else either(asked.nodes)
     if asked.requested_gpu is not None:
         devices = _numbered(asked.requested_gpu, devices, where if len(nodes) > 1 else "this box")
     if asked.gpu_name is not None:
         devices = _called(asked.gpu_name, devices, where, len(nodes) > 1)
-    if isinstance(asked.gpu_memory, int):
-        _check_memory(asked, devices, packing, len(nodes) > 1)
+    return devices
 
 
 def _named(names: Collection[str], nodes: Sequence[Node]) -> list[Node]:

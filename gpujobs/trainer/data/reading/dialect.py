@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
+from gpujobs import formats
 from gpujobs.trainer.data.reading import cells, signs
 from gpujobs.trainer.data.reading.cells import FALSE, PLAIN, TRUE, Writing, shown
 from gpujobs.trainer.data.reading.text import Block, Form, block, open_stream
@@ -208,6 +209,8 @@ def _decoded(name: str, raw: bytes, encoding: str, is_all: bool) -> str:
             f"{name}: row {line} has the byte {raw[error.start]:#04x}, which is no {encoding}; expected text in "
             f"{encoding}: name its encoding, as in data.csv: {{encoding: latin-1}}"
         ) from None
+    if "\0" in text:
+        raise DataError(f"{name}: {formats.nul_in_row(text.count(chr(10), 0, text.index(chr(0))) + 1)}")
     end = max(text.rfind("\n"), text.rfind("\r")) + 1
     return text if is_all or not end else text[:end]
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from gpujobs import formats
 from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.reading import quotes
+from gpujobs.trainer.failures import DataError
 
 BLOCK_BYTES = 2 << 20
 """Read at once, and parsed by one thread: so much stays in the cache of a core."""
@@ -88,10 +89,12 @@ def block(written: bytes, form: Form) -> Block:
 
 
 def blocks(name: str, path: Path, form: Form, size: int | None = None) -> Iterator[Block]:
-    """None follows one with a quote that nothing closes. Raises OSError, and UnicodeDecodeError where bytes do not have
-    the encoding."""
+    """None follows one with a quote that nothing closes. Raises OSError, DataError where there is a NUL byte, and
+    UnicodeDecodeError where bytes do not have the encoding."""
     line = form.skipped + 1
-    for written, opened in _rows(name, path, form, size or BLOCK_BYTES):
+    for written, opened, nul in _rows(name, path, form, size or BLOCK_BYTES):
+        if nul is not None:
+            raise DataError(f"{name}: {formats.nul_in_row(line + ends(written[:nul]))}")
         count = ends(written) + (written[-1] != quotes.LINE_END)
         at = None if opened is None else line + ends(written[:opened])
         yield Block(_parsed(written, form), written, line, count, form, at)
@@ -99,10 +102,11 @@ def blocks(name: str, path: Path, form: Form, size: int | None = None) -> Iterat
 
 
 class _Rows(NamedTuple):
-    """`opened`: where a quote is that nothing closes."""
+    """`opened`: where a quote is that nothing closes. `nul`: where the first NUL byte is."""
 
     written: memoryview
     opened: int | None
+    nul: int | None
 
 
 def _rows(name: str, path: Path, form: Form, size: int) -> Iterator[_Rows]:
@@ -119,7 +123,8 @@ def _rows(name: str, path: Path, form: Form, size: int) -> Iterator[_Rows]:
             end, opened = _end(held, form, is_last=is_last)
             text = memoryview(held)
             if end:
-                yield _Rows(text[:end], opened)
+                nul = held.find(b"\0", 0, end)
+                yield _Rows(text[:end], opened, None if nul < 0 else nul)
             if is_last:
                 return
             rest = text[end:]

@@ -37,6 +37,7 @@ IDS = (
 )
 MASKED = "model: {layers: [Masking: {mask_value: 0.0}, LSTM: {units: 2}, Dense: {units: 1}]}\ntraining: {loss: mse}\n"
 X, Y = np.ones((6, 4, 2)), np.arange(6) % 3
+NUL = "row %d has a NUL byte (0x00); expected a csv file, which is text: a program that was cut off may have left it, write the file again"
 WINDOWS = "{train: t.csv, time: t, target: v, window: {length: 3, horizon: 2}%s}"
 SERIES: dict[str, Any] = {"t": np.arange(8), "v": np.arange(8.0), "w": np.arange(8.0)}
 
@@ -286,7 +287,15 @@ TABLES = {
     "a csv of an empty line": Case(WINDOWS % "", "\n", "has no rows; expected a row of column names, and rows of values below it"),
     "a csv with column names only": Case(WINDOWS % "", "t,v,w\n", "has no rows; expected some below its column names"),
     "a csv that is not UTF-8": Case(WINDOWS % ", csv: {encoding: utf-8}", b"t,v,w\n\xff\xfe,1,2\n", "row 2 has the byte 0xff, which is no utf-8; expected text in utf-8: name its encoding, as in data.csv: {encoding: latin-1}"),
-    "a csv that is no text": Case(WINDOWS % "", b"t,v,w\n\x00,1,2\n", "has the byte 0 at 6; expected a csv file, which is text"),
+    "a csv that is no text": Case(WINDOWS % "", b"t,v,w\n\x00,1,2\n", NUL % 2),
+    "a csv with a NUL byte in its names": Case(WINDOWS % "", csv(SERIES).replace("w", "w\0"), NUL % 1),
+    "a csv with a NUL byte at its end": Case(WINDOWS % "", csv(SERIES) + "\0", NUL % 10),
+    "a csv with a NUL byte after a cell with a line end": Case(
+        "{train: t.csv, target: k, features: v, window: {length: 3}}", 'v,k\n1,"a\nb"\n2,c\n3,\0\n', NUL % 5, CLASSES),
+    "a csv of nothing but NUL bytes": Case(WINDOWS % "", bytes(500), NUL % 1),
+    "a csv in UTF-16 with a NUL byte": Case(WINDOWS % "", csv(SERIES).replace("2.0,2.0", "2.0,2.\0").encode("utf-16"), NUL % 4),
+    "a NUL byte far behind the beginning of a csv": Case(
+        "{train: t.csv, target: k, features: v, window: {length: 3}}", "v,k\n" + "1,a\n2,b\n" * 200_000 + "1,a\0\n", NUL % 400_002, CLASSES),
     "a parquet that is no parquet": Case(WINDOWS.replace("csv", "parquet") % "", csv(SERIES), "begins with b't,v,w\\n0,'; expected a parquet file"),
     "a parquet cut short": Case(WINDOWS.replace("csv", "parquet") % "", parquet(SERIES)[:-50], "is cut short: its end is missing; expected the whole of a parquet file"),
     "a parquet that is damaged": Case(

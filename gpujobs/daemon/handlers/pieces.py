@@ -1,0 +1,39 @@
+"""Long lists as JSON in pieces: nobody's is made as a whole, and others are let in between two of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from aiohttp import web
+
+from gpujobs.daemon.pauses import Pauses
+
+BATCH = 200
+"""Entries that are written at a time."""
+
+
+def listed(head: Mapping[str, Any], name: str, entries: Sequence[Any]) -> Iterator[bytes]:
+    return joined(head, name, (entries[start : start + BATCH] for start in range(0, len(entries), BATCH)))
+
+
+def joined(head: Mapping[str, Any], name: str, batches: Iterable[Sequence[Any]]) -> Iterator[bytes]:
+    """`{HEAD…, "NAME": […]}`."""
+    yield f'{json.dumps(head)[:-1]}{", " if head else ""}"{name}": ['.encode()
+    between = ""
+    for batch in batches:
+        if batch:
+            yield (between + ", ".join(map(json.dumps, batch))).encode()
+            between = ", "
+    yield b"]}"
+
+
+async def write(request: web.Request, parts: Iterable[bytes]) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    pauses = Pauses()
+    for part in parts:
+        await response.write(part)
+        await pauses.due()
+    return response
