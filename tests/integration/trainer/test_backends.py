@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .conftest import INSTALLATION, UNOPTIMIZED, require_jax
+from .conftest import INSTALLATION, require_jax
+from .members import UNOPTIMIZED
 from .with_keras import python_with_keras
 
 STEPS = """

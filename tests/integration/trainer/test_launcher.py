@@ -21,8 +21,9 @@ from gpujobs.paths import JobPaths
 from gpujobs.supervise.launcher import IDLE_SECONDS
 from tests.unit.trainer.data.making import csv
 
-from .conftest import UNOPTIMIZED, Launched, ended, require_jax, tutorial
+from .conftest import Launched, ended, require_jax, tutorial
 from .jobs import spec_of
+from .members import UNOPTIMIZED
 from .with_keras import python_with_keras
 
 
