@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.data import Preprocessing, Samples
+from gpujobs.trainer.data.arrays import as_float32
 from gpujobs.trainer.data.samples.rows import RaggedRows
 from gpujobs.trainer.decision import Decision
 
@@ -24,16 +25,11 @@ def predict(model: keras.Model, samples: Samples, batch_size: int) -> Any:
     outputs = backend.predictor(model, len(begins))
     parts = [
         keras.tree.map_structure(
-            _float32, outputs(samples.x(np.arange(begin, min(begin + batch_size, count))))
+            as_float32, outputs(samples.x(np.arange(begin, min(begin + batch_size, count))))
         )
         for begin in begins
     ]
     return keras.tree.map_structure(lambda *some: np.concatenate(some), *parts)
-
-
-def _float32(tensor: Any) -> Any:
-    """numpy cannot write the halves of mixed precision so that others can read them."""
-    return np.asarray(tensor).astype(np.float32, copy=False)
 
 
 def arrays(

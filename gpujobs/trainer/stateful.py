@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.backends.states import states_of
 from gpujobs.trainer.data import Samples
-from gpujobs.trainer.data.arrays import Integers
+from gpujobs.trainer.data.arrays import Integers, as_float32
 from gpujobs.trainer.failures import DataError
 
 FITTING = 10
@@ -146,7 +146,7 @@ def predict(
     parts: dict[int, Any] = {}
     for step in range(longest):
         positions = np.array([chain[min(step, len(chain) - 1)] for chain in found])
-        outputs = outputs_of(samples.x(positions))
+        outputs = keras.tree.map_structure(as_float32, outputs_of(samples.x(positions)))
         for row, chain in enumerate(found):
             if step < len(chain) and int(chain[step]) in kept:
                 parts[int(chain[step])] = keras.tree.map_structure(lambda one, row=row: one[row], outputs)

@@ -22,6 +22,9 @@ SLOW = (*RECURRENT, "Bidirectional")
 
 ROWS = 2
 
+BY_LOSS = ("accuracy", "acc", "crossentropy", "ce")
+"""Names of which Keras finds out when it sees the loss which metric is meant."""
+
 
 def require(jobfile: Mapping[str, Any], model: keras.Model, train: Samples) -> None:
     """Raises TrainerError with the place in the job file. `train`: targets as the loss wants them."""
@@ -30,6 +33,7 @@ def require(jobfile: Mapping[str, Any], model: keras.Model, train: Samples) -> N
             _try(place, partial(compute_output_spec, _in_training(layer), layer.input))
         for attempt in _of_weights(layer):
             _try(place, attempt)
+        _try_added(place, layer)
     _try_schedule(jobfile["training"]["optimizer"])
     _try_losses(jobfile, model, train)
 
@@ -64,6 +68,25 @@ def _try(place: str, attempt: Callable[[], object]) -> None:
         raise
     except Exception as error:
         raise TrainerError(f"{place}: {building.in_words(error)}") from error
+
+
+def _try_added(place: str, layer: keras.Layer) -> None:
+    """What is added to the loss for what a layer gives is of the layer's type, and the loss is float32."""
+    half = layer.compute_dtype
+    if half != "float32" and any(one.activity_regularizer is not None for one in layer._flatten_layers()):
+        parts = [keras.ops.zeros((), "float32"), keras.ops.zeros((), half)]
+        _try_in(half, place, partial(keras.ops.sum, parts), "no regularizer of what a layer gives")
+
+
+def _try_in(half: str, place: str, attempt: Callable[[], object], instead: str) -> None:
+    """What Keras can in float32, and some of it not in the halves of mixed precision."""
+    try:
+        attempt()
+    except Exception as error:
+        raise TrainerError(
+            f"{place}: Keras cannot compute it in {half} ({building.in_words(error)}); expected "
+            f"training.precision: float32, or {instead}"
+        ) from error
 
 
 def _in_training(layer: keras.Layer) -> Callable[..., object]:
@@ -107,8 +130,24 @@ def _try_output(
     _try(place, lambda: keras.losses.get(building.part("losses", loss))(target, zeros))
     for place, entry, metric in building.metrics_of(training, decision):
         _require_class(place, entry, output)
-        if not isinstance(metric, str):  # of others Keras finds out when it sees the loss which one is meant
+        if not isinstance(metric, str):
             _try(place, partial(metric.update_state, target, zeros))
+        if output.dtype != "float32":
+            _try_half(place, metric, target, keras.ops.cast(zeros, output.dtype))
+
+
+def _try_half(place: str, metric: Any, target: Any, given: Any) -> None:
+    if isinstance(metric, str):
+        if metric in BY_LOSS:
+            return
+        metric = keras.metrics.get(metric)
+    attempt = metric.update_state if isinstance(metric, keras.metrics.Metric) else metric
+    try:
+        attempt(target, keras.ops.cast(given, "float32"))
+    except Exception:  # noqa: BLE001 - it is not the half that is wrong
+        return
+    half = keras.backend.standardize_dtype(given.dtype)
+    _try_in(half, place, partial(attempt, target, given), "another metric")
 
 
 def _require_class(place: str, entry: Any, output: Any) -> None:

@@ -23,3 +23,8 @@ class Batch(NamedTuple):
     x: Arrays
     y: Arrays | None
     weight: Arrays | None
+
+
+def as_float32(array: Any) -> NDArray[np.float32]:
+    """What a model gives: neither NumPy nor Arrow writes the halves of mixed precision so that others can read them."""
+    return np.asarray(array).astype(np.float32, copy=False)

@@ -384,6 +384,40 @@ def test_and_what_a_loss_or_a_metric_cannot_do(launcher: Launched, training: str
     assert said.startswith(expected), said
 
 
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+@pytest.mark.parametrize(
+    ("layer", "metric", "place"),
+    [
+        ("Flatten: {}", "{TopKCategoricalAccuracy: {k: 1}}", "training.metrics[0].TopKCategoricalAccuracy"),
+        ("Flatten: {}", "top_k_categorical_accuracy", "training.metrics[0]"),
+        ("ActivityRegularization: {l2: 0.1}", "accuracy", "model.layers[0].ActivityRegularization"),
+        ("Dense: {units: 2, activity_regularizer: l2}", "accuracy", "model.layers[0].Dense"),
+    ],
+)
+def test_what_keras_can_in_float32_alone_is_no_training_in_halves(
+    launcher: Launched, half: str, layer: str, metric: str, place: str
+) -> None:
+    training = "training: {loss: categorical_crossentropy, metrics: [%s], batch_size: 5, precision: %s}\n"
+    layers = [layer, "GlobalAveragePooling1D: {}"] if layer != "Flatten: {}" else [layer]
+    layers.append("Dense: {units: 3, activation: softmax}")
+    text = job(*layers, training=training % (metric, f"mixed_{half}"))
+    said = ask(launcher, text, {"d.npz": CLASSES})["error"]["message"]
+    assert said.startswith(f"{place}: Keras cannot compute it in {half} ("), said
+    assert "expected training.precision: float32, or " in said
+    report(launcher, job(*layers, training=training % (metric, "float32")), {"d.npz": CLASSES})
+
+
+def test_other_metrics_are_computed_in_halves(launcher: Launched) -> None:
+    metrics = "accuracy, mae, {AUC: {}}, {Precision: {class_id: 1}}, {F1Score: {}}, cosine_similarity"
+    training = (
+        f"loss: categorical_crossentropy, metrics: [{metrics}], batch_size: 5, precision: mixed_bfloat16"
+    )
+    text = job(
+        "Flatten: {}", "Dense: {units: 3, activation: softmax}", training=f"training: {{{training}}}\n"
+    )
+    assert report(launcher, text, {"d.npz": CLASSES})["parameters"] == 39
+
+
 def test_classes_that_there_are_are_no_error(launcher: Launched) -> None:
     text = job(
         "Flatten: {}", "Dense: {units: 3, activation: softmax}", training=PER_CLASS % "Recall: {class_id: 2}"

@@ -143,6 +143,20 @@ def test_a_stateful_model_predicts_what_one_long_pass_does(launcher: Launched) -
         np.testing.assert_allclose(found["y_pred"][rows, 0], one_pass(ran, one, ends), rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_what_a_stateful_model_gives_in_halves_is_written_so_that_others_can_read_it(
+    launcher: Launched, precision: str
+) -> None:
+    values = np.sin(np.arange(60) / 3).round(3)
+    text = STATEFUL.replace("shuffle: false", f"shuffle: false, precision: {precision}")
+    ran = run(launcher, text, {"s.csv": csv({"site": ["a"] * 60, "v": values})})
+    found = ran.predictions()
+    assert found["y_pred"].dtype == np.float32
+    ends = np.arange(4, 59, 5)
+    half = 2**-7 * 4  # so exact is bfloat16, in units of the outputs; some steps add up
+    np.testing.assert_allclose(found["y_pred"][:, 0], one_pass(ran, values, ends), atol=half)
+
+
 def test_a_stateful_model_comes_to_a_part_with_the_states_of_what_was_before_it(launcher: Launched) -> None:
     """One pass over each whole series: that the windows of a part do not begin a whole number of windows after it
     makes no difference, nor that one series has no rows before its first window."""
