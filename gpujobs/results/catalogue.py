@@ -81,7 +81,8 @@ def open_file(directory: str, name: str, uid: int) -> BinaryIO:
             raise NotFoundError(why) from None
         raise missing from None
     status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or status.st_uid not in (uid, os.geteuid()):
+    has_other_name = status.st_nlink > 1  # none: another has taken its place since
+    if not stat.S_ISREG(status.st_mode) or has_other_name or status.st_uid not in (uid, os.geteuid()):
         os.close(descriptor)
         raise missing
     return os.fdopen(descriptor, "rb")

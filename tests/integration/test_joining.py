@@ -37,7 +37,9 @@ OURS = own_versions()
 
 def free_base() -> int:
     """A port after which those of a cluster are free, too, as far as it can be told."""
-    for base in range(20000 + os.getpid() % 10000, 60000, 130):
+    for base in range(
+        20000 + os.getpid() % 300 * 130, 60000, 130
+    ):  # workers, whose pids are near, do not meet
         try:
             for offset in range(len(NAMED)):
                 with closing(socket.create_server(("127.0.0.1", base + offset))):

@@ -254,3 +254,25 @@ def test_what_is_given_away_is_private_or_a_groups_to_read(results: Path) -> Non
     give_away(results, 1234, 1235, 1236)
     assert bits(results) == bits(results / "tensorboard") == ("0o750", 1236)
     assert bits(results / "tensorboard/events") == ("0o640", 1236)
+
+
+def replace_for_ever(path: Path) -> None:
+    while True:
+        path.with_name("new").write_text('{"loss": 1}')
+        path.with_name("new").replace(path)
+
+
+def test_a_file_that_is_replaced_meanwhile_is_there_all_the_time(results: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            replace_for_ever(results / "metrics.json")
+        finally:
+            os._exit(1)
+    try:
+        for _ in range(20 * TRIES):
+            with open_file(str(results), "metrics.json", ME) as file:
+                assert file.read() == b'{"loss": 1}'
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
