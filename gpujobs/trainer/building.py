@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
@@ -16,7 +15,7 @@ from gpujobs.jobfile.losses import kind
 from gpujobs.trainer import metrics
 from gpujobs.trainer.data.arrays import Batch
 from gpujobs.trainer.decision import Decision, decisions
-from gpujobs.trainer.failures import TrainerError
+from gpujobs.trainer.failures import TrainerError, of_keras
 
 SECTIONS = {
     "layer": "layers",
@@ -39,8 +38,6 @@ REFUSALS = (TypeError, ValueError, AttributeError, ArithmeticError, LookupError,
 TENSORFLOWS = "InvalidArgumentError"
 """Its name, as a trainer with JAX has not loaded it."""
 
-_ESCAPES = re.compile("\x1b\\[[0-9;]*m")
-_OPERATIONS = re.compile(r"\{\{function_node \S+\}\} | \[Op:\w+\]( name:)?| for '\{\{node .*")
 
 Shapes = Mapping[str, tuple[int | None, ...]]
 """(timesteps, features) of each input, by name."""
@@ -223,16 +220,11 @@ class _Naming:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None and is_refusal(error):
-            raise TrainerError(f"{self._place}: {in_words(error)}") from error
+            raise TrainerError(f"{self._place}: {of_keras(error)}") from error
 
 
 def is_refusal(error: BaseException) -> bool:
     return isinstance(error, REFUSALS) or type(error).__name__ == TENSORFLOWS
-
-
-def in_words(error: BaseException) -> str:
-    """On one line, without the escapes of Keras and TensorFlow's names of operations."""
-    return _OPERATIONS.sub("", _ESCAPES.sub("", " ".join(str(error).split()))) or type(error).__name__
 
 
 def place_of(place: str, entry: Any) -> str:

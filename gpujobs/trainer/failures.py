@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from gpujobs.errors import in_words
@@ -10,6 +11,10 @@ from gpujobs.model import Reason
 EXHAUSTED = ("RESOURCE_EXHAUSTED", "Out of memory allocating", "Out of memory while trying to allocate")
 """JAX, whose operations run on while Python goes ahead, may give the first a more general name by the time that
 it reports it."""
+
+
+_ESCAPES = re.compile("\x1b\\[[0-9;]*m")
+_OPERATIONS = re.compile(r"\{\{function_node \S+\}\} | \[Op:\w+\]( name:)?| for '\{\{node .*")
 
 
 class TrainerError(Exception):
@@ -74,5 +79,13 @@ def describe(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OSError):
         return in_words(error)[:500]
-    text = " ".join(str(error).split())[:500]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    kind, text = type(error).__name__, of_keras(error)[:500]
+    if text == kind:
+        return kind
+    is_memory = reason_of(error, on_gpu=False) is Reason.HOST_OUT_OF_MEMORY
+    return f"the memory is not enough: {kind}: {text}" if is_memory else f"{kind}: {text}"
+
+
+def of_keras(error: BaseException) -> str:
+    """On one line, without the escapes of Keras and TensorFlow's names of operations."""
+    return _OPERATIONS.sub("", _ESCAPES.sub("", " ".join(str(error).split()))) or type(error).__name__

@@ -15,7 +15,7 @@ from gpujobs.trainer import building
 from gpujobs.trainer.checking.chain import RECURRENT
 from gpujobs.trainer.data import Samples
 from gpujobs.trainer.decision import Decision, decisions, output_tensors
-from gpujobs.trainer.failures import TrainerError
+from gpujobs.trainer.failures import TrainerError, of_keras
 
 SLOW = (*RECURRENT, "Bidirectional")
 """Their loops take long to trace, and Keras looks at all that they are told when it makes them."""
@@ -67,7 +67,7 @@ def _try(place: str, attempt: Callable[[], object]) -> None:
     except TrainerError:
         raise
     except Exception as error:
-        raise TrainerError(f"{place}: {building.in_words(error)}") from error
+        raise TrainerError(f"{place}: {of_keras(error)}") from error
 
 
 def _try_added(place: str, layer: keras.Layer) -> None:
@@ -84,7 +84,7 @@ def _try_in(half: str, place: str, attempt: Callable[[], object], instead: str) 
         attempt()
     except Exception as error:
         raise TrainerError(
-            f"{place}: Keras cannot compute it in {half} ({building.in_words(error)}); expected "
+            f"{place}: Keras cannot compute it in {half} ({of_keras(error)}); expected "
             f"training.precision: float32, or {instead}"
         ) from error
 
