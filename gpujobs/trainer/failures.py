@@ -83,7 +83,10 @@ def describe(error: BaseException) -> str:
     if text == kind:
         return kind
     is_memory = reason_of(error, on_gpu=False) is Reason.HOST_OUT_OF_MEMORY
-    return f"the memory is not enough: {kind}: {text}" if is_memory else f"{kind}: {text}"
+    advice = (
+        "the memory is not enough (a smaller batch_size, window or model takes less): " if is_memory else ""
+    )
+    return f"{advice}{kind}: {text}"
 
 
 def of_keras(error: BaseException) -> str:

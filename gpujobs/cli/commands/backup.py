@@ -53,11 +53,11 @@ def _make(directory: Path) -> None:
 
 def _receive(stream: Stream, directory: Path) -> dict[str, Any]:
     """Writes the database, and returns what describes it. Raises ProtocolError where not all of it came."""
+    import hashlib
+
     from gpujobs.store.backups import DATABASE
 
     manifest: dict[str, Any] = json.loads(stream.readline())
-    import hashlib
-
     digest = hashlib.sha256()
     try:
         with _new_file(directory / DATABASE) as file:

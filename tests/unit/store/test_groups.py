@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +16,6 @@ from gpujobs.store.database import migrations
 from gpujobs.store.store import Store
 from tests.unit.store.jobs import DEVICE, A, B, complete, new_job
 from tests.unit.store.sweeps import sweep
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "s.db")
-    yield opened
-    opened.close()
 
 
 def test_the_jobs_of_a_sweep_have_the_id_of_their_first(store: Store) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -16,13 +14,6 @@ from gpujobs.store.store import Store
 from tests.unit.store.jobs import DEVICE, A, B, complete, new_job
 
 TICK, LONG = timedelta(microseconds=1), timedelta(hours=1)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "s.db")
-    yield opened
-    opened.close()
 
 
 def test_since_is_from_that_instant_on(store: Store) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -15,13 +13,6 @@ from gpujobs.store.store import Store
 from tests.unit.store.jobs import A, B, complete, having, new_job
 
 FAILED = Finish(State.FAILED, Reason.TRAINING_ERROR, "")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "s.db")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

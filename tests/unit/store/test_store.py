@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,13 +18,6 @@ from gpujobs.model import Reason, Share, State, utc_now
 from gpujobs.store.database import connect, migrations
 from gpujobs.store.store import StaleTransitionError, Store
 from tests.unit.store.jobs import DEVICE, DONE, A, B, complete, having, new_job
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "s.db")
-    yield opened
-    opened.close()
 
 
 def test_a_whole_life_is_told_by_its_events(store: Store) -> None:

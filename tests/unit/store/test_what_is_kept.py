@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,13 +16,6 @@ from tests.unit.store.jobs import DEVICE, A, new_job
 
 AGAIN = Requeue(Reason.RETRY, "again", False)
 ALONE = Requeue(Reason.RETRY, "out of memory", True, exclusive=True)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "s.db")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

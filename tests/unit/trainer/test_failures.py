@@ -21,9 +21,9 @@ class ResourceExhaustedError(Exception):
     [
         (
             ResourceExhaustedError(OOM),
-            "the memory is not enough: ResourceExhaustedError: OOM when allocating tensor with shape[9,9]",
+            "the memory is not enough (a smaller batch_size, window or model takes less): ResourceExhaustedError: OOM when allocating tensor with shape[9,9]",
         ),
-        (MemoryError("Unable to allocate 9 GiB"), "the memory is not enough: MemoryError: Unable to allocate 9 GiB"),
+        (MemoryError("Unable to allocate 9 GiB"), "the memory is not enough (a smaller batch_size, window or model takes less): MemoryError: Unable to allocate 9 GiB"),
         (MemoryError(), "MemoryError"),
         (ValueError("\x1b[1mtwo\x1b[0m\n lines"), "ValueError: two lines"),
         (KeyError(), "KeyError"),
