@@ -6,6 +6,7 @@ import pytest
 
 from gpujobs.trainer.failures import describe
 
+MEMORY = "the memory is not enough (a smaller batch_size, window or model takes less): "
 OOM = (
     "{{function_node __wrapped__Add_device_/job:localhost/device:CPU:0}} OOM when allocating tensor with shape[9,9] "
     "[Op:Add] name: "
@@ -21,9 +22,9 @@ class ResourceExhaustedError(Exception):
     [
         (
             ResourceExhaustedError(OOM),
-            "the memory is not enough (a smaller batch_size, window or model takes less): ResourceExhaustedError: OOM when allocating tensor with shape[9,9]",
+            MEMORY + "ResourceExhaustedError: OOM when allocating tensor with shape[9,9]",
         ),
-        (MemoryError("Unable to allocate 9 GiB"), "the memory is not enough (a smaller batch_size, window or model takes less): MemoryError: Unable to allocate 9 GiB"),
+        (MemoryError("Unable to allocate 9 GiB"), MEMORY + "MemoryError: Unable to allocate 9 GiB"),
         (MemoryError(), "MemoryError"),
         (ValueError("\x1b[1mtwo\x1b[0m\n lines"), "ValueError: two lines"),
         (KeyError(), "KeyError"),
