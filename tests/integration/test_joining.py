@@ -36,10 +36,9 @@ OURS = own_versions()
 
 
 def free_base() -> int:
-    """A port after which those of a cluster are free, too, as far as it can be told."""
-    for base in range(
-        20000 + os.getpid() % 300 * 130, 60000, 130
-    ):  # workers, whose pids are near, do not meet
+    """A port after which those of a cluster are free, too, as far as it can be told: workers, whose pids are near,
+    begin at different ones, below those that the kernel gives to whoever connects."""
+    for base in range(20000 + os.getpid() % 90 * 130, 60000, 130):
         try:
             for offset in range(len(NAMED)):
                 with closing(socket.create_server(("127.0.0.1", base + offset))):
