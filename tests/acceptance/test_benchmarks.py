@@ -10,7 +10,7 @@ from benchmarks.support import measurements
 from benchmarks.support.daemon import Daemon
 from benchmarks.support.options import Options, quick
 
-SLOW = ("first_result", "looking", "phases", "fair_queue", "sweeps", "boxes")
+SLOW = ("first_result", "looking", "phases", "fair_queue", "first_job", "sweeps", "boxes")
 """They start daemons of their own."""
 
 
