@@ -10,20 +10,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import itertools
 import json
 import os
 import secrets
 import shutil
 import socket
 import sys
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gpujobs.cluster import certificates, passes, renewal, roster
+from gpujobs.cluster.agents import Agents
 from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.collecting import write_chunks
 from gpujobs.cluster.delivering import Deliveries, answer_of
@@ -33,9 +32,9 @@ from gpujobs.cluster.environment import (
     remove_temp_parent,
 )
 from gpujobs.cluster.gate import JoinGate
-from gpujobs.cluster.homecoming import Places, bring_home
+from gpujobs.cluster.homecoming import bring_home
 from gpujobs.cluster.jsonlines import read_lines, write_line
-from gpujobs.cluster.members import OWN, Member, Members
+from gpujobs.cluster.members import Member
 from gpujobs.cluster.orphans import become_only_head
 from gpujobs.cluster.passes import Shown, User
 from gpujobs.cluster.ports import Ports
@@ -45,24 +44,19 @@ from gpujobs.cluster.tls import of_the_head
 from gpujobs.cluster.versions import own_versions
 from gpujobs.errors import GpujobsError, MachineError, ProtocolError
 from gpujobs.linux.saying import say
-from gpujobs.model import NodeStatus
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
 from gpujobs.protocol import head as wire
 from gpujobs.protocol.boxes import BringHome, Deliver, Expel, Rekey, Rekeyed
 from gpujobs.protocol.codec import ShapeError
-from gpujobs.protocol.events import DoorReported, HeadFailed, NodeReported
+from gpujobs.protocol.events import DoorReported, HeadFailed
 from gpujobs.protocol.head import Answer, Refusal, Request
 from gpujobs.protocol.instructions import Collect, Collected, written
-from gpujobs.protocol.joining import Hello, Ready
-from gpujobs.protocol.settings import HeadSettings, NodeSettings
+from gpujobs.protocol.settings import HeadSettings
 from gpujobs.protocol.telling import Instruction, Nothing
 
 DOOR_SECONDS, LONGEST_DOOR_SECONDS = 1.0, 60.0
 """Until a port of joining that is taken is tried again, at first and at most."""
-
-RELAY_PAUSE_SECONDS = 2.0
-"""Until an agent that could not be reached is asked again: longer than a channel lives unused (`LINKS`)."""
 
 
 def main() -> None:
@@ -127,17 +121,8 @@ class Head:
         self._settings = settings
         self._paths = paths
         self._gpus = gpus
-        self._members: Members[Any] = Members()
+        self._agents = Agents(settings, paths.nodes, self._tell, self._spawn)
         self._deliveries = Deliveries()
-        self._places: dict[str, Places] = {}
-        """By incarnation: of what comes home."""
-        self._numbers = itertools.count()
-        self._placing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """By name: one agent is placed on a box at a time, be there a line of its that is not known to be cut yet."""
-
-        self._ends: dict[str, asyncio.Event] = {}
-        """By incarnation: set when its agent is lost, or counts no more."""
-        self._own_is_in = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open_gate: JoinGate | None = None
         self._is_renewed = False
@@ -154,18 +139,20 @@ class Head:
         if gate is not None:  # the others start their Ray while our own agent starts
             self._spawn(self._open(gate))
         agent = await start_own_agent(own, self._gpus)
-        await self._admit(Member(own.node_name, own.state_id, OWN, OWN, agent))
-        self._own_is_in.set()
+        await self._agents.take_own(agent)
         if self._settings.ray_address is not None:
             from gpujobs.cluster.guests import keep_guests
 
-            self._spawn(keep_guests(own, self._take_guest, self._lacking))
+            self._spawn(keep_guests(own, self._agents.take_guest, self._agents.lacking))
         async for line in read_lines(reader):
             self._spawn(self._take(line))
         for task in list(self._tasks):
             task.cancel()
         if gate is not None:
             await gate.close()
+
+    async def _tell(self, line: Mapping[str, Any]) -> None:
+        await write_line(self._writer, line)
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -185,14 +172,14 @@ class Head:
                 if error.message != told:
                     told = error.message
                     say(told)
-                    await write_line(self._writer, wire.write_line(DoorReported(told)))
+                    await self._tell(wire.write_line(DoorReported(told)))
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_DOOR_SECONDS)
             else:
                 break
         if told:
             say("boxes can join again")
-            await write_line(self._writer, wire.write_line(DoorReported("")))
+            await self._tell(wire.write_line(DoorReported("")))
 
     def _gate(self) -> JoinGate | None:
         listening = self._settings.listening
@@ -207,11 +194,11 @@ class Head:
             instance=self._settings.node.instance,
             uid=os.geteuid(),
             versions=own_versions(),
-            obstacle=self._obstacle,
-            admit=self._take_in_after_own,
+            obstacle=self._agents.obstacle,
+            admit=self._agents.take_in_after_own,
             tls=None if tls is None else of_the_head(tls),
             sign=None if tls is None else partial(certificates.sign, tls),
-            expel=self._expel,
+            expel=self._agents.expel,
             let_in=(lambda *_: None) if tls is None else partial(self._let_in, tls),
         )
 
@@ -223,111 +210,6 @@ class Head:
             return passes.use(tls, shown, user, joined)
         return passes.obstacle(passes.known(tls), shown, user.id, joined)
 
-    def _obstacle(self, name: str, node_id: str) -> str | None:
-        if name == self._settings.node.node_name:
-            return (
-                f"the name {name} is that of the head's box; expected one of its own: `--name` gives it one"
-            )
-        return roster.obstacle(self._paths.nodes, name, node_id)
-
-    async def _take_in_after_own(self, hello: Hello, ready: Ready) -> asyncio.Event:
-        """Once the head's own box is served: the daemon counts on no other before."""
-        await self._own_is_in.wait()
-        return await self._take_in(hello, ready)
-
-    async def _take_in(self, hello: Hello, ready: Ready) -> asyncio.Event:
-        async with self._placing[hello.name]:
-            return await self._place(hello, ready)
-
-    async def _place(self, hello: Hello, ready: Ready) -> asyncio.Event:
-        """Places the agent on this start of the node's Ray. One that is placed already goes on. What is returned is set
-        when it counts no more."""
-        from gpujobs.cluster.actor import end_agent, is_there, start_agent
-
-        known = self._members.get(hello.name)
-        if known is not None and known.start == ready.incarnation:
-            ended = self._ends[known.incarnation]
-            await self._report(hello.name, NodeStatus.OK, "")
-            return ended
-        is_old = self._members.has_had(hello.name, ready.incarnation)
-        if self._members.is_fenced(ready.incarnation) or (is_old and not await is_there(ready.incarnation)):
-            raise MachineError("Ray has given that start of it up; it is to be started anew")
-        settings = NodeSettings(
-            hello.name,
-            ready.state_dir,
-            ready.cpu_slots,
-            self._settings.node.probe_deadline_seconds,
-            hello.node_id,
-            self._settings.node.instance,
-        )
-        agent = await start_agent(settings, ready.incarnation, ready.gpus)
-        try:
-            roster.add(self._paths.nodes, hello.name, hello.node_id)
-        except Exception:  # another box took the name meanwhile, or the disk is full
-            end_agent(agent)
-            raise
-        incarnation = f"{ready.incarnation}.{next(self._numbers)}"
-        return await self._admit(Member(hello.name, hello.node_id, ready.incarnation, incarnation, agent))
-
-    async def _take_guest(self, name: str, node_id: str, start: str, agent: Any) -> asyncio.Event:
-        if taken := self._obstacle(name, node_id):
-            raise MachineError(taken)
-        roster.add(self._paths.nodes, name, node_id)
-        return await self._admit(Member(name, node_id, start, f"{start}.{next(self._numbers)}", agent))
-
-    async def _lacking(self, name: str, why: str) -> None:
-        say(f"{name}: {why}")
-        if self._members.get(name) is None:  # a member's name is not another node's to speak for
-            await self._report(name, NodeStatus.DOWN, why)
-
-    async def _admit(self, member: Member[Any]) -> asyncio.Event:
-        from gpujobs.cluster.actor import end_agent
-
-        before = self._members.admit(member)
-        ended = self._ends[member.incarnation] = asyncio.Event()
-        if before is not None:
-            self._ended(before)
-            end_agent(before.agent)
-        relay = self._spawn(self._relay_events(member))
-        if member.incarnation == OWN:
-            relay.add_done_callback(_ray_has_ended)
-        await self._report(member.name, NodeStatus.OK, "")
-        return ended
-
-    async def _report(self, name: str, status: NodeStatus, message: str) -> None:
-        await write_line(self._writer, wire.write_line(NodeReported(name, status, message)))
-
-    async def _relay_events(self, member: Member[Any]) -> None:
-        """What an agent says counts as long as no newer one of its node was admitted."""
-        from gpujobs.cluster.actor import is_passing
-
-        heard = 0
-        while self._members.speaks(member):
-            try:
-                heard, events = await member.agent.next_events.remote(heard)
-            except Exception as error:
-                is_own = member.incarnation == OWN
-                if is_passing(error) and not (is_own and self._settings.listening is None):
-                    await asyncio.sleep(RELAY_PAUSE_SECONDS)
-                    continue
-                if is_own:
-                    raise
-                await self._lost(member, error)
-                return
-            for event in events if self._members.speaks(member) else ():
-                await write_line(self._writer, event)
-
-    async def _lost(self, member: Member[Any], error: Exception) -> None:
-        say(f"{member.name}: {error!r}")
-        self._ended(member)
-        if self._members.lose(member):
-            await self._report(member.name, NodeStatus.DOWN, "Ray has lost it")
-
-    def _ended(self, member: Member[Any]) -> None:
-        self._places.pop(member.incarnation, None)
-        if (ended := self._ends.pop(member.incarnation, None)) is not None:
-            ended.set()
-
     # The daemon's calls
 
     async def _take(self, line: Mapping[str, Any]) -> None:
@@ -335,7 +217,7 @@ class Head:
             request = wire.request_of(line)
         except ShapeError as error:
             number = int(line.get("id", 0))
-            await write_line(self._writer, wire.write_line(Refusal(number, ProtocolError(str(error)))))
+            await self._tell(wire.write_line(Refusal(number, ProtocolError(str(error)))))
         else:
             await self._answer(request)
 
@@ -349,33 +231,17 @@ class Head:
             answer = Refusal(
                 request.id, MachineError(f"Ray: {type(error).__name__}: {first_line(str(error))}")
             )
-        await write_line(self._writer, wire.write_line(answer))
+        await self._tell(wire.write_line(answer))
 
     async def _carry_out(self, node: str, instruction: Instruction[Any]) -> Mapping[str, Any]:
         if isinstance(instruction, Expel):
-            return codec.write(await self._expel(instruction.name))
+            return codec.write(await self._agents.expel(instruction.name))
         if isinstance(instruction, Rekey):
             return codec.write(await self._rekey())
-        member = self._members.get(node)
-        if member is None:
-            raise MachineError(f"{node} is no member of the cluster at present")
+        member = self._agents.of(node)
         answer = await self._ask(member, instruction)
-        if not self._members.speaks(member):
-            raise MachineError(f"{node} has joined anew; what it said before counts no more")
+        self._agents.require_speaks(member)
         return answer
-
-    async def _expel(self, name: str) -> Nothing:
-        """Its line is told why: it is looked at anew what it has shown. An agent that is being placed is awaited."""
-        from gpujobs.cluster.actor import end_agent
-
-        async with self._placing[name]:
-            member = self._members.get(name)
-            if member is not None:
-                if self._members.lose(member):
-                    await self._report(name, NodeStatus.DOWN, "it was shut out")
-                self._ended(member)
-                end_agent(member.agent)
-        return Nothing()
 
     async def _rekey(self) -> Rekeyed:
         """Once: a box keeps one that is to come, and the head that is started next counts on it. Raises MachineError
@@ -411,8 +277,7 @@ class Head:
             await self._deliveries.deliver(agent, instruction)
             return codec.write(Nothing())
         if isinstance(instruction, BringHome):
-            places = self._places.setdefault(member.incarnation, Places())
-            return codec.write(await bring_home(agent, instruction, places))
+            return codec.write(await bring_home(agent, instruction, self._agents.places_of(member)))
         return answer_of(await agent.carry_out.remote(written(instruction)))
 
 
@@ -421,13 +286,6 @@ async def _end_with(ray: RayProcesses) -> None:
     await ray.ended()
     say(f"Ray has ended: {ray.last_words}")
     os._exit(1)
-
-
-def _ray_has_ended(task: asyncio.Task[None]) -> None:
-    """Without its agent the head is of no use; the daemon sees the end and starts over."""
-    if not task.cancelled():
-        say(f"the node agent is gone: {task.exception()!r}")
-        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def test_a_box_with_two_lines_at_once_gets_one_agent(tmp_path: Path, placed: lis
     """As after a cut: the older line is not known to be dead yet when the box has joined again."""
 
     async def work(head: Head) -> tuple[asyncio.Event, asyncio.Event]:
-        return await asyncio.gather(head._take_in(HELLO, READY), head._take_in(HELLO, READY))
+        return await asyncio.gather(head._agents.take_in(HELLO, READY), head._agents.take_in(HELLO, READY))
 
     one, other = with_head(tmp_path, work)
     assert placed == ["1"] and one is other
@@ -92,10 +92,10 @@ def test_a_box_that_comes_before_the_heads_own_agent_is_there_waits_for_it(
     """Its Ray starts meanwhile, but the daemon counts on the head's own box first."""
 
     async def work(head: Head) -> list[str]:
-        coming = asyncio.create_task(head._take_in_after_own(HELLO, READY))
+        coming = asyncio.create_task(head._agents.take_in_after_own(HELLO, READY))
         await asyncio.sleep(0.05)
         before = list(placed)
-        head._own_is_in.set()
+        head._agents._own_is_in.set()
         await coming
         return before
 
@@ -110,12 +110,12 @@ def test_a_box_that_is_shut_out_while_its_agent_is_placed_has_none_afterwards(
     monkeypatch.setattr(actor, "end_agent", lambda agent: gone.append("ended"))
 
     async def work(head: Head) -> bool:
-        coming = asyncio.create_task(head._take_in(HELLO, READY))
-        while not placed and not head._placing[HELLO.name].locked():
+        coming = asyncio.create_task(head._agents.take_in(HELLO, READY))
+        while not placed and not head._agents._placing[HELLO.name].locked():
             await asyncio.sleep(0)
-        await head._expel(HELLO.name)
+        await head._agents.expel(HELLO.name)
         ended = await coming
-        return ended.is_set() and head._members.get(HELLO.name) is None
+        return ended.is_set() and head._agents._members.get(HELLO.name) is None
 
     assert with_head(tmp_path, work) and gone == ["ended"]
 
