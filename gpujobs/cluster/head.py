@@ -21,27 +21,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gpujobs.cluster import certificates, passes, renewal, roster
+from gpujobs.cluster import renewal
 from gpujobs.cluster.agents import Agents
 from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.collecting import write_chunks
 from gpujobs.cluster.delivering import Deliveries, answer_of
 from gpujobs.cluster.environment import (
-    lasting_token,
     make_temp_parent,
     remove_temp_parent,
 )
 from gpujobs.cluster.gate import JoinGate
+from gpujobs.cluster.gate_opening import gate_of, open_gate
 from gpujobs.cluster.homecoming import bring_home
 from gpujobs.cluster.jsonlines import read_lines, write_line
 from gpujobs.cluster.members import Member
 from gpujobs.cluster.orphans import become_only_head
-from gpujobs.cluster.passes import Shown, User
-from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import RayProcesses
 from gpujobs.cluster.starting_ray import first_line, gpus_here, start_cluster, start_ray, use_ray
-from gpujobs.cluster.tls import of_the_head
-from gpujobs.cluster.versions import own_versions
 from gpujobs.errors import GpujobsError, MachineError, ProtocolError
 from gpujobs.linux.saying import say
 from gpujobs.paths import StatePaths
@@ -49,14 +45,11 @@ from gpujobs.protocol import codec
 from gpujobs.protocol import head as wire
 from gpujobs.protocol.boxes import BringHome, Deliver, Expel, Rekey, Rekeyed
 from gpujobs.protocol.codec import ShapeError
-from gpujobs.protocol.events import DoorReported, HeadFailed
+from gpujobs.protocol.events import HeadFailed
 from gpujobs.protocol.head import Answer, Refusal, Request
 from gpujobs.protocol.instructions import Collect, Collected, written
 from gpujobs.protocol.settings import HeadSettings
 from gpujobs.protocol.telling import Instruction, Nothing
-
-DOOR_SECONDS, LONGEST_DOOR_SECONDS = 1.0, 60.0
-"""Until a port of joining that is taken is tried again, at first and at most."""
 
 
 def main() -> None:
@@ -135,9 +128,9 @@ class Head:
         if ray is not None:
             self._spawn(_end_with(ray))
         own = self._settings.node
-        gate = self._open_gate = self._gate()
+        gate = self._open_gate = gate_of(self._settings, self._paths, self._agents)
         if gate is not None:  # the others start their Ray while our own agent starts
-            self._spawn(self._open(gate))
+            self._spawn(open_gate(gate, self._tell))
         agent = await start_own_agent(own, self._gpus)
         await self._agents.take_own(agent)
         if self._settings.ray_address is not None:
@@ -159,58 +152,6 @@ class Head:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    # Boxes that join
-
-    async def _open(self, gate: JoinGate) -> None:
-        """Our own box is served whatever is at the port: it is tried again, as nobody tells when it is free."""
-        pause, told = DOOR_SECONDS, ""
-        while True:
-            try:
-                await gate.open()
-            except MachineError as error:
-                if error.message != told:
-                    told = error.message
-                    say(told)
-                    await self._tell(wire.write_line(DoorReported(told)))
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_DOOR_SECONDS)
-            else:
-                break
-        if told:
-            say("boxes can join again")
-            await self._tell(wire.write_line(DoorReported("")))
-
-    def _gate(self) -> JoinGate | None:
-        listening = self._settings.listening
-        if listening is None:
-            return None
-        tls = TlsFiles(self._paths.tls) if listening.tls else None
-        return JoinGate(
-            name=self._settings.node.node_name,
-            address=listening.address,
-            ports=Ports(listening.port),
-            secret=lasting_token(self._paths.cluster_token),
-            instance=self._settings.node.instance,
-            uid=os.geteuid(),
-            versions=own_versions(),
-            obstacle=self._agents.obstacle,
-            admit=self._agents.take_in_after_own,
-            tls=None if tls is None else of_the_head(tls),
-            sign=None if tls is None else partial(certificates.sign, tls),
-            expel=self._agents.expel,
-            let_in=(lambda *_: None) if tls is None else partial(self._let_in, tls),
-        )
-
-    def _let_in(self, tls: TlsFiles, shown: Shown, user: User, joins: bool) -> str | None:
-        def joined() -> set[str]:
-            return {node.id for node in roster.known(self._paths.nodes).values()}
-
-        if joins:
-            return passes.use(tls, shown, user, joined)
-        return passes.obstacle(passes.known(tls), shown, user.id, joined)
-
-    # The daemon's calls
 
     async def _take(self, line: Mapping[str, Any]) -> None:
         try:

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
-from gpujobs.cluster import actor, certificates
-from gpujobs.cluster import head as heads
+from gpujobs.cluster import actor, certificates, gate_opening
 from gpujobs.cluster.certificates import TlsFiles
+from gpujobs.cluster.gate_opening import gate_of, open_gate
 from gpujobs.cluster.head import Head
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.cluster.versions import own_versions
@@ -150,7 +150,7 @@ def test_a_port_of_joining_that_is_taken_is_told_of_until_it_is_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing ends for it: the head serves its own box, and lets others in as soon as it can."""
-    monkeypatch.setattr(heads, "DOOR_SECONDS", 0.01)
+    monkeypatch.setattr(gate_opening, "DOOR_SECONDS", 0.01)
     ours, theirs = socket.socketpair()
     taken = socket.create_server(("127.0.0.1", 0))
     port = taken.getsockname()[1]
@@ -167,9 +167,9 @@ def test_a_port_of_joining_that_is_taken_is_told_of_until_it_is_free(
         _, head._writer = await asyncio.open_connection(sock=ours)
         reader, writer = await asyncio.open_connection(sock=theirs)
         StatePaths(tmp_path).cluster_token.parent.mkdir(parents=True, exist_ok=True)
-        gate = head._gate()
+        gate = gate_of(head._settings, head._paths, head._agents)
         assert gate is not None
-        opening = asyncio.create_task(head._open(gate))
+        opening = asyncio.create_task(open_gate(gate, head._tell))
         link._take(json.loads(await reader.readline()), writer)
         taker = f"process {os.getpid()} ({psutil.Process().name()}, of {psutil.Process().username()})"
         said = f"no box can join: 127.0.0.1:{port}, which [cluster] listen names, is taken by {taker}; end it, or name"
@@ -194,7 +194,7 @@ def test_a_port_of_joining_that_is_taken_is_told_of_until_it_is_free(
 def test_an_address_that_is_not_of_this_box_is_named(tmp_path: Path) -> None:
     listening = Listening("192.0.2.1", 8480, False)
     head = Head(HeadSettings(node_settings(tmp_path), listening, None), StatePaths(tmp_path), 0)
-    gate = head._gate()
+    gate = gate_of(head._settings, head._paths, head._agents)
     assert gate is not None
     with pytest.raises(MachineError, match=r"nothing can listen at 192\.0\.2\.1:8480 \(Cannot assign"):
         asyncio.run(gate.open())
