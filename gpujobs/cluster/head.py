@@ -12,38 +12,34 @@ import asyncio
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gpujobs.cluster import renewal
 from gpujobs.cluster.agents import Agents
-from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.collecting import write_chunks
 from gpujobs.cluster.delivering import Deliveries, answer_of
 from gpujobs.cluster.environment import (
     make_temp_parent,
     remove_temp_parent,
 )
-from gpujobs.cluster.gate import JoinGate
 from gpujobs.cluster.gate_opening import gate_of, open_gate
 from gpujobs.cluster.homecoming import bring_home
 from gpujobs.cluster.jsonlines import read_lines, write_line
 from gpujobs.cluster.members import Member
 from gpujobs.cluster.orphans import become_only_head
 from gpujobs.cluster.ray_node import RayProcesses
+from gpujobs.cluster.rekeying import Rekeying
 from gpujobs.cluster.starting_ray import first_line, gpus_here, start_cluster, start_ray, use_ray
 from gpujobs.errors import GpujobsError, MachineError, ProtocolError
 from gpujobs.linux.saying import say
 from gpujobs.paths import StatePaths
 from gpujobs.protocol import codec
 from gpujobs.protocol import head as wire
-from gpujobs.protocol.boxes import BringHome, Deliver, Expel, Rekey, Rekeyed
+from gpujobs.protocol.boxes import BringHome, Deliver, Expel, Rekey
 from gpujobs.protocol.codec import ShapeError
 from gpujobs.protocol.events import HeadFailed
 from gpujobs.protocol.head import Answer, Refusal, Request
@@ -117,8 +113,7 @@ class Head:
         self._agents = Agents(settings, paths.nodes, self._tell, self._spawn)
         self._deliveries = Deliveries()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._open_gate: JoinGate | None = None
-        self._is_renewed = False
+        self._rekeying: Rekeying
         self._writer: asyncio.StreamWriter
 
     async def run(self, connection: socket.socket, ray: RayProcesses | None) -> None:
@@ -128,7 +123,8 @@ class Head:
         if ray is not None:
             self._spawn(_end_with(ray))
         own = self._settings.node
-        gate = self._open_gate = gate_of(self._settings, self._paths, self._agents)
+        gate = gate_of(self._settings, self._paths, self._agents)
+        self._rekeying = Rekeying(self._paths, self._settings.listening, gate)
         if gate is not None:  # the others start their Ray while our own agent starts
             self._spawn(open_gate(gate, self._tell))
         agent = await start_own_agent(own, self._gpus)
@@ -178,36 +174,11 @@ class Head:
         if isinstance(instruction, Expel):
             return codec.write(await self._agents.expel(instruction.name))
         if isinstance(instruction, Rekey):
-            return codec.write(await self._rekey())
+            return codec.write(await self._rekeying.rekey())
         member = self._agents.of(node)
         answer = await self._ask(member, instruction)
         self._agents.require_speaks(member)
         return answer
-
-    async def _rekey(self) -> Rekeyed:
-        """Once: a box keeps one that is to come, and the head that is started next counts on it. Raises MachineError
-        where there is nothing to be renewed."""
-        listening = self._settings.listening
-        if listening is None or not listening.tls or self._open_gate is None:
-            raise MachineError("this cluster has no certificates")
-        if self._is_renewed:
-            raise MachineError(
-                "the cluster's authority is being renewed already, and Ray is started anew; `gpujobs node list` shows "
-                "when the boxes are back"
-            )
-        self._is_renewed = True
-        try:
-            return await self._renewed(self._open_gate, listening.address)
-        except BaseException:
-            self._is_renewed = False
-            raise
-
-    async def _renewed(self, gate: JoinGate, address: str) -> Rekeyed:
-        files, secret = TlsFiles(self._paths.tls), secrets.token_hex(32)
-        coming = await asyncio.to_thread(renewal.prepare, files, address, secret)
-        names = await gate.renew(partial(renewal.for_box, coming))
-        renewal.take(files, self._paths.cluster_token)
-        return Rekeyed(tuple(names))
 
     async def _ask(self, member: Member[Any], instruction: Instruction[Any]) -> Mapping[str, Any]:
         agent = member.agent

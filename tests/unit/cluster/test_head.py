@@ -8,7 +8,6 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -21,6 +20,7 @@ from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.gate_opening import gate_of, open_gate
 from gpujobs.cluster.head import Head
 from gpujobs.cluster.link import ClusterLink
+from gpujobs.cluster.rekeying import Rekeying
 from gpujobs.cluster.versions import own_versions
 from gpujobs.daemon.devices.nodes import Nodes
 from gpujobs.daemon.handlers import doctor
@@ -120,7 +120,7 @@ def test_a_box_that_is_shut_out_while_its_agent_is_placed_has_none_afterwards(
     assert with_head(tmp_path, work) and gone == ["ended"]
 
 
-def test_an_authority_is_renewed_once_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_authority_is_renewed_once_at_a_time(tmp_path: Path) -> None:
     """A box keeps one that is to come: of two it would have that which the head never takes."""
     paths = StatePaths(tmp_path)
     certificates.keep_box(TlsFiles(paths.tls), "127.0.0.1")
@@ -134,14 +134,13 @@ def test_an_authority_is_renewed_once_at_a_time(tmp_path: Path, monkeypatch: pyt
             given.append(made)
             return ["box2"]
 
-    async def work(head: Head) -> tuple[object, ...]:
-        head._settings = replace(head._settings, listening=Listening("127.0.0.1", 8480, True))
-        head._open_gate = Gate()  # type: ignore[assignment]
+    async def work() -> tuple[object, ...]:
+        rekeying = Rekeying(paths, Listening("127.0.0.1", 8480, True), Gate())  # type: ignore[arg-type]
         with pytest.raises(MachineError, match="no box answers"):
-            await head._rekey()
-        return tuple(await asyncio.gather(head._rekey(), head._rekey(), return_exceptions=True))
+            await rekeying.rekey()
+        return tuple(await asyncio.gather(rekeying.rekey(), rekeying.rekey(), return_exceptions=True))
 
-    done, refused = with_head(tmp_path, work)
+    done, refused = asyncio.run(work())
     assert done == Rekeyed(("box2",)) and len(given) == 2
     assert "is being renewed already" in str(refused)
 
