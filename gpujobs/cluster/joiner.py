@@ -19,11 +19,12 @@ import signal
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gpujobs.backends import TENSORFLOW
 from gpujobs.cluster import certificates, renewal
-from gpujobs.cluster.certificates import Pair, TlsFiles
+from gpujobs.cluster.box import Box, keep_secret, remember
+from gpujobs.cluster.certificates import Pair
 from gpujobs.cluster.environment import (
     LINKS,
     make_temp_parent,
@@ -34,14 +35,13 @@ from gpujobs.cluster.environment import (
 from gpujobs.cluster.gate import PORT_SECONDS, beat
 from gpujobs.cluster.launchers import Launchers
 from gpujobs.cluster.orphans import end_ray_of
-from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses, answers
 from gpujobs.cluster.sealed import CLOSING_SECONDS, MAX_LINE_BYTES, RefusedError, Sealed
 from gpujobs.cluster.taken import ON_A_NODE, holder, require_free
 from gpujobs.cluster.tls import of_a_node, words_of_a_node
 from gpujobs.cluster.versions import own_versions
-from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, UsageError, in_words
-from gpujobs.linux import durable, logs, statelock
+from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, in_words
+from gpujobs.linux import logs, statelock
 from gpujobs.model import DeviceKind
 from gpujobs.node import keepers
 from gpujobs.node.devices import devices_of
@@ -56,7 +56,6 @@ from gpujobs.protocol.joining import (
     Kept,
     Ready,
     Renewed,
-    TokenFile,
     TokenTls,
     Welcome,
 )
@@ -80,36 +79,6 @@ _NEEDED = (
 )
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
-    """What `node join` was told, and what it has found out about this box."""
-
-    paths: StatePaths
-    token: TokenFile
-    head: str
-    port: int
-    name: str
-    node_id: str
-    address: str
-    """By which the others are to reach it; empty: as the head sees it."""
-    cpu_slots: int | None
-    trial_tls: TlsFiles | None = None
-    """Of one that is only looked at: what may run here already keeps its own."""
-
-    @property
-    def ports(self) -> Ports:
-        return Ports(self.port)
-
-    @property
-    def where(self) -> str:
-        return f"{self.head}:{self.port}"
-
-    @property
-    def tls(self) -> TlsFiles | None:
-        """None where what crosses the network is not encrypted."""
-        return None if self.token.tls is None else self.trial_tls or TlsFiles(self.paths.tls)
 
 
 class Joiner:
@@ -475,55 +444,3 @@ def require_disk(paths: StatePaths) -> None:
             "data, checkpoints "
             "and results of the jobs that run here"
         )
-
-
-def keep_secret(paths: StatePaths, secret: str) -> None:
-    """Where Ray reads it, mode 0600."""
-    durable.make_way(paths.ray_token)
-    durable.write(paths.ray_token, secret.encode())
-
-
-def require_same_cluster(paths: StatePaths, instance: str) -> None:
-    """A state directory belongs to one cluster: numbers of jobs mean others in another. Raises UsageError."""
-    known = durable.read_json(paths.membership)
-    if known is not None and known.get("instance") != instance:
-        raise UsageError(
-            f"{paths.root} has what this box has done for another cluster; expected a directory of its own "
-            "for each: name "
-            "one with --state-dir"
-        )
-
-
-def remember(box: Box) -> None:
-    """For `gpujobs doctor`, which has no token file."""
-    words = {
-        "head": box.head,
-        "port": box.port,
-        "name": box.name,
-        "node_id": box.node_id,
-        "address": box.address,
-    }
-    durable.write_json(box.paths.membership, {"instance": box.token.instance, **words})
-
-
-def remembered(paths: StatePaths) -> Box | None:
-    """As it has joined last; None where it has joined nobody."""
-    known = durable.read_json(paths.membership)
-    if known is None or "head" not in known:
-        return None
-    where = f"{known['head']}:{known['port']}"
-    try:
-        secret = paths.ray_token.read_text()
-    except OSError as error:
-        raise MachineError(f"{paths.ray_token} cannot be read: {error.strerror}") from error
-    tls = TokenTls(authority="", certificate="", key="") if paths.tls.exists() else None
-    return Box(
-        paths=paths,
-        token=TokenFile(format=FORMAT, address=where, secret=secret, instance=known["instance"], tls=tls),
-        head=known["head"],
-        port=known["port"],
-        name=known["name"],
-        node_id=known["node_id"],
-        address=known["address"],
-        cpu_slots=None,
-    )

@@ -20,8 +20,9 @@ import psutil
 import pytest
 
 from gpujobs.cluster import roster
+from gpujobs.cluster.box import Box, remember, require_same_cluster
 from gpujobs.cluster.gate import JoinGate, beat
-from gpujobs.cluster.joiner import Box, Joiner, remember, require_same_cluster
+from gpujobs.cluster.joiner import Joiner
 from gpujobs.cluster.ports import NAMED, Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses
 from gpujobs.cluster.sealed import RefusedError, Sealed

@@ -18,9 +18,10 @@ import pytest
 
 from gpujobs.cli.commands.node import _box
 from gpujobs.cluster import certificates, passes, renewal
+from gpujobs.cluster.box import Box
 from gpujobs.cluster.certificates import Pair, TlsFiles, Whose
 from gpujobs.cluster.gate import JoinGate, beat
-from gpujobs.cluster.joiner import Box, Joiner, _line_to
+from gpujobs.cluster.joiner import Joiner, _line_to
 from gpujobs.cluster.passes import Shown, Token, User
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.sealed import RefusedError, Sealed

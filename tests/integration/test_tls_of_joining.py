@@ -21,9 +21,10 @@ from typing import Any
 import pytest
 
 from gpujobs.cluster import callers, certificates
+from gpujobs.cluster.box import Box
 from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.gate import JoinGate
-from gpujobs.cluster.joiner import Box, _line_to
+from gpujobs.cluster.joiner import _line_to
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.sealed import RefusedError, Sealed
 from gpujobs.cluster.tls import HeadContext, of_the_head
