@@ -12,11 +12,9 @@ import contextlib
 import errno
 import logging
 import os
-import random
 import secrets
 import shutil
 import signal
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
@@ -34,11 +32,11 @@ from gpujobs.cluster.environment import (
 )
 from gpujobs.cluster.gate import PORT_SECONDS, beat
 from gpujobs.cluster.launchers import Launchers
+from gpujobs.cluster.line_to_head import line_to
 from gpujobs.cluster.orphans import end_ray_of
 from gpujobs.cluster.ray_node import RayNode, RayProcesses, answers
-from gpujobs.cluster.sealed import CLOSING_SECONDS, MAX_LINE_BYTES, RefusedError, Sealed
+from gpujobs.cluster.sealed import RefusedError, Sealed
 from gpujobs.cluster.taken import ON_A_NODE, holder, require_free
-from gpujobs.cluster.tls import of_a_node, words_of_a_node
 from gpujobs.cluster.versions import own_versions
 from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, in_words
 from gpujobs.linux import logs, statelock
@@ -60,16 +58,12 @@ from gpujobs.protocol.joining import (
     Welcome,
 )
 
-CONNECT_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 1.0
 """Between two tries to reach a head that was left already: it tells nobody when it is back, and its own start takes
 seconds, which this would add to."""
 
 LOG_BYTES, LOG_SECONDS = 16 << 20, 600.0
 """The logs of Ray and of the launchers begin anew beyond so much, and are looked at so often."""
-
-ROOTS_PORTS = range(600, 1024)
-HUNG_UP = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError)
 
 FREE_BYTES = 2 << 30
 """Below which a box does not join: data, checkpoints and results are written on it."""
@@ -175,7 +169,7 @@ class Joiner:
 
     async def _join_once(self) -> None:
         """From the first word to the end of the line, or of Ray."""
-        async with _line_to(self._box) as line:
+        async with line_to(self._box) as line:
             welcome = await self._introduce(line)
             if not self._is_of(welcome.session):
                 await self._start_ray(welcome)
@@ -315,7 +309,7 @@ async def trial(box: Box) -> Welcome:
         await require_free(box.ports, ON_A_NODE, _NEEDED)
     listening = (box.ports["raylet"], box.ports["object_manager"])
     async with (
-        _line_to(box) as line,
+        line_to(box) as line,
         _open_ports(box, () if is_running else box.ports.of_a_node) as opened,
     ):
         await line.say(_hello(box, listening if is_running else opened, trial=True))
@@ -328,77 +322,6 @@ async def _runs_here(box: Box) -> bool:
     """Whether it is this box's own Ray that has the ports."""
     is_joined = statelock.holder(box.paths.lock) is not None
     return is_joined and await answers("127.0.0.1", box.ports["raylet"])
-
-
-@contextlib.asynccontextmanager
-async def _line_to(box: Box) -> AsyncIterator[Sealed]:
-    where = f"{box.head}:{box.ports['joining']}"
-    tls = None if box.tls is None else of_a_node(box.tls)
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            reader, writer = await _connected(box, tls)
-    except (OSError, TimeoutError) as error:
-        raise _unreachable(box, where, error) from None
-    line = Sealed(reader, writer, box.token.secret, is_head=False, is_tls=tls is not None)
-    try:
-        try:
-            await line.greet()
-        except MachineError as error:
-            raise _not_let_in(error.__cause__, where) or MachineError(f"{where}: {error}") from error
-        except NotPermittedError as error:
-            raise NotPermittedError(f"{where}: {error}") from error
-        yield line
-    finally:
-        await line.closed()
-
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-async def _connected(box: Box, tls: ssl.SSLContext | None) -> Streams:
-    """Where a head has hung up, somebody else may be taking this box's places there: those for ports that only root
-    may use are tried."""
-
-    async def connect(local: tuple[str, int] | None) -> Streams:
-        return await asyncio.open_connection(
-            box.head,
-            box.ports["joining"],
-            limit=MAX_LINE_BYTES,
-            local_addr=local,
-            ssl=tls,
-            ssl_shutdown_timeout=None if tls is None else CLOSING_SECONDS,
-        )
-
-    try:
-        return await connect(None)
-    except HUNG_UP as error:
-        for port in random.sample(ROOTS_PORTS, 16) if os.geteuid() == 0 else ():
-            try:
-                return await connect((box.address or "0.0.0.0", port))
-            except PermissionError:
-                break
-            except OSError as taken:
-                if taken.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
-                    raise
-        raise error
-
-
-def _unreachable(box: Box, where: str, error: OSError) -> GpujobsError:
-    if refused := _not_let_in(error, where):
-        return refused
-    if isinstance(error, TimeoutError):
-        why = f"nothing answers within {CONNECT_SECONDS:g} s"
-    else:
-        why = os.strerror(error.errno) if error.errno else (str(error) or "the connection was closed")
-    return MachineError(
-        f"{where} cannot be reached from here: {why}; expected the daemon of the head's box, with [cluster] listen in "
-        f"its gpujobs.toml, and a firewall there that lets this box in on {box.ports.words}"
-    )
-
-
-def _not_let_in(error: BaseException | None, where: str) -> NotPermittedError | None:
-    words = words_of_a_node(error, where) if isinstance(error, ssl.SSLError) else None
-    return None if words is None else NotPermittedError(words)
 
 
 @contextlib.asynccontextmanager
