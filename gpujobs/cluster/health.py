@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gpujobs.cluster.box import Box, remembered
 from gpujobs.cluster.certificates import ANEW, WARN_DAYS, TlsFiles, ends
-from gpujobs.cluster.joiner import trial
+from gpujobs.cluster.obstacles import trial
 from gpujobs.errors import GpujobsError, in_words
 from gpujobs.linux import statelock
 from gpujobs.linux.durable import DamagedError

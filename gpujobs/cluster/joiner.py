@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import secrets
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from gpujobs.backends import TENSORFLOW
@@ -30,16 +29,16 @@ from gpujobs.cluster.environment import (
     remove_temp_parent,
     without_ray,
 )
-from gpujobs.cluster.gate import PORT_SECONDS, beat
+from gpujobs.cluster.gate import beat
 from gpujobs.cluster.launchers import Launchers
 from gpujobs.cluster.line_to_head import line_to
+from gpujobs.cluster.obstacles import NEEDED, hello_of, open_ports, require_disk, require_ports
 from gpujobs.cluster.orphans import end_ray_of
-from gpujobs.cluster.ray_node import RayNode, RayProcesses, answers
+from gpujobs.cluster.ray_node import RayNode, RayProcesses
 from gpujobs.cluster.sealed import RefusedError, Sealed
-from gpujobs.cluster.taken import ON_A_NODE, holder, require_free
-from gpujobs.cluster.versions import own_versions
-from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, in_words
-from gpujobs.linux import logs, statelock
+from gpujobs.cluster.taken import ON_A_NODE, require_free
+from gpujobs.errors import GpujobsError, MachineError, NotPermittedError
+from gpujobs.linux import logs
 from gpujobs.model import DeviceKind
 from gpujobs.node import keepers
 from gpujobs.node.devices import devices_of
@@ -48,8 +47,6 @@ from gpujobs.node.wiped import State, StateGoneError
 from gpujobs.paths import StatePaths
 from gpujobs.protocol.codec import Tagged
 from gpujobs.protocol.joining import (
-    FORMAT,
-    Hello,
     Joined,
     Kept,
     Ready,
@@ -64,13 +61,6 @@ seconds, which this would add to."""
 
 LOG_BYTES, LOG_SECONDS = 16 << 20, 600.0
 """The logs of Ray and of the launchers begin anew beyond so much, and are looked at so often."""
-
-FREE_BYTES = 2 << 30
-"""Below which a box does not join: data, checkpoints and results are written on it."""
-
-_NEEDED = (
-    "end what listens there: Ray has these ports on every box, from that of the head's [cluster] listen on"
-)
 
 log = logging.getLogger(__name__)
 
@@ -222,10 +212,10 @@ class Joiner:
         """Raises what is in the way: the head's words, or ours."""
         is_running = self._ray is not None and self._ray.is_up()
         if not is_running:
-            await require_free(self._box.ports, ON_A_NODE, _NEEDED)
+            await require_free(self._box.ports, ON_A_NODE, NEEDED)
         request, key = ("", b"") if self._box.tls is None else certificates.asked(self._box.name)
-        async with _open_ports(self._box, () if is_running else self._box.ports.of_a_node) as ports:
-            hello = _hello(self._box, ports, request=request)
+        async with open_ports(self._box, () if is_running else self._box.ports.of_a_node) as ports:
+            hello = hello_of(self._box, ports, request=request)
             await line.say(hello)
             welcome = await line.expect(Welcome)
         self._certificate = Pair(welcome.certificate.encode(), key)
@@ -280,90 +270,3 @@ def _end(ray: RayProcesses, paths: StatePaths) -> None:
 def _gpus(box: Box) -> int:
     node = devices_of(read_once(DEADLINE_SECONDS), box.name, box.cpu_slots)
     return sum(device.kind is DeviceKind.GPU for device in node.devices)
-
-
-# What could be in the way
-
-
-def _hello(box: Box, ports: tuple[int, ...], *, request: str = "", trial: bool = False) -> Hello:
-    return Hello(
-        format=FORMAT,
-        name=box.name,
-        node_id=box.node_id,
-        instance=box.token.instance,
-        uid=os.geteuid(),
-        versions=own_versions(),
-        clock=time.time(),
-        address=box.address,
-        ports=ports,
-        request=request,
-        trial=trial,
-        takes_renewal=True,
-    )
-
-
-async def trial(box: Box) -> Welcome:
-    """Whether the head would take this box now; nothing is changed. Raises what is in the way."""
-    is_running = await _runs_here(box)
-    if not is_running:
-        await require_free(box.ports, ON_A_NODE, _NEEDED)
-    listening = (box.ports["raylet"], box.ports["object_manager"])
-    async with (
-        line_to(box) as line,
-        _open_ports(box, () if is_running else box.ports.of_a_node) as opened,
-    ):
-        await line.say(_hello(box, listening if is_running else opened, trial=True))
-        welcome = await line.expect(Welcome)
-    await require_ports(box, welcome.name)
-    return welcome
-
-
-async def _runs_here(box: Box) -> bool:
-    """Whether it is this box's own Ray that has the ports."""
-    is_joined = statelock.holder(box.paths.lock) is not None
-    return is_joined and await answers("127.0.0.1", box.ports["raylet"])
-
-
-@contextlib.asynccontextmanager
-async def _open_ports(box: Box, ports: Sequence[int]) -> AsyncIterator[tuple[int, ...]]:
-    """Answers on the ports that Ray will use here, while the head tries them. Raises MachineError for one that is in
-    use."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)  # the head closes first: so the port stays free of what lingers
-        writer.close()
-
-    servers = []
-    try:
-        for port in ports:
-            try:
-                servers.append(await asyncio.start_server(answer, box.address or "0.0.0.0", port))
-            except OSError as error:
-                why = f"is taken by {holder(port)}" if error.errno == errno.EADDRINUSE else in_words(error)
-                raise MachineError(f"port {port} of this box {why}; {_NEEDED}") from None
-        yield tuple(ports)
-    finally:
-        for server in servers:
-            server.close()
-
-
-async def require_ports(box: Box, head: str) -> None:
-    wanted = box.ports.of_the_head
-    tried = await asyncio.gather(*(answers(box.head, port, PORT_SECONDS) for port in wanted))
-    closed = [str(port) for port, is_open in zip(wanted, tried, strict=True) if not is_open]
-    if closed:
-        raise MachineError(
-            f"this box cannot reach {head} ({box.head}) on port{'s' * (len(closed) > 1)} {', '.join(closed)}; "
-            "a firewall "
-            f"there must let it in on {box.ports.words}"
-        )
-
-
-def require_disk(paths: StatePaths) -> None:
-    free = shutil.disk_usage(paths.root).free
-    if free < FREE_BYTES:
-        raise MachineError(
-            f"{paths.root} has {free / 2**30:.1f} GiB free; expected at least {FREE_BYTES >> 30} GiB for "
-            "data, checkpoints "
-            "and results of the jobs that run here"
-        )

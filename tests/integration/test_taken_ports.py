@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gpujobs.cluster import taken
-from gpujobs.cluster.joiner import trial
+from gpujobs.cluster.obstacles import trial
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.starting_ray import start_cluster
 from gpujobs.errors import MachineError

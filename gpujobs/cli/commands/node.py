@@ -117,7 +117,8 @@ def join(
     import logging
     import tempfile
 
-    from gpujobs.cluster.joiner import Joiner, require_disk, trial
+    from gpujobs.cluster.joiner import Joiner
+    from gpujobs.cluster.obstacles import require_disk, trial
     from gpujobs.linux import stateid, statelock
     from gpujobs.node.wiped import StateGoneError
 
