@@ -6,6 +6,11 @@ import gc
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+# Whether an example takes 200 ms says how busy the machine is, and nothing of the code.
+settings.register_profile("gpujobs", deadline=None)
+settings.load_profile("gpujobs")
 
 
 @pytest.hookimpl(wrapper=True)

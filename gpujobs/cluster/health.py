@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from gpujobs.cluster.box import Box, remembered
 from gpujobs.cluster.certificates import ANEW, WARN_DAYS, TlsFiles, ends
-from gpujobs.cluster.joiner import Box, remembered, trial
+from gpujobs.cluster.obstacles import trial
 from gpujobs.errors import GpujobsError, in_words
 from gpujobs.linux import statelock
 from gpujobs.linux.durable import DamagedError

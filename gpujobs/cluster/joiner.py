@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
-import random
 import secrets
 import shutil
 import signal
-import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 from gpujobs.backends import TENSORFLOW
 from gpujobs.cluster import certificates, renewal
-from gpujobs.cluster.certificates import Pair, TlsFiles
+from gpujobs.cluster.box import Box, keep_secret, remember
+from gpujobs.cluster.certificates import Pair
 from gpujobs.cluster.environment import (
     LINKS,
     make_temp_parent,
@@ -31,17 +29,16 @@ from gpujobs.cluster.environment import (
     remove_temp_parent,
     without_ray,
 )
-from gpujobs.cluster.gate import PORT_SECONDS, beat
+from gpujobs.cluster.gate import beat
 from gpujobs.cluster.launchers import Launchers
+from gpujobs.cluster.line_to_head import line_to
+from gpujobs.cluster.obstacles import NEEDED, hello_of, open_ports, require_disk, require_ports
 from gpujobs.cluster.orphans import end_ray_of
-from gpujobs.cluster.ports import Ports
-from gpujobs.cluster.ray_node import RayNode, RayProcesses, answers
-from gpujobs.cluster.sealed import CLOSING_SECONDS, MAX_LINE_BYTES, RefusedError, Sealed
-from gpujobs.cluster.taken import ON_A_NODE, holder, require_free
-from gpujobs.cluster.tls import of_a_node, words_of_a_node
-from gpujobs.cluster.versions import own_versions
-from gpujobs.errors import GpujobsError, MachineError, NotPermittedError, UsageError, in_words
-from gpujobs.linux import durable, logs, statelock
+from gpujobs.cluster.ray_node import RayNode, RayProcesses
+from gpujobs.cluster.sealed import RefusedError, Sealed
+from gpujobs.cluster.taken import ON_A_NODE, require_free
+from gpujobs.errors import GpujobsError, MachineError, NotPermittedError
+from gpujobs.linux import logs
 from gpujobs.model import DeviceKind
 from gpujobs.node import keepers
 from gpujobs.node.devices import devices_of
@@ -50,18 +47,14 @@ from gpujobs.node.wiped import State, StateGoneError
 from gpujobs.paths import StatePaths
 from gpujobs.protocol.codec import Tagged
 from gpujobs.protocol.joining import (
-    FORMAT,
-    Hello,
     Joined,
     Kept,
     Ready,
     Renewed,
-    TokenFile,
     TokenTls,
     Welcome,
 )
 
-CONNECT_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 1.0
 """Between two tries to reach a head that was left already: it tells nobody when it is back, and its own start takes
 seconds, which this would add to."""
@@ -69,47 +62,7 @@ seconds, which this would add to."""
 LOG_BYTES, LOG_SECONDS = 16 << 20, 600.0
 """The logs of Ray and of the launchers begin anew beyond so much, and are looked at so often."""
 
-ROOTS_PORTS = range(600, 1024)
-HUNG_UP = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError)
-
-FREE_BYTES = 2 << 30
-"""Below which a box does not join: data, checkpoints and results are written on it."""
-
-_NEEDED = (
-    "end what listens there: Ray has these ports on every box, from that of the head's [cluster] listen on"
-)
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
-    """What `node join` was told, and what it has found out about this box."""
-
-    paths: StatePaths
-    token: TokenFile
-    head: str
-    port: int
-    name: str
-    node_id: str
-    address: str
-    """By which the others are to reach it; empty: as the head sees it."""
-    cpu_slots: int | None
-    trial_tls: TlsFiles | None = None
-    """Of one that is only looked at: what may run here already keeps its own."""
-
-    @property
-    def ports(self) -> Ports:
-        return Ports(self.port)
-
-    @property
-    def where(self) -> str:
-        return f"{self.head}:{self.port}"
-
-    @property
-    def tls(self) -> TlsFiles | None:
-        """None where what crosses the network is not encrypted."""
-        return None if self.token.tls is None else self.trial_tls or TlsFiles(self.paths.tls)
 
 
 class Joiner:
@@ -206,7 +159,7 @@ class Joiner:
 
     async def _join_once(self) -> None:
         """From the first word to the end of the line, or of Ray."""
-        async with _line_to(self._box) as line:
+        async with line_to(self._box) as line:
             welcome = await self._introduce(line)
             if not self._is_of(welcome.session):
                 await self._start_ray(welcome)
@@ -259,10 +212,10 @@ class Joiner:
         """Raises what is in the way: the head's words, or ours."""
         is_running = self._ray is not None and self._ray.is_up()
         if not is_running:
-            await require_free(self._box.ports, ON_A_NODE, _NEEDED)
+            await require_free(self._box.ports, ON_A_NODE, NEEDED)
         request, key = ("", b"") if self._box.tls is None else certificates.asked(self._box.name)
-        async with _open_ports(self._box, () if is_running else self._box.ports.of_a_node) as ports:
-            hello = _hello(self._box, ports, request=request)
+        async with open_ports(self._box, () if is_running else self._box.ports.of_a_node) as ports:
+            hello = hello_of(self._box, ports, request=request)
             await line.say(hello)
             welcome = await line.expect(Welcome)
         self._certificate = Pair(welcome.certificate.encode(), key)
@@ -317,213 +270,3 @@ def _end(ray: RayProcesses, paths: StatePaths) -> None:
 def _gpus(box: Box) -> int:
     node = devices_of(read_once(DEADLINE_SECONDS), box.name, box.cpu_slots)
     return sum(device.kind is DeviceKind.GPU for device in node.devices)
-
-
-# What could be in the way
-
-
-def _hello(box: Box, ports: tuple[int, ...], *, request: str = "", trial: bool = False) -> Hello:
-    return Hello(
-        format=FORMAT,
-        name=box.name,
-        node_id=box.node_id,
-        instance=box.token.instance,
-        uid=os.geteuid(),
-        versions=own_versions(),
-        clock=time.time(),
-        address=box.address,
-        ports=ports,
-        request=request,
-        trial=trial,
-        takes_renewal=True,
-    )
-
-
-async def trial(box: Box) -> Welcome:
-    """Whether the head would take this box now; nothing is changed. Raises what is in the way."""
-    is_running = await _runs_here(box)
-    if not is_running:
-        await require_free(box.ports, ON_A_NODE, _NEEDED)
-    listening = (box.ports["raylet"], box.ports["object_manager"])
-    async with (
-        _line_to(box) as line,
-        _open_ports(box, () if is_running else box.ports.of_a_node) as opened,
-    ):
-        await line.say(_hello(box, listening if is_running else opened, trial=True))
-        welcome = await line.expect(Welcome)
-    await require_ports(box, welcome.name)
-    return welcome
-
-
-async def _runs_here(box: Box) -> bool:
-    """Whether it is this box's own Ray that has the ports."""
-    is_joined = statelock.holder(box.paths.lock) is not None
-    return is_joined and await answers("127.0.0.1", box.ports["raylet"])
-
-
-@contextlib.asynccontextmanager
-async def _line_to(box: Box) -> AsyncIterator[Sealed]:
-    where = f"{box.head}:{box.ports['joining']}"
-    tls = None if box.tls is None else of_a_node(box.tls)
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            reader, writer = await _connected(box, tls)
-    except (OSError, TimeoutError) as error:
-        raise _unreachable(box, where, error) from None
-    line = Sealed(reader, writer, box.token.secret, is_head=False, is_tls=tls is not None)
-    try:
-        try:
-            await line.greet()
-        except MachineError as error:
-            raise _not_let_in(error.__cause__, where) or MachineError(f"{where}: {error}") from error
-        except NotPermittedError as error:
-            raise NotPermittedError(f"{where}: {error}") from error
-        yield line
-    finally:
-        await line.closed()
-
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-async def _connected(box: Box, tls: ssl.SSLContext | None) -> Streams:
-    """Where a head has hung up, somebody else may be taking this box's places there: those for ports that only root
-    may use are tried."""
-
-    async def connect(local: tuple[str, int] | None) -> Streams:
-        return await asyncio.open_connection(
-            box.head,
-            box.ports["joining"],
-            limit=MAX_LINE_BYTES,
-            local_addr=local,
-            ssl=tls,
-            ssl_shutdown_timeout=None if tls is None else CLOSING_SECONDS,
-        )
-
-    try:
-        return await connect(None)
-    except HUNG_UP as error:
-        for port in random.sample(ROOTS_PORTS, 16) if os.geteuid() == 0 else ():
-            try:
-                return await connect((box.address or "0.0.0.0", port))
-            except PermissionError:
-                break
-            except OSError as taken:
-                if taken.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
-                    raise
-        raise error
-
-
-def _unreachable(box: Box, where: str, error: OSError) -> GpujobsError:
-    if refused := _not_let_in(error, where):
-        return refused
-    if isinstance(error, TimeoutError):
-        why = f"nothing answers within {CONNECT_SECONDS:g} s"
-    else:
-        why = os.strerror(error.errno) if error.errno else (str(error) or "the connection was closed")
-    return MachineError(
-        f"{where} cannot be reached from here: {why}; expected the daemon of the head's box, with [cluster] listen in "
-        f"its gpujobs.toml, and a firewall there that lets this box in on {box.ports.words}"
-    )
-
-
-def _not_let_in(error: BaseException | None, where: str) -> NotPermittedError | None:
-    words = words_of_a_node(error, where) if isinstance(error, ssl.SSLError) else None
-    return None if words is None else NotPermittedError(words)
-
-
-@contextlib.asynccontextmanager
-async def _open_ports(box: Box, ports: Sequence[int]) -> AsyncIterator[tuple[int, ...]]:
-    """Answers on the ports that Ray will use here, while the head tries them. Raises MachineError for one that is in
-    use."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)  # the head closes first: so the port stays free of what lingers
-        writer.close()
-
-    servers = []
-    try:
-        for port in ports:
-            try:
-                servers.append(await asyncio.start_server(answer, box.address or "0.0.0.0", port))
-            except OSError as error:
-                why = f"is taken by {holder(port)}" if error.errno == errno.EADDRINUSE else in_words(error)
-                raise MachineError(f"port {port} of this box {why}; {_NEEDED}") from None
-        yield tuple(ports)
-    finally:
-        for server in servers:
-            server.close()
-
-
-async def require_ports(box: Box, head: str) -> None:
-    wanted = box.ports.of_the_head
-    tried = await asyncio.gather(*(answers(box.head, port, PORT_SECONDS) for port in wanted))
-    closed = [str(port) for port, is_open in zip(wanted, tried, strict=True) if not is_open]
-    if closed:
-        raise MachineError(
-            f"this box cannot reach {head} ({box.head}) on port{'s' * (len(closed) > 1)} {', '.join(closed)}; "
-            "a firewall "
-            f"there must let it in on {box.ports.words}"
-        )
-
-
-def require_disk(paths: StatePaths) -> None:
-    free = shutil.disk_usage(paths.root).free
-    if free < FREE_BYTES:
-        raise MachineError(
-            f"{paths.root} has {free / 2**30:.1f} GiB free; expected at least {FREE_BYTES >> 30} GiB for "
-            "data, checkpoints "
-            "and results of the jobs that run here"
-        )
-
-
-def keep_secret(paths: StatePaths, secret: str) -> None:
-    """Where Ray reads it, mode 0600."""
-    durable.make_way(paths.ray_token)
-    durable.write(paths.ray_token, secret.encode())
-
-
-def require_same_cluster(paths: StatePaths, instance: str) -> None:
-    """A state directory belongs to one cluster: numbers of jobs mean others in another. Raises UsageError."""
-    known = durable.read_json(paths.membership)
-    if known is not None and known.get("instance") != instance:
-        raise UsageError(
-            f"{paths.root} has what this box has done for another cluster; expected a directory of its own "
-            "for each: name "
-            "one with --state-dir"
-        )
-
-
-def remember(box: Box) -> None:
-    """For `gpujobs doctor`, which has no token file."""
-    words = {
-        "head": box.head,
-        "port": box.port,
-        "name": box.name,
-        "node_id": box.node_id,
-        "address": box.address,
-    }
-    durable.write_json(box.paths.membership, {"instance": box.token.instance, **words})
-
-
-def remembered(paths: StatePaths) -> Box | None:
-    """As it has joined last; None where it has joined nobody."""
-    known = durable.read_json(paths.membership)
-    if known is None or "head" not in known:
-        return None
-    where = f"{known['head']}:{known['port']}"
-    try:
-        secret = paths.ray_token.read_text()
-    except OSError as error:
-        raise MachineError(f"{paths.ray_token} cannot be read: {error.strerror}") from error
-    tls = TokenTls(authority="", certificate="", key="") if paths.tls.exists() else None
-    return Box(
-        paths=paths,
-        token=TokenFile(format=FORMAT, address=where, secret=secret, instance=known["instance"], tls=tls),
-        head=known["head"],
-        port=known["port"],
-        name=known["name"],
-        node_id=known["node_id"],
-        address=known["address"],
-        cpu_slots=None,
-    )

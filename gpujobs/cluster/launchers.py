@@ -11,17 +11,17 @@ from functools import partial
 
 from gpujobs.backends import JAX, TENSORFLOW
 from gpujobs.cluster.environment import PYTHON, without_ray
-from gpujobs.cluster.restart import end, keep
+from gpujobs.cluster.restart import Ended, end, keep
 from gpujobs.errors import LauncherError
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable
+from gpujobs.linux.logs import last_line
 from gpujobs.node import keepers
 from gpujobs.node.launcher_client import (
     ANSWER_SECONDS,
     FIRST_ANSWER_SECONDS,
     LauncherEndedError,
     ask,
-    last_line,
 )
 from gpujobs.paths import StatePaths
 from gpujobs.protocol.launcher import PingLauncher, Versions
@@ -121,7 +121,7 @@ class Launchers:
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
 
-    async def _run(self, backend: str) -> str:
+    async def _run(self, backend: str) -> Ended:
         reach("spawn.launcher")
         durable.make_way(self._paths.launcher_log(backend))
         with self._paths.launcher_log(backend).open("ab") as output:
@@ -142,7 +142,8 @@ class Launchers:
         self.suspect(backend)  # its first answer says that it is ready
         try:
             status = await process.wait()
-            return _end_in_words(status, last_line(self._paths.launcher_log(backend), written))
+            said = last_line(self._paths.launcher_log(backend), written)
+            return Ended(_end_in_words(status, said), process.pid in self._ready)
         finally:
             self._ready.discard(process.pid)
 

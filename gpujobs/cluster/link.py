@@ -11,10 +11,10 @@ import itertools
 import json
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from gpujobs.backends import TENSORFLOW
@@ -22,10 +22,10 @@ from gpujobs.cluster.environment import PYTHON, without_ray
 from gpujobs.cluster.jsonlines import read_lines, write_line
 from gpujobs.cluster.launchers import Launchers
 from gpujobs.cluster.orphans import end_session
-from gpujobs.cluster.restart import end, keep
+from gpujobs.cluster.restart import Ended, end, keep
 from gpujobs.errors import LauncherError, MachineError, ProtocolError
 from gpujobs.failpoints import reach
-from gpujobs.linux import durable
+from gpujobs.linux import durable, logs
 from gpujobs.model import NodeStatus
 from gpujobs.node.agent import NodeAgent
 from gpujobs.node.launcher_client import FIRST_ANSWER_SECONDS
@@ -113,6 +113,12 @@ class ClusterLink:
 
         self._failure = ""
         """Why the head did not start, as it has said itself, or why it was killed."""
+
+        self._has_served = False
+        """Whether the head that runs, or ran last, has told of an agent on this box."""
+
+        self._log_began = 0
+        """Where in head.log the words of this head begin."""
 
         self.door = ""
         """Why other boxes cannot join, where this one is served all the same."""
@@ -229,7 +235,7 @@ class ClusterLink:
         try:
             await asyncio.wait_for(self._is_up.wait(), START_SECONDS)
         except TimeoutError:
-            words = last_words(self._paths.run / "head.log")
+            words = self._last_words()
             self._kill(
                 process, f"Ray has not started within {START_SECONDS:g} s" + (f": {words}" if words else "")
             )
@@ -257,13 +263,17 @@ class ClusterLink:
         with suppress(ProcessLookupError):
             process.kill()
 
-    async def _run_head(self) -> str:
+    def _last_words(self) -> str:
+        return logs.last_line(self._paths.run / "head.log", self._log_began)
+
+    async def _run_head(self) -> Ended:
         self._announce(NodeStatus.STARTING, "Ray is starting")
-        self._failure = self.door = ""
+        self._failure, self.door, self._has_served = "", "", False
         reach("spawn.head")
         durable.make_way(self._paths.run / "head.log")
         ours, theirs = socket.socketpair()
         with theirs, (self._paths.run / "head.log").open("ab") as output:
+            self._log_began = output.tell()
             process = self._head = await asyncio.create_subprocess_exec(
                 *PYTHON,
                 "gpujobs.cluster.head",
@@ -294,8 +304,10 @@ class ClusterLink:
             self._fail_pending()
         status = await process.wait()
         end_session(process.pid)
-        why = self._failure or last_words(self._paths.run / "head.log") or f"exit status {status}"
-        return f"{why} ({self._paths.run / 'head.log'} says more)"
+        # What one that was killed wrote last is not why.
+        said = "" if status == -signal.SIGKILL else self._last_words()
+        why = self._failure or said or f"exit status {status}"
+        return Ended(f"{why} ({self._paths.run / 'head.log'} says more)", self._has_served)
 
     def _take(self, message: Mapping[str, Any], writer: asyncio.StreamWriter) -> None:
         try:
@@ -314,6 +326,7 @@ class ClusterLink:
                 if line.name == self._settings.node_name:
                     self._writer = writer
                     self._is_up.set()
+                    self._has_served = True
                 else:
                     self._remotes.add(line.name)
                 self._on_node(line)
@@ -335,17 +348,6 @@ class ClusterLink:
         for future in self._pending.values():
             if not future.done():
                 future.set_exception(MachineError("the cluster ended before it answered"))
-
-
-def last_words(path: Path) -> str:
-    """The last line of a log that says something."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return ""
-    return next((line.strip()[:500] for line in reversed(lines) if line.strip()), "")
 
 
 def _seconds(instruction: Instruction[Any]) -> float:

@@ -10,6 +10,9 @@ from typing import Generic, TypeVar
 
 A = TypeVar("A")
 
+OWN = "own"
+"""The incarnation of the agent on the head's own machine: it ends with the head."""
+
 
 @dataclass(frozen=True, slots=True)
 class Member(Generic[A]):

@@ -16,6 +16,7 @@ from gpujobs.cluster.environment import OBJECT_STORE_BYTES, object_store_directo
 from gpujobs.cluster.orphans import end_session
 from gpujobs.cluster.ports import Ports
 from gpujobs.errors import MachineError
+from gpujobs.linux import logs
 
 LABEL = "gpujobs-incarnation"
 """Of a node: its value is made anew whenever Ray is started there, so that an agent is placed on that very start."""
@@ -25,7 +26,6 @@ ENTRY = "from gpujobs.cluster.ray_init import main; main()"
 
 START_SECONDS = 90.0
 END_SECONDS = 5.0
-LAST_BYTES = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +77,13 @@ class RayProcesses:
         self._node, self._environment, self._log = node, environment, log
         self.process: subprocess.Popen[bytes] | None = None
         self._has_session = False
+        self._log_began = 0
 
     def start(self, *, own_session: bool) -> None:
         """In a session of its own where whoever starts it is no head, whose session is ended with it."""
         self._has_session = own_session
         with self._log.open("ab") as output:
+            self._log_began = output.tell()
             self.process = subprocess.Popen(
                 self._node.command,
                 env=dict(self._environment),
@@ -111,12 +113,8 @@ class RayProcesses:
 
     @property
     def last_words(self) -> str:
-        try:
-            text = self._log.read_bytes()[-LAST_BYTES:].decode(errors="replace")
-        except OSError:
-            text = ""
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return f"{lines[-1][:300] if lines else 'it said nothing'} ({self._log} says more)"
+        """Since this start."""
+        return f"{logs.last_line(self._log, self._log_began) or 'it said nothing'} ({self._log} says more)"
 
     def is_up(self) -> bool:
         return self.process is not None and self.process.poll() is None

@@ -6,29 +6,39 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 LASTING_SECONDS = 30.0
-"""A process that lived this long starts its back-off afresh."""
+"""A process that lived this long starts its back-off afresh, as one does that has served."""
 
-MAX_BACKOFF_SECONDS = 60.0
+FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.5, 60.0
+
+
+class Ended(NamedTuple):
+    """How a process ended, in words; whether it had done before what it is there for."""
+
+    message: str
+    has_served: bool = False
+
 
 log = logging.getLogger(__name__)
 
 
 async def keep(
-    name: str, run: Callable[[], Awaitable[str]], on_end: Callable[[str, float], None] | None = None
+    name: str, run: Callable[[], Awaitable[Ended]], on_end: Callable[[str, float], None] | None = None
 ) -> None:
     """Runs until it is cancelled. `run` starts the process and returns how it ended; `on_end` is told that, and
     in how many seconds the next one is started."""
-    backoff = 0.5
+    backoff = FIRST_BACKOFF_SECONDS
     while True:
         began = time.monotonic()
         try:
-            message = await run()
+            message, has_served = await run()
         except Exception as error:  # one start that fails, on a full disk say, is not the last one
             log.exception("the %s cannot be started", name)
-            message = f"it cannot be started: {error}"
-        backoff = 0.5 if time.monotonic() - began > LASTING_SECONDS else min(backoff * 2, MAX_BACKOFF_SECONDS)
+            message, has_served = f"it cannot be started: {error}", False
+        is_well = has_served or time.monotonic() - began > LASTING_SECONDS
+        backoff = FIRST_BACKOFF_SECONDS if is_well else min(backoff * 2, MAX_BACKOFF_SECONDS)
         log.warning("the %s ended (%s); starting another in %.1f s", name, message, backoff)
         if on_end is not None:
             on_end(message, backoff)

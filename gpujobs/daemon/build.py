@@ -261,7 +261,7 @@ def build(settings: Settings) -> Parts:
         standing,
         shutdown,
     )
-    live = Broadcaster(cache, nodes.probe)
+    live = Broadcaster(cache, nodes.probe, queries.apart.run)
     orders = Orders(in_force, identity, specs.identity)
     outbox = Outbox(store, writer, cache, in_force, orders, tasks)
     news = NewsService(store, writer, in_force, orders)

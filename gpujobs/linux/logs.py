@@ -8,6 +8,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+LAST_BYTES, MAX_CHARACTERS = 4096, 500
+"""Of a log's end, and of its last line, that are looked at."""
+
 
 def limit(paths: Iterable[Path], limit_bytes: int) -> None:
     """Each that has grown beyond the limit begins anew; its end is kept beside it."""
@@ -24,3 +27,24 @@ def _begin_anew(path: Path, keep_bytes: int) -> None:
         file.seek(-keep_bytes, os.SEEK_END)
         shutil.copyfileobj(file, kept, 1 << 20)
         file.truncate(0)
+
+
+def size_of(path: Path) -> int:
+    """0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def last_line(path: Path, since: int) -> str:
+    """The last that says something of what was written after the first `since` bytes; empty where nothing was. All of
+    a log that has begun anew was written since."""
+    try:
+        size = size_of(path)
+        with path.open("rb") as file:
+            file.seek(max(since if since <= size else 0, size - LAST_BYTES))
+            lines = file.read(LAST_BYTES).decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:MAX_CHARACTERS]

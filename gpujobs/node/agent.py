@@ -27,7 +27,6 @@ from gpujobs.node import (
     keepers,
     keeping,
     launcher_client,
-    leaving,
     residents,
     seeding,
     wiped,
@@ -36,8 +35,9 @@ from gpujobs.node.attempts import Attempt
 from gpujobs.node.devices import devices_of
 from gpujobs.node.following import Following
 from gpujobs.node.launcher_client import ask
+from gpujobs.node.left import Left
 from gpujobs.node.localising import identity_here, localised, user_problem
-from gpujobs.node.pieces import piece_of, read_log
+from gpujobs.node.pieces import read_log
 from gpujobs.node.probe import Probe
 from gpujobs.paths import AttemptPaths, JobPaths, StatePaths
 from gpujobs.protocol import boxes, codec
@@ -49,12 +49,9 @@ from gpujobs.protocol.instructions import (
     AttemptStatus,
     Found,
     Orphans,
-    Piece,
     Probed,
     Report,
     Reports,
-    ResultFile,
-    ResultFiles,
     Stray,
 )
 from gpujobs.protocol.launcher import (
@@ -72,14 +69,9 @@ from gpujobs.protocol.records import AttemptKey, LockNote, StopRequest, Supervis
 from gpujobs.protocol.settings import NodeSettings
 from gpujobs.protocol.spec import AttemptSpec, SpecHead
 from gpujobs.protocol.telling import Instruction, Nothing
-from gpujobs.results.catalogue import list_files, open_file
-from gpujobs.results.collect import Limits, RefusedResultError, chunks
 
 COMPARING_SECONDS = 180.0
 COMPARED_BYTES_PER_SECOND = 50 << 20
-
-LARGE_BYTES, LARGE_AT_ONCE = 64 << 20, 2
-"""What attempts have left: of those that have left more, so many are read at once."""
 
 RECORD_SECONDS = 10.0
 """A supervisor that holds its lock writes record.json within milliseconds."""
@@ -96,7 +88,7 @@ class NodeAgent:
         self._marks: dict[str, None] = {}
         """Of files that were compared: as they were, with their hashes."""
 
-        self._surveying = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._left = Left(self._paths, settings.state_id)
         self._in_order = arrivals.InOrder(self._paths)
         self._state: wiped.State | None = None
         self._answering: set[str] = set()
@@ -134,9 +126,9 @@ class NodeAgent:
             case told.ReadLog():
                 return await asyncio.to_thread(read_log, self._paths, instruction)
             case told.ListResults():
-                return await asyncio.to_thread(self._list_results, instruction)
+                return await asyncio.to_thread(self._left.list_results, instruction)
             case told.ReadResult():
-                return await asyncio.to_thread(self._read_result, instruction)
+                return await asyncio.to_thread(self._left.read_result, instruction)
             case told.Inspect():
                 return await self._ask(InspectJob(instruction.spec), instruction.answer_seconds, Inspected)
             case boxes.Renew():
@@ -152,7 +144,7 @@ class NodeAgent:
             case boxes.DropData():
                 return await asyncio.to_thread(keeping.drop, self._paths, instruction)
             case boxes.Survey():
-                return await self._survey_in_turn(instruction)
+                return await self._left.survey(instruction)
             case told.AskLauncher():
                 return await self._ask(PingLauncher(), instruction.answer_seconds, Versions)
             case told.Forget():
@@ -370,68 +362,16 @@ class NodeAgent:
 
     # What attempts have left
 
-    def _list_results(self, asked: told.ListResults) -> ResultFiles:
-        paths = self._paths.job(asked.job)
-        found = [ResultFile(name, size) for name, size in list_files(str(paths.results))]
-        log = paths.attempt(asked.attempt).log
-        return ResultFiles((*found, *([ResultFile("log.txt", log.stat().st_size)] if log.exists() else [])))
-
-    def _read_result(self, asked: told.ReadResult) -> Piece:
-        """Raises UsageError where there is none of that name."""
-        if asked.file == "log.txt":
-            return read_log(self._paths, told.ReadLog(asked.job, asked.attempt, asked.offset, asked.limit))
-        paths = self._paths.job(asked.job)
-        owner = _owner(Attempt(paths.attempt(asked.attempt)).spec)
-        with open_file(str(paths.results), asked.file, owner) as file:
-            return piece_of(file, asked.offset, asked.limit)
-
-    async def _survey_in_turn(self, asked: boxes.Survey) -> boxes.Surveyed:
-        """Much is read for its hashes by a few at once, so that a thread is left for what is little."""
-        job = self._paths.job(asked.attempt.job).work
-        size = await asyncio.to_thread(lambda: sum(count for _, count in list_files(str(job))))
-        is_large = min(size, asked.limit_bytes) > LARGE_BYTES  # beyond the limit nothing is read
-        async with self._surveying if is_large else contextlib.nullcontext():
-            return await asyncio.to_thread(self._survey, asked)
-
-    def _survey(self, asked: boxes.Survey) -> boxes.Surveyed:
-        """Raises RefusedResultError where the attempt is gone."""
-        owner = _owner(self._spec_to_collect(asked.attempt))
-        job = self._paths.job(asked.attempt.job)
-        number, limit = asked.attempt.attempt, asked.limit_bytes
-        return leaving.survey(job, number, owner, limit, asked.wanted)
-
     def take(self, asked: boxes.Take) -> bytes:
-        """A part of what was surveyed. Blocks. Raises UsageError where it is not there any more."""
+        """As `Left.take`."""
         self._require_state()
-        owner = _owner(self._spec_to_collect(asked.attempt))
-        job, number = self._paths.job(asked.attempt.job), asked.attempt.attempt
-        return leaving.take(job, number, owner, asked.name, asked.offset, asked.limit)
+        return self._left.take(asked)
 
     def collect(self, key: AttemptKey, limit_bytes: int) -> Iterator[tuple[str, bytes]]:
-        """(name, chunk) of every result, and of the logs of all attempts: `log.txt` is the last one's.
-        Raises RefusedResultError, also where the results have more than `limit_bytes`, and where they are gone;
-        MachineError where they may come back."""
-        paths = self._paths.job(key.job)
-        owner = _owner(self._spec_to_collect(key))
-        yield from chunks(paths.results, frozenset({owner, os.geteuid()}), Limits(total_bytes=limit_bytes))
-        for number in range(1, key.attempt + 1):
-            name = "log.txt" if number == key.attempt else f"log-{number}.txt"
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                yield from _log_chunks(paths.attempt(number).log, name)
+        """As `Left.collect`."""
+        return self._left.collect(key, limit_bytes)
 
-    def _spec_to_collect(self, key: AttemptKey) -> SpecHead:
-        if not (self._paths.spool / "jobs").is_dir():
-            raise MachineError(f"{self._paths.spool / 'jobs'} is not there; is its file system mounted?")
-        attempt = self._attempt(key)
-        spec = attempt.spec
-        if spec is None:
-            why = "; ".join(attempt.damages) or f"{attempt.paths.root} is gone"
-            raise RefusedResultError(f"the results of job {key.job} cannot be collected: {why}")
-        if spec.nonce != key.nonce:
-            raise RefusedResultError(
-                f"{attempt.paths.root} is of another attempt than the one that has ended"
-            )
-        return spec
+    # The launcher
 
     async def _ask(self, op: Op, seconds: float, kind: type[M], backend: str = TENSORFLOW) -> M:
         """On a box that has joined, whoever keeps the launcher hears of one that does not answer, and replaces one that
@@ -447,17 +387,6 @@ class NodeAgent:
             raise
         self._answering.add(backend)
         return answer
-
-
-def _log_chunks(path: Path, name: str) -> Iterator[tuple[str, bytes]]:
-    with path.open("rb") as file:
-        while chunk := file.read(8 << 20):
-            yield name, chunk
-
-
-def _owner(spec: SpecHead | None) -> int:
-    """An earlier version has written no identity where it ran the attempt as the daemon's own user."""
-    return os.geteuid() if spec is None or spec.uid is None else spec.uid
 
 
 def _nothing_known(key: AttemptKey) -> Report:

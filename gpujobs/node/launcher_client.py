@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from gpujobs.errors import LauncherError, in_words
+from gpujobs.linux.logs import last_line, size_of
 from gpujobs.linux.sockets import connect
 from gpujobs.protocol.codec import M
 from gpujobs.protocol.launcher import OPS, Op, answer_of
@@ -18,10 +19,6 @@ ANSWER_SECONDS = 15.0
 
 RESTART_SECONDS = 20.0
 """A launcher that died is started again by the daemon meanwhile."""
-
-
-LAST_BYTES = 4096
-MAX_LAST_CHARACTERS = 300
 
 
 class LauncherEndedError(LauncherError):
@@ -52,29 +49,10 @@ async def ask(path: Path, op: Op, seconds: float, kind: type[M]) -> M:
 
 
 def _ended(log: Path, written: int) -> LauncherEndedError:
-    said = last_line(log, written)
+    said = last_line(log, written)  # Python's last words are why
     return LauncherEndedError(
         f"the launcher ended before it answered{f': {said}' if said else ''}; its log is {log}"
     )
-
-
-def size_of(log: Path) -> int:
-    """0 where there is none."""
-    try:
-        return log.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def last_line(log: Path, since: int) -> str:
-    """Of what was written after the first `since` bytes; empty where nothing was. Python's last words are why."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(since, size_of(log) - LAST_BYTES))
-            lines = file.read(LAST_BYTES).decode(errors="replace").split("\n")
-    except OSError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:MAX_LAST_CHARACTERS]
 
 
 async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

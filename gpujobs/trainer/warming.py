@@ -14,7 +14,8 @@ from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer import building
 from gpujobs.trainer.data import Part, Preprocessing, Samples
 from gpujobs.trainer.data.arrays import Integers
-from gpujobs.trainer.data.prepare import apply, scaled_inputs
+from gpujobs.trainer.data.fitting.fitted import scaled_inputs
+from gpujobs.trainer.data.prepare import apply
 from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.failures import TrainerError
 from gpujobs.trainer.stateful import States

@@ -13,7 +13,7 @@ import pytest
 
 from gpujobs.cluster.environment import make_token
 from gpujobs.cluster.orphans import become_only_head
-from gpujobs.cluster.restart import keep
+from gpujobs.cluster.restart import Ended, keep
 from gpujobs.daemon.build import Parts
 from gpujobs.model import Job, Reason, State
 from gpujobs.node.agent import NodeAgent
@@ -247,7 +247,7 @@ def test_a_process_that_cannot_be_started_is_tried_again(caplog: pytest.LogCaptu
     """As on a full disk, where its log cannot be opened."""
     tries: list[int] = []
 
-    async def run() -> str:
+    async def run() -> Ended:
         tries.append(1)
         raise OSError(28, "No space left on device")
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gpujobs.cluster import certificates, joiner, ray_node
+from gpujobs.cluster import certificates, joiner, obstacles, ray_node
 from gpujobs.cluster.certificates import TlsFiles
-from gpujobs.cluster.joiner import Joiner, require_disk
+from gpujobs.cluster.joiner import Joiner
+from gpujobs.cluster.obstacles import require_disk
 from gpujobs.cluster.ray_node import RayNode, RayProcesses
 from gpujobs.errors import MachineError
 from gpujobs.paths import StatePaths
@@ -31,7 +32,7 @@ def test_a_box_without_room_is_told_how_much_is_expected(
     paths: StatePaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require_disk(paths)
-    monkeypatch.setattr(joiner, "FREE_BYTES", 1 << 60)
+    monkeypatch.setattr(obstacles, "FREE_BYTES", 1 << 60)
     with pytest.raises(
         MachineError, match=r"has .* GiB free; expected at least 1073741824 GiB for data, checkpoints"
     ):

@@ -20,8 +20,9 @@ import psutil
 import pytest
 
 from gpujobs.cluster import roster
+from gpujobs.cluster.box import Box, remember, require_same_cluster
 from gpujobs.cluster.gate import JoinGate, beat
-from gpujobs.cluster.joiner import Box, Joiner, remember, require_same_cluster
+from gpujobs.cluster.joiner import Joiner
 from gpujobs.cluster.ports import NAMED, Ports
 from gpujobs.cluster.ray_node import RayNode, RayProcesses
 from gpujobs.cluster.sealed import RefusedError, Sealed
@@ -438,7 +439,7 @@ def test_a_box_without_room_for_data_and_results_is_refused_before_anything_is_s
     paths: StatePaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is said to the head, which is not there: disks come first."""
-    monkeypatch.setattr("gpujobs.cluster.joiner.FREE_BYTES", 1 << 60)
+    monkeypatch.setattr("gpujobs.cluster.obstacles.FREE_BYTES", 1 << 60)
     with pytest.raises(MachineError) as caught:
         asyncio.run(Joiner(box(paths, free_base())).run())
     said = re.match(rf"{paths.root} has ([\d.]+) GiB free; ", str(caught.value))

@@ -15,7 +15,8 @@ import pytest
 
 from gpujobs.backends import TENSORFLOW
 from gpujobs.cluster import launchers
-from gpujobs.cluster.joiner import Box, Joiner
+from gpujobs.cluster.box import Box
+from gpujobs.cluster.joiner import Joiner
 from gpujobs.errors import LauncherError
 from gpujobs.node import keepers, launcher_client
 from gpujobs.node.agent import NodeAgent

@@ -18,6 +18,7 @@ from gpujobs.cluster import environment, link
 from gpujobs.cluster.environment import make_temp_parent, object_store_directory, remove_temp_parent
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.cluster.orphans import end_ray_of, end_session
+from gpujobs.cluster.restart import Ended
 from gpujobs.daemon.main import prepare_state
 from gpujobs.daemon.modes import Mode
 from gpujobs.paths import StatePaths
@@ -120,7 +121,7 @@ def test_a_lock_that_a_stranger_holds_is_named_by_the_node_and_nobody_is_killed(
 
         cluster = ClusterLink(paths, node_settings(paths.root), on_node=on_node, on_attempt=lambda _: None)
         ended = await asyncio.wait_for(cluster._run_head(), 60)
-        cluster._head_ended(ended, 1.0)
+        cluster._head_ended(ended.message, 1.0)
         await told.wait()
 
     with stranger(paths.head_lock, says) as process:
@@ -138,13 +139,48 @@ def test_a_ray_that_hangs_is_ended_and_its_last_words_are_told(
     monkeypatch.setattr(link, "PYTHON", (sys.executable, "-c", hangs))
     monkeypatch.setattr(link, "START_SECONDS", 2.0)
 
-    async def run() -> str:
+    async def run() -> Ended:
         cluster = ClusterLink(
             paths, node_settings(paths.root), on_node=lambda _: None, on_attempt=lambda _: None
         )
         return await asyncio.wait_for(cluster._run_head(), 60)
 
-    assert asyncio.run(run()).startswith("Ray has not started within 2 s: still waiting for X")
+    assert asyncio.run(run()).message.startswith("Ray has not started within 2 s: still waiting for X")
+
+
+@pytest.mark.parametrize(
+    ("does", "message", "has_served"),
+    [
+        ("sys.exit(3)", "exit status 3", False),
+        ("print('no room', file=sys.stderr); sys.exit(3)", "no room", False),
+        (
+            "print('box2 is lost', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)",
+            "exit status -9",
+            False,
+        ),
+        (
+            """os.write(int(sys.argv[-1]), b'{"event": "node", "name": "n", "status": "ok", "message": ""}\\n')""",
+            "exit status 0",
+            True,
+        ),
+    ],
+    ids=["silent", "talkative", "killed", "served"],
+)
+def test_a_heads_end_is_told_in_its_own_words_and_not_in_those_of_an_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, message: str, has_served: bool
+) -> None:
+    paths = StatePaths(tmp_path / "s")
+    prepare_state(paths, Mode.PERSONAL)
+    (paths.run / "head.log").write_text("what an earlier one said\n")
+    monkeypatch.setattr(link, "PYTHON", (sys.executable, "-S", "-c", f"import os, sys; {does}"))
+
+    async def run() -> Ended:
+        cluster = ClusterLink(
+            paths, node_settings(paths.root), on_node=lambda _: None, on_attempt=lambda _: None
+        )
+        return await asyncio.wait_for(cluster._run_head(), 60)
+
+    assert asyncio.run(run()) == (f"{message} ({paths.run / 'head.log'} says more)", has_served)
 
 
 @pytest.mark.parametrize("name", ["ü", "a b", "状态", "x" * 60, "a'b"])

@@ -12,9 +12,9 @@ from socket import create_server
 import pytest
 
 from gpujobs.cluster import certificates, health
+from gpujobs.cluster.box import remember
 from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.health import Finding
-from gpujobs.cluster.joiner import remember
 from gpujobs.linux import durable, statelock
 from gpujobs.paths import StatePaths
 

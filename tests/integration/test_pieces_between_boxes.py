@@ -174,15 +174,15 @@ def test_a_large_survey_leaves_threads_for_small_ones(
     node, is_over = Remote(tmp_path / "box2"), threading.Event()
     agent = node._actor._agent
     assert agent is not None
-    monkeypatch.setattr("gpujobs.node.agent.LARGE_BYTES", 500)
-    survey = agent._survey
+    monkeypatch.setattr("gpujobs.node.left.LARGE_BYTES", 500)
+    survey = agent._left._survey
 
     def read(asked: Survey) -> Any:
         if asked.attempt.job > 1:
             assert is_over.wait(20)
         return survey(asked)
 
-    monkeypatch.setattr(agent, "_survey", read)
+    monkeypatch.setattr(agent._left, "_survey", read)
     for number in range(1, 22):
         job = node.paths.job(number)
         attempts.make(job, attempt_spec(job=number, attempt=1, nonce="3f", job_dir=job.root))

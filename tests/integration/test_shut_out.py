@@ -18,9 +18,11 @@ import pytest
 
 from gpujobs.cli.commands.node import _box
 from gpujobs.cluster import certificates, passes, renewal
+from gpujobs.cluster.box import Box
 from gpujobs.cluster.certificates import Pair, TlsFiles, Whose
 from gpujobs.cluster.gate import JoinGate, beat
-from gpujobs.cluster.joiner import Box, Joiner, _line_to
+from gpujobs.cluster.joiner import Joiner
+from gpujobs.cluster.line_to_head import line_to
 from gpujobs.cluster.passes import Shown, Token, User
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.sealed import RefusedError, Sealed
@@ -107,7 +109,7 @@ class Node:
         """To the door, and is given a certificate of its own there."""
         request, key = certificates.asked(self.name)
         asked = {"name": self.name, "node_id": self.id, "request": request, "trial": trial, **fields}
-        async with _line_to(self.box(token)) as line:
+        async with line_to(self.box(token)) as line:
             await line.say(hello(**asked))
             welcome = await line.expect(Welcome)
             if welcome.certificate:
@@ -190,7 +192,7 @@ def test_a_box_that_is_there_when_it_is_shut_out_is_told_so(head: Head, node: Ca
     box, token = node("box2"), head.token()
 
     async def run() -> None:
-        async with head.door(), _line_to(box.box(token)) as line:
+        async with head.door(), line_to(box.box(token)) as line:
             await line.say(hello(name="box2", node_id=box.id, request=certificates.asked("box2")[0]))
             await line.expect(Welcome)
             await line.say(Ready(incarnation="1", state_dir="/s", cpu_slots=1, gpus=0))
@@ -244,7 +246,7 @@ def test_a_box_that_is_shut_out_while_its_agent_is_placed_is_sent_away(
     box, token, expelled = node("box2"), head.token(), list[str]()
 
     async def run() -> None:
-        async with head.door() as door, _line_to(box.box(token)) as line:
+        async with head.door() as door, line_to(box.box(token)) as line:
 
             async def placed(said: Hello, ready: Ready) -> asyncio.Event:
                 passes.shut_out(head.files, "box2", box.id)
@@ -279,7 +281,7 @@ def test_a_box_that_has_joined_goes_on_when_its_token_file_has_ended(
     token = head.token(utc_now() + timedelta(hours=1))
 
     async def run() -> None:
-        async with head.door(), _line_to(box.box(token)) as line:
+        async with head.door(), line_to(box.box(token)) as line:
             await line.say(hello(name="box2", node_id=box.id, request=certificates.asked("box2")[0]))
             await line.expect(Welcome)
             await line.say(Ready(incarnation="1", state_dir="/s", cpu_slots=1, gpus=0))
@@ -345,7 +347,7 @@ def test_what_cannot_be_noted_at_the_door_is_said_at_both_ends(
         async with head.door():
             box.box(token)
             monkeypatch.setattr(durable, "write_json", full)
-            async with _line_to(box.box(token)) as line:
+            async with line_to(box.box(token)) as line:
                 await line.say(hello(name="box2", node_id=box.id, request=certificates.asked("box2")[0]))
                 await line.expect(Welcome)
 
@@ -477,7 +479,7 @@ def test_a_box_that_is_there_goes_on_with_another_authority_and_one_with_the_old
         async with head.door():
             said = await refused(lost.comes(token))
             assert joiner._take_renewed() and not joiner._take_renewed()
-            async with _line_to(joiner._box) as line:
+            async with line_to(joiner._box) as line:
                 await line.say(hello(name="box2", node_id=box.id))
                 assert (await line.expect(Welcome)).name == "head"
             # As after a restart of its service, whose token file is the old one.
@@ -492,7 +494,7 @@ def test_a_box_that_is_there_goes_on_with_another_authority_and_one_with_the_old
 
 async def _stay(joiner: Joiner, box: Node) -> None:
     """As `_join_once`, where Ray would be started."""
-    async with _line_to(joiner._box) as line:
+    async with line_to(joiner._box) as line:
         request, key = certificates.asked(box.name)
         await line.say(hello(name=box.name, node_id=box.id, request=request, takes_renewal=True))
         welcome = await line.expect(Welcome)

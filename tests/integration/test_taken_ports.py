@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from gpujobs.cluster import head, taken
-from gpujobs.cluster.joiner import trial
+from gpujobs.cluster import taken
+from gpujobs.cluster.obstacles import trial
 from gpujobs.cluster.ports import Ports
+from gpujobs.cluster.starting_ray import start_cluster
 from gpujobs.errors import MachineError
 from gpujobs.linux import statelock
 from gpujobs.paths import StatePaths
@@ -66,7 +67,7 @@ def test_a_head_names_the_port_its_purpose_and_who_has_it(
     monkeypatch.setattr(os, "environ", dict(os.environ))
     ports = Ports(free_base())
     with somebody_at(ports[name]) as pid, pytest.raises(MachineError) as caught:
-        head.start_cluster(paths, paths.ray, 0, Listening("127.0.0.1", ports.base, tls=False))
+        start_cluster(paths, paths.ray, 0, Listening("127.0.0.1", ports.base, tls=False))
     said = str(caught.value)
     wanted = f"port {ports[name]} of this box, for {taken.PURPOSES[name]}, is taken by process {pid} (python"
     assert said.startswith(wanted) and "name another port as `listen` under [cluster], and restart" in said

@@ -21,9 +21,10 @@ from typing import Any
 import pytest
 
 from gpujobs.cluster import callers, certificates
+from gpujobs.cluster.box import Box
 from gpujobs.cluster.certificates import TlsFiles
 from gpujobs.cluster.gate import JoinGate
-from gpujobs.cluster.joiner import Box, _line_to
+from gpujobs.cluster.line_to_head import line_to
 from gpujobs.cluster.ports import Ports
 from gpujobs.cluster.sealed import RefusedError, Sealed
 from gpujobs.cluster.tls import HeadContext, of_the_head
@@ -85,7 +86,7 @@ def box(paths: StatePaths, base: int, tls: TokenTls | None) -> Box:
 def welcomed(files: TlsFiles | None, paths: StatePaths, tls: TokenTls | None, said: Hello) -> Welcome:
     async def ask() -> Welcome:
         base = free_base()
-        async with gate(files, base), _line_to(box(paths, base, tls)) as line:
+        async with gate(files, base), line_to(box(paths, base, tls)) as line:
             await line.say(said)
             return await line.expect(Welcome)
 
@@ -152,7 +153,7 @@ def test_what_crosses_the_line_cannot_be_read(head: TlsFiles, node: StatePaths) 
 
         async with gate(files, base), await asyncio.start_server(relay, sock=between):
             made = replace(box(node, base, tls), port=between.getsockname()[1])
-            async with _line_to(made) as line:
+            async with line_to(made) as line:
                 await line.say(hello(name="a-name-to-look-for"))
                 await line.expect(Welcome)
 
@@ -226,7 +227,7 @@ def test_a_head_at_another_address_than_its_certificates_is_named(node: StatePat
         base = free_base()
         async with gate(files, base):
             made = replace(box(node, base, certificates.for_token(files)), head="127.0.0.2")
-            async with gate_at("127.0.0.2", base), _line_to(made):
+            async with gate_at("127.0.0.2", base), line_to(made):
                 pass
 
     @asynccontextmanager
@@ -368,7 +369,7 @@ def test_strangers_cannot_take_the_places_of_boxes(
                 assert await asyncio.wait_for(reader.read(1), 5) == b""  # the first to come go first
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(silent[-1][0].read(1), 0.2)
-            async with _line_to(box(node, base, certificates.for_token(head))) as line:
+            async with line_to(box(node, base, certificates.for_token(head))) as line:
                 assert made._callers.strangers == callers.MAX_FROM_ONE - 1, "it took the place of another"
                 silent += [await _connected("127.0.0.1", base) for _ in range(2 * callers.MAX_FROM_ONE)]
                 await line.say(hello())
@@ -389,7 +390,7 @@ def test_many_addresses_together_cannot_fill_the_door(
         base = free_base()
         async with gate(head, base) as made:
             silent = [await _connected(f"127.0.0.{2 + number % 5}", base) for number in range(30)]
-            async with _line_to(box(node, base, certificates.for_token(head))) as line:
+            async with line_to(box(node, base, certificates.for_token(head))) as line:
                 await line.say(hello())
                 assert (await line.expect(Welcome)).name == "head"
             assert made._callers.strangers <= 10
@@ -421,7 +422,7 @@ def test_a_user_who_calls_without_end_cannot_keep_the_box_out(head: TlsFiles, no
             calling.start()
             try:
                 made = box(node, base, certificates.for_token(head))
-                async with asyncio.timeout(20), _line_to(made) as line:
+                async with asyncio.timeout(20), line_to(made) as line:
                     await line.say(hello())
                     return (await line.expect(Welcome)).name
             finally:
@@ -481,7 +482,7 @@ def test_greeting_and_token_together_have_one_limit(
 def test_a_token_holder_with_the_wrong_secret_is_refused_in_words(head: TlsFiles, node: StatePaths) -> None:
     async def ask() -> None:
         base = free_base()
-        async with gate(head, base), _line_to(box(node, base, certificates.for_token(head))) as line:
+        async with gate(head, base), line_to(box(node, base, certificates.for_token(head))) as line:
             wrong = Sealed(line._reader, line._writer, "00" * 32, is_head=False, is_tls=True)
             wrong._texts = line._texts
             await wrong.say(hello())

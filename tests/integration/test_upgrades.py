@@ -147,7 +147,7 @@ def test_files_of_attempts_are_not_read_on_the_event_loop(
         return real(*arguments)
 
     monkeypatch.setattr(pieces, "piece_of", piece_of)
-    monkeypatch.setattr("gpujobs.node.agent.piece_of", piece_of)
+    monkeypatch.setattr("gpujobs.node.left.piece_of", piece_of)
 
     async def work() -> None:
         assert (await agent.carry_out(ReadLog(job.id, 1, 0, 9))).content == b"x"  # type: ignore[attr-defined]

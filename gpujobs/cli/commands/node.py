@@ -16,7 +16,7 @@ from gpujobs.errors import MachineError, UsageError
 from gpujobs.units import seconds
 
 if TYPE_CHECKING:
-    from gpujobs.cluster.joiner import Box
+    from gpujobs.cluster.box import Box
     from gpujobs.daemon.modes import Mode
     from gpujobs.paths import StatePaths
     from gpujobs.protocol.joining import TokenFile
@@ -117,7 +117,8 @@ def join(
     import logging
     import tempfile
 
-    from gpujobs.cluster.joiner import Joiner, require_disk, trial
+    from gpujobs.cluster.joiner import Joiner
+    from gpujobs.cluster.obstacles import require_disk, trial
     from gpujobs.linux import stateid, statelock
     from gpujobs.node.wiped import StateGoneError
 
@@ -314,8 +315,8 @@ def _box(
     import socket
 
     from gpujobs.cluster import renewal
+    from gpujobs.cluster.box import Box, keep_secret, require_same_cluster
     from gpujobs.cluster.certificates import TlsFiles, keep_token, keep_trial
-    from gpujobs.cluster.joiner import Box, keep_secret, require_same_cluster
     from gpujobs.config.settings import cluster_address
     from gpujobs.linux.stateid import state_id
 

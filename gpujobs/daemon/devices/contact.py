@@ -9,7 +9,8 @@ from gpujobs.daemon.devices.leases import Leases
 from gpujobs.daemon.tasks import Tasks
 from gpujobs.errors import GpujobsError
 
-BEAT_SECONDS = 5.0
+LATE_SECONDS = 1.0
+"""What was on its way for so long has granted from an instant before that: the next word follows at once."""
 
 AWAY_SECONDS = 1.0
 """Between two tries to reach a box that is away: its link may have healed."""
@@ -67,9 +68,9 @@ class Contact:
     async def _beat(self, node: str) -> None:
         is_away = False
         while True:
-            await asyncio.sleep(AWAY_SECONDS if is_away else BEAT_SECONDS)
+            await asyncio.sleep(AWAY_SECONDS if is_away else self._leases.beat_seconds)
             try:
-                await self._leases.renew(node)
+                await self._renew(node)
             except GpujobsError as error:
                 if not is_away:
                     is_away = True
@@ -79,6 +80,14 @@ class Contact:
             if is_away:
                 self._on_back(node)
                 return
+
+    async def _renew(self, node: str) -> None:
+        """As after a cut that has healed: from the instant that is named then, before the next one."""
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        await self._leases.renew(node)
+        if loop.time() - asked > LATE_SECONDS:
+            await self._leases.renew(node)
 
     def _wait(self, node: str) -> None:
         if node not in self._waits:

@@ -18,6 +18,11 @@ SLACK_SECONDS = 5.0
 """Clocks do not run equally fast: by far less than this in any lease."""
 
 
+BEAT_SECONDS, BEATS = 5.0, 12
+"""Between two words to a box, and at least so many within a lease. One grants from what the one before has named, so
+that just before the next two of these pauses are gone, and a stop takes its grace and a margin off the rest."""
+
+
 class Leases:
     def __init__(
         self, link: ClusterLink, seconds: float, clock: Callable[[], float] = time.monotonic
@@ -30,6 +35,10 @@ class Leases:
         """The instants that the boxes have named last, and when that was heard: by then they were past."""
         self._granted: dict[str, Alive] = {}
         """Until when, by their clocks."""
+
+    @property
+    def beat_seconds(self) -> float:
+        return min(BEAT_SECONDS, self._seconds / BEATS)
 
     def assume(self, node: str) -> None:
         """What may have been granted by somebody before us."""

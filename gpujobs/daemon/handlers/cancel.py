@@ -19,5 +19,5 @@ async def _cancel(service: JobService, caller: Caller, jobs: Sequence[Job], body
 ACTION = Action("cancel", IdsBody, _cancel, nothing, has_ended)
 
 
-async def handle(request: web.Request) -> web.Response:
+async def handle(request: web.Request) -> web.StreamResponse:
     return await act(request, ACTION)

@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from gpujobs.daemon.access.policy import may_change, require
+from gpujobs.daemon.handlers.pieces import batched, together, write
 from gpujobs.daemon.handlers.query import ConditionsBody, body_of
 from gpujobs.daemon.jobs.queries import JobQueries
 from gpujobs.daemon.jobs.references import Choice, Chosen, Reference
@@ -62,25 +63,25 @@ class Action:
     passes_over: Callable[[Job], str | None]
 
 
-async def act(request: web.Request, action: Action) -> web.Response:
+async def act(request: web.Request, action: Action) -> web.StreamResponse:
     """All jobs are looked at before any is changed. Of those that no number names, those are changed that can be."""
     service, queries, caller = request.app[JOBS], request.app[JOB_QUERIES], caller_of(request)
     body = await body_of(request, action.body)
-    chosen = _chosen(queries, caller, body, action.verb)
+    chosen = await _chosen(queries, caller, body, action.verb)
     jobs, passed_over = sorted_out(chosen, action)
     if not body.ids:  # who says "all that wait" has not asked about those that do not
         passed_over = []
     if body.dry_run:
-        return _answer(queries, caller, Outcome(jobs), passed_over)
+        return await _answer(request, Outcome(jobs), passed_over)
     outcome = await action.change(service, caller, jobs, body)
-    return _answer(queries, caller, outcome, passed_over)
+    return await _answer(request, outcome, passed_over)
 
 
-def _chosen(queries: JobQueries, caller: Caller, body: IdsBody, verb: str) -> Chosen:
+async def _chosen(queries: JobQueries, caller: Caller, body: IdsBody, verb: str) -> Chosen:
     """Raises where one does not exist, or may not be changed by the caller."""
     if not body.choice:
         raise UsageError(f"expected the jobs to {verb}: numbers, ranges, groups or a condition")
-    chosen = queries.choose(caller, body.choice, own=True)
+    chosen = await queries.chosen_to_change(caller, body.choice)
     if not chosen.jobs:
         raise UsageError(f"no job is as asked for; `gpujobs status --all` lists what there is to {verb}")
     for job in chosen.jobs:
@@ -106,16 +107,19 @@ def sorted_out(chosen: Chosen, action: Action) -> tuple[list[Job], list[tuple[Jo
     return jobs, passed_over
 
 
-def _answer(
-    queries: JobQueries, caller: Caller, outcome: Outcome, passed_over: Sequence[tuple[Job, str]]
-) -> web.Response:
-    return web.json_response(
-        {
-            "jobs": [queries.json(job, caller) for job in outcome.jobs],
-            "notes": {str(job): note for job, note in outcome.notes.items()},
-            "passed_over": [{"id": job.id, "state": job.state, "why": why} for job, why in passed_over],
-        }
-    )
+async def _answer(
+    request: web.Request, outcome: Outcome, passed_over: Sequence[tuple[Job, str]]
+) -> web.StreamResponse:
+    queries, caller = request.app[JOB_QUERIES], caller_of(request)
+    notes = {str(job): note for job, note in outcome.notes.items()}
+    lists = {
+        "jobs": ([queries.json(job, caller) for job in some] for some in batched(outcome.jobs)),
+        "passed_over": (
+            [{"id": job.id, "state": job.state, "why": why} for job, why in some]
+            for some in batched(passed_over)
+        ),
+    }
+    return await write(request, together({"notes": notes}, lists))
 
 
 def nothing(job: Job) -> str | None:

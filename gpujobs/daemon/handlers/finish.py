@@ -34,5 +34,5 @@ def _cannot_finish(job: Job) -> str | None:
 ACTION = Action("finish", IdsBody, _finish, _cannot_finish, _cannot_finish)
 
 
-async def handle(request: web.Request) -> web.Response:
+async def handle(request: web.Request) -> web.StreamResponse:
     return await act(request, ACTION)

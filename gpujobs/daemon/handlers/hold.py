@@ -23,5 +23,5 @@ def _is_held(job: Job) -> str | None:
 ACTION = Action("hold", IdsBody, _hold, does_not_wait, _is_held)
 
 
-async def handle(request: web.Request) -> web.Response:
+async def handle(request: web.Request) -> web.StreamResponse:
     return await act(request, ACTION)

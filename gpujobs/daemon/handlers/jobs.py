@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from gpujobs.daemon.handlers.pieces import BATCH, joined, write
+from gpujobs.daemon.handlers.pieces import batched, joined, write
 from gpujobs.daemon.handlers.query import choice_of, chosen_of, flag_of, number_of
 from gpujobs.daemon.jobs.queries import JobQueries
 from gpujobs.daemon.jobs.references import Choice, Chosen
@@ -33,7 +33,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
 def _parts(
     queries: JobQueries, caller: Caller, shown: Sequence[Job | Outline], total: int
 ) -> Iterator[bytes]:
-    batches = (queries.whole(shown[start : start + BATCH]) for start in range(0, len(shown), BATCH))
+    batches = map(queries.whole, batched(shown))
     return joined({"total": total}, "jobs", ([queries.json(job, caller) for job in jobs] for jobs in batches))
 
 

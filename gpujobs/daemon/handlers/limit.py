@@ -29,5 +29,5 @@ async def _limit(service: JobService, caller: Caller, jobs: Sequence[Job], body:
 ACTION = Action("limit", LimitBody, _limit, has_ended, has_ended)
 
 
-async def handle(request: web.Request) -> web.Response:
+async def handle(request: web.Request) -> web.StreamResponse:
     return await act(request, ACTION)

@@ -31,5 +31,5 @@ def _has_no_priority(job: Job) -> str | None:
 ACTION = Action("prioritize", PriorityBody, _prioritize, _has_no_priority, _has_no_priority)
 
 
-async def handle(request: web.Request) -> web.Response:
+async def handle(request: web.Request) -> web.StreamResponse:
     return await act(request, ACTION)

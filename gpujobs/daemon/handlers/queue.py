@@ -14,7 +14,7 @@ from gpujobs.daemon.handlers.pieces import listed, write
 from gpujobs.daemon.handlers.query import choice_of, chosen_of, flag_of, number_of
 from gpujobs.daemon.keys import DEVICES, JOB_QUERIES, caller_of
 from gpujobs.daemon.live import picture
-from gpujobs.daemon.live.broadcast import Piece
+from gpujobs.daemon.live.broadcast import LARGE_ROWS, Apart, Piece, encoded
 from gpujobs.daemon.live.watching import watching
 from gpujobs.model import Job
 from gpujobs.view.now import (
@@ -24,6 +24,9 @@ from gpujobs.view.now import (
     now_from_json,
     now_to_json,
 )
+
+LARGE_BYTES = 500 * LARGE_ROWS
+"""Of so many rows."""
 
 
 async def handle(request: web.Request) -> web.StreamResponse:
@@ -38,18 +41,18 @@ async def handle(request: web.Request) -> web.StreamResponse:
 async def watch(request: web.Request) -> web.StreamResponse:
     """A line of JSON for each state of the rows, two a second at most; with `?changes=1` the first has all and the
     others what is new. Ends when all jobs of `?ids=` have."""
-    chosen = await chosen_of(request)
+    queries, chosen = request.app[JOB_QUERIES], await chosen_of(request)
     ids = None if chosen is None else frozenset(chosen.ids)
     is_told_changes = flag_of(request, "changes")
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-    told = Whole()
+    told = Whole(queries.apart.run)
     looks = flag_of(request, "devices")
     render = partial(_seen, request)
     async with watching(request, render, _question(request), ids=ids, with_devices=looks) as viewer:
         with suppress(ConnectionResetError):
             await response.prepare(request)
             while (piece := await viewer.next()) is not None:
-                line = piece.body if is_told_changes else told.after(piece)
+                line = piece.body if is_told_changes else await told.after(piece)
                 await response.write(line + b"\n")
     return response
 
@@ -57,15 +60,21 @@ async def watch(request: web.Request) -> web.StreamResponse:
 class Whole:
     """The picture after each piece, for those who want it whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, apart: Apart) -> None:
+        self._apart = apart
         self._seen = Now()
 
-    def after(self, piece: Piece) -> bytes:
+    async def after(self, piece: Piece) -> bytes:
+        is_large = len(self._seen.rows) >= LARGE_ROWS or len(piece.body) >= LARGE_BYTES
+        work = partial(self._after, piece)
+        return await self._apart(work) if is_large else work()
+
+    def _after(self, piece: Piece) -> bytes:
         value = json.loads(piece.body)
         self._seen = (
             now_from_json(value) if piece.is_whole else applied(self._seen, difference_from_json(value))
         )
-        return json.dumps(now_to_json(self._seen), separators=(",", ":")).encode()
+        return encoded(now_to_json(self._seen))
 
 
 def _question(request: web.Request) -> tuple[object, ...]:

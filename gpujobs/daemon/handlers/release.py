@@ -23,5 +23,5 @@ def _is_not_held(job: Job) -> str | None:
 ACTION = Action("release", IdsBody, _release, does_not_wait, _is_not_held)
 
 
-async def handle(request: web.Request) -> web.Response:
+async def handle(request: web.Request) -> web.StreamResponse:
     return await act(request, ACTION)

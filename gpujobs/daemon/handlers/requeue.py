@@ -50,5 +50,5 @@ def _needs_no_requeue(job: Job) -> str | None:
 ACTION = Action("requeue", RequeueBody, _requeue, _is_ending, _needs_no_requeue)
 
 
-async def handle(request: web.Request) -> web.Response:
+async def handle(request: web.Request) -> web.StreamResponse:
     return await act(request, ACTION)

@@ -27,18 +27,13 @@ async def change_limit(
         if seconds is not None and (before is None or seconds > before):
             check_limit(seconds, caller, groups, service.rules)
         _check_not_over(job, seconds)
-    changed = await service.writer.patient(lambda: _set(service, caller, jobs, seconds))
+    changed = await service.in_batches(
+        jobs, lambda store, job: store.set_time_limit(job, seconds, caller.user)
+    )
     for job in changed:
         await service.attempts.adjust(job)
     service.changed.tell()
     return changed
-
-
-def _set(service: JobService, caller: Caller, jobs: Sequence[Job], seconds: float | None) -> list[Job]:
-    limit = [job.id for job in jobs]
-    return service.writer.jobs(
-        lambda store: [store.set_time_limit(job, seconds, caller.user) for job in limit]
-    )
 
 
 def _check_not_over(job: Job, seconds: float | None) -> None:

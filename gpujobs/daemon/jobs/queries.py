@@ -37,16 +37,25 @@ class JobQueries:
     shown: Shown = field(default_factory=Shown)
     apart: Apart = field(default_factory=Apart)
 
-    def choose(self, caller: Caller, choice: Choice, *, own: bool = False) -> Chosen:
-        """For whoever changes them before anything else may."""
-        return choose(self.store, caller, choice, own=own)
-
     async def chosen(self, caller: Caller, choice: Choice, *, own: bool = False) -> Chosen:
-        """For whoever looks: apart, where they may be many."""
+        """Read apart, where they may be many."""
         if are_few(choice):
-            return self.choose(caller, choice, own=own)
+            return choose(self.store, caller, choice, own=own)
         async with self.apart.moment(caller.uid, self.store) as moment:
             return await moment.read(lambda store: choose(store, caller, choice, own=own))
+
+    async def chosen_to_change(self, caller: Caller, choice: Choice) -> Chosen:
+        """The caller's own, as they are when this returns, for whoever changes them before anything else may."""
+        chosen = await self.chosen(caller, choice, own=True)
+        if are_few(choice):
+            return chosen
+        unfinished = [job.id for job in chosen.jobs if not job.state.is_final]
+        now = {number: self.cache.jobs[number] for number in unfinished if number in self.cache.jobs}
+        now |= {job.id: job for job in self.store.existing([job for job in unfinished if job not in now])}
+        jobs = [now.get(job.id, job) for job in chosen.jobs if job.state.is_final or job.id in now]
+        return Chosen(
+            [job for job in jobs if job.id not in now or choice.matches(caller, job)], chosen.members
+        )
 
     def latest(self, number: int) -> Job:
         """Also one that has just ended."""

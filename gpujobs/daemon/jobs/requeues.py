@@ -15,6 +15,7 @@ from itertools import chain
 
 from gpujobs.daemon.jobs.checks import check_limit, check_waiting
 from gpujobs.daemon.jobs.service import JobService
+from gpujobs.daemon.pauses import Pauses
 from gpujobs.demand import Dependencies
 from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Job, State, StopReason
@@ -66,7 +67,10 @@ async def requeue(
     ended = sorted((job for job in jobs if job.state.is_final), key=lambda job: job.id)
     await _check(service, caller, ended, changes)
     again = {job.root for job in ended}
-    awaited = {job.id: _awaited(service, job, again, changes) for job in ended}
+    awaited, pauses = dict[int, _Awaited](), Pauses()
+    for job in ended:
+        awaited[job.id] = _awaited(service, job, again, changes)
+        await pauses.due()
     copies: dict[int, Job] = {}
     roots: dict[int, int] = {}
     for start in range(0, len(ended), BATCH):
@@ -94,7 +98,9 @@ async def _check(service: JobService, caller: Caller, ended: Sequence[Job], chan
         raise UsageError(
             "finish ends at the epoch of the checkpoint, and fresh leaves the checkpoint; give one of them"
         )
+    pauses = Pauses()
     for job in ended:
+        await pauses.due()
         if changes.finish and (
             job.state is State.COMPLETED or "training" not in service.store.spec(job.id).resolved
         ):

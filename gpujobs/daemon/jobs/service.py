@@ -16,6 +16,7 @@ from gpujobs.daemon.jobs.attempts import Attempts
 from gpujobs.daemon.jobs.cache import JobCache
 from gpujobs.daemon.jobs.uploads import Uploads
 from gpujobs.daemon.observers import Observers
+from gpujobs.daemon.pauses import Pauses
 from gpujobs.daemon.writer import StoreWriter
 from gpujobs.errors import UsageError
 from gpujobs.lifecycle import Finish
@@ -101,14 +102,14 @@ class JobService:
         return cancelled
 
     async def set_held(self, jobs: Sequence[Job], held: bool, actor: str) -> list[Job]:
-        changed = await self._in_batches(jobs, lambda store, job: store.set_held(job, held, actor))
+        changed = await self.in_batches(jobs, lambda store, job: store.set_held(job, held, actor))
         await self.dispatcher.decision()  # so that the answer says what has come of it
         return [self.cache.jobs.get(job.id, job) for job in changed]
 
     async def prioritize(self, jobs: Sequence[Job], priority: int, caller: Caller) -> list[Job]:
         """Within what the site allows."""
         check_priority(priority, self.rules.priority, is_admin=caller.is_admin)
-        changed = await self._in_batches(
+        changed = await self.in_batches(
             jobs, lambda store, job: store.set_priority(job, priority, caller.user)
         )
         self.changed.tell()
@@ -116,15 +117,17 @@ class JobService:
 
     async def finish(self, jobs: Sequence[Job], actor: str) -> list[Job]:
         """Trainings end after their epochs, as if these had been the last."""
+        pauses = Pauses()
         for job in jobs:
+            await pauses.due()
             if "training" not in self.store.spec(job.id).resolved:
                 raise UsageError(f"job {job.id} applies a model that is trained; there is nothing to finish")
-        changed = await self._in_batches(jobs, lambda store, job: store.request_finish(job, actor))
+        changed = await self.in_batches(jobs, lambda store, job: store.request_finish(job, actor))
         for job in changed:
             await self.attempts.adjust(job)
         return changed
 
-    async def _in_batches(self, jobs: Sequence[Job], change: Callable[[Store, int], Job]) -> list[Job]:
+    async def in_batches(self, jobs: Sequence[Job], change: Callable[[Store, int], Job]) -> list[Job]:
         """Each batch is one transaction, since a disk takes one where it takes a hundred; between them others get
         their turn."""
         changed: list[Job] = []

@@ -8,10 +8,10 @@ import json
 import logging
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from gpujobs.daemon.jobs.cache import JobCache, Watcher
 from gpujobs.errors import GpujobsError
@@ -29,9 +29,15 @@ BUFFERED = 32
 KEPT = 64
 """Pieces that are kept for those who come back."""
 
+LARGE_ROWS, BATCH = 1000, 200
+"""Of a picture that is compared and written in a thread, and those of it that are written at a time: nobody else
+computes meanwhile."""
+
 LINGER_SECONDS = 60.0
 LINGERING = 64
 """Channels without viewers that are kept, for so long at most, for those who come back."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +45,9 @@ log = logging.getLogger(__name__)
 class ChannelEnded(Exception):
     """The viewers' rights have changed: whoever goes on looking asks anew."""
 
+
+Apart = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Does what only computes in a thread, and returns what it returns."""
 
 Render = Callable[[], Awaitable[Now]]
 """Raises ChannelEnded."""
@@ -61,11 +70,9 @@ class Viewer:
         self._pieces: deque[Piece] = deque()
         self._wake = asyncio.Event()
         self._is_over = False
-        self.was_dropped = False
 
     def give(self, piece: Piece) -> None:
         if len(self._pieces) >= BUFFERED:
-            self.was_dropped = True
             self._pieces.clear()
             self.end()
             self._drop()
@@ -107,9 +114,10 @@ class Channel:
     """All viewers of one picture. `ids`: the jobs whose changes change it, None for all; it ends when they have."""
 
     def __init__(
-        self, cache: JobCache, render: Render, ids: frozenset[int] | None, look: Look | None
+        self, cache: JobCache, apart: Apart, render: Render, ids: frozenset[int] | None, look: Look | None
     ) -> None:
         self._cache = cache
+        self._apart = apart
         self._render = render
         self._ids = ids
         self._look = look
@@ -134,7 +142,7 @@ class Channel:
             async with self._drawing:
                 if not self.viewers:
                     await self._publish()
-                for piece in self._missed(last_id):
+                for piece in await self._missed(last_id):
                     viewer.give(piece)
                 self.viewers.add(viewer)
         except BaseException:
@@ -154,37 +162,45 @@ class Channel:
             self._task.cancel()
             self._task = None
 
-    def _missed(self, last_id: str | None) -> list[Piece]:
-        """What has come since, where that is known; else the whole picture."""
+    async def _missed(self, last_id: str | None) -> list[Piece]:
+        """What has come since, where that is known; else the whole picture. `_drawing` is held."""
         known = [self._id(self._number), *(piece.id for piece in self._changes)]
         if last_id == known[0]:
             return []
         before = self._id(self._number - len(self._changes))
         if last_id is not None and len(self._changes) < BUFFERED and last_id in (before, *known):
             return [piece for piece in self._changes if _number(piece.id) > _number(last_id)]
-        return [self._picture()]
+        return [await self._picture()]
 
     @property
     def _is_over(self) -> bool:
         return self._ids is not None and not self._cache.jobs.keys() & self._ids
 
-    def _picture(self) -> Piece:
+    async def _picture(self) -> Piece:
         if self._whole is None or self._whole.id != self._id(self._number):
-            self._whole = Piece(self._id(self._number), True, _encoded(now_to_json(self._now)))
+            now = self._now
+            body = await self._computed(lambda: encoded(now_to_json(now)), len(now.rows))
+            self._whole = Piece(self._id(self._number), True, body)
         return self._whole
+
+    async def _computed(self, work: Callable[[], T], rows: int) -> T:
+        if rows < LARGE_ROWS:
+            return work()
+        done: T = await self._apart(work)
+        return done
 
     def _id(self, number: int) -> str:
         return f"{self._run_id}-{number}"
 
     async def _publish(self) -> None:
         """`_drawing` is held."""
-        now = await self._render()
-        change = difference(self._now, now)
+        before, now = self._now, await self._render()
+        body = await self._computed(lambda: _change(before, now), len(before.rows) + len(now.rows))
         self._now = now
-        if change is None:
+        if body is None:
             return
         self._number += 1
-        piece = Piece(self._id(self._number), False, _encoded(difference_to_json(change)))
+        piece = Piece(self._id(self._number), False, body)
         self._changes.append(piece)
         for viewer in list(self.viewers):
             viewer.give(piece)
@@ -209,8 +225,9 @@ class Channel:
 
 
 class Broadcaster:
-    def __init__(self, cache: JobCache, read_devices: Callable[[], Awaitable[object]]) -> None:
+    def __init__(self, cache: JobCache, read_devices: Callable[[], Awaitable[object]], apart: Apart) -> None:
         self._cache = cache
+        self._apart = apart
         self._look = Look(read_devices)
         self._channels: dict[Hashable, Channel] = {}
         self._joined: dict[Viewer, Channel] = {}
@@ -231,7 +248,7 @@ class Broadcaster:
             timer.cancel()
         channel = self._channels.get(key)
         if channel is None or (channel.is_idle and last_id is None):
-            channel = Channel(self._cache, render, ids, self._look if with_devices else None)
+            channel = Channel(self._cache, self._apart, render, ids, self._look if with_devices else None)
             self._channels[key] = channel
         self._joined[viewer] = channel
         try:
@@ -263,5 +280,23 @@ def _number(id: str) -> int:
     return int(id.rpartition("-")[2])
 
 
-def _encoded(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+def _change(before: Now, now: Now) -> bytes | None:
+    change = difference(before, now)
+    return None if change is None else encoded(difference_to_json(change))
+
+
+def encoded(value: Mapping[str, Any]) -> bytes:
+    """As JSON; a long list in it by parts, for the encoder lets no other thread compute."""
+    fields = (f"{_dumped(name)}:{_in_parts(part)}" for name, part in value.items())
+    return f"{{{','.join(fields)}}}".encode()
+
+
+def _in_parts(value: Any) -> str:
+    if not isinstance(value, list) or not value:
+        return _dumped(value)
+    parts = (value[start : start + BATCH] for start in range(0, len(value), BATCH))
+    return f"[{','.join(_dumped(part)[1:-1] for part in parts)}]"
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,28 +13,30 @@ from gpujobs.jobfile import losses
 from gpujobs.jobfile.consistency import implied_task, keeps_steps, task_of_output
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data.arrays import Integers
-from gpujobs.trainer.data.fitting import absent, classes, precision, scaling
+from gpujobs.trainer.data.fitting import absent, classes, precision
 from gpujobs.trainer.data.fitting.checks import check_inputs, check_shapes
 from gpujobs.trainer.data.fitting.counted import counted, labels
+from gpujobs.trainer.data.fitting.fitted import (
+    Assembled,
+    fitted_inputs,
+    fitted_targets,
+    ids_of,
+    scaled,
+    scaled_inputs,
+)
 from gpujobs.trainer.data.fitting.preprocessing import Preprocessing
-from gpujobs.trainer.data.memory import pieces
 from gpujobs.trainer.data.notices import Account, say
 from gpujobs.trainer.data.reading import sources
-from gpujobs.trainer.data.reading.input_requirements import InputRequirements, heads, is_there, names_of
+from gpujobs.trainer.data.reading.input_requirements import heads, names_of
 from gpujobs.trainer.data.reading.loaded import CLASS_TASKS, Known, LoadedData
 from gpujobs.trainer.data.samples import accounts, plain, ragged, splits, windowed
-from gpujobs.trainer.data.samples.plain import Plain
-from gpujobs.trainer.data.samples.ragged import Ragged
-from gpujobs.trainer.data.samples.rows import Mapped, RaggedRows, Rows
+from gpujobs.trainer.data.samples.rows import Mapped, Rows
 from gpujobs.trainer.data.samples.samples import Samples
 from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.failures import DataError, together
 
-NUDGE = np.float32(1e-6)
-
 Source = TypeVar("Source")
 Found = TypeVar("Found")
-Assembled = Plain | Windowed | Ragged
 Named = Mapping[str, classes.Classes]
 """The classes of each output whose labels are not numbers already."""
 
@@ -96,8 +96,8 @@ def prepare(spec: AttemptSpec, raw: LoadedData | None = None) -> Prepared:
     train = assembled["train"]
     learned = Preprocessing(
         task=task,
-        x=_fitted_inputs(spec, train),
-        y=_fitted_targets(spec, train),
+        x=fitted_inputs(spec, train),
+        y=fitted_targets(spec, train),
         classes=named,
         features=raw.features,
         target_names=raw.target_names,
@@ -220,7 +220,7 @@ def _assemble(
         return windowed.assemble(raw, data, task, scratch, is_open=is_open, usual=usual)
     if raw.lengths is not None:
         return ragged.assemble(raw, task, handling, heads(spec.jobfile), per_step=per_step)
-    return plain.assemble(raw, handling, _ids(spec.jobfile), scratch)
+    return plain.assemble(raw, handling, ids_of(spec.jobfile), scratch)
 
 
 def _per_step(spec: AttemptSpec, raw: LoadedData, task: str) -> Collection[str]:
@@ -244,11 +244,6 @@ def _encoded(raw: LoadedData, name: str, y: NDArray[Any], named: Named, ignored:
     encoded = np.full(y.shape, ignored, np.int64)
     encoded[there] = named[name].encode(raw.place(name), y[there], None)
     return encoded
-
-
-def _ids(job: Mapping[str, Any]) -> Iterable[str]:
-    """The inputs that are ids for an embedding."""
-    return [name for name, head in heads(job).items() if head.ids is not None]
 
 
 # Parts
@@ -295,93 +290,6 @@ def _require_several(spec: AttemptSpec, train: Samples, assembled: Assembled, na
             classes.require_several(assembled.raw.place(name), found, named.get(name))
 
 
-# Scaling
-
-
-def _fitted_inputs(spec: AttemptSpec, train: Assembled) -> dict[str, scaling.Scale]:
-    """Numbers are scaled; ids are not."""
-    method = (spec.jobfile["data"].get("scaling") or {}).get("x", "none")
-    names = [] if method == "none" else [name for name in train.raw.inputs if name not in _ids(spec.jobfile)]
-    return {name: scaling.fit(method, _x_pieces(spec, train, name), train.raw.place(name)) for name in names}
-
-
-def _x_pieces(spec: AttemptSpec, train: Assembled, name: str) -> scaling.Pieces:
-    """The steps that are there: those that Masking skips are not fitted on."""
-    head = masked_heads(spec, train.samples.inputs).get(name)
-    values = train.x_pieces(name) if head is None else _unmasked(train, name, head)
-    if head is not None and not any(len(one) for one in values()):
-        raise DataError(
-            f"{train.raw.place(name)}: every step is {head.padding:g}, which Masking skips; expected some "
-            "that are not"
-        )
-    return values
-
-
-def _unmasked(train: Assembled, name: str, head: InputRequirements) -> scaling.Pieces:
-    def found() -> Iterable[NDArray[np.float32]]:
-        if isinstance(train, Plain):
-            for some in train.x_steps(name):
-                yield (taken := some[is_there(some, head)]).reshape(-1, taken.shape[-1])
-        else:
-            for rows in train.x_pieces(name)():
-                yield rows[is_there(rows[None], head)[0]]
-
-    return lambda: (one for one in found() if len(one))
-
-
-def masked_heads(spec: AttemptSpec, inputs: Mapping[str, Rows]) -> dict[str, InputRequirements]:
-    """Of the inputs whose padding the file itself has, in numbers, and Masking skips."""
-    return {
-        name: head
-        for name, head in heads(spec.jobfile).items()
-        if head.is_masked and head.ids is None and not isinstance(inputs[name], RaggedRows)
-        and len(inputs[name].row_shape) > 1
-    }  # fmt: skip
-
-
-def _fitted_targets(spec: AttemptSpec, train: Assembled) -> dict[str, scaling.Scale]:
-    """Numbers are scaled; classes are not."""
-    method = (spec.jobfile["data"].get("scaling") or {}).get("y", "none")
-    names = [] if method == "none" else list(train.samples.targets)
-    numbers = [name for name in names if task_of_output(spec.jobfile, name) not in CLASS_TASKS]
-    found = counted(spec.jobfile, train.samples)
-    return {
-        name: scaling.fit(
-            method,
-            _step_pieces(train, name, found.get(name))
-            if _is_by_step(spec, train, name, found)
-            else train.y_pieces(name),
-            train.raw.place(name),
-        )
-        for name in numbers
-    }
-
-
-def _is_by_step(spec: AttemptSpec, train: Assembled, name: str, found: Mapping[str, Rows]) -> bool:
-    """Whether a target of arrays has a number for each step that goes in: then all steps have one scale."""
-    samples, target = train.samples, train.samples.targets[name]
-    if isinstance(target, RaggedRows) or name in found:
-        return name in found and not isinstance(target, RaggedRows)
-    steps = {rows.row_shape[0] for rows in samples.inputs.values() if len(rows.row_shape) > 1}
-    is_one = len(target.row_shape) == 1 and target.row_shape[0] in steps
-    return isinstance(train, Plain) and is_one and keeps_steps(spec.jobfile, name)
-
-
-def _step_pieces(train: Assembled, name: str, counts: Rows | None) -> scaling.Pieces:
-    """Numbers of the steps that count (None: of all), shape (steps, columns)."""
-    samples, rows = train.samples, train.samples.targets[name]
-
-    def found() -> Iterable[Any]:
-        for some in pieces(0, len(samples), 4 * math.prod(n or 1 for n in rows.row_shape)):
-            numbers = samples.at(np.arange(some.start, some.stop))
-            y = rows.take(numbers)
-            y = y.reshape(-1) if counts is None else y[counts.take(numbers)]
-            if len(y):
-                yield y.reshape(len(y), -1)
-
-    return found
-
-
 def apply(spec: AttemptSpec, assembled: Assembled, learned: Preprocessing) -> Part:
     """The samples with what was learned from the training part applied to them."""
     truth = assembled.samples
@@ -393,15 +301,10 @@ def apply(spec: AttemptSpec, assembled: Assembled, learned: Preprocessing) -> Pa
             name: _as_ids(spec, assembled.raw, name, rows)
             for name, rows in scaled_inputs(spec, truth.inputs, learned).items()
         },
-        targets={name: _scaled(rows, learned.y.get(name)) for name, rows in truth.targets.items()},
+        targets={name: scaled(rows, learned.y.get(name)) for name, rows in truth.targets.items()},
     )
     check_inputs(assembled.raw, done, heads(spec.jobfile))
     return Part(done, truth, assembled)
-
-
-def scaled_inputs(spec: AttemptSpec, inputs: Mapping[str, Rows], learned: Preprocessing) -> dict[str, Rows]:
-    masked = masked_heads(spec, inputs)
-    return {name: _scaled(rows, learned.x.get(name), masked.get(name)) for name, rows in inputs.items()}
 
 
 def to_predict(spec: AttemptSpec, entry: Mapping[str, Any], learned: Preprocessing) -> Part:
@@ -412,7 +315,7 @@ def to_predict(spec: AttemptSpec, entry: Mapping[str, Any], learned: Preprocessi
         return apply(spec, assembled, learned)
     (name, *others) = names_of(spec.jobfile["data"].get("x", "x"))
     raw = LoadedData("values", {name: _samples(entry["values"], learned.shapes.get(name, ()), others)}, {})
-    return apply(spec, plain.assemble(raw, "error", _ids(spec.jobfile), spec.paths.work), learned)
+    return apply(spec, plain.assemble(raw, "error", ids_of(spec.jobfile), spec.paths.work), learned)
 
 
 def _samples(values: Any, expected: tuple[int | None, ...], others: list[str]) -> Any:
@@ -442,28 +345,6 @@ def _one_sample(expected: tuple[int | None, ...]) -> str:
 
 def _as_ids(spec: AttemptSpec, raw: LoadedData, name: str, rows: Rows) -> Rows:
     """The only column of a table's windows as the ids that an Embedding takes, a number for each step."""
-    if name not in _ids(spec.jobfile) or not raw.features or rows.row_shape[-1:] != (1,):
+    if name not in ids_of(spec.jobfile) or not raw.features or rows.row_shape[-1:] != (1,):
         return rows
     return Mapped(rows, lambda steps: steps[..., 0].astype(np.int32), rows.row_shape[:-1])
-
-
-def _scaled(rows: Rows, scale: scaling.Scale | None, masked: InputRequirements | None = None) -> Rows:
-    """`masked`: of an input whose masked steps stay what they are."""
-    if scale is None:
-        return rows
-    if masked is not None:
-        return Mapped(rows, partial(_scaled_steps, scale=scale, head=masked))
-    if isinstance(rows, RaggedRows):  # before padding: what stands on the right is not scaled
-        return replace(rows, change=scale.apply)
-    return Mapped(rows, scale.apply)
-
-
-def _scaled_steps(
-    x: NDArray[np.float32], scale: scaling.Scale, head: InputRequirements
-) -> NDArray[np.float32]:
-    """A step that is there and would become what masks is moved by a millionth, so that it stays there."""
-    there = is_there(x, head)
-    done = scale.apply(x)
-    done[~there] = head.padding
-    done[there & ~is_there(done, head)] += NUDGE * max(1.0, abs(head.padding))
-    return done

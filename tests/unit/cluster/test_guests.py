@@ -86,8 +86,8 @@ def test_another_node_of_a_members_name_does_not_speak_for_it(
     async def run() -> None:
         head = Head(HeadSettings(node_settings(tmp_path), None, "10.0.0.5:6379"), StatePaths(tmp_path), 0)
         _, head._writer = await asyncio.open_connection(sock=ours)
-        head._members.admit(Member("box2", "77", "a", "a.1", None))
-        await head._lacking(name, "its name is that of another box")
+        head._agents._members.admit(Member("box2", "77", "a", "a.1", None))
+        await head._agents.lacking(name, "its name is that of another box")
         head._writer.close()
         await head._writer.wait_closed()
 

@@ -8,7 +8,6 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -16,11 +15,12 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
-from gpujobs.cluster import actor, certificates
-from gpujobs.cluster import head as heads
+from gpujobs.cluster import actor, certificates, gate_opening
 from gpujobs.cluster.certificates import TlsFiles
+from gpujobs.cluster.gate_opening import gate_of, open_gate
 from gpujobs.cluster.head import Head
 from gpujobs.cluster.link import ClusterLink
+from gpujobs.cluster.rekeying import Rekeying
 from gpujobs.cluster.versions import own_versions
 from gpujobs.daemon.devices.nodes import Nodes
 from gpujobs.daemon.handlers import doctor
@@ -80,7 +80,7 @@ def test_a_box_with_two_lines_at_once_gets_one_agent(tmp_path: Path, placed: lis
     """As after a cut: the older line is not known to be dead yet when the box has joined again."""
 
     async def work(head: Head) -> tuple[asyncio.Event, asyncio.Event]:
-        return await asyncio.gather(head._take_in(HELLO, READY), head._take_in(HELLO, READY))
+        return await asyncio.gather(head._agents.take_in(HELLO, READY), head._agents.take_in(HELLO, READY))
 
     one, other = with_head(tmp_path, work)
     assert placed == ["1"] and one is other
@@ -92,10 +92,10 @@ def test_a_box_that_comes_before_the_heads_own_agent_is_there_waits_for_it(
     """Its Ray starts meanwhile, but the daemon counts on the head's own box first."""
 
     async def work(head: Head) -> list[str]:
-        coming = asyncio.create_task(head._take_in_after_own(HELLO, READY))
+        coming = asyncio.create_task(head._agents.take_in_after_own(HELLO, READY))
         await asyncio.sleep(0.05)
         before = list(placed)
-        head._own_is_in.set()
+        head._agents._own_is_in.set()
         await coming
         return before
 
@@ -110,17 +110,17 @@ def test_a_box_that_is_shut_out_while_its_agent_is_placed_has_none_afterwards(
     monkeypatch.setattr(actor, "end_agent", lambda agent: gone.append("ended"))
 
     async def work(head: Head) -> bool:
-        coming = asyncio.create_task(head._take_in(HELLO, READY))
-        while not placed and not head._placing[HELLO.name].locked():
+        coming = asyncio.create_task(head._agents.take_in(HELLO, READY))
+        while not placed and not head._agents._placing[HELLO.name].locked():
             await asyncio.sleep(0)
-        await head._expel(HELLO.name)
+        await head._agents.expel(HELLO.name)
         ended = await coming
-        return ended.is_set() and head._members.get(HELLO.name) is None
+        return ended.is_set() and head._agents._members.get(HELLO.name) is None
 
     assert with_head(tmp_path, work) and gone == ["ended"]
 
 
-def test_an_authority_is_renewed_once_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_authority_is_renewed_once_at_a_time(tmp_path: Path) -> None:
     """A box keeps one that is to come: of two it would have that which the head never takes."""
     paths = StatePaths(tmp_path)
     certificates.keep_box(TlsFiles(paths.tls), "127.0.0.1")
@@ -134,14 +134,13 @@ def test_an_authority_is_renewed_once_at_a_time(tmp_path: Path, monkeypatch: pyt
             given.append(made)
             return ["box2"]
 
-    async def work(head: Head) -> tuple[object, ...]:
-        head._settings = replace(head._settings, listening=Listening("127.0.0.1", 8480, True))
-        head._open_gate = Gate()  # type: ignore[assignment]
+    async def work() -> tuple[object, ...]:
+        rekeying = Rekeying(paths, Listening("127.0.0.1", 8480, True), Gate())  # type: ignore[arg-type]
         with pytest.raises(MachineError, match="no box answers"):
-            await head._rekey()
-        return tuple(await asyncio.gather(head._rekey(), head._rekey(), return_exceptions=True))
+            await rekeying.rekey()
+        return tuple(await asyncio.gather(rekeying.rekey(), rekeying.rekey(), return_exceptions=True))
 
-    done, refused = with_head(tmp_path, work)
+    done, refused = asyncio.run(work())
     assert done == Rekeyed(("box2",)) and len(given) == 2
     assert "is being renewed already" in str(refused)
 
@@ -150,7 +149,7 @@ def test_a_port_of_joining_that_is_taken_is_told_of_until_it_is_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing ends for it: the head serves its own box, and lets others in as soon as it can."""
-    monkeypatch.setattr(heads, "DOOR_SECONDS", 0.01)
+    monkeypatch.setattr(gate_opening, "DOOR_SECONDS", 0.01)
     ours, theirs = socket.socketpair()
     taken = socket.create_server(("127.0.0.1", 0))
     port = taken.getsockname()[1]
@@ -167,9 +166,9 @@ def test_a_port_of_joining_that_is_taken_is_told_of_until_it_is_free(
         _, head._writer = await asyncio.open_connection(sock=ours)
         reader, writer = await asyncio.open_connection(sock=theirs)
         StatePaths(tmp_path).cluster_token.parent.mkdir(parents=True, exist_ok=True)
-        gate = head._gate()
+        gate = gate_of(head._settings, head._paths, head._agents)
         assert gate is not None
-        opening = asyncio.create_task(head._open(gate))
+        opening = asyncio.create_task(open_gate(gate, head._tell))
         link._take(json.loads(await reader.readline()), writer)
         taker = f"process {os.getpid()} ({psutil.Process().name()}, of {psutil.Process().username()})"
         said = f"no box can join: 127.0.0.1:{port}, which [cluster] listen names, is taken by {taker}; end it, or name"
@@ -194,7 +193,7 @@ def test_a_port_of_joining_that_is_taken_is_told_of_until_it_is_free(
 def test_an_address_that_is_not_of_this_box_is_named(tmp_path: Path) -> None:
     listening = Listening("192.0.2.1", 8480, False)
     head = Head(HeadSettings(node_settings(tmp_path), listening, None), StatePaths(tmp_path), 0)
-    gate = head._gate()
+    gate = gate_of(head._settings, head._paths, head._agents)
     assert gate is not None
     with pytest.raises(MachineError, match=r"nothing can listen at 192\.0\.2\.1:8480 \(Cannot assign"):
         asyncio.run(gate.open())

@@ -7,7 +7,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpujobs.daemon.devices.leases import SLACK_SECONDS, Leases
@@ -49,7 +49,6 @@ ROUNDS = st.lists(st.tuples(DELAYS, DELAYS, st.booleans(), st.booleans(), DELAYS
 
 
 @given(boot=st.floats(0, 1e6), rounds=ROUNDS)
-@settings(deadline=None)
 def test_nothing_runs_there_when_the_daemon_believes_so(boot: float, rounds: list[Any]) -> None:
     box = Box(boot)
     link: Any = box

@@ -15,6 +15,7 @@ from gpujobs.config.settings import Settings
 from gpujobs.daemon.build import build
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.handlers import jobs as listed
+from gpujobs.daemon.handlers import pieces
 from gpujobs.daemon.keys import JOB_QUERIES
 from gpujobs.daemon.server import make_application
 from gpujobs.lifecycle import Finish
@@ -114,7 +115,7 @@ def test_all_results_are_listed_of_those_that_have_completed(box: Box) -> None:
 def test_a_list_goes_on_without_what_is_pruned_while_it_is_written(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listed, "BATCH", 1)
+    monkeypatch.setattr(pieces, "BATCH", 1)
 
     async def written() -> bytes:
         daemon = build(Settings("personal", box.directory, box.directory / "socket"))

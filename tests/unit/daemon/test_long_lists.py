@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +16,14 @@ from aiohttp.test_utils import TestClient, TestServer
 from gpujobs.config.settings import Settings
 from gpujobs.daemon.build import build
 from gpujobs.daemon.daemon import Daemon
+from gpujobs.daemon.jobs.apart import Moment
+from gpujobs.daemon.jobs.references import Choice, Chosen
+from gpujobs.daemon.jobs.service import cancelled_by
 from gpujobs.daemon.keys import CALLER
 from gpujobs.daemon.server import make_application
+from gpujobs.model import State
 from gpujobs.paths import StatePaths
+from gpujobs.store.reader import Reader
 from gpujobs.store.store import Store
 from tests.unit.store.jobs import A, complete, new_job
 
@@ -57,11 +62,13 @@ def copied(database: Path, times: int) -> None:
         connection.commit()
 
 
-async def answered_meanwhile(client: TestClient[web.Request, web.Application], path: str) -> int:
+async def answered_meanwhile(
+    client: TestClient[web.Request, web.Application], path: str, body: object = None
+) -> int:
     """How many small requests were answered between the asking for this list and its answer."""
 
     async def whole() -> None:
-        async with client.get(path) as answer:
+        async with client.request("GET" if body is None else "POST", path, json=body) as answer:
             assert answer.status == 200
             await answer.read()
 
@@ -75,11 +82,21 @@ async def answered_meanwhile(client: TestClient[web.Request, web.Application], p
     return count
 
 
+CHANGED = {"ids": [f"1-{ENDED}"], "dry_run": True}
+
+
 @pytest.mark.parametrize(
-    "path",
-    ["/v1/queue?all=1&limit=100", "/v1/jobs?all=1&newest=100", f"/v1/jobs?ids=1-{ENDED}&limit=10"],
+    ("path", "body"),
+    [
+        ("/v1/queue?all=1&limit=100", None),
+        ("/v1/jobs?all=1&newest=100", None),
+        (f"/v1/jobs?ids=1-{ENDED}&limit=10", None),
+        *((f"/v1/jobs/{verb}", CHANGED) for verb in ("cancel", "hold")),
+    ],
 )
-def test_small_requests_are_answered_while_a_long_list_is_read(directory: Path, path: str) -> None:
+def test_small_requests_are_answered_while_a_long_list_is_read(
+    directory: Path, path: str, body: object
+) -> None:
     @web.middleware
     async def as_a(request: web.Request, handler: object) -> web.StreamResponse:
         request[CALLER] = A
@@ -90,11 +107,39 @@ def test_small_requests_are_answered_while_a_long_list_is_read(directory: Path, 
         async with TestClient(TestServer(make_application(daemon, [as_a]))) as client:
             async with client.get(SMALL) as answer:
                 assert answer.status == 200
-            count = await answered_meanwhile(client, path)
+            count = await answered_meanwhile(client, path, body)
         await Daemon(daemon).close()
         return count
 
     assert asyncio.run(ask()) >= AT_LEAST
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [((), {1: State.PENDING, 2: State.CANCELLED}), ((State.PENDING,), {1: State.PENDING})],
+)
+def test_what_is_to_be_changed_is_as_it_is_after_the_reading_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, states: tuple[State, ...], expected: dict[int, State]
+) -> None:
+    """A job that is cancelled while a range is read is cancelled, and one that was chosen as waiting is not meant."""
+
+    async def ask() -> Chosen:
+        daemon = build(Settings("personal", tmp_path, tmp_path / "socket"))
+        daemon.writer.jobs(lambda store: store.submit(A, "k", [new_job(name) for name in "ab"]))
+        read = Moment.read
+
+        async def slow(moment: Moment, work: Callable[[Reader], Chosen]) -> Chosen:
+            chosen = await read(moment, work)
+            daemon.writer.job(lambda store: store.cancel_pending(2, "a", cancelled_by("a")))
+            return chosen
+
+        monkeypatch.setattr(Moment, "read", slow)
+        choice = Choice(["1-2"], states=frozenset(states))
+        chosen = await daemon.queries.chosen_to_change(A, choice)
+        await Daemon(daemon).close()
+        return chosen
+
+    assert {job.id: job.state for job in asyncio.run(ask()).jobs} == expected
 
 
 @pytest.fixture

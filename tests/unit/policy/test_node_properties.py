@@ -86,7 +86,7 @@ def snapshots(
     )  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(snapshots())
 def test_no_job_starts_where_it_may_not_and_no_device_is_given_twice(snapshot: Snapshot) -> None:
     decision = decide(snapshot)
@@ -111,7 +111,7 @@ def test_no_job_starts_where_it_may_not_and_no_device_is_given_twice(snapshot: S
     assert not whole.keys() & shared
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(snapshots(places=False, statuses=(NodeStatus.OK,)))
 def test_a_site_whose_jobs_name_no_node_decides_as_one_box_of_the_same_devices(snapshot: Snapshot) -> None:
     """Also what each job waits for, but for the names of nodes in the words."""
@@ -130,7 +130,7 @@ def test_a_site_whose_jobs_name_no_node_decides_as_one_box_of_the_same_devices(s
     }
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(snapshots(), st.randoms(use_true_random=False))
 def test_the_order_in_which_nodes_are_named_and_jobs_come_changes_nothing(
     snapshot: Snapshot, chance: Any
@@ -143,7 +143,7 @@ def test_the_order_in_which_nodes_are_named_and_jobs_come_changes_nothing(
     assert decide(replace(snapshot, waiting=shuffled[::-1])).starts == decide(snapshot).starts
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(snapshots())
 def test_no_job_is_far_from_its_data_while_an_equal_device_near_it_stays_free(snapshot: Snapshot) -> None:
     snapshot = replace(
@@ -171,7 +171,7 @@ def test_no_job_is_far_from_its_data_while_an_equal_device_near_it_stays_free(sn
             assert not [one for one in left if one.node in near and is_allowed(by_id[start.job], one)]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     st.integers(1, 3),
     st.integers(1, 3),

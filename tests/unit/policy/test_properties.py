@@ -141,7 +141,7 @@ def state_of(queue: Queue) -> dict[str, Any]:
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(snapshots())
 def test_a_decision_changes_nothing_of_the_callers(snapshot: Snapshot) -> None:
     """Nor do its reasons when they are asked for: of a queue in which jobs are due, too."""
@@ -155,7 +155,7 @@ def test_a_decision_changes_nothing_of_the_callers(snapshot: Snapshot) -> None:
     assert decision == decide(snapshot)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(snapshots())
 def test_of_every_decision(snapshot: Snapshot) -> None:
     decision = decide(snapshot)
@@ -169,7 +169,7 @@ def test_of_every_decision(snapshot: Snapshot) -> None:
         assert wait.reason.final_state is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(snapshots())
 def test_what_jobs_wait_for_is_counted_as_it_is_told(snapshot: Snapshot) -> None:
     waits = decide(snapshot).waits

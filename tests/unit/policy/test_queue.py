@@ -139,4 +139,4 @@ class Queues(RuleBasedStateMachine):
 
 
 TestQueues = Queues.TestCase
-TestQueues.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestQueues.settings = settings(max_examples=100, stateful_step_count=30)

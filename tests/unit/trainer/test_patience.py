@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpujobs.trainer.early_stopping import EarlyStopping, ReduceOnPlateau, kept_epoch, smaller_is_better
@@ -58,7 +58,6 @@ def test_early_stopping_is_that_of_keras(
             break
 
 
-@settings(deadline=None)
 @given(VALUES, MODES, st.integers(1, 3), st.integers(0, 3), st.sampled_from([0.0, 0.25]))
 def test_reduce_on_plateau_is_that_of_keras(
     values: list[float], mode: str, patience: int, cooldown: int, min_delta: float

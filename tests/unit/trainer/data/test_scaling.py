@@ -25,7 +25,7 @@ def in_pieces(values: Any, size: int = 7) -> scaling.Pieces:
     return lambda: (values[begin : begin + size] for begin in range(0, len(values), size))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(TABLES, st.lists(st.floats(0, 1), min_size=1, max_size=4))
 def test_quantiles_are_those_of_numpy(values: Any, shares: list[float]) -> None:
     expected = np.quantile(values.astype(np.float64), shares, axis=0)
@@ -39,7 +39,6 @@ def test_quantiles_of_what_is_hard_to_order() -> None:
     np.testing.assert_allclose(scaling.quantiles(in_pieces(values), shares.tolist()), expected)
 
 
-@settings(deadline=None)
 @given(TABLES, st.sampled_from(["standard", "minmax", "robust"]))
 def test_each_method(values: Any, method: str) -> None:
     scale = scaling.fit(method, in_pieces(values), "t.csv")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpujobs.trainer.data import memory
@@ -162,7 +162,6 @@ def naive(segments: list[tuple[int, int]], length: int, reach: int, stride: int)
 lengths = st.lists(st.integers(1, 12), min_size=1, max_size=6)
 
 
-@settings(deadline=None)
 @given(lengths, st.integers(1, 5), st.integers(0, 4), st.integers(1, 4))
 def test_the_index_is_every_window_that_fits(sizes: list[int], length: int, beyond: int, stride: int) -> None:
     ends = np.cumsum(sizes)
@@ -179,7 +178,6 @@ def test_the_index_is_every_window_that_fits(sizes: list[int], length: int, beyo
         )
 
 
-@settings(deadline=None)
 @given(lengths, st.data())
 def test_chronological_spans_cover_each_row_of_a_series_once(sizes: list[int], data: st.DataObject) -> None:
     ends = np.cumsum(sizes)
