@@ -209,6 +209,25 @@ def test_what_somebody_has_submitted_is_taken_back_by_nobody_else(box: Box) -> N
     assert len(json.loads(box.ask(A, "POST", "/v1/requests/withdraw", asked))["jobs"]) == 3
 
 
+TRAINS = (
+    "data: {train: t.npz}\nmodel: {layers: [LSTM: {units: 1}, Dense: {units: 1}]}\ntraining: {loss: mse}\n"
+)
+
+
+def test_who_knows_the_hash_of_somebodys_data_has_to_upload_it_all_the_same(box: Box) -> None:
+    paths, known = StatePaths(box.directory), "5" * 64
+    store = Store(paths.database)
+    store.uploads.add(A.uid, known, 4)
+    store.close()
+    paths.data(A.uid, known).parent.mkdir(parents=True)
+    paths.data(A.uid, known).write_bytes(b"data")
+    data = {"t.npz": {"sha256": known, "bytes": 4}}
+    body = {"request_key": "d", "files": [{"path": "j.yaml", "text": TRAINS, "data": data}]}
+    assert json.loads(box.ask(B, "POST", "/v1/jobs", body)) == {"missing": [known]}
+    (job,) = json.loads(box.ask(A, "POST", "/v1/jobs", body))["jobs"]
+    assert (job["id"], job["user"]) == (4, "a")
+
+
 def test_a_priority_above_the_sites_is_the_admins_to_give(box: Box) -> None:
     asked = {"ids": [1], "priority": 1}
     assert "the priority is 1; at most 0 is allowed" in box.ask(A, "POST", "/v1/jobs/prioritize", asked)

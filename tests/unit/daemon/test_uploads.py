@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,6 +109,23 @@ def test_the_disk_keeps_a_reserve(store: Store, paths: StatePaths) -> None:
         pytest.raises(MachineError, match="must stay free"),
         Uploads(store, writer(store), paths, Quotas(data=1 << 60, free_disk=1 << 60)).room(ALICE.uid, 1),
     ):
+        pass
+
+
+def test_of_the_disk_what_is_under_way_is_no_longer_free(
+    store: Store, paths: StatePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever's it is: the disk is everybody's."""
+    paths.spool.mkdir()
+    disk = shutil.disk_usage(paths.spool)._replace(free=100)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: disk)
+    room = Uploads(store, writer(store), paths, Quotas(data=1000, free_disk=30))
+    with room.room(BOB, 40):
+        with pytest.raises(MachineError, match="must stay free"), room.room(ALICE.uid, 31):
+            pass
+        with room.room(ALICE.uid, 30):
+            pass
+    with room.room(ALICE.uid, 70):
         pass
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
 
 from gpujobs.daemon.web import guard as guarding
 from gpujobs.daemon.web.guard import CHANGE_HEADER, Guard, NotLoggedInError
@@ -97,6 +98,7 @@ def test_of_too_many_a_users_own_oldest_gives_way(sessions: Sessions) -> None:
     ("headers", "path", "is_let_in"),
     [
         ({"Host": "localhost:8080"}, "/", True),
+        (CIMultiDict([("Host", "localhost:8080"), ("Host", "evil.example")]), "/", False),
         ({"Host": "127.0.0.1"}, "/", True),
         ({"Host": "[::1]:8080"}, "/", True),
         ({"Host": "queue.example:443"}, "/", True),
@@ -106,6 +108,7 @@ def test_of_too_many_a_users_own_oldest_gives_way(sessions: Sessions) -> None:
         ({"Host": "localhost:8080", "Origin": "http://localhost:8080"}, "/v1/jobs", True),
         ({"Host": "queue.example", "Origin": "https://queue.example"}, "/v1/jobs", True),
         ({"Host": "localhost:8080", "Origin": "http://localhost:9090"}, "/v1/jobs", False),
+        ({"Host": "localhost:8080", "Origin": "http://localhost:80801"}, "/v1/jobs", False),
         ({"Host": "localhost:8080", "Origin": "null"}, "/v1/jobs", False),
         ({"Host": "localhost:8080", "Sec-Fetch-Site": "same-origin"}, "/v1/jobs", True),
         ({"Host": "localhost:8080", "Sec-Fetch-Site": "same-site"}, "/v1/jobs", False),
