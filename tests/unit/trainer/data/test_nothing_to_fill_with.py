@@ -102,3 +102,16 @@ def test_arrays_in_fortrans_order_are_filled_too(tmp_path: Path) -> None:
 def test_scales_of_nothing_are_an_error(method: str) -> None:
     with pytest.raises(DataError, match=r"t.csv: column v: holds no value that the training part may learn"):
         scaling.fit(method, lambda: iter([np.zeros((0, 2), np.float32)]), "t.csv: column v")
+
+
+@pytest.mark.parametrize(("rows", "is_error"), [(3, True), (2, False)])
+def test_a_series_of_just_a_window_needs_something_to_fill_with(
+    tmp_path: Path, rows: int, is_error: bool
+) -> None:
+    """A window takes three rows here: two, and the target behind them."""
+    short = pd.DataFrame({"site": "c", "hour": range(rows), "v": 1.0, "w": [np.nan] * rows})
+    text = pd.concat([frame(), short]).to_csv(index=False)
+    if is_error:
+        assert "column w: holds no value in series c" in refused(tmp_path, SERIES, text)
+    else:
+        assert len(prepared(tmp_path, SERIES, {"t.csv": text}, rest=NUMBERS).train.samples) == 8
