@@ -21,13 +21,14 @@ from gpujobs.daemon.jobs.submissions import (
     prepare,
     resolve,
 )
+from gpujobs.daemon.jobs.submit import bound
 from gpujobs.errors import JobFileError, UsageError
 from gpujobs.model import Share
 from gpujobs.policy import Rules
 from gpujobs.policy.inputs.rules import Limits, PriorityRules, UserLimits
-from gpujobs.store.records import NewJob
+from gpujobs.store.records import DataReference, NewJob
 from gpujobs.store.store import Store
-from tests.unit.store.jobs import A
+from tests.unit.store.jobs import A, having, new_job
 
 HASH = "5" * 64
 HERE: dict[str, Any] = {"sha256": HASH, "bytes": 4}
@@ -58,6 +59,24 @@ def made(store: Store, body: SubmissionBody) -> list[NewJob]:
     prepared = prepare(store, A, resolve(body))
     assert not isinstance(prepared, Needs)
     return new_jobs(prepared, body.options, Share.PRIVATE, {})
+
+
+@pytest.mark.parametrize(
+    ("in_place", "node", "shared", "expected"),
+    [
+        (None, None, False, None),
+        ("/d", None, False, "own"),  # nobody else has it
+        ("/d", None, True, None),
+        ("/d", "other", False, "other"),
+        (None, "other", False, "other"),
+    ],
+)
+def test_data_in_place_are_used_where_they_are(
+    in_place: str | None, node: str | None, shared: bool, expected: str | None
+) -> None:
+    data = (DataReference("e", "b" * 64, 1), DataReference("d", "a" * 64, 1, in_place))
+    job = having(new_job(), data=data, node=node)
+    assert bound(job, "own", lambda path: shared and path == "/d").demand.node == expected
 
 
 @pytest.mark.parametrize(

@@ -186,19 +186,20 @@ def test_a_sequence_that_has_nothing_to_fill_with_is_called_by_its_number(tmp_pa
                                    "split: {method: group, validation: 0.4}, group: g"])  # fmt: skip
 def test_what_was_dropped_is_in_no_part(tmp_path: Path, split: str) -> None:
     """Of twelve samples the first four: whoever counts the samples that are left counts others."""
+    times = np.array([0, 1, 2, 3, 11, 4, 10, 5, 9, 6, 8, 7])
+    groups = np.array([9, 9, 9, 9, 0, 1, 1, 1, 0, 3, 0, 3])
     x = np.repeat(np.arange(12.0)[:, None, None], 2, axis=1)
     x[:4, 1] = np.nan
-    given = {"x": x, "y": np.arange(12.0), "t": np.arange(12)[::-1].copy(), "g": np.repeat(np.arange(6), 2)}
+    given = {"x": x, "y": np.arange(12.0), "t": times, "g": groups}
     found = prepared(tmp_path, f"{{train: t.npz, missing: drop, {split}}}", {"t.npz": given})
-    parts = {
-        name: everything(found.parts[name].samples)[:, 0, 0].tolist() for name in ("train", "validation")
-    }
-    assert sorted(parts["train"] + parts["validation"]) == list(range(4, 12))
-    assert [found.parts[name].samples.target("y").ravel().tolist() for name in parts] == list(parts.values())
-    if "chronological" in split:  # time runs backwards
-        assert min(parts["train"]) > max(parts["validation"])
+    samples = [found.parts[name].samples for name in ("train", "validation")]
+    train, validation = (everything(one)[:, 0, 0].astype(int).tolist() for one in samples)
+    assert sorted(train + validation) == list(range(4, 12))
+    assert [one.target("y").ravel().astype(int).tolist() for one in samples] == [train, validation]
+    if "chronological" in split:
+        assert max(times[train]) < min(times[validation])
     if "group" in split:
-        assert not {n // 2 for n in parts["train"]} & {n // 2 for n in parts["validation"]}
+        assert not {*groups[train]} & {*groups[validation]}
 
 
 @pytest.mark.parametrize("kind", ["validation_split", "split"])
