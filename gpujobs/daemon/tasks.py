@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
+from weakref import WeakValueDictionary
 
 log = logging.getLogger(__name__)
 
@@ -33,3 +34,17 @@ class Tasks:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a task of the daemon failed", exc_info=task.exception())
+
+
+class Locks:
+    """One for each job, there for as long as somebody holds it or waits for it. Where it is forgotten with the end of
+    the work, a newcomer is let in beside whoever has waited."""
+
+    def __init__(self) -> None:
+        self._of: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+
+    def of(self, job: int) -> asyncio.Lock:
+        return self._of.setdefault(job, asyncio.Lock())
+
+    def __len__(self) -> int:
+        return len(self._of)

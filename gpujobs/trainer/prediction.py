@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -44,7 +45,8 @@ def arrays(
     by_name = outputs if isinstance(outputs, dict) else {next(iter(decisions)): outputs}
     result: dict[str, Any] = {}
     for number, (name, y_pred) in enumerate(by_name.items()):
-        own = _of_output(name, y_pred, raw_targets.get(name), learned, decisions[name], horizon)
+        of_own = learned if len(by_name) == 1 else _own(learned, name)
+        own = _of_output(name, y_pred, raw_targets.get(name), of_own, decisions[name], horizon)
         counted = (
             samples.counted.get(name) if len(by_name) > 1 else next(iter(samples.counted.values()), None)
         )
@@ -94,6 +96,15 @@ def _of_output(
     return (
         {"y_pred": y_pred} if y_true is None else {"y_pred": y_pred, "y_true": y_true.reshape(y_pred.shape)}
     )
+
+
+def _own(learned: Preprocessing, output: str) -> Preprocessing:
+    """Without the scales and classes of other outputs."""
+    scales, classes = (
+        {name: one for name, one in by_output.items() if name == output}
+        for by_output in (learned.y, learned.classes)
+    )
+    return replace(learned, y=scales, classes=classes)
 
 
 def _named(by_target: Mapping[str, Any], output: str) -> Any:

@@ -135,6 +135,49 @@ def test_a_restored_store_gives_no_number_again_and_what_is_newer_is_said(
     assert Store(old).counts() == {"PENDING": 5}
 
 
+def test_the_log_of_a_store_that_was_killed_goes_aside_with_it(
+    settings: Settings, gpujobs: Callable[..., Result], tmp_path: Path
+) -> None:
+    """Half of the store is in it; beside the copy it would be taken for the copy's own."""
+    target = backed_up(settings, gpujobs)
+    paths = StatePaths(settings.state_dir)
+    store, _ = open_store(paths)
+    store.submit(A, "later", [new_job()] * 2)
+    killed = [paths.database, paths.database.with_name("gpujobs.db-wal")]
+    for path in killed:
+        shutil.copy(path, tmp_path)
+    store.close()
+    for path in killed:
+        shutil.copy(tmp_path / path.name, path)
+    for mark in (paths.numbers, paths.numbers_copy):  # the store alone knows the numbers that were given
+        mark.unlink(missing_ok=True)
+    assert gpujobs("restore", target, "--yes").exit_code == 0
+    restored = Store(paths.database)
+    assert restored.counts() == {"PENDING": 3}
+    assert [job.id for job in restored.submit(A, "new", [new_job()])] == [6]
+    restored.close()
+    (old,) = paths.root.glob("before-restore-*")
+    assert {"gpujobs.db", "gpujobs.db-wal"} <= {path.name for path in old.iterdir()}
+    assert old.stat().st_mode & 0o777 == 0o700
+    kept = Store(old / "gpujobs.db")
+    assert kept.counts() == {"PENDING": 5}
+    kept.close()
+
+
+def test_a_copy_that_others_could_read_is_the_owners_alone_where_it_is_put(
+    settings: Settings, gpujobs: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = backed_up(settings, gpujobs)
+    (target / "gpujobs.db").chmod(0o644)
+    seen: list[int] = []
+    monkeypatch.setattr(
+        "gpujobs.store.backups.reach",
+        lambda _: seen.extend(path.stat().st_mode & 0o777 for path in settings.state_dir.glob("*.restoring")),
+    )
+    assert gpujobs("restore", target, "--yes").exit_code == 0
+    assert set(seen) == {0o600} and (settings.state_dir / "gpujobs.db").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_store_that_was_lost_or_damaged_is_restored(
     settings: Settings, gpujobs: Callable[..., Result]
 ) -> None:

@@ -27,7 +27,7 @@ from gpujobs.paths import StatePaths
 from gpujobs.policy import PendingJob, Queue, Rules, Snapshot
 from gpujobs.policy.inputs.rules import PriorityRules
 from gpujobs.policy.users.accounts import Accounts
-from tests.unit.store.jobs import DEVICE, A, having, new_job
+from tests.unit.store.jobs import DEVICE, A, complete, having, new_job
 
 JOBS = 250
 """More than one batch."""
@@ -224,3 +224,31 @@ def test_a_time_limit_is_changed_within_what_the_site_allows(daemon: Parts) -> N
         limited(A, None)
     assert [limited(ADMIN, seconds) for seconds in (90_000.0, None)] == [90_000.0, None]
     assert [event.kind for event in daemon.store.events(job.id)][1:] == ["limited"] * 5
+
+
+def completed(daemon: Parts, job: Job) -> Job:
+    done = complete(daemon.store, job.id)
+    daemon.cache.put(done)
+    return done
+
+
+def test_one_that_has_completed_trains_once_more_from_the_beginning(daemon: Parts) -> None:
+    job = submitted(daemon)
+    (copy,) = queued_again(daemon, A, [completed(daemon, job)])
+    assert (copy.continues, copy.origin) == (None, job.id)
+
+
+def test_what_has_completed_is_waited_for_and_not_its_copy_that_was_cancelled(daemon: Parts) -> None:
+    first = submitted(daemon)
+    waiting = submitted(daemon, after=(first.id,))
+    (copy,) = queued_again(daemon, A, [completed(daemon, first)])
+    ended(daemon, copy)
+    (again,) = queued_again(daemon, A, [ended(daemon, waiting)])
+    assert daemon.store.job(again.id).demand.awaits.after == (first.id,)
+
+
+def test_a_copy_may_share_a_device_though_its_original_had_to_be_alone(daemon: Parts) -> None:
+    """Who ran out of the memory that it had reserved is tried alone: the copy begins with what was asked for."""
+    job = submitted(daemon, exclusive=True)
+    (copy,) = queued_again(daemon, A, [ended(daemon, job)])
+    assert job.demand.exclusive and not copy.demand.exclusive

@@ -7,18 +7,18 @@ It gets the places that it would have if the attempt had run here. That it is he
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import shutil
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.config.site import Quotas
 from gpujobs.daemon.devices.nodes import Nodes
+from gpujobs.daemon.tasks import Locks
 from gpujobs.errors import GpujobsError, MachineError
 from gpujobs.failpoints import reach
 from gpujobs.linux import durable
@@ -81,7 +81,7 @@ class Homecoming:
         self._paths = paths
         self._quotas = quotas
         self.left = left
-        self._installing: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._installing = Locks()
         self._under_way: dict[tuple[int, int, Leavings], asyncio.Task[tuple[str, ...]]] = {}
 
     def is_away(self, job: Job) -> bool:
@@ -152,7 +152,8 @@ class Homecoming:
         survey = Survey(AttemptKey(job.id, job.attempt, current.nonce), self._room(), wanted)
         found = await self._link.call(current.node, BringHome(survey, str(coming)))
         owner = _Owner(job.uid, self._store.gid(job.id))
-        async with self._alone(job.id):  # an older checkpoint must not come after the one of its end
+        # An older checkpoint must not come after the one of its end.
+        async with self._installing.of(job.id):
             latest = self._store.job(job.id)
             is_latest = latest.attempt == job.attempt
             if wanted is not Leavings.CHECKPOINT or (is_latest and latest.state.holds_device):
@@ -160,14 +161,6 @@ class Homecoming:
                 await asyncio.to_thread(_install, self._paths.job(job.id), current, arrived, owner)
         await asyncio.to_thread(shutil.rmtree, coming, ignore_errors=True)
         return found.refused
-
-    @contextlib.asynccontextmanager
-    async def _alone(self, job: int) -> AsyncIterator[None]:
-        """Nothing else of that job gets its place meanwhile; what is of others does."""
-        async with self._installing[job]:
-            yield
-        if not self._installing[job].locked():
-            del self._installing[job]
 
     async def run(self, active: Callable[[], Iterable[Job]], seconds: Callable[[], float]) -> None:
         """Now and then, the checkpoint of each training on another box, in case that box is lost. One that takes long,

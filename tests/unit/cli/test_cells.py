@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pty
 import struct
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gpujobs.cli import cells, output
+from gpujobs.cli import cells, output, streams
 from tests.unit.cli.conftest import ROOT, Cli, Protocol, job, member
 
 LAB = "实验一：长短期记忆网络"
@@ -45,6 +46,19 @@ def test_names_keep_both_ends() -> None:
 def test_a_paragraph_without_spaces_is_broken_within_the_width() -> None:
     lines = cells.wrapped(LAB * 8 + " end", 40, "  ", "    ").split("\n")
     assert max(map(cells.width, lines)) <= 40 and "".join(map(str.strip, lines)) == LAB * 8 + " end"
+
+
+def test_the_blank_between_two_words_has_a_cell_too() -> None:
+    assert cells.wrapped("实验 实验 ab", 9, "", "") == "实验 实验\nab"
+    assert cells.wrapped("实验 实验 ab", 8, "", "") == "实验\n实验 ab"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("实", "??"), ("é", "e"), ("Ж", "?"), ("ｗ", "w"), ("→", ">"), ("a\u200b", "a")]
+)
+def test_what_an_encoding_lacks_is_as_wide_as_before(text: str, shown: str) -> None:
+    codecs.register_error(streams.ERRORS, streams._simpler)
+    assert text.encode("ascii", streams.ERRORS).decode() == shown
 
 
 def column(line: str, words: str) -> int:

@@ -78,6 +78,12 @@ def test_the_csv_has_every_figure_and_nothing_where_nothing_is_known() -> None:
     assert {user[name] for name in ("energy_joules", "unused_hours", "load", "foreign_hours")} == {""}
 
 
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t"])
+def test_a_spreadsheet_takes_no_name_for_a_formula(begin: str) -> None:
+    (row,) = csv.DictReader(io.StringIO(report_csv.text([replace(GPU, key=f"{begin}cmd", load=-0.5)])))
+    assert (row["key"], row["load"]) == (f"'{begin}cmd", "-0.5")
+
+
 def test_the_picture_parts_the_hours_in_which_gpus_computed_from_those_in_which_they_did_not() -> None:
     rows = [DEVICE, replace(GPU, cpu_hours=2.0)]
     bars = {name: hours for name, _, _, hours in _bars(rows)}

@@ -31,6 +31,11 @@ def test_instants(text: str, expected: datetime) -> None:
     assert coming(text, NOON, NOON.tzinfo).at == expected
 
 
+def test_what_the_clock_shows_just_now_is_past_and_not_to_come() -> None:
+    assert instant("12:00", NOON) == NOON + timedelta(days=1)
+    assert past("12:00", NOON, NOON.tzinfo).at == NOON
+
+
 @pytest.mark.parametrize("text", ["", "soon", "25:00", "12:60", "+", "+1x", "2026-13-01"])
 def test_what_is_no_instant(text: str) -> None:
     with pytest.raises(ValueError):

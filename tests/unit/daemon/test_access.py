@@ -110,8 +110,9 @@ def test_a_group_that_does_not_exist_makes_nobody_anything() -> None:
 
 def test_users_of_another_namespace_are_not_told_apart_and_refused() -> None:
     nobody = int(Path("/proc/sys/kernel/overflowuid").read_text())
-    with pytest.raises(NotPermittedError, match="cannot tell apart"):
-        SITE.admit(replace(OTHER, uid=nobody))
+    for groups in ((), (nobody,), (GROUP.gr_gid,)):
+        with pytest.raises(NotPermittedError, match="cannot tell apart"):
+            SITE.admit(replace(OTHER, uid=nobody, groups=groups))
 
 
 def test_a_personal_daemon_serves_its_own_user_and_shares_nothing() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gpujobs.daemon.access import connections
 from gpujobs.daemon.access.connections import ConnectionLimit
 from gpujobs.lifecycle import Finish, Requeue
 from gpujobs.model import Reason, State
@@ -163,13 +165,15 @@ def test_a_model_is_for_those_who_may_read_it(box: Box) -> None:
 
 
 @asynccontextmanager
-async def door(directory: Path, per_user: int | None, uid: int) -> AsyncIterator[str]:
+async def door(
+    directory: Path, per_user: int | None, uid_of: Callable[[socket.socket], int]
+) -> AsyncIterator[str]:
     path = str(directory / "door")
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen()
     listener.setblocking(False)
-    limit = ConnectionLimit(asyncio.Protocol, per_user, lambda _: uid)
+    limit = ConnectionLimit(asyncio.Protocol, per_user, uid_of)
     await limit.admit(listener)
     try:
         yield path
@@ -197,7 +201,7 @@ def test_one_user_has_so_many_connections_and_no_more(
     """Whose own daemon it is has as many as they like."""
 
     async def work() -> None:
-        async with door(tmp_path, per_user, uid) as path:
+        async with door(tmp_path, per_user, lambda _: uid) as path:
             found = await knock(path, 3)
             refused = [one for one in found if isinstance(one, str)]
             assert len(refused) == 3 - let_in
@@ -209,5 +213,26 @@ def test_one_user_has_so_many_connections_and_no_more(
             (again,) = await knock(path, 1)
             assert isinstance(again, asyncio.StreamWriter)
             again.close()
+
+    asyncio.run(work())
+
+
+def test_a_connection_that_cannot_be_accepted_ends_and_closes_the_door_to_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "RETRY_ACCEPT_SECONDS", 0.0)
+    asked = itertools.count()
+
+    def uid_of(_: socket.socket) -> int:
+        if next(asked) == 0:
+            raise OSError("no descriptor is left")
+        return 1234
+
+    async def work() -> None:
+        async with door(tmp_path, 1, uid_of) as path:
+            first, second = await knock(path, 2)
+            assert first == "", "whoever has come must not wait for an answer"
+            assert isinstance(second, asyncio.StreamWriter)
+            second.close()
 
     asyncio.run(work())

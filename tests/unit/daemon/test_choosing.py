@@ -51,6 +51,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         (Choice(["1-3"]), [1, 2]),
         (Choice(["2-99999999999999999999"]), [2, 4, 5, 6, 7]),
         (Choice(["1-3"], user="b"), [3]),
+        (Choice(["2-2"]), [2]),
         (Choice([3]), [3]),
         (Choice(["gru"]), [5, 6, 7]),
         (Choice(["g4", 4]), [4, 5, 6, 7]),
@@ -71,6 +72,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
 )
 def test_what_a_choice_means_for_a_change(store: Store, choice: Choice, ids: list[int]) -> None:
     assert sorted(choose(store, A, choice, own=True).ids) == ids
+
+
+def test_since_then_is_what_was_submitted_or_has_ended_since(store: Store) -> None:
+    """Jobs 1 to 6 were submitted before; the first and the fourth have ended since, and the seventh came last."""
+    since = store.job(1).ended_at
+    assert since is not None and since > store.job(6).submitted_at
+    assert sorted(choose(store, A, Choice(since=since), own=True).ids) == [1, 4, 7]
+    assert choose(store, A, Choice([1, 2], since=since)).ids == [1]
 
 
 def test_whoever_looks_sees_everybodys(store: Store) -> None:

@@ -90,6 +90,8 @@ def test_a_name_that_fits_none_or_several(store: Store) -> None:
         named(site(gpu(0), gpu(1)), ["9"])
     with pytest.raises(UsageError, match="not clear"):
         named(site(gpu(0), gpu(1)), ["GPU-box-"])
+    with pytest.raises(UsageError, match="device GPU-bo does not exist"):
+        named(site(gpu(0)), ["GPU-bo"])  # what is so short names a device by chance
     for wrong in ("third", "third:*", "box:", "*", "box:7", ":*"):
         with pytest.raises(
             UsageError, match="does not exist; expected one of the nodes box and other, NODE:NUMBER"

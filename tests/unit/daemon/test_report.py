@@ -115,6 +115,13 @@ def test_waits_and_memory_are_those_of_pandas(box: Box) -> None:
     assert total["memory_used"] == pytest.approx(known["peak_bytes"].sum() / reserved.sum())
 
 
+def test_of_memory_no_more_counts_as_used_than_was_reserved() -> None:
+    """What a job has taken beyond its part was not its own: the two are 8 of 10 GiB together."""
+    use = Use("a", "g", "n:gpu 0", "gpu", 1, SINCE, UNTIL, 1.0, 5 * GIB, 9 * GIB)
+    uses = [use, replace(use, job=2, peak_bytes=3 * GIB), replace(use, job=3, peak_bytes=None)]
+    assert report(uses, SINCE, UNTIL, "user", UTC, {}).total.memory_used == pytest.approx(0.8)
+
+
 def test_a_job_that_was_to_begin_later_has_waited_since_then_whatever_its_offset(tmp_path: Path) -> None:
     starts = datetime(2026, 3, 20, 12, tzinfo=UTC)
     begins = (starts - timedelta(minutes=30)).astimezone(timezone(timedelta(hours=9)))
@@ -285,8 +292,10 @@ def test_where_names_are_hidden_all_others_are_one_line(box: Box) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", [{"by": "moon"}, {"zone": "../../etc/passwd"}, {"since": "x"}, {"until": "2020-01-01T00:00:00Z"}]
-)
+    "query",
+    [{"by": "moon"}, {"zone": "../../etc/passwd"}, {"since": "x"}, {"until": "2020-01-01T00:00:00Z"},
+     {"since": iso(UNTIL)}],
+)  # fmt: skip
 def test_what_makes_no_sense_is_refused_in_words(box: Box, query: dict[str, str]) -> None:
     asked = urlencode({"since": iso(SINCE), "until": iso(UNTIL), **query})
     assert box.ask(A, "GET", f"/v1/report?{asked}").startswith("usage: ")

@@ -13,10 +13,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from gpujobs.config.settings import Settings
+from gpujobs.config.site import Access
+from gpujobs.daemon.access.policy import AccessPolicy
 from gpujobs.daemon.build import build
 from gpujobs.daemon.daemon import Daemon
 from gpujobs.daemon.keys import CALLER
 from gpujobs.daemon.server import make_application
+from gpujobs.daemon.site_service import SiteService
 from gpujobs.errors import GpujobsError
 from gpujobs.model import Caller
 from gpujobs.paths import StatePaths
@@ -203,10 +206,54 @@ def test_people_remove_what_is_theirs_and_admins_what_is_anybodys(
     assert left == {1, 2, 3, 4} - gone
 
 
+@pytest.mark.parametrize(
+    ("caller", "is_site", "may"), [(A, True, False), (ADMIN, True, True), (A, False, True)]
+)
+def test_the_records_of_a_sites_jobs_are_the_admins_to_remove(
+    done: Box, monkeypatch: pytest.MonkeyPatch, caller: Caller, is_site: bool, may: bool
+) -> None:
+    monkeypatch.setattr(SiteService, "access", property(lambda self: AccessPolicy(is_site, Access())))
+    asked = {"older_than_seconds": 0, "kinds": ["results", "jobs"]}
+    for dry_run in (True, False):
+        answer = done.ask(caller, "POST", "/v1/prune", {**asked, "dry_run": dry_run})
+        assert ("a may not remove the records of jobs; ask an admin" in answer) is not may
+    assert StatePaths(done.directory).result(1).exists() is not may
+
+
+@pytest.mark.parametrize("caller", [A, ADMIN])
+def test_records_of_jobs_are_removed_where_they_are_named(done: Box, caller: Caller) -> None:
+    """Their results may go and come again; the records of what was done do not."""
+    answer = json.loads(done.ask(caller, "POST", "/v1/prune", {"older_than_seconds": 0}))
+    assert "results" in {one["kind"] for one in answer["removed"]}
+    assert "jobs" not in {one["kind"] for one in answer["removed"]}
+    store = Store(StatePaths(done.directory).database)
+    assert {job.id for job in store.ended()} == {1, 2, 3, 4}
+    store.close()
+
+
 def test_what_somebody_has_submitted_is_taken_back_by_nobody_else(box: Box) -> None:
     asked = {"request_key": "k"}
     assert json.loads(box.ask(B, "POST", "/v1/requests/withdraw", asked)) == {"jobs": []}
     assert len(json.loads(box.ask(A, "POST", "/v1/requests/withdraw", asked))["jobs"]) == 3
+
+
+TRAINS = (
+    "data: {train: t.npz}\nmodel: {layers: [LSTM: {units: 1}, Dense: {units: 1}]}\ntraining: {loss: mse}\n"
+)
+
+
+def test_who_knows_the_hash_of_somebodys_data_has_to_upload_it_all_the_same(box: Box) -> None:
+    paths, known = StatePaths(box.directory), "5" * 64
+    store = Store(paths.database)
+    store.uploads.add(A.uid, known, 4)
+    store.close()
+    paths.data(A.uid, known).parent.mkdir(parents=True)
+    paths.data(A.uid, known).write_bytes(b"data")
+    data = {"t.npz": {"sha256": known, "bytes": 4}}
+    body = {"request_key": "d", "files": [{"path": "j.yaml", "text": TRAINS, "data": data}]}
+    assert json.loads(box.ask(B, "POST", "/v1/jobs", body)) == {"missing": [known]}
+    (job,) = json.loads(box.ask(A, "POST", "/v1/jobs", body))["jobs"]
+    assert (job["id"], job["user"]) == (4, "a")
 
 
 def test_a_priority_above_the_sites_is_the_admins_to_give(box: Box) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from gpujobs.model import Caller, Reason, State
 from gpujobs.paths import StatePaths
 from gpujobs.store.records import DataReference, NewJob
 from gpujobs.store.store import Store
+from tests.unit.store.jobs import complete
 
 
 def writer(store: Store) -> StoreWriter:
@@ -111,6 +115,23 @@ def test_the_disk_keeps_a_reserve(store: Store, paths: StatePaths) -> None:
         pass
 
 
+def test_of_the_disk_what_is_under_way_is_no_longer_free(
+    store: Store, paths: StatePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever's it is: the disk is everybody's."""
+    paths.spool.mkdir()
+    disk = shutil.disk_usage(paths.spool)._replace(free=100)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: disk)
+    room = Uploads(store, writer(store), paths, Quotas(data=1000, free_disk=30))
+    with room.room(BOB, 40):
+        with pytest.raises(MachineError, match="must stay free"), room.room(ALICE.uid, 31):
+            pass
+        with room.room(ALICE.uid, 30):
+            pass
+    with room.room(ALICE.uid, 70):
+        pass
+
+
 def test_a_personal_daemon_has_no_quotas(store: Store, paths: StatePaths) -> None:
     with Uploads(store, writer(store), paths, None).room(ALICE.uid, 1 << 60):
         pass
@@ -129,3 +150,55 @@ def test_who_knows_a_hash_has_not_uploaded_the_data(store: Store, paths: StatePa
     room = Uploads(store, writer(store), paths, None)
     assert (room.has(ALICE.uid, "a" * 64), room.has(BOB, "a" * 64)) == (True, False)
     assert (room.is_here(ALICE.uid, "a" * 64), room.is_here(BOB, "a" * 64)) == (True, False)
+
+
+@pytest.mark.parametrize(("reason", "is_asked_for"), [(Reason.DATA_ERROR, True), (Reason.NAN_LOSS, False)])
+def test_of_the_right_size_is_believed_until_a_job_finds_an_error_in_it(
+    store: Store, paths: StatePaths, reason: Reason, is_asked_for: bool
+) -> None:
+    """The file has other bytes than its hash says, as after a fault of the disk."""
+    path = keep(store, paths, "a", 10)
+    room = Uploads(store, writer(store), paths, None)
+    asyncio.run(room.look(ALICE.uid, ["a" * 64]))
+    assert path.exists() and room.has(ALICE.uid, "a" * 64)
+    complete(store, use(store, "a"), Finish(State.FAILED, reason, ""))
+    asyncio.run(room.look(ALICE.uid, ["a" * 64]))
+    assert (path.exists(), room.has(ALICE.uid, "a" * 64)) == (not is_asked_for, not is_asked_for)
+
+
+def test_data_that_are_as_they_came_stay_whatever_a_job_says(store: Store, paths: StatePaths) -> None:
+    content = b"x" * 10
+    sha256 = hashlib.sha256(content).hexdigest()
+    path = paths.data(ALICE.uid, sha256)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    store.uploads.add(ALICE.uid, sha256, len(content))
+    (job,) = store.submit(
+        ALICE,
+        "key",
+        [NewJob("j", "j.yaml", "", {}, Demand(), False, 0, None, (DataReference("d.npz", sha256, 10),))],
+    )
+    complete(store, job.id, Finish(State.FAILED, Reason.DATA_ERROR, ""))
+    room = Uploads(store, writer(store), paths, None)
+    asyncio.run(room.look(ALICE.uid, [sha256]))
+    assert path.exists() and room.has(ALICE.uid, sha256) and not store.uploads.is_suspect(ALICE.uid, sha256)
+
+
+@pytest.mark.parametrize("kind", ["directory", "link", "shorter", "gone"])
+def test_what_is_no_file_of_its_size_is_asked_for_again(store: Store, paths: StatePaths, kind: str) -> None:
+    path = keep(store, paths, "a", 10)
+    path.unlink()
+    if kind == "directory":
+        path.mkdir()
+        store.uploads.add(ALICE.uid, "a" * 64, path.stat().st_size)
+    elif kind == "link":
+        other = path.with_name("other")
+        other.write_bytes(b"x" * len(str(other)))
+        path.symlink_to(other)
+        store.uploads.add(ALICE.uid, "a" * 64, len(str(other)))
+    elif kind == "shorter":
+        path.write_bytes(b"x" * 9)
+    room = Uploads(store, writer(store), paths, None)
+    assert not room.is_here(ALICE.uid, "a" * 64)
+    asyncio.run(room.look(ALICE.uid, ["a" * 64]))
+    assert not path.exists() and not path.is_symlink() and not room.has(ALICE.uid, "a" * 64)

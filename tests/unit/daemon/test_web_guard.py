@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
 
 from gpujobs.daemon.web import guard as guarding
-from gpujobs.daemon.web.guard import CHANGE_HEADER, Guard, NotLoggedInError
+from gpujobs.daemon.web import peers
+from gpujobs.daemon.web.guard import CHANGE_HEADER, Guard, NotLoggedInError, add_headers
 from gpujobs.daemon.web.peers import NOBODY_KNOWN
 from gpujobs.daemon.web.sessions import LINK_SECONDS, OF_ONE_USER, SESSION_SECONDS, Sessions
 from gpujobs.errors import NotPermittedError
@@ -97,6 +104,7 @@ def test_of_too_many_a_users_own_oldest_gives_way(sessions: Sessions) -> None:
     ("headers", "path", "is_let_in"),
     [
         ({"Host": "localhost:8080"}, "/", True),
+        (CIMultiDict([("Host", "localhost:8080"), ("Host", "evil.example")]), "/", False),
         ({"Host": "127.0.0.1"}, "/", True),
         ({"Host": "[::1]:8080"}, "/", True),
         ({"Host": "queue.example:443"}, "/", True),
@@ -106,6 +114,7 @@ def test_of_too_many_a_users_own_oldest_gives_way(sessions: Sessions) -> None:
         ({"Host": "localhost:8080", "Origin": "http://localhost:8080"}, "/v1/jobs", True),
         ({"Host": "queue.example", "Origin": "https://queue.example"}, "/v1/jobs", True),
         ({"Host": "localhost:8080", "Origin": "http://localhost:9090"}, "/v1/jobs", False),
+        ({"Host": "localhost:8080", "Origin": "http://localhost:80801"}, "/v1/jobs", False),
         ({"Host": "localhost:8080", "Origin": "null"}, "/v1/jobs", False),
         ({"Host": "localhost:8080", "Sec-Fetch-Site": "same-origin"}, "/v1/jobs", True),
         ({"Host": "localhost:8080", "Sec-Fetch-Site": "same-site"}, "/v1/jobs", False),
@@ -172,3 +181,61 @@ def test_a_cookie_is_for_connections_of_its_user(
     else:
         with pytest.raises(NotPermittedError, match=f"given to another user, {said}"):
             guard.caller_of(request)
+
+
+@pytest.mark.parametrize(
+    ("path", "is_saved"),
+    [("/", False), ("/v1/jobs/1", False), ("/v1/results/1/x.html", True), ("/v1/resultsx", False)],
+)
+def test_no_page_is_framed_and_what_a_user_wrote_is_saved_and_not_shown(path: str, is_saved: bool) -> None:
+    response = web.Response(text="<script>")
+    asyncio.run(add_headers(make_mocked_request("GET", path), response))
+    said = response.headers
+    assert (said["X-Frame-Options"], said["X-Content-Type-Options"]) == ("DENY", "nosniff")
+    assert (said["Cache-Control"], said["Referrer-Policy"]) == ("no-store", "no-referrer")
+    assert "frame-ancestors 'none'" in said["Content-Security-Policy"]
+    assert "unsafe" not in said["Content-Security-Policy"]
+    assert (said.get("Content-Disposition") == "attachment") is is_saved
+    assert ("sandbox" in said["Content-Security-Policy"]) is is_saved
+
+
+class Connection:
+    """One end of a connection, as much of it as is asked for."""
+
+    def __init__(self, near: tuple[str, int], far: tuple[str, int]) -> None:
+        self._near, self._far = near, far
+
+    def getsockname(self) -> tuple[str, int]:
+        return self._near
+
+    def getpeername(self) -> tuple[str, int]:
+        return self._far
+
+
+SOCKETS = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 0100007F:C000 01 00000000:00000000 00:00000000 00000000     0        0 7001 1
+   1: 0100007F:C000 0100007F:1F90 06 00000000:00000000 00:00000000 00000000     0        0 0 1
+   2: 0100007F:C000 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1001        0 7002 1
+   3: 0100007F:C001 0100007F:1F90 06 00000000:00000000 00:00000000 00000000  1001        0 0 1
+   4: 0A02000A:C002 0A02000A:1F90 01 00000000:00000000 00:00000000 00000000  1002        0 7003 1
+"""
+"""As proc_pid_net(5) has it, on a machine of this order of bytes; a socket that is closed has inode 0 and is root's."""
+
+
+@pytest.mark.skipif(sys.byteorder != "little", reason="the table above is of the other order")
+@pytest.mark.parametrize(
+    ("near", "far", "uid"),
+    [
+        ("127.0.0.1", ("127.0.0.1", 0xC000), 1001),
+        ("127.0.0.1", ("127.0.0.1", 0xC001), NOBODY_KNOWN),
+        ("127.0.0.1", ("127.0.0.1", 0xC009), NOBODY_KNOWN),
+        ("10.0.2.10", ("10.0.2.10", 0xC002), 1002),  # its own address that others see
+        ("10.0.2.10", ("10.0.2.11", 0xC002), None),
+    ],
+)
+def test_whose_the_other_end_is_is_said_by_the_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, near: str, far: tuple[str, int], uid: int | None
+) -> None:
+    (tmp_path / "tcp").write_text(SOCKETS)
+    monkeypatch.setattr(peers, "TABLES", (tmp_path / "tcp",))
+    assert peers.uid_of_peer(cast(socket.socket, Connection((near, 8080), far))) == uid

@@ -42,6 +42,15 @@ def test_a_key_that_is_not_said_to_change_values_only_is_part_of_the_graph(key: 
     assert (changed == signature(resolved())) is is_value
 
 
+@pytest.mark.parametrize(
+    "key",
+    ["data.window", "data.sequence", "data.x", "data.target", "data.sample_weight", "model.layers", "training.loss",
+     "training.metrics", "training.optimizer", "training.precision", "task"],
+)  # fmt: skip
+def test_what_a_model_is_built_of_or_compiled_with_is_part_of_the_graph(key: str) -> None:
+    assert signature(with_value(resolved(), key, ANOTHER.get(key, "another"))) != signature(resolved())
+
+
 def test_what_no_schema_knows_is_part_of_the_graph() -> None:
     for key in ("news", "training.novelty", "data.novelty", "model.novelty"):
         assert signature(with_value(resolved(), key, 1)) != signature(resolved())

@@ -129,6 +129,12 @@ def cpu(share: float | None = 0.22, threads: int = 4, seconds: float = 600.0) ->
     return figures(kind="cpu", seconds=seconds, host=host)
 
 
+@pytest.mark.parametrize(("share", "said"), [(0.25, 0.25), (1.0, 1.0), (1.7, 1.0)])
+def test_of_its_threads_a_job_computes_with_all_at_most(share: float, said: float) -> None:
+    """The libraries' own threads beside them make it more."""
+    assert cpu(share).cpu_share == pytest.approx(said)
+
+
 def test_threads_that_have_little_to_do() -> None:
     assert advice(cpu(), Setting(batch_size=8)) == (
         "its 4 threads computed 22% of their time; the batches of 8 are small for them: training.batch_size: 64 gives "

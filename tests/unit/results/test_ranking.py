@@ -98,6 +98,9 @@ def test_figures_are_those_of_the_model_as_it_is() -> None:
     expected = {"loss": 0.3, "val_loss": 0.5, "test_mae": 2.0, "test_rmse": 3.0}
     assert figures(metrics) == {**expected, "parameters": 12, "train_seconds": 1.5}
     assert figures({"final": {"loss": 0.9}}) == {"loss": 0.9}, "results of before had no `kept`"
+    assert figures({**metrics, "loss": 0.1, "test_mae": 0.1, "epoch": 9}) == figures(metrics), (
+        "of the same name"
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,6 +133,12 @@ def test_the_best_is_first_and_equals_share_a_rank(by_job: dict[int, dict[str, f
         better = [v for v in values if (v < one.value if mode is Mode.MIN else v > one.value)]
         assert one.rank == len(better) + 1
         assert math.isclose(by_job[one.job]["m"], one.value)
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_of_equals_the_older_job_stands_first(mode: Mode) -> None:
+    by_job = {3: {"m": 1.0}, 12: {"m": 1.0}, 4: {"m": 1.0}}
+    assert [one.job for one in rank(by_job, Criterion("m", mode, ""))] == [3, 4, 12]
 
 
 REGRESSION = {"training": {"loss": "mse"}, "data": {"scaling": {"y": "standard"}}, "model": {"layers": []}}

@@ -79,6 +79,25 @@ def test_what_was_used_outlives_the_records_and_the_text_stays_for_others(store:
     assert store.highest_number() == 3
 
 
+@pytest.mark.parametrize("first", [1, 2])
+def test_of_the_peaks_of_two_removals_the_higher_stays(store: Store, first: int) -> None:
+    job = having(new_job(), family="f")
+    store.submit(A, "k", [job, job])
+    for number, peak in ((1, 70), (2, 50)):
+        complete(store, number)
+        store.usage.set_peak(number, 1, peak)
+    for number in (first, 3 - first):
+        store.pruning.delete([number])
+        assert store.usage.peaks() == {"f": 70}
+
+
+def test_no_job_waits_for_one_that_is_no_more(ended: Store) -> None:
+    ended.submit(A, "1", [new_job(after=(3, 4))])
+    ended.cancel_pending(6, "a", Finish(State.CANCELLED, Reason.CANCELLED_BY_USER, ""))
+    ended.pruning.delete([3])
+    assert list(ended.job(6).demand.awaits) == [4]
+
+
 def test_what_was_queued_again_has_the_first_that_is_left_for_the_first(ended: Store) -> None:
     ended.submit(A, "1", [having(new_job(), continues=3, origin=3)])
     ended.submit(A, "2", [having(new_job(), continues=6, origin=3)])

@@ -35,6 +35,7 @@ class Model:
         self.weights = weights
 
 
+@settings(deadline=None)  # the first of Keras's callbacks imports more of Keras
 @given(VALUES, MODES, st.integers(0, 3), st.sampled_from([0.0, 0.25]), st.sampled_from([None, 1.0]),
        st.integers(0, 3))  # fmt: skip
 def test_early_stopping_is_that_of_keras(
@@ -79,6 +80,19 @@ def test_reduce_on_plateau_is_that_of_keras(
         if ours.update(value):
             rate = ours.reduced(rate)
         assert rate == pytest.approx(float(model.optimizer.learning_rate))
+
+
+def test_what_is_not_said_is_as_keras_has_it() -> None:
+    ours, theirs = ReduceOnPlateau({"monitor": "val_loss"}), keras.callbacks.ReduceLROnPlateau()
+    assert (ours.best.monitor, ours.best.min_delta) == (theirs.monitor, theirs.min_delta)
+    assert (ours.factor, ours.patience) == (theirs.factor, theirs.patience)
+    assert (ours.cooldown, ours.min_lr) == (theirs.cooldown, theirs.min_lr)
+    stopping, their_stopping = EarlyStopping({"monitor": "val_loss"}), keras.callbacks.EarlyStopping()
+    assert (stopping.patience, stopping.start) == (their_stopping.patience, their_stopping.start_from_epoch)
+    assert (stopping.best.min_delta, stopping.baseline) == (
+        -their_stopping.min_delta,
+        their_stopping.baseline,
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,12 @@ def test_other_code_is_a_change_in_any_of_our_files_that_a_graph_may_follow_from
         before = shelf.code_of(copy)
         (copy / name).write_text((copy / name).read_text() + "\n")
         assert shelf.code_of(copy) != before, name
+
+
+def test_another_python_is_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = shelf.code_of(tmp_path)
+    monkeypatch.setattr(sys, "version", "3.99")
+    assert shelf.code_of(tmp_path) != before
 
 
 @pytest.mark.parametrize("damage", ["cut", "zeros", "empty", "link", "directory"])

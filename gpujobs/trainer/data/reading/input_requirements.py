@@ -17,8 +17,8 @@ def names_of(entry: str | Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class InputRequirements:
-    """`ids`: how many an Embedding has, None without one. `padding`: the value that is skipped, where
-    `is_masked`."""
+    """`ids`: how many an Embedding has, of several that read the input the smallest; None without one. `padding`: the
+    value that is skipped, where `is_masked`."""
 
     ids: int | None = None
     padding: float = 0.0
@@ -56,7 +56,7 @@ def _chains(job: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
 def _head(layers: list[Any], so_far: InputRequirements) -> InputRequirements:
     if layers and "Embedding" in layers[0]:
         arguments = layers[0]["Embedding"]
-        ids = max(arguments["input_dim"], so_far.ids or 0)
+        ids = min(arguments["input_dim"], so_far.ids or arguments["input_dim"])
         return InputRequirements(ids, 0.0, so_far.is_masked or bool(arguments.get("mask_zero")))
     for layer in layers:
         if "Masking" in layer:

@@ -72,6 +72,8 @@ class _Reading:
         self._names: dict[str, dict[str, int]] = {column: {} for column in words}
         self._time: Growing | None = None
         self._zone: str | None = None
+        self._timed: Source | None = None
+        """The file that the zone is of, the first one."""
         self._problems = Problems()
         self._lines = RowNames()
 
@@ -109,13 +111,27 @@ class _Reading:
         self._at = rows.stop
         return rows
 
-    def _put_time(self, rows: slice, found: Times) -> None:
-        if self._time is None:
-            self._time = self._array((), found.dtype)
+    def _put_time(self, source: Source, rows: slice, found: Times, zone: str | None) -> None:
+        if self._time is None or self._timed is None:
+            self._time, self._timed, self._zone = self._array((), found.dtype), source, zone
         elif self._time.rows.dtype != found.dtype:
             held, self._time = self._time.rows, self._array((), _common(self._time.rows.dtype, found.dtype))
             self._time.rows[: rows.start] = held[: rows.start]
+        if source is not self._timed and found.dtype.kind == "M":
+            self._require_zone(source, self._timed, zone)
         self._time.rows[rows] = found
+
+    def _require_zone(self, source: Source, first: Source, zone: str | None) -> None:
+        """Raises DataError where some times are instants, and others what a clock on a wall shows: hours apart."""
+        if (zone is None) == (self._zone is None):
+            return
+        place = (
+            f"{source.name}: column{'s' if len(self._wanted.time) > 1 else ''} {', '.join(self._wanted.time)}"
+        )
+        has, lacks = ("no zone", "one") if zone is None else ("a zone", "none")
+        raise DataError(
+            f"{place}: its times say {has}, and those of {first.name} {lacks}; expected a zone in each file, or in none"
+        )
 
     # parquet
 
@@ -136,14 +152,14 @@ class _Reading:
                 parquet_columns.texts(piece.column(column)), self._names[column]
             )
         if self._wanted.time:
-            self._zone = getattr(piece.column(self._wanted.time[0]).type, "tz", None)
-            self._put_time(rows, parquet_columns.times(source.name, self._wanted.time, piece))
+            zone = getattr(piece.column(self._wanted.time[0]).type, "tz", None)
+            self._put_time(source, rows, parquet_columns.times(source.name, self._wanted.time, piece), zone)
 
     # csv
 
     def _read_csv(self, source: Source, form: TimeFormat | None) -> None:
         assert source.head is not None
-        self._zone = "UTC" if form is not None and form.has_zone else None
+        zone = "UTC" if form is not None and form.has_zone else None
         columns = CsvColumns(source, source.head, self._wanted, form)
         blocks = text.blocks(source.name, source.path, source.head.dialect.form)
         begin, first = self._at, source.head.dialect.form.skipped + 1
@@ -151,13 +167,13 @@ class _Reading:
             self._problems.merge(found.problems)
             if found.piece is None:
                 continue
-            self._put(source, block, found.piece)
+            self._put(source, block, found.piece, zone)
             if self._at - begin > block.line + block.count - first + 1:
                 raise DataError(
                     f"{source.name}: holds more rows than its line ends say; expected one kind of line end"
                 )
 
-    def _put(self, source: Source, block: Block, found: Piece) -> None:
+    def _put(self, source: Source, block: Block, found: Piece, zone: str | None) -> None:
         rows = self._rows_of(source, found.count)
         self._name_rows(rows, source.name, block)
         for number, column in enumerate(self._wanted.numbers):
@@ -165,7 +181,7 @@ class _Reading:
         for column in self._wanted.words:
             self._codes[column].rows[rows] = _codes(found.words[column], self._names[column])
         if self._wanted.time:
-            self._put_time(rows, found.time)
+            self._put_time(source, rows, found.time, zone)
 
     def _name_rows(self, rows: slice, file: str, block: Block) -> None:
         row = rows.start

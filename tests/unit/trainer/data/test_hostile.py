@@ -35,6 +35,11 @@ IDS = (
     "model: {layers: [Embedding: {input_dim: 9, output_dim: 2, mask_zero: true}, LSTM: {units: 2}, "
     "Dense: {units: 1}]}\ntraining: {loss: mse}\n"
 )
+TWO_EMBEDDINGS = (
+    "model: {branches: {a: {inputs: x, layers: [Embedding: {input_dim: %s, output_dim: 2}, LSTM: {units: 2}]}, "
+    "b: {inputs: x, layers: [Embedding: {input_dim: %s, output_dim: 2}, LSTM: {units: 2}]}, "
+    "end: {inputs: [a, b], layers: [Dense: {units: 1}]}}}\ntraining: {loss: mse}\n"
+)
 MASKED = "model: {layers: [Masking: {mask_value: 0.0}, LSTM: {units: 2}, Dense: {units: 1}]}\ntraining: {loss: mse}\n"
 X, Y = np.ones((6, 4, 2)), np.arange(6) % 3
 NUL = "row %d has a NUL byte (0x00); expected a csv file, which is text: a program that was cut off may have left it, write the file again"
@@ -222,6 +227,10 @@ VALUES = {
         "{train: t.npz}", {"x": X, "y": np.arange(12).reshape(6, 2)}, "array y: holds 0 to 11; expected 0 or 1 for each label, as the task is multilabel", MULTILABEL),
     "ids that the embedding has not": Case(
         "{train: t.npz}", {"x": np.arange(12).reshape(6, 2), "y": Y}, "array x: holds ids 0 to 11; expected integers from 0 to 8, as Embedding has input_dim 9", IDS),
+    "ids that one of two embeddings has not": Case(
+        "{train: t.npz}", {"x": np.arange(12).reshape(6, 2), "y": Y}, "array x: holds ids 0 to 11; expected integers from 0 to 8, as Embedding has input_dim 9", TWO_EMBEDDINGS % (9, 12)),
+    "ids that the other of two embeddings has not": Case(
+        "{train: t.npz}", {"x": np.arange(12).reshape(6, 2), "y": Y}, "array x: holds ids 0 to 11; expected integers from 0 to 8, as Embedding has input_dim 9", TWO_EMBEDDINGS % (12, 9)),
     "ids that are no whole numbers": Case(
         "{train: t.npz}", {"x": np.arange(12).reshape(6, 2) / 2, "y": Y}, "array x: holds 6 numbers that are not whole; expected integers from 0 to 8, as Embedding has input_dim 9", IDS),
     "an empty validation part": Case(

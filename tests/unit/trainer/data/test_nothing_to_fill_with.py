@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gpujobs.trainer.data import prepare
 from gpujobs.trainer.data.fitting import scaling
 from gpujobs.trainer.failures import DataError
 
-from .making import alone, prepared
+from .making import alone, prepared, spec_of
 
 SERIES = "{train: t.csv, time: hour, group: site, target: v, window: {length: 2}, missing: fill}"
 SEQUENCES = "{train: t.csv, sequence: {by: site}, target: v, missing: fill}"
@@ -102,3 +103,33 @@ def test_arrays_in_fortrans_order_are_filled_too(tmp_path: Path) -> None:
 def test_scales_of_nothing_are_an_error(method: str) -> None:
     with pytest.raises(DataError, match=r"t.csv: column v: holds no value that the training part may learn"):
         scaling.fit(method, lambda: iter([np.zeros((0, 2), np.float32)]), "t.csv: column v")
+
+
+@pytest.mark.parametrize(("rows", "is_error"), [(3, True), (2, False)])
+def test_a_series_of_just_a_window_needs_something_to_fill_with(
+    tmp_path: Path, rows: int, is_error: bool
+) -> None:
+    """A window takes three rows here: two, and the target behind them."""
+    short = pd.DataFrame({"site": "c", "hour": range(rows), "v": 1.0, "w": [np.nan] * rows})
+    text = pd.concat([frame(), short]).to_csv(index=False)
+    if is_error:
+        assert "column w: holds no value in series c" in refused(tmp_path, SERIES, text)
+    else:
+        assert len(prepared(tmp_path, SERIES, {"t.csv": text}, rest=NUMBERS).train.samples) == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "units", "place"),
+    [("t.npz", 1, 3), ("t.npy", 2, 1)],  # of the latter two windows lack a target, which is never filled
+)
+def test_a_file_that_is_filled_stays_as_it_is(tmp_path: Path, name: str, units: int, place: int) -> None:
+    """It is mapped, and others read it too."""
+    values = np.arange(40, dtype=np.float32).reshape(20, 2)
+    values[3:5, 1] = np.nan
+    given = {"x": values, "y": np.arange(20.0)} if name == "t.npz" else values
+    data = f"{{train: {name}, window: {{length: 2}}, missing: fill}}"
+    spec = spec_of(tmp_path, data, {name: given}, rest=NUMBERS.replace("units: 1", f"units: {units}"))
+    before = (tmp_path / name).read_bytes()
+    shown = alone(prepare(spec).train.truth.x(np.arange(8)))
+    assert not np.isnan(shown).any() and shown[place].tolist() == [[6, 5], [8, 5]]
+    assert (tmp_path / name).read_bytes() == before

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpujobs.trainer.failures import DataError
+
 from .making import alone, csv, everything, prepared, there
 
 LENGTHS = [3, 1, 4, 2]
@@ -161,3 +163,56 @@ def test_a_chronological_split_goes_by_the_first_step(tmp_path: Path) -> None:
     data = "{train: t.npz, lengths: n, time: t, split: {method: chronological, test: 0.5}}"
     found = prepared(tmp_path, data, {"t.npz": given}, rest=MASKED % (1, "mse"))
     assert there(found.train.samples.numbers).tolist() == [1, 3]
+
+
+def test_a_number_that_differs_within_a_sequence_is_that_of_its_last_step(tmp_path: Path) -> None:
+    given = {**concatenated(), "y": np.arange(10.0)}
+    found = prepared(tmp_path, "{train: t.npz, lengths: n}", {"t.npz": given}, rest=MASKED % (1, "mse"))
+    assert found.train.samples.target("y").ravel().tolist() == [2.0, 3.0, 7.0, 9.0]
+
+
+def test_a_sequence_that_has_nothing_to_fill_with_is_called_by_its_number(tmp_path: Path) -> None:
+    given = concatenated()
+    given["x"] = given["x"].copy()
+    given["x"][4:8, 1] = np.nan  # all of the third
+    with pytest.raises(DataError, match=r"column 1: holds no value in sequence 3; expected one at least"):
+        prepared(
+            tmp_path, "{train: t.npz, lengths: n, missing: fill}", {"t.npz": given}, rest=MASKED % (1, "mse")
+        )
+
+
+@pytest.mark.parametrize("split", ["split: {method: random, validation: 0.4}",
+                                   "split: {method: chronological, validation: 0.4}, time: t",
+                                   "split: {method: group, validation: 0.4}, group: g"])  # fmt: skip
+def test_what_was_dropped_is_in_no_part(tmp_path: Path, split: str) -> None:
+    """Of twelve samples the first four: whoever counts the samples that are left counts others."""
+    times = np.array([0, 1, 2, 3, 11, 4, 10, 5, 9, 6, 8, 7])
+    groups = np.array([9, 9, 9, 9, 0, 1, 1, 1, 0, 3, 0, 3])
+    x = np.repeat(np.arange(12.0)[:, None, None], 2, axis=1)
+    x[:4, 1] = np.nan
+    given = {"x": x, "y": np.arange(12.0), "t": times, "g": groups}
+    found = prepared(tmp_path, f"{{train: t.npz, missing: drop, {split}}}", {"t.npz": given})
+    samples = [found.parts[name].samples for name in ("train", "validation")]
+    train, validation = (everything(one)[:, 0, 0].astype(int).tolist() for one in samples)
+    assert sorted(train + validation) == list(range(4, 12))
+    assert [one.target("y").ravel().astype(int).tolist() for one in samples] == [train, validation]
+    if "chronological" in split:
+        assert max(times[train]) < min(times[validation])
+    if "group" in split:
+        assert not {*groups[train]} & {*groups[validation]}
+
+
+@pytest.mark.parametrize("kind", ["validation_split", "split"])
+def test_the_last_of_what_is_left_validate(tmp_path: Path, kind: str) -> None:
+    x = np.repeat(np.arange(12.0)[:, None, None], 2, axis=1)
+    x[[0, 5], 1] = np.nan
+    rest = (
+        MASKED % (1, "mse")
+        if kind == "split"
+        else (MASKED % (1, "mse")).replace("mse", "mse, validation_split: 0.3")
+    )
+    more = ", split: {method: chronological, validation: 0.3}, time: t" if kind == "split" else ""
+    given = {"x": x, "y": np.arange(12.0), "t": np.arange(12)}
+    found = prepared(tmp_path, f"{{train: t.npz, missing: drop{more}}}", {"t.npz": given}, rest=rest)
+    assert found.parts["validation"].samples.target("y").ravel().tolist() == [9.0, 10.0, 11.0]
+    assert found.train.samples.target("y").ravel().tolist() == [1, 2, 3, 4, 6, 7, 8]

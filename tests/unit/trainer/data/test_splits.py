@@ -80,6 +80,39 @@ def test_the_validation_split_of_keras_takes_the_last(tmp_path: Path) -> None:
     assert everything(found.parts["validation"].samples)[:, 0, 0].tolist() == list(range(150, 200))
 
 
+@pytest.mark.parametrize("method", ["random", "stratified", "group"])
+def test_the_samples_of_a_part_are_in_the_order_of_the_file(tmp_path: Path, method: str) -> None:
+    for numbers in parts(tmp_path, method).values():
+        assert numbers.tolist() == sorted(numbers)
+
+
+@pytest.mark.parametrize(
+    ("count", "validation", "test", "expected"),
+    [(10, 0.2, 0.3, (5, 2, 3)), (7, 0.2, 0.2, (5, 1, 1)), (3, 0.5, 0.0, (1, 2, 0)), (9, 0.3, 0.3, (3, 3, 3)),
+     (1000, 0.1, 0.7, (200, 100, 700)), (4, 0.0, 0.25, (3, 0, 1))],
+)  # fmt: skip
+def test_shares_are_rounded_and_training_has_the_rest(
+    count: int, validation: float, test: float, expected: tuple[int, int, int]
+) -> None:
+    a, b = splits.shares(count, validation, test)
+    assert (a, b - a, count - b) == expected
+
+
+@pytest.mark.parametrize(
+    ("stride", "horizon", "is_said"), [(4, 2, True), (6, 2, False), (5, 2, True), (5, 1, False)]
+)
+def test_windows_whose_targets_are_others_rows_overlap(
+    tmp_path: Path, capsys: Any, stride: int, horizon: int, is_said: bool
+) -> None:
+    data = (
+        f"{{train: t.csv, target: v, window: {{length: 4, horizon: {horizon}, stride: {stride}}}, "
+        "split: {method: random, test: 0.5}}"
+    )
+    rest = f"model: {{layers: [LSTM: {{units: 2}}, Dense: {{units: {horizon}}}]}}\ntraining: {{loss: mse}}\n"
+    prepared(tmp_path, data, {"t.csv": csv({"v": range(60)})}, rest=rest)
+    assert ("Windows overlap: with this split" in capsys.readouterr().out) is is_said
+
+
 def test_a_part_that_is_asked_for_and_empty() -> None:
     settings = {"validation": 0.1, "test": 0.0}
     with pytest.raises(

@@ -14,6 +14,7 @@ import pytest
 
 from gpujobs.trainer.data.reading import table_files, tables, text
 from gpujobs.trainer.data.reading.wanted import Wanted
+from gpujobs.trainer.failures import DataError
 
 from .making import everything, prepared, there
 
@@ -111,3 +112,45 @@ def test_another_file_is_read_by_the_columns_of_the_training_file(tmp_path: Path
     found = prepared(tmp_path, data, files)
     assert everything(found.parts["validation"].samples).tolist() == [[[4, 40], [5, 50]]]
     assert found.parts["validation"].samples.target("y").tolist() == [[6]]
+
+
+WALL, ZONED = (
+    "t,v\n2026-01-01 00:00,1\n2026-01-01 01:00,2\n",
+    "t,v\n2026-01-02T00:00Z,3\n2026-01-02T01:00Z,4\n",
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (WALL, ZONED, "b.csv: column t: its times say a zone, and those of a.csv none; expected a zone in each"),
+        (ZONED, WALL, "b.csv: column t: its times say no zone, and those of a.csv one; expected a zone in each"),
+        (ZONED, ZONED, None),
+        (WALL, WALL, None),
+    ],
+)  # fmt: skip
+def test_files_with_instants_and_files_with_times_of_a_wall_are_no_table(
+    tmp_path: Path, first: str, second: str, said: str | None
+) -> None:
+    """Whose hours nobody could tell apart."""
+    sources = []
+    for name, content in (("a.csv", first), ("b.csv", second)):
+        (tmp_path / name).write_text(content)
+        sources.append(table_files.look(name, tmp_path / name))
+    wanted = Wanted(numbers=("v",), time=("t",))
+    if said is None:
+        table = tables.read(sources, wanted, tmp_path)
+        assert len(table) == 4 and table.zone == ("UTC" if first == ZONED else None)
+    else:
+        with pytest.raises(DataError) as refused:
+            tables.read(sources, wanted, tmp_path)
+        assert str(refused.value).startswith(said)
+
+
+def test_parquet_with_a_zone_and_a_csv_without_one_are_no_table(tmp_path: Path) -> None:
+    times = pa.array([datetime.datetime(2026, 1, 1, hour) for hour in (0, 1)], pa.timestamp("s", "UTC"))
+    pyarrow.parquet.write_table(pa.table({"t": times, "v": [1.0, 2.0]}), tmp_path / "a.parquet")
+    (tmp_path / "b.csv").write_text(WALL)
+    sources = [table_files.look(name, tmp_path / name) for name in ("a.parquet", "b.csv")]
+    with pytest.raises(DataError, match=r"its times say no zone, and those of a\.parquet one"):
+        tables.read(sources, Wanted(numbers=("v",), time=("t",)), tmp_path)

@@ -20,6 +20,8 @@ from dateutil.rrule import FR, MO, MONTHLY, TH, TU, WE, rrule
 
 from gpujobs.trainer.data import notices
 from gpujobs.trainer.data.prepare import Part, to_predict
+from gpujobs.trainer.data.samples import calendar
+from gpujobs.trainer.data.samples.calendar import Step
 from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.failures import DataError
 
@@ -477,3 +479,27 @@ def test_text_that_is_no_time_is_refused_in_words(tmp_path: Path, text: str, sai
     files = {"t.npz": {"v": np.arange(8.0)[:, None], "when": np.array([*days, text])}}
     with pytest.raises(DataError, match=said):
         prepared(tmp_path, f"{{train: t.npz, x: v, time: when, {WINDOW}}}", files, rest=REST)
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [(2.0, (1, True)), (2.00005, (1, True)), (2.05, (1, False)), (3.0, (2, True)), (2.4, (1, False))],
+)
+def test_numbers_are_a_step_apart_but_for_what_floats_lose(after: float, expected: tuple[int, bool]) -> None:
+    count, is_exact = calendar.moves(Step("number", 1.0), np.array([1.0]), np.array([after]))
+    assert (int(count[0]), bool(is_exact[0])) == expected
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        ("2026-01-05T09", (1, True)),  # Friday to Monday
+        ("2026-01-05T10", (1, False)),  # at another hour
+        ("2026-01-06T09", (2, True)),
+        ("2026-01-03T09", (1, False)),  # a Saturday
+    ],
+)
+def test_days_of_business_are_at_the_same_hour(after: str, expected: tuple[int, bool]) -> None:
+    before, then = (np.array([text], "datetime64[s]") for text in ("2026-01-02T09", after))
+    count, is_exact = calendar.moves(Step("business days", 1), before, then)
+    assert (int(count[0]), bool(is_exact[0])) == expected

@@ -16,7 +16,7 @@ from gpujobs.trainer.data.prepare import read_assembled
 from gpujobs.trainer.data.samples import splits
 from gpujobs.trainer.data.samples.gaps import cut
 from gpujobs.trainer.data.samples.windowed import Windowed, covered
-from gpujobs.trainer.data.samples.windows import FutureRows, TimeRows, WindowRows
+from gpujobs.trainer.data.samples.windows import FutureRows, TimeRows, WindowIndex, WindowRows, columns
 
 from .making import alone, csv, everything, prepared, spec_of
 
@@ -226,3 +226,43 @@ def test_future_rows_and_times_of_several_series() -> None:
         np.array([2, 6])
     )
     assert shown.tolist() == (times[[3, 8]] + np.array([1, 10])).tolist()
+
+
+def test_times_of_rows_that_are_so_many_apart() -> None:
+    times = np.array("2026-01-01", "datetime64[s]") + np.arange(9)
+    index = WindowIndex(np.array([0, 5]), np.array([2, 1]), np.array([5, 9]), 1)
+    rows = TimeRows(times, index, 0, lambda rows, count: times[rows] + count, 2, 3)
+    assert rows.take(np.array([0, 1, 2])).tolist() == times[[[0, 3], [1, 4], [5, 8]]].tolist()
+    # The second row of the second window lies one step behind the end of its segment.
+    beyond = TimeRows(times, index, 1, lambda rows, count: times[rows] + 100 * count, 2, 3)
+    assert beyond.take(np.array([1]))[0].tolist() == [times[2].item(), (times[4] + 100).item()]
+
+
+@pytest.mark.parametrize("numbers", [[0], [1, 2], [2, 1], [2, 1, 0], [0, 2], [1, 1], [0, 1, 2]])
+def test_columns_are_those_that_are_named_in_their_order(numbers: list[int]) -> None:
+    table = np.arange(12, dtype=np.float32).reshape(4, 3)
+    np.testing.assert_array_equal(columns(table, numbers), np.stack([table[:, n] for n in numbers], axis=1))
+
+
+def test_features_go_in_in_the_order_in_which_they_are_named(tmp_path: Path) -> None:
+    data = DATA.replace("[value, other]", "[other, value]") % ""
+    x = everything(prepared(tmp_path, data, {"t.csv": csv(two_series(10))}, rest=REST).train.samples)
+    assert x[0].tolist() == [[10, 1], [30, 3], [50, 5], [70, 7]]
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_windows_with_those_before_them_are_all_of_their_segment_so_far(tmp_path: Path, stride: int) -> None:
+    """What is before a part warms the states of a model that goes on from window to window."""
+    split = ", split: {method: chronological, validation: 0.2, test: 0.2}"
+    data = (DATA % split).replace("horizon: 2", f"horizon: 2, stride: {stride}")
+    found = prepared(tmp_path, data, {"t.csv": csv(two_series(30))}, rest=REST)
+    for name in PARTS:
+        own = found.parts[name].assembled
+        assert isinstance(own, Windowed)
+        longer, places = own.with_before()
+        starts, of_own = rows_of(longer)[0][:, 0], rows_of(own)[0][:, 0]
+        assert starts[places].tolist() == of_own.tolist()
+        for begin in (0, 30):  # of the two series, of thirty rows each
+            mine = of_own[(begin <= of_own) & (of_own < begin + 30)]
+            earliest = begin + (mine[0] - begin) % stride
+            assert [n for n in starts if begin <= n < begin + 30] == [*range(earliest, mine[-1] + 1, stride)]
