@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +72,16 @@ def test_how_a_trainer_has_ended(ending: Ending, state: str, reason: str, messag
     verdict = classify(ending)
     assert (verdict.state, verdict.reason, verdict.message) == (State(state), Reason(reason), message)
     assert verdict.stopped_for is None
+
+
+def test_reasons_that_a_trainer_gives_are_believed() -> None:
+    """Whatever its sources name: another one would be told as a TrainingError."""
+    sources = (Path(__file__).parents[2] / "gpujobs/trainer").rglob("*.py")
+    given = {name for path in sources for name in re.findall(r"\bReason\.([A-Z_]+)", path.read_text())}
+    assert len(given) > 5
+    for name in given:
+        reason = Reason[name]
+        assert classify(replace(KILLED, error=Failed(reason, "x"))).reason is reason
 
 
 @pytest.mark.parametrize(
