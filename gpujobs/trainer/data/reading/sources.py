@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gpujobs import formats
 from gpujobs.jobfile.consistency import task_of_output
 from gpujobs.protocol.spec import AttemptSpec
+from gpujobs.trainer.data.arrays import portable
 from gpujobs.trainer.data.reading import archives, shapes, times
 from gpujobs.trainer.data.reading.cells import shown
 from gpujobs.trainer.data.reading.compact_dates import with_dates
@@ -65,6 +66,7 @@ def _arrays(spec: AttemptSpec, source: Mapping[str, Any], task: str, *, needs_y:
     is_forecast = is_series and task == "forecasting" and not any(name in held for name in targets.values())
     needed = [*inputs.values(), *apart.values()]
     _require(file, held, [*needed, *(targets.values() if needs_y and not is_forecast else ())])
+    held |= {array: portable(held[array]) for array in {*apart.values(), *targets.values()} & held.keys()}
     group = coded(f"{file}: array {data['group']}", held[data["group"]]) if "group" in apart else None
     time, zone = _times(f"{file}: array {data.get('time')}", held[apart["time"]] if "time" in apart else None)
     found = LoadedData(
@@ -137,7 +139,7 @@ def _with_words(found: LoadedData, job: Mapping[str, Any]) -> LoadedData:
     for name, y in found.targets.items():
         if y.dtype.kind != "U":
             continue
-        text: Coded = coded("", y)
+        text: Coded = coded(found.place(name), y)
         task = task_of_output(job, name)
         if task not in CLASS_TASKS:
             raise DataError(

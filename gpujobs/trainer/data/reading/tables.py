@@ -72,6 +72,7 @@ class _Reading:
         self._names: dict[str, dict[str, int]] = {column: {} for column in words}
         self._time: Growing | None = None
         self._zone: str | None = None
+        self._first_times: tuple[str, str] | None = None
         self._problems = Problems()
         self._lines = RowNames()
 
@@ -109,7 +110,18 @@ class _Reading:
         self._at = rows.stop
         return rows
 
-    def _put_time(self, rows: slice, found: Times) -> None:
+    def _put_time(self, source: Source, rows: slice, found: Times, zone: str | None) -> None:
+        """`zone`: of these times, where the file says one."""
+        first = self._first_times
+        if first is None:
+            self._first_times, self._zone = (source.name, _kind(found, zone)), zone
+        elif first[1] != _kind(found, zone):
+            raise DataError(
+                f"{source.name}: column {self._wanted.time[0]}: has {_kind(found, zone)}, and {first[0]} "
+                f"{first[1]}; expected one kind in all files of a table"
+            )
+        if zone != self._zone:
+            self._zone = "UTC"  # the days of several zones are no days of one
         if self._time is None:
             self._time = self._array((), found.dtype)
         elif self._time.rows.dtype != found.dtype:
@@ -121,11 +133,13 @@ class _Reading:
 
     def _read_parquet(self, source: Source) -> None:
         self._lines.add(self._at, source.name, 1)
+        begin = self._at
         with parquet_columns.opened(source.path) as file:
             for piece in file.iter_batches(PIECE_ROWS, columns=self._wanted.columns, use_threads=False):
-                self._add(source, piece)
+                self._add(source, piece, self._at - begin + 1)
 
-    def _add(self, source: Source, piece: pa.RecordBatch) -> None:
+    def _add(self, source: Source, piece: pa.RecordBatch, row: int) -> None:
+        """`row`: the number of the first, in the file."""
         rows = self._rows_of(source, piece.num_rows)
         for number, column in enumerate(self._wanted.numbers):
             self._values.rows[rows, number] = parquet_columns.floats(
@@ -133,17 +147,18 @@ class _Reading:
             )
         for column in self._wanted.words:
             self._codes[column].rows[rows] = _codes(
-                parquet_columns.texts(piece.column(column)), self._names[column]
+                parquet_columns.texts(source.name, column, piece.column(column), row), self._names[column]
             )
         if self._wanted.time:
-            self._zone = getattr(piece.column(self._wanted.time[0]).type, "tz", None)
-            self._put_time(rows, parquet_columns.times(source.name, self._wanted.time, piece))
+            found = parquet_columns.times(source.name, self._wanted.time, piece)
+            zone = getattr(piece.column(self._wanted.time[0]).type, "tz", None)
+            self._put_time(source, rows, found, zone)
 
     # csv
 
     def _read_csv(self, source: Source, form: TimeFormat | None) -> None:
         assert source.head is not None
-        self._zone = "UTC" if form is not None and form.has_zone else None
+        zone = "UTC" if form is not None and form.has_zone else None
         columns = CsvColumns(source, source.head, self._wanted, form)
         blocks = text.blocks(source.name, source.path, source.head.dialect.form)
         begin, first = self._at, source.head.dialect.form.skipped + 1
@@ -151,13 +166,13 @@ class _Reading:
             self._problems.merge(found.problems)
             if found.piece is None:
                 continue
-            self._put(source, block, found.piece)
+            self._put(source, block, found.piece, zone)
             if self._at - begin > block.line + block.count - first + 1:
                 raise DataError(
                     f"{source.name}: holds more rows than its line ends say; expected one kind of line end"
                 )
 
-    def _put(self, source: Source, block: Block, found: Piece) -> None:
+    def _put(self, source: Source, block: Block, found: Piece, zone: str | None) -> None:
         rows = self._rows_of(source, found.count)
         self._name_rows(rows, source.name, block)
         for number, column in enumerate(self._wanted.numbers):
@@ -165,7 +180,7 @@ class _Reading:
         for column in self._wanted.words:
             self._codes[column].rows[rows] = _codes(found.words[column], self._names[column])
         if self._wanted.time:
-            self._put_time(rows, found.time)
+            self._put_time(source, rows, found.time, zone)
 
     def _name_rows(self, rows: slice, file: str, block: Block) -> None:
         row = rows.start
@@ -206,10 +221,15 @@ def _in_turn(blocks: Iterable[Block], columns: CsvColumns, threads: int) -> Iter
             yield block, found.result()
 
 
+def _kind(times: Times, zone: str | None) -> str:
+    """What times are, in words."""
+    if times.dtype.kind != "M":
+        return "times that are numbers"
+    return "times without a zone" if zone is None else "times with a zone"
+
+
 def _common(held: np.dtype[Any], found: np.dtype[Any]) -> np.dtype[Any]:
     """A kind that takes what has been read, and what comes: whole numbers become floats, and units finer."""
-    if held.kind != found.kind and {held.kind, found.kind} != {"i", "f"}:
-        raise DataError(f"the times of one file are {held}, of another {found}; expected one kind")
     return np.promote_types(held, found)
 
 
