@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gpujobs.trainer import prediction
 from gpujobs.trainer.data.fitting.counted import labels
 from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.evaluation import (
@@ -270,3 +271,9 @@ def test_the_last_value_seen_is_one_that_was_there(tmp_path: Path, features: str
     rows = [0, 1, 4, 5, 6, 8, 9, 10]
     np.testing.assert_array_equal(found["last value"][:, 0, 0], seen[rows])
     np.testing.assert_array_equal(found["a season before"][:, 0, 0], before.fillna(seen)[rows])
+
+
+@pytest.mark.parametrize("truth", [None, np.zeros((5, 3, 2))])
+def test_several_steps_ahead_have_one_shape_whether_or_not_the_truth_is_known(truth: Any) -> None:
+    said = np.arange(30.0).reshape(5, 6)
+    np.testing.assert_array_equal(prediction.in_units(said, None, truth, 3), said.reshape(5, 3, 2))

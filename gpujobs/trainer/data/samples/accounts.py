@@ -13,7 +13,7 @@ from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.notices import SHOWN, Account, LeftOut, listed, n
 from gpujobs.trainer.data.reading.loaded import Coded, LoadedData
 from gpujobs.trainer.data.samples import splits
-from gpujobs.trainer.data.samples.timeline import written
+from gpujobs.trainer.data.samples.timeline import Timeline, written
 
 if TYPE_CHECKING:
     from gpujobs.trainer.data.samples.windowed import Windowed
@@ -31,6 +31,22 @@ def of_windows(made: Windowed, whole: Integers, missing: Integers, shown: int, r
     what = "window to predict for" if made.is_open else "window"
     notes += _filled(made)
     return Account(made.raw.file, head, left, (*notes, *_weights(made.raw, "row")), count, what)
+
+
+def with_other_step(account: Account, line: Timeline | None, usual: str | None) -> Account:
+    """With a sentence where no series has the step of the training file's rows, `usual`."""
+    names = [] if line is None or usual is None else [step.name for step in line.steps if step is not None]
+    if not names or _exact(usual or "") in map(_exact, names):
+        return account
+    note = (
+        f"its rows are {' or '.join(names[:SHOWN])} apart, and those of the training part {usual}: a window shows "
+        "another span of time than those that the model is trained with."
+    )
+    return replace(account, notes=(*account.notes, note))
+
+
+def _exact(step: str) -> str:
+    return step.removeprefix("about ")
 
 
 def _filled(made: Windowed) -> Iterator[str]:

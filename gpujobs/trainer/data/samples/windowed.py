@@ -300,7 +300,8 @@ def assemble(
     )
     windowed = windowed if is_open else replace(windowed, numbers=windowed._known(index))
     reach = shown if is_open else reach
-    return replace(windowed, account=accounts.of_windows(windowed, whole, missing, shown, reach))
+    account = accounts.of_windows(windowed, whole, missing, shown, reach)
+    return replace(windowed, account=accounts.with_other_step(account, line, usual))
 
 
 def _timeline(raw: LoadedData, series: Any, data: Mapping[str, Any], usual: str | None) -> Timeline | None:

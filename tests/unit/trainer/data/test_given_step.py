@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gpujobs.trainer.data.prepare import to_predict
 from gpujobs.trainer.failures import DataError
 
-from .making import csv, prepared
+from .making import csv, prepared, spec_of
 
 ROWS = 40
 REST = "model: {layers: [LSTM: {units: 2}, Dense: {units: 1}]}\ntraining: {loss: mse}\n"
@@ -55,3 +56,23 @@ def test_twice_the_step_is_a_row_that_is_absent(tmp_path: Path) -> None:
         "As data.step says 1 hour, 39 rows do not follow the one before by that: data.step: none lets windows cross "
         "them"
     )
+
+
+@pytest.mark.parametrize(("freq", "is_other"), [("D", True), ("15min", True), ("h", False)])
+def test_a_file_of_another_step_than_the_training_part_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], freq: str, is_other: bool
+) -> None:
+    def rows(freq: str) -> str:
+        return csv({"when": pd.date_range("2024-01-01", periods=8, freq=freq), "v": range(8)})
+
+    files = {"t.csv": rows("h"), "p.csv": rows(freq)}
+    data = "{train: t.csv, time: when, target: v, window: {length: 3}}"
+    spec = spec_of(tmp_path, data, files, rest=REST + "predict: [p.csv]\n")
+    learned = prepared(tmp_path, data, files, rest=REST).preprocessing
+    capsys.readouterr()
+    to_predict(spec, {"path": "p.csv"}, learned)
+    told = (
+        "apart, and those of the training part 1 hour: a window shows another span of time"
+        in capsys.readouterr().out
+    )
+    assert told is is_other
