@@ -68,7 +68,7 @@ def read_table(
         if errors:
             raise together(errors)
     found = _arrays(names, data, _series_together(names, table), features, target, task)
-    found = found if needs_y else _without_unlabelled(found, data.get("missing", "error"))
+    found = found if needs_y else without_unlabelled(found, data.get("missing", "error"))
     if found.time is not None and found.lengths is not None:  # of windows, the timeline sees to it
         require_times(found.place("time"), found.time, found.rows)
         firsts = np.cumsum(found.lengths) - found.lengths
@@ -366,7 +366,7 @@ def _arrays(
     )
 
 
-def _without_unlabelled(found: LoadedData, handling: str) -> LoadedData:
+def without_unlabelled(found: LoadedData, handling: str) -> LoadedData:
     """Of a file to predict for: without its targets, where some rows have none. Those of numbers that are features too,
     or are filled (`handling`) in windows, tell of the past."""
     absent = {name: missing.rows_with(y) for name, y in found.targets.items()}
