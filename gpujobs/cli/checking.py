@@ -10,6 +10,7 @@ from typing import Any
 from gpujobs.cli import output
 
 SEE = "docs/check.md says what each part means, and what a fused kernel is worth."
+SHOWN_CLASSES = 20
 PARTS = {"step_gradients": "step gradients"}
 
 
@@ -98,7 +99,8 @@ def _data(data: Mapping[str, Any]) -> Iterator[str]:
     for line in _details(data):
         yield output.indented(line)
     if data["classes"]:
-        yield output.indented(f"classes of the training part: {_classes(data['classes'])}")
+        what = "labels" if data["task"] == "multilabel" else "classes"
+        yield output.indented(f"{what} of the training part: {_classes(data['classes'])}")
 
 
 def _details(data: Mapping[str, Any]) -> Iterator[str]:
@@ -141,10 +143,12 @@ def _window(window: Mapping[str, Any]) -> str:
 
 def _classes(found: Sequence[Mapping[str, Any]]) -> str:
     outputs = {row["output"] for row in found}
-    return ", ".join(
+    shown = ", ".join(
         f"{row['output'] + ' ' if len(outputs) > 1 else ''}{row['class']} ({row['samples']:,})"
-        for row in found
+        for row in found[:SHOWN_CLASSES]
     )
+    more = len(found) - SHOWN_CLASSES
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _steps(one: Mapping[str, Any]) -> Iterator[str]:

@@ -78,6 +78,9 @@ CALLED = {
 """What people call what Keras names otherwise."""
 
 
+OF_QUANTILES = re.compile("quantile|pinball", re.IGNORECASE)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean X?`, or nothing where no known name resembles it."""
     name = CALLED.get(name.lower(), name)
@@ -255,6 +258,10 @@ class KerasCheck:
         else:
             hint = self._hint(name, [*known["classes"], *known["ids"]])
             hint = hint or f"; expected the name of one of Keras's, such as {_EXAMPLE[section]}"
+            if section == "losses" and OF_QUANTILES.search(name):
+                hint = (
+                    ": Keras has none of quantiles; expected mean_absolute_error, say, which makes the median"
+                )
             message = f"is not a known {_SINGULAR[section]}{hint}"
             if path[-1] != name:
                 message = f"is {describe(name)}, {message[3:]}"

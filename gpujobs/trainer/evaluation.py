@@ -43,7 +43,8 @@ def evaluate(
     is_class = "y_class" in predicted
     truth, there = predicted["y_true"], prediction.counts(predicted, predicted["y_true"])
     answer = predicted["y_class" if is_class else "y_pred"]
-    figures = class_figures if is_class else number_figures
+    is_each = is_class and not is_labelling and truth.ndim > 1
+    figures = label_figures if is_each else class_figures if is_class else number_figures
     naive = {}
     for name, forecast in forecasts.items():
         known = np.where(np.isnan(forecast), constant, forecast).reshape(truth.shape)
@@ -51,12 +52,13 @@ def evaluate(
     always = everywhere(constant, truth)
     naive["majority class" if is_class else "mean"] = figures(truth[there], always[there])
     model = figures(truth[there], answer[there])
-    rare = _rare(truth[there]) if is_class else None
+    names = predicted.get("classes")
+    rare = _rare_label(truth[there], names) if is_each else _rare(truth[there]) if is_class else None
     classes = [one[there].reshape(-1) if is_labelling else one[there] for one in (truth, answer)]
     key, sign = ("accuracy" if rare is None else "balanced_accuracy", 1.0) if is_class else ("mae", -1.0)
     best = max(naive, key=lambda name: sign * naive[name][key])
     more = (
-        {"rare": rare, **by_class(classes[0], classes[1], predicted.get("classes"))}
+        {"rare": rare, **by_class(classes[0], classes[1], names)}
         if is_class
         else {"unit": "the data's own", **by_column(truth, answer, there, targets, is_forecast=is_forecast)}
     )
@@ -94,6 +96,18 @@ def class_figures(truth: NDArray[Any], predicted: NDArray[Any]) -> Figures:
     }
 
 
+def label_figures(truth: NDArray[Any], predicted: NDArray[Any]) -> Figures:
+    """Of labels, shape (..., labels), each 0 or 1: accuracy, the share that is right; balanced_accuracy, the mean over
+    the labels of theirs; macro_f1, the mean over the labels of F1 of 1, as scikit-learn's `f1_score` has it."""
+    count = truth.shape[-1]
+    each = list(zip(truth.reshape(-1, count).T, predicted.reshape(-1, count).T, strict=True))
+    return {
+        "accuracy": float((truth == predicted).mean()),
+        "balanced_accuracy": float(np.mean([class_figures(*one)["balanced_accuracy"] for one in each])),
+        "macro_f1": float(np.mean([_one_class(*one, 1)["f1"] for one in each])),
+    }
+
+
 def _labels_of(truth: NDArray[Any], predicted: NDArray[Any]) -> NDArray[Any]:
     return np.unique(np.concatenate([np.unique(truth), np.unique(predicted)]))
 
@@ -117,6 +131,19 @@ def _rare(truth: NDArray[Any]) -> dict[str, Any] | None:
     if len(found) < 2 or counts[least] >= RARE_SHARE * counts.sum() / len(found):
         return None
     return {"class": found[least].item(), "samples": int(counts[least]), "of": int(counts.sum())}
+
+
+def _rare_label(truth: NDArray[Any], names: NDArray[np.str_] | None) -> dict[str, Any] | None:
+    """As `_rare`, of the label that the fewest have, or lack (`value` 0)."""
+    each = truth.reshape(-1, truth.shape[-1])
+    found = [_rare(one) for one in each.T]
+    rare = [number for number, one in enumerate(found) if one is not None]
+    if not rare:
+        return None
+    least = min(rare, key=lambda number: found[number]["samples"])  # type: ignore[index]
+    one = found[least]
+    assert one is not None
+    return {**one, "class": least if names is None else names[least].item(), "value": one["class"]}
 
 
 def by_class(truth: NDArray[Any], predicted: NDArray[Any], names: NDArray[np.str_] | None) -> dict[str, Any]:
@@ -268,7 +295,8 @@ def _described(head: str, part: str, samples: int, evaluated: Mapping[str, Any])
     if evaluated.get("rare") or 2 < len(evaluated.get("classes", ())) <= LINES:
         for one in evaluated["classes"][:LINES]:
             figures = ", ".join(f"{name} {one[name]:.4g}" for name in ("precision", "recall", "f1"))
-            yield f"  class {one['class']}: {figures} ({one['support']} there)"
+            kind = "class" if "confusion" in evaluated else "label"
+            yield f"  {kind} {one['class']}: {figures} ({one['support']} there)"
     for kind, said in (("targets", "{target}"), ("steps", "{step} ahead")):
         parts = evaluated.get(kind) or []
         for one in _some(parts) if len(parts) > 1 else ():
@@ -276,7 +304,14 @@ def _described(head: str, part: str, samples: int, evaluated: Mapping[str, Any])
 
 
 def _note(evaluated: Mapping[str, Any]) -> str:
-    if rare := evaluated.get("rare"):
+    rare = evaluated.get("rare")
+    if rare and "value" in rare:
+        verb = "have" if rare["value"] else "lack"
+        return (
+            f". Of {rare['of']} only {rare['samples']} {verb} the label {rare['class']}, so balanced accuracy decides: "
+            "the mean, over the labels, of the shares that are found of those that have one and of those that lack it"
+        )
+    if rare:
         return (
             f". Class {rare['class']} is rare ({rare['samples']} of {rare['of']}), so balanced accuracy decides: "
             "the mean over the classes of the share that is found"

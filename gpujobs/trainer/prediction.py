@@ -115,8 +115,11 @@ def _named(by_target: Mapping[str, Any], output: str) -> Any:
 def in_units(y_pred: Any, scale: Any, y_true: Any, horizon: int | None) -> Any:
     """Unscaled. Several steps ahead: shape (samples, horizon, columns)."""
     columns = len(scale.center) if scale is not None else None
-    if columns is None and y_true is not None and horizon and horizon > 1:
-        columns = y_true.shape[-1]
+    if columns is None and horizon and horizon > 1:
+        if y_true is not None:
+            columns = y_true.shape[-1]
+        elif y_pred.ndim == 2 and y_pred.shape[1] % horizon == 0:
+            columns = y_pred.shape[1] // horizon
     if columns is None:
         return y_pred
     shape = y_pred.shape

@@ -124,7 +124,7 @@ def _classes(own: Mapping[str, Any], *, is_score: bool = False) -> Iterator[tupl
     is_share = not is_score and (scores.size == 0 or (scores.min() >= 0 and scores.max() <= 1))
     score = "p" if is_share else "score"
     scores = _steps(scores)
-    labels = _names(names, scores.shape[-1])
+    labels = _names(names, scores.shape[-1], is_each=is_multilabel)
     if is_multilabel:
         chosen = _steps(chosen)
         for number, label in enumerate(labels):
@@ -141,11 +141,11 @@ def _classes(own: Mapping[str, Any], *, is_score: bool = False) -> Iterator[tupl
         yield f"{score}_{label}", scores[..., number]
 
 
-def _names(classes: Any, count: int) -> list[str]:
-    """What the units are called; a single one is that of the second of two classes."""
+def _names(classes: Any, count: int, *, is_each: bool) -> list[str]:
+    """What the units are called; a single one that is no label (`is_each`) is that of the second of two classes."""
     if classes is not None and len(classes) == count:
         return [str(one) for one in classes]
-    if count == 1:
+    if count == 1 and not is_each:
         return ["1" if classes is None or len(classes) != 2 else str(classes[1])]
     return [str(number) for number in range(count)]
 

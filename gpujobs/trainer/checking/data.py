@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs.jobfile.consistency import task_of_output
 from gpujobs.protocol.spec import AttemptSpec
@@ -19,16 +20,18 @@ from gpujobs.trainer.data.notices import Account, once
 from gpujobs.trainer.data.prepare import all_of, read_training, to_predict
 from gpujobs.trainer.data.reading import partial
 from gpujobs.trainer.data.reading.input_requirements import InputRequirements, heads
-from gpujobs.trainer.data.reading.loaded import LoadedData, place
+from gpujobs.trainer.data.reading.loaded import CLASS_TASKS, LoadedData, place
 from gpujobs.trainer.data.samples.plain import Plain
 from gpujobs.trainer.data.samples.ragged import Ragged
+from gpujobs.trainer.data.samples.samples import Samples
 from gpujobs.trainer.data.samples.timeline import Timeline
 from gpujobs.trainer.data.samples.windowed import Windowed
 
 LOOK_BYTES = 32 << 20
 """Of each array that is larger, only so much is looked at."""
 
-SHOWN_CLASSES = 20
+MOST_CLASSES = 1000
+"""Of an output, in a report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,16 +160,32 @@ def _kept(assembled: Plain) -> int:
 
 
 def class_counts(spec: AttemptSpec, prepared: Prepared) -> list[dict[str, Any]]:
-    """`output`, `class` and `samples` of the training part for each class; labelled steps that count are each one."""
+    """`output`, `class` and `samples` of the training part for each class; labelled steps that count are each one. Of
+    labels, how many samples (or steps) have each."""
     found = []
     samples = prepared.train.truth
     for name in samples.targets:
         task = task_of_output(spec.jobfile, name)
-        if task not in ("classification", "labelling"):
+        if task not in CLASS_TASKS:
             continue
         known = prepared.preprocessing.classes.get(name)
-        numbers, counts = np.unique(labels(samples, name, task), return_counts=True)
-        for number, count in list(zip(numbers.tolist(), counts.tolist(), strict=True))[:SHOWN_CLASSES]:
-            called = known.names[int(number)] if known is not None else int(number)
+        names = None if known is None else known.names
+        if task == "multilabel":
+            names = names or prepared.preprocessing.target_names or None
+            counts = _of_labels(samples, name)
+            numbers = np.arange(len(counts))
+        else:
+            numbers, counts = np.unique(labels(samples, name, task), return_counts=True)
+        for number, count in list(zip(numbers.tolist(), counts.tolist(), strict=True))[:MOST_CLASSES]:
+            called = names[int(number)] if names is not None else int(number)
             found.append({"output": name, "class": str(called), "samples": count})
+    return found
+
+
+def _of_labels(samples: Samples, name: str) -> NDArray[np.int64]:
+    """How many have each, of those that count."""
+    y = samples.target(name)
+    if name in samples.counted:
+        y = y[samples.all_of(samples.counted[name])]
+    found: NDArray[np.int64] = (y.reshape(-1, y.shape[-1]) == 1).sum(axis=0)
     return found

@@ -28,3 +28,17 @@ class Batch(NamedTuple):
 def as_float32(array: Any) -> NDArray[np.float32]:
     """What a model gives: neither NumPy nor Arrow writes the halves of mixed precision so that others can read them."""
     return np.asarray(array).astype(np.float32, copy=False)
+
+
+def portable(values: NDArray[Any]) -> NDArray[Any]:
+    """In the byte order of this machine, and of a type that Arrow has too: floats of 32 or 64 bits; times in days, or
+    in seconds and finer (months and years as their first days)."""
+    kind = values.dtype.newbyteorder("=")
+    if kind.kind == "f" and kind.itemsize not in (4, 8):
+        kind = np.dtype(np.float32 if kind.itemsize < 4 else np.float64)
+    if kind.kind == "M":
+        unit, _ = np.datetime_data(kind)
+        known = {"Y": "D", "M": "D", "W": "D", "h": "s", "m": "s"}.get(unit, unit)
+        known = known if known in ("D", "s", "ms", "us", "ns") else "ns"
+        kind = np.dtype(f"M8[{known}]")
+    return values.astype(kind, copy=False)

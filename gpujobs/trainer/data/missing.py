@@ -36,12 +36,17 @@ def count(values: NDArray[Any]) -> Absent:
         return Absent(0, 0)
     missing = infinite = 0
     for rows in pieces(0, len(values), row_bytes(values)):
-        piece = np.asarray(values[rows])
+        piece = _comparable(values[rows])
         if np.isfinite(piece).all() and np.abs(piece).max(initial=0) <= LARGEST:
             continue
         missing += int(np.isnan(piece).sum())
         infinite += int((np.abs(piece) > LARGEST).sum())
     return Absent(missing, infinite)
+
+
+def _comparable(piece: NDArray[Any]) -> NDArray[Any]:
+    """Of halves, float32: they do not hold LARGEST, beside which an infinity would be none."""
+    return np.asarray(piece, np.float32 if piece.dtype.itemsize < 4 else None)
 
 
 def refuse(place: Place, values: NDArray[Any], rows: RowNames | None = None, advice: str = SETTING) -> None:
@@ -71,7 +76,7 @@ def first(values: NDArray[np.floating[Any]], rows: RowNames | None, *, nan: bool
     found: list[int] = []
     total = 0
     for piece in pieces(0, len(values), row_bytes(values)):
-        held = np.asarray(values[piece])
+        held = _comparable(values[piece])
         wrong = ~(np.abs(held) <= LARGEST) if nan else np.abs(held) > LARGEST
         places = np.flatnonzero(wrong.reshape(len(held), -1).any(axis=1)) + piece.start
         found += places[: 5 - len(found)].tolist()

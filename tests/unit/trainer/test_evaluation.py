@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gpujobs.trainer import prediction
 from gpujobs.trainer.data.fitting.counted import labels
 from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.evaluation import (
@@ -104,6 +105,36 @@ def test_labels_of_one_sample_each_have_their_figures() -> None:
     assert found["classes"][0] == {
         "class": "hot", "precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "support": 2
     }  # fmt: skip
+
+
+def test_of_labels_figures_are_means_over_the_labels() -> None:
+    """As scikit-learn's `f1_score(average="macro")` and `balanced_accuracy_score` of each column have them, by hand."""
+    truth, said = np.zeros((40, 3), int), np.zeros((40, 3), int)
+    truth[:22, 0], said[2:26, 0] = 1, 1
+    truth[:8, 1] = 1
+    truth[:2, 2], said[:4, 2] = 1, 1
+    names = np.array(["hot", "wet", "rare"])
+    found = evaluate({"y_true": truth, "y_class": said, "classes": names}, np.array([1, 0, 0]), {})
+    model = found["model"]
+    assert model["accuracy"] == (34 + 32 + 38) / 120
+    assert model["balanced_accuracy"] == pytest.approx(
+        np.mean([(20 / 22 + 14 / 18) / 2, (0 + 1) / 2, (1 + 36 / 38) / 2])
+    )
+    assert model["macro_f1"] == pytest.approx(np.mean([2 * 20 / 46, 0, 2 * 2 / 6]))
+    assert found["baselines"]["majority class"]["balanced_accuracy"] == 0.5
+    assert found["rare"] == {"class": "rare", "value": 1, "samples": 2, "of": 40}
+    lines = describe({"part": "test", "samples": 40, **found})
+    assert lines[0].endswith(
+        "40 samples. Of 40 only 2 have the label rare, so balanced accuracy decides: the mean, over the labels, of the "
+        "shares that are found of those that have one and of those that lack it"
+    )
+    assert lines[3] == "  label rare: precision 0.5, recall 1, f1 0.6667 (2 there)"
+
+
+def test_labels_that_half_have_are_not_rare_however_many_there_are() -> None:
+    truth = np.tile([[0, 1, 0, 1], [1, 0, 0, 1], [1, 1, 1, 0]], (5, 1))
+    found = evaluate({"y_true": truth, "y_class": truth}, np.zeros(4), {})
+    assert found["metric"] == "accuracy" and found["rare"] is None
 
 
 def test_what_does_not_count_is_no_figure_of_model_or_baseline() -> None:
@@ -240,3 +271,9 @@ def test_the_last_value_seen_is_one_that_was_there(tmp_path: Path, features: str
     rows = [0, 1, 4, 5, 6, 8, 9, 10]
     np.testing.assert_array_equal(found["last value"][:, 0, 0], seen[rows])
     np.testing.assert_array_equal(found["a season before"][:, 0, 0], before.fillna(seen)[rows])
+
+
+@pytest.mark.parametrize("truth", [None, np.zeros((5, 3, 2))])
+def test_several_steps_ahead_have_one_shape_whether_or_not_the_truth_is_known(truth: Any) -> None:
+    said = np.arange(30.0).reshape(5, 6)
+    np.testing.assert_array_equal(prediction.in_units(said, None, truth, 3), said.reshape(5, 3, 2))

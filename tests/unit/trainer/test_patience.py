@@ -35,7 +35,6 @@ class Model:
         self.weights = weights
 
 
-@settings(deadline=None)  # the first of Keras's callbacks imports more of Keras
 @given(VALUES, MODES, st.integers(0, 3), st.sampled_from([0.0, 0.25]), st.sampled_from([None, 1.0]),
        st.integers(0, 3))  # fmt: skip
 def test_early_stopping_is_that_of_keras(

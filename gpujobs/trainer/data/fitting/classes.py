@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -46,8 +47,9 @@ class Classes:
     def number(self, place: str, name: Any) -> int:
         """Raises DataError for one that is no class, with the nearest that is."""
         known = [_key(one) for one in self.names]
-        if _key(name) in known:
-            return known.index(_key(name))
+        for key in (_key(name), *([] if self.are_text else _whole(name))):
+            if key in known:
+                return known.index(key)
         near = get_close_matches(_key(name), known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         some = ", ".join(known[:SHOWN]) + (", ..." if len(known) > SHOWN else "")
@@ -69,6 +71,13 @@ class Classes:
 def _key(name: Any) -> str:
     """A class written as 1, 1.0 or "1" is one class."""
     return str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
+
+
+def _whole(name: Any) -> Iterator[str]:
+    """Of a number that a file of words has: as a whole one is written."""
+    with suppress(ValueError, OverflowError):
+        if isinstance(name, str) and float(name).is_integer():
+            yield str(int(float(name)))
 
 
 def find(given: Sequence[Any] | None, words: Sequence[str] | None) -> Classes | None:

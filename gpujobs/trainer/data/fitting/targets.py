@@ -76,7 +76,11 @@ def _classes(place: str, samples: Samples, rows: Rows, output: Output) -> Rows:
     if width == output.units > 1 and _is_one_hot(samples, rows, output):
         is_sparse = output.loss in SPARSE
         return Mapped(rows, lambda y: y.argmax(axis=-1), rows.row_shape[:-1]) if is_sparse else rows
-    if width == 1 and len(rows.row_shape) == len(output.shape) - 1:
+    if width == 2 and output.units == 1 and _is_one_hot(samples, rows, output):
+        rows = Mapped(
+            rows, lambda y: y.argmax(axis=-1), rows.row_shape[:-1]
+        )  # the unit is that of the second class
+    elif width == 1 and len(rows.row_shape) == len(output.shape) - 1:
         rows = Mapped(rows, lambda y: y[..., 0], rows.row_shape[:-1])
     if len(rows.row_shape) != len(output.shape) - 2:
         per_step = len(output.shape) == 3
@@ -88,6 +92,11 @@ def _classes(place: str, samples: Samples, rows: Rows, output: Output) -> Rows:
                 ": for a class for each step say task: labelling, and return_sequences: true in the last recurrent "
                 "layer"
             )
+            if classes.is_binary(samples.all_of(rows)):
+                advice += (
+                    f"; for {width} labels of a sample, of which several may be there, task: multilabel and units: "
+                    f"{width}"
+                )
         if width == output.units > 1:
             advice = f", with one 1 in each row; several to a {'step' if per_step else 'sample'} are task: multilabel"
         raise DataError(

@@ -163,6 +163,8 @@ def coded(place: str, values: NDArray[Any]) -> Coded:
     """Text as codes in the order of its words; integers are codes already. Raises DataError for others."""
     if values.dtype.kind == "U":
         names, codes = np.unique(values, return_inverse=True)
+        if any("\0" in name for name in names.tolist()):
+            raise DataError(f"{place}: holds a NUL byte (0x00) in a text; expected text without one")
         return Coded(codes.reshape(values.shape).astype(np.int32), names)
     if values.dtype.kind not in "iub":
         raise DataError(f"{place}: has dtype {values.dtype}; expected integers or text")

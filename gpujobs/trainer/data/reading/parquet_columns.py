@@ -61,11 +61,25 @@ def floats(name: str, column: str, values: pa.Array) -> NDArray[np.float64] | No
     return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
 
 
-def texts(values: pa.Array) -> pa.Array:
-    """Dictionary-encoded text; truths are called as Python writes them."""
+def texts(name: str, column: str, values: pa.Array, row: int) -> pa.Array:
+    """Dictionary-encoded text; truths are called as Python writes them. `row`: the number of the first, in the file.
+    Raises DataError for bytes that are no text."""
     if pa.types.is_boolean(values.type):
         values = pc.if_else(values, "True", "False")
-    return cells.words(values, ())
+    try:
+        found = cells.words(values, ())
+    except pa.ArrowInvalid:
+        raise DataError(
+            f"{name}: column {column} holds {values.type} that is not UTF-8; expected text, or integers"
+        ) from None
+    nul = [number for number, word in enumerate(found.dictionary.to_pylist()) if "\0" in word]
+    if nul:
+        at = pc.index_in(found.indices, pa.array(nul, found.indices.type)).is_valid()
+        raise DataError(
+            f"{name}: column {column} has a NUL byte (0x00) in a text (row {row + pc.index(at, True).as_py()}); "
+            "expected text without one"
+        )
+    return found
 
 
 def times(name: str, columns: Sequence[str], piece: pa.RecordBatch) -> Times:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,9 @@ from gpujobs.trainer.data.reading.wanted import BecomesText, Wanted
 from gpujobs.trainer.failures import DataError, together
 
 SHOWN_VALUES = 8
+EXACT = 1 << 24
+"""Up to here float32 has every whole number."""
+
 BADNESS = ("number", "truth", "mixed", "text", "other")
 """Kinds of columns; of several files, the last of these counts."""
 
@@ -49,7 +53,7 @@ def read_table(
     names = _Names(data, sources)
     require_columns(sources, names.needed(known, needs_y=needs_y))
     target = names.target if all(column in names.kinds for column in names.target) else []
-    are_text = known.are_text or any(isinstance(name, str) for name in data.get("classes") or ())
+    are_text = known.are_text or any(map(_is_read_as_text, data.get("classes") or ()))
     features = list(known.features) or names.features(task)
     _refuse_text(spec, sources, names, [column for column in features if column not in target])
     texts = [column for column in target if _is_text(sources, names, column, task, are_text)]
@@ -64,7 +68,7 @@ def read_table(
         if errors:
             raise together(errors)
     found = _arrays(names, data, _series_together(names, table), features, target, task)
-    found = found if needs_y else _without_unlabelled(found, data.get("missing", "error"))
+    found = found if needs_y else without_unlabelled(found, data.get("missing", "error"))
     if found.time is not None and found.lengths is not None:  # of windows, the timeline sees to it
         require_times(found.place("time"), found.time, found.rows)
         firsts = np.cumsum(found.lengths) - found.lengths
@@ -251,6 +255,11 @@ def _is_text(sources: Sequence[Source], names: _Names, column: str, task: str, a
     return False
 
 
+def _is_read_as_text(name: object) -> bool:
+    """Of a class that the job file names: text, and numbers that float32 does not tell from their neighbours."""
+    return isinstance(name, str) or (isinstance(name, int) and abs(name) > EXACT)
+
+
 def _has_digits(sources: Sequence[Source], column: str) -> bool:
     """Whether most of what a column of text holds is numbers written in another way: then each is named."""
     values = next(one for one in sources if one.kinds[column] == "text").distinct(column)[:1000]
@@ -291,19 +300,33 @@ def _wordless(file: str, table: tables.Table, column: str) -> list[DataError]:
 
 
 def _series_together(names: _Names, table: tables.Table) -> tables.Table:
-    """With the rows of each series next to each other, in the order that they have in the file."""
+    """With the rows of each series next to each other, in the order that they have in the file. Series that stand mixed
+    come in the order of their names."""
     by = names.sequence or names.group
     if by is None:
         return table
     codes, words = table.words[by].codes, table.words[by].texts
     if len(begins(codes)) == len(words):
         return table
-    order = np.argsort(codes, kind="stable")
+    order = np.argsort(_places(words.tolist())[codes], kind="stable")
     for column in range(table.values.shape[1]):  # one at a time: a table may fill the memory
         table.values[:, column] = table.values[order, column]
     held = {column: one.only(order) for column, one in table.words.items()}
     time = None if table.time is None else table.time[order]
     return replace(table, words=held, time=time, rows=table.rows.sorted(order))
+
+
+def _places(words: Sequence[str]) -> NDArray[np.integer[Any]]:
+    """Of each word among all, in their order; 9 comes before 10 where all are numbers."""
+    try:
+        values = [Decimal(word) for word in words]
+    except InvalidOperation:
+        return np.arange(len(words))
+    if not all(map(Decimal.is_finite, values)):
+        return np.arange(len(words))
+    found = np.empty(len(words), np.int64)
+    found[sorted(range(len(words)), key=values.__getitem__)] = np.arange(len(words))
+    return found
 
 
 def _arrays(
@@ -343,7 +366,7 @@ def _arrays(
     )
 
 
-def _without_unlabelled(found: LoadedData, handling: str) -> LoadedData:
+def without_unlabelled(found: LoadedData, handling: str) -> LoadedData:
     """Of a file to predict for: without its targets, where some rows have none. Those of numbers that are features too,
     or are filled (`handling`) in windows, tell of the past."""
     absent = {name: missing.rows_with(y) for name, y in found.targets.items()}

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from gpujobs import formats
 from gpujobs.jobfile.consistency import task_of_output
 from gpujobs.protocol.spec import AttemptSpec
+from gpujobs.trainer.data.arrays import portable
 from gpujobs.trainer.data.reading import archives, shapes, times
 from gpujobs.trainer.data.reading.cells import shown
 from gpujobs.trainer.data.reading.compact_dates import with_dates
 from gpujobs.trainer.data.reading.input_requirements import heads, names_of
 from gpujobs.trainer.data.reading.loaded import CLASS_TASKS, Coded, Known, LoadedData, coded, place
-from gpujobs.trainer.data.reading.series import read_table
+from gpujobs.trainer.data.reading.series import read_table, without_unlabelled
 from gpujobs.trainer.failures import DataError, together
 
 APART = ("lengths", "sample_weight", "group", "time")
@@ -36,12 +37,34 @@ def read(
     errors = [error for one in paths for error in _wrong_format(one, place(spec, one))]
     if errors:
         raise together(errors)
+    data = spec.jobfile["data"]
+    _require_kind(paths[0], data, known)
     if formats.is_table(paths[0]):
         known = replace(known or Known(), is_trained=is_trained)
         found = read_table(spec, paths, task, needs_y=needs_y, known=known)
     else:
         found = replace(_arrays(spec, source, task, needs_y=needs_y), is_fixed=is_trained)
-    return with_dates(found, spec.jobfile["data"].get("step"))
+        handling = data.get("missing", "error")
+        is_series_filled = data.get("window") and handling == "fill"
+        if not needs_y and found.lengths is None and not is_series_filled:
+            found = without_unlabelled(found, handling)
+    return with_dates(found, data.get("step"))
+
+
+def _require_kind(path: str, data: Mapping[str, Any], known: Known | None) -> None:
+    """Raises DataError where a model of tables is applied to arrays, or of arrays to a table: a job file that has both
+    is refused before."""
+    are_columns, is_table = bool(data.get("target")), formats.is_table(path)
+    if are_columns and not is_table:
+        columns = ", ".join((known or Known()).features)
+        raise DataError(
+            f"{path}: holds arrays, and the model was trained on a table; expected a table with the columns {columns}"
+        )
+    if is_table and not are_columns:
+        arrays = ", ".join(names_of(data.get("x", "x")).values())
+        raise DataError(
+            f"{path}: holds a table, and the model was trained on arrays; expected arrays {arrays}"
+        )
 
 
 def _wrong_format(name: str, path: Path) -> list[DataError]:
@@ -65,6 +88,7 @@ def _arrays(spec: AttemptSpec, source: Mapping[str, Any], task: str, *, needs_y:
     is_forecast = is_series and task == "forecasting" and not any(name in held for name in targets.values())
     needed = [*inputs.values(), *apart.values()]
     _require(file, held, [*needed, *(targets.values() if needs_y and not is_forecast else ())])
+    held |= {array: portable(held[array]) for array in {*apart.values(), *targets.values()} & held.keys()}
     group = coded(f"{file}: array {data['group']}", held[data["group"]]) if "group" in apart else None
     time, zone = _times(f"{file}: array {data.get('time')}", held[apart["time"]] if "time" in apart else None)
     found = LoadedData(
@@ -137,7 +161,7 @@ def _with_words(found: LoadedData, job: Mapping[str, Any]) -> LoadedData:
     for name, y in found.targets.items():
         if y.dtype.kind != "U":
             continue
-        text: Coded = coded("", y)
+        text: Coded = coded(found.place(name), y)
         task = task_of_output(job, name)
         if task not in CLASS_TASKS:
             raise DataError(

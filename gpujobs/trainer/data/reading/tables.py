@@ -72,8 +72,7 @@ class _Reading:
         self._names: dict[str, dict[str, int]] = {column: {} for column in words}
         self._time: Growing | None = None
         self._zone: str | None = None
-        self._timed: Source | None = None
-        """The file that the zone is of, the first one."""
+        self._first_times: tuple[str, str] | None = None
         self._problems = Problems()
         self._lines = RowNames()
 
@@ -112,36 +111,35 @@ class _Reading:
         return rows
 
     def _put_time(self, source: Source, rows: slice, found: Times, zone: str | None) -> None:
-        if self._time is None or self._timed is None:
-            self._time, self._timed, self._zone = self._array((), found.dtype), source, zone
+        """`zone`: of these times, where the file says one."""
+        first = self._first_times
+        if first is None:
+            self._first_times, self._zone = (source.name, _kind(found, zone)), zone
+        elif first[1] != _kind(found, zone):
+            raise DataError(
+                f"{source.name}: column {self._wanted.time[0]}: has {_kind(found, zone)}, and {first[0]} "
+                f"{first[1]}; expected one kind in all files of a table"
+            )
+        if zone != self._zone:
+            self._zone = "UTC"  # the days of several zones are no days of one
+        if self._time is None:
+            self._time = self._array((), found.dtype)
         elif self._time.rows.dtype != found.dtype:
             held, self._time = self._time.rows, self._array((), _common(self._time.rows.dtype, found.dtype))
             self._time.rows[: rows.start] = held[: rows.start]
-        if source is not self._timed and found.dtype.kind == "M":
-            self._require_zone(source, self._timed, zone)
         self._time.rows[rows] = found
-
-    def _require_zone(self, source: Source, first: Source, zone: str | None) -> None:
-        """Raises DataError where some times are instants, and others what a clock on a wall shows: hours apart."""
-        if (zone is None) == (self._zone is None):
-            return
-        place = (
-            f"{source.name}: column{'s' if len(self._wanted.time) > 1 else ''} {', '.join(self._wanted.time)}"
-        )
-        has, lacks = ("no zone", "one") if zone is None else ("a zone", "none")
-        raise DataError(
-            f"{place}: its times say {has}, and those of {first.name} {lacks}; expected a zone in each file, or in none"
-        )
 
     # parquet
 
     def _read_parquet(self, source: Source) -> None:
         self._lines.add(self._at, source.name, 1)
+        begin = self._at
         with parquet_columns.opened(source.path) as file:
             for piece in file.iter_batches(PIECE_ROWS, columns=self._wanted.columns, use_threads=False):
-                self._add(source, piece)
+                self._add(source, piece, self._at - begin + 1)
 
-    def _add(self, source: Source, piece: pa.RecordBatch) -> None:
+    def _add(self, source: Source, piece: pa.RecordBatch, row: int) -> None:
+        """`row`: the number of the first, in the file."""
         rows = self._rows_of(source, piece.num_rows)
         for number, column in enumerate(self._wanted.numbers):
             self._values.rows[rows, number] = parquet_columns.floats(
@@ -149,11 +147,12 @@ class _Reading:
             )
         for column in self._wanted.words:
             self._codes[column].rows[rows] = _codes(
-                parquet_columns.texts(piece.column(column)), self._names[column]
+                parquet_columns.texts(source.name, column, piece.column(column), row), self._names[column]
             )
         if self._wanted.time:
+            found = parquet_columns.times(source.name, self._wanted.time, piece)
             zone = getattr(piece.column(self._wanted.time[0]).type, "tz", None)
-            self._put_time(source, rows, parquet_columns.times(source.name, self._wanted.time, piece), zone)
+            self._put_time(source, rows, found, zone)
 
     # csv
 
@@ -222,10 +221,15 @@ def _in_turn(blocks: Iterable[Block], columns: CsvColumns, threads: int) -> Iter
             yield block, found.result()
 
 
+def _kind(times: Times, zone: str | None) -> str:
+    """What times are, in words."""
+    if times.dtype.kind != "M":
+        return "times that are numbers"
+    return "times without a zone" if zone is None else "times with a zone"
+
+
 def _common(held: np.dtype[Any], found: np.dtype[Any]) -> np.dtype[Any]:
     """A kind that takes what has been read, and what comes: whole numbers become floats, and units finer."""
-    if held.kind != found.kind and {held.kind, found.kind} != {"i", "f"}:
-        raise DataError(f"the times of one file are {held}, of another {found}; expected one kind")
     return np.promote_types(held, found)
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpujobs.trainer.data.arrays import Integers
-from gpujobs.trainer.data.notices import SHOWN, Account, LeftOut, n
+from gpujobs.trainer.data.notices import SHOWN, Account, LeftOut, listed, n
 from gpujobs.trainer.data.reading.loaded import Coded, LoadedData
 from gpujobs.trainer.data.samples import splits
-from gpujobs.trainer.data.samples.timeline import written
+from gpujobs.trainer.data.samples.timeline import Timeline, written
 
 if TYPE_CHECKING:
     from gpujobs.trainer.data.samples.windowed import Windowed
@@ -29,7 +29,39 @@ def of_windows(made: Windowed, whole: Integers, missing: Integers, shown: int, r
     notes = [] if made.timeline is None else list(made.timeline.notes())
     left = (*_rows(made.raw, missing), *_short(made, reach), *_windows(made, whole, shown, reach))
     what = "window to predict for" if made.is_open else "window"
+    notes += _filled(made)
     return Account(made.raw.file, head, left, (*notes, *_weights(made.raw, "row")), count, what)
+
+
+def with_other_step(account: Account, line: Timeline | None, usual: str | None) -> Account:
+    """With a sentence where no series has the step of the training file's rows, `usual`."""
+    names = [] if line is None or usual is None else [step.name for step in line.steps if step is not None]
+    if not names or _exact(usual or "") in map(_exact, names):
+        return account
+    note = (
+        f"its rows are {' or '.join(names[:SHOWN])} apart, and those of the training part {usual}: a window shows "
+        "another span of time than those that the model is trained with."
+    )
+    return replace(account, notes=(*account.notes, note))
+
+
+def _exact(step: str) -> str:
+    return step.removeprefix("about ")
+
+
+def _filled(made: Windowed) -> Iterator[str]:
+    """What nobody knew at its time."""
+    if made.seen is None:
+        return
+    rows = made.seen - made.series[:, 0]
+    (numbers,) = np.nonzero(rows)
+    where = [f"{_name(made, number)}: {n(int(rows[number]), 'row')}" for number in numbers[:SHOWN].tolist()]
+    few = rows.sum() == 1
+    yield (
+        f"{n(int(rows.sum()), 'row')} before the first value of a feature {'has' if few else 'have'} that value "
+        f"(missing: fill), which is later than {'it is' if few else 'they are'} "
+        f"({'series ' * (made.raw.group is None)}{listed(where, len(numbers))})."
+    )
 
 
 def _apart(names: list[str]) -> str:
@@ -104,11 +136,14 @@ def between_parts(account: Account, made: Any, parts: Mapping[str, Any]) -> Acco
     if account.makes is None:
         return account
     makes = sum(len(part.samples) for part in parts.values())
-    lost, stride = len(made.samples) - makes, made.window["stride"]
+    unseen = sum(part.unseen for part in parts.values())
+    lost, stride = len(made.samples) - makes - unseen, made.window["stride"]
     why = "whose target would lie in two parts"
     if stride > 1:
         why = f"that have no place, as every {stride} rows one begins, anew in each part"
-    left = (*account.left_out, *([LeftOut("windows", lost, why)] if lost > 0 else []))
+    later = "that show a feature before its first value, which is in a later part"
+    lacks = [LeftOut("windows", count, why) for count, why in ((lost, why), (unseen, later)) if count > 0]
+    left = (*account.left_out, *lacks)
     return replace(account, left_out=left, notes=(*account.notes, *_lacking(made, parts)), makes=makes)
 
 
@@ -120,10 +155,15 @@ def _lacking(made: Windowed, parts: Mapping[str, Any]) -> Iterator[str]:
     for name, part in parts.items():
         absent = np.setdiff1d(everywhere, _series_of(part))
         if len(absent) and len(part.samples):
-            verb = "is" if len(absent) == 1 else "are"
+            verbs = (
+                ("has no", "have no")
+                if part.unseen
+                else ("is too short to have a", "are too short to have a")
+            )
             shown = ", ".join(_name(made, int(number)) for number in absent[:SHOWN])
             more = f" and {len(absent) - SHOWN:,} more" if len(absent) > SHOWN else ""
-            yield f"{n(len(absent), 'group')} {verb} too short to have a window in the {name} part ({shown}{more})."
+            verb = verbs[min(len(absent), 2) - 1]
+            yield f"{n(len(absent), 'group')} {verb} window in the {name} part ({shown}{more})."
 
 
 def _series_of(made: Windowed) -> Integers:

@@ -65,6 +65,12 @@ def moves(step: Step, before: Times, after: Times) -> tuple[Integers, NDArray[np
     return count, apart == count * size
 
 
+def is_near(step: Step, before: Times, after: Times) -> NDArray[np.bool_]:
+    """Whether one step of time, or of numbers, lies between each two, to a quarter of it."""
+    size, apart = _size(step, after), _numbers(after) - _numbers(before)
+    return np.abs(apart - size) <= size / 4
+
+
 def later(step: Step, times: Times, count: Integers) -> Times:
     """The times so many steps later."""
     if step.unit == "months":

@@ -21,12 +21,14 @@ NO_ROWS = np.zeros(0, np.int64)
 
 class Whole(NamedTuple):
     """What is left of series: the arrays, the (first, end) rows without a gap, whether a row's target is missing (None:
-    of none), and the numbers of the rows that are left out."""
+    of none), and the numbers of the rows that are left out. `seen`: of each series the row by which every feature has
+    had a value, where rows before it were filled with a later one (None: in no series)."""
 
     raw: LoadedData
     segments: Integers
     holes: NDArray[np.bool_] | None
     left_out: Integers
+    seen: Integers | None = None
 
 
 def without_missing(
@@ -51,13 +53,28 @@ def without_missing(
     of = np.searchsorted(series[:, 0], segments[:, 0], side="right") - 1
     has_windows = np.bincount(of, segments[:, 1] - segments[:, 0] >= least, len(series)) > 0
     idle = set(np.flatnonzero(~has_windows).tolist())
+    seen = _seen(raw, series)
     empty: set[int] = set()
     for name, gaps in of_inputs.items():
         if gaps.any():
             inputs[name], none = _filled(raw, name, series, idle, scratch)
             empty |= none
     segments = segments[~np.isin(of, list(empty))] if empty else segments
-    return Whole(replace(raw, inputs=inputs), segments, holes if holes.any() else None, NO_ROWS)
+    return Whole(replace(raw, inputs=inputs), segments, holes if holes.any() else None, NO_ROWS, seen)
+
+
+def _seen(raw: LoadedData, series: Integers) -> Integers | None:
+    """As `Whole` has it, before anything is filled."""
+    found = series[:, 0].copy()
+    for name, x in raw.inputs.items():
+        shown = list(missing.features(raw, name)) or list(range(x.reshape(len(x), -1).shape[1]))
+        begins = np.isnan(x.reshape(len(x), -1)[series[:, 0]][:, shown]).any(axis=1)
+        for number in np.flatnonzero(begins).tolist():
+            first, end = series[number]
+            is_there = ~np.isnan(x[first:end].reshape(end - first, -1)[:, shown])
+            rows = is_there.argmax(axis=0)[is_there.any(axis=0)]
+            found[number] = max(found[number], first + rows.max(initial=0))
+    return found if (found > series[:, 0]).any() else None
 
 
 def _holes(raw: LoadedData) -> NDArray[np.bool_]:

@@ -47,6 +47,12 @@ class Pairs:
             return calendar.moves(step, self.wall_before, self.wall_after)
         return calendar.moves(step, self.before, self.after)
 
+    def are_near(self, step: Step) -> NDArray[np.bool_]:
+        """As `calendar.is_near`."""
+        if step.is_of_calendar:
+            return calendar.is_near(step, self.wall_before, self.wall_after)
+        return calendar.is_near(step, self.before, self.after)
+
     def only(self, some: NDArray[np.bool_]) -> Pairs:
         return Pairs(*(values[some] for values in (
             self.at, self.before, self.after, self.wall_before, self.wall_after)))  # fmt: skip

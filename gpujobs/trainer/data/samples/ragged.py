@@ -187,9 +187,10 @@ def _one(
         differs &= ~np.isnan(np.repeat(last, lengths, axis=0)) if absent.any() else True
         count = len(np.unique(np.searchsorted(begins, np.flatnonzero(differs), side="right")))
         if count:
+            advice = "" if task == "multilabel" else ", or say task: labelling"
             raise DataError(
                 f"{raw.place(name)}: differs within {count} of {len(lengths)} sequences; expected one label for "
-                "each, or say task: labelling"
+                f"each{advice}"
             )
     return ArrayRows(last, y.dtype)
 

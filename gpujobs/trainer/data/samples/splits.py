@@ -96,17 +96,29 @@ def windows(segments: Integers, length: int, reach: int, stride: int) -> WindowI
 
 
 def chronological_spans(
-    series: Integers, segments: Integers, reaches_back: int, settings: Mapping[str, Any]
+    series: Integers,
+    segments: Integers,
+    reaches_back: int,
+    settings: Mapping[str, Any],
+    seen: Integers | None = None,
 ) -> dict[str, Integers]:
     """The (first, end) rows of each part, in each segment: the first rows of a series train, the next validate,
     the last test. `segments` lie within `series`.
 
     A window belongs to the part that has all rows of its target, `reaches_back` rows after its start. Its
     inputs may reach back into the part before, as they will when the model is used; its target may not.
+
+    `seen`: of each series, the row that has the first value of some feature, with which the rows before it were filled:
+    where it is in a later part, a part has no rows of the series.
     """
-    begin, end = series[np.searchsorted(series[:, 0], segments[:, 0], side="right") - 1].T
+    of = np.searchsorted(series[:, 0], segments[:, 0], side="right") - 1
+    begin, end = series[of].T
     a, b = np.array([shares(int(n), settings["validation"], settings["test"]) for n in end - begin]).T + begin
     borders = {"train": (begin, a), "validation": (a - reaches_back, b), "test": (b - reaches_back, end)}
+    if seen is not None:
+        borders = {
+            name: (low, np.where(seen[of] >= high, begin, high)) for name, (low, high) in borders.items()
+        }
     return {
         name: np.stack([np.maximum(segments[:, 0], low), np.minimum(segments[:, 1], high)], axis=1)
         for name, (low, high) in borders.items()

@@ -26,6 +26,9 @@ SHIFTS = (3600 * SECOND, 1800 * SECOND)
 MOST_SERIES = 2000
 """Series whose own step is looked for, where they do not keep that of most."""
 
+ALIKE, NEARLY = 0.05, 0.5
+"""By so much of a step that is given what rows keep may differ, and above so much rows are absent between them."""
+
 HOLIDAYS = 2
 """Business days that may be absent at once, as holidays are, where a step of business days was found, not given."""
 
@@ -70,7 +73,25 @@ def _as_given(line: Timeline, given: object) -> Timeline:
             f"{line.place}: holds {kinds[0]}, and data.step is {given}; expected a step {kinds[1]}"
         )
     step = _anchored(line, Step(written_as.unit, written_as.count))
+    _require_kept(line, step, given)
     return _with_zone(_broken(replace(line, steps=(step,))), _broken)
+
+
+def _require_kept(line: Timeline, step: Step, given: object) -> None:
+    """Raises DataError where most rows keep a step that is less than the given one, or nearly it: they are not one of
+    these apart, and none is absent between them."""
+    some = pairs.spread(line)
+    if len(some.at) == 0 or some.share(step) >= SURE:
+        return
+    kept = common_step(some, None)
+    if kept is None or kept.unit != step.unit or kept.unit not in ("time", "number"):
+        return
+    ratio = kept.count / step.count
+    if ratio < 1 + NEARLY and abs(ratio - 1) > ALIKE:
+        raise DataError(
+            f"{line.place}: its rows are {kept.name} apart, and data.step is {given}; expected the step that they "
+            "keep: leave data.step out, or keep the rows that are this far apart"
+        )
 
 
 def _anchored(line: Timeline, step: Step) -> Step:
@@ -141,8 +162,8 @@ def _broken(line: Timeline) -> Timeline:
 
 def _breaks(some: Pairs, step: Step, *, is_given: bool) -> Broken:
     count, is_exact = some.moves(step)
-    if step.is_about or is_given:
-        is_exact = is_exact | (step.unit in ("time", "number"))
+    if (step.is_about or is_given) and step.unit in ("time", "number"):
+        is_exact = is_exact | (count != 1) | some.are_near(step)
     wrong = (count != 1) | ~is_exact
     count, is_exact, rows = count[wrong], is_exact[wrong], some.at[wrong]
     is_double = some.is_double[wrong]

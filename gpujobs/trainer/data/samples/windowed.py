@@ -15,7 +15,7 @@ from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.fitting import scaling
 from gpujobs.trainer.data.memory import pieces
 from gpujobs.trainer.data.missing import require as require_values
-from gpujobs.trainer.data.notices import NOTHING, Account, say
+from gpujobs.trainer.data.notices import NOTHING, Account, n, say
 from gpujobs.trainer.data.reading.loaded import CLASS_TASKS, LoadedData, begins
 from gpujobs.trainer.data.samples import accounts, splits, timelines
 from gpujobs.trainer.data.samples.gaps import cut, cut_at, without_missing
@@ -43,7 +43,9 @@ class Windowed:
     which windows lie. `fitted`: the (first, end) rows that scaling may see. `numbers`: the windows of `index`
     that belong here; None: all. `holes`: whether a row's target is missing, where some are. `is_open`: the last
     targets of a segment may lie beyond its end. `timeline`: None where nothing says when rows are. `is_shared_out`:
-    whether windows, not rows, were divided into parts: then scaling sees what its own windows show.
+    whether windows, not rows, were divided into parts: then scaling sees what its own windows show. `seen`: of each
+    series the row by which every feature has had a value, where rows before it were filled with a later one; `unseen`:
+    the windows that a part lacks since they would show what is in a later one.
     """
 
     raw: LoadedData
@@ -59,6 +61,8 @@ class Windowed:
     timeline: Timeline | None = None
     account: Account = NOTHING
     is_shared_out: bool = False
+    seen: Integers | None = None
+    unseen: int = 0
 
     @property
     def samples(self) -> Samples:
@@ -175,13 +179,20 @@ class Windowed:
         return self.raw.group.codes[self.index.starts(numbers)]
 
     def _chronological(self, settings: Mapping[str, Any]) -> dict[str, Windowed]:
-        spans = splits.chronological_spans(self.series, self.segments, self.target.first, settings)
+        first = self.target.first
+        spans = splits.chronological_spans(self.series, self.segments, first, settings, self.seen)
         fitted = splits.some(spans["train"])
-        parts = {}
-        for name, span in spans.items():
-            index = splits.windows(span, self.span, self.target.end, self.window["stride"])
-            parts[name] = replace(self, index=index, fitted=fitted, numbers=self._known(index))
-        return parts
+        parts = {name: self._between(span, fitted) for name, span in spans.items()}
+        if self.seen is None:
+            return parts
+        spans = splits.chronological_spans(self.series, self.segments, first, settings)
+        every = {name: len(self._between(span, fitted).samples) for name, span in spans.items()}
+        return {name: replace(one, unseen=every[name] - len(one.samples)) for name, one in parts.items()}
+
+    def _between(self, spans: Integers, fitted: Integers) -> Windowed:
+        """The windows within these (first, end) rows."""
+        index = splits.windows(spans, self.span, self.target.end, self.window["stride"])
+        return replace(self, index=index, fitted=fitted, numbers=self._known(index))
 
     def _known(self, index: WindowIndex) -> Integers | None:
         """The windows whose targets are all there."""
@@ -278,16 +289,19 @@ def assemble(
     whole = series if line is None else cut_at(series, line.cuts)
     is_open = is_open and (task not in CLASS_TASKS or not raw.targets)
     shown, reach = span(window), max(span(window), _target(window, task).end)
-    raw, segments, holes, missing = without_missing(
+    raw, segments, holes, missing, seen = without_missing(
         raw, series, whole, handling, shown if is_open else reach, scratch
     )
     index = splits.windows(segments, shown, shown if is_open else reach, window["stride"])
     if len(index) == 0:
         raise DataError(_too_short(raw, segments, window, shown if is_open else reach, line))
-    windowed = Windowed(raw, window, task, series, segments, index, segments, None, holes, is_open, line)
+    windowed = Windowed(
+        raw, window, task, series, segments, index, segments, None, holes, is_open, line, seen=seen
+    )
     windowed = windowed if is_open else replace(windowed, numbers=windowed._known(index))
     reach = shown if is_open else reach
-    return replace(windowed, account=accounts.of_windows(windowed, whole, missing, shown, reach))
+    account = accounts.of_windows(windowed, whole, missing, shown, reach)
+    return replace(windowed, account=accounts.with_other_step(account, line, usual))
 
 
 def _timeline(raw: LoadedData, series: Any, data: Mapping[str, Any], usual: str | None) -> Timeline | None:
@@ -315,8 +329,10 @@ def _too_short(
         f"as data.window has {said}"
     )
     if line is not None and len(line.cuts):
+        names = ", ".join(line.step_names)
+        said = f"As data.step says {names}," if line.is_given else f"Its rows are {names} apart, and"
         text += (
-            f". Its rows are {', '.join(line.step_names)} apart, and {len(line.cuts):,} do not follow the one before "
+            f". {said} {n(len(line.cuts), 'row')} {'does' if len(line.cuts) == 1 else 'do'} not follow the one before "
             "by that: data.step: none lets windows cross them"
         )
     return text

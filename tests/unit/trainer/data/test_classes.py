@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpujobs.cli.checking import _classes
+from gpujobs.trainer.checking.data import class_counts
+from gpujobs.trainer.data import prepare
 from gpujobs.trainer.data.fitting.classes import Classes
+from gpujobs.trainer.data.fitting.targets import Output, shaped
 from gpujobs.trainer.failures import DataError
 
-from .making import csv, prepared
+from .making import csv, prepared, spec_of
 
 NUMBERS = [2, 0, 1, 1, 2, 0]
 REST = "model: {layers: [LSTM: {units: 2}, Dense: {units: 3}]}\ntraining: {loss: sparse_categorical_crossentropy}\n"
@@ -139,3 +143,58 @@ def test_a_label_that_no_sample_of_a_part_has_is_said(tmp_path: Path, capsys: An
     assert (
         "in the validation part every sample has the labels rain, wind: no figure of that part" in validation
     )
+
+
+@pytest.mark.parametrize("loss", ["binary_crossentropy", "hinge"])
+@pytest.mark.parametrize("shape", [(6,), (3, 4)])
+def test_two_columns_of_one_hot_rows_are_one_unit_of_the_second_class(
+    tmp_path: Path, loss: str, shape: tuple[int, ...]
+) -> None:
+    labels = np.random.default_rng(0).integers(0, 2, shape)
+    task = "labelling" if len(shape) > 1 else "classification"
+    rest = f"task: {task}\nmodel: {{layers: [Dense: {{units: 1}}]}}\ntraining: {{loss: {loss}}}\n"
+    given = {"x": np.zeros((len(labels), 4, 1)), "y": np.eye(2)[labels]}
+    found = prepared(tmp_path, "{train: t.npz}", {"t.npz": given}, rest=rest)
+    output = Output(task, (None, *shape[1:], 1), loss)
+    part, named = found.train, found.preprocessing.classes
+    y = shaped(part.samples, {"y": output}, part.assembled.raw, named).target("y")
+    np.testing.assert_array_equal(y, labels[..., None])
+
+
+def test_two_labels_that_may_both_be_there_are_no_classes_of_one_unit(tmp_path: Path) -> None:
+    given = {"x": np.zeros((3, 4, 1)), "y": np.array([[1, 1], [0, 1], [0, 0]])}
+    rest = "model: {layers: [Dense: {units: 1}]}\ntraining: {loss: binary_crossentropy}\n"
+    part = prepared(tmp_path, "{train: t.npz}", {"t.npz": given}, rest=rest).train
+    with pytest.raises(
+        DataError,
+        match="for 2 labels of a sample, of which several may be there, task: multilabel and units: 2",
+    ):
+        shaped(
+            part.samples,
+            {"y": Output("classification", (None, 1), "binary_crossentropy")},
+            part.assembled.raw,
+            {},
+        )
+
+
+def test_check_counts_the_samples_that_have_each_label(tmp_path: Path) -> None:
+    y = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 1, 0]])
+    rest = (
+        "task: multilabel\nmodel: {layers: [Dense: {units: 3, activation: sigmoid}]}\ntraining: {loss: bce}\n"
+    )
+    for more, names in (("", "012"), (", classes: [a, b, c]", "abc")):
+        files = {"t.npz": {"x": np.zeros((4, 2, 1)), "y": y}}
+        spec = spec_of(tmp_path, f"{{train: t.npz{more}}}", files, rest=rest)
+        found = class_counts(spec, prepare(spec))
+        assert [(one["class"], one["samples"]) for one in found] == list(
+            zip(names, y.sum(axis=0), strict=True)
+        )
+
+
+def test_check_counts_all_of_many_classes(tmp_path: Path) -> None:
+    y = np.repeat(np.arange(25), 2)
+    files = {"t.npz": {"x": np.zeros((50, 2, 1)), "y": y}}
+    spec = spec_of(tmp_path, "{train: t.npz}", files, rest=REST.replace("units: 3", "units: 25"))
+    found = class_counts(spec, prepare(spec))
+    assert [(one["class"], one["samples"]) for one in found] == [(str(number), 2) for number in range(25)]
+    assert _classes(found).endswith("19 (2) and 5 more")

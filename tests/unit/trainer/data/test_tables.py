@@ -123,8 +123,8 @@ WALL, ZONED = (
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [
-        (WALL, ZONED, "b.csv: column t: its times say a zone, and those of a.csv none; expected a zone in each"),
-        (ZONED, WALL, "b.csv: column t: its times say no zone, and those of a.csv one; expected a zone in each"),
+        (WALL, ZONED, "b.csv: column t: has times with a zone, and a.csv times without a zone; expected one kind"),
+        (ZONED, WALL, "b.csv: column t: has times without a zone, and a.csv times with a zone; expected one kind"),
         (ZONED, ZONED, None),
         (WALL, WALL, None),
     ],
@@ -152,5 +152,5 @@ def test_parquet_with_a_zone_and_a_csv_without_one_are_no_table(tmp_path: Path) 
     pyarrow.parquet.write_table(pa.table({"t": times, "v": [1.0, 2.0]}), tmp_path / "a.parquet")
     (tmp_path / "b.csv").write_text(WALL)
     sources = [table_files.look(name, tmp_path / name) for name in ("a.parquet", "b.csv")]
-    with pytest.raises(DataError, match=r"its times say no zone, and those of a\.parquet one"):
+    with pytest.raises(DataError, match=r"has times without a zone, and a\.parquet times with a zone"):
         tables.read(sources, Wanted(numbers=("v",), time=("t",)), tmp_path)

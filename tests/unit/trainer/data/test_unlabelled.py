@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 
 from gpujobs.trainer.data.prepare import Part, to_predict
 from gpujobs.trainer.failures import DataError
+from tests.specs import data_file
 
-from .making import alone, prepared, spec_of
+from .making import alone, prepared, spec_of, write
 
 CLASSES = """model: {layers: [GRU: {units: 2}, Dense: {units: 2, activation: softmax}]}
 training: {loss: sparse_categorical_crossentropy}
@@ -87,3 +89,39 @@ def test_windows_of_features_alone_need_no_target_to_predict(tmp_path: Path) -> 
     assert alone(part.truth.x(np.arange(18)))[:, :, 0].tolist() == [
         [n**2, (n + 1) ** 2, (n + 2) ** 2] for n in range(18)
     ]
+
+
+@pytest.mark.parametrize("handling", ["error", "drop", "fill"])
+@pytest.mark.parametrize(("y", "rest"), [([0, 1, 0, 1], CLASSES), ([0.5, 1, 2, 3], NUMBERS)])
+def test_arrays_to_predict_for_may_lack_labels(
+    tmp_path: Path, capsys: Any, y: list[float], rest: str, handling: str
+) -> None:
+    x = np.arange(16.0).reshape(4, 2, 2)
+    absent = np.array([*y[:2], np.nan, y[3]])
+    files = {"t.npz": {"x": x, "y": np.array(y)}, "p.npz": {"x": x, "y": absent}}
+    data = f"{{train: t.npz, missing: {handling}}}"
+    spec = spec_of(tmp_path, data, files, rest=rest + "predict: [p.npz]\n")
+    part = to_predict(spec, {"path": "p.npz"}, prepared(tmp_path, data, files, rest=rest).preprocessing)
+    assert not part.truth.targets and len(part.samples) == 4
+    assert "p.npz: array y: has no value in 1 row: predictions are not compared" in capsys.readouterr().out
+
+
+def test_a_table_is_no_array_and_an_array_no_table(tmp_path: Path) -> None:
+    """What a job file may not mix, a model may not be applied to."""
+    arrays = {"x": np.arange(16.0).reshape(4, 2, 2), "y": np.arange(4) % 2}
+    table = runs().dropna().to_csv(index=False)
+    write(tmp_path / "p.csv", table)
+    write(tmp_path / "p.npz", arrays)
+    for data, content, path, told in (
+        ("{train: t.npz}", arrays, "p.csv",
+         "p.csv: holds a table, and the model was trained on arrays; expected arrays x"),
+        (SEQUENCES % ("word", "error"), table, "p.npz",
+         "p.npz: holds arrays, and the model was trained on a table; expected a table with the columns x"),
+    ):  # fmt: skip
+        files = {"t.npz" if "npz" in data else "t.csv": content}
+        learned = prepared(tmp_path, data, files, rest=CLASSES).preprocessing
+        spec = spec_of(tmp_path, data, files, rest=CLASSES)
+        spec = replace(spec, data={**spec.data, path: data_file(tmp_path / path)})
+        with pytest.raises(DataError) as error:
+            to_predict(spec, {"path": path}, learned)
+        assert str(error.value) == told
