@@ -27,14 +27,9 @@ class Said(NamedTuple):
     note: str = ""
 
 
-def instant(text: str, now: datetime | None = None) -> datetime:
-    """`18:30` (the next time that the clock shows it), a date, with or without a time, `today` and `tomorrow`, or
-    `+90m` from now. In the zone of `now`, by default this machine's, unless it names one. UTC. Raises ValueError."""
-    return coming(text, now or datetime.now(UTC), None if now is None else now.tzinfo).at
-
-
 def coming(text: str, now: datetime, zone: tzinfo | None) -> Said:
-    """As `instant`; a `zone` of None is this machine's."""
+    """`18:30` (the next time that the clock shows it), a date, with or without a time, `today` and `tomorrow`, or
+    `+90m` from now. In `zone`, None being this machine's, unless it names one. UTC. Raises ValueError."""
     text = text.strip()
     if text.startswith(("+", "now+")):
         return Said(

@@ -29,13 +29,3 @@ async def while_locked(work: Callable[[], Awaitable[T]], seconds: float = LOCKED
                 raise
         await asyncio.sleep(pause)
     raise AssertionError("the pauses have no end")
-
-
-async def committed(change: Callable[[], T]) -> T:
-    """What `change` returns, which is one transaction: whole or not at all. A request that makes several is patient
-    with each of them, for it must not begin anew when some are made."""
-
-    async def work() -> T:
-        return change()
-
-    return await while_locked(work)

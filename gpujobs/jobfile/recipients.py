@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -145,10 +145,3 @@ def recipients_of(named: Mapping[str, Any]) -> tuple[Recipient, ...]:
 def given(notify: Mapping[str, Any]) -> dict[str, Any]:
     """Without the keys that say nothing."""
     return {key: value for key, value in notify.items() if value is not None}
-
-
-def written(recipients: Sequence[Recipient]) -> dict[str, Any]:
-    """As `to` and `command` have them; the inverse of `recipients_of`."""
-    to = [one.to[0] for one in recipients if one.way is not Way.COMMAND]
-    command = next((list(one.to) for one in recipients if one.way is Way.COMMAND), None)
-    return given({"to": to or None, "command": command})

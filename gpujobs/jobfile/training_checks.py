@@ -15,7 +15,6 @@ from gpujobs.metric_names import snake_case
 RETURNING_LAST = ("LSTM", "GRU", "SimpleRNN")
 OVER_STEPS = (*RETURNING_LAST, "Bidirectional", "TimeDistributed", "Conv1D", "SeparableConv1D", "DepthwiseConv1D",
               "MaxPooling1D", "AveragePooling1D", "GlobalMaxPooling1D", "GlobalAveragePooling1D")  # fmt: skip
-TO_ONE_STEP = ("Flatten", "GlobalMaxPooling1D", "GlobalAveragePooling1D")
 KEEPING = ("Dense", "Dropout", "Activation", "BatchNormalization", "LayerNormalization", "ReLU", "LeakyReLU",
            "ELU", "PReLU", "Softmax", "GaussianNoise", "GaussianDropout", "AlphaDropout",
            "ActivityRegularization", "UnitNormalization")  # fmt: skip

@@ -92,12 +92,6 @@ def put_in_place(finished: Path, target: Path) -> None:
     sync_directory(target.parent)
 
 
-def make_directory(path: Path, mode: int) -> None:
-    """Raises FileExistsError."""
-    path.mkdir(mode=mode)
-    sync_directory(path.parent)
-
-
 def sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

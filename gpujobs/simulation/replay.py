@@ -13,7 +13,7 @@ from gpujobs.policy.inputs.rules import Rules
 from gpujobs.policy.inputs.snapshot import Snapshot
 from gpujobs.policy.users.fairshare import device_share, normalised_shares
 from gpujobs.policy.virtual.virtual_time import Engine, Step
-from gpujobs.simulation.nodes import Site, one_box
+from gpujobs.simulation.nodes import Site
 from gpujobs.simulation.trace import Submission
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -73,11 +73,6 @@ class Replay:
     nodes: Sequence[Node] = ()
     busy_seconds: Mapping[str, float] = field(default_factory=dict)
     there_seconds: Mapping[str, float] = field(default_factory=dict)
-
-
-def replay(trace: Sequence[Submission], rules: Rules, gpus: int, memory_bytes: int) -> Replay:
-    """`trace` is in order of time and not empty; each of the `gpus` of one box has `memory_bytes`."""
-    return replay_on(trace, rules, one_box(gpus, memory_bytes))
 
 
 def replay_on(trace: Sequence[Submission], rules: Rules, site: Site) -> Replay:

@@ -184,9 +184,7 @@ def describe(backup: Backup, newer: Newer, paths: StatePaths) -> list[str]:
             "that has results by now trains once more, and the results that are there are kept aside."
         )
     if paths.database.exists():
-        lines.append(
-            f"The store that is there now is kept, in {aside(paths, backup).parent}/before-restore-TIME."
-        )
+        lines.append(f"The store that is there now is kept, in {aside(paths).parent}/before-restore-TIME.")
     return lines
 
 
@@ -195,7 +193,7 @@ def _some(numbers: list[int]) -> str:
     return text if len(numbers) <= SHOWN else f"{text} and {len(numbers) - SHOWN} more"
 
 
-def aside(paths: StatePaths, backup: Backup) -> Path:
+def aside(paths: StatePaths) -> Path:
     return paths.root / f"before-restore-{utc_now():%Y%m%dT%H%M%S}"
 
 
@@ -209,7 +207,7 @@ def restore(paths: StatePaths, backup: Backup, newer: Newer) -> Path | None:
         with incoming.open("rb") as file:
             os.fsync(file.fileno())
         reach("restore.aside")
-        old = _move_aside(paths, aside(paths, backup))
+        old = _move_aside(paths, aside(paths))
         reach("restore.rename")
         incoming.replace(paths.database)
         durable.sync_directory(paths.root)

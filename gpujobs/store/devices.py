@@ -12,6 +12,8 @@ from datetime import datetime
 from gpujobs.model import from_iso, iso, utc_now
 from gpujobs.store.database import transaction
 
+NEWEST_EVENTS = 100
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceRecord:
@@ -82,12 +84,12 @@ class Devices:
             (uuid, iso(utc_now()), kind, actor, message),
         )
 
-    def events(self, uuid: str, limit: int = 100) -> list[DeviceEvent]:
+    def events(self, uuid: str) -> list[DeviceEvent]:
         """The newest so many, in order."""
         rows = self._connection.execute(
             "SELECT device, at, kind, actor, message FROM device_events WHERE device = ?"
             " ORDER BY id DESC LIMIT ?",
-            (uuid, limit),
+            (uuid, NEWEST_EVENTS),
         ).fetchall()
         return [
             DeviceEvent(r["device"], instant_of(r["at"]), r["kind"], r["actor"], r["message"])

@@ -84,7 +84,7 @@ def after(earlier: Supervision, signals: int, run_trainer: RunTrainer) -> Superv
 
     def begin(spec: AttemptSpec) -> TrainerProcess:
         try:
-            trainer.tell_next(spec, taken.paths.spec, earlier.spec)
+            trainer.tell_next(taken.paths.spec, earlier.spec)
         except OSError:  # it has died meanwhile: another one is as good
             trainer.kill()
             trainer.close()

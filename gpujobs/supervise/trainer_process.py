@@ -55,7 +55,7 @@ class TrainerProcess:
         grouped = [] if self.cgroup is None else self.cgroup.members()
         return not others and all(one == self.pid for one in grouped)
 
-    def tell_next(self, spec: AttemptSpec, path: Path, earlier: AttemptSpec) -> None:
+    def tell_next(self, path: Path, earlier: AttemptSpec) -> None:
         """Gives it the next job: it reads its spec from a descriptor, as the file is not its user's. What it uses
         counts from here on. Raises OSError where it has ended."""
         self.earlier = earlier

@@ -43,15 +43,13 @@ Shapes = Mapping[str, tuple[int | None, ...]]
 """(timesteps, features) of each input, by name."""
 
 
-def build(
-    jobfile: Mapping[str, Any], shapes: Shapes, *, batch_size: int | None = None, masked: bool = False
-) -> Any:
+def build(jobfile: Mapping[str, Any], shapes: Shapes, *, masked: bool = False) -> Any:
     """A compiled model with all its variables: Keras traces its step twice where the optimizer's are missing.
 
-    `batch_size`: fixed where the model is stateful. `masked`: the metrics leave out what has no weight.
+    `masked`: the metrics leave out what has no weight.
     Raises TrainerError naming the layer that Keras refuses.
     """
-    model = untrained(jobfile, shapes, batch_size=batch_size)
+    model = untrained(jobfile, shapes)
     compile_model(model, jobfile, optimizer_of(jobfile["training"]), masked=masked)
     model.optimizer.build(model.trainable_variables)
     return model

@@ -10,7 +10,6 @@ from typing import Any
 from gpujobs.model import from_iso, iso
 
 JOB, EXPECTED, RESERVATION, DRAIN, STRANGER = "job", "expected", "reservation", "drain", "stranger"
-KINDS = (JOB, EXPECTED, RESERVATION, DRAIN, STRANGER)
 
 
 @dataclass(frozen=True, slots=True)

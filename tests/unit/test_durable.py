@@ -48,11 +48,6 @@ def set_aside(a: Path, b: Path) -> None:
     assert retention._set_aside(a / "7", b) is not None
 
 
-def make_directory(a: Path, _: Path) -> None:
-    durable.make_directory(a / "new", 0o700)
-    assert (a / "new").stat().st_mode & 0o777 == 0o700
-
-
 def keep_aside(a: Path, _: Path) -> None:
     (a / "file").write_text("x")
     assert durable.set_aside(a / "file").read_text() == "x"
@@ -70,7 +65,6 @@ def copy(a: Path, b: Path) -> None:
         (move_database, {"a", "b"}),
         (put_in_place, {"new", "a"}),
         (set_aside, {"a", "b"}),
-        (make_directory, {"a"}),
         (keep_aside, {"a"}),
         (copy, {"copy.tmp", "b"}),
     ],

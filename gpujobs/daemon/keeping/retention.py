@@ -179,13 +179,13 @@ class Retention:
         return [aside for one in batch for aside in self._set_aside(one)]
 
     def _set_aside(self, one: Left) -> list[Path]:
-        aside = [moved for place in one.places if (moved := _set_aside(place, self._beside(one, place)))]
+        aside = [moved for place in one.places if (moved := _set_aside(place, self._beside(place)))]
         if one.job is not None:
             with contextlib.suppress(OSError):  # the other kind is still in it, or nothing ever was
                 self._paths.job(one.job).root.rmdir()
         return aside
 
-    def _beside(self, one: Left, place: Path) -> Path:
+    def _beside(self, place: Path) -> Path:
         """A directory of the daemon's own on the same file system, where it is out of the way."""
         is_deeper = self._paths.spool / "jobs" in place.parents
         return self._paths.spool / "jobs" if is_deeper else place.parent

@@ -23,18 +23,13 @@ class ExpectedRun:
     seconds: float | None
 
 
-def forecast(snapshot: Snapshot, jobs: int = 100) -> dict[int, datetime]:
-    """The expected start of the next `jobs` jobs, by id. A job that is not in it starts at nobody knows
-    when: it is held or further back, or it waits for a job or a process whose end is not known.
+def expected_runs(snapshot: Snapshot, jobs: int = 100) -> dict[int, ExpectedRun]:
+    """Of the next `jobs` jobs, by id. A job that is not in it starts at nobody knows when: it is held or further back,
+    or it waits for a job or a process whose end is not known.
 
     A job is taken to run as long as is expected of it, else as long as its time limit allows. Each job costs
     about one decision.
     """
-    return {job: run.starts_at for job, run in expected_runs(snapshot, jobs).items()}
-
-
-def expected_runs(snapshot: Snapshot, jobs: int = 100) -> dict[int, ExpectedRun]:
-    """As `forecast`, with the device and the length of each."""
     lengths: dict[int, float | None] = {}
 
     def seconds(job: PendingJob) -> float | None:

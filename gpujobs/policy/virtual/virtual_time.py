@@ -20,6 +20,8 @@ from gpujobs.policy.users.fairshare import device_share, with_attempt
 Arrival = tuple[datetime, PendingJob]
 Change = tuple[datetime, Sequence[Node]]
 
+STOP_SECONDS = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -35,7 +37,7 @@ class Step:
 class Engine:
     """`seconds_left(job)` says how long a waiting job will run, None where nobody knows: then it never ends.
 
-    `arrivals` are in order of time. A preempted job takes `stop_seconds` to stop, and goes on later from there.
+    `arrivals` are in order of time. A preempted job takes `STOP_SECONDS` to stop, and goes on later from there.
     `changes`: what nodes there are from an instant on, in order of time; what was started on one that cannot be used
     any more goes back to the queue at once, and goes on later from there.
     """
@@ -45,7 +47,6 @@ class Engine:
         snapshot: Snapshot,
         seconds_left: Callable[[PendingJob], float | None],
         arrivals: Iterable[Arrival] = (),
-        stop_seconds: float = 10.0,
         changes: Iterable[Change] = (),
     ) -> None:
         self.queue = snapshot.queue().copy()
@@ -56,7 +57,7 @@ class Engine:
         self._next_arrival = next(self._arrivals, None)
         self._changes = iter(changes)
         self._next_change = next(self._changes, None)
-        self._stop = timedelta(seconds=stop_seconds)
+        self._stop = timedelta(seconds=STOP_SECONDS)
         self._usage = dict(snapshot.usage)
         self._memory = {
             device.uuid: device.memory_total_bytes for node in snapshot.nodes for device in node.devices

@@ -96,7 +96,7 @@ def _looked_at(spec: AttemptSpec, raw: LoadedData, name: str, values: Any) -> st
     return f"{part}, evenly spread"
 
 
-def described(spec: AttemptSpec, prepared: Prepared) -> dict[str, Any]:
+def described(prepared: Prepared) -> dict[str, Any]:
     """What the samples are: how many for each part, their shape, windows, gaps, lengths."""
     train = prepared.train
     found: dict[str, Any] = {

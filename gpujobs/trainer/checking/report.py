@@ -88,7 +88,7 @@ def _report(spec: AttemptSpec, *, values: bool) -> dict[str, Any]:
             for name, size in asdict(parts).items()
         ],
         "cudnn": fused.verdicts(found, backend_of(spec.jobfile), masks.unfit(spec, prepared.train.samples)),
-        "data": {**data.described(spec, prepared), "arrays": looked.arrays,
+        "data": {**data.described(prepared), "arrays": looked.arrays,
                  "classes": data.class_counts(spec, prepared)},
         "batch_size": batch_size,
         "steps_per_epoch": _steps(sets, batch_size),

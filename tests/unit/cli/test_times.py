@@ -10,7 +10,7 @@ import click
 import pytest
 
 from gpujobs.cli.commands.reserve import command as reserve
-from gpujobs.cli.times import Instant, Past, coming, instant, past
+from gpujobs.cli.times import Instant, Past, coming, past
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=timezone(timedelta(hours=2)))
 
@@ -28,13 +28,13 @@ NOON = datetime(2026, 3, 1, 12, 0, tzinfo=timezone(timedelta(hours=2)))
     ],
 )
 def test_instants(text: str, expected: datetime) -> None:
-    assert instant(text, NOON) == expected
+    assert coming(text, NOON, NOON.tzinfo).at == expected
 
 
 @pytest.mark.parametrize("text", ["", "soon", "25:00", "12:60", "+", "+1x", "2026-13-01"])
 def test_what_is_no_instant(text: str) -> None:
     with pytest.raises(ValueError):
-        instant(text, NOON)
+        coming(text, NOON, NOON.tzinfo)
 
 
 @pytest.mark.parametrize("text", ["+999999999d", "+99999999d", "0001-01-01T00:00+14:00", "soon"])

@@ -6,13 +6,14 @@ from typing import Any
 
 from gpujobs.model import Process
 from gpujobs.policy import Allocation, PendingJob, Queue, Reservation, Snapshot
-from gpujobs.policy.virtual.expected_starts import forecast
+from gpujobs.policy.virtual.expected_starts import expected_runs
 
 from .box import GIB, NOW, asking, gpu, gpus, later, node, packed, pending, whole
 
 
 def expect(waiting: list[PendingJob], nodes: Any, allocations: list[Allocation], **values: Any) -> Any:
-    return forecast(Snapshot(NOW, waiting, nodes, allocations, **values))
+    found = expected_runs(Snapshot(NOW, waiting, nodes, allocations, **values))
+    return {job: run.starts_at for job, run in found.items()}
 
 
 def test_one_after_the_other_when_the_running_jobs_end() -> None:
@@ -91,6 +92,8 @@ def test_a_preempted_job_goes_on_later() -> None:
 
 def test_no_more_than_asked_for_and_the_queue_is_left_as_it_was() -> None:
     queue = Queue([pending(id, 0, time_limit_seconds=10) for id in range(1, 51)])
-    found = forecast(Snapshot(NOW, queue, gpus(1)), jobs=5)
-    assert found == {id: later(10 * (id - 1)) for id in range(1, 6)}
+    found = expected_runs(Snapshot(NOW, queue, gpus(1)), jobs=5)
+    assert {job: run.starts_at for job, run in found.items()} == {
+        id: later(10 * (id - 1)) for id in range(1, 6)
+    }
     assert len(queue) == 50

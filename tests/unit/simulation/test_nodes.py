@@ -10,8 +10,8 @@ from gpujobs.demand import Demand
 from gpujobs.errors import JobFileError
 from gpujobs.policy.devices.constraints import check_constraints
 from gpujobs.policy.inputs.rules import Rules
-from gpujobs.simulation.nodes import Site, read_nodes
-from gpujobs.simulation.replay import Replay, replay, replay_on
+from gpujobs.simulation.nodes import Site, one_box, read_nodes
+from gpujobs.simulation.replay import Replay, replay_on
 from gpujobs.simulation.report import report
 from gpujobs.simulation.trace import Submission, read_trace, times_of
 
@@ -76,7 +76,7 @@ def test_the_nodes_of_one_box_replay_as_the_box(tmp_path: Path) -> None:
         for at in range(12)
         for user in "ab"
     ]
-    whole = replay(trace, Rules(), 4, 80 * GIB)
+    whole = replay_on(trace, Rules(), one_box(4, 80 * GIB))
     one = replay_on(trace, Rules(), site(tmp_path, "name: n, devices: [{memory: 80GiB, count: 4}]"))
     four = replay_on(trace, Rules(), site(tmp_path, *(f"name: n{n}, {ONE_GPU}" for n in range(4))))
     times = [[(r.started_seconds, r.ended_seconds) for r in found.records] for found in (whole, one, four)]

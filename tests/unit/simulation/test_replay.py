@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from gpujobs.demand import Demand
 from gpujobs.policy.inputs.rules import Limits, PackingRules, PriorityRules, Rules, Shares, UserLimits
+from gpujobs.simulation.nodes import one_box
 from gpujobs.simulation.plot import draw, resample
-from gpujobs.simulation.replay import Replay, Sample, replay
+from gpujobs.simulation.replay import Replay, Sample, replay_on
 from gpujobs.simulation.report import Summary, bounded_slowdown, report, summary
 from gpujobs.simulation.trace import Submission, read_trace
 
@@ -23,7 +24,7 @@ GIB = 1 << 30
 
 
 def run(trace: list[Submission], rules: Rules | None = None, gpus: int = 1) -> Replay:
-    return replay(trace, rules or Rules(), gpus, 80 * GIB)
+    return replay_on(trace, rules or Rules(), one_box(gpus, 80 * GIB))
 
 
 def times(found: Replay) -> list[tuple[float | None, float | None]]:

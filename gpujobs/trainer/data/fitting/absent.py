@@ -67,7 +67,7 @@ def _of_target(
         what = "class" if len(lacking) == 1 else "classes"
         means = "the model cannot learn it" if part == "train" else "no figure of that part tells of it"
         place = parts[part].assembled.raw.place(name)
-        yield f"{place}: the {part} part has no sample of {what} {some}{more}: {means}. {_advice(job, parts, part)}"
+        yield f"{place}: the {part} part has no sample of {what} {some}{more}: {means}. {_advice(job, parts)}"
 
 
 def _said(label: int, part: str, counts: Mapping[str, Mapping[int, int]], known: Classes | None) -> str:
@@ -79,7 +79,7 @@ def _said(label: int, part: str, counts: Mapping[str, Mapping[int, int]], known:
     return f"{name} ({', '.join(elsewhere) or 'nor has any other'})"
 
 
-def _advice(job: Mapping[str, Any], parts: Mapping[str, Any], part: str) -> str:
+def _advice(job: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
     """The split that helps."""
     split, share = job["data"].get("split"), job["training"].get("validation_split")
     if split is None and not share:

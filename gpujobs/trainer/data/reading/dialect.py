@@ -9,7 +9,7 @@ import codecs
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -134,7 +134,7 @@ def look(name: str, path: Path, given: Mapping[str, Any]) -> Head:
     said += (
         [f"lines that begin with {comment} are left out"] if comment and given.get("comment") is None else []
     )
-    first = _first_line(name, lines, given, comment)
+    first = _first_line(name, lines, given)
     kept = [
         line for line in lines[first:] if line.strip() and not (comment and line.lstrip().startswith(comment))
     ]
@@ -250,7 +250,7 @@ def _names_behind(above: str, below: str) -> bool:
     return False
 
 
-def _first_line(name: str, lines: Sequence[str], given: Mapping[str, Any], comment: str | None) -> int:
+def _first_line(name: str, lines: Sequence[str], given: Mapping[str, Any]) -> int:
     """The number of lines before the first row, which has the names or values."""
     if given.get("skip") is None and re.fullmatch(r"sep=.", lines[0]):  # Excel's own
         return 1
@@ -414,8 +414,3 @@ def _unit_line(
 
 def _is_unit(text: str) -> bool:
     return len(text) <= 20 and bool(re.search(r"[A-Za-z°%€$£\[(]", text)) and text not in ("-", "?", "x")
-
-
-def described(dialect: Dialect) -> Iterator[str]:
-    """What is not as usual, in words."""
-    yield from dialect.said

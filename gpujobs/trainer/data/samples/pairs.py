@@ -52,12 +52,12 @@ class Pairs:
             self.at, self.before, self.after, self.wall_before, self.wall_after)))  # fmt: skip
 
 
-def in_pieces(line: Timeline, first: int = 0, end: int | None = None) -> Iterator[Pairs]:
-    """Of the rows from `first` to `end`, some at a time."""
-    end = len(line.times) if end is None else end
-    for begin in range(first, end, PIECE_ROWS):
+def in_pieces(line: Timeline) -> Iterator[Pairs]:
+    """Of all rows, some at a time."""
+    end = len(line.times)
+    for begin in range(0, end, PIECE_ROWS):
         # an hour that comes twice is told by the rows before it
-        early = max(first, begin - (LOOKED_AT if line.clock.zone else 1))
+        early = max(0, begin - (LOOKED_AT if line.clock.zone else 1))
         yield _between(line, early, min(begin + PIECE_ROWS, end), begin)
 
 
