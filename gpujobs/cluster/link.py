@@ -221,7 +221,7 @@ class ClusterLink:
     # Keeping the head alive
 
     def _head_ended(self, message: str, backoff: float) -> None:
-        why = f"the cluster ended: {message}; another try in {backoff:.0f} s"
+        why = f"the cluster ended: {message}; another try in {backoff:g} s"
         self._announce(NodeStatus.DOWN, why)
         for name in self._remotes:
             self._on_node(NodeReported(name, NodeStatus.DOWN, why))

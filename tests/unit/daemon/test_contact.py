@@ -23,7 +23,9 @@ class Clock(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.now
 
-    def call_at(self, when: float, callback: Any, *arguments: Any, context: Any = None) -> Any:
+    def call_at(  # type: ignore[override]  # its own is generic
+        self, when: float, callback: Any, *arguments: Any, context: Any = None
+    ) -> Any:
         def run() -> None:
             self.now = max(self.now, when)
             callback(*arguments)
