@@ -237,7 +237,7 @@ def test_a_file_is_read_that_is_its_users_or_the_daemons(
     results: Path, monkeypatch: pytest.MonkeyPatch, uid: int, daemon: int, is_read: bool
 ) -> None:
     """Numbers from the file's own owner on."""
-    monkeypatch.setattr(catalogue.os, "geteuid", lambda: ME + daemon)
+    monkeypatch.setattr(os, "geteuid", lambda: ME + daemon)
     if is_read:
         open_file(str(results), "metrics.json", ME + uid).close()
     else:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sized
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from gpujobs.trainer import training_loop
 from gpujobs.trainer.early_stopping import Best, EarlyStopping, ReduceOnPlateau
 from gpujobs.trainer.failures import NanLossError, TrainerError
 from gpujobs.trainer.training_loop import (
@@ -141,7 +141,7 @@ def test_a_checkpoint_takes_a_small_part_of_the_time(
     monkeypatch: pytest.MonkeyPatch, ago: float, save_seconds: float, is_set: bool, is_saved: bool
 ) -> None:
     done: list[str] = []
-    monkeypatch.setattr(training_loop.time, "monotonic", lambda: 1000.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
     loop = SimpleNamespace(
         saved=1000.0 - ago,
         save_seconds=save_seconds,
