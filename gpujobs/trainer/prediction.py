@@ -100,10 +100,8 @@ def _of_output(
 
 def _own(learned: Preprocessing, output: str) -> Preprocessing:
     """Without the scales and classes of other outputs."""
-    scales, classes = (
-        {name: one for name, one in by_output.items() if name == output}
-        for by_output in (learned.y, learned.classes)
-    )
+    scales = {name: one for name, one in learned.y.items() if name == output}
+    classes = {name: one for name, one in learned.classes.items() if name == output}
     return replace(learned, y=scales, classes=classes)
 
 

@@ -504,7 +504,7 @@ def test_what_gets_its_place_for_long_holds_up_no_other_job(
 
     async def leave() -> None:
         boxes.end(slow, stopped_for="preempt")
-        await until(lambda: boxes.daemon.homecoming._installing[slow.id].locked())
+        await until(lambda: boxes.daemon.homecoming._installing.of(slow.id).locked())
         boxes.end(quick, stopped_for="preempt")
         await settled(boxes.daemon, quick.id, State.PENDING)
         assert boxes.daemon.store.job(slow.id).state is State.COMPLETING

@@ -154,3 +154,20 @@ def test_after_a_decision_only_those_wait_whose_device_was_given_to_somebody(dae
     run(daemon, decided)
     job = begin(daemon)
     assert residents.choose(job, spec_of(job)).resident is None
+
+
+def test_who_has_been_taken_over_is_hidden_and_beside_no_more(daemon: Parts) -> None:
+    """From then on it is a job's own process, whose memory counts."""
+    first, residents = wait_after(daemon), daemon.attempts.residents
+    process = Process(4711, "a", 3 * GIB, "python")
+    device = Device(
+        daemon.node_name, DeviceKind.GPU, 0, UUID, "gpu", memory_used_bytes=3 * GIB, processes=(process,)
+    )
+    node = Node(daemon.node_name, NodeStatus.OK, "", (device,))
+    second = begin(daemon)
+    chosen = residents.choose(second, spec_of(second))
+    assert chosen.resident == key_of(first) and daemon.nodes.hidden(node) != node
+    residents.started(chosen)
+    assert daemon.nodes.hidden(node) == node
+    third = begin(daemon)
+    assert residents.choose(third, spec_of(third)).beside == ()

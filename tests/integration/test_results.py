@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gpujobs.errors import UsageError
+from gpujobs.paths import RESULT_MARK
 from gpujobs.results import catalogue, collect
 from gpujobs.results.catalogue import list_files, open_file, read_metrics
 from gpujobs.results.collect import Limits, RefusedResultError, chunks
@@ -220,6 +221,49 @@ def test_a_directory_exchanged_for_a_link_is_never_entered(results: Path, secret
 def test_names_that_lead_elsewhere_do_not_exist(results: Path, secret: Path, name: str) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         open_file(str(results), name, ME)
+
+
+def test_a_file_that_has_another_name_elsewhere_is_not_read(results: Path, secret: Path) -> None:
+    """A hard link to a file of others is a regular file, which nothing else tells from one's own."""
+    os.link(secret / "metrics.json", results / "linked.json")
+    with pytest.raises(UsageError, match=r"linked.json does not exist"):
+        open_file(str(results), "linked.json", ME)
+    (secret / "metrics.json").unlink()
+    open_file(str(results), "linked.json", ME).close()
+
+
+@pytest.mark.parametrize(("uid", "daemon", "is_read"), [(0, 7, True), (7, 0, True), (7, 8, False)])
+def test_a_file_is_read_that_is_its_users_or_the_daemons(
+    results: Path, monkeypatch: pytest.MonkeyPatch, uid: int, daemon: int, is_read: bool
+) -> None:
+    """Numbers from the file's own owner on."""
+    monkeypatch.setattr(os, "geteuid", lambda: ME + daemon)
+    if is_read:
+        open_file(str(results), "metrics.json", ME + uid).close()
+    else:
+        with pytest.raises(UsageError, match="does not exist"):
+            open_file(str(results), "metrics.json", ME + uid)
+        assert read_metrics(str(results), ME + uid) == {}
+
+
+def test_metrics_that_are_too_long_are_none_though_they_are_json(results: Path) -> None:
+    path = results / "metrics.json"
+    path.write_text('{"loss": 1}' + " " * (catalogue.MAX_METRICS_BYTES - 11))
+    assert read_metrics(str(results), ME) == {"loss": 1}
+    path.write_text('{"loss": 1}' + " " * (catalogue.MAX_METRICS_BYTES - 10))
+    assert read_metrics(str(results), ME) == {}
+
+
+def test_a_listing_is_as_deep_as_what_is_collected_and_without_the_mark(results: Path) -> None:
+    deepest = results.joinpath(*"abcd")
+    (deepest / "e").mkdir(parents=True)
+    for path in (deepest / "shown", deepest / "e/hidden", results / RESULT_MARK):
+        path.touch()
+    assert [name for name, _ in list_files(str(results))] == [
+        "a/b/c/d/shown",
+        "metrics.json",
+        "tensorboard/events",
+    ]
 
 
 def test_metrics_that_are_none(results: Path) -> None:

@@ -36,6 +36,15 @@ def test_what_is_the_same_has_no_problems_and_is_hashed_once(
     assert f"its SHA-256 there is {hashlib.sha256(b'1,0' + bytes([10])).hexdigest()}; expected " in problem
 
 
+def test_a_file_that_was_found_is_not_taken_for_other_data_of_its_size(tmp_path: Path) -> None:
+    """What the box has is the same as before, and not what this job was submitted with."""
+    path = tmp_path / "x.csv"
+    path.write_bytes(CONTENT)
+    marks = compared(path).marks
+    (problem,) = compared(path, *marks, sha256="0" * 64).problems
+    assert problem.endswith(f"; expected {'0' * 64}, as on the daemon's box")
+
+
 def test_what_differs_is_said_with_its_path(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     assert compared(path).problems == (f"{path}: No such file or directory",)

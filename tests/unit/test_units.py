@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gpujobs.units import seconds, size_bytes
+from gpujobs.units import seconds, size_bytes, written
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,22 @@ from gpujobs.units import seconds, size_bytes
 )
 def test_durations(text: object, expected: int) -> None:
     assert seconds(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("duration", "text"),
+    [
+        (0.4, "0s"),
+        (0.6, "1s"),
+        (59.6, "1m"),
+        (90, "1m30s"),
+        (5400, "1h30m"),
+        (86400 + 61, "1d1m1s"),
+        (3600, "1h"),
+    ],
+)
+def test_a_duration_is_written_as_it_is_read(duration: float, text: str) -> None:
+    assert written(duration) == text and seconds(text) == round(duration)
 
 
 @pytest.mark.parametrize("text", ["", "7", "1 h", "h", "-1h", "1:60:00", 1.5, True, None, "١h"])

@@ -88,7 +88,7 @@ def test_data_in_place_are_used_where_they_are(
     ],
 )
 def test_what_is_said_beside_a_file_counts_also_where_it_is_nothing(
-    store: Store, options: dict[str, int], priority: int, retries: int
+    store: Store, options: dict[str, Any], priority: int, retries: int
 ) -> None:
     (job,) = made(store, asked(f"{TRAINS}priority: 3\nretries: 2\n", **options))
     assert (job.demand.priority, job.retries) == (priority, retries)

@@ -87,10 +87,10 @@ def test_each_class_has_its_figures_and_its_row_of_the_confusion() -> None:
 
 
 def test_of_very_many_classes_the_most_frequent_are_told() -> None:
-    truth = np.concatenate([np.arange(400), np.full(5, 7)])
+    truth = np.concatenate([np.arange(400), np.full(5, 7), np.full(5, 390)])
     found = of_classes(truth.tolist(), truth.tolist())
     assert len(found["classes"]) == len(found["confusion"]["matrix"]) == 50
-    assert 7 in found["confusion"]["classes"]
+    assert {7, 390} < {*found["confusion"]["classes"]}
 
 
 def test_the_baseline_says_the_majority() -> None:
@@ -277,3 +277,64 @@ def test_the_last_value_seen_is_one_that_was_there(tmp_path: Path, features: str
 def test_several_steps_ahead_have_one_shape_whether_or_not_the_truth_is_known(truth: Any) -> None:
     said = np.arange(30.0).reshape(5, 6)
     np.testing.assert_array_equal(prediction.in_units(said, None, truth, 3), said.reshape(5, 3, 2))
+
+
+def test_as_good_as_anybodys_forecast_is_not_better() -> None:
+    same = of_classes([0] * 6 + [1] * 4, [0] * 10)
+    assert same["model"] == same["baselines"]["majority class"] and not same["better_than_baseline"]
+    truth = np.array([[1.0], [3.0]])
+    even = evaluate({"y_true": truth, "y_pred": truth * 0 + 2}, np.array([2.0]), {})
+    assert not even["better_than_baseline"]
+
+
+def test_where_a_forecast_knows_nothing_it_says_what_is_always_said() -> None:
+    truth = np.array([[1.0], [3.0], [5.0]])
+    last = np.array([[np.nan], [1.0], [3.0]])
+    found = evaluate({"y_true": truth, "y_pred": truth}, np.array([3.0]), {"last value": last})
+    assert found["baselines"]["last value"]["mae"] == 2.0
+    assert found["baselines"]["mean"]["mae"] == pytest.approx(4 / 3)
+
+
+@pytest.mark.parametrize(("common", "is_rare"), [(15, False), (16, True)])
+def test_a_class_is_rare_below_half_of_an_even_share(common: int, is_rare: bool) -> None:
+    """Of two classes: less than a quarter of all. 5 of 20 are one."""
+    truth = [0] * common + [1] * 5
+    found = of_classes(truth, truth)
+    assert (found["rare"] is not None, found["metric"] == "balanced_accuracy") == (is_rare, is_rare)
+
+
+def test_the_last_value_seen_lies_before_a_gap(tmp_path: Path) -> None:
+    """Of a forecast for three rows later, what is between is not known when it is made."""
+    data = "{train: s.csv, target: v, features: [v], window: {length: 2, horizon: 1, gap: 3}}"
+    part = prepared(tmp_path, data, {"s.csv": csv({"v": np.arange(12.0) ** 2})}, rest=RECURRENT).train
+    assert isinstance(part.assembled, Windowed)
+    found = series_forecasts(part.assembled, "y", 4)
+    assert part.truth.target("y").ravel().tolist() == [float(n * n) for n in range(5, 12)]
+    assert found["last value"].ravel().tolist() == [float(n * n) for n in range(1, 8)]
+    assert found["a season before"].ravel().tolist() == [float(n * n) for n in range(1, 8)]
+
+
+def test_of_labels_that_are_as_often_there_as_not_the_baseline_says_no(tmp_path: Path) -> None:
+    rest = "task: multilabel\nmodel: {layers: [LSTM: {units: 2}, Dense: {units: 2, activation: sigmoid}]}\n"
+    rest += "training: {loss: binary_crossentropy}\n"
+    y = np.array([[1, 0], [0, 1], [1, 1], [0, 1]])
+    one = prepared(tmp_path, "{train: t.npz}", {"t.npz": {"x": np.zeros((4, 2, 1)), "y": y}}, rest=rest)
+    assert constant(one.train, "y", "multilabel", one.preprocessing).tolist() == [0, 1]
+
+
+def test_of_many_steps_ahead_the_first_the_last_and_some_between_are_said() -> None:
+    truth = np.zeros((4, 40, 1))
+    found = evaluate({"y_true": truth, "y_pred": truth + 1}, np.zeros(1), {}, ("v",), is_forecast=True)
+    lines = describe({"part": "test", "samples": 4, **found})[1:]
+    steps = [int(line.split()[0]) for line in lines]
+    assert (len(steps), steps[0], steps[-1]) == (10, 1, 40) and steps == sorted(steps)
+    assert len(found["steps"]) == 40
+
+
+def test_the_mean_that_is_always_said_is_of_the_steps_that_count(tmp_path: Path) -> None:
+    """What pads a sequence is none of its numbers."""
+    rest = "model: {layers: [LSTM: {units: 2, return_sequences: true}, Dense: {units: 1}]}\ntraining: {loss: mse}\n"
+    given = {"x": np.zeros((3, 4, 1)), "n": np.array([1, 4, 2]), "y": np.full((3, 4), 99.0)}
+    given["y"][0, :1], given["y"][1], given["y"][2, :2] = 1.0, [2.0, 3.0, 4.0, 5.0], 6.0
+    one = prepared(tmp_path, "{train: t.npz, lengths: n}", {"t.npz": given}, rest=rest)
+    assert constant(one.train, "y", "regression", one.preprocessing) == pytest.approx(27 / 7)

@@ -52,7 +52,7 @@ def test_the_only_output_may_be_called_otherwise_than_its_target() -> None:
 
 def test_numbers_come_back_in_the_targets_units_each_in_its_own() -> None:
     scales = {
-        name: Scale(np.float32([center]), np.float32([width]))
+        name: Scale(np.array([center], np.float32), np.array([width], np.float32))
         for name, center, width in (("near", 10, 2), ("far", -5, 100))
     }
     outputs = {name: np.array([[0.0], [1.5]], np.float32) for name in scales}

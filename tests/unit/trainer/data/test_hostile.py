@@ -227,6 +227,8 @@ VALUES = {
         "{train: t.npz}", {"x": X, "y": np.arange(12).reshape(6, 2)}, "array y: holds 0 to 11; expected 0 or 1 for each label, as the task is multilabel", MULTILABEL),
     "ids that the embedding has not": Case(
         "{train: t.npz}", {"x": np.arange(12).reshape(6, 2), "y": Y}, "array x: holds ids 0 to 11; expected integers from 0 to 8, as Embedding has input_dim 9", IDS),
+    "the first id that the embedding has not": Case(
+        "{train: t.npz}", {"x": np.minimum(np.arange(12), 9).reshape(6, 2), "y": Y}, "array x: holds ids 0 to 9; expected integers from 0 to 8, as Embedding has input_dim 9", IDS),
     "ids that one of two embeddings has not": Case(
         "{train: t.npz}", {"x": np.arange(12).reshape(6, 2), "y": Y}, "array x: holds ids 0 to 11; expected integers from 0 to 8, as Embedding has input_dim 9", TWO_EMBEDDINGS % (9, 12)),
     "ids that the other of two embeddings has not": Case(
