@@ -136,14 +136,13 @@ def _rare(truth: NDArray[Any]) -> dict[str, Any] | None:
 def _rare_label(truth: NDArray[Any], names: NDArray[np.str_] | None) -> dict[str, Any] | None:
     """As `_rare`, of the label that the fewest have, or lack (`value` 0)."""
     each = truth.reshape(-1, truth.shape[-1])
-    found = [_rare(one) for one in each.T]
-    rare = [number for number, one in enumerate(found) if one is not None]
-    if not rare:
+    found = [
+        (one["samples"], number, one) for number, one in enumerate(map(_rare, each.T)) if one is not None
+    ]
+    if not found:
         return None
-    least = min(rare, key=lambda number: found[number]["samples"])  # type: ignore[index]
-    one = found[least]
-    assert one is not None
-    return {**one, "class": least if names is None else names[least].item(), "value": one["class"]}
+    _, number, rarest = min(found, key=lambda one: one[:2])
+    return {**rarest, "class": number if names is None else names[number].item(), "value": rarest["class"]}
 
 
 def by_class(truth: NDArray[Any], predicted: NDArray[Any], names: NDArray[np.str_] | None) -> dict[str, Any]:

@@ -46,7 +46,8 @@ def count(values: NDArray[Any]) -> Absent:
 
 def _comparable(piece: NDArray[Any]) -> NDArray[Any]:
     """Of halves, float32: they do not hold LARGEST, beside which an infinity would be none."""
-    return np.asarray(piece, np.float32 if piece.dtype.itemsize < 4 else None)
+    held = np.asarray(piece)
+    return held.astype(np.float32) if held.dtype.itemsize < 4 else held
 
 
 def refuse(place: Place, values: NDArray[Any], rows: RowNames | None = None, advice: str = SETTING) -> None:

@@ -144,7 +144,8 @@ class Timeline:
         if len(odd):
             yield (
                 f"{self.called}: {_n(len(odd), 'row', 'does', 'do')} not come a whole number of steps after the row "
-                f"before ({self._places(odd)}); no window crosses them{self._zone_that_helps()}."
+                f"before ({self._places(odd)}); no window crosses them{self._zone_that_helps()}"
+                f"{self._step_that_helps(odd)}."
             )
         if None in self.steps and not self.is_given:
             count = int((self.which == self.steps.index(None)).sum())
@@ -160,6 +161,18 @@ class Timeline:
         if not is_days or self.clock.is_wall or self.clock.zone != "UTC":
             return ""
         return "; if these are days of a zone, which have 23 or 25 hours twice a year, data.timezone names it"
+
+    def _step_that_helps(self, rows: Integers) -> str:
+        """A step that is found is kept exactly, one that is given nearly."""
+        step = self.steps[0]
+        if self.is_given or len(self.steps) > 1 or step is None or step.is_of_calendar or step.is_about:
+            return ""
+        times = fine(self.times)
+        near = int(calendar.is_near(step, times[rows - 1], times[rows]).sum())
+        many = "one of them is" if near == 1 else f"{near:,} of them are"
+        return (
+            f"; {many} within a quarter of the step, which is enough where data.step gives it" if near else ""
+        )
 
     def _absent(self) -> Iterator[str]:
         for is_cut in (True, False):

@@ -76,3 +76,16 @@ def test_a_file_of_another_step_than_the_training_part_is_told(
         in capsys.readouterr().out
     )
     assert told is is_other
+
+
+@pytest.mark.parametrize(("late", "told"), [(1, True), (300, False)])
+def test_where_a_given_step_would_take_rows_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], late: int, told: bool
+) -> None:
+    """Of rows ten minutes apart three are late, by seconds."""
+    minutes = np.arange(ROWS) * 10.0
+    minutes[[10, 20, 30]] += late / 60
+    assert windows(tmp_path, minutes.tolist(), "") == ROWS - 3 - 3 * 4
+    said = "; 6 of them are within a quarter of the step, which is enough where data.step gives it."
+    assert (said in capsys.readouterr().out) is told
+    assert windows(tmp_path, minutes.tolist(), ", step: 10min") == (ROWS - 3 if told else ROWS - 3 - 3 * 4)
