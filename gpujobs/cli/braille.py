@@ -43,18 +43,20 @@ class Axis:
 EPOCHS = Axis("epoch")
 
 
-def lines(panel: Panel, jobs: int, width: int, colour: bool) -> list[str]:
-    """Of `width` columns at most. Where there are several jobs, each
+def lines(panel: Panel, jobs: int, width: int, colour: bool, rows: int | None = None) -> list[str]:
+    """Of `width` columns at most, and of `rows` between the axes, 2 at least. Where there are several jobs, each
     curve bears the letter of its job."""
     title = panel.title() + (", logarithmic" if panel.finite() and panel.is_log() else "")
-    return drawn(panel, title, EPOCHS, jobs, width, colour)
+    return drawn(panel, title, EPOCHS, jobs, width, colour, rows)
 
 
-def drawn(panel: Panel, title: str, axis: Axis, jobs: int, width: int, colour: bool) -> list[str]:
+def drawn(
+    panel: Panel, title: str, axis: Axis, jobs: int, width: int, colour: bool, rows: int | None = None
+) -> list[str]:
     title = cut(printable(title), width)
     if not panel.finite():
         return [title, "  no finite value"]
-    frame = Frame(panel, ROWS if jobs <= CROWD else 2 * ROWS, width)
+    frame = Frame(panel, rows or (ROWS if jobs <= CROWD else 2 * ROWS), width)
     canvas = Canvas()
     for number, curve in enumerate(panel.curves):
         runs = frame.runs(curve)

@@ -84,7 +84,7 @@ def parse(kind: type[M], value: bytes | str | Mapping[str, Any], name: str = "")
     return parsed
 
 
-def parse_known(kind: type[M], value: Mapping[str, Any]) -> M:
+def parse_known(kind: type[M], value: Mapping[str, Any], name: str = "") -> M:
     """As `parse`, of a message that a later version may have written: what is unknown, at any depth, is left out."""
     from pydantic import ValidationError
 
@@ -99,7 +99,7 @@ def parse_known(kind: type[M], value: Mapping[str, Any]) -> M:
                 break
         else:
             return parsed
-    return parse(kind, left)
+    return parse(kind, left, name)
 
 
 def _without(value: Any, place: tuple[int | str, ...]) -> bool:
