@@ -80,6 +80,13 @@ def test_the_validation_split_of_keras_takes_the_last(tmp_path: Path) -> None:
     assert everything(found.parts["validation"].samples)[:, 0, 0].tolist() == list(range(150, 200))
 
 
+def test_what_trains_is_rounded_down_as_keras_does(tmp_path: Path) -> None:
+    """`int(math.floor(batch_dim * (1.0 - validation_split)))`: of 200 x 0.879 = 175.8 the first 175."""
+    rest = REST.replace("{loss", "{validation_split: 0.121, loss")
+    found = prepared(tmp_path, "{train: t.npz}", {"t.npz": arrays()}, rest=rest)
+    assert everything(found.parts["validation"].samples)[:, 0, 0].tolist() == list(range(175, 200))
+
+
 @pytest.mark.parametrize("method", ["random", "stratified", "group"])
 def test_the_samples_of_a_part_are_in_the_order_of_the_file(tmp_path: Path, method: str) -> None:
     for numbers in parts(tmp_path, method).values():
