@@ -11,6 +11,9 @@ from typing import NamedTuple
 LASTING_SECONDS = 30.0
 """A process that lived this long starts its back-off afresh, as one does that has served."""
 
+AT_ONCE = 3
+"""So many times in a row, where none has lasted: what dies of its work would else be started on and on."""
+
 FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.5, 60.0
 
 
@@ -29,7 +32,7 @@ async def keep(
 ) -> None:
     """Runs until it is cancelled. `run` starts the process and returns how it ended; `on_end` is told that, and
     in how many seconds the next one is started."""
-    backoff = FIRST_BACKOFF_SECONDS
+    backoff, served = FIRST_BACKOFF_SECONDS, 0
     while True:
         began = time.monotonic()
         try:
@@ -37,7 +40,9 @@ async def keep(
         except Exception as error:  # one start that fails, on a full disk say, is not the last one
             log.exception("the %s cannot be started", name)
             message, has_served = f"it cannot be started: {error}", False
-        is_well = has_served or time.monotonic() - began > LASTING_SECONDS
+        has_lasted = time.monotonic() - began > LASTING_SECONDS
+        served = 0 if has_lasted else served + has_served
+        is_well = has_lasted or (has_served and served <= AT_ONCE)
         backoff = FIRST_BACKOFF_SECONDS if is_well else min(backoff * 2, MAX_BACKOFF_SECONDS)
         log.warning("the %s ended (%s); starting another in %.1f s", name, message, backoff)
         if on_end is not None:

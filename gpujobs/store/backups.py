@@ -184,7 +184,7 @@ def describe(backup: Backup, newer: Newer, paths: StatePaths) -> list[str]:
             "that has results by now trains once more, and the results that are there are kept aside."
         )
     if paths.database.exists():
-        lines.append(f"The store that is there now is kept, in {aside(paths).parent}/before-restore-TIME.")
+        lines.append(f"The store that is there now is kept, in {paths.root}/before-restore-TIME.")
     return lines
 
 

@@ -44,5 +44,13 @@ def test_what_has_served_before_it_ended_is_started_at_once(monkeypatch: pytest.
     assert pauses(monkeypatch, [DIES, DIES, DIES, SERVES, SERVES, DIES]) == [1, 2, 4, 0.5, 0.5, 1]
 
 
+def test_what_serves_and_dies_again_and_again_is_started_ever_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Until one has lasted."""
+    lives = [SERVES, DIES, SERVES, SERVES, SERVES, SERVES, LASTS, SERVES]
+    assert pauses(monkeypatch, lives) == [0.5, 1, 0.5, 0.5, 1, 2, 0.5, 0.5]
+
+
 def test_what_has_lasted_is_started_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pauses(monkeypatch, [DIES, DIES, LASTS, DIES]) == [1, 2, 0.5, 1]

@@ -77,9 +77,8 @@ def _classes(place: str, samples: Samples, rows: Rows, output: Output) -> Rows:
         is_sparse = output.loss in SPARSE
         return Mapped(rows, lambda y: y.argmax(axis=-1), rows.row_shape[:-1]) if is_sparse else rows
     if width == 2 and output.units == 1 and _is_one_hot(samples, rows, output):
-        rows = Mapped(
-            rows, lambda y: y.argmax(axis=-1), rows.row_shape[:-1]
-        )  # the unit is that of the second class
+        # The unit is that of the second class.
+        rows = Mapped(rows, lambda y: y.argmax(axis=-1), rows.row_shape[:-1])
     elif width == 1 and len(rows.row_shape) == len(output.shape) - 1:
         rows = Mapped(rows, lambda y: y[..., 0], rows.row_shape[:-1])
     if len(rows.row_shape) != len(output.shape) - 2:
