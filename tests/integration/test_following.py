@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
 from gpujobs.cluster.collecting import write_chunks
 from gpujobs.daemon.build import Parts
 from gpujobs.daemon.handlers import log
+from gpujobs.daemon.jobs.service import cancelled_by
+from gpujobs.daemon.keys import CALLER
+from gpujobs.daemon.server import make_application
 from gpujobs.lifecycle import Finish, Requeue
 from gpujobs.linux.process import boot_id, identify
 from gpujobs.model import Job, Reason, State
@@ -27,6 +32,7 @@ from gpujobs.results.catalogue import open_file
 from tests.integration.events import DONE, FAILED, run
 from tests.integration.node import begin, files_of, leave_as_killed, new_daemon, settled, supervise, until
 from tests.specs import event_of as event
+from tests.unit.store.jobs import A, new_job
 
 
 @pytest.fixture
@@ -290,3 +296,49 @@ def test_a_collected_log_is_not_read_on_the_event_loop(
     monkeypatch.setattr(log, "open_file", opened)
     assert run(daemon, lambda: log.Log.of(daemon.queries, job, None).read(0)) == (b"Epoch 1/9\n", 10)
     assert threads and threading.main_thread() not in threads
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_log_that_is_followed_ends_where_the_job_ends_while_it_is_opened(
+    daemon: Parts, monkeypatch: pytest.MonkeyPatch, has_begun: bool
+) -> None:
+    """Its node may take long to answer, and who asks to read."""
+    if has_begun:
+        job = begin(daemon)
+    else:
+        (job,) = daemon.writer.jobs(lambda store: store.submit(A, "k", [new_job()]))
+    owner = replace(A, uid=job.uid)
+
+    def end() -> None:
+        if has_begun:
+            daemon.writer.job(lambda store: store.mark_completing(job.id, 1, FAILED))
+            failed = Finish(State.FAILED, Reason.TRAINING_ERROR, "")
+            daemon.writer.job(lambda store: store.finish(job.id, failed, None))
+        else:
+            daemon.writer.job(lambda store: store.cancel_pending(job.id, "a", cancelled_by("a")))
+
+    async def read(*_: Any) -> tuple[bytes, int]:
+        return b"", 0
+
+    prepare = web.StreamResponse.prepare
+
+    async def slow(response: web.StreamResponse, request: Any) -> Any:
+        if not daemon.store.job(job.id).state.is_final:
+            end()
+        return await prepare(response, request)
+
+    @web.middleware
+    async def as_owner(request: web.Request, handler: Any) -> web.StreamResponse:
+        request[CALLER] = owner
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
+    async def ask() -> bytes:
+        server = TestServer(make_application(daemon, [as_owner]))
+        path = f"/v1/jobs/{job.id}/log?follow=1"
+        async with TestClient(server) as client, asyncio.timeout(20), client.get(path) as answer:
+            return await answer.read()
+
+    monkeypatch.setattr(log.Log, "read", read)
+    monkeypatch.setattr(web.StreamResponse, "prepare", slow)
+    assert run(daemon, ask) == b""

@@ -95,6 +95,8 @@ class Box:
         self.number = self.drawn = self.apart = 0
         self.rows: tuple[Row, ...] = ()
         self.is_over = False
+        self.meanwhile: Callable[[], None] = lambda: None
+        """Happens while a picture is drawn, and is not in it."""
 
     async def _read(self) -> None:
         pass
@@ -107,15 +109,26 @@ class Box:
         if self.is_over:
             raise ChannelEnded
         self.drawn += 1
-        return Now(self.rows, total=self.number)
+        now = Now(self.rows, total=self.number)
+        self.meanwhile()
+        return now
 
     def change(self) -> None:
         self.number += 1
         self._cache.tell(1)
 
-    async def join(self, last_id: str | None = None, drop: Any = lambda: None) -> Viewer:
+    def end(self) -> None:
+        """The last job, once."""
+        self.meanwhile = lambda: None
+        self.number += 1
+        self._cache.jobs.clear()
+        self._cache.tell(1)
+
+    async def join(
+        self, last_id: str | None = None, drop: Any = lambda: None, ids: frozenset[int] | None = None
+    ) -> Viewer:
         viewer = Viewer(drop)
-        await self.live.join("key", self.render, viewer, last_id=last_id)
+        await self.live.join("key", self.render, viewer, last_id=last_id, ids=ids)
         return viewer
 
 
@@ -221,3 +234,23 @@ def test_a_change_of_rights_ends_the_picture(cache: JobCache) -> None:
         assert await viewer.next() is None
 
     asyncio.run(look())
+
+
+@pytest.mark.parametrize("picture", ["first", "later"])
+def test_the_last_picture_shows_what_ended_while_it_was_drawn(cache: JobCache, picture: str) -> None:
+    async def look() -> list[int]:
+        box = Box(cache)
+        if picture == "first":
+            box.meanwhile = box.end
+        viewer = await box.join(ids=frozenset({1}))
+        if picture == "later":
+            box.meanwhile = box.end
+            box.change()
+        seen = []
+        async with asyncio.timeout(10):
+            while (piece := await viewer.next()) is not None:
+                seen.append(json.loads(piece.body)["total"])
+        box.live.leave("key", viewer)
+        return seen
+
+    assert asyncio.run(look()) == ([0, 1] if picture == "first" else [0, 1, 2])

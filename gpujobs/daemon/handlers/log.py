@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from gpujobs.daemon.access.policy import may_read, require
 from gpujobs.daemon.handlers.query import flag_of, number_of
+from gpujobs.daemon.jobs.cache import Watcher
 from gpujobs.daemon.jobs.queries import JobQueries
 from gpujobs.daemon.keeping.retention import removed_note
 from gpujobs.daemon.keys import JOB_QUERIES, caller_of
@@ -32,16 +34,18 @@ async def handle(request: web.Request) -> web.StreamResponse:
         raise UsageError(f"job {job.id} has {had}, not attempt {number}")
     if note := removed_note(job) or queries.store.note_of_removal(job.id, "logs"):
         raise UsageError(note)
-    if job.attempt:
-        await Log.of(queries, job, number).read(0, 0)  # what is wrong is said before the answer begins
-    response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
-    await response.prepare(request)
+    watcher = queries.watch([job.id])  # before anything is awaited: nobody tells of what was before it
     try:
-        async for chunk in _chunks(queries, job, number, follow, tail):
-            await response.write(chunk)
-    except ConnectionResetError:
-        pass  # whoever followed has left
-    return response
+        if job.attempt:
+            await Log.of(queries, job, number).read(0, 0)  # what is wrong is said before the answer begins
+        response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+        await response.prepare(request)
+        with suppress(ConnectionResetError):  # whoever followed has left
+            async for chunk in _chunks(queries, job, watcher if follow else None, number, tail):
+                await response.write(chunk)
+        return response
+    finally:
+        queries.unwatch(watcher)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +101,21 @@ def _piece(results: str, name: str, uid: int, offset: int, limit: int) -> tuple[
 
 
 async def _chunks(
-    queries: JobQueries, job: Job, number: int | None, follow: bool, tail: int | None
+    queries: JobQueries, job: Job, following: Watcher | None, number: int | None, tail: int | None
 ) -> AsyncIterator[bytes]:
-    watcher = queries.watch([job.id])
-    try:
-        while job.attempt == 0 and follow and not job.state.is_final:
-            await watcher.changed()
-            job = queries.latest(job.id)
-        if job.attempt == 0:
+    """`following`: who tells of the job's changes, where it is followed to its end."""
+    while job.attempt == 0 and following and not job.state.is_final:
+        await following.changed()
+        job = queries.latest(job.id)
+    if job.attempt == 0:
+        return
+    log = Log.of(queries, job, number)
+    offset = 0 if tail is None else await log.tail_offset(tail)
+    while True:
+        while chunk := (await log.read(offset))[0]:
+            offset += len(chunk)
+            yield chunk
+        if log.has_ended or not following:
             return
-        log = Log.of(queries, job, number)
-        offset = 0 if tail is None else await log.tail_offset(tail)
-        while True:
-            while chunk := (await log.read(offset))[0]:
-                offset += len(chunk)
-                yield chunk
-            if log.has_ended or not follow:
-                return
-            await watcher.changed()
-            log = Log(queries, queries.latest(job.id), log.attempt)
-    finally:
-        queries.unwatch(watcher)
+        await following.changed()
+        log = Log(queries, queries.latest(job.id), log.attempt)

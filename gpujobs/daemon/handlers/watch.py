@@ -19,8 +19,9 @@ MOST_SECONDS = 0.5
 
 async def handle(request: web.Request) -> web.StreamResponse:
     queries, caller, chosen = request.app[JOB_QUERIES], caller_of(request), await chosen_of(request)
-    jobs = chosen.jobs if chosen is not None else list(queries.cache.jobs.values())
     watcher = queries.watch(None if chosen is None else chosen.ids)
+    # What they became while they were read, nobody tells.
+    jobs = list(queries.cache.jobs.values()) if chosen is None else queries.current(chosen.jobs)
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     open_jobs, pauses = {job.id for job in jobs}, Pauses()
     try:
@@ -34,7 +35,9 @@ async def handle(request: web.Request) -> web.StreamResponse:
             if chosen is not None and not open_jobs:
                 return response
             await asyncio.sleep(min(len(jobs) / LINES_PER_SECOND, MOST_SECONDS))  # changes meanwhile are one
-            jobs = [queries.latest(number) for number in await watcher.changed()]
+            changed = await watcher.changed()
+            latest = queries.latest_of(changed)
+            jobs, open_jobs = list(latest.values()), open_jobs - (set(changed) - latest.keys())
     except ConnectionResetError:
         return response
     finally:

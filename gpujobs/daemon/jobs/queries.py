@@ -49,17 +49,28 @@ class JobQueries:
         chosen = await self.chosen(caller, choice, own=True)
         if are_few(choice):
             return chosen
-        unfinished = [job.id for job in chosen.jobs if not job.state.is_final]
-        now = {number: self.cache.jobs[number] for number in unfinished if number in self.cache.jobs}
-        now |= {job.id: job for job in self.store.existing([job for job in unfinished if job not in now])}
-        jobs = [now.get(job.id, job) for job in chosen.jobs if job.state.is_final or job.id in now]
+        was_open = {job.id for job in chosen.jobs if not job.state.is_final}
+        jobs = self.current(chosen.jobs)
         return Chosen(
-            [job for job in jobs if job.id not in now or choice.matches(caller, job)], chosen.members
+            [job for job in jobs if job.id not in was_open or choice.matches(caller, job)], chosen.members
         )
+
+    def current(self, jobs: Iterable[Job]) -> list[Job]:
+        """As they are now, without those that were pruned meanwhile: what was read apart is of a moment that has
+        passed. In the same order."""
+        given = list(jobs)
+        now = self.latest_of([job.id for job in given if not job.state.is_final])
+        return [now.get(job.id, job) for job in given if job.state.is_final or job.id in now]
 
     def latest(self, number: int) -> Job:
         """Also one that has just ended."""
         return self.cache.jobs.get(number) or self.store.job(number)
+
+    def latest_of(self, ids: Collection[int]) -> dict[int, Job]:
+        """Those of these that there are, by their ids, also such as have just ended."""
+        now = {number: self.cache.jobs[number] for number in ids if number in self.cache.jobs}
+        ended = [number for number in ids if number not in now]
+        return {**now, **{job.id: job for job in self.store.existing(ended)}} if ended else now
 
     def whole(self, jobs: Iterable[Job | Outline]) -> list[Job]:
         """In the same order, with those that are outlined read from the store, but for what was pruned meanwhile."""

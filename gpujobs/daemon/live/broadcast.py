@@ -140,6 +140,7 @@ class Channel:
         watcher = self._cache.watch(self._ids)  # what changes from now on is heard of
         try:
             async with self._drawing:
+                was_over = self._is_over  # what ends while it is drawn is drawn once more
                 if not self.viewers:
                     await self._publish()
                 for piece in await self._missed(last_id):
@@ -148,10 +149,12 @@ class Channel:
         except BaseException:
             self._cache.unwatch(watcher)
             raise
-        if self._is_over:
-            viewer.end()
-        if self._is_over or not self.is_idle:
+        if not self.is_idle:
             self._cache.unwatch(watcher)
+            return
+        if was_over:
+            self._cache.unwatch(watcher)
+            viewer.end()
             return
         self._task = asyncio.create_task(self._run(watcher))
         self._task.add_done_callback(lambda _: self._cache.unwatch(watcher))
@@ -207,7 +210,8 @@ class Channel:
 
     async def _run(self, watcher: Watcher) -> None:
         try:
-            while not self._is_over:
+            was_over = False
+            while not was_over:
                 await asyncio.sleep(BETWEEN_SECONDS)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(DEVICES_SECONDS if self._look else None):
@@ -215,6 +219,7 @@ class Channel:
                 if self._look:
                     await self._look.due()
                 async with self._drawing:
+                    was_over = self._is_over
                     await self._publish()
         except ChannelEnded:
             pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -140,6 +141,41 @@ def test_what_is_to_be_changed_is_as_it_is_after_the_reading_and_not_before(
         return chosen
 
     assert {job.id: job.state for job in asyncio.run(ask()).jobs} == expected
+
+
+async def lines_of(client: TestClient[web.Request, web.Application], path: str) -> list[bytes]:
+    """The whole answer of what ends when the jobs have."""
+    async with asyncio.timeout(20), client.get(path) as answer:
+        assert answer.status == 200
+        return [line async for line in answer.content]
+
+
+def test_whoever_waits_hears_of_what_ended_while_the_jobs_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @web.middleware
+    async def as_a(request: web.Request, handler: object) -> web.StreamResponse:
+        request[CALLER] = A
+        return await handler(request)  # type: ignore[operator]
+
+    async def ask() -> dict[int, str]:
+        daemon = build(Settings("personal", tmp_path, tmp_path / "socket"))
+        daemon.writer.jobs(lambda store: store.submit(A, "k", [new_job(name) for name in "ab"]))
+        read = Moment.read
+
+        async def slow(moment: Moment, work: Callable[[Reader], Chosen]) -> Chosen:
+            chosen = await read(moment, work)
+            for number in (1, 2):
+                daemon.writer.job(lambda store, one=number: store.cancel_pending(one, "a", cancelled_by("a")))
+            return chosen
+
+        monkeypatch.setattr(Moment, "read", slow)
+        async with TestClient(TestServer(make_application(daemon, [as_a]))) as client:
+            lines = [json.loads(line)["job"] for line in await lines_of(client, "/v1/watch?ids=1-2")]
+        await Daemon(daemon).close()
+        return {job["id"]: job["state"] for job in lines}
+
+    assert asyncio.run(ask()) == {1: "CANCELLED", 2: "CANCELLED"}
 
 
 @pytest.fixture
