@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gpujobs.demand import NO_DEPENDENCIES
+from gpujobs.demand import NO_DEPENDENCIES, Demand
 from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Event, Reason, State, iso
 from gpujobs.store import demands, events
@@ -31,15 +32,38 @@ class Batch:
     """The spec that holds a text."""
 
     left: int = MAX_SUBMISSION_BYTES
+    written: tuple[Demand, str] | None = None
+    """What the job before asked for, as it is stored: most ask for the same."""
 
-    def insert(self, index: int, job: NewJob) -> int:
-        """The id of the new job. Within a transaction of the caller's."""
+    def insert_all(self, jobs: Sequence[NewJob]) -> list[int]:
+        """The ids of the new jobs. Within a transaction of the caller's."""
+        at = iso(self.now)
+        ids: list[int] = []
+        for index, job in enumerate(jobs):
+            ids.append(self._insert(index, job, at, self._group(job, ids)))
+        new, now, actor = zip(ids, jobs, strict=True), self.now, self.actor
+        events.record(
+            self.connection,
+            (
+                Event(id, now, "submitted", actor, to_state=State.PENDING, reason=_reason(job))
+                for id, job in new
+            ),
+        )
+        return ids
+
+    @staticmethod
+    def _group(job: NewJob, ids: Sequence[int]) -> int | None:
+        """The id of its group; None also for the first member of one, whose own number it is: nobody knows it yet."""
+        if job.group is None:
+            return None
+        return job.joins or (ids[job.group_start] if job.group_start < len(ids) else None)
+
+    def _insert(self, index: int, job: NewJob, at: str | None, group: int | None) -> int:
         execute = self.connection.execute
-        reason = Reason.HELD if job.held else Reason.NONE
         row = execute(
             "INSERT INTO jobs (uid, gid, user, request_key, request_index, name, sweep, spec, reason, demand,"
-            " held, retries, share, submitted_at, continues, origin, finish)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " held, retries, share, submitted_at, continues, origin, finish, group_id, sweep_values)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 self.caller.uid,
                 self.caller.gid,
@@ -49,19 +73,23 @@ class Batch:
                 job.name,
                 job.group,
                 self._insert_spec(job),
-                reason,
-                demands.written(job.demand),
+                _reason(job),
+                self._demand(job.demand),
                 job.held,
                 job.retries,
                 job.share,
-                iso(self.now),
+                at,
                 job.continues,
                 job.origin,
                 job.finish,
+                group,
+                json.dumps(job.sweep_values) if job.group is not None and job.sweep_values else None,
             ),
         )
         number = row.lastrowid
         assert number is not None
+        if job.group is not None and group is None:
+            execute("UPDATE jobs SET group_id = id WHERE id = ?", (number,))
         if job.demand.awaits != NO_DEPENDENCIES:
             self.connection.executemany(
                 "INSERT INTO dependencies (job, after, any_end, of_group) VALUES (?, ?, ?, ?)",
@@ -71,9 +99,12 @@ class Batch:
             "INSERT INTO job_data (job, path, sha256, bytes, in_place) VALUES (?, ?, ?, ?, ?)",
             [(number, d.path, d.sha256, d.bytes, d.in_place) for d in job.data],
         )
-        event = Event(number, self.now, "submitted", self.actor, to_state=State.PENDING, reason=reason)
-        events.record(self.connection, [event])
         return number
+
+    def _demand(self, demand: Demand) -> str:
+        if self.written is None or self.written[0] != demand:
+            self.written = (demand, demands.written(demand))
+        return self.written[1]
 
     def _insert_spec(self, job: NewJob) -> int:
         """The text of a file is stored with the first of its jobs."""
@@ -95,3 +126,7 @@ class Batch:
                 f"the jobs of this submission take more than {MAX_SUBMISSION_BYTES >> 20} MiB in the store; "
                 "submit fewer at once"
             )
+
+
+def _reason(job: NewJob) -> Reason:
+    return Reason.HELD if job.held else Reason.NONE

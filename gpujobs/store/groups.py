@@ -8,7 +8,6 @@ from collections.abc import Collection, Sequence
 
 from gpujobs.errors import NotFoundError
 from gpujobs.model import Group, State, from_iso
-from gpujobs.store.records import NewJob
 
 REPLACED = "EXISTS (SELECT 1 FROM jobs c WHERE c.origin = coalesce(jobs.origin, jobs.id) AND c.id > jobs.id)"
 """Whether a row of `jobs` was queued again: of its line there is a newer job, which counts in its place."""
@@ -18,18 +17,6 @@ _COUNTED = f"""
         min(started_at) AS started_at, max(ended_at) AS ended_at
     FROM jobs WHERE group_id IN (SELECT value FROM json_each(?)) AND NOT {REPLACED} GROUP BY group_id, state
 """
-
-
-def enrol(connection: sqlite3.Connection, ids: Sequence[int], jobs: Sequence[NewJob]) -> None:
-    """`ids` are those that `jobs` have just got; each member of a group gets the id of its group."""
-    connection.executemany(
-        "UPDATE jobs SET group_id = ?, sweep_values = ? WHERE id = ?",
-        [
-            (job.joins or ids[job.group_start], job.sweep_values and json.dumps(job.sweep_values), number)
-            for number, job in zip(ids, jobs, strict=True)
-            if job.group is not None
-        ],
-    )
 
 
 def counted(connection: sqlite3.Connection, ids: Collection[int]) -> dict[int, Group]:

@@ -20,7 +20,7 @@ from gpujobs.demand import Demand
 from gpujobs.errors import StoreError, UsageError
 from gpujobs.lifecycle import Finish, Requeue, check_transition
 from gpujobs.model import Caller, Device, Event, Job, Reason, State, iso, utc_now
-from gpujobs.store import demands, events, groups
+from gpujobs.store import demands, events
 from gpujobs.store.batch import Batch
 from gpujobs.store.database import check, connect, transaction
 from gpujobs.store.devices import Devices
@@ -121,10 +121,9 @@ class Store(Reader):
             if known:
                 return known
             batch = Batch(self._connection, caller, request_key, utc_now(), actor or caller.user)
-            ids = [batch.insert(index, job) for index, job in enumerate(jobs)]
+            ids = batch.insert_all(jobs)
             if ids and self.numbers is not None:
                 self.numbers.give(ids[-1])
-            groups.enrol(self._connection, ids, jobs)
             return self._select("jobs.id BETWEEN ? AND ?", (ids[0], ids[-1])) if ids else []
 
     # The life of a job

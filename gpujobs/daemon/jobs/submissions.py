@@ -116,7 +116,11 @@ class Prepared:
     file: FileBody
     resolved: ResolvedJob
     data: tuple[DataReference, ...]
-    family: str | None = None
+
+    @property
+    def family(self) -> str | None:
+        """Hashed each time that it is asked for."""
+        return memory_class_of(self.resolved.resolved, self.data)
 
     def problem(self, key: str, message: str) -> Problem:
         """At the line of a dotted key."""
@@ -165,7 +169,7 @@ def prepare(
                 here[reference.sha256] = store.uploads.has(caller.uid, reference.sha256)
             if not here[reference.sha256]:
                 missing[reference.sha256] = None
-        prepared.append(Prepared(file, job, references, memory_class_of(job.resolved, references)))
+        prepared.append(Prepared(file, job, references))
     if needs or missing:
         return Needs(needs, in_place, list(missing))
     return prepared
@@ -208,13 +212,13 @@ def _demand(
     prepared: Prepared, options: OptionsBody, estimates: Mapping[str, int], awaited: Dependencies
 ) -> Demand:
     """What the file asks for, and what was said beside it."""
-    asked = prepared.resolved.demand
+    asked, family = prepared.resolved.demand, prepared.family
     return replace(
         asked,
         priority=asked.priority if options.priority is None else options.priority,
         begin_at=options.begin_at,
-        family=prepared.family,
-        estimate_bytes=estimates.get(prepared.family or ""),
+        family=family,
+        estimate_bytes=estimates.get(family or ""),
         awaits=awaited,
     )
 

@@ -207,12 +207,12 @@ class SubmissionService:
         """The memory of jobs that leave it to us (`gpu_memory: auto`), as long as none of their family was
         measured. One that cannot be estimated gets a whole device."""
         unknown = {
-            job.family: job
+            family: job
             for job in prepared
-            if job.family is not None
-            and job.resolved.demand.gpu_memory == "auto"
-            and job.family not in self._memory.peaks
-            and job.family not in self._estimates
+            if job.resolved.demand.gpu_memory == "auto"
+            and (family := job.family) is not None
+            and family not in self._memory.peaks
+            and family not in self._estimates
         }
         for family, job in list(unknown.items())[:MAX_ESTIMATES]:
             try:

@@ -165,8 +165,9 @@ def test_whoever_waits_hears_of_what_ended_while_the_jobs_were_read(
 
         async def slow(moment: Moment, work: Callable[[Reader], Chosen]) -> Chosen:
             chosen = await read(moment, work)
-            for number in (1, 2):
-                daemon.writer.job(lambda store, one=number: store.cancel_pending(one, "a", cancelled_by("a")))
+            daemon.writer.jobs(
+                lambda store: [store.cancel_pending(number, "a", cancelled_by("a")) for number in (1, 2)]
+            )
             return chosen
 
         monkeypatch.setattr(Moment, "read", slow)
