@@ -67,6 +67,9 @@ LEASE_ENDED = "its box could not reach the daemon until its lease had ended"
 EXIT_RETRY_SECONDS = 2.0
 """Where the exit record cannot be written, as on a full disk."""
 
+WISH_SECONDS = 1.0
+"""Two wishes that follow each other so closely may be read together; the signal of the second comes after that."""
+
 
 class Supervision:
     """The state of one running attempt. `residency` is there when it has ended and its trainer waits for another."""
@@ -97,6 +100,8 @@ class Supervision:
         self.message_buffer = b""
         self.time_limit_seconds = self.spec.time_limit_seconds
         self.wishes: Wishes | None = None
+        self.wishes_mark: tuple[int, int] | None = None
+        self.wished_at = 0.0
         self.began = time.monotonic()
         self.asked_at = 0.0 if spec.lease is None else lease.asked_at(paths.asked)
         self.warnings_left = training.MAX_WARNINGS
@@ -346,15 +351,18 @@ class Supervision:
         self._stop(reason)
 
     def _hear_wishes(self) -> bool:
-        """Whether somebody has asked for something else than a stop since the last time."""
+        """Whether somebody has asked for something else than a stop, be it the same once more."""
         try:
+            status = self.paths.wishes.stat()
             wishes = codec.parse(Wishes, self.paths.wishes.read_bytes())
         except (OSError, ShapeError):
             return False
-        if wishes == self.wishes:
-            return False
-        self.wishes = wishes
-        if wishes.finish:
+        mark = status.st_ino, status.st_mtime_ns
+        if mark == self.wishes_mark:
+            return time.monotonic() - self.wished_at < WISH_SECONDS
+        before, self.wishes = self.wishes, wishes
+        self.wishes_mark, self.wished_at = mark, time.monotonic()
+        if wishes.finish and not (before and before.finish):
             self._order(FinishSoon())
         if wishes.time_limit_seconds != self.time_limit_seconds:
             self._limit(wishes.time_limit_seconds)

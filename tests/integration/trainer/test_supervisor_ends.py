@@ -7,17 +7,22 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gpujobs.linux import durable
+from gpujobs.linux.sockets import Notifier
 from gpujobs.model import StopReason
 from gpujobs.paths import AttemptPaths, JobPaths
+from gpujobs.protocol import codec
+from gpujobs.protocol.records import Wishes
 from gpujobs.supervise.supervision import Supervision
 from tests.acceptance.harness import eventually, is_alive
-from tests.specs import spec_json
+from tests.specs import attempt_spec, spec_json
 
 from .supervising import SUPERVISORS, program, start, supervise
 from .with_keras import python_with_keras
@@ -95,6 +100,63 @@ def test_a_signal_without_a_request_cancels_nothing(tmp_path: Path) -> None:
     live.stop(None)
     record = live.end()
     assert (record["state"], record["reason"], record["stopped_for"]) == ("CANCELLED", "", "shutdown")
+
+
+@dataclass
+class Asked:
+    """A supervision whose trainer is not there: what it is told, and whether it is stopped."""
+
+    directory: Path
+    orders: list[str] = field(default_factory=list)
+    stops: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.paths = AttemptPaths(self.directory)
+        self._signals, self._signalled = os.pipe()
+        self.supervision = Supervision(self.paths, attempt_spec(), Notifier(None), -1, self._signals)
+        self.supervision._order = lambda order: self.orders.append(order.tag)  # type: ignore[method-assign]
+        self.supervision._stop = self.stops.append  # type: ignore[method-assign,assignment]
+
+    def close(self) -> None:
+        self.supervision.selector.close()
+        self.supervision.notifier._socket.close()
+        for descriptor in (self._signals, self._signalled):
+            os.close(descriptor)
+
+    def wish(self, *, finish: bool = False, limit_seconds: float | None = None) -> None:
+        durable.write_json(self.paths.wishes, codec.write(Wishes(finish, limit_seconds)))
+
+    def signal(self) -> None:
+        os.write(self._signalled, b"x")
+        self.supervision._on_signal(self._signals)
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Iterator[Asked]:
+    asked = Asked(tmp_path)
+    yield asked
+    asked.close()
+
+
+def test_what_is_asked_of_a_training_twice_does_not_stop_it(asked: Asked) -> None:
+    """`gpujobs finish 7`, and once more: the second asks for what is asked for already."""
+    for wished_at in (0.0, 3600.0):
+        asked.wish(finish=True)
+        asked.signal()
+        asked.supervision.wished_at -= wished_at
+    assert (asked.orders, asked.stops) == (["finish"], [])
+    asked.signal()
+    assert asked.stops == [StopReason.SHUTDOWN], "of a signal that nobody has given a reason for"
+
+
+def test_the_signal_of_a_wish_that_was_read_with_the_one_before_it_is_no_stop(asked: Asked) -> None:
+    """`finish` and `limit` at the same moment: the second is written when the supervisor comes to the first."""
+    asked.wish(finish=True)
+    asked.wish(finish=True, limit_seconds=7200)
+    asked.signal()
+    asked.signal()
+    assert (asked.orders, asked.stops) == (["finish", "deadline"], [])
+    assert asked.supervision.time_limit_seconds == 7200
 
 
 def test_a_link_is_no_result(tmp_path: Path) -> None:
