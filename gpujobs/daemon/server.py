@@ -162,7 +162,7 @@ async def _work(request: web.Request, handler: Handler) -> web.StreamResponse:
 @web.middleware
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
-        return await handler(request)
+        return await _whole_or_cut_off(request, handler)
     except web.HTTPNotFound:
         return _error(404, UsageError(f"{request.method} {request.path} is unknown to this gpujobs daemon"))
     except web.HTTPRequestEntityTooLarge:
@@ -177,6 +177,23 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Exception as error:
         log.exception("%s %s", request.method, request.path)
         return _error(500, GpujobsError(f"the daemon failed: {error!r}; its log says more"))
+
+
+async def _whole_or_cut_off(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What fails in the middle of an answer closes the connection, by which the asker knows. In words it would be taken
+    for a part of the answer, whose end would be waited for."""
+    try:
+        return await handler(request)
+    except ConnectionResetError:
+        raise
+    except Exception as error:
+        if not request.writer.output_size:
+            raise
+        known = isinstance(error, GpujobsError | TimeoutError)
+        log.warning(
+            "%s %s: cut off: %s", request.method, request.path, error, exc_info=None if known else error
+        )
+        raise ConnectionResetError from error
 
 
 def status_of(error: GpujobsError) -> int:
