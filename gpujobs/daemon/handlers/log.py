@@ -62,13 +62,17 @@ class Log:
 
     async def read(self, offset: int, limit: int = CHUNK_BYTES) -> tuple[bytes, int]:
         """At most `limit` bytes from `offset`, and the present size. Raises UsageError where it is gone."""
-        if self.job.results is not None:
-            name = "log.txt" if self.attempt.number == self.job.attempt else f"log-{self.attempt.number}.txt"
-            # On a disk that does not answer, whoever asked waits, and nobody else.
-            return await asyncio.to_thread(_piece, self.job.results, name, self.job.uid, offset, limit)
-        asked = ReadLog(self.job.id, self.attempt.number, offset, limit)
-        piece = await self.queries.link.call(self.attempt.node, asked)
-        return piece.content, piece.size
+        job = self.job
+        if job.results is None:
+            asked = ReadLog(job.id, self.attempt.number, offset, limit)
+            piece = await self.queries.link.call(self.attempt.node, asked)
+            job = self.queries.latest(job.id)
+            if job.results is None:
+                return piece.content, piece.size
+        # Also where it has completed while its node was asked, on which nothing may have been left by then.
+        name = "log.txt" if self.attempt.number == job.attempt else f"log-{self.attempt.number}.txt"
+        # On a disk that does not answer, whoever asked waits, and nobody else.
+        return await asyncio.to_thread(_piece, job.results, name, job.uid, offset, limit)
 
     async def tail_offset(self, lines: int) -> int:
         """Where the last `lines` lines begin, read from the end, so that a long log is never in memory."""

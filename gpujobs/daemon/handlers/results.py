@@ -77,9 +77,14 @@ async def _whole(queries: JobQueries, outlines: Sequence[Outline]) -> list[Job]:
 async def _partial_entry(queries: JobQueries, job: Job) -> dict[str, Any]:
     """A node that does not answer takes the others' results from nobody."""
     try:
-        return _described(job, {}, await partial_results.listing(queries, job))
+        found = await partial_results.listing(queries, job)
     except MachineError as error:
         return {**_described(job, {}, ()), "unreachable": str(error)}
+    if (
+        now := queries.latest(job.id)
+    ).results is not None:  # it has ended meanwhile, and nothing is left there
+        return await asyncio.to_thread(_entry, now)
+    return _described(job, {}, found)
 
 
 def _has_some(job: Job, partial: bool) -> bool:

@@ -3,12 +3,15 @@ checkpoint where it was cancelled or has run out of time. It lies on its node, w
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from gpujobs.daemon.jobs.queries import JobQueries
 from gpujobs.errors import UsageError
 from gpujobs.model import Job
+from gpujobs.node.pieces import piece_of
 from gpujobs.protocol.instructions import ListResults, Piece, ReadResult
+from gpujobs.results.catalogue import open_file
 
 CHUNK_BYTES = 1 << 20
 
@@ -37,7 +40,21 @@ async def content(queries: JobQueries, job: Job, name: str, size: int) -> AsyncI
 
 async def _read(queries: JobQueries, job: Job, name: str, offset: int, limit: int) -> Piece:
     node, attempt = _attempt(job)
-    return await queries.link.call(node, ReadResult(job.id, attempt, name, offset, limit))
+    try:
+        found = await queries.link.call(node, ReadResult(job.id, attempt, name, offset, limit))
+    except UsageError:
+        if queries.latest(job.id).results is None:
+            raise
+    if (results := queries.latest(job.id).results) is None:
+        return found
+    # It has ended while its node was asked, on which nothing may have been left by then.
+    return await asyncio.to_thread(_collected, results, name, job.uid, offset, limit)
+
+
+def _collected(results: str, name: str, owner: int, offset: int, limit: int) -> Piece:
+    """Raises UsageError where there is no such file."""
+    with open_file(results, name, owner) as file:
+        return piece_of(file, offset, limit)
 
 
 def _attempt(job: Job) -> tuple[str, int]:
