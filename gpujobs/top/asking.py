@@ -38,8 +38,8 @@ class Asker:
             try:
                 with closing(connect([self._socket])) as client:
                     answered(ask(client))
-            except (GpujobsError, OSError, ValueError) as error:  # whatever it is, the next one is asked
-                self._failed(str(error))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next one is asked
+                self._failed(str(error) or repr(error))
 
 
 def history(client: Client, job: int) -> JobHistory | None:

@@ -295,6 +295,30 @@ def test_logs_of_the_daemon_begin_anew_and_keep_their_end(place: Place) -> None:
     assert small.read_text() == "short"
 
 
+def test_a_log_that_cannot_begin_anew_keeps_nothing_from_being_removed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk at the daemon's start: retention is what makes room there."""
+    (place.paths.run / "head.log").write_text("x" * 200)
+    (place.paths.run / "head.log.1").mkdir()  # nothing can be kept there
+    place.table, removed = Table(daemon_logs=100), asyncio.Event()
+
+    async def prune(*_: object) -> list[object]:
+        removed.set()
+        return []
+
+    async def work() -> None:
+        running, waiting = (asyncio.create_task(one) for one in (place.retention.run(), removed.wait()))
+        await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED, timeout=20)
+        assert removed.is_set()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    monkeypatch.setattr("gpujobs.daemon.keeping.retention.FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(place.retention, "prune", prune)
+    asyncio.run(work())
+
+
 def test_thousands_of_ended_jobs_do_not_hold_up_the_event_loop(place: Place) -> None:
     for _ in range(10):
         ids = place.submit(count=200)

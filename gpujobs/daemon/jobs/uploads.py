@@ -125,6 +125,10 @@ class Uploads:
         if not self._store.uploads.is_suspect(uid, sha256):
             return True
         found = await asyncio.to_thread(_hash, self._paths.data(uid, sha256))
+        if not self.is_here(uid, sha256):
+            return False  # it has made way meanwhile
+        if not self._store.uploads.is_suspect(uid, sha256):
+            return True  # somebody else has looked, or uploaded it again
         if found == sha256:
             self.add(uid, sha256, _size(self._paths.data(uid, sha256)) or 0)
         return found == sha256

@@ -17,7 +17,7 @@ from gpujobs.errors import GpujobsError, UsageError
 from gpujobs.model import Job, NodeStatus, State
 from gpujobs.protocol.boxes import Blob, DropData, Kept, KeptData, KeptJob, ListKept
 from gpujobs.protocol.instructions import Forget
-from gpujobs.store.reader import Reader
+from gpujobs.store.store import Store
 
 AT_ONCE = 8
 """Jobs of a box that come home, and go from there, beside each other."""
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class NodeKeeping:
-    def __init__(self, store: Reader, link: ClusterLink, nodes: Nodes, homecoming: Homecoming) -> None:
+    def __init__(self, store: Store, link: ClusterLink, nodes: Nodes, homecoming: Homecoming) -> None:
         self._store = store
         self._link = link
         self._nodes = nodes
@@ -146,7 +146,8 @@ class NodeKeeping:
         if data:
             gone += [data[blob] for blob in (await self._link.call(node, DropData(tuple(data)))).blobs]
         for one in chosen:
-            if one.job is not None:
+            # A job that was submitted since it was chosen may go on from what is there.
+            if one.job is not None and one.job not in self._store.pruning.needed():
                 await self._link.call(node, Forget(one.job))
                 gone.append(one)
 

@@ -61,16 +61,16 @@ class Retention:
 
     async def run(self) -> None:
         """Once a day, for as long as the daemon lives."""
-        await asyncio.to_thread(self.rotate)
+        await self._rotate_when_possible()
         await asyncio.sleep(FIRST_SECONDS)
         while True:
             try:
                 await self.prune(self.rules, DAEMON)
-                await asyncio.to_thread(self.rotate)
             except (GpujobsError, OSError) as error:
                 log.error("what is too old was not removed, and will be tried again tomorrow: %s", error)
             except Exception:  # one day that fails must not be the last one
                 log.exception("what is too old was not removed, and will be tried again tomorrow")
+            await self._rotate_when_possible()
             await asyncio.sleep(EVERY_SECONDS)
 
     @property
@@ -204,6 +204,13 @@ class Retention:
             _delete([path for path in durable.entries(place) if path.name.startswith(ASIDE)])
 
     # The daemon's own logs
+
+    async def _rotate_when_possible(self) -> None:
+        """A disk without room for their ends is to get some all the same."""
+        try:
+            await asyncio.to_thread(self.rotate)
+        except OSError as error:
+            log.error("logs have grown too large, and cannot begin anew: %s", error)
 
     def rotate(self) -> None:
         logs.limit((self._paths.log, *self._paths.run.glob("*.log")), self._table().daemon_logs)

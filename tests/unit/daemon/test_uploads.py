@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -182,6 +182,37 @@ def test_data_that_are_as_they_came_stay_whatever_a_job_says(store: Store, paths
     room = Uploads(store, writer(store), paths, None)
     asyncio.run(room.look(ALICE.uid, [sha256]))
     assert path.exists() and room.has(ALICE.uid, sha256) and not store.uploads.is_suspect(ALICE.uid, sha256)
+
+
+@pytest.mark.parametrize("what", ["uploaded again", "made way"])
+def test_what_becomes_of_data_while_it_is_looked_at_counts(
+    store: Store, paths: StatePaths, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """It is hashed beside the event loop, which takes long: another submission of the same user may have found it
+    damaged and brought it again, or another upload may have needed its room."""
+    sha256 = hashlib.sha256(b"x" * 10).hexdigest()
+    path = paths.data(ALICE.uid, sha256)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"y" * 10 if what == "uploaded again" else b"x" * 10)
+    store.uploads.add(ALICE.uid, sha256, 10)
+    new = NewJob("j", "j.yaml", "", {}, Demand(), False, 0, None, (DataReference("d.npz", sha256, 10),))
+    (job,) = store.submit(ALICE, "key", [new])
+    complete(store, job.id, Finish(State.FAILED, Reason.DATA_ERROR, ""))
+    room, hashed = Uploads(store, writer(store), paths, None), uploads._hash
+
+    async def meanwhile(work: Callable[..., str | None], place: Path) -> str | None:
+        found = hashed(place)
+        path.unlink()
+        store.uploads.forget(ALICE.uid, sha256)
+        if what == "uploaded again":
+            path.write_bytes(b"x" * 10)
+            store.uploads.add(ALICE.uid, sha256, 10)
+        return found
+
+    monkeypatch.setattr(asyncio, "to_thread", meanwhile)
+    asyncio.run(room.look(ALICE.uid, [sha256]))
+    is_there = what == "uploaded again"
+    assert (path.exists(), room.has(ALICE.uid, sha256)) == (is_there, is_there)
 
 
 @pytest.mark.parametrize("kind", ["directory", "link", "shorter", "gone"])
