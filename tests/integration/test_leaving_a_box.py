@@ -25,7 +25,8 @@ from gpujobs.daemon.jobs import homecoming
 from gpujobs.daemon.jobs.supply import MODEL
 from gpujobs.daemon.keeping.removal import Kind, Left, Rules
 from gpujobs.errors import MachineError
-from gpujobs.model import Caller, Device, DeviceKind, Job, NodeStatus, State, utc_now
+from gpujobs.lifecycle import Finish
+from gpujobs.model import Caller, Device, DeviceKind, Job, NodeStatus, Reason, State, utc_now
 from gpujobs.node import arrivals, attempts, seeding
 from gpujobs.paths import JobPaths
 from gpujobs.protocol.boxes import Blob, BringHome, Brought, Deliver, Leavings
@@ -146,6 +147,21 @@ def test_before_it_may_start_elsewhere_its_checkpoint_is_home(boxes: Boxes) -> N
         assert boxes.told(job) == []
 
     run(leave, boxes)
+
+
+def test_a_job_that_is_cancelled_while_it_comes_home_is_not_queued_again(boxes: Boxes) -> None:
+    job = boxes.job_there()
+
+    async def cancelled(_: BringHome) -> None:
+        await boxes.daemon.jobs.cancel_one(job, "somebody")
+
+    async def work() -> None:
+        boxes.before = cancelled
+        boxes.end(job, stopped_for="preempt")
+        found = await settled(boxes.daemon, job.id, State.PENDING, State.CANCELLED)
+        assert (found.state, found.message) == (State.CANCELLED, "cancelled by somebody")
+
+    run(work, boxes)
 
 
 def next_attempt(boxes: Boxes, job: Job, node: str, **fields: Any) -> tuple[AttemptSpec, Brought]:
@@ -461,6 +477,22 @@ def test_prune_covers_the_other_boxes(boxes: Boxes) -> None:
     assert planned == removed
     assert [(one.node, one.kind, one.bytes) for one in removed] == [("box2", Kind.DATA, 3)]
     assert [read[name].exists() for name in ("old", "new")] == [False, True]
+
+
+def test_what_a_job_needs_that_came_since_it_was_chosen_does_not_go_from_another_box(boxes: Boxes) -> None:
+    ended, needed = (boxes.job_there() for _ in range(2))
+    chosen = []
+    for job in (ended, needed):
+        boxes.daemon.cache.put(boxes.daemon.store.mark_completing(job.id, 1, {"state": "FAILED"}))
+        failed = Finish(State.FAILED, Reason.NAN_LOSS, "")
+        boxes.daemon.cache.put(boxes.daemon.store.finish(job.id, failed, None))
+        chosen.append(Left(Kind.CHECKPOINTS, OWN.uid, None, utc_now(), 1, job=job.id, node="box2"))
+    boxes.daemon.store.submit(OWN, "again", [replace(new_job(), data=(), continues=needed.id)])
+    elsewhere = boxes.daemon.retention._others
+    assert elsewhere is not None
+    gone = asyncio.run(elsewhere.remove(chosen))
+    assert [one.job for one in gone] == [ended.id]
+    assert [boxes.there(job).checkpoint.exists() for job in (ended, needed)] == [False, True]
 
 
 # Several at once

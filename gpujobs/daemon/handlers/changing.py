@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,6 +128,11 @@ def nothing(job: Job) -> str | None:
 
 def has_ended(job: Job) -> str | None:
     return f"job {job.id} has already ended: {job.state}" if job.state.is_final else None
+
+
+def after_all(jobs: Iterable[Job], said: str) -> dict[int, str]:
+    """Notes on jobs that were to be changed: what was changed, or that they have ended before it came to that."""
+    return {job.id: f"had already ended: {job.state}" if job.state.is_final else said for job in jobs}
 
 
 def does_not_wait(job: Job) -> str | None:

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from gpujobs.daemon.handlers.changing import Action, IdsBody, Outcome, act
+from gpujobs.daemon.handlers.changing import Action, IdsBody, Outcome, act, after_all
 from gpujobs.daemon.jobs.service import JobService
 from gpujobs.model import Caller, Job, State
 
 
 async def _finish(service: JobService, caller: Caller, jobs: Sequence[Job], body: IdsBody) -> Outcome:
     changed = await service.finish(jobs, caller.user)
-    return Outcome(changed, {job.id: "ends after its epoch" for job in changed})
+    at_its_end = {
+        job.id: f"is {job.state}: it is at its end" for job in changed if job.state is State.COMPLETING
+    }
+    return Outcome(changed, after_all(changed, "ends after its epoch") | at_its_end)
 
 
 def _cannot_finish(job: Job) -> str | None:

@@ -8,12 +8,14 @@ from aiohttp import web
 
 from gpujobs.daemon.handlers.changing import Action, IdsBody, Outcome, act, does_not_wait
 from gpujobs.daemon.jobs.service import JobService
-from gpujobs.model import Caller, Job
+from gpujobs.model import Caller, Job, State
 
 
 async def _hold(service: JobService, caller: Caller, jobs: Sequence[Job], body: IdsBody) -> Outcome:
     held = await service.set_held(jobs, True, caller.user)
-    return Outcome(held, {job.id: "was held already" for job in jobs if job.held})
+    notes = {job.id: "was held already" for job in jobs if job.held}
+    begun = {job.id: "it was too late to hold it" for job in held if job.state is not State.PENDING}
+    return Outcome(held, notes | begun)
 
 
 def _is_held(job: Job) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from aiohttp import web
 from pydantic import Field
 
-from gpujobs.daemon.handlers.changing import Action, IdsBody, Outcome, act, has_ended
+from gpujobs.daemon.handlers.changing import Action, IdsBody, Outcome, act, after_all, has_ended
 from gpujobs.daemon.jobs.limits import change_limit
 from gpujobs.daemon.jobs.service import JobService
 from gpujobs.jobfile.schema import MAX_TIME_LIMIT_SECONDS
@@ -23,7 +23,7 @@ class LimitBody(IdsBody):
 async def _limit(service: JobService, caller: Caller, jobs: Sequence[Job], body: LimitBody) -> Outcome:
     changed = await change_limit(service, caller, jobs, body.limit_seconds)
     said = "no time limit" if body.limit_seconds is None else f"time limit {duration(body.limit_seconds)}"
-    return Outcome(changed, {job.id: said for job in changed})
+    return Outcome(changed, after_all(changed, said))
 
 
 ACTION = Action("limit", LimitBody, _limit, has_ended, has_ended)

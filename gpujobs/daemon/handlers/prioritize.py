@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from aiohttp import web
 from pydantic import Field
 
-from gpujobs.daemon.handlers.changing import Action, IdsBody, Outcome, act
+from gpujobs.daemon.handlers.changing import Action, IdsBody, Outcome, act, after_all
 from gpujobs.daemon.jobs.service import JobService
 from gpujobs.model import MAX_PRIORITY, Caller, Job
 
@@ -20,7 +20,7 @@ async def _prioritize(
     service: JobService, caller: Caller, jobs: Sequence[Job], body: PriorityBody
 ) -> Outcome:
     changed = await service.prioritize(jobs, body.priority, caller)
-    return Outcome(changed, {job.id: f"priority {body.priority}" for job in changed})
+    return Outcome(changed, after_all(changed, f"priority {body.priority}"))
 
 
 def _has_no_priority(job: Job) -> str | None:

@@ -142,6 +142,8 @@ class Attempts:
             latest = self._cache.jobs.get(job.id)
             if latest and latest.cancel_requested:
                 await self.stop(latest)
+            elif latest and _wishes(latest) != _wishes(job):  # since its spec was made
+                await self.adjust(latest)
         finally:
             self.residents.started(chosen)
 
@@ -190,21 +192,29 @@ class Attempts:
     async def stop(self, job: Job, reason: StopReason = StopReason.CANCEL, message: str = "") -> None:
         """Asks the supervisor to end the job's trainer; its end is heard of as an event. Asked again where it was
         not heard, but for a preemption: the policy may have changed its mind."""
+        if not self._is_under_way(job):
+            return
         self._cache.stopping.add(job.id)
         try:
-            answer = await self._link.call(self._nodes.of(job), Stop(key_of(job), reason, message))
+            found = (await self._link.call(self._nodes.of(job), Stop(key_of(job), reason, message))).found
         except GpujobsError as error:
-            # It runs on, and may be asked again: nobody is to count on its device until then.
-            self._cache.stopping.discard(job.id)
-            log.warning("job %d: the stop was not acknowledged: %s", job.id, error)
-            if reason is not StopReason.PREEMPT:
-                self._cache.set_trouble(job.id, f"asked to stop ({reason}), which is tried again: {error}")
-                self._tasks.later(RETRY_COLLECTING_SECONDS, lambda: self._stop_again(job, reason, message))
+            if self._is_under_way(job):
+                self._not_heard(job, reason, message, error)
+            return
+        if not self._is_under_way(job):
+            return  # what has come after it was asked nothing
+        if found:
+            self._inquiries.begin(job, HEARD_SECONDS)
         else:
-            if answer.found:
-                self._inquiries.begin(job, HEARD_SECONDS)
-            else:
-                self._not_found(job, reason, message)
+            self._not_found(job, reason, message)
+
+    def _not_heard(self, job: Job, reason: StopReason, message: str, error: GpujobsError) -> None:
+        """It runs on, and may be asked again: nobody is to count on its device until then."""
+        self._cache.stopping.discard(job.id)
+        log.warning("job %d: the stop was not acknowledged: %s", job.id, error)
+        if reason is not StopReason.PREEMPT:
+            self._cache.set_trouble(job.id, f"asked to stop ({reason}), which is tried again: {error}")
+            self._tasks.later(RETRY_COLLECTING_SECONDS, lambda: self._stop_again(job, reason, message))
 
     def _not_found(self, job: Job, reason: StopReason, message: str) -> None:
         """Its supervisor has ended, or does not live yet: its node is asked which."""
@@ -222,11 +232,13 @@ class Attempts:
     async def adjust(self, job: Job) -> None:
         """Tells the supervisor of a running job whether its training is to finish, and what its time limit is. One
         that does not hear it is told with its next attempt."""
-        if job.current is None or not job.state.holds_device:
+        latest = self._cache.jobs.get(
+            job.id
+        )  # what was asked of many takes long, and other things are asked meanwhile
+        if latest is None or latest.attempt != job.attempt or not latest.state.holds_device:
             return
-        wishes = Wishes(job.finish, job.demand.time_limit_seconds)
         try:
-            await self._link.call(self._nodes.of(job), Adjust(key_of(job), wishes))
+            await self._link.call(self._nodes.of(latest), Adjust(key_of(latest), _wishes(latest)))
         except GpujobsError as error:
             log.warning("job %d: its supervisor was not told: %s", job.id, error)
 
@@ -281,3 +293,7 @@ class Attempts:
     def close(self) -> None:
         self._inquiries.end()
         self._tasks.close()
+
+
+def _wishes(job: Job) -> Wishes:
+    return Wishes(job.finish, job.demand.time_limit_seconds)

@@ -25,8 +25,7 @@ from gpujobs.protocol import codec, records
 from gpujobs.protocol.codec import ShapeError
 from gpujobs.protocol.instructions import Forget
 from gpujobs.protocol.records import AttemptKey, ExitRecord
-from gpujobs.store.reader import Reader
-from gpujobs.store.store import DAEMON, StaleTransitionError
+from gpujobs.store.store import DAEMON, StaleTransitionError, Store
 
 RETRY_COLLECTING_SECONDS = 10.0
 
@@ -41,7 +40,7 @@ class Endings:
 
     def __init__(
         self,
-        store: Reader,
+        store: Store,
         writer: StoreWriter,
         cache: JobCache,
         nodes: Nodes,
@@ -74,6 +73,11 @@ class Endings:
         """An attempt that has never begun."""
 
         def record() -> None:
+            latest = self._cache.jobs.get(job.id)
+            if latest is not None and latest.attempt == job.attempt and latest.cancel_requested:
+                # Somebody has cancelled it while this could not be recorded.
+                self.conclude(ended_without_record(latest, Reason.CANCELLED_BY_USER, latest.message))
+                return
             reach("attempts.requeue.commit")
             self._writer.job(lambda store: store.requeue(job.id, job.attempt, step))
             self._on_change()
@@ -116,7 +120,7 @@ class Endings:
             return
         self._concluding.add(job)
         try:
-            await self._follow(self._store.job(job))
+            await self._follow(job)
         except (GpujobsError, OSError, sqlite3.Error) as error:
             self._retry_completing(job, str(error))
         except StaleTransitionError as stale:
@@ -140,14 +144,21 @@ class Endings:
         self._cache.set_trouble(job, f"its end cannot be recorded yet, and is tried again: {why}")
         self._tasks.later(pause, lambda: self._complete(job))
 
-    async def _follow(self, job: Job) -> None:
-        if job.state is not State.COMPLETING:
+    async def _follow(self, number: int) -> None:
+        job = next(iter(self._store.existing([number])), None)
+        if (
+            job is None or job.state is not State.COMPLETING
+        ):  # another has followed it up, and it may be pruned since
             return
         step = self._step_after(job)
         if isinstance(step, Requeue):
             await self._leave(job)
+            job = self._store.job(number)
+            step = self._step_after(job)  # somebody may have cancelled it meanwhile
+        if isinstance(step, Requeue):
+            again = step
             reach("attempts.requeue.commit")
-            self._writer.job(lambda store: store.requeue(job.id, job.attempt, step))
+            self._writer.job(lambda store: store.requeue(number, job.attempt, again))
         else:
             await self._finish(job, step)
 
@@ -158,7 +169,13 @@ class Endings:
         except ShapeError as error:
             lost = f"its exit record makes no sense: {error}"
             record = ended_without_record(job, Reason.SUPERVISOR_LOST, lost, costs_retry=False)
-        return follow_up(job, record)
+        step = follow_up(job, record)
+        if isinstance(step, Requeue) or step.state in (State.COMPLETED, State.CANCELLED):
+            return step
+        if said := self._store.requeue_wanted(job.id, job.attempt):  # it has failed before it heard of that
+            why = f"attempt {job.attempt} ended: {step.message or step.reason}; {said}"
+            return Requeue(Reason.RETRY, why, False)
+        return step
 
     async def _finish(self, job: Job, step: Finish) -> None:
         results = None

@@ -28,7 +28,9 @@ async def change_limit(
             check_limit(seconds, caller, groups, service.rules)
         _check_not_over(job, seconds)
     changed = await service.in_batches(
-        jobs, lambda store, job: store.set_time_limit(job, seconds, caller.user)
+        jobs,
+        lambda store, job: store.set_time_limit(job, seconds, caller.user),
+        lambda job: not job.state.is_final,
     )
     for job in changed:
         await service.attempts.adjust(job)

@@ -64,8 +64,10 @@ async def requeue(
 ) -> Requeued:
     """All are looked at before any is changed. Copies are made in the order of their originals, so that what they
     wait for is there; in batches, for the same reasons as other changes."""
+    groups = await service.groups_of(caller.user)
+    jobs = _with_those_that_failed(service, jobs)
     ended = sorted((job for job in jobs if job.state.is_final), key=lambda job: job.id)
-    await _check(service, caller, ended, changes)
+    await _check(service, caller, groups, ended, changes)
     again = {job.root for job in ended}
     awaited, pauses = dict[int, _Awaited](), Pauses()
     for job in ended:
@@ -87,8 +89,16 @@ async def requeue(
     return Requeued(requeued, {job: note for job, note in notes.items() if note})
 
 
-async def _check(service: JobService, caller: Caller, ended: Sequence[Job], changes: Changes) -> None:
-    groups = await service.groups_of(caller.user)
+def _with_those_that_failed(service: JobService, jobs: Sequence[Job]) -> list[Job]:
+    """A job that has ended without success since it was chosen gets a copy, as if it had been chosen after that."""
+    now = {job.id: job for job in service.as_they_are([job for job in jobs if not job.state.is_final])}
+    failed = {job.id: job for job in now.values() if job.state.is_final and job.state is not State.COMPLETED}
+    return [failed.get(job.id, job) for job in jobs]
+
+
+async def _check(
+    service: JobService, caller: Caller, groups: Sequence[str], ended: Sequence[Job], changes: Changes
+) -> None:
     if ended and not caller.is_admin:
         waiting = service.cache.waiting_of(caller.uid)
         check_waiting(waiting, len(ended), caller.user, groups, service.rules)

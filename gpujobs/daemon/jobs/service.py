@@ -64,7 +64,10 @@ class JobService:
         for start in range(0, len(jobs), BATCH):
             batch = jobs[start : start + BATCH]
             done = await self.writer.patient(partial(self._cancel_those_that_wait, batch, actor, why))
-            cancelled += [done.get(job.id) or await self.cancel_one(job, actor, why) for job in batch]
+            for job in batch:
+                has_ended = job.state.is_final  # and may be pruned since
+                now = done.get(job.id) or (job if has_ended else await self.cancel_one(job, actor, why))
+                cancelled.append(now)
             await asyncio.sleep(0)
         return cancelled
 
@@ -88,7 +91,7 @@ class JobService:
 
     def _cancel_those_that_wait(self, jobs: Sequence[Job], actor: str, why: str) -> dict[int, Job]:
         """Of these, those that wait at this moment."""
-        waiting = [job for job in (self.latest(job.id) for job in jobs) if job.state is State.PENDING]
+        waiting = [job for job in self.as_they_are(jobs) if job.state is State.PENDING]
         return {job.id: job for job in self._cancel_waiting(waiting, actor, why)}
 
     def _cancel_waiting(self, jobs: Sequence[Job], actor: str, why: str) -> list[Job]:
@@ -102,7 +105,9 @@ class JobService:
         return cancelled
 
     async def set_held(self, jobs: Sequence[Job], held: bool, actor: str) -> list[Job]:
-        changed = await self.in_batches(jobs, lambda store, job: store.set_held(job, held, actor))
+        changed = await self.in_batches(
+            jobs, lambda store, job: store.set_held(job, held, actor), lambda job: job.state is State.PENDING
+        )
         await self.dispatcher.decision()  # so that the answer says what has come of it
         return [self.cache.jobs.get(job.id, job) for job in changed]
 
@@ -110,7 +115,9 @@ class JobService:
         """Within what the site allows."""
         check_priority(priority, self.rules.priority, is_admin=caller.is_admin)
         changed = await self.in_batches(
-            jobs, lambda store, job: store.set_priority(job, priority, caller.user)
+            jobs,
+            lambda store, job: store.set_priority(job, priority, caller.user),
+            lambda job: not job.state.is_final,
         )
         self.changed.tell()
         return changed
@@ -122,23 +129,41 @@ class JobService:
             await pauses.due()
             if "training" not in self.store.spec(job.id).resolved:
                 raise UsageError(f"job {job.id} applies a model that is trained; there is nothing to finish")
-        changed = await self.in_batches(jobs, lambda store, job: store.request_finish(job, actor))
+        changed = await self.in_batches(
+            jobs,
+            lambda store, job: store.request_finish(job, actor),
+            lambda job: job.state is State.PENDING or job.state.holds_device,
+        )
         for job in changed:
             await self.attempts.adjust(job)
         return changed
 
-    async def in_batches(self, jobs: Sequence[Job], change: Callable[[Store, int], Job]) -> list[Job]:
+    async def in_batches(
+        self, jobs: Sequence[Job], change: Callable[[Store, int], Job], may: Callable[[Job], bool]
+    ) -> list[Job]:
         """Each batch is one transaction, since a disk takes one where it takes a hundred; between them others get
-        their turn."""
+        their turn. A job that `may` not be changed any more when its turn comes, as it has begun or ended, stays as it
+        is and keeps none of the others from their change. Returns all as they are then, but for what was pruned."""
         changed: list[Job] = []
         for start in range(0, len(jobs), BATCH):
             batch = jobs[start : start + BATCH]
-            changed += await self.writer.patient(partial(self._together, batch, change))
+            changed += await self.writer.patient(partial(self._together, batch, change, may))
             await asyncio.sleep(0)
         return changed
 
-    def _together(self, jobs: Sequence[Job], change: Callable[[Store, int], Job]) -> list[Job]:
-        return self.writer.jobs(lambda store: [change(store, job.id) for job in jobs])
+    def _together(
+        self, jobs: Sequence[Job], change: Callable[[Store, int], Job], may: Callable[[Job], bool]
+    ) -> list[Job]:
+        now = self.as_they_are(jobs)
+        able = [job.id for job in now if may(job)]
+        done = {job.id: job for job in self.writer.jobs(lambda store: [change(store, job) for job in able])}
+        return [done.get(job.id, job) for job in now]
+
+    def as_they_are(self, jobs: Sequence[Job]) -> list[Job]:
+        """In the same order, without those that were pruned."""
+        known = {job.id: self.cache.jobs[job.id] for job in jobs if job.id in self.cache.jobs}
+        known |= {job.id: job for job in self.store.existing([job.id for job in jobs if job.id not in known])}
+        return [known[job.id] for job in jobs if job.id in known]
 
 
 def cancelled_by(actor: str, why: str = "") -> Finish:
