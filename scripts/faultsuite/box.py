@@ -23,6 +23,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 STANDIN = Path(__file__).parent / "standin"
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY")
+TOLD = "told"
+"""A kind of job whose end its user is told of, by a command."""
 PATIENCE = float(os.environ.get("FAULTS_PATIENCE", "90"))
 """Seconds after which something has not happened: a stop of 30 s, and then a loaded machine."""
 
@@ -72,7 +74,10 @@ class Box:
         self.evidence = self.root / "evidence"
         for directory in (self.root / "home", self.counts, self.evidence):
             directory.mkdir(exist_ok=True)
-        (self.root / "gpujobs.toml").write_text("")
+        (self.root / "gpujobs.toml").write_text("[notify]\nretry_after = 1\n")
+        self.news, self.listener = self.evidence / "news", self.root / "listener"
+        self.listener.write_text(f'#!/bin/sh\necho "$GPUJOBS_JOB $GPUJOBS_STATE" >> {self.news}\n')
+        self.listener.chmod(0o755)
         self.acknowledged: dict[int, dict[str, Any]] = {}
         self.used_before: set[int] = set()
         self.daemon: subprocess.Popen[bytes] | None = None
@@ -227,6 +232,8 @@ class Box:
             f"name: {name}\ndata: {{train: {data.name}}}\nmodel:\n  layers:\n    - LSTM: {{units: 4}}\n"
             "    - Dense: {units: 4, activation: sigmoid}\ntraining:\n  loss: binary_crossentropy\n"
             f"  epochs: {epochs}\n  seed: {seed}\n  batch_size: 6\npredict: [train]\n"
+            + f"notify: {{on: [end], command: [{self.listener}]}}\n"
+            * name.startswith(TOLD)
         )
         return path
 

@@ -13,17 +13,20 @@ import sys
 from collections import defaultdict
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .box import FINAL, STANDIN, Box, Failure, until
+from .box import FINAL, STANDIN, TOLD, Box, Failure, until
 
 sys.path.append(str(STANDIN))  # last: what stands in for others there stands in for nobody here
 import small_training
 
 CLOCK_SECONDS = 0.05
+MOST_TOLD = 4
+"""Times that one end is told where the record of it fails for a moment, or its daemon is killed before it."""
 
 STEPS = {
     (None, "PENDING"),
@@ -52,6 +55,7 @@ def check(box: Box) -> None:
         check_results(box, number, job, store["attempts"][number])
     check_devices([one for attempts in store["attempts"].values() for one in attempts])
     check_evidence(box, store)
+    check_news(box, store)
     until(lambda: not leftovers(box), 30, f"nothing is left running: {leftovers(box)}", "doubled")
 
 
@@ -198,6 +202,25 @@ def check_evidence(box: Box, store: dict[str, Any]) -> None:
             raise Failure("doubled", f"the number {key[0]}.{key[1]} was used by {len(nonces)} attempts")
         if key in known and known[key] not in nonces:
             raise Failure("doubled", f"{key[0]}.{key[1]} has run with another id than the store's")
+
+
+def check_news(box: Box, store: dict[str, Any]) -> None:
+    """Whoever asked for it is told of a job's one end, and of no other; again only where nobody could record it."""
+    for number, known in box.acknowledged.items():
+        if not known["name"].startswith(TOLD):
+            continue
+        state = store["jobs"][number]["state"]
+        until(partial(told, box, number, state), 60, f"its user is told that job {number} is {state}")
+        if told(box, number) > told(box, number, state):
+            raise Failure("wrong", f"of job {number}, {state}, its user was told what it is not")
+        if (times := told(box, number)) > MOST_TOLD:
+            raise Failure("doubled", f"of the end of job {number} its user was told {times} times")
+
+
+def told(box: Box, *what: object) -> int:
+    """How often the user's command has run, for this job and this end of it."""
+    lines = box.news.read_text().splitlines() if box.news.exists() else []
+    return sum(line.split()[: len(what)] == [*map(str, what)] for line in lines)
 
 
 def leftovers(box: Box) -> dict[int, str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from .box import ROOT, Box, Failure, kill, until
+from .box import ROOT, TOLD, Box, Failure, kill, until
 from .case import Case, cancelled, long_job, pause
 
 Arm = Callable[[], None]
@@ -21,8 +21,9 @@ FAULTS = {
 STORE_FAULTS = {**FAULTS, "error once": "locked*1", "error until cleared": "full"}
 
 DURABLE = ("spec.json", "record.json", "exit.json", "stop.json", "claim", ".attempt")
-ELSEWHERE = ("restore.", "trainer.batch")
-"""Points of commands that no daemon runs beside, and one that is there to slow a training down."""
+ELSEWHERE = ("restore.", "trainer.batch", "deliver.", "homecoming.")
+"""Points of commands that no daemon runs beside, one that is there to slow a training down, and those on the way
+between several boxes (tests/integration/test_pieces_between_boxes.py)."""
 
 COMMITS = range(1, 13)
 """So many commits does a job have on its way; the process is killed at each."""
@@ -37,6 +38,11 @@ def cancel(box: Box, arm: Arm) -> None:
     job = long_job(box, seconds=6)
     arm()
     cancelled(box, job)
+
+
+def told(box: Box, arm: Arm) -> None:
+    arm()
+    box.submit(TOLD)
 
 
 def crash(box: Box, arm: Arm) -> None:
@@ -99,6 +105,7 @@ SCENARIOS: tuple[tuple[str, tuple[Callable[[Box, Arm], None], ...]], ...] = (
     (r"resident\.|trainer\.", (handed,)),
     (r"door\.", (restart, unreachable)),
     (r"backup\.", (backup,)),
+    (r"news\.", (told,)),
     (r"", (fresh,)),
 )
 

@@ -83,6 +83,8 @@ def _devices(views: list[Occupancy]) -> Iterator[Metric]:
     yield _gauge("gpujobs_device_power_watts", "Power.", DEVICE, of("power_watts"))
     states = {(*_place(one), str(one.state)): 1.0 for one in views}
     yield _gauge("gpujobs_device_state", "1 for the state that the device is in.", (*DEVICE, "state"), states)
+    yield _gauge("gpujobs_device_jobs", "Jobs that hold the device, or a part of it.", DEVICE,
+                 {_place(one): float(len(one.jobs)) for one in views})  # fmt: skip
     strangers = {_place(one): float(len(one.foreign)) for one in views}
     yield _gauge("gpujobs_device_foreign_processes", "Processes that are no jobs.", DEVICE, strangers)
 

@@ -20,7 +20,7 @@ def test_devices_are_told_in_base_units_as_far_as_they_are_known() -> None:
     strangers = (Process(7, "bob", None, "python"), Process(8, "bob", GIB, "python"))
     views = [
         Occupancy(KNOWN, DeviceState.FOREIGN, (), strangers),
-        Occupancy(UNKNOWN, DeviceState.FREE, (), ()),
+        Occupancy(UNKNOWN, DeviceState.BUSY, (3, 4), ()),
     ]
     found = {
         (sample.name, *sample.labels.values()): sample.value
@@ -34,7 +34,9 @@ def test_devices_are_told_in_base_units_as_far_as_they_are_known() -> None:
         ("gpujobs_device_temperature_celsius", "box", "gpu1"): 61,
         ("gpujobs_device_power_watts", "box", "gpu1"): 250.5,
         ("gpujobs_device_state", "box", "gpu1", "foreign"): 1.0,
-        ("gpujobs_device_state", "box", "cpu0", "free"): 1.0,
+        ("gpujobs_device_state", "box", "cpu0", "busy"): 1.0,
+        ("gpujobs_device_jobs", "box", "gpu1"): 0.0,
+        ("gpujobs_device_jobs", "box", "cpu0"): 2.0,
         ("gpujobs_device_foreign_processes", "box", "gpu1"): 2.0,
         ("gpujobs_device_foreign_processes", "box", "cpu0"): 0.0,
     }
