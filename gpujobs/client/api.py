@@ -216,8 +216,13 @@ def _lost(socket: Path, error: Exception) -> DaemonUnreachableError:
 
 
 def _target(path: str, query: Mapping[str, object]) -> str:
-    pairs = {key: _text(value) for key, value in query.items() if value not in (None, False, (), [])}
+    pairs = {key: _text(value) for key, value in query.items() if is_said(value)}
     return f"{quote(path)}?{urlencode(pairs)}" if pairs else quote(path)
+
+
+def is_said(value: object) -> bool:
+    """0 is, though it equals False: `--tail 0` is not the whole log."""
+    return value is not None and value is not False and value not in ((), [])
 
 
 def _text(value: object) -> str:

@@ -62,7 +62,6 @@ def leave(spec: AttemptSpec) -> None:
     """Nothing of the job that has ended is held on to, nor written any more."""
     flush()
     os.chdir("/")
-    tempfile.tempdir = None  # is found anew in the next job's environment
     title.set_title(f"gpujobs trainer: resident of {spec.user}")
 
 
@@ -112,6 +111,8 @@ def connect_descriptors(output: int, messages: int) -> None:
 
 def confine(spec: AttemptSpec) -> None:
     """Working directory, umask, limits and title."""
+    # That of the launcher's imports, or of the job before: it is found anew in the environment.
+    tempfile.tempdir = None
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     work = spec.paths.work

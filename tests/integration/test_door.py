@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import socket
@@ -51,6 +52,45 @@ def test_a_socket_that_answers_is_refused_and_goes_on_answering(root: Path) -> N
         assert is_reached(root / "runtime/gpujobs/s.sock"), "it was not the second one's to remove"
 
 
+def test_who_is_too_busy_to_answer_is_there_all_the_same(root: Path) -> None:
+    path = root / "runtime/gpujobs/s.sock"
+    with socket.socket(socket.AF_UNIX) as busy, contextlib.ExitStack() as stack:
+        busy.bind(str(path))
+        busy.listen(0)
+        with pytest.raises(BlockingIOError):
+            while True:
+                client = stack.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(str(path))
+        with pytest.raises(UsageError, match=r"a daemon \(pid unknown\) answers at"):
+            door_at(root).open()
+        assert path.is_socket()
+
+
+@pytest.mark.parametrize(
+    ("bits", "is_open_to_all", "is_safe"),
+    [
+        (0o770, False, True),
+        (0o777, False, False),
+        (0o775, True, False),
+        (0o755, True, True),
+        (0o1777, True, True),
+    ],
+)
+def test_who_may_exchange_the_socket_of_a_site_is_nobody_and_of_a_person_their_group(
+    root: Path, bits: int, is_open_to_all: bool, is_safe: bool
+) -> None:
+    """Where each user has a group of their own, their umask is 002."""
+    place = root / "runtime/gpujobs"
+    place.chmod(bits)
+    one = Door([place / "s.sock"], is_open_to_all=is_open_to_all)
+    if is_safe:
+        one.open().close()
+        return
+    with pytest.raises(MachineError, match="can be changed by others than this daemon's user"):
+        one.open()
+
+
 def test_a_socket_that_nobody_answers_is_replaced(root: Path) -> None:
     door_at(root).open().close()
     second = door_at(root)
@@ -71,6 +111,28 @@ def test_a_directory_that_cannot_be_written_is_named_before_anything_is_started(
             Door([place / "s.sock"], is_open_to_all=False).require_free()
         except MachineError as error:
             code = 0 if f"{place} cannot be written" in error.message else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_directory_that_is_not_there_yet_is_free(root: Path) -> None:
+    one = Door([root / "new/s.sock"], is_open_to_all=False)
+    one.require_free()
+    one.open().close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to be another user")
+def test_a_socket_may_be_in_a_directory_of_the_machines(root: Path) -> None:
+    """As /tmp is, where nobody but its owner renames a name."""
+    root.chmod(0o1777)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.setresuid(65534, 65534, 65534)
+            Door([root / "s.sock"], is_open_to_all=False).open().close()
+            code = 0
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

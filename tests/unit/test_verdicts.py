@@ -51,6 +51,7 @@ KILLED = replace(DONE, status=status(killed_by=signal.SIGKILL))
          "killed by the kernel, which ran out of memory"),
         (replace(DONE, status=status(killed_by=signal.SIGTERM), oom_killed=True), "FAILED", "Signal",
          "killed by SIGTERM (signal 15)"),
+        (replace(DONE, status=status(killed_by=signal.SIGHUP)), "FAILED", "Signal", "killed by SIGHUP (signal 1)"),
         (replace(KILLED, gone="/spool/1", stop_reason=StopReason.SHUTDOWN), "FAILED", "FilesRemoved",
          "/spool/1 was removed while it ran"),
         (replace(KILLED, stop_reason=StopReason.CANCEL, oom_killed=True), "CANCELLED", "CancelledByUser", "cancelled"),

@@ -123,10 +123,11 @@ def submit(
     client: Client, files: tuple[str, ...], sets: tuple[str, ...], **options: Any
 ) -> list[dict[str, Any]]:
     """Queues these files, all or none."""
+    from gpujobs.client.api import is_said
     from gpujobs.client.delivery import deliver
     from gpujobs.client.submission import read_job_files
 
-    given = {key: value for key, value in options.items() if value not in (None, False, ())}
+    given = {key: value for key, value in options.items() if is_said(value)}
     if given.get("begin_at") is not None:
         given["begin_at"] = given["begin_at"].isoformat()
     body = {"set": overrides(sets), "options": given}

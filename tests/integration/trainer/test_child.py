@@ -7,9 +7,13 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .with_keras import python_with_keras
 
 PR_SET_DUMPABLE = 4
 """linux/prctl.h"""
@@ -124,3 +128,39 @@ def test_one_that_could_become_root_again_does_not_begin() -> None:
     if done.stdout == "skip\n":
         pytest.skip("this container may not change what the kernel does with capabilities")
     assert done.stdout == "it could become root again\n"
+
+
+COMPARING = """
+import hashlib, json, os, socket, sys
+from pathlib import Path
+from gpujobs.protocol.launcher import CompareFiles
+from gpujobs.protocol.spec import DataFile, Identity
+from gpujobs.supervise import comparing
+
+files = [
+    DataFile(hashlib.sha256(Path(path).read_bytes()).hexdigest(), os.path.getsize(path), path, in_place=True)
+    for path in sys.argv[1:]
+]
+ours, theirs = socket.socketpair()
+if os.fork() == 0:
+    ours.close()
+    comparing.answer(CompareFiles(Identity(12345, 12345, (), "/"), tuple(files), ()), theirs.detach())
+    os._exit(0)
+theirs.close()
+print(ours.makefile().readline(), end="", flush=True)
+"""
+
+
+def test_whoever_looks_at_data_in_place_sees_what_its_user_may_see() -> None:
+    """Or a job could be told whether a file that is not its user's has this hash."""
+    if os.geteuid() != 0:
+        pytest.skip("taking another identity needs root")
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        readable, closed = (Path(directory, name) for name in ("readable", "closed"))
+        for path, mode in ((readable, 0o644), (closed, 0o600)):
+            path.write_text("0,1\n")
+            path.chmod(mode)
+        done = python_with_keras(COMPARING, readable, closed)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["problems"] == [f"{closed}: Permission denied"] and len(found["marks"]) == 1

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from gpujobs.errors import LauncherError
-from gpujobs.linux import durable, sockets
+from gpujobs.linux import durable, lease, sockets
 from gpujobs.node import attempts, residents
 from gpujobs.node.agent import NodeAgent
 from gpujobs.paths import AttemptPaths, StatePaths
@@ -73,8 +74,11 @@ class Box:
         )
         return attempts.make(self.paths.job(job), replace(spec, **more))
 
-    def supervise(self, paths: AttemptPaths, body: str = "pass", **environment: str) -> AttemptPaths:
-        code = program(body, PROGRAM, indent=8)
+    def supervise(
+        self, paths: AttemptPaths, body: str = "pass", before: str = "", **environment: str
+    ) -> AttemptPaths:
+        """`before`: what its supervisor runs first."""
+        code = before + program(body, PROGRAM, indent=8)
         self.supervisors.append(start(code, paths.root, self.paths.agent_socket, **environment))
         return paths
 
@@ -301,9 +305,77 @@ LEAVES = {
 def test_a_trainer_that_leaves_something_running_is_not_kept(box: Box, what: str) -> None:
     first = box.supervise(box.make(1), LEAVES[what])
     assert (ended(first)["state"], ended(first)["exit"]["code"]) == ("COMPLETED", 0)
-    box.supervisors[0].wait(10)
+    is_not_kept(box, first)
+
+
+def is_not_kept(box: Box, first: AttemptPaths) -> None:
+    """Not even for the moment in which it would wait in vain."""
+    assert first.exit.exists() and not list(box.paths.residents.glob("*"))
+    assert box.supervisors[0].wait(10) == 0
     assert not lives(record(first)["trainer"]["pid"])
-    assert residents.of(box.paths, AttemptKey(1, 1, f"{1:032x}")) is None
+
+
+def test_a_trainer_that_has_ended_without_results_has_failed_and_is_not_kept(box: Box) -> None:
+    first = box.supervise(box.make(1), "spec = next_spec(3)")
+    assert (ended(first)["state"], ended(first)["reason"]) == ("FAILED", "TrainingError")
+    is_not_kept(box, first)
+
+
+def test_a_trainer_that_has_completed_though_it_was_to_end_is_not_kept(box: Box) -> None:
+    """Its device is somebody else's next."""
+    waits = "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\nsignal.sigwait({signal.SIGTERM})"
+    first = box.supervise(box.make(1), waits)
+    until(lambda: first.log.exists() and first.log.read_text())
+    first.stop.write_text(json.dumps({"reason": "preempt", "message": ""}))
+    box.supervisors[0].send_signal(signal.SIGTERM)
+    assert (ended(first)["state"], ended(first)["stopped_for"]) == ("COMPLETED", None)
+    is_not_kept(box, first)
+
+
+def test_whoever_cannot_write_down_an_end_keeps_no_trainer_for_it(box: Box) -> None:
+    """The agent finds those who wait by the ends that it hears of."""
+    soon = "from gpujobs.supervise import supervision\nsupervision.EXIT_RETRY_SECONDS = 0.02\n"
+    first = box.supervise(box.make(1), before=soon, GPUJOBS_FAILPOINTS="supervisor.exit=error:ENOSPC*1")
+    assert ended(first)["state"] == "COMPLETED"
+    is_not_kept(box, first)
+
+
+def test_whoever_may_not_stay_does_not(box: Box) -> None:
+    first = box.supervise(box.make(1, may_stay=False))
+    assert ended(first)["state"] == "COMPLETED"
+    is_not_kept(box, first)
+
+
+def test_whoever_waits_on_a_lease_does_not_wait_beyond_it(box: Box, tmp_path: Path) -> None:
+    path = tmp_path / "lease.json"
+    lease.grant(path, lease.now() + lease.MARGIN_SECONDS + 1.0)
+    box.supervise(box.make(1, lease=str(path), grace_seconds=0.0))
+    box.resident(1)
+    assert box.supervisors[0].wait(10) == 0
+    assert lease.left(path) > lease.MARGIN_SECONDS - 0.5
+
+
+def test_nothing_is_held_on_to_of_an_attempt_that_has_ended(box: Box) -> None:
+    """Its lock above all, by which others see who still lives."""
+    first = box.supervise(box.make(1), "if spec.job == 2:\n    time.sleep(60)")
+    second = box.make(2)
+    supervisor = box.hand_over(1, second).pid
+    until(second.record.exists)
+    held = [one.readlink() for one in Path(f"/proc/{supervisor}/fd").glob("*") if os.path.lexists(one)]
+    assert not [one for one in held if one.is_relative_to(first.root)]
+    assert {second.lock, second.log} <= set(held)
+
+
+@pytest.mark.parametrize("may_stay", [True, False])
+def test_who_hears_of_an_end_hears_whether_its_trainer_stays(box: Box, may_stay: bool) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as agent:
+        with sockets.short_path(box.paths.agent_socket) as name:
+            agent.bind(name)
+        agent.settimeout(20)
+        box.supervise(box.make(1, may_stay=may_stay))
+        while (said := json.loads(agent.recv(1 << 16)))["what"] != "exited":
+            pass
+    assert said["stays"] is may_stay
 
 
 def failed(reason: str) -> str:

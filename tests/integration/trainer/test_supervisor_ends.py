@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from gpujobs.paths import AttemptPaths, JobPaths
 from gpujobs.protocol import codec
 from gpujobs.protocol.records import Wishes
 from gpujobs.supervise.supervision import Supervision
+from gpujobs.supervise.timers import Timers
 from tests.acceptance.harness import eventually, is_alive
 from tests.specs import attempt_spec, spec_json
 
@@ -84,6 +87,22 @@ def test_a_time_limit_that_comes_while_a_trainer_is_stopped_is_not_why_it_ends()
     stopping.stop_reason, stopping.status = StopReason.CANCEL, None
     stopping._stop(StopReason.TIME_LIMIT)
     assert stopping.stop_reason is StopReason.CANCEL
+
+
+def test_a_limit_is_counted_from_the_trainers_start_whenever_it_is_set() -> None:
+    """100 s ago. It is announced 5 min before, or in its last tenth, and not where that is past."""
+    limited = object.__new__(Supervision)
+    limited.timers, limited.began = Timers(), time.monotonic() - 100
+    with Path(os.devnull).open("wb") as nobody:
+        limited.trainer = SimpleNamespace(messages=nobody.fileno())  # type: ignore[assignment]
+        for limit, warning, end in ((150.0, 35, 50), (9000.0, 8600, 8900), (105.0, None, 5), (90.0, None, 0)):
+            limited._limit(limit)
+            if warning is not None:
+                assert limited.timers.seconds_left() == pytest.approx(warning, abs=2)
+                limited.timers.drop("warning")
+            assert limited.timers.seconds_left() == pytest.approx(end, abs=2)
+        limited._limit(None)
+    assert limited.timers.seconds_left() is None
 
 
 def test_the_first_reason_to_stop_is_the_one_that_counts(tmp_path: Path) -> None:
@@ -307,27 +326,29 @@ def test_a_trainer_has_what_is_its_own_alone_and_ends_with_its_supervisor(tmp_pa
 
 
 NEXT = """
-import os, sys
+import os, sys, tempfile
 from dataclasses import replace
 from pathlib import Path
 from gpujobs.supervise import child
 from tests.specs import attempt_spec
 
 root, jobs = Path(sys.argv[1]), iter(["second", "third"])
+code, may_stay = int(sys.argv[2]), sys.argv[3] == "stays"
 sys.stdout = open(1, "w", closefd=False)  # which holds back what is printed, whatever the environment says
 
 def train_job(spec, kept, is_first):
     assert os.environ["TMPDIR"] == str(spec.job_dir / "work/tmp") and os.getcwd() == str(spec.job_dir / "work")
+    assert tempfile.gettempdir() == os.environ["TMPDIR"]
     os.write(2, f"begins {spec.job_dir.name} {is_first}\\n".encode())
     print("wrote", spec.job_dir.name)  # and leaves it in the buffer
-    return 0
+    return code
 
 def next_spec(messages):
-    os.write(2, b"ended\\n")
+    os.write(2, f"ended in {os.getcwd()}\\n".encode())
     return replace(spec, job_dir=root / next(jobs))
 
 child.train_job, child.next_spec = train_job, next_spec
-spec = attempt_spec(job_dir=root / "first", may_stay=True)
+spec = attempt_spec(job_dir=root / "first", may_stay=may_stay)
 child.run_trainer(spec, 1, os.open(os.devnull, os.O_WRONLY))
 """
 
@@ -338,11 +359,20 @@ def test_what_a_job_has_written_is_out_before_it_has_ended_and_only_the_first_ta
     """The third has lost its directory, and so has its trainer ended with an error."""
     for name in ("first", "second"):
         (tmp_path / name / "work").mkdir(parents=True)
-    done = python_with_keras(NEXT, tmp_path)
+    done = python_with_keras(NEXT, tmp_path, 0, "stays")
     ours = ("begins", "wrote", "ended", "FileNotFoundError")  # and what the backend says of devices
     *lines, error = [line for line in done.stdout.splitlines() if line.startswith(ours)]
     assert lines == [
-        "begins first True", "wrote first", "ended", "begins second False", "wrote second", "ended",
+        "begins first True", "wrote first", "ended in /", "begins second False", "wrote second", "ended in /",
     ]  # fmt: skip
     assert error.startswith("FileNotFoundError") and str(tmp_path / "third") in error
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize(("code", "stays"), [(0, "leaves"), (3, "stays")])
+def test_a_trainer_that_has_failed_or_may_not_stay_takes_no_other_job(
+    tmp_path: Path, code: int, stays: str
+) -> None:
+    (tmp_path / "first/work").mkdir(parents=True)
+    done = python_with_keras(NEXT, tmp_path, code, stays)
+    assert (done.returncode, "wrote first" in done.stdout, "ended" in done.stdout) == (code, True, False)

@@ -227,6 +227,26 @@ def test_the_axes_say_what_is_drawn() -> None:
     assert "logarithmic" not in drawn("10000 0 0.1")[0]
 
 
+def test_the_unit_is_that_of_losses_and_errors_and_of_whom_it_is_where_they_differ() -> None:
+    """A share of what was right has none."""
+    columns = {name: [0.0, 1.0] for name in ("epoch", "accuracy", "mae", "val_mae")}
+
+    def titles(*units: str) -> list[str]:
+        return [one.title() for one in panels([JobHistory(1, "a", columns, unit) for unit in units])]
+
+    assert titles("") == titles("", "") == ["accuracy", "mae (dashed: val_mae)"]
+    assert titles("kW") == ["accuracy", "mae, of kW (dashed: val_mae)"]
+    assert titles("kW", "") == ["accuracy", "mae, of kW or the data's own (dashed: val_mae)"]
+
+
+def test_an_axis_is_logarithmic_from_more_than_a_factor_of_a_thousand_on() -> None:
+    def is_log(low: float, high: float) -> bool:
+        (panel,) = panels([JobHistory(1, "a", {"epoch": [0.0, 1.0], "loss": [low, high]})])
+        return panel.is_log()
+
+    assert is_log(1, 1001) and not any((is_log(1, 1000), is_log(0, 1001), is_log(-1, 5000)))
+
+
 @dataclass
 class Drawn:
     """What a picture consists of, in pixels from the lower left corner."""

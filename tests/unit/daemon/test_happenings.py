@@ -13,10 +13,11 @@ import pytest
 from gpujobs.config.news import NotifyTable
 from gpujobs.daemon.news.happenings import limit_due, limit_near, news_of
 from gpujobs.jobfile.recipients import wish
-from gpujobs.model import Device, DeviceKind, Job, Reason, State, utc_now
+from gpujobs.lifecycle import Finish
+from gpujobs.model import Device, DeviceKind, Job, Reason, State, iso, utc_now
 from gpujobs.store.news import Happening
 from gpujobs.store.store import Store
-from tests.unit.store.jobs import A, having, new_job
+from tests.unit.store.jobs import DONE, A, complete, having, new_job
 
 CPU = Device("n", DeviceKind.CPU, 0, "CPU-n-0", "cpu")
 TABLE = NotifyTable()
@@ -58,6 +59,49 @@ def test_an_end_is_one_thing_whether_it_is_told_as_an_end_or_as_a_failure(store:
     ends = [happening(State.FAILED, "end"), happening(State.FAILED, "failure")]
     first, second = (one.what for end in ends for one in news_of(store, [end], TABLE))
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("waited", "begins", "told"),
+    [
+        (3600, None, True),
+        (400, None, False),
+        (0, 3600, False),  # it was to begin before it was submitted
+        (3600, 300, False),
+        (3600, 1200, True),
+    ],
+)
+def test_a_start_is_told_of_after_ten_minutes_in_which_it_could_have_come(
+    store: Store, waited: int, begins: int | None, told: bool
+) -> None:
+    """Seconds before now: of the submission, and of the earliest begin that was asked for."""
+    now = utc_now()
+    begin_at = None if begins is None else now - timedelta(seconds=begins)
+    (job,) = store.submit(A, "key", [having(new_job(), begin_at=begin_at)])
+    store.start_attempt(job.id, CPU)
+    store.mark_running(job.id, 1, 99, now)
+    store._connection.execute("DROP TRIGGER events_are_append_only_update")
+    store._connection.execute("UPDATE events SET at = ?", (iso(now - timedelta(seconds=waited)),))
+    found = [*news_of(store, [replace(happening(State.RUNNING, "start"), job=job.id, id=99)], TABLE)]
+    assert [one.occasion for one in found] == (["start"] if told else [])
+    assert all(one.detail.startswith("after it has waited for ") for one in found)
+
+
+def test_a_group_has_failed_where_one_of_its_jobs_has_and_ends_anew_with_more(store: Store) -> None:
+    def end(*steps: Finish) -> Any:
+        jobs = store.submit(A, f"key {len(steps)}", [replace(new_job(), group="s")] * len(steps))
+        for job, step in zip(jobs, steps, strict=True):
+            complete(store, job.id, step)
+        last = replace(
+            happening(jobs[-1].state, "end", "failure"), job=jobs[-1].id, group_id=jobs[-1].group_id
+        )
+        (one,) = news_of(store, [replace(last, to_state=steps[-1].state)], TABLE)
+        return one.occasion, one.what, jobs[0].group_id
+
+    failed = Finish(State.FAILED, Reason.SIGNAL, "")
+    occasion, what, group = end(failed, DONE)
+    assert (occasion, what) == ("failure", f"end:g{group}:2")
+    assert end(DONE, DONE, DONE)[0] == "end"
 
 
 def running(store: Store, seconds: float | None) -> Job:
