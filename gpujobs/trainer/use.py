@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from gpujobs.measured.advice import of_data
 
-LITTLE = 0.05
-"""Of the time: below it nothing is said."""
+LITTLE, LITTLE_SECONDS = 0.05, 1.0
+"""Of the time, and of a training: below it nothing is said."""
 
 Done = TypeVar("Done")
 
@@ -59,7 +59,7 @@ class Use:
 
     def lines(self, batch_size: int) -> list[str]:
         """For the log."""
-        if self.data_share is None or self.data_share < LITTLE:
+        if self.data_share is None or self.data_share < LITTLE or self.epoch_seconds < LITTLE_SECONDS:
             return []
         said = f"Preparing batches took {self.data_share:.0%} of {self.epoch_seconds:.1f} s of training."
         advice = self.advice(batch_size)

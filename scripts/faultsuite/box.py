@@ -232,8 +232,7 @@ class Box:
             f"name: {name}\ndata: {{train: {data.name}}}\nmodel:\n  layers:\n    - LSTM: {{units: 4}}\n"
             "    - Dense: {units: 4, activation: sigmoid}\ntraining:\n  loss: binary_crossentropy\n"
             f"  epochs: {epochs}\n  seed: {seed}\n  batch_size: 6\npredict: [train]\n"
-            + f"notify: {{on: [end], command: [{self.listener}]}}\n"
-            * name.startswith(TOLD)
+            + (f"notify: {{on: [end], command: [{self.listener}]}}\n" if name.startswith(TOLD) else "")
         )
         return path
 

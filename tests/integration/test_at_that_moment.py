@@ -4,8 +4,7 @@ daemon's parts are real; Ray is not started."""
 from __future__ import annotations
 
 import shutil
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -26,7 +25,7 @@ from gpujobs.protocol.launcher import Forked
 from gpujobs.protocol.records import Wishes
 from gpujobs.protocol.telling import Instruction
 from tests.integration.events import FAILED, run
-from tests.integration.node import begin, new_daemon, settled, until
+from tests.integration.node import begin, settled, until
 from tests.specs import event_of as event
 from tests.unit.store.jobs import A, new_job
 
@@ -34,14 +33,6 @@ MANY = 250
 """More than one batch."""
 
 COULD_NOT_START = Requeue(Reason.RETRY, "it could not be started: x", False)
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Parts]:
-    made = new_daemon(tmp_path / "s")
-    yield made
-    failpoints.arm("")
-    made.store.close()
 
 
 def end(daemon: Parts, job: Job, state: State = State.FAILED, results: str | None = None) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,6 @@ from tests.integration.events import DONE, FAILED, run
 from tests.integration.node import begin, files_of, leave_as_killed, new_daemon, settled, supervise, until
 from tests.specs import event_of as event
 from tests.unit.store.jobs import A, new_job
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Parts]:
-    made = new_daemon(tmp_path / "s")
-    yield made
-    made.store.close()
 
 
 def recovered(daemon: Parts, job: int, *states: State) -> Job:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import sqlite3
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +40,6 @@ from tests.integration.node import (
 )
 from tests.specs import attempt_spec, node_settings
 from tests.specs import event_of as event
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Parts]:
-    made = new_daemon(tmp_path / "s")
-    yield made
-    failpoints.arm("")
-    made.store.close()
 
 
 @pytest.mark.parametrize("fault", ["full", "locked", "error:EIO"])

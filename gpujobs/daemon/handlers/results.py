@@ -80,9 +80,8 @@ async def _partial_entry(queries: JobQueries, job: Job) -> dict[str, Any]:
         found = await partial_results.listing(queries, job)
     except MachineError as error:
         return {**_described(job, {}, ()), "unreachable": str(error)}
-    if (
-        now := queries.latest(job.id)
-    ).results is not None:  # it has ended meanwhile, and nothing is left there
+    now = queries.latest(job.id)
+    if now.results is not None:  # it has ended meanwhile, and nothing is left there
         return await asyncio.to_thread(_entry, now)
     return _described(job, {}, found)
 

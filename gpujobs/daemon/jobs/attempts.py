@@ -232,9 +232,8 @@ class Attempts:
     async def adjust(self, job: Job) -> None:
         """Tells the supervisor of a running job whether its training is to finish, and what its time limit is. One
         that does not hear it is told with its next attempt."""
-        latest = self._cache.jobs.get(
-            job.id
-        )  # what was asked of many takes long, and other things are asked meanwhile
+        # What was asked of many takes long, and other things are asked meanwhile.
+        latest = self._cache.jobs.get(job.id)
         if latest is None or latest.attempt != job.attempt or not latest.state.holds_device:
             return
         try:

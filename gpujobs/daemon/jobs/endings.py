@@ -146,10 +146,8 @@ class Endings:
 
     async def _follow(self, number: int) -> None:
         job = next(iter(self._store.existing([number])), None)
-        if (
-            job is None or job.state is not State.COMPLETING
-        ):  # another has followed it up, and it may be pruned since
-            return
+        if job is None or job.state is not State.COMPLETING:
+            return  # another has followed it up, and it may be pruned since
         step = self._step_after(job)
         if isinstance(step, Requeue):
             await self._leave(job)

@@ -13,6 +13,7 @@ from gpujobs.daemon.forecast import Forecast
 from gpujobs.daemon.jobs.apart import Apart
 from gpujobs.daemon.jobs.cache import JobCache, Watcher
 from gpujobs.daemon.jobs.device_use import DeviceUses
+from gpujobs.daemon.jobs.latest import latest_of
 from gpujobs.daemon.jobs.listing import describe_groups, describe_job, made_of
 from gpujobs.daemon.jobs.references import Choice, Chosen, are_few, choose
 from gpujobs.daemon.jobs.shown import Shown
@@ -68,9 +69,7 @@ class JobQueries:
 
     def latest_of(self, ids: Collection[int]) -> dict[int, Job]:
         """Those of these that there are, by their ids, also such as have just ended."""
-        now = {number: self.cache.jobs[number] for number in ids if number in self.cache.jobs}
-        ended = [number for number in ids if number not in now]
-        return {**now, **{job.id: job for job in self.store.existing(ended)}} if ended else now
+        return latest_of(self.cache, self.store, ids)
 
     def whole(self, jobs: Iterable[Job | Outline]) -> list[Job]:
         """In the same order, with those that are outlined read from the store, but for what was pruned meanwhile."""

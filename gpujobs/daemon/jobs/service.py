@@ -14,6 +14,7 @@ from gpujobs.daemon.dispatch import Dispatcher
 from gpujobs.daemon.in_force import InForce
 from gpujobs.daemon.jobs.attempts import Attempts
 from gpujobs.daemon.jobs.cache import JobCache
+from gpujobs.daemon.jobs.latest import latest_of
 from gpujobs.daemon.jobs.uploads import Uploads
 from gpujobs.daemon.observers import Observers
 from gpujobs.daemon.pauses import Pauses
@@ -161,8 +162,7 @@ class JobService:
 
     def as_they_are(self, jobs: Sequence[Job]) -> list[Job]:
         """In the same order, without those that were pruned."""
-        known = {job.id: self.cache.jobs[job.id] for job in jobs if job.id in self.cache.jobs}
-        known |= {job.id: job for job in self.store.existing([job.id for job in jobs if job.id not in known])}
+        known = latest_of(self.cache, self.store, [job.id for job in jobs])
         return [known[job.id] for job in jobs if job.id in known]
 
 

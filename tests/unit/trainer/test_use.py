@@ -41,6 +41,11 @@ def test_the_share_of_data_is_of_the_epochs_time(clock: list[float]) -> None:
     assert found.lines(8) == ["Preparing batches took 25% of 40.0 s of training."]
 
 
+def test_of_a_training_of_a_moment_nothing_is_said(clock: list[float]) -> None:
+    found = trained(clock, 0.01, 0.01, 8)
+    assert found.data_share == pytest.approx(0.5) and found.lines(8) == []
+
+
 def test_a_training_that_waits_for_data_is_advised_to_take_larger_batches(clock: list[float]) -> None:
     found = trained(clock, 0.75, 0.25, 40)
     assert found.figures(8)["data_share"] == pytest.approx(0.75)
