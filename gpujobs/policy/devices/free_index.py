@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain, islice, takewhile
 from operator import attrgetter
 
@@ -91,24 +92,34 @@ class Pool:
             plan_of(order, view, view.device.node in usable, settled, snapshot.rules)
             for order, view in enumerate(views)
         ]
-        self._by_index: dict[int, list[Plan]] = {}
-        self._by_node: dict[str, list[Plan]] = {}
         self._candidates: dict[Place, Sequence[Plan]] = {ANYWHERE: self.plans}
         """By the places that were asked for so far: a decision changes none of them."""
         self._everywhere = Stocks()
-        self._stocks: dict[Place, Stocks] = {ANYWHERE: self._everywhere}
-        """By the places for which a device was sought so far."""
-        self._stocks_of: list[list[Stocks]] = [[self._everywhere] for _ in self.plans]
-        """Those that each device belongs to, by its order."""
+        self._stocks: dict[Place, Stocks] = {}
+        """By the places, other than anywhere, for which a device was sought so far."""
+        self._narrower: dict[int, list[Stocks]] = {}
+        """Those beside `_everywhere` that each device belongs to, by its order."""
         self._own: dict[str, Shelf] = {}
         """Shared devices with jobs of the user on them."""
         self._open: dict[int, Plan] = {}
         """The devices that can take another job, by order."""
         for plan in self.plans:
-            if plan.view.device.kind is DeviceKind.GPU:
-                self._by_index.setdefault(plan.view.device.index, []).append(plan)
-            self._by_node.setdefault(plan.view.device.node, []).append(plan)
             self._shelve(plan)
+
+    @cached_property
+    def _by_index(self) -> dict[int, list[Plan]]:
+        found: dict[int, list[Plan]] = {}
+        for plan in self.plans:
+            if plan.view.device.kind is DeviceKind.GPU:
+                found.setdefault(plan.view.device.index, []).append(plan)
+        return found
+
+    @cached_property
+    def _by_node(self) -> dict[str, list[Plan]]:
+        found: dict[str, list[Plan]] = {}
+        for plan in self.plans:
+            found.setdefault(plan.view.device.node, []).append(plan)
+        return found
 
     @property
     def has_room(self) -> bool:
@@ -142,12 +153,14 @@ class Pool:
         return self.plans if place.gpu is None else self._by_index.get(place.gpu, ())
 
     def _stocks_at(self, place: Place) -> Stocks:
+        if place is ANYWHERE:  # asked thousands of times in a decision: spares the hash of a place
+            return self._everywhere
         known = self._stocks.get(place)
         if known is None:
             known = self._stocks[place] = Stocks()
             # What is closed now stays so, since a decision only gives.
             for plan in self._open_at(place):
-                self._stocks_of[plan.order].append(known)
+                self._narrower.setdefault(plan.order, []).append(known)
                 known.put(plan)
         return known
 
@@ -252,7 +265,7 @@ class Pool:
     def _shelve(self, plan: Plan) -> None:
         if not self._is_open(plan):
             return
-        for stocks in self._stocks_of[plan.order]:
+        for stocks in self._stocks_of(plan):
             stocks.put(plan)
         if not plan.is_free:
             for user in plan.users:
@@ -260,12 +273,15 @@ class Pool:
         self._open[plan.order] = plan
 
     def _unshelve(self, plan: Plan) -> None:
-        for stocks in self._stocks_of[plan.order]:
+        for stocks in self._stocks_of(plan):
             stocks.remove(plan)
         if not plan.is_free:
             for user in plan.users:
                 del self._own[user][bisect_left(self._own[user], (plan.room, plan.order))]
         del self._open[plan.order]
+
+    def _stocks_of(self, plan: Plan) -> tuple[Stocks, ...]:
+        return (self._everywhere, *self._narrower.get(plan.order, ()))
 
     def _is_open(self, plan: Plan) -> bool:
         """Whether it can take another job."""
