@@ -154,18 +154,20 @@ def default(
     known: Collection[str],
     evaluated_by: tuple[str, str] | None,
 ) -> Criterion | None:
-    """What the jobs watch, or are validated by; None where no job has any such figure.
+    """What the jobs watch, or are validated by; None where no job has any such figure, or none compares them.
 
     `jobfile`: the resolved one of a member; `swept`: what the sweep sets each key to; `known`: the names of the
     figures; `evaluated_by`: part and metric of the evaluation. Where something that scales losses differs between
-    the jobs, the evaluation ranks them, which is in the data's own units.
+    the jobs, the evaluation ranks them, which is in the data's own units; not by errors of different targets.
     """
     of_losses = [key for key, values in swept.items() if _scales_losses(jobfile, key, values)]
     of_errors = [key for key in of_losses if _touches(key, UNITS)]
+    are_of_others = any(_are_other_targets(key, values) for key, values in swept.items())
     for criterion, is_history in _candidates(jobfile, evaluated_by, of_losses):
         is_error = criterion.mode is Mode.MIN
         refused = of_losses if criterion.metric.endswith("loss") else of_errors if is_error else []
-        if criterion.metric in known and not (is_history and refused):
+        is_refused = bool(refused) if is_history else is_error and are_of_others
+        if criterion.metric in known and not is_refused:
             return criterion
     return None
 
@@ -174,7 +176,7 @@ PENALTY = re.compile("regularizer|ActivityRegularization")
 
 
 def _scales_losses(jobfile: Mapping[str, Any], key: str, values: Sequence[Any]) -> bool:
-    if len({json.dumps(one, sort_keys=True, default=str) for one in values}) < 2:
+    if not _do_differ(values):
         return False
     if key != "data" and _touches(key, ("data.scaling",)):
         return _are_scaled(jobfile, key, values)
@@ -186,6 +188,19 @@ def _scales_losses(jobfile: Mapping[str, Any], key: str, values: Sequence[Any]) 
         PENALTY.search(text) for text in (key, *(json.dumps(one, default=str) for one in values))
     )
     return is_penalty or _touches(key, SCALE_LOSSES)
+
+
+def _are_other_targets(key: str, values: Sequence[Any]) -> bool:
+    """Whether an error of one job is of other numbers than that of another, in whatever units."""
+    if key == "data":
+        values = [[one.get("target"), one.get("y")] for one in values if isinstance(one, Mapping)]
+    elif not _touches(key, ("data.target", "data.y")):
+        return False
+    return _do_differ(values)
+
+
+def _do_differ(values: Sequence[Any]) -> bool:
+    return len({json.dumps(one, sort_keys=True, default=str) for one in values}) > 1
 
 
 def _are_sums(jobfile: Mapping[str, Any]) -> bool:
