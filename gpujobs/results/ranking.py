@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from gpujobs.errors import UsageError
 from gpujobs.jobfile import losses
 from gpujobs.jobfile.consistency import outputs_of, scaling_of_targets
-from gpujobs.metric_names import direction, smaller_is_better
+from gpujobs.metric_names import NONE, Kinds, direction, smaller_is_better
 
 Figures = Mapping[str, float]
 
@@ -124,11 +124,12 @@ def rank(by_job: Mapping[int, Figures], criterion: Criterion) -> list[Ranked]:
     return ranked
 
 
-def chosen(metric: str, mode: Mode | None, known: Collection[str]) -> Criterion:
-    """What the user asks for. Raises UsageError for a figure that no job has, or of no known direction."""
+def chosen(metric: str, mode: Mode | None, known: Collection[str], kinds: Kinds = NONE) -> Criterion:
+    """What the user asks for. `kinds`: the classes of metrics that the job file has named. Raises UsageError for a
+    figure that no job has, or of no known direction."""
     if known and metric not in known:
         raise UsageError(f"no job of this group has {metric}; expected one of {', '.join(sorted(known))}")
-    direction = mode or _direction(metric)
+    direction = mode or _direction(metric, kinds)
     if direction is None:
         raise UsageError(
             f"the name {metric} does not tell whether more is better; give --mode min or --mode max"
@@ -264,8 +265,8 @@ def _watched(training: Mapping[str, Any]) -> Iterator[Criterion]:
                 yield Criterion(settings["monitor"], Mode(mode), f"which training.{key} watches")
 
 
-def _direction(metric: str) -> Mode | None:
+def _direction(metric: str, kinds: Kinds = NONE) -> Mode | None:
     if any(metric.endswith(cost) for cost in COSTS):
         return Mode.MIN
-    smaller = smaller_is_better(metric)
+    smaller = smaller_is_better(metric, kinds)
     return None if smaller is None else Mode.MIN if smaller else Mode.MAX

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from gpujobs.jobfile.settings import path_of
+from gpujobs.metric_names import Kinds, kinds_of
 from gpujobs.results.catalogue import read_metrics
 from gpujobs.results.ranking import Criterion, Figures, default, evaluated_by
 from gpujobs.store.reader import Reader
@@ -31,6 +32,11 @@ class Trained(Protocol):
 def metrics_of(jobs: Sequence[Trained]) -> dict[int, dict[str, Any]]:
     """The metrics.json of those that have results. Reads files of their users': not for the event loop."""
     return {job.id: read_metrics(job.results, job.uid) for job in jobs if job.results is not None}
+
+
+def kinds_of_metrics(store: Reader, jobs: Sequence[Trained]) -> Kinds:
+    """The classes of metrics that the jobs' file has named, as the first job has them."""
+    return kinds_of((store.spec(jobs[0].id).resolved.get("training") or {}).get("metrics") or ())
 
 
 def default_criterion(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gpujobs.daemon.jobs.ranked import swept_values
 from gpujobs.errors import UsageError
 from gpujobs.jobfile.settings import path_of, with_value
+from gpujobs.metric_names import kinds_of
 from gpujobs.results.ranking import (
     Criterion,
     Mode,
@@ -82,6 +83,19 @@ def test_a_job_that_trains_nothing_is_ranked_by_nothing() -> None:
 def test_the_direction_follows_from_the_name(metric: str, mode: Mode | None, expected: str) -> None:
     assert chosen(metric, mode, {metric}).mode == expected
     assert chosen(metric, mode, set()).mode == expected
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [("val_score", "min"), ("score", "min"), ("val_miss", "max"), ("val_thing", "min"), ("test_accuracy", "max")],
+)  # fmt: skip
+def test_a_metric_that_the_file_has_named_ranks_by_what_it_is(metric: str, expected: str) -> None:
+    metrics = [
+        {"MeanSquaredError": {"name": "score"}},
+        {"Recall": {"name": "miss"}},
+        {"MeanAbsoluteError": {"name": "thing"}},
+    ]
+    assert chosen(metric, None, {metric}, kinds_of(metrics)).mode == expected
 
 
 def test_what_cannot_rank() -> None:
