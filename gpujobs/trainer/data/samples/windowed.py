@@ -290,7 +290,9 @@ def assemble(
     series = np.stack([starts, np.append(starts[1:], len(raw))], axis=1)
     line = _timeline(raw, series, data, usual)
     whole = series if line is None else cut_at(series, line.cuts)
-    is_open = is_open and not (raw.targets and (task in CLASS_TASKS or of_class))
+    is_open = is_open and (task not in CLASS_TASKS or not raw.targets)
+    if is_open and of_class:  # beyond the end there is no class
+        raw = replace(raw, targets={name: y for name, y in raw.targets.items() if name not in of_class})
     shown, reach = span(window), max(span(window), _target(window, task).end)
     raw, segments, holes, missing, seen = without_missing(
         raw, series, whole, handling, shown if is_open else reach, scratch

@@ -148,11 +148,16 @@ def test_of_several_outputs_a_class_is_that_of_the_last_row(tmp_path: Path, hori
     spec = spec_of(tmp_path, text, {"d.npz": arrays, "new.npz": arrays}, rest=OUTPUTS % "mse")
     trained = prepare(spec)
     starts = np.arange(rows - length - horizon + 1)
+    ahead = starts[:, None] + length + np.arange(horizon)
+    part = trained.train
+    assert part.truth.target("alarm").tolist() == alarms[starts + length + horizon - 1].tolist()
+    assert part.truth.target("load").reshape(len(starts), horizon).tolist() == values[ahead].tolist()
+
     new = to_predict(spec, {"path": "new.npz"}, trained.preprocessing)
-    for part in (trained.train, new):  # a window has its class there too: none is made up beyond the end
-        assert part.truth.target("alarm").tolist() == alarms[starts + length + horizon - 1].tolist()
-        ahead = starts[:, None] + length + np.arange(horizon)
-        assert part.truth.target("load").reshape(len(starts), horizon).tolist() == values[ahead].tolist()
+    assert list(new.truth.targets) == ["load"], "beyond the end there is no class, and none is made up"
+    known = new.truth.target("load").reshape(-1, horizon)
+    assert len(known) == rows - length + 1 and np.isnan(known[-1]).all(), "what lies beyond is forecast"
+    assert known[: len(starts)].tolist() == values[ahead].tolist()
 
 
 def test_several_outputs_of_classes_are_of_the_time_of_their_row(tmp_path: Path) -> None:
