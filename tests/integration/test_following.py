@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import threading
@@ -20,10 +21,11 @@ from gpujobs.daemon.build import Parts
 from gpujobs.daemon.handlers import log
 from gpujobs.daemon.jobs.service import cancelled_by
 from gpujobs.daemon.keys import CALLER
+from gpujobs.daemon.live import broadcast
 from gpujobs.daemon.server import make_application
 from gpujobs.lifecycle import Finish, Requeue
 from gpujobs.linux.process import boot_id, identify
-from gpujobs.model import Job, Reason, State
+from gpujobs.model import Caller, Job, Reason, State
 from gpujobs.node.attempts import send_signal
 from gpujobs.protocol.instructions import AttemptStatus, Collect, Start
 from gpujobs.protocol.launcher import Forked
@@ -291,6 +293,16 @@ def test_a_collected_log_is_not_read_on_the_event_loop(
     assert threads and threading.main_thread() not in threads
 
 
+def asked_by(daemon: Parts, caller: Caller) -> TestClient[Any, Any]:
+    @web.middleware
+    async def as_caller(request: web.Request, handler: Any) -> web.StreamResponse:
+        request[CALLER] = caller
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
+    return TestClient(TestServer(make_application(daemon, [as_caller])))
+
+
 @pytest.mark.parametrize("has_begun", [True, False])
 def test_a_log_that_is_followed_ends_where_the_job_ends_while_it_is_opened(
     daemon: Parts, monkeypatch: pytest.MonkeyPatch, has_begun: bool
@@ -320,18 +332,38 @@ def test_a_log_that_is_followed_ends_where_the_job_ends_while_it_is_opened(
             end()
         return await prepare(response, request)
 
-    @web.middleware
-    async def as_owner(request: web.Request, handler: Any) -> web.StreamResponse:
-        request[CALLER] = owner
-        answer: web.StreamResponse = await handler(request)
-        return answer
-
     async def ask() -> bytes:
-        server = TestServer(make_application(daemon, [as_owner]))
         path = f"/v1/jobs/{job.id}/log?follow=1"
-        async with TestClient(server) as client, asyncio.timeout(20), client.get(path) as answer:
+        async with asked_by(daemon, owner) as client, asyncio.timeout(20), client.get(path) as answer:
             return await answer.read()
 
     monkeypatch.setattr(log.Log, "read", read)
     monkeypatch.setattr(web.StreamResponse, "prepare", slow)
     assert run(daemon, ask) == b""
+
+
+@pytest.mark.parametrize("asked", ["ids=1,2", "ids=1-2&user=a"])
+def test_jobs_that_are_watched_are_shown_on_when_one_of_them_is_pruned(
+    daemon: Parts, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    monkeypatch.setattr(broadcast, "BETWEEN_SECONDS", 0.001)
+    caller = daemon.site.access.admit(replace(A, uid=os.getuid()))
+    daemon.writer.jobs(lambda store: store.submit(caller, "k", [new_job()] * 2))
+
+    def cancel(number: int) -> None:
+        daemon.writer.job(lambda store: store.cancel_pending(number, "a", cancelled_by("a")))
+
+    async def look() -> list[dict[int, str]]:
+        path = f"/v1/queue/watch?{asked}"
+        async with asked_by(daemon, caller) as client, asyncio.timeout(20), client.get(path) as answer:
+            seen = [states(await answer.content.readline())]
+            cancel(1)
+            daemon.writer.do(lambda store: store.pruning.delete([1]))
+            seen.append(states(await answer.content.readline()))
+            cancel(2)
+            return [*seen, states((await answer.read()).splitlines()[-1])]
+
+    def states(line: bytes) -> dict[int, str]:
+        return {row["job"]["id"]: row["job"]["state"] for row in json.loads(line)["rows"]}
+
+    assert run(daemon, look) == [{1: "PENDING", 2: "PENDING"}, {2: "PENDING"}, {2: "CANCELLED"}]

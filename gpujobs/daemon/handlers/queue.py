@@ -12,6 +12,7 @@ from aiohttp import web
 from gpujobs.daemon.handlers.jobs import selected
 from gpujobs.daemon.handlers.pieces import listed, write
 from gpujobs.daemon.handlers.query import choice_of, chosen_of, flag_of, number_of
+from gpujobs.daemon.jobs.references import Chosen
 from gpujobs.daemon.keys import DEVICES, JOB_QUERIES, caller_of
 from gpujobs.daemon.live import picture
 from gpujobs.daemon.live.broadcast import LARGE_ROWS, Apart, Piece, encoded
@@ -31,7 +32,8 @@ LARGE_BYTES = 500 * LARGE_ROWS
 
 async def handle(request: web.Request) -> web.StreamResponse:
     """A group that is named is shown with its jobs."""
-    queries, seen = request.app[JOB_QUERIES], now_to_json(await _seen(request))
+    queries, chosen = request.app[JOB_QUERIES], await chosen_of(request)
+    seen = now_to_json(await _seen(request, chosen))
     rows = seen.pop("rows")
     return await write(
         request, listed({**seen, "share": queries.standing.of(caller_of(request))}, "rows", rows)
@@ -47,7 +49,11 @@ async def watch(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     told = Whole(queries.apart.run)
     looks = flag_of(request, "devices")
-    render = partial(_seen, request)
+
+    async def render() -> Now:
+        since = chosen and await queries.chosen_since(caller_of(request), choice_of(request), chosen)
+        return await _seen(request, since)
+
     async with watching(request, render, _question(request), ids=ids, with_devices=looks) as viewer:
         with suppress(ConnectionResetError):
             await response.prepare(request)
@@ -81,8 +87,8 @@ def _question(request: web.Request) -> tuple[object, ...]:
     return ("queue", *sorted((key, value) for key, value in request.query.items() if key != "changes"))
 
 
-async def _seen(request: web.Request) -> Now:
-    queries, caller, chosen = request.app[JOB_QUERIES], caller_of(request), await chosen_of(request)
+async def _seen(request: web.Request, chosen: Chosen | None) -> Now:
+    queries, caller = request.app[JOB_QUERIES], caller_of(request)
     jobs = await selected(queries, caller, request, chosen)
     seen = await picture.queue(
         queries,

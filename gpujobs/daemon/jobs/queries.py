@@ -18,6 +18,7 @@ from gpujobs.daemon.jobs.listing import describe_groups, describe_job, made_of
 from gpujobs.daemon.jobs.references import Choice, Chosen, are_few, choose
 from gpujobs.daemon.jobs.shown import Shown
 from gpujobs.daemon.standing import Standing
+from gpujobs.errors import UsageError
 from gpujobs.model import Caller, Job, Node, Outline
 from gpujobs.store.reader import Reader
 from gpujobs.view import now as view
@@ -44,6 +45,14 @@ class JobQueries:
             return choose(self.store, caller, choice, own=own)
         async with self.apart.moment(caller.uid, self.store) as moment:
             return await moment.read(lambda store: choose(store, caller, choice, own=own))
+
+    async def chosen_since(self, caller: Caller, choice: Choice, first: Chosen) -> Chosen:
+        """As `chosen`; once something that was named has been pruned, what is left of `first`."""
+        try:
+            return await self.chosen(caller, choice)
+        except UsageError:
+            left = self.latest_of(first.ids)
+            return Chosen([left[number] for number in first.ids if number in left], first.members)
 
     async def chosen_to_change(self, caller: Caller, choice: Choice) -> Chosen:
         """The caller's own, as they are when this returns, for whoever changes them before anything else may."""
