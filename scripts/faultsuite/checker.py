@@ -135,7 +135,7 @@ def check_results(box: Box, number: int, job: dict[str, Any], attempts: list[dic
     if job["results"] != str(directory) or not directory.is_dir():
         raise Failure("wrong", f"job {number} is COMPLETED and its results are {job['results']}")
     mark = directory / ".attempt"
-    if not mark.is_file() or mark.read_text() != attempts[-1]["nonce"]:
+    if not mark.is_file() or mark.read_text().split()[:1] != [attempts[-1]["nonce"]]:
         raise Failure("wrong", f"the results of job {number} are of another attempt")
     if not box.is_small:
         check_twin(box, number, directory)
