@@ -247,5 +247,5 @@ class StatePaths:
         return self.results / str(job)
 
     def result_mark(self, directory: Path) -> Path:
-        """In a directory of results: the random id of the attempt that they are of."""
+        """In a directory of results: of which attempt they are; see `result_mark`."""
         return directory / RESULT_MARK

@@ -73,15 +73,6 @@ def highest_name(directory: Path) -> int:
     return max((int(found[1]) for name in names if (found := NUMBERED.fullmatch(name))), default=0)
 
 
-def numbered(directory: Path) -> list[int]:
-    """The numbers that entries have as their names."""
-    try:
-        names = os.listdir(directory)  # noqa: PTH208 - as above
-    except FileNotFoundError:
-        return []
-    return [int(name) for name in names if name.isdecimal()]
-
-
 def highest_attempt(job: Path) -> int:
     """Of the attempts whose directories are in a job's; 0 where there is none."""
     found = (re.fullmatch(r"attempt-(\d{1,9})", path.name) for path in job.glob("attempt-*"))

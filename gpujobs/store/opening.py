@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from gpujobs import result_mark
 from gpujobs.errors import StoreError
 from gpujobs.paths import StatePaths
 from gpujobs.store import numbers
@@ -50,10 +52,17 @@ def open_store(paths: StatePaths) -> tuple[Store, list[str]]:
         store.numbers.close()  # from here on the mark is this store's
     except StoreError as error:  # the daemon is of use without it: only nothing can be queued
         notices.append(error.message)
-    store.attempts_found = {
-        job: numbers.highest_attempt(paths.job(job).root) for job in numbers.numbered(paths.spool / "jobs")
-    }
+    store.attempt_found = partial(_attempt_found, paths)
     return store, notices
+
+
+def _attempt_found(paths: StatePaths, job: int) -> int:
+    """The files of one that has ended are gone, and its results are there. Raises StoreError."""
+    try:
+        collected = result_mark.read(paths.result_mark(paths.result(job)))
+        return max(numbers.highest_attempt(paths.job(job).root), collected.attempt if collected else 0)
+    except OSError as error:
+        raise StoreError(f"which attempts job {job} has had cannot be read: {error}") from error
 
 
 def notices_of(known: int, identity: str, found: Found, paths: StatePaths) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -53,8 +53,8 @@ class Store(Reader):
         self.path = path
         self.numbers: Numbers | None = None
         """The mark beside it; None for a store that is only looked at."""
-        self.attempts_found: Mapping[int, int] = {}
-        """By job, the highest attempt whose directory was found: this store may be an older copy."""
+        self.attempt_found: Callable[[int], int] = lambda _: 0
+        """Of a job the highest attempt whose directory or results are there: this store may be an older copy."""
         self.devices = Devices(self._connection)
         self.reservations = Reservations(self._connection, self.devices)
         self.uploads = Uploads(self._connection)
@@ -133,7 +133,7 @@ class Store(Reader):
         now = utc_now()
         with transaction(self._connection):
             current = self._expect(job, State.PENDING)
-            number = max(current.attempt, self.attempts_found.get(job, 0)) + 1
+            number = max(current.attempt, self.attempt_found(job)) + 1
             self._connection.execute(
                 "INSERT INTO attempts (job, number, node, device_uuid, device_kind, device_index, device_name,"
                 " started_at, gpu_memory_bytes, device_memory_bytes, nonce)"

@@ -126,13 +126,15 @@ def fork(spec: AttemptSpec, run_trainer: RunTrainer) -> TrainerProcess:
     own = os.getpid()
     pid = os.fork()
     if pid == 0:
-        reach("trainer.forked")
-        process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != own:
-            os._exit(1)  # whoever would follow it died before it could be told
-        signal.set_wakeup_fd(-1)  # ours, where we follow another attempt already
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        run_trainer(spec, output_in, messages_in)
+        try:
+            reach("trainer.forked")
+            process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() == own:  # else whoever would follow it died before it could be told
+                signal.set_wakeup_fd(-1)  # ours, where we follow another attempt already
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                run_trainer(spec, output_in, messages_in)
+        finally:
+            os._exit(1)  # what fails here must not go on as a second supervisor of the attempt
     if group is not None:
         group.add(pid)
     os.close(output_in)

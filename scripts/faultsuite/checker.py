@@ -50,7 +50,7 @@ def check(box: Box) -> None:
             raise Failure("lost", f"job {job} was acknowledged, and the store does not know it")
     for number, job in store["jobs"].items():
         check_history(job, store["events"][number])
-        check_attempts(job, store["attempts"][number])
+        check_attempts(job, store["attempts"][number], from_copy=number in box.used_before)
         check_end(box, number, job)
         check_results(box, number, job, store["attempts"][number])
     check_devices([one for attempts in store["attempts"].values() for one in attempts])
@@ -97,9 +97,11 @@ def check_history(job: dict[str, Any], events: list[dict[str, Any]]) -> None:
         raise Failure("lost", f"job {job['id']} has {len(ends)} ends: {steps}")
 
 
-def check_attempts(job: dict[str, Any], attempts: list[dict[str, Any]]) -> None:
-    """Numbered from 1, one after the other, each ended, each with an id of its own, retries counted."""
-    if [one["number"] for one in attempts] != list(range(1, job["attempt"] + 1)):
+def check_attempts(job: dict[str, Any], attempts: list[dict[str, Any]], *, from_copy: bool = False) -> None:
+    """Numbered from 1, one after the other, each ended, each with an id of its own, retries counted. `from_copy`: the
+    store may have forgotten the first of them."""
+    first_number = attempts[0]["number"] if from_copy and attempts else 1
+    if [one["number"] for one in attempts] != list(range(first_number, job["attempt"] + 1)):
         raise Failure(
             "wrong", f"job {job['id']}: attempts {[one['number'] for one in attempts]}, {job['attempt']} made"
         )
@@ -135,7 +137,7 @@ def check_results(box: Box, number: int, job: dict[str, Any], attempts: list[dic
     if job["results"] != str(directory) or not directory.is_dir():
         raise Failure("wrong", f"job {number} is COMPLETED and its results are {job['results']}")
     mark = directory / ".attempt"
-    if not mark.is_file() or mark.read_text() != attempts[-1]["nonce"]:
+    if not mark.is_file() or mark.read_text().split()[:1] != [attempts[-1]["nonce"]]:
         raise Failure("wrong", f"the results of job {number} are of another attempt")
     if not box.is_small:
         check_twin(box, number, directory)

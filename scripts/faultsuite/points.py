@@ -109,8 +109,11 @@ SCENARIOS: tuple[tuple[str, tuple[Callable[[Box, Arm], None], ...]], ...] = (
     (r"", (fresh,)),
 )
 
-ENDS_ANYHOW = re.compile(r"(spawn\.trainer|trainer\.next|supervisor\.claim|launcher\.fork)/error")
-"""Errors in a supervisor of which the job itself may be told: it may fail, with the reason."""
+ENDS_ANYHOW = re.compile(
+    r"(spawn\.trainer|trainer\.forked|trainer\.next|supervisor\.claim|launcher\.fork)/error"
+)
+"""Errors in a supervisor, or in a trainer that has just been forked, of which the job itself may be told: it may fail,
+with the reason."""
 
 ABSENT_OF_SMALL = re.compile(r"checkpoint\.")
 """Points in the trainer itself: see real.py."""

@@ -19,6 +19,7 @@ def cases() -> Iterator[Case]:
             if by == "files" or has_backup():
                 run = partial(older_store, restore=restore, is_running=is_running)
                 yield Case("older store", name, run, is_fresh=True)
+    yield Case("older store", "files, one waiting that has completed since", waiting_in_copy, is_fresh=True)
     for share in (0.0, 0.3, 0.6, 0.9):
         yield Case("write-ahead log", f"cut to {share:.0%}", partial(cut_log, share=share), is_fresh=True)
     yield Case("write-ahead log", "gone", partial(cut_log, share=None), is_fresh=True)
@@ -59,6 +60,20 @@ def older_store(box: Box, *, restore: Callable[[Box, Callable[[], None]], None],
     unknown_ended(box)
     for _ in range(4):
         box.must_submit("again", 6)
+
+
+def waiting_in_copy(box: Box) -> None:
+    """It is trained once more: as another attempt, by a number that was not given before."""
+    job = box.must_submit("again", 6, "--hold")
+
+    def since() -> None:
+        box.cli("release", job)
+        box.settle()
+
+    put_back(box, since)
+    box.ready()
+    box.cli("release", job)
+    box.until_state(job, "COMPLETED")
 
 
 def put_back(box: Box, since: Callable[[], None]) -> None:

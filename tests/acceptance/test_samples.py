@@ -17,6 +17,9 @@ from gpujobs.cli import follow
 from .conftest import running
 from .harness import ROOT, UNPACED, RunningDaemon
 
+pytestmark = pytest.mark.timeout(900)
+"""The first test trains all of them: 95 s alone, more than 300 s beside the rest of the suite."""
+
 JOBS = ROOT / "jobs"
 ELSEWHERE = {"optimizer-sweep"}
 """Samples that tests of their own run."""
@@ -71,7 +74,7 @@ def daemon() -> Iterator[RunningDaemon]:
 
 def ran(daemon: RunningDaemon, *arguments: object) -> dict[str, Metrics]:
     """metrics.json of each job by its name, with the directory of its results."""
-    done = daemon.cli("run", *arguments, "--json", timeout=280, code=0)
+    done = daemon.cli("run", *arguments, "--json", timeout=800, code=0)
     found = {}
     for job in json.loads(done.stdout):
         directory = Path(job["results"])

@@ -342,9 +342,16 @@ def test_a_log_that_is_followed_ends_where_the_job_ends_while_it_is_opened(
     assert run(daemon, ask) == b""
 
 
-@pytest.mark.parametrize("asked", ["ids=1,2", "ids=1-2&user=a"])
+@pytest.mark.parametrize(
+    ("asked", "last"),
+    [
+        ("ids=1,2", {2: "CANCELLED"}),
+        ("ids=1-2&user=a", {2: "CANCELLED"}),
+        ("ids=1,2&state=PENDING", {}),
+    ],
+)
 def test_jobs_that_are_watched_are_shown_on_when_one_of_them_is_pruned(
-    daemon: Parts, monkeypatch: pytest.MonkeyPatch, asked: str
+    daemon: Parts, monkeypatch: pytest.MonkeyPatch, asked: str, last: dict[int, str]
 ) -> None:
     monkeypatch.setattr(broadcast, "BETWEEN_SECONDS", 0.001)
     caller = daemon.site.access.admit(replace(A, uid=os.getuid()))
@@ -366,4 +373,4 @@ def test_jobs_that_are_watched_are_shown_on_when_one_of_them_is_pruned(
     def states(line: bytes) -> dict[int, str]:
         return {row["job"]["id"]: row["job"]["state"] for row in json.loads(line)["rows"]}
 
-    assert run(daemon, look) == [{1: "PENDING", 2: "PENDING"}, {2: "PENDING"}, {2: "CANCELLED"}]
+    assert run(daemon, look) == [{1: "PENDING", 2: "PENDING"}, {2: "PENDING"}, last]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pwd
+import signal
 import subprocess
 import sys
 import time
@@ -44,7 +45,9 @@ from .receivers import mail_server, web_server
 ME = Caller(os.geteuid(), os.getegid(), os.getpid(), pwd.getpwuid(os.geteuid()).pw_name)
 FAILED = Finish(State.FAILED, Reason.NAN_LOSS, "the loss is not a number")
 DEVICE = Device("n", DeviceKind.CPU, 0, "CPU-n-0", "cpu")
-SHOW = "id -u; id -G; grep -E '^(NoNewPrivs|CapEff|Uid)' /proc/self/status; ls /proc/self/fd | wc -l; pwd"
+SHOW = (
+    "id -u; id -G; grep -E '^(NoNewPrivs|CapEff|Uid)' /proc/self/status; ls /proc/self/fd | wc -l; pwd; umask"
+)
 QUICK = "retry_after = 1\ntimeout = 5\n"
 
 
@@ -408,7 +411,7 @@ def test_a_command_is_run_with_its_users_rights_and_nothing_of_the_daemons(tmp_p
     words = outcome.said.removeprefix("exit code 7: ").split()
     assert words[:3] == ["12345", "12346", "12347"]
     assert words[3:8] == ["Uid:", *["12345"] * 4]
-    assert words[8:] == ["CapEff:", "0000000000000000", "NoNewPrivs:", "1", "4", "/"]
+    assert words[8:] == ["CapEff:", "0000000000000000", "NoNewPrivs:", "1", "4", "/", "0077"]
 
 
 def test_a_command_that_prints_much_or_reads_nothing_is_no_trouble(tmp_path: Path) -> None:
@@ -457,6 +460,33 @@ def test_whatever_the_users_side_answers_is_a_line(tmp_path: Path) -> None:
         assert delivery.read_outcome(reader, 10) == Outcome(False, True, "it ended without a word")
         os.close(reader)
         os.wait()
+
+
+@pytest.mark.parametrize(
+    ("chunk", "seconds", "said"),
+    [
+        (b"x", 0.5, "nothing came of it within 0.5 s; it was ended"),
+        (b"x" * 100_000, 3.0, "it ended without a word"),
+    ],
+)
+def test_whoever_goes_on_answering_is_not_listened_to_beyond_its_time_or_room(
+    chunk: bytes, seconds: float, said: str
+) -> None:
+    """One says a little again and again, the other too much, for 6 s."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        for _ in range(60):
+            os.write(writer, chunk)
+            time.sleep(0.1)
+        os._exit(0)
+    os.close(writer)
+    try:
+        assert delivery.read_outcome(reader, seconds) == Outcome(False, True, said)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(reader)
 
 
 def test_doctor_says_whether_mail_can_be_sent(tmp_path: Path) -> None:

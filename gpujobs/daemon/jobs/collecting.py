@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gpujobs import result_mark
 from gpujobs.cluster.link import ClusterLink
 from gpujobs.config.site import Quotas
 from gpujobs.daemon.access.policy import AccessPolicy
@@ -22,12 +23,11 @@ from gpujobs.paths import StatePaths
 from gpujobs.protocol.boxes import Leavings
 from gpujobs.protocol.instructions import Collect
 from gpujobs.protocol.records import AttemptKey
+from gpujobs.result_mark import ResultMark
 from gpujobs.results.catalogue import read_metrics
 from gpujobs.results.collect import RefusedResultError
 from gpujobs.results.handover import give_away
 from gpujobs.store.store import Store
-
-MARK_BYTES = 64
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Collector:
         )
         await asyncio.to_thread(_add_device_use, staging, self._device_use(job))
         mark = self._paths.result_mark(staging)
-        await asyncio.to_thread(durable.write, mark, job.current.nonce.encode())
+        await asyncio.to_thread(result_mark.write, mark, ResultMark(job.current.nonce, job.attempt))
         if self._access.is_site:
             readers = self._access.share_gid if job.share is Share.LAB else None
             await asyncio.to_thread(give_away, staging, job.uid, self._store.gid(job.id), readers)
@@ -98,15 +98,9 @@ class Collector:
 
     def _is_of(self, directory: Path, nonce: str) -> bool:
         """Results of earlier versions have no mark, and their attempts no id."""
-        try:
-            mark = durable.read(self._paths.result_mark(directory), MARK_BYTES)
-        except durable.DamagedError:
-            return False
-        return (
-            directory.is_dir()
-            and not directory.is_symlink()
-            and (mark or b"").decode(errors="replace") == nonce
-        )
+        mark = result_mark.read(self._paths.result_mark(directory))
+        is_directory = directory.is_dir() and not directory.is_symlink()
+        return is_directory and (mark.nonce if mark else "") == nonce
 
 
 def _add_device_use(staging: Path, use: Mapping[str, Any] | None) -> None:

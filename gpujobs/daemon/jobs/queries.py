@@ -52,7 +52,8 @@ class JobQueries:
             return await self.chosen(caller, choice)
         except UsageError:
             left = self.latest_of(first.ids)
-            return Chosen([left[number] for number in first.ids if number in left], first.members)
+            jobs = [left[number] for number in first.ids if number in left]
+            return Chosen([job for job in jobs if choice.matches(caller, job)], first.members)
 
     async def chosen_to_change(self, caller: Caller, choice: Choice) -> Chosen:
         """The caller's own, as they are when this returns, for whoever changes them before anything else may."""

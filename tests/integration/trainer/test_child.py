@@ -8,10 +8,14 @@ import platform
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from gpujobs.protocol.spec import Identity
+from gpujobs.supervise import rights
 
 from .with_keras import python_with_keras
 
@@ -100,6 +104,19 @@ def test_it_has_its_users_groups_and_no_others(children: list[dict[str, Any]]) -
 
 def test_it_is_what_the_kernel_ends_first(children: list[dict[str, Any]]) -> None:
     assert children[1]["oom_score_adj"] >= 300
+
+
+def test_an_identity_with_other_groups_is_anothers() -> None:
+    """Or a daemon of root's would lend root's job the groups that it was started with."""
+    ours = Identity(os.geteuid(), os.getegid(), tuple(os.getgroups()), "/")
+    assert rights.is_own(ours)
+    others: list[dict[str, Any]] = [
+        {"uid": ours.uid + 1},
+        {"gid": ours.gid + 1},
+        {"groups": (*ours.groups, 54321)},
+        {"groups": (54321,)},
+    ]
+    assert not [other for other in others if rights.is_own(replace(ours, **other))]
 
 
 WAY_BACK = """

@@ -204,6 +204,31 @@ def test_an_attempt_gets_a_number_above_those_whose_directories_are_there(paths:
     again.close()
 
 
+@pytest.mark.parametrize(
+    ("mark", "expected"),
+    [
+        (b"f" * 32 + b" 3", 4),
+        (b"f" * 32, 2),  # of an earlier version
+        (b"f" * 32 + b" 0", 2),
+        (b"f" * 32 + b" many", 2),
+        (b"f" * 32 + b" 9" * 50, 1),
+        (b"", 1),
+        (None, 1),
+    ],
+)
+def test_an_attempt_gets_a_number_above_the_one_whose_results_are_there(
+    paths: StatePaths, mark: bytes | None, expected: int
+) -> None:
+    """The store is an older copy, from before the job's only attempts, whose files went when they were collected."""
+    store, _ = open_store(paths)
+    (job,) = submit(store, "a")
+    if mark is not None:
+        paths.result(job).mkdir()
+        (paths.result(job) / ".attempt").write_bytes(mark)
+    assert store.start_attempt(job, DEVICE).attempt == expected
+    store.close()
+
+
 def test_each_store_has_an_id_of_its_own(tmp_path: Path) -> None:
     one, other = Store(tmp_path / "1.db"), Store(tmp_path / "2.db")
     assert len(one.identity) == 32 and one.identity != other.identity
