@@ -22,6 +22,10 @@ def lines(ranking: dict[str, Any]) -> list[str]:
 
 def _how(ranking: dict[str, Any]) -> list[str]:
     if ranking["metric"] is None:
+        if any(member["figures"] for member in ranking["members"]):
+            return [
+                "no figure compares these jobs by itself; --metric NAME ranks them by one that you choose"
+            ]
         return ["no job has figures to rank by yet"]
     better = "less" if ranking["mode"] == "min" else "more"
     return [output.printable(f"ranked by {ranking['metric']} ({better} is better), {ranking['why']}")]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from gpujobs.errors import UsageError
 from gpujobs.jobfile import losses
 from gpujobs.jobfile.consistency import outputs_of, scaling_of_targets
-from gpujobs.metric_names import direction, smaller_is_better
+from gpujobs.metric_names import NONE, Kinds, direction, smaller_is_better
 
 Figures = Mapping[str, float]
 
@@ -124,11 +124,12 @@ def rank(by_job: Mapping[int, Figures], criterion: Criterion) -> list[Ranked]:
     return ranked
 
 
-def chosen(metric: str, mode: Mode | None, known: Collection[str]) -> Criterion:
-    """What the user asks for. Raises UsageError for a figure that no job has, or of no known direction."""
+def chosen(metric: str, mode: Mode | None, known: Collection[str], kinds: Kinds = NONE) -> Criterion:
+    """What the user asks for. `kinds`: the classes of metrics that the job file has named. Raises UsageError for a
+    figure that no job has, or of no known direction."""
     if known and metric not in known:
         raise UsageError(f"no job of this group has {metric}; expected one of {', '.join(sorted(known))}")
-    direction = mode or _direction(metric)
+    direction = mode or _direction(metric, kinds)
     if direction is None:
         raise UsageError(
             f"the name {metric} does not tell whether more is better; give --mode min or --mode max"
@@ -154,18 +155,20 @@ def default(
     known: Collection[str],
     evaluated_by: tuple[str, str] | None,
 ) -> Criterion | None:
-    """What the jobs watch, or are validated by; None where no job has any such figure.
+    """What the jobs watch, or are validated by; None where no job has any such figure, or none compares them.
 
     `jobfile`: the resolved one of a member; `swept`: what the sweep sets each key to; `known`: the names of the
     figures; `evaluated_by`: part and metric of the evaluation. Where something that scales losses differs between
-    the jobs, the evaluation ranks them, which is in the data's own units.
+    the jobs, the evaluation ranks them, which is in the data's own units; not by errors of different targets.
     """
     of_losses = [key for key, values in swept.items() if _scales_losses(jobfile, key, values)]
     of_errors = [key for key in of_losses if _touches(key, UNITS)]
+    are_of_others = any(_are_other_targets(key, values) for key, values in swept.items())
     for criterion, is_history in _candidates(jobfile, evaluated_by, of_losses):
         is_error = criterion.mode is Mode.MIN
         refused = of_losses if criterion.metric.endswith("loss") else of_errors if is_error else []
-        if criterion.metric in known and not (is_history and refused):
+        is_refused = bool(refused) if is_history else is_error and are_of_others
+        if criterion.metric in known and not is_refused:
             return criterion
     return None
 
@@ -174,7 +177,7 @@ PENALTY = re.compile("regularizer|ActivityRegularization")
 
 
 def _scales_losses(jobfile: Mapping[str, Any], key: str, values: Sequence[Any]) -> bool:
-    if len({json.dumps(one, sort_keys=True, default=str) for one in values}) < 2:
+    if not _do_differ(values):
         return False
     if key != "data" and _touches(key, ("data.scaling",)):
         return _are_scaled(jobfile, key, values)
@@ -186,6 +189,19 @@ def _scales_losses(jobfile: Mapping[str, Any], key: str, values: Sequence[Any]) 
         PENALTY.search(text) for text in (key, *(json.dumps(one, default=str) for one in values))
     )
     return is_penalty or _touches(key, SCALE_LOSSES)
+
+
+def _are_other_targets(key: str, values: Sequence[Any]) -> bool:
+    """Whether an error of one job is of other numbers than that of another, in whatever units."""
+    if key == "data":
+        values = [[one.get("target"), one.get("y")] for one in values if isinstance(one, Mapping)]
+    elif not _touches(key, ("data.target", "data.y")):
+        return False
+    return _do_differ(values)
+
+
+def _do_differ(values: Sequence[Any]) -> bool:
+    return len({json.dumps(one, sort_keys=True, default=str) for one in values}) > 1
 
 
 def _are_sums(jobfile: Mapping[str, Any]) -> bool:
@@ -249,8 +265,8 @@ def _watched(training: Mapping[str, Any]) -> Iterator[Criterion]:
                 yield Criterion(settings["monitor"], Mode(mode), f"which training.{key} watches")
 
 
-def _direction(metric: str) -> Mode | None:
+def _direction(metric: str, kinds: Kinds = NONE) -> Mode | None:
     if any(metric.endswith(cost) for cost in COSTS):
         return Mode.MIN
-    smaller = smaller_is_better(metric)
+    smaller = smaller_is_better(metric, kinds)
     return None if smaller is None else Mode.MIN if smaller else Mode.MAX

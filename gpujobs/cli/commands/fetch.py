@@ -79,6 +79,10 @@ def _best(client: Client, chosen: Selection, metric: str | None, mode: str | Non
         raise click.UsageError("--best is of a group; expected its id, such as g12, or its name.")
     ranking = client.get("/v1/ranking", **chosen.query, metric=metric, mode=mode)
     if ranking["best"] is None:
+        if any(member["figures"] for member in ranking["members"]):
+            raise UsageError(
+                f"no figure compares the jobs of {chosen} by itself; --metric NAME says which one does."
+            )
         raise UsageError(
             f"no job of {chosen} has figures to rank by yet; `gpujobs results {chosen}` lists them."
         )

@@ -11,7 +11,7 @@ from aiohttp import web
 from gpujobs.daemon.access.policy import may_read, require
 from gpujobs.daemon.handlers.query import chosen_of
 from gpujobs.daemon.jobs.queries import JobQueries
-from gpujobs.daemon.jobs.ranked import default_criterion, metrics_of
+from gpujobs.daemon.jobs.ranked import default_criterion, kinds_of_metrics, metrics_of
 from gpujobs.daemon.keys import JOB_QUERIES, caller_of
 from gpujobs.errors import UsageError
 from gpujobs.model import Job
@@ -76,7 +76,7 @@ def _criterion(
     known = {name for one in found.values() for name in one}
     metric, mode = request.query.get("metric"), _mode(request)
     if metric:
-        return chosen(metric, mode, known)
+        return chosen(metric, mode, known, kinds_of_metrics(queries.store, jobs))
     if mode is not None:
         raise UsageError("--mode says which end of a metric is the better one; expected --metric too")
     return default_criterion(queries.store, jobs, metrics, found)

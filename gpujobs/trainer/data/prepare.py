@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpujobs.jobfile import losses
-from gpujobs.jobfile.consistency import implied_task, keeps_steps, task_of_output
+from gpujobs.jobfile.consistency import implied_task, keeps_steps, outputs_of, task_of_output
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.fitting import absent, classes, precision
@@ -217,10 +217,21 @@ def _assemble(
         targets = {name: _encoded(raw, name, y, named, ignored[name]) for name, y in raw.targets.items()}
         raw = replace(raw, targets=targets)
     if data.get("window"):
-        return windowed.assemble(raw, data, task, scratch, is_open=is_open, usual=usual)
+        of_class = _of_class(spec)
+        if of_class and of_class == set(outputs_of(spec.jobfile)):
+            task = "classification"
+        return windowed.assemble(raw, data, task, scratch, is_open=is_open, usual=usual, of_class=of_class)
     if raw.lengths is not None:
         return ragged.assemble(raw, task, handling, heads(spec.jobfile), per_step=per_step)
     return plain.assemble(raw, handling, ids_of(spec.jobfile), scratch)
+
+
+def _of_class(spec: AttemptSpec) -> frozenset[str]:
+    """Of several outputs those that tell a class."""
+    names = outputs_of(spec.jobfile)
+    if len(names) < 2:
+        return frozenset()
+    return frozenset(name for name in names if task_of_output(spec.jobfile, name) == "classification")
 
 
 def _per_step(spec: AttemptSpec, raw: LoadedData, task: str) -> Collection[str]:

@@ -130,6 +130,22 @@ def test_results_of_a_group_are_ranked(cli: Cli, server: Protocol) -> None:
     assert json.loads(cli("results", "g1", "--json").stdout)["best"] == 2
 
 
+def test_what_has_figures_and_compares_by_none_is_told_to_choose_one(cli: Cli, server: Protocol) -> None:
+    ranked(server)
+    nothing = {"metric": None, "mode": None, "why": None, "best": None}
+    members = [
+        {**member, "rank": None, "value": None, "figures": {"val_mae": 2.0} if number < 2 else {}}
+        for number, member in enumerate(server.ranking["members"])
+    ]
+    server.ranking = {**nothing, "members": members}
+    said = "no figure compares these jobs by itself; --metric NAME ranks them by one that you choose"
+    assert cli("results", "sweep").stdout.splitlines()[1] == said
+    done = cli("fetch", "sweep", "--best")
+    assert done.returncode == 2 and "--metric NAME says which one does" in done.stderr
+    server.ranking = {**nothing, "members": [{**member, "figures": {}} for member in members]}
+    assert cli("results", "sweep").stdout.splitlines()[1] == "no job has figures to rank by yet"
+
+
 def test_a_ranking_fits_80_columns_however_much_the_sweep_sets(cli: Cli, server: Protocol) -> None:
     ranked(server)
     for number in server.jobs:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpujobs.daemon.jobs.ranked import swept_values
 from gpujobs.errors import UsageError
+from gpujobs.jobfile.settings import path_of, with_value
+from gpujobs.metric_names import kinds_of
 from gpujobs.results.ranking import (
     Criterion,
     Mode,
@@ -79,6 +83,19 @@ def test_a_job_that_trains_nothing_is_ranked_by_nothing() -> None:
 def test_the_direction_follows_from_the_name(metric: str, mode: Mode | None, expected: str) -> None:
     assert chosen(metric, mode, {metric}).mode == expected
     assert chosen(metric, mode, set()).mode == expected
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [("val_score", "min"), ("score", "min"), ("val_miss", "max"), ("val_thing", "min"), ("test_accuracy", "max")],
+)  # fmt: skip
+def test_a_metric_that_the_file_has_named_ranks_by_what_it_is(metric: str, expected: str) -> None:
+    metrics = [
+        {"MeanSquaredError": {"name": "score"}},
+        {"Recall": {"name": "miss"}},
+        {"MeanAbsoluteError": {"name": "thing"}},
+    ]
+    assert chosen(metric, None, {metric}, kinds_of(metrics)).mode == expected
 
 
 def test_what_cannot_rank() -> None:
@@ -178,6 +195,10 @@ VALIDATED = {"loss", "val_loss", "val_mae", "validation_mae", "validation_accura
         (CLASSES, {"data.classes": [["a", "b"], ["a", "b", "c"]]}, "validation_accuracy"),
         (SUMMED, {"training.batch_size": [16, 32]}, "validation_mae"),
         (REGRESSION, {"training.batch_size": [16, 32]}, "val_loss"),
+        (CLASSES, {"data.target": ["kind", "state"]}, "validation_accuracy"),
+        (REGRESSION, {"data.target": ["load", "load"]}, "val_loss"),  # they do not differ
+        (REGRESSION, {"data": [{"target": "load", "scaling": "none"}, {"target": "load", "scaling": "standard"}]},
+         "validation_mae"),
     ],
 )  # fmt: skip
 def test_jobs_whose_losses_have_other_scales_are_ranked_by_the_evaluation(
@@ -188,6 +209,61 @@ def test_jobs_whose_losses_have_other_scales_are_ranked_by_the_evaluation(
     assert found is not None and found.metric == expected
     if expected.startswith("validation"):
         assert "in the data's own units" in found.why and next(iter(swept)) in found.why
+
+
+@pytest.mark.parametrize(
+    "swept",
+    [{"data.target": ["load", "price"]}, {"data.target": ["load", ["load", "price"]]}, {"data.y": ["y", "z"]},
+     {"data": [{"target": "load"}, {"target": "price"}]}],
+)  # fmt: skip
+def test_errors_of_different_targets_rank_nobody(swept: dict[str, list[Any]]) -> None:
+    watching = {**REGRESSION, "training": {"loss": "mse", **watched("best_weights", "val_mae")}}
+    for job in (REGRESSION, UNSCALED, watching):
+        assert default(job, swept, VALIDATED, ("validation", "mae")) is None, (
+            "kilowatts and euros do not compare"
+        )
+
+
+@dataclass(frozen=True)
+class Member:
+    """A job of a sweep."""
+
+    id: int
+    sweep_values: dict[str, Any]
+    uid: int = 0
+    results: str | None = None
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        # Entries of a list may set different keys: the first trains with the file's own mse.
+        ([{"training.optimizer": "sgd"}, {"training.loss": "mae"}], "validation_mae"),
+        ([{"training.loss": "mae"}, {"training.optimizer": "sgd"}, {"training.loss": "mae"}], "validation_mae"),
+        ([{}, {"data.scaling.y": "minmax"}], "validation_mae"),
+        ([{"data.scaling": "none"}, {"data.scaling.y": "standard"}], "validation_mae"),
+        ([{"model.layers[0].LSTM.kernel_regularizer": "l2"}, {"model.layers[0].LSTM.units": 8}], "validation_mae"),
+        ([{"training.class_weight": "balanced"}, {"training.epochs": 3}], "validation_mae"),
+        # What an entry sets is what the file says anyway.
+        ([{"training.loss": "mse"}, {"training.optimizer": "sgd"}], "val_loss"),
+        ([{"data.scaling.y": "standard"}, {"training.optimizer": "sgd"}], "val_loss"),
+        ([{"training.optimizer": "adam", "training.batch_size": 64}, {"training.optimizer": "sgd"}], "val_loss"),
+    ],
+)  # fmt: skip
+def test_a_job_that_a_sweep_leaves_as_it_is_counts_with_what_the_file_says(
+    entries: list[dict[str, Any]], expected: str
+) -> None:
+    file = {**REGRESSION, "model": {"layers": [{"LSTM": {"units": 4}}]}}
+    resolved = []
+    for entry in entries:
+        tree: Any = file
+        for key, value in entry.items():
+            whole = {"x": value, "y": value} if key == "data.scaling" else value  # as a resolved file has it
+            tree = with_value(tree, path_of(key), whole)
+        resolved.append(tree)
+    jobs = [Member(number, entry) for number, entry in enumerate(entries)]
+    found = default(resolved[0], swept_values(jobs, resolved.__getitem__), VALIDATED, ("validation", "mae"))
+    assert found is not None and found.metric == expected
 
 
 def test_a_metric_of_scaled_targets_that_is_watched_is_passed_over_too() -> None:

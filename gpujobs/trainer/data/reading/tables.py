@@ -129,6 +129,11 @@ class _Reading:
             self._time.rows[: rows.start] = held[: rows.start]
         self._time.rows[rows] = found
 
+    def _set(self, rows: slice, number: int, values: Any) -> None:
+        """What is beyond float32 becomes infinite, which is told in words later, not by a warning of numpy's."""
+        with np.errstate(over="ignore"):
+            self._values.rows[rows, number] = values
+
     # parquet
 
     def _read_parquet(self, source: Source) -> None:
@@ -142,9 +147,7 @@ class _Reading:
         """`row`: the number of the first, in the file."""
         rows = self._rows_of(source, piece.num_rows)
         for number, column in enumerate(self._wanted.numbers):
-            self._values.rows[rows, number] = parquet_columns.floats(
-                source.name, column, piece.column(column)
-            )
+            self._set(rows, number, parquet_columns.floats(source.name, column, piece.column(column)))
         for column in self._wanted.words:
             self._codes[column].rows[rows] = _codes(
                 parquet_columns.texts(source.name, column, piece.column(column), row), self._names[column]
@@ -176,7 +179,7 @@ class _Reading:
         rows = self._rows_of(source, found.count)
         self._name_rows(rows, source.name, block)
         for number, column in enumerate(self._wanted.numbers):
-            self._values.rows[rows, number] = found.numbers[column]
+            self._set(rows, number, found.numbers[column])
         for column in self._wanted.words:
             self._codes[column].rows[rows] = _codes(found.words[column], self._names[column])
         if self._wanted.time:

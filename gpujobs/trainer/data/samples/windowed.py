@@ -45,7 +45,8 @@ class Windowed:
     targets of a segment may lie beyond its end. `timeline`: None where nothing says when rows are. `is_shared_out`:
     whether windows, not rows, were divided into parts: then scaling sees what its own windows show. `seen`: of each
     series the row by which every feature has had a value, where rows before it were filled with a later one; `unseen`:
-    the windows that a part lacks since they would show what is in a later one.
+    the windows that a part lacks since they would show what is in a later one. `of_class`: of several outputs the
+    targets that are a class of the window, not numbers.
     """
 
     raw: LoadedData
@@ -63,6 +64,7 @@ class Windowed:
     is_shared_out: bool = False
     seen: Integers | None = None
     unseen: int = 0
+    of_class: frozenset[str] = frozenset()
 
     @property
     def samples(self) -> Samples:
@@ -153,7 +155,7 @@ class Windowed:
         for name, y in self.raw.targets.items():
             if self.task == "labelling":
                 found[name] = _steps(self._shown(two(y), y.dtype))
-            elif self.task in CLASS_TASKS:
+            elif self.task in CLASS_TASKS or name in self.of_class:
                 found[name] = StepRows(y, self.index, end - 1)
             else:
                 found[name] = _squeezed(self._rows(y, None, first, end - first))
@@ -276,9 +278,10 @@ def assemble(
     *,
     is_open: bool = False,
     usual: str | None = None,
+    of_class: frozenset[str] = frozenset(),
 ) -> Windowed:
     """`data`: of the job file. `is_open`: windows may end where the series does, with targets that nobody knows yet.
-    `usual`: the step of the training file's rows, where this is another.
+    `usual`: the step of the training file's rows, where this is another. `of_class`: as `Windowed` has it.
 
     Raises DataError for values that are missing, for times out of order, and for series shorter than a window.
     """
@@ -288,6 +291,8 @@ def assemble(
     line = _timeline(raw, series, data, usual)
     whole = series if line is None else cut_at(series, line.cuts)
     is_open = is_open and (task not in CLASS_TASKS or not raw.targets)
+    if is_open and of_class:  # beyond the end there is no class
+        raw = replace(raw, targets={name: y for name, y in raw.targets.items() if name not in of_class})
     shown, reach = span(window), max(span(window), _target(window, task).end)
     raw, segments, holes, missing, seen = without_missing(
         raw, series, whole, handling, shown if is_open else reach, scratch
@@ -296,8 +301,9 @@ def assemble(
     if len(index) == 0:
         raise DataError(_too_short(raw, segments, window, shown if is_open else reach, line))
     windowed = Windowed(
-        raw, window, task, series, segments, index, segments, None, holes, is_open, line, seen=seen
-    )
+        raw, window, task, series, segments, index, segments, None, holes, is_open, line,
+        seen=seen, of_class=of_class,
+    )  # fmt: skip
     windowed = windowed if is_open else replace(windowed, numbers=windowed._known(index))
     reach = shown if is_open else reach
     account = accounts.of_windows(windowed, whole, missing, shown, reach)

@@ -285,6 +285,11 @@ TABLES = {
         "column w: holds 2 NaN and 0 infinite values (rows 3, 4); expected finite numbers: remove or replace them, or say data.missing: drop or fill"),
     "an infinity in a column": Case(
         WINDOWS % ", missing: fill", csv(SERIES | {"v": replaced(SERIES["v"], 1, np.inf)}), "column v: holds 1 infinite values (row 3); expected finite numbers: remove or replace them"),
+    "a number beyond float32 in a column": Case(
+        WINDOWS % "", csv(SERIES | {"w": replaced(SERIES["w"], 1, 1e39)}), "column w: holds 0 NaN and 1 infinite values (row 3); expected finite numbers: remove or replace them"),
+    "a number beyond float32 in a parquet file": Case(
+        WINDOWS.replace("csv", "parquet") % "", pa.table(SERIES | {"w": replaced(SERIES["w"], 1, -1e39)}),
+        "column w: holds 0 NaN and 1 infinite values (row 2); expected finite numbers: remove or replace them"),
     "a class that is missing": Case(
         "{train: t.csv, target: k, window: {length: 3}}", csv(SERIES | {"k": ["a", "b", "", *"abcab"]}), "column k: has no value in 1 rows (row 4); expected one in each", CLASSES),
     "a label that changes within a sequence": Case(

@@ -10,10 +10,12 @@ import pytest
 
 from gpujobs.errors import JobFileError
 from gpujobs.jobfile import load
+from gpujobs.trainer.data import prepare
+from gpujobs.trainer.data.prepare import to_predict
 from gpujobs.trainer.data.samples.windowed import Windowed
 from gpujobs.trainer.evaluation import series_forecasts
 
-from .making import csv, prepared
+from .making import csv, prepared, spec_of
 
 DATA = "{train: t.csv, target: v, features: [v], window: {%s}%s}"
 REST = "model: {layers: [LSTM: {units: 2}, Dense: {units: %d}]}\ntraining: {loss: mse}\n"
@@ -124,3 +126,49 @@ def test_a_season_of_months(tmp_path: Path) -> None:
         for row, value in zip(targets, said, strict=True):
             before = np.flatnonzero(kept == kept[row] - 12)
             assert value == (values[before[0]] if len(before) else values[targets[0] - 1])
+
+
+OUTPUTS = """model:
+  branches:
+    body: {inputs: x, layers: [LSTM: {units: 2}]}
+    load: {inputs: body, layers: [Dense: {units: 2}]}
+    alarm: {inputs: body, layers: [Dense: {units: 2, activation: softmax}]}
+  outputs: [load, alarm]
+training: {loss: {load: %s, alarm: sparse_categorical_crossentropy}}
+predict: [new.npz]
+"""
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 3])
+def test_of_several_outputs_a_class_is_that_of_the_last_row(tmp_path: Path, horizon: int) -> None:
+    length, rows = 4, 12
+    values, alarms = np.arange(rows, dtype=np.float32), np.arange(rows) // 2 % 2
+    arrays = {"x": values[:, None], "v": values, "a": alarms, "t": np.arange(rows)}
+    text = f"{{train: d.npz, y: {{load: v, alarm: a}}, time: t, window: {{length: {length}, horizon: {horizon}}}}}"
+    spec = spec_of(tmp_path, text, {"d.npz": arrays, "new.npz": arrays}, rest=OUTPUTS % "mse")
+    trained = prepare(spec)
+    starts = np.arange(rows - length - horizon + 1)
+    ahead = starts[:, None] + length + np.arange(horizon)
+    part = trained.train
+    assert part.truth.target("alarm").tolist() == alarms[starts + length + horizon - 1].tolist()
+    assert part.truth.target("load").reshape(len(starts), horizon).tolist() == values[ahead].tolist()
+
+    new = to_predict(spec, {"path": "new.npz"}, trained.preprocessing)
+    assert list(new.truth.targets) == ["load"], "beyond the end there is no class, and none is made up"
+    known = new.truth.target("load").reshape(-1, horizon)
+    assert len(known) == rows - length + 1 and np.isnan(known[-1]).all(), "what lies beyond is forecast"
+    assert known[: len(starts)].tolist() == values[ahead].tolist()
+
+
+def test_several_outputs_of_classes_are_of_the_time_of_their_row(tmp_path: Path) -> None:
+    arrays = {
+        "x": np.arange(9.0)[:, None],
+        "v": np.arange(9) % 2,
+        "a": np.arange(9) // 2 % 2,
+        "t": np.arange(9),
+    }
+    text = "{train: d.npz, y: {load: v, alarm: a}, time: t, window: {length: 3, horizon: 3}}"
+    rest = OUTPUTS % "sparse_categorical_crossentropy"
+    part = prepared(tmp_path, text, {"d.npz": arrays, "new.npz": arrays}, rest=rest).train
+    assert part.samples.all_of(part.samples.labels["time"]).tolist() == [5, 6, 7, 8]
+    assert part.truth.target("alarm").tolist() == [0, 1, 1, 0]
