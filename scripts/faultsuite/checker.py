@@ -50,7 +50,8 @@ def check(box: Box) -> None:
             raise Failure("lost", f"job {job} was acknowledged, and the store does not know it")
     for number, job in store["jobs"].items():
         check_history(job, store["events"][number])
-        check_attempts(job, store["attempts"][number], from_copy=number in box.used_before)
+        first = None if number in box.used_before else box.has_results.get(number, 0) + 1
+        check_attempts(job, store["attempts"][number], first)
         check_end(box, number, job)
         check_results(box, number, job, store["attempts"][number])
     check_devices([one for attempts in store["attempts"].values() for one in attempts])
@@ -97,11 +98,12 @@ def check_history(job: dict[str, Any], events: list[dict[str, Any]]) -> None:
         raise Failure("lost", f"job {job['id']} has {len(ends)} ends: {steps}")
 
 
-def check_attempts(job: dict[str, Any], attempts: list[dict[str, Any]], *, from_copy: bool = False) -> None:
-    """Numbered from 1, one after the other, each ended, each with an id of its own, retries counted. `from_copy`: the
-    store may have forgotten the first of them."""
-    first_number = attempts[0]["number"] if from_copy and attempts else 1
-    if [one["number"] for one in attempts] != list(range(first_number, job["attempt"] + 1)):
+def check_attempts(job: dict[str, Any], attempts: list[dict[str, Any]], first: int | None = 1) -> None:
+    """Numbered one after the other, each ended, each with an id of its own, retries counted. `first`: the number of the
+    first; None where the store, a copy, may have forgotten some."""
+    if first is None:
+        first = attempts[0]["number"] if attempts else 1
+    if [one["number"] for one in attempts] != list(range(first, job["attempt"] + 1)):
         raise Failure(
             "wrong", f"job {job['id']}: attempts {[one['number'] for one in attempts]}, {job['attempt']} made"
         )

@@ -77,6 +77,15 @@ def test_attempts_that_overlap_or_share_an_id_are_not(attempts: list[dict[str, A
     assert failure.value.kind == kind
 
 
+def test_a_number_whose_results_were_there_already_is_not_taken_again() -> None:
+    check_attempts(JOB, [attempt(2, 2, 3)], first=2)
+    check_attempts(JOB, [attempt(2, 2, 3)], first=None)  # a copy may have forgotten the first
+    with pytest.raises(Failure, match=r"attempts \[1, 2\]"):
+        check_attempts(JOB, [attempt(1, 1, 2), attempt(2, 2, 3)], first=2)
+    with pytest.raises(Failure, match=r"attempts \[2\]"):
+        check_attempts(JOB, [attempt(2, 2, 3)])
+
+
 def test_crashes_beyond_what_may_be_retried_are_not() -> None:
     crashed = [attempt(n, n, n + 1, exit_signal=11, reason="TrainerCrashed") for n in (1, 2, 3)]
     with pytest.raises(Failure, match="3 crashes, with 1 retries allowed"):
