@@ -80,8 +80,8 @@ class Box:
         self.listener.chmod(0o755)
         self.acknowledged: dict[int, dict[str, Any]] = {}
         self.used_before: set[int] = set()
-        self.has_results: dict[int, int] = {}
-        """By job, the attempt that the store does not know and whose results are in its place: its own come after."""
+        self.has_attempts: dict[int, int] = {}
+        """By job, the attempt that the store does not know and whose files are in its place: its own come after."""
         self.daemon: subprocess.Popen[bytes] | None = None
         self.is_to_run = False
         self.refusal, self.is_refused = "", False

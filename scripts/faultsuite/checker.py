@@ -50,7 +50,7 @@ def check(box: Box) -> None:
             raise Failure("lost", f"job {job} was acknowledged, and the store does not know it")
     for number, job in store["jobs"].items():
         check_history(job, store["events"][number])
-        first = None if number in box.used_before else box.has_results.get(number, 0) + 1
+        first = None if number in box.used_before else box.has_attempts.get(number, 0) + 1
         check_attempts(job, store["attempts"][number], first)
         check_end(box, number, job)
         check_results(box, number, job, store["attempts"][number])

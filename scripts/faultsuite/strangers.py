@@ -36,7 +36,7 @@ def results(box: Box) -> None:
     """They are of an attempt 1 that the store does not know, as after a copy of it that was put back: the job's own
     is another one."""
     number = next_number(box)
-    box.has_results[number] = 1
+    box.has_attempts[number] = 1
     directory = box.state / "results" / str(number)
     directory.mkdir(parents=True)
     (directory / ".attempt").write_text(OTHER)
@@ -46,6 +46,7 @@ def results(box: Box) -> None:
 
 def spool(box: Box) -> None:
     number = next_number(box)
+    box.has_attempts[number] = 1
     job = box.state / "spool" / "jobs" / str(number)
     attempt, found = job / "attempt-1", job / "work" / "results"
     attempt.mkdir(parents=True)
