@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from .box import Box, Failure, until
-from .case import Case, long_job, pause
+from .case import Case, long_job
 
 
 def cases() -> Iterator[Case]:
@@ -163,9 +163,10 @@ def damaged_store(box: Box, *, content: bytes) -> None:
     offset = box.log.stat().st_size
     box.start(wait=False)
     box.is_to_run = False
-    pause(3.0)
+    daemon = box.daemon
+    until(lambda: daemon.poll() is not None or box.get("/v1/info"), None, "the store is served or refused")
     said = box.log.read_text(errors="replace")[offset:]
-    if box.daemon.poll() is None and content:
+    if daemon.poll() is None and content:
         if box.jobs():
             raise Failure("wrong", "a damaged store is served")
     elif "Traceback" in said or not said.strip():
