@@ -16,6 +16,7 @@ from gpujobs.trainer import metrics
 from gpujobs.trainer.data.arrays import Batch
 from gpujobs.trainer.decision import Decision, decisions
 from gpujobs.trainer.failures import TrainerError, of_keras
+from gpujobs.trainer.layer_inputs import input_of
 
 SECTIONS = {
     "layer": "layers",
@@ -143,7 +144,8 @@ def untrained(jobfile: Mapping[str, Any], shapes: Shapes, *, batch_size: int | N
     except Exception as error:
         if not is_refusal(error):
             raise
-        return _sequential(jobfile, (batch_size, *shape), names_refused=True)
+        _sequential(jobfile, (batch_size, *shape), names_refused=True)
+        raise  # a model of a second try would have other names and seeds than that of the first
 
 
 def _sequential(
@@ -161,7 +163,7 @@ def _sequential(
     if not names_refused:
         model.build(batch_shape)
         for number, (entry, layer) in enumerate(zip(jobfile["model"]["layers"], model.layers, strict=True)):
-            _require_axes(place_of(f"model.layers[{number}]", entry), entry, layer.input.shape)
+            _require_axes(place_of(f"model.layers[{number}]", entry), entry, input_of(layer).shape)
     return model
 
 

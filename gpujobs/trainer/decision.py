@@ -13,6 +13,7 @@ import numpy as np
 from gpujobs.jobfile import losses
 from gpujobs.jobfile.consistency import outputs_of, task_of_output
 from gpujobs.trainer.data.reading.loaded import CLASS_TASKS
+from gpujobs.trainer.layer_inputs import input_of, inputs_of
 
 PROBABILITIES = ("sigmoid", "hard_sigmoid", "sparse_sigmoid", "softmax", "sparsemax")
 """Activations whose values are shares: from 0 to 1."""
@@ -101,15 +102,15 @@ def activation_of(tensor: Any) -> str:
     the last layer has none to tell."""
     layer = tensor._keras_history.operation
     while type(layer).__name__ in PASSING:
-        layer = layer.input._keras_history.operation
+        layer = input_of(layer)._keras_history.operation
     while type(layer).__name__ in ("TimeDistributed", "Bidirectional"):
         layer = layer.layer
     if type(layer).__name__ in ("Softmax", "ReLU", "Sigmoid"):
         return type(layer).__name__.lower()
     if hasattr(layer, "activation"):
         return str(getattr(layer.activation, "__name__", ""))
-    merged = layer.input if isinstance(getattr(layer, "input", None), list) else []
-    found = {activation_of(one) for one in merged}
+    merged = inputs_of(layer) if isinstance(getattr(layer, "input", None), list) else []
+    found = {activation_of(one) for one in merged} if len(merged) > 1 else set()
     return found.pop() if len(found) == 1 else ""
 
 

@@ -15,6 +15,7 @@ from gpujobs.trainer.data import Preprocessing, Samples
 from gpujobs.trainer.data.arrays import as_float32
 from gpujobs.trainer.data.samples.rows import RaggedRows
 from gpujobs.trainer.decision import Decision
+from gpujobs.trainer.layer_inputs import input_of
 
 SHOWN = 20
 
@@ -163,8 +164,7 @@ def put_weights(model: keras.Model, source: keras.Model, names: Iterable[str]) -
 
 def _states(layer: keras.Layer) -> dict[str, Any]:
     twin = type(layer).from_config(_returning_states(layer.get_config()))
-    values = keras.tree.flatten(layer.input)[0]  # beside them stands a mask, which the twin gets by itself
-    tensors = list(twin(values)[1:])
+    tensors = list(twin(input_of(layer))[1:])  # the mask comes with it
     twin.set_weights(layer.get_weights())
     letters = ["h", "c"] if _is_lstm(layer) else ["h"]
     if hasattr(layer, "forward_layer"):

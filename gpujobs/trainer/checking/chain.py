@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gpujobs.trainer.counting import WRAPPERS, Inner, Shape, inner_of
+from gpujobs.trainer.layer_inputs import inputs_of
 
 if TYPE_CHECKING:
     import keras
@@ -54,7 +55,7 @@ def links(model: keras.Model) -> list[LayerInfo]:
 
 
 def _link(layer: keras.Layer, feeds: tuple[str, ...]) -> LayerInfo:
-    inputs = _tensors(layer.input)
+    inputs = inputs_of(layer)
     output = _tensors(layer.output)[0]
     return LayerInfo(
         name=str(layer.name),
@@ -77,7 +78,7 @@ def _tensors(one_or_more: Any) -> list[Any]:
 
 def _sources(layer: keras.Layer) -> Iterator[Any]:
     """The layers whose outputs it reads."""
-    for tensor in _tensors(layer.input):
+    for tensor in inputs_of(layer):
         operation = tensor._keras_history.operation
         if type(operation).__name__ != "InputLayer":
             yield operation

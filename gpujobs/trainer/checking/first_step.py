@@ -16,6 +16,7 @@ from gpujobs.trainer.checking.chain import RECURRENT
 from gpujobs.trainer.data import Samples
 from gpujobs.trainer.decision import Decision, decisions, output_tensors
 from gpujobs.trainer.failures import TrainerError, of_keras
+from gpujobs.trainer.layer_inputs import input_of, inputs_of
 
 SLOW = (*RECURRENT, "Bidirectional")
 """Their loops take long to trace, and Keras looks at all that they are told when it makes them."""
@@ -30,7 +31,7 @@ def require(jobfile: Mapping[str, Any], model: keras.Model, train: Samples) -> N
     """Raises TrainerError with the place in the job file. `train`: targets as the loss wants them."""
     for place, layer in _placed(jobfile, model):
         if type(layer).__name__ not in SLOW:
-            _try(place, partial(compute_output_spec, _in_training(layer), layer.input))
+            _try(place, partial(compute_output_spec, _in_training(layer), input_of(layer)))
         for attempt in _of_weights(layer):
             _try(place, attempt)
         _try_added(place, layer)
@@ -53,10 +54,10 @@ def _placed(jobfile: Mapping[str, Any], model: keras.Model) -> Iterator[tuple[st
         for number, entry in reversed([*enumerate(branches[name]["layers"])]):
             layer = tensor._keras_history.operation
             yield building.place_of(f"model.branches.{name}.layers[{number}]", entry), layer
-            tensor = layer.input
+            tensor = input_of(layer)
         inputs = branches[name]["inputs"]
         waiting += zip(
-            inputs, tensor._keras_history.operation.input if len(inputs) > 1 else [tensor], strict=True
+            inputs, inputs_of(tensor._keras_history.operation) if len(inputs) > 1 else [tensor], strict=True
         )
 
 

@@ -53,6 +53,36 @@ print(json.dumps({name: refused(*case) if name == REFUSED else count(*case) for 
 """
 
 
+BESIDE = """
+import json, sys
+import keras, numpy as np
+from gpujobs.trainer import building, decision
+from gpujobs.trainer.checking import chain
+
+found = {}
+for name, (layers, shape) in json.loads(sys.argv[1]).items():
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(3)
+    ours = building.untrained({"model": {"layers": layers}}, {"x": shape})
+    names = [layer.name for layer in ours.layers]
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(3)
+    plain = keras.Sequential([keras.Input(shape, dtype="int32" if name == "words" else None)])
+    for layer in layers:
+        ((kind, arguments),) = layer.items()
+        arguments = {key: keras.layers.Dense(2) if key == "layer" else value for key, value in arguments.items()}
+        plain.add(getattr(keras.layers, kind)(**arguments))
+    found[name] = {
+        "names": [names, [layer.name for layer in plain.layers]],
+        "weights": [np.array_equal(*two) for two in zip(ours.get_weights(), plain.get_weights(), strict=True)],
+        "activation": decision.activation_of(ours.outputs[0]),
+        "reads": [link.fed_by for link in chain.links(ours)],
+    }
+print(json.dumps(found))
+"""
+"""Beside a model that Keras makes of the same layers and seed."""
+
+
 def job(layers: list[Any], metrics: list[Any]) -> dict[str, Any]:
     training = {"loss": "binary_crossentropy", "optimizer": {"Adam": {}}, "metrics": metrics}
     return {"model": {"layers": layers}, "training": training}
@@ -136,3 +166,38 @@ def test_a_step_is_traced_once(built: Any, case: str, metric: str) -> None:
 def test_a_layer_that_does_not_fit_is_named(built: Any) -> None:
     error = built["a layer that does not fit"]
     assert error.startswith("model.layers[2].LSTM: ") and "expected ndim=3, found ndim=2" in error
+
+
+DENSE = {"layer": {"Dense": {"units": 2}}}
+SEQUENCES = {"LSTM": {"units": 3, "return_sequences": True}}
+BEHIND: dict[str, list[Any]] = {
+    "numbers": [[{"Masking": {}}, SEQUENCES, {"GRU": {"units": 4}}, {"Dense": {"units": 1}}], (5, 2)],
+    "words": [
+        [{"Embedding": {"input_dim": 7, "output_dim": 3, "mask_zero": True}}, {"LSTM": {"units": 3}}],
+        (5,),
+    ],
+    "steps": [[{"Masking": {}}, SEQUENCES, {"TimeDistributed": DENSE}, {"Softmax": {}}], (5, 2)],
+    "no mask": [[SEQUENCES, {"TimeDistributed": DENSE}, {"Softmax": {}}], (5, 2)],
+}
+
+
+@pytest.fixture(scope="module")
+def beside() -> Any:
+    done = python_with_keras(BESIDE, json.dumps(BEHIND))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("case", BEHIND)
+def test_names_and_first_weights_are_those_of_keras(beside: Any, case: str) -> None:
+    """Layers that read a mask, too, are made once: a second time would draw the next seeds."""
+    ours, keras_names = beside[case]["names"]
+    assert ours == keras_names and "lstm" in ours
+    assert beside[case]["weights"] and all(beside[case]["weights"])
+
+
+@pytest.mark.parametrize("case", ["steps", "no mask"])
+def test_a_mask_is_nothing_that_a_layer_reads(beside: Any, case: str) -> None:
+    assert beside[case]["activation"] == "softmax"
+    first = ["Masking"] if case == "steps" else []
+    assert beside[case]["reads"][-3:] == [first, ["LSTM"], ["TimeDistributed"]]

@@ -172,6 +172,16 @@ def test_layers_of_every_kind(launcher: Launched, layers: tuple[str, ...], shape
     assert part(found, "activations") > 0
 
 
+@pytest.mark.parametrize("last", ["TimeDistributed: {layer: {Dense: {units: 1}}}", "Softmax: {}"])
+def test_a_layer_that_takes_a_mask_is_tried_without_it(launcher: Launched, last: str) -> None:
+    files = {"x": RANDOM.random((12, 6, 2), np.float32), "y": RANDOM.random((12, 6, 1), np.float32)}
+    layers = ["Masking: {}", "LSTM: {units: 1, return_sequences: true}", last]
+    assert report(launcher, job(*layers), {"d.npz": files})["layers"][2]["output_shape"] == [None, 6, 1]
+    branches = f"model: {{branches: {{y: {{inputs: x, layers: [{', '.join(layers)}]}}}}}}"
+    text = job(*layers).replace(f"model: {{layers: [{', '.join(layers)}]}}", branches)
+    assert report(launcher, text, {"d.npz": files})["layers"][2]["output_shape"] == [None, 6, 1]
+
+
 def test_a_stateful_model(launcher: Launched) -> None:
     training = "training: {loss: mse, batch_size: 4, shuffle: false}\n"
     text = job("LSTM: {units: 4, stateful: true}", "Dense: {units: 1}", training=training)
