@@ -66,8 +66,10 @@ def checkpoints(box: Box, job: int) -> list[Path]:
 
 def strike(box: Box, *, name: str, number: signal.Signals) -> None:
     job = training(box)
-    victims = [trainer_of(box, job)] if name == "trainer" else box.find(PROCESSES[name])
-    assert victims, box.processes()
+    if name == "trainer":
+        victims = [trainer_of(box, job)]
+    else:  # the case before may have killed it
+        victims = until(lambda: box.find(PROCESSES[name]), 90, f"there is a process of the {name}")
     kill(victims, number)
     if number == signal.SIGSTOP:
         pause(30.0)
