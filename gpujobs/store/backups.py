@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -198,21 +199,27 @@ def aside(paths: StatePaths) -> Path:
 
 
 def restore(paths: StatePaths, backup: Backup, newer: Newer) -> Path | None:
-    """Puts the copy in the store's place. The caller holds the state's lock. Returns where the old one is now."""
+    """Puts the copy in the store's place. The caller holds the state's lock. Returns where the old one is now.
+
+    Raises MachineError: then the old one is where it was. Where the machine stops in between, the store is missing, and
+    another call puts the copy in place."""
+    incoming, kept = paths.database.with_name(DATABASE + ".restoring"), aside(paths)
     try:
-        incoming = paths.database.with_name(DATABASE + ".restoring")
         incoming.unlink(missing_ok=True)
         shutil.copyfile(backup.database, incoming)
         incoming.chmod(0o600)
         with incoming.open("rb") as file:
             os.fsync(file.fileno())
         reach("restore.aside")
-        old = _move_aside(paths, aside(paths))
+        old = _move_aside(paths, kept)
         reach("restore.rename")
-        incoming.replace(paths.database)
-        durable.sync_directory(paths.root)
+        durable.rename(incoming, paths.database)
     except OSError as error:
-        raise MachineError(f"{error.filename}: {error.strerror}; the copy was not put in place") from error
+        with contextlib.suppress(OSError):
+            incoming.unlink(missing_ok=True)
+        raise MachineError(
+            f"{error.filename}: {error.strerror}; the copy was not put in place{_moved_back(paths, kept)}"
+        ) from error
     store, _ = opening.open_store(paths)
     try:
         store.go_on_above(newer.highest)
@@ -221,10 +228,27 @@ def restore(paths: StatePaths, backup: Backup, newer: Newer) -> Path | None:
     return old
 
 
+def _files(directory: Path) -> list[Path]:
+    return [directory / (DATABASE + end) for end in ("", "-wal", "-shm")]
+
+
+def _moved_back(paths: StatePaths, kept: Path) -> str:
+    """After an error; empty text where nothing is left to say."""
+    if paths.database.exists():  # the copy is in place, or nothing was moved
+        return ""
+    try:
+        for path in filter(Path.exists, _files(kept)):
+            durable.rename(path, paths.root / path.name)
+        with contextlib.suppress(FileNotFoundError):
+            kept.rmdir()
+    except OSError as error:
+        return f", and the store is in {kept}: {error.strerror}"
+    return ""
+
+
 def _move_aside(paths: StatePaths, target: Path) -> Path | None:
     """The database with its write-ahead log, which is a part of it."""
-    files = [paths.database.with_name(DATABASE + end) for end in ("", "-wal", "-shm")]
-    there = [path for path in files if path.exists()]
+    there = [path for path in _files(paths.root) if path.exists()]
     if not there:
         return None
     target.mkdir(mode=0o700)

@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +19,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from gpujobs import failpoints
 from gpujobs.cli.main import cli
 from gpujobs.config.settings import Settings, resolve
 from gpujobs.daemon.build import Parts, build
@@ -207,6 +212,64 @@ def test_a_copy_that_is_damaged_or_half_is_not_put_in_place(
     assert (settings.state_dir / "gpujobs.db").read_bytes() == before
 
 
+POINTS = ("restore.aside", "restore.rename")
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_restore_that_fails_leaves_the_store_where_it_was(
+    settings: Settings, gpujobs: Callable[..., Result], point: str
+) -> None:
+    target = backed_up(settings, gpujobs)
+    paths = StatePaths(settings.state_dir)
+    store, _ = open_store(paths)
+    store.submit(A, "later", [new_job()] * 2)
+    store.close()
+    failpoints.arm(f"{point}=error:ENOSPC*1")
+    try:
+        failed = gpujobs("restore", target, "--yes")
+    finally:
+        failpoints.arm("")
+    assert failed.exit_code == 4, failed.output
+    assert "No space left on device; the copy was not put in place\n" in failed.output
+    assert not [*paths.root.glob("before-restore-*"), *paths.root.glob("*.restoring")]
+    assert Store(paths.database).counts() == {"PENDING": 5}
+    assert gpujobs("restore", target, "--yes").exit_code == 0
+    assert Store(paths.database).counts() == {"PENDING": 3}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_restore_that_is_killed_is_made_again(
+    settings: Settings, gpujobs: Callable[..., Result], point: str
+) -> None:
+    target = backed_up(settings, gpujobs)
+    paths = StatePaths(settings.state_dir)
+    store, _ = open_store(paths)
+    store.submit(A, "later", [new_job()] * 2)
+    store.close()
+    command = [
+        sys.executable,
+        "-m",
+        "gpujobs",
+        "restore",
+        str(target),
+        "--yes",
+        "--state-dir",
+        str(paths.root),
+    ]
+    killed = subprocess.run(
+        command, env={**os.environ, "GPUJOBS_FAILPOINTS": f"{point}=kill"}, capture_output=True, text=True
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    (kept,) = [paths.database] if paths.database.exists() else paths.root.glob("before-restore-*/gpujobs.db")
+    assert Store(kept).counts() == {"PENDING": 5}
+    done = gpujobs("restore", target, "--yes")
+    assert done.exit_code == 0, done.output
+    restored, _ = open_store(paths)
+    assert restored.counts() == {"PENDING": 3}
+    assert [job.id for job in restored.submit(A, "new", [new_job()])] == [6], "no number is given again"
+    restored.close()
+
+
 def test_nothing_is_restored_under_a_running_daemon(
     settings: Settings, gpujobs: Callable[..., Result]
 ) -> None:
@@ -217,8 +280,6 @@ def test_nothing_is_restored_under_a_running_daemon(
     thread.start()
     thread.join()
     assert refused[0].exit_code == 2 and "already serves" in refused[0].output
-    import os
-
     os.close(lock)
 
 
