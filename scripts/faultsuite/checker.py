@@ -98,12 +98,12 @@ def check_history(job: dict[str, Any], events: list[dict[str, Any]]) -> None:
         raise Failure("lost", f"job {job['id']} has {len(ends)} ends: {steps}")
 
 
-def check_attempts(job: dict[str, Any], attempts: list[dict[str, Any]], first: int | None = 1) -> None:
-    """Numbered one after the other, each ended, each with an id of its own, retries counted. `first`: the number of the
+def check_attempts(job: dict[str, Any], attempts: list[dict[str, Any]], lowest: int | None = 1) -> None:
+    """Numbered one after the other, each ended, each with an id of its own, retries counted. `lowest`: that of the
     first; None where the store, a copy, may have forgotten some."""
-    if first is None:
-        first = attempts[0]["number"] if attempts else 1
-    if [one["number"] for one in attempts] != list(range(first, job["attempt"] + 1)):
+    if lowest is None:
+        lowest = int(attempts[0]["number"]) if attempts else 1
+    if [one["number"] for one in attempts] != list(range(lowest, job["attempt"] + 1)):
         raise Failure(
             "wrong", f"job {job['id']}: attempts {[one['number'] for one in attempts]}, {job['attempt']} made"
         )

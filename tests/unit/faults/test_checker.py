@@ -78,10 +78,10 @@ def test_attempts_that_overlap_or_share_an_id_are_not(attempts: list[dict[str, A
 
 
 def test_a_number_whose_results_were_there_already_is_not_taken_again() -> None:
-    check_attempts(JOB, [attempt(2, 2, 3)], first=2)
-    check_attempts(JOB, [attempt(2, 2, 3)], first=None)  # a copy may have forgotten the first
+    check_attempts(JOB, [attempt(2, 2, 3)], lowest=2)
+    check_attempts(JOB, [attempt(2, 2, 3)], lowest=None)  # a copy may have forgotten the first
     with pytest.raises(Failure, match=r"attempts \[1, 2\]"):
-        check_attempts(JOB, [attempt(1, 1, 2), attempt(2, 2, 3)], first=2)
+        check_attempts(JOB, [attempt(1, 1, 2), attempt(2, 2, 3)], lowest=2)
     with pytest.raises(Failure, match=r"attempts \[2\]"):
         check_attempts(JOB, [attempt(2, 2, 3)])
 
