@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras.src.backend import compute_output_spec
+from keras.src.backend.common.variables import AutocastScope
 
 from gpujobs.jobfile.consistency import outputs_of
 from gpujobs.trainer import building
@@ -31,7 +32,7 @@ def require(jobfile: Mapping[str, Any], model: keras.Model, train: Samples) -> N
     """Raises TrainerError with the place in the job file. `train`: targets as the loss wants them."""
     for place, layer in _placed(jobfile, model):
         if type(layer).__name__ not in SLOW:
-            _try(place, partial(compute_output_spec, _in_training(layer), input_of(layer)))
+            _try(place, partial(_first_step, layer))
         for attempt in _of_weights(layer):
             _try(place, attempt)
         _try_added(place, layer)
@@ -90,8 +91,24 @@ def _try_in(half: str, place: str, attempt: Callable[[], object], instead: str) 
         ) from error
 
 
-def _in_training(layer: keras.Layer) -> Callable[..., object]:
-    return partial(layer.call, training=True) if layer._call_has_training_arg else layer.call
+def _first_step(layer: keras.Layer) -> None:
+    """On shapes alone, with what Keras adds to a call: the mask, and numbers of the layer's own precision."""
+    read = input_of(layer)
+    given: dict[str, Any] = {"training": True} if layer._call_has_training_arg else {}
+    mask = getattr(read, "_keras_mask", None)
+    if mask is not None and layer._call_has_mask_arg:
+        given["mask"] = mask
+
+    def call(read: Any, **given: Any) -> Any:
+        with AutocastScope(layer.compute_dtype):
+            return layer.call(keras.tree.map_structure(partial(_as_read, layer), read), **given)
+
+    compute_output_spec(call, read, **given)
+
+
+def _as_read(layer: keras.Layer, value: Any) -> Any:
+    is_cast = layer.autocast and keras.backend.is_float_dtype(value.dtype)
+    return keras.ops.cast(value, layer.compute_dtype) if is_cast else value
 
 
 def _of_weights(layer: keras.Layer) -> Iterator[Callable[[], object]]:

@@ -170,14 +170,15 @@ def test_a_layer_that_does_not_fit_is_named(built: Any) -> None:
 
 DENSE = {"layer": {"Dense": {"units": 2}}}
 SEQUENCES = {"LSTM": {"units": 3, "return_sequences": True}}
+SHARES = {"Activation": {"activation": "softmax"}}
 BEHIND: dict[str, list[Any]] = {
     "numbers": [[{"Masking": {}}, SEQUENCES, {"GRU": {"units": 4}}, {"Dense": {"units": 1}}], (5, 2)],
     "words": [
         [{"Embedding": {"input_dim": 7, "output_dim": 3, "mask_zero": True}}, {"LSTM": {"units": 3}}],
         (5,),
     ],
-    "steps": [[{"Masking": {}}, SEQUENCES, {"TimeDistributed": DENSE}, {"Softmax": {}}], (5, 2)],
-    "no mask": [[SEQUENCES, {"TimeDistributed": DENSE}, {"Softmax": {}}], (5, 2)],
+    "steps": [[{"Masking": {}}, SEQUENCES, {"TimeDistributed": DENSE}, SHARES], (5, 2)],
+    "no mask": [[SEQUENCES, {"TimeDistributed": DENSE}, SHARES], (5, 2)],
 }
 
 

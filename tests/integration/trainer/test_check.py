@@ -172,14 +172,28 @@ def test_layers_of_every_kind(launcher: Launched, layers: tuple[str, ...], shape
     assert part(found, "activations") > 0
 
 
-@pytest.mark.parametrize("last", ["TimeDistributed: {layer: {Dense: {units: 1}}}", "Softmax: {}"])
-def test_a_layer_that_takes_a_mask_is_tried_without_it(launcher: Launched, last: str) -> None:
-    files = {"x": RANDOM.random((12, 6, 2), np.float32), "y": RANDOM.random((12, 6, 1), np.float32)}
+STEPS = {"x": RANDOM.random((12, 6, 2), np.float32), "y": RANDOM.random((12, 6, 1), np.float32)}
+
+
+@pytest.mark.parametrize("last", ["TimeDistributed: {layer: {Dense: {units: 1}}}", "BatchNormalization: {}"])
+def test_a_layer_that_takes_a_mask_is_tried_with_it(launcher: Launched, last: str) -> None:
     layers = ["Masking: {}", "LSTM: {units: 1, return_sequences: true}", last]
-    assert report(launcher, job(*layers), {"d.npz": files})["layers"][2]["output_shape"] == [None, 6, 1]
+    assert report(launcher, job(*layers), {"d.npz": STEPS})["layers"][2]["output_shape"] == [None, 6, 1]
     branches = f"model: {{branches: {{y: {{inputs: x, layers: [{', '.join(layers)}]}}}}}}"
     text = job(*layers).replace(f"model: {{layers: [{', '.join(layers)}]}}", branches)
-    assert report(launcher, text, {"d.npz": files})["layers"][2]["output_shape"] == [None, 6, 1]
+    assert "branches" in text
+    assert report(launcher, text, {"d.npz": STEPS})["layers"][2]["output_shape"] == [None, 6, 1]
+
+
+def test_a_layer_that_cannot_take_the_mask_is_named(launcher: Launched) -> None:
+    """Keras's Softmax takes one of its own input's shape, and says so in the first step."""
+    layers = ["Masking: {}", "LSTM: {units: 2, return_sequences: true}", "Softmax: {}", "Dense: {units: 1}"]
+    said = ask(launcher, job(*layers), {"d.npz": STEPS})["error"]["message"]
+    assert said.startswith("model.layers[2].Softmax: ") and "`mask` must be broadcastable" in said
+    assert (
+        "`mask` must be broadcastable"
+        in run(launcher, job(*layers), {"d.npz": STEPS}, "FAILED").record["message"]
+    )
 
 
 def test_a_stateful_model(launcher: Launched) -> None:
@@ -343,6 +357,19 @@ def test_an_answer_of_a_check_that_is_too_long_is_not_read_to_its_end(
         file.seek(0)
         inspection.read_answer(file.fileno())
         assert file.tell() <= 1 << 17
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "layer", ["Conv1D: {filters: 3, kernel_size: 2}", "PReLU: {}", "GaussianNoise: {stddev: 0.1}"]
+)
+@pytest.mark.parametrize("first", ["", "Dense: {units: 2}, "])
+def test_halves_are_those_that_keras_makes_of_what_a_layer_reads(
+    launcher: Launched, precision: str, layer: str, first: str
+) -> None:
+    training = f"training: {{loss: mse, epochs: 1, precision: {precision}}}\n"
+    text = job(first + layer, "Flatten", "Dense: {units: 1}", training=training)
+    assert report(launcher, text, {"d.npz": NUMBERS})["layers"][-1]["output_shape"] == [None, 1]
 
 
 # What would be refused in the first step
