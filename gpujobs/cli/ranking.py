@@ -20,9 +20,13 @@ def lines(ranking: dict[str, Any]) -> list[str]:
     return [output.printable(title), *_how(ranking), "", *_table(ranking["metric"], members), *_best(ranking)]
 
 
+def has_figures(ranking: dict[str, Any]) -> bool:
+    return any(member["figures"] for member in ranking["members"])
+
+
 def _how(ranking: dict[str, Any]) -> list[str]:
     if ranking["metric"] is None:
-        if any(member["figures"] for member in ranking["members"]):
+        if has_figures(ranking):
             return [
                 "no figure compares these jobs by itself; --metric NAME ranks them by one that you choose"
             ]

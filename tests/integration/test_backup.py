@@ -106,14 +106,19 @@ def test_a_dry_run_makes_no_state_directory(settings: Settings, gpujobs: Callabl
     assert not settings.state_dir.exists()
 
 
-def test_a_restored_store_gives_no_number_again_and_what_is_newer_is_said(
-    settings: Settings, gpujobs: Callable[..., Result]
-) -> None:
-    target = backed_up(settings, gpujobs)
-    paths = StatePaths(settings.state_dir)
+def backed_up_before_two_more(settings: Settings, gpujobs: Callable[..., Result]) -> tuple[Path, StatePaths]:
+    """A copy with jobs 1 to 3, and the store that has 1 to 5."""
+    target, paths = backed_up(settings, gpujobs), StatePaths(settings.state_dir)
     store, _ = open_store(paths)
     store.submit(A, "later", [new_job()] * 2)
     store.close()
+    return target, paths
+
+
+def test_a_restored_store_gives_no_number_again_and_what_is_newer_is_said(
+    settings: Settings, gpujobs: Callable[..., Result]
+) -> None:
+    target, paths = backed_up_before_two_more(settings, gpujobs)
     (paths.results / "2").mkdir()
     (paths.results / "5").mkdir()
     paths.job(4).root.mkdir()
@@ -219,11 +224,7 @@ POINTS = ("restore.aside", "restore.rename")
 def test_a_restore_that_fails_leaves_the_store_where_it_was(
     settings: Settings, gpujobs: Callable[..., Result], point: str
 ) -> None:
-    target = backed_up(settings, gpujobs)
-    paths = StatePaths(settings.state_dir)
-    store, _ = open_store(paths)
-    store.submit(A, "later", [new_job()] * 2)
-    store.close()
+    target, paths = backed_up_before_two_more(settings, gpujobs)
     failpoints.arm(f"{point}=error:ENOSPC*1")
     try:
         failed = gpujobs("restore", target, "--yes")
@@ -241,23 +242,13 @@ def test_a_restore_that_fails_leaves_the_store_where_it_was(
 def test_a_restore_that_is_killed_is_made_again(
     settings: Settings, gpujobs: Callable[..., Result], point: str
 ) -> None:
-    target = backed_up(settings, gpujobs)
-    paths = StatePaths(settings.state_dir)
-    store, _ = open_store(paths)
-    store.submit(A, "later", [new_job()] * 2)
-    store.close()
-    command = [
-        sys.executable,
-        "-m",
-        "gpujobs",
-        "restore",
-        str(target),
-        "--yes",
-        "--state-dir",
-        str(paths.root),
-    ]
+    target, paths = backed_up_before_two_more(settings, gpujobs)
+    options = ["--yes", "--state-dir", str(paths.root)]
     killed = subprocess.run(
-        command, env={**os.environ, "GPUJOBS_FAILPOINTS": f"{point}=kill"}, capture_output=True, text=True
+        [sys.executable, "-m", "gpujobs", "restore", str(target), *options],
+        env={**os.environ, "GPUJOBS_FAILPOINTS": f"{point}=kill"},
+        capture_output=True,
+        text=True,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     (kept,) = [paths.database] if paths.database.exists() else paths.root.glob("before-restore-*/gpujobs.db")

@@ -14,6 +14,7 @@ import click
 from gpujobs.cli import app, output
 from gpujobs.cli.choosing import Selection, choosing
 from gpujobs.cli.follow import shorter
+from gpujobs.cli.ranking import has_figures
 from gpujobs.errors import ProtocolError, UsageError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _best(client: Client, chosen: Selection, metric: str | None, mode: str | Non
         raise click.UsageError("--best is of a group; expected its id, such as g12, or its name.")
     ranking = client.get("/v1/ranking", **chosen.query, metric=metric, mode=mode)
     if ranking["best"] is None:
-        if any(member["figures"] for member in ranking["members"]):
+        if has_figures(ranking):
             raise UsageError(
                 f"no figure compares the jobs of {chosen} by itself; --metric NAME says which one does."
             )
