@@ -132,7 +132,9 @@ class TrainingLoop:
 
     def run(self) -> list[dict[str, float]]:
         """The history: a row for each epoch. Raises Stopped, after a checkpoint, and NanLossError."""
-        is_over = self.resume() or (self.early_end.is_asked and self.is_between_epochs and self.ends_early(0.0))
+        is_over = self.resume() or (
+            self.early_end.is_asked and self.is_between_epochs and self.ends_early(0.0)
+        )
         while not is_over and len(self.position.rows) < self.epochs:
             began = time.monotonic()
             row = self.use.trained(self.epoch)
