@@ -19,6 +19,8 @@ from gpujobs.trainer.failures import TrainerError
 
 MAX_CONFIG_BYTES = 16 << 20
 MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
+OF_MASKS = {"Any", "Concatenate", "ExpandDims", "LogicalOr", "NotEqual", "OnesLike", "ZerosLike"}
+"""What a Functional model records of the masks that its layers make and merge, by Keras's own classes."""
 MERGES = {"Concatenate", "Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract"}
 
 
@@ -47,6 +49,7 @@ def allowed() -> dict[str, set[str]]:
         "None": {"__keras_tensor__"},
         "keras": {"Sequential", "DTypePolicy"},
         "keras.src.models.functional": {"Functional"},
+        "keras.src.ops.numpy": OF_MASKS,
         "keras.layers": names["layers"] | MERGES | {"InputLayer"},
         **{f"keras.{section}": names[section] for section in ("initializers", "regularizers", "constraints")},
     }

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from gpujobs.jobfile import losses as jobfile_losses
-from gpujobs.jobfile.consistency import is_stateful, scaling_of_targets, task_of_output
+from gpujobs.jobfile.consistency import is_stateful, scaling_of_targets
 from gpujobs.metric_names import kinds_of
 from gpujobs.model import utc_now
 from gpujobs.protocol.spec import AttemptSpec
@@ -37,6 +37,7 @@ from gpujobs.trainer import (
 )
 from gpujobs.trainer.backends import active as backend
 from gpujobs.trainer.data import Part, Prepared, Preprocessing, notices, prepare
+from gpujobs.trainer.data.fitting.counted import task_of_target
 from gpujobs.trainer.data.fitting.targets import Output, shaped
 from gpujobs.trainer.data.fitting.weights import class_weights
 from gpujobs.trainer.data.prepare import all_of, to_predict
@@ -160,7 +161,7 @@ def sets_of(spec: AttemptSpec, prepared: Prepared, model: keras.Model) -> Sets:
             )
     outputs = {
         name: Output(
-            task_of_output(spec.jobfile, name), shape, losses[name],
+            task_of_target(spec.jobfile, name, prepared.train.truth), shape, losses[name],
             jobfile_losses.ignored(jobfile_losses.of_output(spec.jobfile, name)),
         )
         for name, shape in shapes_by_name.items()
@@ -372,7 +373,7 @@ def evaluate(trained: Trained) -> dict[str, Any]:
 def _evaluated(trained: Trained, name: str, target: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Of one output; where there are several, its arrays have its name."""
     part, job = trained.parts[name], trained.spec.jobfile
-    task = task_of_output(job, target)
+    task = task_of_target(job, target, part.truth)
     if len(part.truth.targets) > 1:
         arrays = prediction.only(arrays, target)
     forecasts: dict[str, Any] = {}

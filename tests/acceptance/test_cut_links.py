@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -49,6 +52,35 @@ def test_the_daemons_restart_ends_no_training_on_the_other_box(two: Cluster) -> 
     two.daemon.cli("finish", job, code=0)
     two.daemon.until(job, "COMPLETED")
     assert len(two.attempts_of(job)) == 1
+
+
+def test_results_come_home_though_who_brings_them_is_killed_in_the_middle(
+    two: Cluster, tmp_path: Path
+) -> None:
+    """The first time it fails before it has begun, the second time within a file."""
+    quick: dict[str, Any] = {"epochs": 3, "name": "home"}
+    near = two.daemon.submit_quick(**quick, more="resources: {node: box1}\n")
+    (known,) = two.until_ended([near])
+    points = {
+        "GPUJOBS_FAILPOINTS": "homecoming.begin=error:EIO*1,homecoming.piece=kill*1",
+        "GPUJOBS_FAILPOINTS_DIR": str(tmp_path),
+    }
+    with patch.dict(two.daemon.environment, points):
+        two.daemon.restart()
+    two.until("box2", "ok")
+    far = two.daemon.submit_quick(**quick, more="resources: {node: box2}\n")
+    (found,) = two.until_ended([far])
+    assert {point.name: point.stat().st_size > 1 for point in tmp_path.iterdir()} == {
+        "homecoming.begin": True,
+        "homecoming.piece": True,
+    }
+    two.daemon.restart()
+    assert (known["state"], found["state"]) == ("COMPLETED", "COMPLETED"), two.story()
+    assert len(two.attempts_of(far)) == 1
+    one, other = (Path(job["results"]) for job in (known, found))
+    assert {path.name for path in one.iterdir()} == {path.name for path in other.iterdir()}
+    for name in ("predictions.csv", "history.csv"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
 
 
 def test_a_cut_beyond_the_lease_ends_the_trainer_there_before_another_starts_here(two: Cluster) -> None:

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpujobs.jobfile.consistency import task_of_output
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data import Part, Prepared, missing, prepare
-from gpujobs.trainer.data.fitting.counted import labels
+from gpujobs.trainer.data.fitting.counted import labels, task_of_target
 from gpujobs.trainer.data.memory import looking_at
 from gpujobs.trainer.data.notices import Account, once
 from gpujobs.trainer.data.prepare import all_of, read_training, to_predict
@@ -165,7 +164,7 @@ def class_counts(spec: AttemptSpec, prepared: Prepared) -> list[dict[str, Any]]:
     found = []
     samples = prepared.train.truth
     for name in samples.targets:
-        task = task_of_output(spec.jobfile, name)
+        task = task_of_target(spec.jobfile, name, samples)
         if task not in CLASS_TASKS:
             continue
         known = prepared.preprocessing.classes.get(name)

@@ -16,7 +16,7 @@ from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.fitting import absent, classes, precision
 from gpujobs.trainer.data.fitting.checks import check_inputs, check_shapes
-from gpujobs.trainer.data.fitting.counted import counted, labels
+from gpujobs.trainer.data.fitting.counted import counted, labels, task_of_target
 from gpujobs.trainer.data.fitting.fitted import (
     Assembled,
     fitted_inputs,
@@ -236,17 +236,18 @@ def _of_class(spec: AttemptSpec) -> frozenset[str]:
 
 
 def _per_step(spec: AttemptSpec, raw: LoadedData, task: str) -> Collection[str]:
-    """Of sequences, the targets that have a value for each step: labels as the job file says, numbers as the file has
-    them where the model has an output for each."""
+    """Of sequences, the targets that have a value for each step: the labels of an only output as the job file says, all
+    else as the file has them, where the model has an output for each."""
     if raw.lengths is None:
         return ()
     names = list(raw.targets) or ["y"]
     if task == "labelling" or (spec.jobfile["data"].get("sequence") or {}).get("label") == "each":
         return names
-    numbers = [name for name in raw.targets if task_of_output(spec.jobfile, name) not in CLASS_TASKS]
+    is_alone = len(raw.targets) == 1
+    some = [n for n in raw.targets if not is_alone or task_of_output(spec.jobfile, n) not in CLASS_TASKS]
     of_inputs = heads(spec.jobfile)
     own = [name for name, x in raw.inputs.items() if not ragged.is_static(raw, x, of_inputs[name])]
-    return [name for name in numbers if steps_of(spec.jobfile, name, own) and ragged.has_steps(raw, name)]
+    return [name for name in some if steps_of(spec.jobfile, name, own) and ragged.has_steps(raw, name)]
 
 
 def _encoded(raw: LoadedData, name: str, y: NDArray[Any], named: Named, ignored: int | None) -> NDArray[Any]:
@@ -285,7 +286,7 @@ def _labels(spec: AttemptSpec, train: Assembled, method: str) -> Integers | None
         return None
     name = next(iter(train.samples.targets))
     y = train.samples.target(name)
-    is_each = task_of_output(spec.jobfile, name) == "labelling"
+    is_each = task_of_target(spec.jobfile, name, train.samples) == "labelling"
     y = y.argmax(axis=-1) if classes.is_one_hot(y) and not is_each else y
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if y.ndim > 1:
@@ -298,7 +299,7 @@ def _labels(spec: AttemptSpec, train: Assembled, method: str) -> Integers | None
 
 def _require_several(spec: AttemptSpec, train: Samples, assembled: Assembled, named: Named) -> None:
     for name in train.targets:
-        task = task_of_output(spec.jobfile, name)
+        task = task_of_target(spec.jobfile, name, train)
         if task in ("classification", "labelling"):
             found = labels(train, name, task)
             classes.require_several(assembled.raw.place(name), found, named.get(name))

@@ -33,6 +33,16 @@ branches = {"model": {"branches": {
     "left": {"inputs": ["a"], "merge": "Concatenate", "layers": [{"LSTM": {"units": 2}}]},
     "both": {"inputs": ["left", "b"], "merge": "Concatenate", "layers": [{"Dense": {"units": 1}}]}}},
     "training": training}
+ids = {"Embedding": {"input_dim": 5, "output_dim": 2, "mask_zero": True}}
+masked = {"model": {"branches": {
+    "m": {"inputs": ["a"], "layers": [{"Masking": {}}, {"Bidirectional": {"layer": regular}}]},
+    "e": {"inputs": ["c"], "layers": [ids, {"LSTM": {"units": 6, "return_sequences": True}}]},
+    "w": {"inputs": ["b"], "layers": [{"GRU": {"units": 6, "return_sequences": True}}]},
+    "some": {"inputs": ["m", "e", "w"], "merge": "Concatenate", "layers": [{"LSTM": {"units": 2}}]},
+    "all": {"inputs": ["m", "e"], "merge": "Add", "layers": [{"GlobalAveragePooling1D": {}}]},
+    "both": {"inputs": ["some", "all"], "merge": "Concatenate", "layers": [{"Dense": {"units": 1}}]}}},
+    "training": training}
+building.build(masked, {"a": (4, 2), "b": (4, 2), "c": (4,)}).save(here / "masked.keras")
 building.build(sequential, {"x": (4, 2)}).save(here / "sequential.keras")
 building.build(branches, {"a": (4, 2), "b": (3,)}).save(here / "branches.keras")
 keras.Sequential([L.Input((2,)), L.Lambda(lambda x: x + 1)]).save(here / "lambda.keras")
@@ -47,7 +57,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return here
 
 
-@pytest.mark.parametrize("name", ["sequential", "branches"])
+@pytest.mark.parametrize("name", ["sequential", "branches", "masked"])
 def test_what_a_job_file_can_make_is_loaded(models: Path, name: str, tmp_path: Path) -> None:
     copied = copy(models / f"{name}.keras", tmp_path)
     assert copied.read_bytes() == (models / f"{name}.keras").read_bytes()
@@ -79,6 +89,9 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], object]] = {
     "an internal module": lambda config: config["config"]["layers"][1].update(module="keras.src.utils"),
     "a lambda in a list": lambda config: config.update(more=[[{"a": {"class_name": "__lambda__"}}]]),
     "an object in the build": lambda config: config["build_config"].update(a=SYSTEM),
+    "another function of the numbers' module": lambda config: config["config"]["layers"][1].update(
+        module="keras.src.ops.numpy", class_name="Vectorize"
+    ),
     "no model": lambda config: config.pop("class_name"),
 }
 

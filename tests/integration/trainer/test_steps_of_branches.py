@@ -226,6 +226,42 @@ def test_a_weight_fits_outputs_of_each_step_and_of_the_whole(launcher: Launched)
     )
 
 
+CLASSES = """
+data: {train: t.npz, x: {a: a}, y: {p: y, q: z}%s}
+model:
+  branches:
+    s: {inputs: a, layers: [%s]}
+    p: {inputs: s, layers: [Dense: {units: 3, activation: softmax}]}
+    q: {inputs: s, layers: [GRU: {units: 3}, Dense: {units: 2, activation: softmax}]}
+  outputs: [p, q]
+"""
+
+
+@pytest.mark.parametrize("lengths", [", lengths: n", ""], ids=["of different length", "of one"])
+def test_beside_a_class_of_each_sequence_another_output_has_one_of_each_step(
+    launcher: Launched, lengths: str
+) -> None:
+    random, there = np.random.default_rng(1), A.any(axis=-1) | (not lengths)
+    y, z = random.integers(0, 3, (COUNT, STEPS)), random.permutation(np.arange(COUNT) % 2)
+    files = {"t.npz": {"a": A, "n": there.sum(axis=1), "y": np.where(there, y, 0), "z": z}}
+    of = "sparse_categorical_crossentropy"
+    ran = run(launcher, CLASSES % (lengths, EACH) + REST % (f"{{p: {of}, q: {of}}}", ""), files)
+    outputs = {name: one.numpy() for name, one in ran.model()(A).items()}
+    of_steps = -np.log(np.take_along_axis(outputs["p"], y[..., None], -1))[there]
+    of_whole = -np.log(np.take_along_axis(outputs["q"], z[:, None], -1))
+    check(ran, {"p_loss": of_steps.mean(), "q_loss": of_whole.mean()})
+    found = ran.predictions()
+    np.testing.assert_array_equal(found.get("counted_p", True), there if lengths else True)
+    np.testing.assert_array_equal(found["y_true_p"][there], y[there])
+    np.testing.assert_array_equal(found["y_class_p"][there], outputs["p"].argmax(axis=-1)[there])
+    evaluated = ran.metrics["evaluation"]["outputs"]["p"]
+    right = (outputs["p"].argmax(axis=-1) == y)[there]
+    assert evaluated["model"]["accuracy"] == pytest.approx(right.mean())
+    assert evaluated["counted"] == (there.sum() if lengths else COUNT)
+    most = np.bincount(y[there]).argmax()
+    assert evaluated["baselines"]["majority class"]["accuracy"] == pytest.approx((y[there] == most).mean())
+
+
 def test_the_table_has_the_steps_of_each_output(launcher: Launched) -> None:
     """Rows for what is there in some output; an empty field where another has none."""
     text = TWO % ("b", MASKED, "b", f"{MASKED}, MaxPooling1D: {{pool_size: 2}}") + REST % (

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpujobs.jobfile.consistency import task_of_output
 from gpujobs.trainer.data.fitting.classes import Classes
-from gpujobs.trainer.data.fitting.counted import labels
+from gpujobs.trainer.data.fitting.counted import labels, task_of_target
 from gpujobs.trainer.data.notices import listed
 from gpujobs.trainer.data.samples.splits import PARTS
 
@@ -20,7 +19,7 @@ def notices(job: Mapping[str, Any], parts: Mapping[str, Any], named: Mapping[str
     """Of each target that is a class, a line for each part that lacks some; `parts`: by name, those of `Prepared`."""
     for name in parts["train"].truth.targets:
         there = [part for part in PARTS if part in parts]
-        task = task_of_output(job, name)
+        task = task_of_target(job, name, parts["train"].truth)
         if task in ("classification", "labelling"):
             counts = {part: _counts(parts[part].truth, name, task) for part in there}
             yield from _of_target(job, parts, name, counts, named.get(name))

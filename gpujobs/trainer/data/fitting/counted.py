@@ -111,6 +111,13 @@ def has_steps(job: Mapping[str, Any], name: str, samples: Samples) -> bool:
     return bool(steps_of(job, name, with_steps(samples.inputs, heads(job))))
 
 
+def task_of_target(job: Mapping[str, Any], name: str, samples: Samples) -> str:
+    """As the job file says; of one of several outputs labelling, where it has a class for each step."""
+    task = task_of_output(job, name)
+    is_each = task == "classification" and len(outputs_of(job)) > 1 and has_steps(job, name, samples)
+    return "labelling" if is_each else task
+
+
 def without_ignored(labels: Any, ignored: int | None) -> Any:
     """Labels with a class in the place of `ignored`, where nothing counts: one that is not ignored itself."""
     if ignored is None:

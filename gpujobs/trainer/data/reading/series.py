@@ -16,7 +16,7 @@ from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data import missing
 from gpujobs.trainer.data.notices import listed, n, say
 from gpujobs.trainer.data.reading import table_files, tables
-from gpujobs.trainer.data.reading.cells import TRUE, shown
+from gpujobs.trainer.data.reading.cells import FALSE, TRUE, shown
 from gpujobs.trainer.data.reading.dialect import DATE_LIKE, UNNAMED
 from gpujobs.trainer.data.reading.input_requirements import heads
 from gpujobs.trainer.data.reading.loaded import (
@@ -415,6 +415,7 @@ def _targets(
         return {"y": table.values[:, at[column]]}, {}
     labels = table.words[column]
     _say_alike(path, column, labels.texts.tolist())
+    _require_one_writing(path, column, labels.texts.tolist())
     is_absent = labels.codes < 0
     y = np.where(is_absent, np.float32(np.nan), labels.codes) if is_absent.any() else labels.codes
     return {"y": y}, {"y": tuple(labels.texts.tolist())}
@@ -434,6 +435,16 @@ def _say_alike(path: str, column: str, words: Sequence[str], what: str = "classe
                     f"{path}: column {column}: {shown(other)} and {shown(word)} are two {what}, as they are written."
                 ]
             )
+
+
+def _require_one_writing(path: str, column: str, words: Sequence[str]) -> None:
+    """Raises DataError where yes and no are written as words here and as numbers there: these would be four classes."""
+    numbers, truths = ([word for word in words if (word in ("0", "1")) == is_one] for is_one in (True, False))
+    if numbers and truths and set(truths) <= {*TRUE, *FALSE}:
+        raise DataError(
+            f"{path}: column {column}: holds {listed(truths, len(truths))} beside {listed(numbers, len(numbers))}, "
+            f"which would be {len(words)} classes; expected yes and no to be written alike in all rows and files"
+        )
 
 
 def _weight(

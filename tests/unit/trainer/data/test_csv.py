@@ -18,7 +18,7 @@ from gpujobs.trainer.data.reading import cells, table_files, tables, text, times
 from gpujobs.trainer.data.reading.wanted import Wanted
 from gpujobs.trainer.failures import DataError
 
-from .making import alone, everything, prepared, spec_of, there
+from .making import alone, csv, everything, prepared, spec_of, there
 
 VALUES = [1.5, -2.0, 1234.5, 0.25, 7.0, 8.0, 9.0, 10.0]
 HOURS = [f"2021-03-{27 + hour // 24:02}T{hour % 24:02}:00:00" for hour in range(20, 28)]
@@ -119,6 +119,16 @@ def test_a_column_that_numbers_the_rows_is_said_to_be_a_feature(
     assert (line in capsys.readouterr().out) == is_said
     prepared(tmp_path, DATA % ("t.csv", "t", ", features: [v]"), {"t.csv": "\n".join(numbered) + "\n"})
     assert line not in capsys.readouterr().out
+
+
+def test_yes_and_no_written_as_words_here_and_as_numbers_there_are_no_four_classes(tmp_path: Path) -> None:
+    rows = {"a.csv": ("True", "False"), "b.csv": ("1", "0")}
+    files = {name: csv({"x": range(20), "kind": kinds * 10}) for name, kinds in rows.items()}
+    data = "{train: [a.csv, b.csv], features: [x], target: kind, window: {length: 4}}"
+    rest = "model: {layers: [Flatten: {}, Dense: {units: 4}]}\ntraining: {loss: sparse_categorical_crossentropy}\n"
+    said = "column kind: holds False, True beside 0, 1, which would be 4 classes; expected yes and no to be written alike"
+    with pytest.raises(DataError, match=said):
+        prepared(tmp_path, data, files, rest=rest)
 
 
 def test_how_a_file_is_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
