@@ -132,7 +132,7 @@ def _model(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     if (model["layers"] is None) == (branches is None):
         yield ("model",), "model needs either layers or branches"
         return
-    inputs = list(job["data"]["x"]) if isinstance(job["data"]["x"], dict) else ["x"]
+    inputs = inputs_of(job)
     if branches is None:
         if len(inputs) > 1:
             yield (
@@ -160,6 +160,12 @@ def _model(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     for name in model["outputs"] or ():
         if name not in branches:
             yield ("model", "outputs"), f"model.outputs: {name} is not a branch{among(name, branches)}"
+
+
+def inputs_of(job: Mapping[str, Any]) -> list[str]:
+    """The names of the model's inputs: an only one is called as its array."""
+    x = job["data"]["x"]
+    return list(x) if isinstance(x, dict) else [x]
 
 
 def outputs_of(job: Mapping[str, Any]) -> list[str]:

@@ -10,9 +10,10 @@ from pathlib import PurePath
 from typing import Any
 
 from gpujobs import formats
-from gpujobs.jobfile.consistency import Found, implied_task, is_stateful, times_of
+from gpujobs.jobfile.consistency import Found, implied_task, inputs_of, is_stateful, times_of
 from gpujobs.jobfile.keras_names import nearest
 from gpujobs.jobfile.reader import Path
+from gpujobs.jobfile.ways import readings
 
 PARTS = ("train", "validation", "test")
 
@@ -31,6 +32,7 @@ def data_checks(job: dict[str, Any]) -> Found:
         _step,
         _answer,
         _missing,
+        _padding,
     )
     return [problem for check in checks for problem in check(job)]
 
@@ -254,3 +256,21 @@ def _missing(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
             "data.missing is drop, and without the samples left out a stateful model would continue the wrong ones; "
             "expected error or fill",
         )
+
+
+def _padding(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    """An input has one value that stands for padding: it is not scaled, and counts nowhere."""
+    found: dict[str, list[float]] = {}
+    for one in readings(job, inputs_of(job)):
+        if one.kind == "Masking" or one.arguments.get("mask_zero"):
+            value = float(one.arguments.get("mask_value", 0.0))
+            found.setdefault(one.input, []).append(value)
+    for name, values in found.items():
+        other = next((value for value in values if value != values[0]), None)
+        if other is not None:
+            yield (
+                ("model",),
+                f"model: the input {name} is masked where it is {values[0]:g}, and on another way where it is "
+                f"{other:g}; expected one mask_value: name what is masked otherwise as an input of its own "
+                "(data.x)",
+            )

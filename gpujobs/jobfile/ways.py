@@ -29,11 +29,13 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """An Embedding or a Masking that reads an input as the file has it."""
+    """An Embedding or a Masking that reads an input as the file has it; not `is_own`: a Masking that reads what a layer
+    has made of it."""
 
     input: str
     kind: str
     arguments: Mapping[str, Any]
+    is_own: bool = True
 
 
 Ways = dict[str, Way]
@@ -50,6 +52,15 @@ def steps_of(job: Mapping[str, Any], output: str, own: Iterable[str]) -> dict[st
 
 def readings(job: Mapping[str, Any], inputs: Iterable[str]) -> list[Reading]:
     """In the order of the file."""
+    return [one for one in _readings(job, inputs) if one.is_own]
+
+
+def has_learned_mask(job: Mapping[str, Any], inputs: Iterable[str]) -> bool:
+    """Whether steps are masked by what layers make of them, which depends on what they have learned."""
+    return any(not one.is_own for one in _readings(job, inputs))
+
+
+def _readings(job: Mapping[str, Any], inputs: Iterable[str]) -> list[Reading]:
     found: list[Reading] = []
     _places(job, inputs, found)
     return found
@@ -103,6 +114,8 @@ def _after(kind: str, arguments: Mapping[str, Any], name: str, way: Way, found: 
     if kind in KEEPING_ZEROS:
         return replace(way, has_values=False)
     masks = kind == "Masking" and (way.has_values or (way.has_zeros and not arguments.get("mask_value")))
+    if kind == "Masking" and not masks:
+        found.append(Reading(name, kind, arguments, is_own=False))
     if masks or (kind == "Embedding" and way.has_values):
         found.append(Reading(name, kind, arguments))
         masks = masks or bool(arguments.get("mask_zero"))

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,12 @@ def write(
         own["classes"] = arrays.get("classes" + suffix)
         is_score = output in scores if output else bool(scores)
         found = _classes(own, is_score=is_score) if "y_class" in own else _numbers(own, targets, part)
-        of_output = {f"{output}_{name}" if output else name: one for name, one in found}
-        values |= of_output
         there = _there(part, output)
-        if there is not None and any(one.shape == there.shape for one in of_output.values()):
-            there_of |= dict.fromkeys(of_output, there)
+        for called, one in found:
+            name = _unused(f"{output}_{called}" if output else called, values)
+            values[name] = one
+            if there is not None and one.shape == there.shape:
+                there_of[name] = there
     samples = len(arrays["y_pred"])
     steps = max(one.shape[1] for one in values.values())
     columns = {**_labels(arrays, part, steps), **values}
@@ -62,6 +64,12 @@ def write(
         return False
     _write(path, columns, _rows(values, there_of, samples, steps), there_of if named else {})
     return True
+
+
+def _unused(name: str, values: Columns) -> str:
+    """The name, or, where another output has a column called so, with a number."""
+    numbers = (name if number == 1 else f"{name}_{number}" for number in count(1))
+    return next(one for one in numbers if one not in values)
 
 
 def _labels(arrays: Mapping[str, Any], part: Part, steps: int) -> Columns:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from gpujobs.jobfile import losses
 from gpujobs.jobfile.consistency import implied_task, outputs_of, task_of_output
-from gpujobs.jobfile.ways import steps_of
+from gpujobs.jobfile.ways import has_learned_mask, steps_of
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.fitting import absent, classes, precision
 from gpujobs.trainer.data.fitting.checks import check_inputs, check_shapes
-from gpujobs.trainer.data.fitting.counted import counted, labels, task_of_target
+from gpujobs.trainer.data.fitting.counted import counted, is_cut, labels, task_of_target
 from gpujobs.trainer.data.fitting.fitted import (
     Assembled,
     fitted_inputs,
@@ -40,6 +40,11 @@ Source = TypeVar("Source")
 Found = TypeVar("Found")
 Named = Mapping[str, classes.Classes]
 """The classes of each output whose labels are not numbers already."""
+
+LEARNED_MASK = (
+    "model: a Masking behind layers that change values masks steps by what they have learned. Since other steps count "
+    "nowhere here, those that it masks count in the losses and metrics."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,7 @@ def prepare(spec: AttemptSpec, raw: LoadedData | None = None) -> Prepared:
     """`raw`: the training file's, where it has been read. Raises DataError, naming file and array or column."""
     data, task = spec.jobfile["data"], task_of(spec)
     raw = read_training(spec) if raw is None else raw
+    task = _seen(spec, raw, task)
     named = _named(spec, raw)
     others = {part: data[part] for part in ("validation", "test") if data.get(part)}
     try:
@@ -110,6 +116,8 @@ def prepare(spec: AttemptSpec, raw: LoadedData | None = None) -> Prepared:
     say(dict.fromkeys([*of_x, *of_y]))
     parts = {part: apply(spec, one, learned) for part, one in assembled.items()}
     _require_several(spec, parts["train"].truth, train, named)
+    if parts["train"].samples.counted and has_learned_mask(spec.jobfile, parts["train"].samples.inputs):
+        say([LEARNED_MASK])
     say(absent.notices(spec.jobfile, parts, named))
     return Prepared(parts, learned, tuple(accounts_of.values()))
 
@@ -215,7 +223,12 @@ def _assemble(
         raw = ragged.without_padding(raw, per_step)
     if task != "multilabel":
         ignored = {name: losses.ignored(losses.of_output(spec.jobfile, name)) for name in raw.targets}
-        targets = {name: _encoded(raw, name, y, named, ignored[name]) for name, y in raw.targets.items()}
+        targets = {
+            name: _encoded(
+                raw, name, y, named, ignored[name], is_one_hot=y.ndim > _label_axes(spec, raw, name, task)
+            )
+            for name, y in raw.targets.items()
+        }
         raw = replace(raw, targets=targets)
     if data.get("window"):
         of_class = _of_class(spec)
@@ -235,6 +248,27 @@ def _of_class(spec: AttemptSpec) -> frozenset[str]:
     return frozenset(name for name in names if task_of_output(spec.jobfile, name) == "classification")
 
 
+def _seen(spec: AttemptSpec, raw: LoadedData, task: str) -> str:
+    """Labelling, though the job file says nothing of it, where a model of one output and its target of arrays have a
+    class for each step."""
+    job = spec.jobfile
+    if task != "classification" or is_cut(job) or len(raw.targets) != 1:
+        return task
+    ((name, y),) = raw.targets.items()
+    own = steps_of(job, name, _with_steps(spec, raw))
+    if raw.lengths is not None:
+        return "labelling" if own and ragged.has_steps(raw, name) else task
+    return "labelling" if y.ndim > 1 and any(y.shape[1] == raw.inputs[one].shape[1] for one in own) else task
+
+
+def _with_steps(spec: AttemptSpec, raw: LoadedData) -> list[str]:
+    """The inputs that are no facts about a sample."""
+    of_inputs = heads(spec.jobfile)
+    if raw.lengths is not None:
+        return [name for name, x in raw.inputs.items() if not ragged.is_static(raw, x, of_inputs[name])]
+    return [name for name, x in raw.inputs.items() if x.ndim > 2 or of_inputs[name].ids is not None]
+
+
 def _per_step(spec: AttemptSpec, raw: LoadedData, task: str) -> Collection[str]:
     """Of sequences, the targets that have a value for each step: the labels of an only output as the job file says, all
     else as the file has them, where the model has an output for each."""
@@ -245,19 +279,30 @@ def _per_step(spec: AttemptSpec, raw: LoadedData, task: str) -> Collection[str]:
         return names
     is_alone = len(raw.targets) == 1
     some = [n for n in raw.targets if not is_alone or task_of_output(spec.jobfile, n) not in CLASS_TASKS]
-    of_inputs = heads(spec.jobfile)
-    own = [name for name, x in raw.inputs.items() if not ragged.is_static(raw, x, of_inputs[name])]
+    own = _with_steps(spec, raw)
     return [name for name in some if steps_of(spec.jobfile, name, own) and ragged.has_steps(raw, name)]
 
 
-def _encoded(raw: LoadedData, name: str, y: NDArray[Any], named: Named, ignored: int | None) -> NDArray[Any]:
-    """`ignored` stays what it is: it is no class."""
+def _label_axes(spec: AttemptSpec, raw: LoadedData, name: str, task: str) -> int:
+    """How many axes the labels of a target have before they are samples, without that of one-hot rows."""
+    if raw.lengths is not None or spec.jobfile["data"].get("window"):
+        return 1  # one row after the other
+    if task == "labelling":
+        return 2
+    is_class = task_of_output(spec.jobfile, name) == "classification" and len(raw.targets) > 1
+    return 2 if is_class and steps_of(spec.jobfile, name, _with_steps(spec, raw)) else 1
+
+
+def _encoded(
+    raw: LoadedData, name: str, y: NDArray[Any], named: Named, ignored: int | None, *, is_one_hot: bool
+) -> NDArray[Any]:
+    """`ignored` stays what it is: it is no class. `is_one_hot`: whether rows of zeros and ones are."""
     if name not in named:
         return y
     if ignored is None or name in raw.words or not (there := y != ignored).any() or there.all():
-        return named[name].encode(raw.place(name), y, raw.words.get(name))
+        return named[name].encode(raw.place(name), y, raw.words.get(name), is_one_hot=is_one_hot)
     encoded = np.full(y.shape, ignored, np.int64)
-    encoded[there] = named[name].encode(raw.place(name), y[there], None)
+    encoded[there] = named[name].encode(raw.place(name), y[there], None, is_one_hot=False)
     return encoded
 
 

@@ -27,19 +27,22 @@ class Classes:
     def are_text(self) -> bool:
         return any(isinstance(name, str) for name in self.names)
 
-    def encode(self, place: str, labels: NDArray[Any], words: Sequence[str] | None) -> NDArray[Any]:
+    def encode(
+        self, place: str, labels: NDArray[Any], words: Sequence[str] | None, *, is_one_hot: bool
+    ) -> NDArray[Any]:
         """The numbers of the classes, of the labels' shape. `words`: what the labels are called, where the file
         has text; otherwise they are numbers that are names here, or, where names are text, those of the classes.
-        Rows of zeros and ones, one for each class, stay what they are. Raises DataError for what is no class."""
+        Rows of zeros and ones, one for each class, stay what they are where they may be one-hot. Raises DataError for
+        what is no class."""
         if labels.dtype.kind == "f" and np.isnan(labels).any():  # what is missing is dealt with elsewhere
             there, encoded = ~np.isnan(labels), np.full(labels.shape, np.nan, np.float32)
-            encoded[there] = self.encode(place, labels[there], words)
+            encoded[there] = self.encode(place, labels[there], words, is_one_hot=False)
             return encoded
         if words is not None:
             return self._numbers(place, list(words))[labels.astype(np.int64, copy=False)]
-        if labels.ndim > 1 and labels.shape[-1] == len(self.names) and is_binary(labels):
+        if is_one_hot and labels.shape[-1] == len(self.names) and is_binary(labels):
             return labels
-        if self.are_text:
+        if self.are_text and not any(map(_is_number, self.names)):
             return require_numbers(place, labels, len(self.names), "data.classes has that many names")
         found, inverse = np.unique(labels, return_inverse=True)
         return self._numbers(place, found.tolist())[inverse].reshape(labels.shape)
@@ -71,6 +74,13 @@ class Classes:
 def _key(name: Any) -> str:
     """A class written as 1, 1.0 or "1" is one class."""
     return str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
+
+
+def _is_number(name: Any) -> bool:
+    """Whether a number of a file may be this name."""
+    with suppress(ValueError):
+        return bool(np.isfinite(float(name)))
+    return False
 
 
 def _whole(name: Any) -> Iterator[str]:

@@ -112,10 +112,17 @@ def has_steps(job: Mapping[str, Any], name: str, samples: Samples) -> bool:
 
 
 def task_of_target(job: Mapping[str, Any], name: str, samples: Samples) -> str:
-    """As the job file says; of one of several outputs labelling, where it has a class for each step."""
-    task = task_of_output(job, name)
-    is_each = task == "classification" and len(outputs_of(job)) > 1 and has_steps(job, name, samples)
+    """As the job file says; labelling, though it says nothing of it, where the output and the target of arrays have a
+    class for each step."""
+    task, rows = task_of_output(job, name), samples.targets.get(name)
+    may_be = task == "classification" and rows is not None and len(rows.row_shape) > 0
+    is_each = may_be and not is_cut(job) and has_steps(job, name, samples)
     return "labelling" if is_each else task
+
+
+def is_cut(job: Mapping[str, Any]) -> bool:
+    """Whether the job file says how rows become samples, and so whether a class is one of a step."""
+    return bool(job["data"].get("window") or job["data"].get("sequence"))
 
 
 def without_ignored(labels: Any, ignored: int | None) -> Any:

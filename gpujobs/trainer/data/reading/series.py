@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -422,12 +423,14 @@ def _targets(
 
 
 def _say_alike(path: str, column: str, words: Sequence[str], what: str = "classes") -> None:
-    """Names that differ by case, blanks, or how their accents are encoded only are classes (or series) of their own,
-    which is rarely meant."""
+    """Names that differ by case, blanks, how their accents are encoded, or how a number is written only are classes (or
+    series) of their own, which is rarely meant."""
     seen: dict[str, str] = {}
     for word in words:
-        plain = unicodedata.normalize("NFKC", word).casefold()
-        other = seen.setdefault(" ".join(plain.split()), word)
+        plain = " ".join(unicodedata.normalize("NFKC", word).casefold().split())
+        with suppress(InvalidOperation):
+            plain = str(Decimal(plain).normalize())
+        other = seen.setdefault(plain, word)
         if other != word:
             shown = (repr, ascii)[unicodedata.normalize("NFC", word) == unicodedata.normalize("NFC", other)]
             say(

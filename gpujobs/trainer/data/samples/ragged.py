@@ -252,6 +252,11 @@ def _weights(raw: LoadedData, begins: Integers, lengths: Integers, *, is_per_ste
     if weight is None:
         return None
     if not is_per_step:
+        if weight.ndim > 1:
+            raise DataError(
+                f"{raw.file}: the weights have shape {weight.shape}, one for each step, and some target one value for "
+                f"each sequence; expected a weight for each of {len(begins)} sequences"
+            )
         return ArrayRows(weight if len(weight) == len(begins) else _of_last(raw, weight, begins, lengths))
     weight = concatenated(weight, lengths) if weight.ndim > 1 else weight
     weight = np.repeat(weight, lengths) if len(weight) == len(lengths) else weight

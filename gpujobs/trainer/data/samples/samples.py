@@ -75,7 +75,10 @@ class Samples:
     def _marked(self, name: str, weight: NDArray[np.float32], rows: Integers) -> NDArray[np.float32]:
         """With a value for each step, where the loss has one; UNCOUNTED where it does not count."""
         if name not in self.counted:
-            steps = self.targets[name].row_shape[: self.axes.get(name, 1) - 1]
+            of_target = self.targets[name].row_shape[: self.axes.get(name, 1) - 1]
+            steps = tuple(
+                n or 1 for n in of_target
+            )  # of sequences that differ in length all steps are counted
             return np.broadcast_to(
                 weight.reshape(weight.shape + (1,) * (1 + len(steps) - weight.ndim)), (len(rows), *steps)
             )

@@ -99,7 +99,7 @@ def test_what_is_no_class_gets_the_nearest_that_is() -> None:
     with pytest.raises(
         DataError, match=r"^p: holds the label 'wvae', which is no class; did you mean wave\?"
     ):
-        known.encode("p", np.array([0, 1]), ["wave", "wvae"])
+        known.encode("p", np.array([0, 1]), ["wave", "wvae"], is_one_hot=False)
 
 
 def test_missing_labels_are_left_out_before_they_are_looked_up(tmp_path: Path) -> None:
