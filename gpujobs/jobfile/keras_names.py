@@ -167,20 +167,8 @@ class KerasCheck:
     """Keras's own rule is that a name has no slash; TensorFlow has more."""
 
     def layers(self, value: list[Any], path: Path) -> list[dict[str, Any]]:
-        """Every layer as {Name: {arguments}}. Names that are given twice are a problem, as in Keras."""
-        checked = [self.named("layers", layer, (*path, index)) for index, layer in enumerate(value)]
-        first: dict[str, int] = {}
-        for index, layer in enumerate(checked):
-            if not isinstance(layer, dict):
-                continue
-            for kind, arguments in layer.items():
-                name = arguments.get("name") if isinstance(arguments, dict) else None
-                if isinstance(name, str) and first.setdefault(name, index) != index:
-                    at = (*path, index, kind, "name")
-                    self._report(
-                        at, f'is "{name}", as model.layers[{first[name]}] is named; names must differ'
-                    )
-        return checked
+        """Every layer as {Name: {arguments}}."""
+        return [self.named("layers", layer, (*path, index)) for index, layer in enumerate(value)]
 
     def loss(self, value: Any, path: Path) -> Any:
         return self.named("losses", value, path)
