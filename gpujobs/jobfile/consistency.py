@@ -7,12 +7,11 @@ from typing import Any
 
 from gpujobs import formats
 from gpujobs.jobfile.keras_names import among
-from gpujobs.jobfile.layer_names import RECURRENT, doubled, recurrent_names
+from gpujobs.jobfile.layer_names import doubled, recurrent_names
 from gpujobs.jobfile.losses import is_for_classes
 from gpujobs.jobfile.reader import Path
 
 Found = list[tuple[Path, str]]
-ENDING_STEPS = ("Flatten", "Reshape", "RepeatVector", "GlobalMaxPooling1D", "GlobalAveragePooling1D")
 WRAPPERS = ("Bidirectional", "TimeDistributed")
 CLASS_METRICS = ("accuracy", "acc", "auc", "precision", "recall", "f1_score", "fbeta", "crossentropy", "iou",
                  "sensitivity", "specificity")  # fmt: skip
@@ -170,32 +169,6 @@ def _losses(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
         yield ("data", "y"), f"data.y must map the outputs {', '.join(outputs)} to arrays"
     if not isinstance(job["training"]["loss"], dict) or set(job["training"]["loss"]) != set(outputs):
         yield ("training", "loss"), f"training.loss must map the outputs {', '.join(outputs)} to losses"
-
-
-def keeps_steps(job: Mapping[str, Any], output: str) -> bool:
-    """Whether an output (the only one need not be called so) has a value for each step of what goes in."""
-    branches = job["model"].get("branches")
-    if not branches:
-        return _keep_steps(job["model"]["layers"], has_steps=True)
-    names = outputs_of(job)
-    known: dict[str, bool] = {}
-    for name, branch in branches.items():
-        has_steps = any(known.get(one, True) for one in branch["inputs"])
-        known[name] = _keep_steps(branch["layers"], has_steps=has_steps)
-    return known[output if output in names else names[0]]
-
-
-def _keep_steps(layers: Iterable[Any], *, has_steps: bool) -> bool:
-    for layer in layers:
-        ((kind, arguments),) = layer.items()
-        arguments = arguments or {}
-        if kind == "Bidirectional":
-            ((kind, arguments),) = arguments["layer"].items()
-        if kind in RECURRENT:
-            has_steps = has_steps and bool((arguments or {}).get("return_sequences"))
-        elif kind in ENDING_STEPS:
-            has_steps = False
-    return has_steps
 
 
 def is_stateful(job: Mapping[str, Any]) -> bool:

@@ -51,8 +51,8 @@ def arrays(
         counted = (
             samples.counted.get(name) if len(by_name) > 1 else next(iter(samples.counted.values()), None)
         )
-        if counted is not None:
-            own["counted"] = samples.all_of(counted)
+        if counted is not None and _fits(there := samples.all_of(counted), y_pred):
+            own["counted"] = there
         if number == 0:
             result |= own
         if len(by_name) > 1:
@@ -63,6 +63,11 @@ def arrays(
     if lengths is not None:
         result["lengths"] = lengths
     return result
+
+
+def _fits(there: NDArray[np.bool_], y_pred: Any) -> bool:
+    """Whether there is a value for each: a layer may have made fewer steps of those that went in."""
+    return bool(there.shape == y_pred.shape[: there.ndim])
 
 
 def only(found: Mapping[str, Any], output: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
+from numpy.typing import NDArray
 
 from gpujobs.trainer.data import Part
 from gpujobs.trainer.data.arrays import Times
@@ -24,7 +25,9 @@ MOST_VALUES = 10_000_000
 PIECE_ROWS = 1 << 16
 
 Columns = dict[str, Any]
-"""By name, shape (samples, steps) or (samples, 1)."""
+"""By name, shape (samples, steps), (samples, 1) of what is said of a sample, or fewer steps, the first."""
+Steps = dict[str, NDArray[np.bool_]]
+"""By the name of a column, or of an output: which of its steps are there, shape (samples, steps), where not all are."""
 
 
 def write(
@@ -34,14 +37,18 @@ def write(
     """`arrays`: of predictions.npz. `targets`: what the columns of numbers are called; `outputs`: of a model with
     several. `scores`: the outputs whose numbers are logits or margins, whatever they come to. False, and a line in the
     log, where the table would be huge."""
-    values: Columns = {}
-    for output in outputs if len(outputs) > 1 else [""]:
+    values, there_of, named = Columns(), Steps(), len(outputs) > 1
+    for output in outputs if named else [""]:
         suffix = f"_{output}" if output else ""
         own = {key: arrays[key + suffix] for key in ("y_pred", "y_class", "y_true") if key + suffix in arrays}
         own["classes"] = arrays.get("classes" + suffix)
         is_score = output in scores if output else bool(scores)
         found = _classes(own, is_score=is_score) if "y_class" in own else _numbers(own, targets, part)
-        values |= {f"{output}_{name}" if output else name: one for name, one in found}
+        of_output = {f"{output}_{name}" if output else name: one for name, one in found}
+        values |= of_output
+        there = _there(part, output)
+        if there is not None and any(one.shape == there.shape for one in of_output.values()):
+            there_of |= dict.fromkeys(of_output, there)
     samples = len(arrays["y_pred"])
     steps = max(one.shape[1] for one in values.values())
     columns = {**_labels(arrays, part, steps), **values}
@@ -53,7 +60,7 @@ def write(
             flush=True,
         )
         return False
-    _write(path, columns, _there(part, samples, steps), samples, steps)
+    _write(path, columns, _rows(values, there_of, samples, steps), there_of if named else {})
     return True
 
 
@@ -165,24 +172,37 @@ def _steps(values: Any) -> Any:
     )
 
 
-def _there(part: Part, samples: int, steps: int) -> Any:
-    """bool, shape (samples, steps): not what pads a sequence, or is masked. A step without a label is there."""
-    for counted in part.samples.counted.values():
-        rows = counted.steps if isinstance(counted, Labelled) else counted
-        there = None if rows is None else part.samples.all_of(rows)
-        if there is not None and there.shape == (samples, steps):
-            return there
-    return np.ones((samples, steps), bool)
+def _there(part: Part, output: str) -> NDArray[np.bool_] | None:
+    """Which steps of an output (\"\": the only one) are there: not what pads a sequence, or is masked. A step without
+    a label is there."""
+    of_outputs = part.samples.counted
+    counted = of_outputs.get(output) if output else next(iter(of_outputs.values()), None)
+    rows = counted.steps if isinstance(counted, Labelled) else counted
+    there = None if rows is None else part.samples.all_of(rows)
+    return there if there is not None and there.ndim == 2 else None
 
 
-def _write(path: Path, columns: Columns, there: Any, samples: int, steps: int) -> None:
+def _rows(values: Columns, there_of: Steps, samples: int, steps: int) -> NDArray[np.bool_]:
+    """bool, shape (samples, steps): what any output has a value for."""
+    found = np.zeros((samples, steps), bool)
+    for name, one in values.items():
+        found[:, : one.shape[1]] |= there_of.get(name, np.True_)
+        if found.all():
+            break
+    return found
+
+
+def _write(path: Path, columns: Columns, rows: NDArray[np.bool_], there_of: Steps) -> None:
     header = io.StringIO()
     csv.writer(header, lineterminator="\n").writerow(columns)
+    samples, steps = rows.shape
     with path.open("wb") as file:
         file.write(header.getvalue().encode())
         for first in range(0, samples, max(1, PIECE_ROWS // steps)):
             some = slice(first, first + max(1, PIECE_ROWS // steps))
-            arrays = [_column(values, some, there[some]) for values in columns.values()]
+            arrays = [
+                _column(values, some, rows[some], there_of.get(name)) for name, values in columns.items()
+            ]
             numbered = [
                 str(number) for number in range(len(arrays))
             ]  # two columns of the data may have one name
@@ -190,12 +210,24 @@ def _write(path: Path, columns: Columns, there: Any, samples: int, steps: int) -
             pacsv.write_csv(table, file, pacsv.WriteOptions(include_header=False))
 
 
-def _column(values: Any, some: slice, there: Any) -> pa.Array:
-    """NaN, and a time that nobody knows, become an empty field."""
+def _column(values: Any, some: slice, rows: Any, there: NDArray[np.bool_] | None) -> pa.Array:
+    """What is not there, NaN, and a time that nobody knows, become an empty field."""
     is_utc = isinstance(values, _Instants)
     own = (values.times if is_utc else values)[some]
-    flat = np.broadcast_to(own, there.shape)[there]
-    array = pa.array(flat.tolist() if flat.dtype.kind in "UO" else flat, from_pandas=True)
+    has_all = own.shape[1] in (1, rows.shape[1])
+    absent = None
+    if there is not None or not has_all:
+        is_there = np.ones(own.shape, bool) if there is None else there[some]
+        absent = ~_spread(is_there, rows.shape)[rows]
+    flat = (np.broadcast_to(own, rows.shape) if has_all else _spread(own, rows.shape))[rows]
+    array = pa.array(flat, mask=absent, from_pandas=True)
     if is_utc:
         return array.cast(pa.timestamp(array.type.unit, "UTC"))
     return array
+
+
+def _spread(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Nothing in the steps that are beyond its own."""
+    found = np.zeros(shape, values.dtype)
+    found[:, : values.shape[1]] = values
+    return found

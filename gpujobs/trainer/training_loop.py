@@ -132,7 +132,9 @@ class TrainingLoop:
 
     def run(self) -> list[dict[str, float]]:
         """The history: a row for each epoch. Raises Stopped, after a checkpoint, and NanLossError."""
-        is_over = self.resume() or (self.early_end.is_asked and self.ends_early(0.0))
+        is_over = self.resume() or (
+            self.early_end.is_asked and self.is_between_epochs and self.ends_early(0.0)
+        )
         while not is_over and len(self.position.rows) < self.epochs:
             began = time.monotonic()
             row = self.use.trained(self.epoch)
@@ -147,6 +149,11 @@ class TrainingLoop:
                     self.save_when_due()
         self.settle()
         return self.position.rows
+
+    @property
+    def is_between_epochs(self) -> bool:
+        """Where the weights are those that the last row of the history tells of."""
+        return self.position.batch == 0
 
     def settle(self) -> None:
         """The weights that the model has in the end, as Keras's `fit` leaves them: the best ones where those are kept,

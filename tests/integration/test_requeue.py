@@ -76,6 +76,28 @@ def test_nobody_gets_more_into_the_queue_than_by_submitting(daemon: Parts) -> No
     assert len(queued_again(daemon, ADMIN, jobs)) == JOBS
 
 
+def test_what_is_queued_again_at_the_same_moment_is_counted(daemon: Parts) -> None:
+    jobs = cancelled(daemon)
+
+    async def twice() -> list[Any]:
+        asked = [requeue(daemon.jobs, A, jobs, Changes()) for _ in range(3)]
+        return list(await asyncio.gather(*asked, return_exceptions=True))
+
+    done = asyncio.run(twice())
+    refused = [one for one in done if isinstance(one, UsageError)]
+    assert len(refused) == 2
+    assert all("250 of yours wait; at most 250 may wait at once" in str(one) for one in refused)
+    assert daemon.cache.waiting_of(A.uid) == len(daemon.cache.queue) == JOBS
+
+
+def test_what_was_not_queued_again_after_all_is_not_counted(daemon: Parts) -> None:
+    jobs = cancelled(daemon)
+    with pytest.raises(UsageError, match="give one of them"):
+        queued_again(daemon, A, jobs, finish=True, fresh=True)
+    assert daemon.cache.waiting_of(A.uid) == 0
+    assert len(queued_again(daemon, A, jobs)) == JOBS
+
+
 def checkpoint_of(daemon: Parts, job: Job) -> tuple[list[str], bool]:
     """What the spec of its next attempt says of it, as paths."""
     origins = daemon.specs.origins(job)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -71,6 +72,7 @@ class JobCache:
         self.lines = Lines(self.jobs)
         self.ended: Counter[State] = Counter()
         """How many have ended since this was made, by how."""
+        self._coming: Counter[int] = Counter()
         self._watchers: set[Watcher] = set()
         self._told: dict[int, PendingReason] = {}
         """Of the jobs that somebody watches: why they wait, as it was told."""
@@ -203,7 +205,26 @@ class JobCache:
         return Counter(wait.reason for id in self.waits if (wait := self.wait_of(id)) is not None)
 
     def waiting_of(self, uid: int) -> int:
-        return sum(job.uid == uid and job.state is State.PENDING for job in self.jobs.values())
+        """How many jobs of a user wait, or are about to."""
+        waiting = sum(job.uid == uid and job.state is State.PENDING for job in self.jobs.values())
+        return waiting + self._coming[uid]
+
+    @contextmanager
+    def coming(self, uid: int, count: int) -> Iterator[Callable[[int], None]]:
+        """So many jobs of a user are about to wait, so that what is asked meanwhile counts them. Gives what is to be
+        called with the number of those that do."""
+        left = count
+        self._coming[uid] += count
+
+        def here(some: int) -> None:
+            nonlocal left
+            left -= some
+            self._coming[uid] -= some
+
+        try:
+            yield here
+        finally:
+            here(left)
 
     def active(self) -> list[Job]:
         """Jobs that hold a device, in the order of their ids."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -67,26 +67,49 @@ async def requeue(
     groups = await service.groups_of(caller.user)
     jobs = _with_those_that_failed(service, jobs)
     ended = sorted((job for job in jobs if job.state.is_final), key=lambda job: job.id)
-    await _check(service, caller, groups, ended, changes)
-    again = {job.root for job in ended}
-    awaited, pauses = dict[int, _Awaited](), Pauses()
+    if ended and not caller.is_admin:
+        waiting = service.cache.waiting_of(caller.uid)
+        check_waiting(waiting, len(ended), caller.user, groups, service.rules)
+    # Nothing is awaited between the check and this: what is queued again at the same moment is counted.
+    with service.cache.coming(caller.uid, len(ended)) as here:
+        await _check(service, caller, groups, ended, changes)
+        awaited = await _all_awaited(service, ended, changes)
+        copies = await _copied(service, caller, ended, changes, awaited, here)
+    requeued = [copies.get(job.id) or await _send_back(service, caller, job, changes.fresh) for job in jobs]
+    notes = {copies[job.id].id: "; ".join(_notes(job, awaited[job.id], changes)) for job in ended}
+    return Requeued(requeued, {job: note for job, note in notes.items() if note})
+
+
+async def _all_awaited(service: JobService, ended: Sequence[Job], changes: Changes) -> dict[int, _Awaited]:
+    again, pauses = {job.root for job in ended}, Pauses()
+    awaited: dict[int, _Awaited] = {}
     for job in ended:
         awaited[job.id] = _awaited(service, job, again, changes)
         await pauses.due()
+    return awaited
+
+
+async def _copied(
+    service: JobService, caller: Caller, ended: Sequence[Job], changes: Changes,
+    awaited: Mapping[int, _Awaited], here: Callable[[int], None],
+) -> dict[int, Job]:  # fmt: skip
+    """By the originals' ids. `here`: told of how many wait now."""
     copies: dict[int, Job] = {}
     roots: dict[int, int] = {}
+
+    def copied_now(batch: Sequence[Job]) -> list[Job]:
+        copied = _copies(service, caller, batch, changes, awaited, roots)
+        here(len(copied))
+        return copied
+
     for start in range(0, len(ended), BATCH):
         batch = ended[start : start + BATCH]
-        copied = await service.writer.patient(
-            partial(_copies, service, caller, batch, changes, awaited, roots)
-        )
+        copied = await service.writer.patient(partial(copied_now, batch))
         copies |= {job.id: copy for job, copy in zip(batch, copied, strict=True)}
         roots |= {job.root: copy.id for job, copy in zip(batch, copied, strict=True)}
         service.changed.tell()
         await asyncio.sleep(0)
-    requeued = [copies.get(job.id) or await _send_back(service, caller, job, changes.fresh) for job in jobs]
-    notes = {copies[job.id].id: "; ".join(_notes(job, awaited[job.id], changes)) for job in ended}
-    return Requeued(requeued, {job: note for job, note in notes.items() if note})
+    return copies
 
 
 def _with_those_that_failed(service: JobService, jobs: Sequence[Job]) -> list[Job]:
@@ -99,9 +122,6 @@ def _with_those_that_failed(service: JobService, jobs: Sequence[Job]) -> list[Jo
 async def _check(
     service: JobService, caller: Caller, groups: Sequence[str], ended: Sequence[Job], changes: Changes
 ) -> None:
-    if ended and not caller.is_admin:
-        waiting = service.cache.waiting_of(caller.uid)
-        check_waiting(waiting, len(ended), caller.user, groups, service.rules)
     if changes.limit_seconds is not None:
         check_limit(changes.limit_seconds, caller, groups, service.rules)
     if changes.finish and changes.fresh:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpujobs.jobfile import losses
-from gpujobs.jobfile.consistency import implied_task, keeps_steps, outputs_of, task_of_output
+from gpujobs.jobfile.consistency import implied_task, outputs_of, task_of_output
+from gpujobs.jobfile.ways import steps_of
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.fitting import absent, classes, precision
@@ -243,7 +244,9 @@ def _per_step(spec: AttemptSpec, raw: LoadedData, task: str) -> Collection[str]:
     if task == "labelling" or (spec.jobfile["data"].get("sequence") or {}).get("label") == "each":
         return names
     numbers = [name for name in raw.targets if task_of_output(spec.jobfile, name) not in CLASS_TASKS]
-    return [name for name in numbers if keeps_steps(spec.jobfile, name) and ragged.has_steps(raw, name)]
+    of_inputs = heads(spec.jobfile)
+    own = [name for name, x in raw.inputs.items() if not ragged.is_static(raw, x, of_inputs[name])]
+    return [name for name in numbers if steps_of(spec.jobfile, name, own) and ragged.has_steps(raw, name)]
 
 
 def _encoded(raw: LoadedData, name: str, y: NDArray[Any], named: Named, ignored: int | None) -> NDArray[Any]:

@@ -146,3 +146,20 @@ def resumes_exactly(
     assert "Resuming after epoch" in again.log.read_text()
     assert history(cut) == history(whole)
     assert same(weights(cut), weights(whole))
+
+
+def test_to_finish_what_was_stopped_within_an_epoch_is_to_do_that_epoch(launcher: Launched) -> None:
+    """The model is the one that its figures tell of: that of a job that was to have so many epochs."""
+    job = tutorial(epochs=9, units=4, batch_size=2)
+    cut = launcher.spec(job, random_arrays(SAMPLES))
+    checkpoint = JobPaths(Path(cut["job_dir"])).checkpoint / "checkpoint.npz"
+    with launcher.paced():
+        stop_within_an_epoch(launcher.start({**cut, "attempt": 1}), checkpoint)
+    assert ended(launcher.start({**cut, "attempt": 2, "finish": True}))["state"] == "COMPLETED"
+    epochs = len(history(cut).splitlines()) - 1
+    assert 1 < epochs < 9
+    short = launcher.spec(tutorial(epochs=epochs, units=4, batch_size=2), random_arrays(SAMPLES))
+    assert ended(launcher.start(short))["state"] == "COMPLETED"
+    assert history(cut) == history(short)
+    assert same(weights(cut), weights(short))
+    assert Ran(cut, {}, "").metrics["finished"] == {"epochs": epochs, "of": 9, "why": "asked for"}

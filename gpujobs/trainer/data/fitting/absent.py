@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,9 @@ def _of_target(
         what = "class" if len(lacking) == 1 else "classes"
         means = "the model cannot learn it" if part == "train" else "no figure of that part tells of it"
         place = parts[part].assembled.raw.place(name)
-        yield f"{place}: the {part} part has no sample of {what} {some}{more}: {means}. {_advice(job, parts)}"
+        totals = [sum(one.get(label, 0) for one in counts.values()) for label in lacking]
+        advice = _too_few(totals, len(counts)) or _advice(job, parts)
+        yield f"{place}: the {part} part has no sample of {what} {some}{more}: {means}. {advice}"
 
 
 def _said(label: int, part: str, counts: Mapping[str, Mapping[int, int]], known: Classes | None) -> str:
@@ -77,6 +79,14 @@ def _said(label: int, part: str, counts: Mapping[str, Mapping[int, int]], known:
         f"{one[label]} in {other}" for other, one in counts.items() if other != part and label in one
     ]
     return f"{name} ({', '.join(elsewhere) or 'nor has any other'})"
+
+
+def _too_few(totals: Sequence[int], parts: int) -> str:
+    """Where no split could put what a part lacks into every part; where there is none at all more of it is asked for
+    anyway."""
+    if not 0 < max(totals) < parts:
+        return ""
+    return f"{parts} parts need at least {parts} samples of a class: give more of them."
 
 
 def _advice(job: Mapping[str, Any], parts: Mapping[str, Any]) -> str:

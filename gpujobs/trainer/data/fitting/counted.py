@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpujobs.jobfile import losses
-from gpujobs.jobfile.consistency import keeps_steps, outputs_of, task_of_output
+from gpujobs.jobfile.consistency import outputs_of, task_of_output
+from gpujobs.jobfile.ways import steps_of
 from gpujobs.trainer.data.arrays import Integers
 from gpujobs.trainer.data.fitting import classes
-from gpujobs.trainer.data.reading.input_requirements import InputRequirements, heads, is_there
+from gpujobs.trainer.data.reading.input_requirements import InputRequirements, heads, is_there, with_steps
 from gpujobs.trainer.data.reading.loaded import CLASS_TASKS
 from gpujobs.trainer.data.samples.rows import RaggedRows, Rows, ThereRows
 from gpujobs.trainer.data.samples.samples import Samples
@@ -85,19 +86,29 @@ def counted(job: Mapping[str, Any], samples: Samples) -> dict[str, Rows]:
 
 
 def _steps(job: Mapping[str, Any], name: str, rows: Rows | None, samples: Samples) -> Rows | None:
+    """Which steps of an output are there, where not all are: those of some input whose steps the output has values
+    for. An input that comes without its mask, on one way, is there in all steps."""
     if isinstance(rows, RaggedRows):
         return ThereRows(rows.lengths)
-    if (rows is not None and not rows.row_shape) or not keeps_steps(job, name):
+    if rows is not None and not rows.row_shape:
         return None
-    ragged = [one.lengths for one in samples.inputs.values() if isinstance(one, RaggedRows)]
+    of_inputs = heads(job)
+    masked = steps_of(job, name, with_steps(samples.inputs, of_inputs))
+    ragged = [one.lengths for one in (samples.inputs[name] for name in masked) if isinstance(one, RaggedRows)]
     if ragged:
         return ThereRows(ragged[0]) if rows is None else None
-    masked = tuple(
-        Unmasked(samples.inputs[one], head)
-        for one, head in heads(job).items()
-        if head.is_masked and (rows is None or samples.inputs[one].row_shape[:1] == rows.row_shape[:1])
-    )
-    return None if not masked else masked[0] if len(masked) == 1 else AnyOf(masked)
+    fitting = [
+        one for one in masked if rows is None or samples.inputs[one].row_shape[:1] == rows.row_shape[:1]
+    ]
+    if not fitting or not all(masked[one] for one in fitting):
+        return None
+    there = tuple(Unmasked(samples.inputs[one], of_inputs[one]) for one in fitting)
+    return there[0] if len(there) == 1 else AnyOf(there)
+
+
+def has_steps(job: Mapping[str, Any], name: str, samples: Samples) -> bool:
+    """Whether an output has a value for each step of some input."""
+    return bool(steps_of(job, name, with_steps(samples.inputs, heads(job))))
 
 
 def without_ignored(labels: Any, ignored: int | None) -> Any:

@@ -57,7 +57,8 @@ def shaped(
             targets[output] = _numbers(place, samples, rows, one, window or {})
     (*names,) = targets
     counted = {name if len(outputs) > 1 else names[0]: rows for name, rows in samples.counted.items()}
-    return replace(samples, targets=targets, counted=counted)
+    axes = {name: len(outputs[name].shape) - 1 for name in targets}
+    return replace(samples, targets=targets, counted=counted, axes=axes)
 
 
 def _require_units(place: str, known: classes.Classes | None, output: Output) -> None:

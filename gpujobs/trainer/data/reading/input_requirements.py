@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gpujobs.jobfile import ways
+from gpujobs.trainer.data.samples.rows import RaggedRows, Rows
 
 
 def names_of(entry: str | Mapping[str, str]) -> dict[str, str]:
@@ -33,32 +36,29 @@ def is_there(x: NDArray[np.float32], head: InputRequirements) -> NDArray[np.bool
     return (x != np.float32(head.padding)).reshape(*x.shape[:2], -1).any(axis=-1)
 
 
+def with_steps(inputs: Mapping[str, Rows], heads: Mapping[str, InputRequirements]) -> list[str]:
+    """Those of which a sample has steps: the others are facts about it, shape (samples, facts)."""
+    return [
+        name
+        for name, rows in inputs.items()
+        if len(rows.row_shape) > 1 or isinstance(rows, RaggedRows) or heads[name].ids is not None
+    ]
+
+
 def heads(job: Mapping[str, Any]) -> dict[str, InputRequirements]:
-    """Of each input that a layer reads directly, by name."""
-    found: dict[str, InputRequirements] = {}
-    for name, layers in _chains(job):
-        found[name] = _head(layers, found.get(name, InputRequirements()))
+    """Of each input, by name, what the layers ask that read it as the file has it."""
+    names = names_of(job["data"].get("x", "x"))
+    if not job["model"].get("branches"):
+        names = dict(list(names.items())[:1])
+    found = dict.fromkeys(names, InputRequirements())
+    for one in ways.readings(job, names):
+        found[one.input] = _also(found[one.input], one)
     return found
 
 
-def _chains(job: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
-    names = names_of(job["data"].get("x", "x"))
-    branches = job["model"].get("branches")
-    if not branches:
-        yield next(iter(names)), job["model"]["layers"]
-        return
-    for branch in branches.values():
-        for name in branch["inputs"]:
-            if name in names:
-                yield name, branch["layers"]
-
-
-def _head(layers: list[Any], so_far: InputRequirements) -> InputRequirements:
-    if layers and "Embedding" in layers[0]:
-        arguments = layers[0]["Embedding"]
+def _also(so_far: InputRequirements, reading: ways.Reading) -> InputRequirements:
+    arguments = reading.arguments
+    if reading.kind == "Embedding":
         ids = min(arguments["input_dim"], so_far.ids or arguments["input_dim"])
         return InputRequirements(ids, 0.0, so_far.is_masked or bool(arguments.get("mask_zero")))
-    for layer in layers:
-        if "Masking" in layer:
-            return InputRequirements(so_far.ids, float(layer["Masking"].get("mask_value", 0.0)), True)
-    return so_far
+    return InputRequirements(so_far.ids, float(arguments.get("mask_value", 0.0)), True)

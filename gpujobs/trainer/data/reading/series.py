@@ -194,6 +194,12 @@ def _notices(source: Source, names: _Names) -> Iterator[str]:
                     f"column {number + 1} {called}, as the index that pandas writes, and is left out: name it in "
                     "data.features, or with data.csv.names, if it is a feature."
                 )
+        counting = source.counting_column
+        if counting is not None and counting not in (*names.time, *names.apart, *names.target):
+            yield (
+                f"column 1 ({counting}) numbers the rows, as an index does, and is a feature: say in data.features "
+                "which columns are, if it is none."
+            )
         first = names.sources[0]
         more = [column for column in source.names if column not in first.names and not UNNAMED.match(column)]
         if more:

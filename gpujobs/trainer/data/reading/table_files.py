@@ -18,6 +18,9 @@ from gpujobs.trainer.data.reading.dialect import Head
 from gpujobs.trainer.data.reading.times import TimeFormat
 from gpujobs.trainer.failures import DataError
 
+NUMBERED_ROWS = 1000
+"""So many rows in order are no feature by chance."""
+
 FILE = "file"
 """Stands for a column that has the name of each row's file, where no column has this name."""
 
@@ -46,6 +49,17 @@ class Source:
 
     def holds_names_only(self, column: str) -> bool:
         return self.head is not None and self.head.holds_names_only(self.names.index(column))
+
+    @cached_property
+    def counting_column(self) -> str | None:
+        """The first column of a csv file, where it numbers the rows that were looked at from 0 or 1."""
+        if self.head is None or not self.names or self.kinds[self.names[0]] != "number":
+            return None
+        values = self.head.cells(0)[:NUMBERED_ROWS].to_pylist()
+        counts = len(values) > 2 and any(
+            values == [str(number) for number in range(first, first + len(values))] for first in (0, 1)
+        )
+        return self.names[0] if counts else None
 
     def distinct(self, column: str) -> list[str]:
         """The different values of a column of text, of the beginning."""

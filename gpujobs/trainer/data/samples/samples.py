@@ -27,6 +27,7 @@ class Samples:
     `labels` says of each sample what people ask for with a prediction: its time, its group.
     `series` tells which samples continue each other, for stateful models: consecutive ones with one number.
     `counted`: by target, which samples, or which of their steps, count, bool; where it is not named, all do.
+    `axes`: by target, along how many axes the loss has values: samples, and their steps; where it is not named, one.
     """
 
     inputs: Mapping[str, Rows]
@@ -37,6 +38,7 @@ class Samples:
     labels: Mapping[str, Rows] = field(default_factory=dict)
     series: Rows | None = None
     counted: Mapping[str, Rows] = field(default_factory=dict)
+    axes: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.count if self.numbers is None else len(self.numbers)
@@ -59,9 +61,27 @@ class Samples:
     def _weights(self, rows: Integers) -> Arrays | None:
         weight = None if self.weight is None else self.weight.take(rows)
         if not self.counted:
-            return weight
+            return None if weight is None else self._of_samples(weight)
         given = np.ones(len(rows), np.float32) if weight is None else weight
-        return _one_or_all({name: _marked(given, self.counted.get(name), rows) for name in self.targets})
+        return _one_or_all({name: self._marked(name, given, rows) for name in self.targets})
+
+    def _of_samples(self, weight: NDArray[np.float32]) -> Arrays:
+        """The weight of a sample is that of each of its steps; NumPy would take it for that of a step."""
+        shapes = {name: (1,) * (self.axes.get(name, 1) - weight.ndim) for name in self.targets}
+        if not any(shapes.values()):
+            return weight
+        return _one_or_all({name: weight.reshape(weight.shape + one) for name, one in shapes.items()})
+
+    def _marked(self, name: str, weight: NDArray[np.float32], rows: Integers) -> NDArray[np.float32]:
+        """With a value for each step, where the loss has one; UNCOUNTED where it does not count."""
+        if name not in self.counted:
+            steps = self.targets[name].row_shape[: self.axes.get(name, 1) - 1]
+            return np.broadcast_to(
+                weight.reshape(weight.shape + (1,) * (1 + len(steps) - weight.ndim)), (len(rows), *steps)
+            )
+        counts = self.counted[name].take(rows)
+        shape = weight.shape + (1,) * (counts.ndim - weight.ndim)
+        return np.where(counts, weight.reshape(shape), np.float32(UNCOUNTED)).astype(np.float32, copy=False)
 
     def x(self, positions: Integers) -> Arrays:
         rows = self.at(positions)
@@ -85,14 +105,6 @@ class Samples:
 
     def only(self, positions: Integers) -> Samples:
         return replace(self, numbers=self.at(positions))
-
-
-def _marked(weight: NDArray[np.float32], counted: Rows | None, rows: Integers) -> NDArray[np.float32]:
-    if counted is None:
-        return weight
-    counts = counted.take(rows)
-    shape = weight.shape + (1,) * (counts.ndim - weight.ndim)
-    return np.where(counts, weight.reshape(shape), np.float32(UNCOUNTED)).astype(np.float32, copy=False)
 
 
 def _one_or_all(arrays: dict[str, NDArray[Any]]) -> Arrays:

@@ -108,6 +108,19 @@ def test_a_file_as_it_comes_says_the_same_as_a_plain_one(tmp_path: Path, case: t
     )
 
 
+@pytest.mark.parametrize(("first", "is_said"), [(0, True), (1, True), (2, False)])
+def test_a_column_that_numbers_the_rows_is_said_to_be_a_feature(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], first: int, is_said: bool
+) -> None:
+    """As pandas writes an index that had been made a column: `df.reset_index().to_csv(index=False)`."""
+    line = "t.csv: column 1 (index) numbers the rows, as an index does, and is a feature: say in data.features which"
+    numbered = [f"{'index' if n < 0 else n + first},{row}" for n, row in enumerate(PLAIN.splitlines(), -1)]
+    prepared(tmp_path, DATA % ("t.csv", "t", ""), {"t.csv": "\n".join(numbered) + "\n"})
+    assert (line in capsys.readouterr().out) == is_said
+    prepared(tmp_path, DATA % ("t.csv", "t", ", features: [v]"), {"t.csv": "\n".join(numbered) + "\n"})
+    assert line not in capsys.readouterr().out
+
+
 def test_how_a_file_is_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepared(tmp_path, DATA % ("t.csv", "t", ""), {"t.csv": "\ufeff" + written(";", ",", day_first)})
     said = capsys.readouterr().out.splitlines()

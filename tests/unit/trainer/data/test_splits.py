@@ -142,3 +142,17 @@ def test_windows_that_training_and_validation_share_rows_of_are_said(
     }
     assert len(seen["train"] & seen["validation"]) == shared
     assert (f"up to {shared} rows in common" in capsys.readouterr().out) == (shared > 0)
+
+
+def test_no_split_is_advised_where_a_class_has_less_samples_than_there_are_parts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    y = np.array([0, 1] * 20 + [2])
+    rest = "model: {layers: [Flatten: {}, Dense: {units: 3, activation: softmax}]}\n" + (
+        "training: {loss: sparse_categorical_crossentropy}\n"
+    )
+    for method in ("chronological", "stratified"):
+        data = f"{{train: t.npz, split: {{method: {method}, validation: 0.25}}}}"
+        prepared(tmp_path, data, {"t.npz": {"x": np.zeros((41, 4, 1)), "y": y}}, rest=rest)
+        (line,) = (one for one in capsys.readouterr().out.splitlines() if "no sample of class 2 (1 in" in one)
+        assert line.endswith("2 parts need at least 2 samples of a class: give more of them.")
