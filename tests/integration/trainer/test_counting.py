@@ -128,7 +128,7 @@ def test_a_layer_without_parameters_has_no_formula() -> None:
     assert formula("LayerNormalization", {"center": False, "scale": False}, (None, 4)) is None
 
 
-CATALOGUE = {
+CATALOGUE: dict[str, list[dict[str, Any]]] = {
     "LSTM": [{"units": 3}, {"units": 3, "use_bias": False}],
     "GRU": [{"units": 3}, {"units": 3, "reset_after": False}, {"units": 3, "use_bias": False}],
     "SimpleRNN": [{"units": 3}, {"units": 3, "use_bias": False}],

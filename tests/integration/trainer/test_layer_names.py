@@ -43,7 +43,7 @@ def job_of(model: dict[str, Any]) -> dict[str, Any]:
 def built(model: dict[str, Any]) -> keras.Model:
     reset_uids()
     shapes = SHAPES if model.get("branches") else {"x": SHAPES["x"]}
-    return building.untrained(job_of(model), shapes)  # type: ignore[no-any-return]
+    return building.untrained(job_of(model), shapes)
 
 
 def of_keras(model: dict[str, Any]) -> list[str]:
