@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gpujobs import formats
 from gpujobs.jobfile.keras_names import among
+from gpujobs.jobfile.layer_names import doubled, recurrent_names
 from gpujobs.jobfile.losses import is_for_classes
 from gpujobs.jobfile.reader import Path
 
 Found = list[tuple[Path, str]]
-RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional")
 WRAPPERS = ("Bidirectional", "TimeDistributed")
 CLASS_METRICS = ("accuracy", "acc", "auc", "precision", "recall", "f1_score", "fbeta", "crossentropy", "iou",
                  "sensitivity", "specificity")  # fmt: skip
@@ -21,7 +19,8 @@ CLASS_METRICS = ("accuracy", "acc", "auc", "precision", "recall", "f1_score", "f
 
 def cross_checks(job: dict[str, Any]) -> Found:
     """The problems of a job file whose fields are all valid."""
-    checks = (_sources, _shape_of_data, _splits, _model, _losses, _stateful, _watched, _task, _predictions)
+    checks = (_sources, _shape_of_data, _splits, _model, _names, _losses, _stateful, _watched, _task,
+              _predictions)  # fmt: skip
     return [problem for check in checks for problem in check(job)]
 
 
@@ -42,21 +41,6 @@ def _nested(path: Path, layer: dict[str, Any]) -> Iterator[tuple[Path, str, dict
     inner = arguments.get("layer")
     if kind in WRAPPERS and isinstance(inner, dict):
         yield from _nested((*path, kind, "layer"), inner)
-
-
-def recurrent_names(job: Mapping[str, Any]) -> list[str]:
-    """The names of the recurrent layers, as Keras gives them where the file does not."""
-    counts: Counter[str] = Counter()
-    names = []
-    for path, kind, arguments in layers_of(job):
-        name = arguments.get("name")
-        if name is None:
-            base = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower()
-            name = base if not counts[base] else f"{base}_{counts[base]}"
-            counts[base] += 1
-        if kind in RECURRENT and path[-2] != "layer":
-            names.append(name)
-    return names
 
 
 def _sources(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
@@ -166,6 +150,10 @@ def inputs_of(job: Mapping[str, Any]) -> list[str]:
     """The names of the model's inputs: an only one is called as its array."""
     x = job["data"]["x"]
     return list(x) if isinstance(x, dict) else [x]
+
+
+def _names(job: dict[str, Any]) -> Found:
+    return [] if [*_model(job)] else [*doubled(job)]
 
 
 def outputs_of(job: Mapping[str, Any]) -> list[str]:

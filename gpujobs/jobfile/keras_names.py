@@ -104,6 +104,12 @@ def _plain_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "_", ascii_only).strip("_-") or "another_name"
 
 
+UNFIT = {
+    "glu": "halves what a layer gives, and Keras counts on all of it; expected one that keeps it, such as swish",
+    "threshold": "Keras cannot compute without arguments, which an activation has none of; expected relu, say",
+}
+"""Activations that Keras knows by name, and that no layer of a job can use: why, and which can be."""
+
 GIVEN = {"Normalization": ("mean", "variance")}
 """Arguments of layers that Keras takes from data by `adapt` where they are not given."""
 
@@ -149,6 +155,10 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "positive": (lambda value: _is_number(value) and value > 0, "a number above 0"),
     "integer": (_is_integer, "an integer"),
     "index": (lambda value: _is_integer(value) and value >= 0, "an integer of at least 0"),
+    "zero": (
+        lambda value: _is_integer(value) and value == 0,
+        "0: Keras computes no other in a training's step",
+    ),
     "axes": (partial(_one_or_some, _is_integer), "the number of an axis, or a list of them"),
     "numbers": (partial(_nested, _is_number), "a number, or a list of numbers"),
     "amounts": (partial(_nested, _is_amount), "a number of at least 0, or a list of such numbers"),
@@ -167,20 +177,8 @@ class KerasCheck:
     """Keras's own rule is that a name has no slash; TensorFlow has more."""
 
     def layers(self, value: list[Any], path: Path) -> list[dict[str, Any]]:
-        """Every layer as {Name: {arguments}}. Names that are given twice are a problem, as in Keras."""
-        checked = [self.named("layers", layer, (*path, index)) for index, layer in enumerate(value)]
-        first: dict[str, int] = {}
-        for index, layer in enumerate(checked):
-            if not isinstance(layer, dict):
-                continue
-            for kind, arguments in layer.items():
-                name = arguments.get("name") if isinstance(arguments, dict) else None
-                if isinstance(name, str) and first.setdefault(name, index) != index:
-                    at = (*path, index, kind, "name")
-                    self._report(
-                        at, f'is "{name}", as model.layers[{first[name]}] is named; names must differ'
-                    )
-        return checked
+        """Every layer as {Name: {arguments}}."""
+        return [self.named("layers", layer, (*path, index)) for index, layer in enumerate(value)]
 
     def loss(self, value: Any, path: Path) -> Any:
         return self.named("losses", value, path)
@@ -232,6 +230,8 @@ class KerasCheck:
         if signature is None:
             if written not in known["ids"]:
                 self._unknown(section, written, path)
+            elif section == "activations" and name in UNFIT:
+                self._report(path, f"is {written}, which {UNFIT[name]}")
             return written
         missing = self._missing(signature, ())
         if missing:

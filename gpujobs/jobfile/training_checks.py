@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gpujobs.jobfile.consistency import Found, implied_task, outputs_of
+from gpujobs.jobfile.consistency import Found, implied_task, layers_of, outputs_of
 from gpujobs.jobfile.keras_names import catalogue, nearest
 from gpujobs.jobfile.losses import is_for_classes, kind
 from gpujobs.jobfile.reader import Path, dotted
@@ -32,7 +32,7 @@ UNUSABLE = {
 
 
 def training_checks(job: dict[str, Any]) -> Found:
-    checks = (_sequences, _usable, _units, _task, _metrics, _monitors, _class_weight, _schedule)
+    checks = (_sequences, _directions, _usable, _units, _task, _metrics, _monitors, _class_weight, _schedule)
     return [problem for check in checks for problem in check(job)]
 
 
@@ -53,6 +53,23 @@ def _sequences(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
                 last = path
             elif kind not in KEEPING:
                 last = None
+
+
+def _directions(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Keras takes the width of the forward layer for that of both."""
+    for path, layer, arguments in layers_of(job):
+        if layer != "Bidirectional" or not isinstance(arguments.get("backward_layer"), dict):
+            continue
+        ((_, forward),) = arguments["layer"].items()
+        ((backward, own),) = arguments["backward_layer"].items()
+        for key in ("units", "filters"):
+            if key in own and key in forward and own[key] != forward[key]:
+                at = (*path, "backward_layer", backward, key)
+                yield (
+                    at,
+                    f"{dotted(at)} is {own[key]}, and those of layer are {forward[key]}, which Keras takes for both; "
+                    "expected the same",
+                )
 
 
 def _chains(job: Mapping[str, Any]) -> Iterator[tuple[Path, list[Any]]]:

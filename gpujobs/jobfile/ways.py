@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gpujobs.jobfile.consistency import RECURRENT, outputs_of
+from gpujobs.jobfile.consistency import outputs_of
+from gpujobs.jobfile.layer_names import RECURRENT
 
 ENDING_STEPS = (
     "Flatten", "Reshape", "RepeatVector", "Permute",

@@ -3,6 +3,7 @@
 Without Keras; tests/integration/trainer/test_counting.py proves it equal to Keras's own count.
 Sources: LSTM, Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000, four gates; GRU, Cho et al.
 2014, three; `reset_after`, the form of cuDNN, has a second bias. ConvLSTM: Shi et al. 2015, eq. 3, without peepholes.
+LoRA: Hu et al. 2021, section 4.1.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ class Formula:
     def __str__(self) -> str:
         return f"{self.text} = {self.count:,}"
 
-    def twice(self) -> Formula:
-        return Formula(f"2 × {self.text}", 2 * self.count)
+    def plus(self, other: Formula) -> Formula:
+        """Of two products."""
+        text = f"2 × {self.text}" if self.text == other.text else f"{self.text} + {other.text}"
+        return Formula(text, self.count + other.count)
 
 
 def formula(kind: str, arguments: Mapping[str, Any], shape: Shape) -> Formula | None:
@@ -37,8 +40,8 @@ def formula(kind: str, arguments: Mapping[str, Any], shape: Shape) -> Formula | 
     its input, (batch, ...).
     """
     if kind in WRAPPERS:
-        return _wrapped(kind, arguments["layer"], shape)
-    found = _FORMULAS.get(kind)
+        return _wrapped(kind, arguments, shape)
+    found = FORMULAS.get(kind)
     return None if found is None else found(arguments, shape)
 
 
@@ -60,11 +63,13 @@ def inner_of(layer: Mapping[str, Any]) -> Inner:
 WRAPPERS = ("Bidirectional", "TimeDistributed")
 
 
-def _wrapped(kind: str, layer: Mapping[str, Any], shape: Shape) -> Formula | None:
+def _wrapped(kind: str, arguments: Mapping[str, Any], shape: Shape) -> Formula | None:
+    inner = inner_of(arguments["layer"])
     if kind == "TimeDistributed":  # the same weights at each step
-        return formula(*inner_of(layer), (shape[0], *shape[2:]))
-    inner = formula(*inner_of(layer), shape)
-    return None if inner is None else inner.twice()
+        return formula(*inner, (shape[0], *shape[2:]))
+    backward = inner_of(arguments.get("backward_layer") or arguments["layer"])
+    one, other = formula(*inner, shape), formula(*backward, shape)
+    return None if one is None or other is None else one.plus(other)
 
 
 def _width(shape: Shape) -> int:
@@ -96,14 +101,22 @@ def _gated(gates: int) -> Callable[[Mapping[str, Any], Shape], Formula]:
 
 def _dense(arguments: Mapping[str, Any], shape: Shape) -> Formula:
     inputs, units = _width(shape), int(arguments["units"])
-    if not arguments.get("use_bias", True):
-        return Formula(f"{inputs} × {units}", inputs * units)
-    return Formula(f"({inputs} + 1) × {units}", (inputs + 1) * units)
+    bias = bool(arguments.get("use_bias", True))
+    found = Formula(f"({inputs} + 1) × {units}" if bias else f"{inputs} × {units}", (inputs + bias) * units)
+    return _with_lora(found, arguments, inputs, units)
 
 
 def _embedding(arguments: Mapping[str, Any], shape: Shape) -> Formula:
     ids, width = int(arguments["input_dim"]), int(arguments["output_dim"])
-    return Formula(f"{ids} × {width}", ids * width)
+    return _with_lora(Formula(f"{ids} × {width}", ids * width), arguments, ids, width)
+
+
+def _with_lora(found: Formula, arguments: Mapping[str, Any], inputs: int, outputs: int) -> Formula:
+    """And the two matrices of low rank that are added to a kernel of shape (inputs, outputs)."""
+    rank = int(arguments.get("lora_rank") or 0)
+    return (
+        found.plus(Formula(f"{rank} × ({inputs} + {outputs})", rank * (inputs + outputs))) if rank else found
+    )
 
 
 def _conv(dimensions: int) -> Callable[[Mapping[str, Any], Shape], Formula]:
@@ -112,9 +125,10 @@ def _conv(dimensions: int) -> Callable[[Mapping[str, Any], Shape], Formula]:
         inputs = _channels(arguments, shape, dimensions) // int(arguments.get("groups") or 1)
         bias = bool(arguments.get("use_bias", True))
         text = f"{size} × {inputs}"
-        return Formula(
+        of_kernel = Formula(
             f"({text} + 1) × {filters}" if bias else f"{text} × {filters}", (size * inputs + bias) * filters
         )
+        return _with_lora(of_kernel, arguments, size * inputs, filters)
 
     return found
 
@@ -140,20 +154,34 @@ def _kernel(arguments: Mapping[str, Any], dimensions: int) -> int:
     return size**dimensions if isinstance(size, int) else math.prod(size)
 
 
-def _normalization(fixed: int) -> Callable[[Mapping[str, Any], Shape], Formula | None]:
-    """A vector each for center and scale, and `fixed` more: moving averages, which are not trained."""
+def _normalization(
+    vectors: Callable[[Mapping[str, Any]], int],
+) -> Callable[[Mapping[str, Any], Shape], Formula | None]:
+    """So many vectors of the width."""
 
     def found(arguments: Mapping[str, Any], shape: Shape) -> Formula | None:
         axis = arguments.get("axis", -1)
         if axis not in (-1, len(shape) - 1, [-1], [len(shape) - 1]):
             return None
-        count = fixed + sum(bool(arguments.get(name, True)) for name in ("center", "scale"))
+        count = vectors(arguments)
         return Formula(f"{count} × {_width(shape)}", count * _width(shape)) if count else None
 
     return found
 
 
-_FORMULAS: dict[str, Callable[[Mapping[str, Any], Shape], Formula | None]] = {
+def _trained_vectors(arguments: Mapping[str, Any]) -> int:
+    """One each for center and scale; with `rms_scaling` one whatever these say."""
+    if arguments.get("rms_scaling"):
+        return 1
+    return sum(bool(arguments.get(name, True)) for name in ("center", "scale"))
+
+
+def _batch_vectors(arguments: Mapping[str, Any]) -> int:
+    """And moving averages, which are not trained: two, and with `renorm` (Ioffe 2017) three more."""
+    return _trained_vectors(arguments) + (5 if arguments.get("renorm") else 2)
+
+
+FORMULAS: dict[str, Callable[[Mapping[str, Any], Shape], Formula | None]] = {
     "LSTM": _gated(4),
     "GRU": _gated(3),
     "SimpleRNN": _gated(1),
@@ -161,6 +189,6 @@ _FORMULAS: dict[str, Callable[[Mapping[str, Any], Shape], Formula | None]] = {
     "Embedding": _embedding,
     **{f"Conv{n}D": _conv(n) for n in (1, 2, 3)},
     **{f"ConvLSTM{n}D": _conv_lstm(n) for n in (1, 2, 3)},
-    "LayerNormalization": _normalization(0),
-    "BatchNormalization": _normalization(2),
+    "LayerNormalization": _normalization(_trained_vectors),
+    "BatchNormalization": _normalization(_batch_vectors),
 }

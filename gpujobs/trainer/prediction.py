@@ -156,7 +156,10 @@ def state_model(model: keras.Model, names: Iterable[str]) -> keras.Model:
     those of both directions."""
     outputs: dict[str, Any] = {}
     for name in names:
-        outputs |= _states(model.get_layer(name))
+        layer = model.get_layer(name)
+        read = input_of(layer)  # the mask comes with it
+        for label, one in _directions(layer).items():
+            outputs |= _states(label, one, read)
     inputs = {one.name: one for one in model.inputs} if len(model.inputs) > 1 else model.inputs[0]
     return keras.Model(inputs, outputs)
 
@@ -164,30 +167,25 @@ def state_model(model: keras.Model, names: Iterable[str]) -> keras.Model:
 def put_weights(model: keras.Model, source: keras.Model, names: Iterable[str]) -> None:
     """Those that a `state_model` of `source` has of its own, once its source's have changed."""
     for name in names:
-        model.get_layer(f"{name}_states").set_weights(source.get_layer(name).get_weights())
+        for label, one in _directions(source.get_layer(name)).items():
+            model.get_layer(f"{label}_states").set_weights(one.get_weights())
 
 
-def _states(layer: keras.Layer) -> dict[str, Any]:
-    twin = type(layer).from_config(_returning_states(layer.get_config()))
-    tensors = list(twin(input_of(layer))[1:])  # the mask comes with it
+def _directions(layer: keras.Layer) -> dict[str, keras.Layer]:
+    """The layers that have states, by how their arrays are called: two of a Bidirectional one, which may differ."""
+    if not hasattr(layer, "forward_layer"):
+        return {layer.name: layer}
+    return {f"{layer.name}_forward": layer.forward_layer, f"{layer.name}_backward": layer.backward_layer}
+
+
+def _states(label: str, layer: keras.Layer, read: Any) -> dict[str, Any]:
+    twin = type(layer).from_config({**layer.get_config(), "name": f"{label}_states", "return_state": True})
+    if hasattr(layer, "use_cudnn"):  # Keras leaves it out of what it says of a layer
+        twin.use_cudnn = layer.use_cudnn
+    tensors = list(twin(read)[1:])
     twin.set_weights(layer.get_weights())
-    letters = ["h", "c"] if _is_lstm(layer) else ["h"]
-    if hasattr(layer, "forward_layer"):
-        letters = [f"{side}_{one}" for side in ("forward", "backward") for one in letters]
-    return {f"{layer.name}_{one}": tensor for one, tensor in zip(letters, tensors, strict=True)}
-
-
-def _returning_states(config: dict[str, Any]) -> dict[str, Any]:
-    for inner in ("layer", "backward_layer"):
-        if inner in config:
-            config[inner]["config"]["return_state"] = True
-    if "layer" not in config:
-        config["return_state"] = True
-    return {**config, "name": f"{config['name']}_states"}
-
-
-def _is_lstm(layer: keras.Layer) -> bool:
-    return "lstm" in type(getattr(layer, "forward_layer", layer)).__name__.lower()
+    letters = ["h", "c"] if "lstm" in type(layer).__name__.lower() else ["h"]
+    return {f"{label}_{one}": tensor for one, tensor in zip(letters, tensors, strict=True)}
 
 
 def summary(result: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from gpujobs.daemon.keeping.retention import removed_note
 from gpujobs.demand import Dependencies
 from gpujobs.errors import JobFileError, Problem, UsageError
 from gpujobs.jobfile import ResolvedJob
-from gpujobs.jobfile.consistency import recurrent_names
+from gpujobs.jobfile.layer_names import recurrent_names
 from gpujobs.model import Caller, Device, DeviceKind, Job, Node, Share, State
 from gpujobs.policy.devices.constraints import ConstraintError, check_constraints
 from gpujobs.policy.inputs.rules import Rules

@@ -40,6 +40,12 @@ class LayerInfo:
         return inner_of(self.arguments["layer"]) if is_wrapper else Inner(self.kind, self.arguments)
 
     @property
+    def directions(self) -> tuple[Inner, ...]:
+        """The layers that compute: two of a Bidirectional one, forward and backward."""
+        is_both = self.kind == "Bidirectional"
+        return (self.inner, inner_of(self.arguments["backward_layer"])) if is_both else (self.inner,)
+
+    @property
     def is_recurrent(self) -> bool:
         return self.inner.kind in RECURRENT and self.kind != "TimeDistributed"
 

@@ -73,11 +73,25 @@ def _try(place: str, attempt: Callable[[], object]) -> None:
 
 
 def _try_added(place: str, layer: keras.Layer) -> None:
-    """What is added to the loss for what a layer gives is of the layer's type, and the loss is float32."""
-    half = layer.compute_dtype
-    if half != "float32" and any(one.activity_regularizer is not None for one in layer._flatten_layers()):
-        parts = [keras.ops.zeros((), "float32"), keras.ops.zeros((), half)]
-        _try_in(half, place, partial(keras.ops.sum, parts), "no regularizer of what a layer gives")
+    """What is added to the loss for what a layer gives is of the layer's type, and the loss is float32. A regularizer
+    may be for matrices alone."""
+    for one in _called(layer):
+        half = one.compute_dtype
+        if half != "float32" and one.activity_regularizer is not None:
+            parts = [keras.ops.zeros((), "float32"), keras.ops.zeros((), half)]
+            _try_in(half, place, partial(keras.ops.sum, parts), "no regularizer of what a layer gives")
+    if layer.activity_regularizer is not None:
+        for given in keras.tree.flatten(layer.output):
+            some = keras.KerasTensor((ROWS, *given.shape[1:]), given.dtype)
+            _try(place, partial(compute_output_spec, layer.activity_regularizer, some))
+
+
+def _called(layer: keras.Layer) -> Iterator[keras.Layer]:
+    """The layer and those inside of it, but for what a TimeDistributed one has: it computes that without calling
+    it, and Keras adds nothing to the loss."""
+    within = list(layer._flatten_layers())
+    uncalled = [one.layer for one in within if isinstance(one, keras.layers.TimeDistributed)]
+    yield from (one for one in within if not any(one is other for other in uncalled))
 
 
 def _try_in(half: str, place: str, attempt: Callable[[], object], instead: str) -> None:
@@ -150,8 +164,22 @@ def _try_output(
         _require_class(place, entry, output)
         if not isinstance(metric, str):
             _try(place, partial(metric.update_state, target, zeros))
+            _try(place, partial(_in_graph, metric, target, zeros))
         if output.dtype != "float32":
             _try_half(place, metric, target, keras.ops.cast(zeros, output.dtype))
+
+
+def _in_graph(metric: keras.Metric, target: Any, given: Any) -> None:
+    """As a step computes it: what asks for a value has none there."""
+
+    def whole(y: Any, y_pred: Any) -> Any:
+        metric.update_state(y, y_pred)
+        return metric.result()
+
+    shapes = [
+        keras.KerasTensor(one.shape, keras.backend.standardize_dtype(one.dtype)) for one in (target, given)
+    ]
+    compute_output_spec(whole, *shapes)
 
 
 def _try_half(place: str, metric: Any, target: Any, given: Any) -> None:

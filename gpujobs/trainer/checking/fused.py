@@ -29,19 +29,35 @@ def verdicts(links: Iterable[LayerInfo], backend: str, unfit: int) -> list[dict[
     found = []
     for link in links:
         if link.is_recurrent:
-            kind, arguments = link.inner
-            arguments = {**arguments, "use_cudnn": link.use_cudnn}
-            wrong = reasons(kind, arguments, is_masked=link.is_masked, backend=backend)
+            wrong = _wrong(link, backend)
             found.append(
                 {
                     "layer": link.name,
-                    "class": kind,
+                    "class": ", ".join(dict.fromkeys(one.kind for one in link.directions)),
                     "eligible": not wrong,
                     "why": "; ".join(wrong) or _warning(link, unfit),
                     "cost": LOST if wrong else "",
                 }
             )
     return found
+
+
+def _wrong(link: LayerInfo, backend: str) -> list[str]:
+    """Of both directions once, where it is the same."""
+    each = [
+        reasons(
+            one.kind,
+            {**one.arguments, "use_cudnn": link.use_cudnn},
+            is_masked=link.is_masked,
+            backend=backend,
+        )
+        for one in link.directions
+    ]
+    if each[0] == each[-1]:
+        return each[0]
+    return [
+        f"{side}: {why}" for side, some in zip(("forward", "backward"), each, strict=True) for why in some
+    ]
 
 
 def reasons(kind: str, arguments: Mapping[str, Any], *, is_masked: bool, backend: str) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpujobs.trainer.checking.chain import RECURRENT, LayerInfo
-from gpujobs.trainer.counting import Shape
+from gpujobs.trainer.counting import Inner, Shape
 
 FLOAT_BYTES = 4
 PARALLEL_STEPS = 32
@@ -137,7 +137,16 @@ def _is_read(link: LayerInfo) -> bool:
 
 def _recurrent(link: LayerInfo, size: float, timesteps: int, item: float) -> Load:
     """Bidirectional layers have two loops at once."""
-    kind, arguments = link.inner
+    loops = [_loop(link, one, size, timesteps, item) for one in link.directions]
+    return Load(
+        kept=sum(one.kept for one in loops),
+        per_step=sum(one.per_step for one in loops),
+        steps=max(one.steps for one in loops),
+    )
+
+
+def _loop(link: LayerInfo, direction: Inner, size: float, timesteps: int, item: float) -> Load:
+    kind, arguments = direction
     base = kind if kind in GATES else "LSTM"  # a ConvLSTM has the gates of one, at each place
     steps = int(link.input_shape[0] or timesteps)
     inputs = _count(link.input_shape[1:], timesteps)
@@ -155,14 +164,15 @@ def _recurrent(link: LayerInfo, size: float, timesteps: int, item: float) -> Loa
         per_step += inputs * (3 if drops_recurrent else 1)
     if arguments.get("return_sequences") and not any(reader in RECURRENT for reader in link.feeds):
         per_step += 2 * units
-    loops = 2 if link.kind == "Bidirectional" else 1
+    weights = link.trainable * item / len(link.directions)
     # In 16 bits each step makes its own copy of the kernels, and keeps it.
-    casts = link.trainable * item if item < FLOAT_BYTES else 0.0
-    kernels = link.trainable * item / loops * (SPLIT_GRADIENTS[base] if drops_recurrent else 1)
-    waiting = kernels + size * units * GATES.get(kind, 4) / 2
+    casts = weights if item < FLOAT_BYTES else 0.0
+    waiting = (
+        weights * (SPLIT_GRADIENTS[base] if drops_recurrent else 1) + size * units * GATES.get(kind, 4) / 2
+    )
     return Load(
-        kept=(loops * size * per_step + casts) * steps,
-        per_step=0.0 if arguments.get("unroll") else loops * waiting,
+        kept=(size * per_step + casts) * steps,
+        per_step=0.0 if arguments.get("unroll") else waiting,
         steps=0 if arguments.get("unroll") else steps,
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.src.utils.naming import reset_uids
 
 from gpujobs.backends import backend_of
 from gpujobs.jobfile.consistency import is_stateful
@@ -100,7 +101,8 @@ def _report(spec: AttemptSpec, *, values: bool) -> dict[str, Any]:
 
 def _model(spec: AttemptSpec, shapes: building.Shapes, *, values: bool) -> Any:
     """Without values, in a scope of Keras that is not left: there it would make them. A layer that needs some at
-    once, such as the states of a stateful one, is refused in it, so what is refused is tried with values too."""
+    once, such as the states of a stateful one, is refused in it, so what is refused is tried with values too, and with
+    the same names."""
     if not values and not is_stateful(spec.jobfile):
         scope = keras.StatelessScope()
         scope.__enter__()
@@ -110,6 +112,7 @@ def _model(spec: AttemptSpec, shapes: building.Shapes, *, values: bool) -> Any:
             if not isinstance(error, TrainerError) and not building.is_refusal(error):
                 raise
             scope.__exit__(None, None, None)
+            reset_uids()
     return building.untrained(spec.jobfile, shapes)
 
 

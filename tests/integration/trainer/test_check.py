@@ -281,6 +281,7 @@ WRONG = {
     "missing": (job("LSTM: {units: 2}", "Dense: {units: 1}"), {"x": np.where(X < 0.1, np.nan, X), "y": np.zeros(12)}),
     "one class": (LABELS, {"x": X, "y": np.zeros(12, np.int64)}),
     "units": (job("LSTM: {units: 2}", "Dense: {units: 4}"), {"x": X, "y": X[:, 0]}),
+    "a layer by Keras's name for it": (job("RepeatVector: {n: 3}", "Flatten: {}"), {"x": X, "y": np.zeros(12)}),
     "a layer": (job("Conv1D: {filters: 2, kernel_size: 9}", "GRU: {units: 2}"), {"x": X, "y": np.zeros(12)}),
 }  # fmt: skip
 

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import pytest
 
-from gpujobs.jobfile.consistency import RECURRENT
 from gpujobs.jobfile.keras_names import catalogue
+from gpujobs.jobfile.layer_names import RECURRENT
 from gpujobs.jobfile.ways import ENDING_STEPS, steps_of
 
 from .conftest import Launched

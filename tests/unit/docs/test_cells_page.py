@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gpujobs.jobfile import load
-from gpujobs.jobfile.consistency import recurrent_names
+from gpujobs.jobfile.layer_names import recurrent_names
 from tests.reference import cells
 from tests.unit.docs.cells import COUNTS, PAGE, ROOT
 
