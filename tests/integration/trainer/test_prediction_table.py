@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from dateutil.relativedelta import relativedelta
 
@@ -124,3 +125,26 @@ def test_logits_between_0_and_1_are_no_probabilities(
     arrays = {"y_pred": logits, "y_class": (logits[:, 0] > 0) * 1}
     assert prediction_table.write(tmp_path / "predictions.csv", arrays, part, (), ["y"], scores)
     assert (tmp_path / "predictions.csv").read_text().splitlines()[0] == f"sample,predicted,{column}"
+
+
+def test_outputs_whose_columns_would_have_one_name_lose_none(tmp_path: Path) -> None:
+    given = {"x": np.zeros((4, 2, 1)), "y": np.zeros(4), "z": np.arange(4) % 2}
+    rest = (
+        "model: {branches: {a: {inputs: x, layers: [Flatten: {}, Dense: {units: 1}]}, "
+        "a_y: {inputs: x, layers: [Flatten: {}, Dense: {units: 1, activation: sigmoid}]}}, outputs: [a, a_y]}\n"
+        "training: {loss: {a: mse, a_y: binary_crossentropy}}\n"
+    )
+    part = prepared(tmp_path, "{train: t.npz, y: {a: y, a_y: z}}", {"t.npz": given}, rest=rest).train
+    number, share = np.arange(4.0)[:, None], np.linspace(0.1, 0.9, 4)[:, None]
+    arrays = {
+        "y_pred": number,
+        "y_pred_a": number,
+        "y_pred_a_y": share,
+        "y_class_a_y": (share[:, 0] > 0.5) * 1,
+    }
+    path = tmp_path / "predictions.csv"
+    assert prediction_table.write(path, arrays, part, (), ["a", "a_y"])
+    table = pd.read_csv(path)
+    assert list(table) == ["sample", "a_y_predicted", "a_y_predicted_2", "a_y_p_1"]
+    assert table["a_y_predicted"].tolist() == [0, 1, 2, 3]
+    assert table["a_y_predicted_2"].tolist() == [0, 0, 1, 1]

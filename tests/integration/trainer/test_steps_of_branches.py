@@ -137,6 +137,30 @@ def test_a_mask_is_the_inputs_where_nothing_has_changed_its_values(launcher: Lau
     check(ran, expected)
 
 
+def test_that_a_learned_mask_counts_beside_other_steps_that_do_not_is_said(launcher: Launched) -> None:
+    text = TWO % ("b", MASKED, "b", "Dense: {units: 3, activation: relu}, Masking: {}, Dense: {units: 1}")
+    ran = run(launcher, text + REST % ("{p: mse, q: mse}", ""), FILES)
+    assert "a Masking behind layers that change values masks steps by what they have learned" in ran.log
+    error = ran.model()({"a": A, "b": B})["q"].numpy() - Z
+    check(ran, {"q_loss": (error**2).mean()})
+
+
+def test_labels_of_steps_need_no_task(launcher: Launched) -> None:
+    """The last step of each is padding, of which nothing is counted."""
+    y = np.random.default_rng(3).integers(0, 2, (COUNT, STEPS))
+    given = {"a": WHOLE, "y": y, "n": np.full(COUNT, STEPS - 1)}
+    given["n"][0] = STEPS
+    there = np.arange(STEPS) < given["n"][:, None]
+    text = ALONE.replace("x: a", "x: a, lengths: n") % f"{EACH}, Dense: {{units: 2, activation: softmax}}"
+    ran = run(launcher, text + REST % ("sparse_categorical_crossentropy", ""), {"t.npz": given})
+    p = ran.model()(WHOLE).numpy()
+    expected = -np.log(np.take_along_axis(p, y[..., None], -1))[there].mean()
+    assert ran.history["loss"][0] == pytest.approx(expected, rel=1e-5)
+    evaluated = ran.metrics["evaluation"]
+    assert evaluated["model"]["accuracy"] == pytest.approx((p.argmax(axis=-1) == y)[there].mean())
+    assert evaluated["counted"] == there.sum() and ran.metrics["task"] == "labelling"
+
+
 LATER = """
 data: {train: t.npz, x: {a: a}}
 model:

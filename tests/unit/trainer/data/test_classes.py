@@ -102,6 +102,49 @@ def test_what_is_no_class_gets_the_nearest_that_is() -> None:
         known.encode("p", np.array([0, 1]), ["wave", "wvae"], is_one_hot=False)
 
 
+EACH = (
+    "model: {layers: [LSTM: {units: 2, return_sequences: true}, Dense: {units: 2, activation: softmax}]}\n"
+    + ("training: {loss: sparse_categorical_crossentropy}\n")
+)
+
+
+@pytest.mark.parametrize("task", ["task: labelling\n", ""])
+@pytest.mark.parametrize("lengths", ["", ", lengths: n"])
+def test_as_many_steps_as_classes_are_no_one_hot_rows(tmp_path: Path, task: str, lengths: str) -> None:
+    y = np.array([[1, 0], [0, 1], [1, 0], [0, 1]])
+    given = {"x": np.zeros((4, 2, 1)), "y": y, "n": np.array([2, 2, 2, 2])}
+    data = f"{{train: t.npz, classes: [1, 0]{lengths}}}"
+    found = prepared(tmp_path, data, {"t.npz": given}, rest=task + EACH)
+    assert found.train.samples.target("y").reshape(4, 2).tolist() == (1 - y).tolist()
+    assert found.preprocessing.task == "labelling"
+    both = class_counts(spec_of(tmp_path, data, {"t.npz": given}, rest=task + EACH), found)
+    assert [(one["class"], one["samples"]) for one in both] == [("1", 4), ("0", 4)]
+
+
+def test_numbers_beside_words_are_the_words_that_are_numbers(tmp_path: Path) -> None:
+    """Of classes none of which is a number they are the numbers of the classes."""
+    x = np.zeros((6, 2, 1))
+    for words, numbers, expected in (
+        (["1", "2", "x", "2", "1", "x"], [1, 2, 2, 1, 1, 2], [0, 1, 1, 0, 0, 1]),
+        (["a", "b", "c", "b", "a", "c"], [1, 2, 2, 1, 1, 2], [1, 2, 2, 1, 1, 2]),
+    ):
+        files = {"t.npz": {"x": x, "y": np.array(words)}, "v.npz": {"x": x, "y": np.array(numbers)}}
+        found = prepared(tmp_path, "{train: t.npz, validation: v.npz}", files, rest=REST)
+        assert found.parts["validation"].samples.target("y").tolist() == expected
+    wrong = {**files, "t.npz": {"x": x, "y": np.array(["1", "2", "x"] * 2)}}
+    wrong["v.npz"] = {"x": x, "y": np.array([1, 2, 0] * 2)}
+    with pytest.raises(DataError, match="holds the label 0, which is no class"):
+        prepared(tmp_path, "{train: t.npz, validation: v.npz}", wrong, rest=REST)
+
+
+def test_a_number_that_is_written_in_two_ways_is_said_to_be_two_classes(tmp_path: Path, capsys: Any) -> None:
+    columns = {"v": np.arange(6.0), "s": list("abcdef"), "k": ["1", "1.0", "x", "2", "x", "1"]}
+    data = "{train: t.csv, sequence: {by: s}, features: v, target: k}"
+    rest = REST.replace("units: 3", "units: 4")
+    prepared(tmp_path, data, {"t.csv": csv(columns)}, rest=rest)
+    assert "t.csv: column k: '1' and '1.0' are two classes, as they are written." in capsys.readouterr().out
+
+
 def test_missing_labels_are_left_out_before_they_are_looked_up(tmp_path: Path) -> None:
     y = np.array([30, np.nan, 10, 20, 20])
     given = {"x": np.zeros((5, 2, 1)), "y": y}

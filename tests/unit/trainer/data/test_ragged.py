@@ -216,3 +216,11 @@ def test_the_last_of_what_is_left_validate(tmp_path: Path, kind: str) -> None:
     found = prepared(tmp_path, f"{{train: t.npz, missing: drop{more}}}", {"t.npz": given}, rest=rest)
     assert found.parts["validation"].samples.target("y").ravel().tolist() == [9.0, 10.0, 11.0]
     assert found.train.samples.target("y").ravel().tolist() == [1, 2, 3, 4, 6, 7, 8]
+
+
+def test_a_weight_of_each_step_fits_no_target_of_each_sequence(tmp_path: Path) -> None:
+    rest = "model: {layers: [LSTM: {units: 2}, Dense: {units: 1}]}\ntraining: {loss: mse}\n"
+    given = {"x": np.zeros((3, 4, 1)), "n": np.array([4, 2, 3]), "y": np.zeros(3), "w": np.ones((3, 4))}
+    said = r"the weights have shape \(3, 4\), one for each step, .* expected a weight for each of 3 sequences"
+    with pytest.raises(DataError, match=said):
+        prepared(tmp_path, "{train: t.npz, lengths: n, sample_weight: w}", {"t.npz": given}, rest=rest)
