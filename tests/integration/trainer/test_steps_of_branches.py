@@ -161,6 +161,24 @@ def test_labels_of_steps_need_no_task(launcher: Launched) -> None:
     assert evaluated["counted"] == there.sum() and ran.metrics["task"] == "labelling"
 
 
+@pytest.mark.parametrize("padding", ["rows of zeros", "-1"])
+@pytest.mark.parametrize("of", ["categorical_crossentropy", "sparse_categorical_crossentropy"])
+def test_labels_of_masked_steps_may_be_anything(launcher: Launched, of: str, padding: str) -> None:
+    """One-hot rows as keras.utils.pad_sequences pads them; numbers that are no class."""
+    there, y = A.any(axis=-1), np.random.default_rng(4).integers(0, 3, (COUNT, STEPS))
+    labels = np.where(there, y, -1) if padding == "-1" else np.eye(3)[y] * there[..., None]
+    given = {"a": A, "y": labels}
+    text = "task: labelling" + ALONE % f"Masking: {{}}, {EACH}, Dense: {{units: 3, activation: softmax}}"
+    ran = run(launcher, text + REST % (of, ""), {"t.npz": given})
+    p = ran.model()(A).numpy()
+    expected = -np.log(np.take_along_axis(p, y[..., None], -1))[there].mean()
+    assert ran.history["loss"][0] == pytest.approx(expected, rel=1e-5)
+    evaluated = ran.metrics["evaluation"]
+    assert evaluated["model"]["accuracy"] == pytest.approx((p.argmax(axis=-1) == y)[there].mean())
+    most = np.bincount(y[there]).argmax()
+    assert evaluated["baselines"]["majority class"]["accuracy"] == pytest.approx((y[there] == most).mean())
+
+
 LATER = """
 data: {train: t.npz, x: {a: a}}
 model:

@@ -71,6 +71,22 @@ class Labelled:
         return found if self.steps is None else found & self.steps.take(numbers)
 
 
+@dataclass(frozen=True, slots=True)
+class Placeheld:
+    """Labels with 0 where they do not count, whatever stands there."""
+
+    labels: Rows
+    counted: Rows
+
+    @property
+    def row_shape(self) -> tuple[int | None, ...]:
+        return self.labels.row_shape
+
+    def take(self, numbers: Integers) -> NDArray[Any]:
+        y = self.labels.take(numbers)
+        return np.where(self.counted.take(numbers).reshape(y.shape), y, y.dtype.type(0))
+
+
 def counted(job: Mapping[str, Any], samples: Samples) -> dict[str, Rows]:
     """By target, or, where the targets are unknown, by output, where not all count. `samples`: before scaling."""
     found: dict[str, Rows] = {}
@@ -141,8 +157,16 @@ def labels(samples: Samples, name: str, task: str) -> NDArray[Any]:
         return (y.argmax(axis=-1) if classes.is_one_hot(y) else y).reshape(-1)
     y = samples.all_of(rows)
     has_classes = y.ndim > (2 if task == "labelling" else 1)
-    y = y.argmax(axis=-1) if has_classes and classes.is_one_hot(y) else y
+    y = y.argmax(axis=-1) if has_classes and are_one_hot(y, samples, name) else y
     if name not in samples.counted:
         return y.reshape(-1)
     counts = samples.all_of(samples.counted[name])
     return y.reshape(counts.shape)[counts]
+
+
+def are_one_hot(y: NDArray[Any], samples: Samples, name: str) -> bool:
+    """Whether the labels of all samples are one-hot rows, of what counts: padding may be rows of zeros."""
+    if name in samples.counted:
+        counts = samples.all_of(samples.counted[name])
+        y = y[counts] if counts.shape == y.shape[:-1] else y
+    return classes.is_one_hot(y)

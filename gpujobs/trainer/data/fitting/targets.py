@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpujobs.trainer.data.fitting import classes
-from gpujobs.trainer.data.fitting.counted import without_ignored
+from gpujobs.trainer.data.fitting.counted import Placeheld, are_one_hot, without_ignored
 from gpujobs.trainer.data.reading.loaded import LoadedData
 from gpujobs.trainer.data.samples.rows import Mapped, Rows
 from gpujobs.trainer.data.samples.samples import Samples
@@ -52,7 +52,7 @@ def shaped(
         one, place = outputs[output], raw.place(name)
         if one.task in ("classification", "labelling"):
             _require_units(place, named.get(name), one)
-            targets[output] = _classes(place, samples, rows, one)
+            targets[output] = _classes(place, samples, name, one)
         else:
             targets[output] = _numbers(place, samples, rows, one, window or {})
     (*names,) = targets
@@ -72,12 +72,13 @@ def _require_units(place: str, known: classes.Classes | None, output: Output) ->
         )
 
 
-def _classes(place: str, samples: Samples, rows: Rows, output: Output) -> Rows:
+def _classes(place: str, samples: Samples, name: str, output: Output) -> Rows:
+    rows = samples.targets[name]
     width = rows.row_shape[-1] if rows.row_shape else None
-    if width == output.units > 1 and _is_one_hot(samples, rows, output):
+    if width == output.units > 1 and _is_one_hot(samples, name, output):
         is_sparse = output.loss in SPARSE
         return Mapped(rows, lambda y: y.argmax(axis=-1), rows.row_shape[:-1]) if is_sparse else rows
-    if width == 2 and output.units == 1 and _is_one_hot(samples, rows, output):
+    if width == 2 and output.units == 1 and _is_one_hot(samples, name, output):
         # The unit is that of the second class.
         rows = Mapped(rows, lambda y: y.argmax(axis=-1), rows.row_shape[:-1])
     elif width == 1 and len(rows.row_shape) == len(output.shape) - 1:
@@ -103,6 +104,8 @@ def _classes(place: str, samples: Samples, rows: Rows, output: Output) -> Rows:
             f"{place}: has labels of shape {('samples', *rows.row_shape)}, and the model's output is "
             f"{('samples', *output.shape[1:])}; expected a class for each {'step' if per_step else 'sample'}{advice}"
         )
+    if name in samples.counted:
+        rows = Placeheld(rows, samples.counted[name])
     if output.ignored is not None:
         rows = Mapped(rows, partial(without_ignored, ignored=output.ignored))
     count = max(output.units, 2)
@@ -120,8 +123,9 @@ def _as_loss_wants(rows: Rows, output: Output) -> Rows:
     return Mapped(rows, lambda y: classes.one_hot(y.astype(np.int64), units), (*shape, units))
 
 
-def _is_one_hot(samples: Samples, rows: Rows, output: Output) -> bool:
-    return len(rows.row_shape) == len(output.shape) - 1 and classes.is_one_hot(samples.all_of(rows))
+def _is_one_hot(samples: Samples, name: str, output: Output) -> bool:
+    rows = samples.targets[name]
+    return len(rows.row_shape) == len(output.shape) - 1 and are_one_hot(samples.all_of(rows), samples, name)
 
 
 def _numbers(place: str, samples: Samples, rows: Rows, output: Output, window: Mapping[str, Any]) -> Rows:
