@@ -14,6 +14,8 @@ ENDING_STEPS = (
     "Flatten", "Reshape", "RepeatVector", "Permute",
     *(f"Global{kind}Pooling{rank}D" for kind in ("Max", "Average") for rank in (1, 2, 3)),
 )  # fmt: skip
+CHANGING_STEPS = ("Cropping", "ZeroPadding", "UpSampling", "MaxPooling", "AveragePooling", "Adaptive")
+"""The beginnings of the names of layers behind which a step is another than the input's."""
 KEEPING_ZEROS = ("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianDropout")
 KEEPING_VALUES = ("Identity", "ActivityRegularization")
 
@@ -109,7 +111,10 @@ def _kinds(layers: Iterable[Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _after(kind: str, arguments: Mapping[str, Any], name: str, way: Way, found: list[Reading]) -> Way:
-    """A mask of anything else than an input's own values is Keras's business: it depends on weights."""
+    """A mask of anything else than an input's own values is Keras's business: it depends on weights. So is one behind a
+    layer that makes other steps: Keras has none there."""
+    if kind.startswith(CHANGING_STEPS):
+        return Way(has_values=False, has_zeros=False)
     if kind in KEEPING_VALUES:
         return way
     if kind in KEEPING_ZEROS:

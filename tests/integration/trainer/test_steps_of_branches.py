@@ -13,7 +13,7 @@ import pytest
 
 from gpujobs.jobfile.keras_names import catalogue
 from gpujobs.jobfile.layer_names import RECURRENT
-from gpujobs.jobfile.ways import ENDING_STEPS, steps_of
+from gpujobs.jobfile.ways import CHANGING_STEPS, ENDING_STEPS, steps_of
 
 from .conftest import Launched
 from .jobs import Ran, run
@@ -188,6 +188,13 @@ model:
 """
 
 
+@pytest.mark.filterwarnings("ignore:.*does not support masking")
+def test_steps_that_were_shifted_are_not_those_of_the_mask(launcher: Launched) -> None:
+    moved = "Cropping1D: {cropping: [2, 0]}, ZeroPadding1D: {padding: [0, 2]}"
+    ran = run(launcher, ALONE % f"Masking: {{}}, {EACH}, {moved}, {ONE}" + REST % ("mse", ""), FILES)
+    check(ran, by_keras(ran, A, Y, "mse"))
+
+
 def test_a_mask_in_a_later_branch_is_the_inputs_too(launcher: Launched) -> None:
     ran = run(launcher, LATER % MASKED + REST % ("mse", ""), FILES)
     check(ran, by_keras(ran, A, Y, "mse"))
@@ -347,3 +354,6 @@ def test_the_layers_that_end_steps_are_those_of_keras() -> None:
     for kind in kept:
         job = {"data": {}, "model": {"layers": [{kind: GIVEN.get(kind, {})}]}}
         assert steps_of(job, "y", ["x"]) == {"x": kind == "Masking"}, kind
+        moved = kind.startswith(CHANGING_STEPS)
+        job["model"]["layers"].insert(0, {"Masking": {}})
+        assert steps_of(job, "y", ["x"]) == {"x": not moved}, kind
