@@ -258,7 +258,7 @@ def _seen(spec: AttemptSpec, raw: LoadedData, task: str) -> str:
     own = steps_of(job, name, _with_steps(spec, raw))
     if raw.lengths is not None:
         return "labelling" if own and ragged.has_steps(raw, name) else task
-    return "labelling" if y.ndim > 1 and any(y.shape[1] == raw.inputs[one].shape[1] for one in own) else task
+    return "labelling" if own and y.ndim > 1 else task
 
 
 def _with_steps(spec: AttemptSpec, raw: LoadedData) -> list[str]:

@@ -4,11 +4,15 @@ outputs of the saved model, and against Keras's own `fit` of weights that say th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+
+from gpujobs.trainer.failures import DataError
+from tests.unit.trainer.data.making import prepared
 
 from .conftest import Launched
 from .jobs import Ran, run
@@ -315,3 +319,18 @@ predict: [validation]
         far = np.abs(p["far"][:, 0] - files[name]["z"]).mean()
         for key, value in {"near_loss": near, "far_loss": far, "loss": near + far}.items():
             assert ran.history[prefix + key][0] == pytest.approx(value, rel=1e-4), key
+
+
+def test_that_no_label_counts_is_said(tmp_path: Path) -> None:
+    layers = "Masking: {}, LSTM: {units: 2, return_sequences: true}, Dense: {units: 2}"
+    rest = f"task: labelling\nmodel: {{layers: [{layers}]}}\ntraining: {{loss: sparse_categorical_crossentropy}}\n"
+    given = {"x": np.zeros((4, 3, 1)), "y": np.zeros((4, 3), int)}
+    with pytest.raises(DataError, match="no label of the training part counts"):
+        prepared(tmp_path, "{train: t.npz}", {"t.npz": given}, rest=rest)
+
+
+def test_one_hot_labels_are_no_labels_to_ignore(tmp_path: Path) -> None:
+    rest = "model: {layers: [LSTM: {units: 2}, Dense: {units: 3}]}\n"
+    rest += "training: {loss: {SparseCategoricalCrossentropy: {ignore_class: -1}}}\n"
+    given = {"x": np.zeros((6, 3, 1)), "y": np.eye(3)[[0, 1, 2, 0, 1, 2]]}
+    assert not prepared(tmp_path, "{train: t.npz}", {"t.npz": given}, rest=rest).train.samples.counted

@@ -19,9 +19,11 @@ SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """`names[i]` is what class i is called, text or a number."""
+    """`names[i]` is what class i is called, text or a number. `are_words`: the labels that were learned from were
+    these words, not numbers of classes."""
 
     names: tuple[Any, ...]
+    are_words: bool = False
 
     @property
     def are_text(self) -> bool:
@@ -31,7 +33,8 @@ class Classes:
         self, place: str, labels: NDArray[Any], words: Sequence[str] | None, *, is_one_hot: bool
     ) -> NDArray[Any]:
         """The numbers of the classes, of the labels' shape. `words`: what the labels are called, where the file
-        has text; otherwise they are numbers that are names here, or, where names are text, those of the classes.
+        has text; otherwise they are numbers that are names here, or, where names are text, those of the classes (of
+        learned words of which some are numbers, these words).
         Rows of zeros and ones, one for each class, stay what they are where they may be one-hot. Raises DataError for
         what is no class."""
         if labels.dtype.kind == "f" and np.isnan(labels).any():  # what is missing is dealt with elsewhere
@@ -42,10 +45,21 @@ class Classes:
             return self._numbers(place, list(words))[labels.astype(np.int64, copy=False)]
         if is_one_hot and labels.shape[-1] == len(self.names) and is_binary(labels):
             return labels
-        if self.are_text and not any(map(_is_number, self.names)):
+        if self.are_text and self.are_words and any(map(_is_number, self.names)):
+            return self._by_value(place, labels)
+        if self.are_text:
             return require_numbers(place, labels, len(self.names), "data.classes has that many names")
         found, inverse = np.unique(labels, return_inverse=True)
         return self._numbers(place, found.tolist())[inverse].reshape(labels.shape)
+
+    def _by_value(self, place: str, labels: NDArray[Any]) -> Integers:
+        """However the words write the numbers."""
+        values = {float(name): number for number, name in enumerate(self.names) if _is_number(name)}
+        found, inverse = np.unique(labels, return_inverse=True)
+        numbers = [
+            values[float(one)] if float(one) in values else self.number(place, one) for one in found.tolist()
+        ]
+        return np.array(numbers, np.int64)[inverse].reshape(labels.shape)
 
     def number(self, place: str, name: Any) -> int:
         """Raises DataError for one that is no class, with the nearest that is."""
@@ -94,8 +108,8 @@ def find(given: Sequence[Any] | None, words: Sequence[str] | None) -> Classes | 
     """Those given in the job file; for text the words of the training file in their order; None for numbers,
     which are the classes' numbers already."""
     if given is not None:
-        return Classes(tuple(given))
-    return Classes(tuple(words)) if words is not None else None
+        return Classes(tuple(given), are_words=words is not None)
+    return Classes(tuple(words), are_words=True) if words is not None else None
 
 
 def is_one_hot(y: NDArray[Any]) -> bool:
@@ -112,10 +126,16 @@ def are_signs(y: NDArray[Any]) -> bool:
     return y.dtype.kind in "fi" and bool(((y == -1) | (y == 1)).all()) and bool((y == -1).any())
 
 
+def are_numbers(labels: NDArray[Any], count: int) -> bool:
+    """Whether all are whole numbers from 0 to count - 1."""
+    whole = labels.astype(np.int64)
+    return bool((whole == labels).all() and whole.min() >= 0 and whole.max() < count)
+
+
 def require_numbers(place: str, labels: NDArray[Any], count: int, why: str) -> Integers:
     """int64. Raises DataError where a label is not a whole number from 0 to count - 1."""
     whole = labels.astype(np.int64)
-    if (whole != labels).any() or whole.min() < 0 or whole.max() >= count:
+    if not are_numbers(labels, count):
         wrong = int(((whole != labels) | (whole < 0) | (whole >= count)).sum())
         raise DataError(
             f"{place}: holds labels {labels.min():g} to {labels.max():g}, of which {wrong} are no class; expected "
@@ -129,6 +149,8 @@ def require_several(place: str, labels: NDArray[Any], known: Classes | None = No
     if is_one_hot(labels):
         labels = labels.argmax(axis=-1)
     found = np.unique(labels)
+    if not len(found):
+        raise DataError(f"{place}: no label of the training part counts: every step is padding, or masked")
     if len(found) < 2:
         (only,) = found.tolist()
         called = only if known is None else known.names[int(only)]

@@ -94,11 +94,23 @@ def counted(job: Mapping[str, Any], samples: Samples) -> dict[str, Rows]:
     for name, rows in targets.items():
         steps = _steps(job, name, rows, samples)
         ignored = losses.ignored(losses.of_output(job, name))
-        if rows is not None and ignored is not None and task_of_output(job, name) in CLASS_TASKS:
+        has_labels = rows is not None and task_of_output(job, name) in CLASS_TASKS
+        if (
+            rows is not None
+            and has_labels
+            and ignored is not None
+            and not _are_rows(job, name, rows, samples)
+        ):
             found[name] = Labelled(rows, ignored, steps)
         elif steps is not None:
             found[name] = steps
     return found
+
+
+def _are_rows(job: Mapping[str, Any], name: str, rows: Rows, samples: Samples) -> bool:
+    """Whether labels are one-hot rows, of which none stands for no class."""
+    axes = 2 if has_steps(job, name, samples) else 1
+    return len(rows.row_shape) >= axes and classes.is_one_hot(samples.all_of(rows))
 
 
 def _steps(job: Mapping[str, Any], name: str, rows: Rows | None, samples: Samples) -> Rows | None:
@@ -166,7 +178,7 @@ def labels(samples: Samples, name: str, task: str) -> NDArray[Any]:
 
 def are_one_hot(y: NDArray[Any], samples: Samples, name: str) -> bool:
     """Whether the labels of all samples are one-hot rows, of what counts: padding may be rows of zeros."""
-    if name in samples.counted:
-        counts = samples.all_of(samples.counted[name])
-        y = y[counts] if counts.shape == y.shape[:-1] else y
-    return classes.is_one_hot(y)
+    if classes.is_one_hot(y) or name not in samples.counted:
+        return classes.is_one_hot(y)
+    counts = samples.all_of(samples.counted[name])
+    return counts.shape == y.shape[:-1] and classes.is_one_hot(y[counts])

@@ -34,6 +34,7 @@ class Preprocessing:
             "x": {name: scale.to_json() for name, scale in self.x.items()},
             "y": {name: scale.to_json() for name, scale in self.y.items()},
             "classes": {name: list(one.names) for name, one in self.classes.items()},
+            "words": [name for name, one in self.classes.items() if one.are_words],
             "features": list(self.features),
             "target": list(self.target_names),
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
@@ -46,7 +47,10 @@ def from_json(value: Mapping[str, Any]) -> Preprocessing:
         value["task"],
         {name: scaling.from_json(scale) for name, scale in value["x"].items()},
         {name: scaling.from_json(scale) for name, scale in value["y"].items()},
-        {name: Classes(tuple(names)) for name, names in value["classes"].items()},
+        {
+            name: Classes(tuple(names), are_words=name in value.get("words", ()))
+            for name, names in value["classes"].items()
+        },
         tuple(value["features"]),
         tuple(value["target"]),
         {name: tuple(shape) for name, shape in value["shapes"].items()},

@@ -104,8 +104,8 @@ def _classes(place: str, samples: Samples, name: str, output: Output) -> Rows:
             f"{place}: has labels of shape {('samples', *rows.row_shape)}, and the model's output is "
             f"{('samples', *output.shape[1:])}; expected a class for each {'step' if per_step else 'sample'}{advice}"
         )
-    if name in samples.counted:
-        rows = Placeheld(rows, samples.counted[name])
+    if name in samples.counted and not classes.are_numbers(samples.all_of(rows), max(output.units, 2)):
+        rows = Placeheld(rows, samples.counted[name])  # asks for the mask of each batch once more
     if output.ignored is not None:
         rows = Mapped(rows, partial(without_ignored, ignored=output.ignored))
     count = max(output.units, 2)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -41,6 +41,7 @@ SHOWN_VALUES = 8
 EXACT = 1 << 24
 """Up to here float32 has every whole number."""
 
+DECIMAL = re.compile(r"[+-]?\d+\.\d+")
 BADNESS = ("number", "truth", "mixed", "text", "other")
 """Kinds of columns; of several files, the last of these counts."""
 
@@ -199,7 +200,7 @@ def _notices(source: Source, names: _Names) -> Iterator[str]:
         if counting is not None and counting not in (*names.time, *names.apart, *names.target):
             yield (
                 f"column 1 ({counting}) numbers the rows, as an index does, and is a feature: say in data.features "
-                "which columns are, if it is none."
+                "which columns are, or name it in data.time, if it is none."
             )
         first = names.sources[0]
         more = [column for column in source.names if column not in first.names and not UNNAMED.match(column)]
@@ -351,7 +352,7 @@ def _arrays(
     for column, coded in ((names.sequence, sequence), (names.group, group)):
         if column is not None and coded is not None and column != FILE:
             _say_alike(path, column, coded.texts.tolist(), "series")
-    targets, words = _targets(path, table, at, target, task)
+    targets, words = _targets(path, table, at, target, task, is_named=data.get("classes") is not None)
     first = None if sequence is None else begins(sequence.codes)
     return LoadedData(
         path,
@@ -398,10 +399,10 @@ def _words(table: tables.Table, column: str | None) -> Coded | None:
 
 
 def _targets(
-    path: str, table: tables.Table, at: Mapping[str, int], target: list[str], task: str
+    path: str, table: tables.Table, at: Mapping[str, int], target: list[str], task: str, *, is_named: bool
 ) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
     """Classes, and what their numbers are called where they are text. Numbers to predict stay with the
-    features, of which they may be one: ({}, {})."""
+    features, of which they may be one: ({}, {}). `is_named`: whether the job file names the classes."""
     if not target or task not in CLASS_TASKS:
         return {}, {}
     if task == "multilabel":
@@ -416,7 +417,8 @@ def _targets(
         return {"y": table.values[:, at[column]]}, {}
     labels = table.words[column]
     _say_alike(path, column, labels.texts.tolist())
-    _require_one_writing(path, column, labels.texts.tolist())
+    if not is_named:
+        _require_one_writing(path, column, labels.texts.tolist())
     is_absent = labels.codes < 0
     y = np.where(is_absent, np.float32(np.nan), labels.codes) if is_absent.any() else labels.codes
     return {"y": y}, {"y": tuple(labels.texts.tolist())}
@@ -428,8 +430,8 @@ def _say_alike(path: str, column: str, words: Sequence[str], what: str = "classe
     seen: dict[str, str] = {}
     for word in words:
         plain = " ".join(unicodedata.normalize("NFKC", word).casefold().split())
-        with suppress(InvalidOperation):
-            plain = str(Decimal(plain).normalize())
+        if DECIMAL.fullmatch(plain):
+            plain = plain.rstrip("0").rstrip(".")
         other = seen.setdefault(plain, word)
         if other != word:
             shown = (repr, ascii)[unicodedata.normalize("NFC", word) == unicodedata.normalize("NFC", other)]
@@ -443,7 +445,8 @@ def _say_alike(path: str, column: str, words: Sequence[str], what: str = "classe
 def _require_one_writing(path: str, column: str, words: Sequence[str]) -> None:
     """Raises DataError where yes and no are written as words here and as numbers there: these would be four classes."""
     numbers, truths = ([word for word in words if (word in ("0", "1")) == is_one] for is_one in (True, False))
-    if numbers and truths and set(truths) <= {*TRUE, *FALSE}:
+    has_both = all(len(of) > 1 for of in (numbers, truths)) and not set(truths).isdisjoint(TRUE)
+    if has_both and not set(truths).isdisjoint(FALSE) and set(truths) <= {*TRUE, *FALSE}:
         raise DataError(
             f"{path}: column {column}: holds {listed(truths, len(truths))} beside {listed(numbers, len(numbers))}, "
             f"which would be {len(words)} classes; expected yes and no to be written alike in all rows and files"

@@ -137,6 +137,42 @@ def test_numbers_beside_words_are_the_words_that_are_numbers(tmp_path: Path) -> 
         prepared(tmp_path, "{train: t.npz, validation: v.npz}", wrong, rest=REST)
 
 
+@pytest.mark.parametrize(
+    "names", ["[rest, '90', '180']", "['10', '20', '30']", "[none, '1', '2']", "['0.0', '1.0', '2.0']"]
+)
+def test_numbers_that_the_job_file_names_are_those_of_the_classes(tmp_path: Path, names: str) -> None:
+    """Whatever the names look like."""
+    for y in (np.array(NUMBERS), np.array(NUMBERS, np.float32)):
+        numbers, known = learned(tmp_path, y, names)
+        assert numbers == NUMBERS and len(known.names) == 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (["0", "1", "n"], ""),
+        (["F", "1", "T"], ""),
+        (["0", "1", "no", "yes"], ", classes: ['0', '1', 'no', 'yes']"),
+    ],
+)
+def test_a_word_that_may_be_yes_or_no_is_a_class_beside_numbers(
+    tmp_path: Path, labels: list[str], classes: str
+) -> None:
+    columns = {"v": np.arange(8.0), "s": list("abcdefgh"), "k": (labels * 4)[:8]}
+    data = f"{{train: t.csv, sequence: {{by: s}}, features: v, target: k{classes}}}"
+    found = prepared(tmp_path, data, {"t.csv": csv(columns)}, rest=REST.replace("units: 3", "units: 4"))
+    assert set(found.preprocessing.classes["y"].names) == set(labels)
+
+
+def test_names_that_look_like_huge_numbers_are_names(tmp_path: Path, capsys: Any) -> None:
+    names = ["3e1234567", "77abcdef9", "1" * 31 + "2", "1" * 31 + "3"]
+    columns = {"g": np.repeat(names, 10), "v": np.arange(40.0)}
+    data = "{train: t.csv, group: g, features: v, target: v, window: {length: 3}}"
+    rest = "model: {layers: [LSTM: {units: 2}, Dense: {units: 1}]}\ntraining: {loss: mse}\n"
+    assert len(prepared(tmp_path, data, {"t.csv": csv(columns)}, rest=rest).train.samples) == 4 * 7
+    assert "as they are written" not in capsys.readouterr().out
+
+
 def test_a_number_that_is_written_in_two_ways_is_said_to_be_two_classes(tmp_path: Path, capsys: Any) -> None:
     columns = {"v": np.arange(6.0), "s": list("abcdef"), "k": ["1", "1.0", "x", "2", "x", "1"]}
     data = "{train: t.csv, sequence: {by: s}, features: v, target: k}"
