@@ -68,6 +68,10 @@ BUGS = (
                 "        if os.path.lexists(path) and not _is_directory(path):\n",
             ),
             ("    attempt.root.mkdir(mode=0o700)\n", "    attempt.root.mkdir(mode=0o700, exist_ok=True)\n"),
+            (
+                "            number = max(current.attempt, self.attempt_found(job)) + 1\n",
+                "            number = current.attempt + 1\n",
+            ),
         ),
         ("an attempt that has ended in the place of a job's",),
     ),

@@ -125,13 +125,15 @@ def pid_of_supervisor(box: Box) -> None:
 def late_supervisor(box: Box) -> None:
     """The process that is to fork it is stopped; the daemon that has asked for it dies; the next one asks what has
     become of the attempt, and begins another."""
-    box.arm("launcher.fork=stop:20*1")  # longer than a daemon takes to start on a busy machine
+    box.arm("launcher.fork=stop:60*1")  # until it is continued here, while the other attempt runs
     job = box.must_submit("long", 900)
     until(lambda: box.reached("launcher.fork"), 20)
+    stopped = box.find(".launcher --socket")
     box.kill_daemon()
     box.start()
     until(lambda: box.jobs()[job]["attempt"] == 2, 30, "the attempt that has not begun is given up")
-    pause(21.0)
+    kill(stopped, signal.SIGCONT)
+    pause(3.0)
 
 
 def unacknowledged(box: Box) -> None:
