@@ -7,7 +7,7 @@ from typing import Any
 
 from gpujobs import formats
 from gpujobs.jobfile.keras_names import among
-from gpujobs.jobfile.layer_names import doubled, recurrent_names
+from gpujobs.jobfile.layer_names import doubled, input_names, recurrent_names
 from gpujobs.jobfile.losses import is_for_classes
 from gpujobs.jobfile.reader import Path
 
@@ -116,7 +116,7 @@ def _model(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     if (model["layers"] is None) == (branches is None):
         yield ("model",), "model needs either layers or branches"
         return
-    inputs = inputs_of(job)
+    inputs = input_names(job)
     if branches is None:
         if len(inputs) > 1:
             yield (
@@ -144,12 +144,6 @@ def _model(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     for name in model["outputs"] or ():
         if name not in branches:
             yield ("model", "outputs"), f"model.outputs: {name} is not a branch{among(name, branches)}"
-
-
-def inputs_of(job: Mapping[str, Any]) -> list[str]:
-    """The names of the model's inputs: an only one is called as its array."""
-    x = job["data"]["x"]
-    return list(x) if isinstance(x, dict) else [x]
 
 
 def _names(job: dict[str, Any]) -> Found:

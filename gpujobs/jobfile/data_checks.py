@@ -10,8 +10,9 @@ from pathlib import PurePath
 from typing import Any
 
 from gpujobs import formats
-from gpujobs.jobfile.consistency import Found, implied_task, inputs_of, is_stateful, times_of
+from gpujobs.jobfile.consistency import Found, implied_task, is_stateful, times_of
 from gpujobs.jobfile.keras_names import nearest
+from gpujobs.jobfile.layer_names import input_names
 from gpujobs.jobfile.reader import Path
 from gpujobs.jobfile.ways import readings
 
@@ -261,7 +262,7 @@ def _missing(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
 def _padding(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     """An input has one value that stands for padding: it is not scaled, and counts nowhere."""
     found: dict[str, list[float]] = {}
-    for one in readings(job, inputs_of(job)):
+    for one in readings(job, input_names(job)):
         if one.kind == "Masking" or one.arguments.get("mask_zero"):
             value = float(one.arguments.get("mask_value", 0.0))
             found.setdefault(one.input, []).append(value)

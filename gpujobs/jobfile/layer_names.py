@@ -48,6 +48,12 @@ def named_layers(job: Mapping[str, Any]) -> list[Named]:
     return found
 
 
+def input_names(job: Mapping[str, Any]) -> list[str]:
+    """Those of the model's inputs: an only one is called as its array."""
+    x = job["data"]["x"]
+    return list(x) if isinstance(x, Mapping) else [x]
+
+
 def recurrent_names(job: Mapping[str, Any]) -> list[str]:
     """The names of the recurrent layers, as Keras gives them where the file does not."""
     return [one.name for one in named_layers(job) if one.kind in RECURRENT]
@@ -58,8 +64,7 @@ def doubled(job: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     by_name: dict[str, list[Named]] = {}
     for layer in named_layers(job):
         by_name.setdefault(layer.name, []).append(layer)
-    x = job["data"]["x"]
-    inputs = ([*x] if isinstance(x, Mapping) else [x]) if job["model"].get("branches") else [INPUT]
+    inputs = input_names(job) if job["model"].get("branches") else [INPUT]
     for name, layers in by_name.items():
         if name in inputs:
             also = "as Keras names the model's input" if name == INPUT else "as an input is named"

@@ -27,7 +27,7 @@ PIECE_ROWS = 1 << 16
 
 Columns = dict[str, Any]
 """By name, shape (samples, steps), (samples, 1) of what is said of a sample, or fewer steps, the first."""
-Steps = dict[str, NDArray[np.bool_]]
+StepsThere = dict[str, NDArray[np.bool_]]
 """By the name of a column, or of an output: which of its steps are there, shape (samples, steps), where not all are."""
 
 
@@ -38,7 +38,7 @@ def write(
     """`arrays`: of predictions.npz. `targets`: what the columns of numbers are called; `outputs`: of a model with
     several. `scores`: the outputs whose numbers are logits or margins, whatever they come to. False, and a line in the
     log, where the table would be huge."""
-    values, there_of, named = Columns(), Steps(), len(outputs) > 1
+    values, there_of, named = Columns(), StepsThere(), len(outputs) > 1
     for output in outputs if named else [""]:
         suffix = f"_{output}" if output else ""
         own = {key: arrays[key + suffix] for key in ("y_pred", "y_class", "y_true") if key + suffix in arrays}
@@ -190,7 +190,7 @@ def _there(part: Part, output: str) -> NDArray[np.bool_] | None:
     return there if there is not None and there.ndim == 2 else None
 
 
-def _rows(values: Columns, there_of: Steps, samples: int, steps: int) -> NDArray[np.bool_]:
+def _rows(values: Columns, there_of: StepsThere, samples: int, steps: int) -> NDArray[np.bool_]:
     """bool, shape (samples, steps): what any output has a value for."""
     found = np.zeros((samples, steps), bool)
     for name, one in values.items():
@@ -200,7 +200,7 @@ def _rows(values: Columns, there_of: Steps, samples: int, steps: int) -> NDArray
     return found
 
 
-def _write(path: Path, columns: Columns, rows: NDArray[np.bool_], there_of: Steps) -> None:
+def _write(path: Path, columns: Columns, rows: NDArray[np.bool_], there_of: StepsThere) -> None:
     header = io.StringIO()
     csv.writer(header, lineterminator="\n").writerow(columns)
     samples, steps = rows.shape

@@ -92,7 +92,7 @@ def _key(name: Any) -> str:
 
 def _is_number(name: Any) -> bool:
     """Whether a number of a file may be this name."""
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):
         return bool(np.isfinite(float(name)))
     return False
 

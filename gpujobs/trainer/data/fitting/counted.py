@@ -94,13 +94,8 @@ def counted(job: Mapping[str, Any], samples: Samples) -> dict[str, Rows]:
     for name, rows in targets.items():
         steps = _steps(job, name, rows, samples)
         ignored = losses.ignored(losses.of_output(job, name))
-        has_labels = rows is not None and task_of_output(job, name) in CLASS_TASKS
-        if (
-            rows is not None
-            and has_labels
-            and ignored is not None
-            and not _are_rows(job, name, rows, samples)
-        ):
+        is_class = task_of_output(job, name) in CLASS_TASKS
+        if rows is not None and is_class and ignored is not None and not _are_rows(job, name, rows, samples):
             found[name] = Labelled(rows, ignored, steps)
         elif steps is not None:
             found[name] = steps
@@ -109,7 +104,7 @@ def counted(job: Mapping[str, Any], samples: Samples) -> dict[str, Rows]:
 
 def _are_rows(job: Mapping[str, Any], name: str, rows: Rows, samples: Samples) -> bool:
     """Whether labels are one-hot rows, of which none stands for no class."""
-    axes = 2 if has_steps(job, name, samples) else 1
+    axes = 2 if output_has_steps(job, name, samples) else 1
     return len(rows.row_shape) >= axes and classes.is_one_hot(samples.all_of(rows))
 
 
@@ -134,7 +129,7 @@ def _steps(job: Mapping[str, Any], name: str, rows: Rows | None, samples: Sample
     return there[0] if len(there) == 1 else AnyOf(there)
 
 
-def has_steps(job: Mapping[str, Any], name: str, samples: Samples) -> bool:
+def output_has_steps(job: Mapping[str, Any], name: str, samples: Samples) -> bool:
     """Whether an output has a value for each step of some input."""
     return bool(steps_of(job, name, with_steps(samples.inputs, heads(job))))
 
@@ -144,7 +139,7 @@ def task_of_target(job: Mapping[str, Any], name: str, samples: Samples) -> str:
     class for each step."""
     task, rows = task_of_output(job, name), samples.targets.get(name)
     may_be = task == "classification" and rows is not None and len(rows.row_shape) > 0
-    is_each = may_be and not is_cut(job) and has_steps(job, name, samples)
+    is_each = may_be and not is_cut(job) and output_has_steps(job, name, samples)
     return "labelling" if is_each else task
 
 
@@ -178,7 +173,9 @@ def labels(samples: Samples, name: str, task: str) -> NDArray[Any]:
 
 def are_one_hot(y: NDArray[Any], samples: Samples, name: str) -> bool:
     """Whether the labels of all samples are one-hot rows, of what counts: padding may be rows of zeros."""
-    if classes.is_one_hot(y) or name not in samples.counted:
-        return classes.is_one_hot(y)
+    if classes.is_one_hot(y):
+        return True
+    if name not in samples.counted:
+        return False
     counts = samples.all_of(samples.counted[name])
     return counts.shape == y.shape[:-1] and classes.is_one_hot(y[counts])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gpujobs.jobfile.consistency import task_of_output
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data.fitting import scaling
-from gpujobs.trainer.data.fitting.counted import counted, has_steps
+from gpujobs.trainer.data.fitting.counted import counted, output_has_steps
 from gpujobs.trainer.data.fitting.preprocessing import Preprocessing
 from gpujobs.trainer.data.memory import pieces
 from gpujobs.trainer.data.reading.input_requirements import InputRequirements, heads, is_there
@@ -98,7 +98,7 @@ def _is_by_step(spec: AttemptSpec, train: Assembled, name: str, found: Mapping[s
         return name in found and not isinstance(target, RaggedRows)
     steps = {rows.row_shape[0] for rows in samples.inputs.values() if len(rows.row_shape) > 1}
     is_one = len(target.row_shape) == 1 and target.row_shape[0] in steps
-    return isinstance(train, Plain) and is_one and has_steps(spec.jobfile, name, samples)
+    return isinstance(train, Plain) and is_one and output_has_steps(spec.jobfile, name, samples)
 
 
 def _step_pieces(train: Assembled, name: str, counts: Rows | None) -> scaling.Pieces:
