@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -24,6 +24,8 @@ from gpujobs.trainer.data.fitting.fitted import (
     ids_of,
     scaled,
     scaled_inputs,
+    unscaled_inputs,
+    unscaled_targets,
 )
 from gpujobs.trainer.data.fitting.preprocessing import Preprocessing
 from gpujobs.trainer.data.notices import Account, say
@@ -111,15 +113,20 @@ def prepare(spec: AttemptSpec, raw: LoadedData | None = None) -> Prepared:
         shapes={name: rows.row_shape for name, rows in train.samples.inputs.items()},
         step=_step(train),
     )
-    of_x = precision.notices(raw, learned.x, raw.features)
-    of_y = precision.notices(raw, learned.y, raw.target_names)
-    say(dict.fromkeys([*of_x, *of_y]))
+    say(dict.fromkeys(_rounded(spec, raw, train, learned)))
     parts = {part: apply(spec, one, learned) for part, one in assembled.items()}
     _require_several(spec, parts["train"].truth, train, named)
     if parts["train"].samples.counted and has_learned_mask(spec.jobfile, parts["train"].samples.inputs):
         say([LEARNED_MASK])
     say(absent.notices(spec.jobfile, parts, named))
     return Prepared(parts, learned, tuple(accounts_of.values()))
+
+
+def _rounded(spec: AttemptSpec, raw: LoadedData, train: Assembled, learned: Preprocessing) -> Iterator[str]:
+    yield from precision.notices(raw, learned.x, raw.features)
+    yield from precision.notices(raw, learned.y, raw.target_names)
+    yield from precision.unscaled(raw, unscaled_inputs(spec, train, learned), raw.features)
+    yield from precision.unscaled(raw, unscaled_targets(spec, train, learned), raw.target_names)
 
 
 def _say(found: Iterable[Account]) -> None:
@@ -298,7 +305,7 @@ def _encoded(
 ) -> NDArray[Any]:
     """`ignored` stays what it is: it is no class. `is_one_hot`: whether rows of zeros and ones are."""
     if name not in named:
-        return y
+        return classes.numbered(raw.place(name), y, raw.words[name]) if name in raw.words else y
     if ignored is None or name in raw.words or not (there := y != ignored).any() or there.all():
         return named[name].encode(raw.place(name), y, raw.words.get(name), is_one_hot=is_one_hot)
     encoded = np.full(y.shape, ignored, np.int64)

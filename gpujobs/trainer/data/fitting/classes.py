@@ -112,6 +112,20 @@ def find(given: Sequence[Any] | None, words: Sequence[str] | None) -> Classes | 
     return Classes(tuple(words), are_words=True) if words is not None else None
 
 
+def numbered(place: str, labels: NDArray[Any], words: Sequence[str]) -> NDArray[Any]:
+    """What `words` have for labels, of a file in which some are none, as the numbers that the training's labels are.
+    Raises DataError where one is none."""
+    wrong = [word for word in words if not _is_number(word)]
+    if wrong:
+        some = ", ".join(map(repr, wrong[:SHOWN])) + (", ..." if len(wrong) > SHOWN else "")
+        raise DataError(f"{place}: holds {some}; expected numbers, as the labels of the training file are")
+    values = np.array([float(word) for word in words])
+    there = labels == labels  # NaN: missing
+    found = np.full(labels.shape, np.nan)
+    found[there] = values[labels[there].astype(np.int64)]
+    return found.astype(np.int64) if there.all() and (found == found.astype(np.int64)).all() else found
+
+
 def is_one_hot(y: NDArray[Any]) -> bool:
     """Rows of zeros with a single one."""
     return y.ndim >= 2 and y.shape[-1] > 1 and bool(is_binary(y) and (y.sum(axis=-1) == 1).all())

@@ -39,6 +39,20 @@ def fitted_inputs(spec: AttemptSpec, train: Assembled) -> dict[str, scaling.Scal
     return {name: scaling.fit(method, _x_pieces(spec, train, name), train.raw.place(name)) for name in names}
 
 
+def unscaled_inputs(spec: AttemptSpec, train: Assembled, learned: Preprocessing) -> dict[str, scaling.Pieces]:
+    """The numbers, no ids, that stay as they are."""
+    ids = ids_of(spec.jobfile)
+    return {n: train.x_pieces(n) for n in train.raw.inputs if n not in ids and n not in learned.x}
+
+
+def unscaled_targets(
+    spec: AttemptSpec, train: Assembled, learned: Preprocessing
+) -> dict[str, scaling.Pieces]:
+    """The numbers, no classes, that stay as they are."""
+    are_numbers = [n for n in train.samples.targets if task_of_output(spec.jobfile, n) not in CLASS_TASKS]
+    return {n: train.y_pieces(n) for n in are_numbers if n not in learned.y}
+
+
 def _x_pieces(spec: AttemptSpec, train: Assembled, name: str) -> scaling.Pieces:
     """The steps that are there: those that Masking skips are not fitted on."""
     head = masked_heads(spec, train.samples.inputs).get(name)

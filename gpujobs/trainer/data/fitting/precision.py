@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from gpujobs.trainer.data.fitting.scaling import Scale
+from gpujobs.trainer.data.fitting.scaling import Pieces, Scale
 from gpujobs.trainer.data.reading.loaded import LoadedData
 
 STEPS = 1000
@@ -18,12 +18,37 @@ def notices(raw: LoadedData, scales: Mapping[str, Scale], names: Sequence[str]) 
     for name, scale in scales.items():
         steps = np.spacing(np.abs(scale.center))
         for number in np.flatnonzero(scale.width < STEPS * steps).tolist():
-            called = (
-                f"{raw.file}: column {names[number]}"
-                if len(names) == len(steps)
-                else f"{raw.place(name)}{f'[{number}]' * (len(steps) > 1)}"
-            )
+            called = _called(raw, name, number, names, len(steps))
             yield f"{called}: {_said(float(scale.center[number]), float(scale.width[number]), float(steps[number]))}"
+
+
+def unscaled(raw: LoadedData, values: Mapping[str, Pieces], names: Sequence[str]) -> Iterator[str]:
+    """Of inputs and targets that stay as they are, by name, by their first piece: a whole pass would cost more than it
+    could tell."""
+    for name, pieces in values.items():
+        first = np.asarray(next(iter(pieces()), ()), np.float32)
+        if not len(first):
+            continue
+        low, high = np.fmin.reduce(first, axis=0), np.fmax.reduce(first, axis=0)
+        steps, width = np.spacing(np.fmax(np.abs(low), np.abs(high))), high - low
+        for number in np.flatnonzero(np.where(width > 0, width < STEPS * steps, steps >= 1)).tolist():
+            lie = (
+                f"its values lie about {low[number]:.7g}, spread by {width[number]:.2g}"
+                if width[number] > 0
+                else f"all its values are {low[number]:.7g}, or nearer to it than can be told"
+            )
+            yield (
+                f"{_called(raw, name, number, names, len(low))}: {lie}, and numbers of 32 bits have steps of "
+                f"{steps[number]:.3g} there: where they differ they are rounded; subtract {low[number]:.7g} in the "
+                "file to keep them exact."
+            )
+
+
+def _called(raw: LoadedData, name: str, number: int, names: Sequence[str], count: int) -> str:
+    """A column of a table, or of an array."""
+    if len(names) == count:
+        return f"{raw.file}: column {names[number]}"
+    return f"{raw.place(name)}{f'[{number}]' * (count > 1)}"
 
 
 def _said(center: float, width: float, step: float) -> str:

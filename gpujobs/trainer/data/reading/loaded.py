@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,6 +75,13 @@ class RowNames:
         row = int(row if self.order is None else self.order[row])
         run = bisect_right(self._starts, row) - 1
         return RowName(self.files[self._file[run]], self._lines[run] + row - self._starts[run])
+
+    def of_files(self, count: int) -> Iterator[slice]:
+        """The rows of each file among `count`, before they are sorted."""
+        files = np.asarray(self._file)
+        firsts = [self._starts[run] for run in begins(files).tolist()]
+        for first, end in zip(firsts, [*firsts[1:], count], strict=True):
+            yield slice(first, end)
 
     def sorted(self, order: Integers) -> RowNames:
         return replace(self, order=order)

@@ -45,6 +45,9 @@ DECIMAL = re.compile(r"[+-]?\d+\.\d+")
 BADNESS = ("number", "truth", "mixed", "text", "other")
 """Kinds of columns; of several files, the last of these counts."""
 
+CASES = 3
+"""How often each word of TRUE and FALSE stands there: True, true, TRUE."""
+
 
 def read_table(
     spec: AttemptSpec, paths: Sequence[str], task: str, *, needs_y: bool, known: Known
@@ -69,6 +72,7 @@ def read_table(
         errors = [error for column in texts for error in _wordless(names.file, table, column)]
         if errors:
             raise together(errors)
+    say(_in_several_files(names, table))
     found = _arrays(names, data, _series_together(names, table), features, target, task)
     found = found if needs_y else without_unlabelled(found, data.get("missing", "error"))
     if found.time is not None and found.lengths is not None:  # of windows, the timeline sees to it
@@ -307,6 +311,25 @@ def _wordless(file: str, table: tables.Table, column: str) -> list[DataError]:
     ]
 
 
+def _in_several_files(names: _Names, table: tables.Table) -> Iterator[str]:
+    """Sequences, and groups without times, of which a file goes on with what another has begun: where each numbers its
+    own, these are joined that have nothing to do with each other. `table`: as the files follow each other."""
+    by = names.sequence or (None if names.time else names.group)
+    if by is None or names.by_file or len(names.sources) < 2:
+        return
+    codes, count = table.words[by].codes, np.zeros(len(table.words[by].texts), np.int64)
+    for rows in table.rows.of_files(len(table)):
+        count[np.unique(codes[rows])] += 1
+    shared = table.words[by].texts[count > 1].tolist()
+    if shared:
+        what = "sequence" if names.sequence else "series"
+        stand = "stand" if len(shared) > 1 else "stands"
+        yield (
+            f"{names.file}: column {by}: {listed(shared)} {stand} in several files, whose rows are one {what} then: "
+            "where each file numbers its own, give them names that differ from file to file."
+        )
+
+
 def _series_together(names: _Names, table: tables.Table) -> tables.Table:
     """With the rows of each series next to each other, in the order that they have in the file. Series that stand mixed
     come in the order of their names."""
@@ -443,14 +466,38 @@ def _say_alike(path: str, column: str, words: Sequence[str], what: str = "classe
 
 
 def _require_one_writing(path: str, column: str, words: Sequence[str]) -> None:
-    """Raises DataError where yes and no are written as words here and as numbers there: these would be four classes."""
-    numbers, truths = ([word for word in words if (word in ("0", "1")) == is_one] for is_one in (True, False))
-    has_both = all(len(of) > 1 for of in (numbers, truths)) and not set(truths).isdisjoint(TRUE)
-    if has_both and not set(truths).isdisjoint(FALSE) and set(truths) <= {*TRUE, *FALSE}:
-        raise DataError(
-            f"{path}: column {column}: holds {listed(truths, len(truths))} beside {listed(numbers, len(numbers))}, "
-            f"which would be {len(words)} classes; expected yes and no to be written alike in all rows and files"
-        )
+    """Raises DataError where yes and no are written in two ways, as words here and as numbers there, or as True and as
+    yes: these would be classes of their own."""
+    ways: dict[int, list[str]] = {}
+    for word in words:
+        if (way := _way(word)) is None:
+            return
+        ways.setdefault(way, []).append(word)
+    whole = [way for way in ways.values() if len({_is_true(word) for word in way}) == 2]
+    rest = [word for way in ways.values() if way not in whole for word in way]
+    if len(ways) < 2 or not whole or (rest and any(word.isalpha() and len(word) == 1 for word in words)):
+        return  # a letter alone is rather a name
+    first, *others = sorted(ways.values(), key=lambda way: (way not in whole, "0" in way or "1" in way))
+    beside = [word for way in others for word in way]
+    raise DataError(
+        f"{path}: column {column}: holds {listed(first, len(first))} beside {listed(beside, len(beside))}, "
+        f"which would be {len(words)} classes; expected yes and no to be written alike in all rows and files (or, "
+        "where these are classes of their own, their names in data.classes)"
+    )
+
+
+def _way(word: str) -> int | None:
+    """Which of the ways to write yes and no this is of: 1 and 0, True and False, yes and no, ... None: of none."""
+    if word in ("0", "1"):
+        return -1
+    for words in (TRUE, FALSE):
+        if word in words:
+            return words.index(word) // CASES
+    return None
+
+
+def _is_true(word: str) -> bool:
+    return word == "1" or word in TRUE
 
 
 def _weight(

@@ -182,16 +182,16 @@ def _one(
     if absent.any():
         last = np.array(last)
         last[np.add.reduceat(absent, begins) > 0] = np.nan
-    if task in CLASS_TASKS:
-        differs = np.repeat(last, lengths, axis=0) != y
-        differs &= ~np.isnan(np.repeat(last, lengths, axis=0)) if absent.any() else True
-        count = len(np.unique(np.searchsorted(begins, np.flatnonzero(differs), side="right")))
-        if count:
-            advice = "" if task == "multilabel" else ", or say task: labelling"
-            raise DataError(
-                f"{raw.place(name)}: differs within {count} of {len(lengths)} sequences; expected one label for "
-                f"each{advice}"
-            )
+    differs = np.repeat(last, lengths, axis=0) != y
+    differs &= ~np.isnan(np.repeat(last, lengths, axis=0)) if absent.any() else True
+    rows = np.flatnonzero(differs.reshape(len(y), -1).any(axis=1))
+    count = len(np.unique(np.searchsorted(begins, rows, side="right")))
+    which = f"differs within {count} of {len(lengths)} sequences"
+    if count and task in CLASS_TASKS:
+        advice = "" if task == "multilabel" else ", or say task: labelling"
+        raise DataError(f"{raw.place(name)}: {which}; expected one label for each{advice}")
+    if count:
+        say([f"{raw.place(name)}: {which}: the number of a sequence is that of its last row."])
     return ArrayRows(last, y.dtype)
 
 

@@ -152,7 +152,7 @@ def test_samples_and_sequences_that_are_left_out_are_named(tmp_path: Path, capsy
     data = "{train: s.csv, missing: drop, sequence: {by: s}, features: [u], target: v}"
     prepared(tmp_path, data, {"s.csv": table})
     said = capsys.readouterr().out.splitlines()
-    assert said == [
+    assert [line for line in said if "differs within" not in line] == [
         "t.npz: 9 samples, 7 of them used; left out: 2 samples with missing values (3, 6).",
         "s.csv: 3 sequences, 2 of them used; left out: 1 sequence with missing values (q).",
     ]
