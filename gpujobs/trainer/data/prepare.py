@@ -85,14 +85,12 @@ def prepare(spec: AttemptSpec, raw: LoadedData | None = None) -> Prepared:
     try:
         assembled = {"train": _assemble(spec, raw, task, named)}
     except DataError as error:
-        errors = _errors_of(
-            others, lambda source: _read(spec, source, task, named, raw.features, needs_y=True)
-        )
+        errors = _errors_of(others, lambda source: _read(spec, source, task, named, raw, needs_y=True))
         raise together([error, *errors]) from None
     usual = _step(assembled["train"])
     assembled |= all_of(
         others,
-        lambda source: _read(spec, source, task, named, raw.features, needs_y=True, usual=usual),
+        lambda source: _read(spec, source, task, named, raw, needs_y=True, usual=usual),
     )
     accounts_of = {part: one.account for part, one in assembled.items()}
     parts_of_train = _split(spec, assembled)
@@ -109,6 +107,7 @@ def prepare(spec: AttemptSpec, raw: LoadedData | None = None) -> Prepared:
         y=fitted_targets(spec, train),
         classes=named,
         features=raw.features,
+        truths=raw.truths,
         target_names=raw.target_names,
         shapes={name: rows.row_shape for name, rows in train.samples.inputs.items()},
         step=_step(train),
@@ -195,8 +194,8 @@ def read_assembled(
     spec: AttemptSpec, source: Mapping[str, Any], learned: Preprocessing, *, needs_y: bool
 ) -> Assembled:
     """The samples of another file than the job was trained with."""
-    named, features = learned.classes, learned.features
-    return _read(spec, source, learned.task, named, features, needs_y=needs_y, usual=learned.step)
+    named = learned.classes
+    return _read(spec, source, learned.task, named, learned, needs_y=needs_y, usual=learned.step)
 
 
 def _read(
@@ -204,12 +203,12 @@ def _read(
     source: Mapping[str, Any],
     task: str,
     named: Named,
-    features: tuple[str, ...],
+    training: LoadedData | Preprocessing,
     *,
     needs_y: bool,
     usual: str | None = None,
 ) -> Assembled:
-    known = Known(any(one.are_text for one in named.values()), features)
+    known = Known(any(one.are_text for one in named.values()), training.features, training.truths)
     raw = sources.read(spec, source, task, needs_y=needs_y, known=known)
     return _assemble(spec, raw, task, named, is_open=not needs_y, usual=usual)
 

@@ -23,6 +23,9 @@ class Preprocessing:
     y: Mapping[str, Scale] = field(default_factory=dict)
     classes: Mapping[str, Classes] = field(default_factory=dict)
     features: tuple[str, ...] = ()
+    truths: tuple[str, ...] = ()
+    """The features that are yes and no."""
+
     target_names: tuple[str, ...] = ()
     shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     step: str | None = None
@@ -36,6 +39,7 @@ class Preprocessing:
             "classes": {name: list(one.names) for name, one in self.classes.items()},
             "words": [name for name, one in self.classes.items() if one.are_words],
             "features": list(self.features),
+            "truths": list(self.truths),
             "target": list(self.target_names),
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "step": self.step,
@@ -52,6 +56,7 @@ def from_json(value: Mapping[str, Any]) -> Preprocessing:
             for name, names in value["classes"].items()
         },
         tuple(value["features"]),
+        tuple(value.get("truths", ())),
         tuple(value["target"]),
         {name: tuple(shape) for name, shape in value["shapes"].items()},
         value.get("step"),

@@ -102,6 +102,9 @@ class Known:
 
     are_text: bool = False
     features: tuple[str, ...] = ()
+    truths: tuple[str, ...] = ()
+    """Features that are yes and no."""
+
     is_trained: bool = False
     """Whether a model that has been trained is applied: nothing can be set any more."""
 
@@ -131,6 +134,9 @@ class LoadedData:
     """What the file calls an input or a target, such as `array x2` or `column load`."""
 
     features: tuple[str, ...] = ()
+    truths: tuple[str, ...] = ()
+    """The features that are yes and no, in one of the files at least."""
+
     x_columns: tuple[int, ...] | None = None
     """The columns of the only input that are features; None: all."""
 

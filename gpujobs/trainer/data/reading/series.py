@@ -79,7 +79,9 @@ def read_table(
         require_times(found.place("time"), found.time, found.rows)
         firsts = np.cumsum(found.lengths) - found.lengths
         require_order(found.place("time"), found.time, firsts, found.row_number)
-    return replace(found, is_fixed=known.is_trained)
+    truths = [column for column in found.features if names.kinds[column] == "truth" or column in known.truths]
+    _require_truths(found, truths)
+    return replace(found, truths=tuple(truths), is_fixed=known.is_trained)
 
 
 def _looked_at(spec: AttemptSpec, paths: Sequence[str]) -> list[Source]:
@@ -518,6 +520,21 @@ def _weight(
             "least 0"
         )
     return weight
+
+
+def _require_truths(found: LoadedData, columns: Sequence[str]) -> None:
+    """Raises DataError where a column is yes and no in one file, and holds other numbers in this one or another."""
+    (values,) = found.inputs.values()
+    at = dict(zip(found.features, found.x_columns or range(len(found.features)), strict=False))
+    for column in columns:
+        held = values[:, at[column]]
+        wrong = np.flatnonzero((held != 0) & (held != 1) & ~np.isnan(held))
+        if len(wrong):
+            which = rows_named(found.rows, wrong[:5].tolist(), len(wrong))
+            raise DataError(
+                f"{found.file}: column {column}: holds {held[wrong[0]]:g} ({which}), and other rows or files yes "
+                "and no; expected these alone, or 1 and 0"
+            )
 
 
 def _lowest(rows: RowNames, weight: NDArray[np.float32]) -> str:

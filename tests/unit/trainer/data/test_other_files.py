@@ -10,7 +10,7 @@ import pytest
 
 from gpujobs.trainer.failures import DataError
 
-from .making import csv, prepared
+from .making import csv, everything, prepared
 
 CLASSES = (
     "model: {layers: [Flatten: {}, Dense: {units: 4}]}\ntraining: {loss: sparse_categorical_crossentropy}\n"
@@ -137,3 +137,20 @@ def test_numbers_that_float32_rounds_are_said_where_nothing_is_scaled(
         assert (f"a.csv: column {column}: " in out) == (said is not None)
     assert "column x:" not in out
     assert said is None or f"steps of {said} there: where they differ they are rounded" in out
+
+
+@pytest.mark.parametrize("other", [("2", "1"), ("0", "0.5")])
+def test_numbers_beside_yes_and_no_are_refused(tmp_path: Path, other: tuple[str, str]) -> None:
+    """Read as they stand, 1 would be a yes, and 2 twice as much."""
+    files = {
+        name: csv({"x": [words[row % 2] for row in range(12)], "y": range(12)})
+        for name, words in {"a.csv": ("yes", "no"), "b.csv": other, "c.csv": ("1", "0")}.items()
+    }
+    data = "{train: %s, validation: %s, features: [x], target: y, window: {length: 3}}"
+    found = prepared(tmp_path, data % ("a.csv", "c.csv"), files)
+    assert np.array_equal(everything(found.parts["validation"].samples), everything(found.train.samples))
+    for train, validation in (("a.csv", "b.csv"), ("[a.csv, b.csv]", "a.csv")):
+        with pytest.raises(
+            DataError, match=r"b.csv: column x: holds .* and other rows or files yes and no; expected"
+        ):
+            prepared(tmp_path, data % (train, validation), files)
