@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from gpujobs.trainer.data.arrays import Times
+from gpujobs.trainer.data.arrays import Integers, Times
 from gpujobs.trainer.data.notices import say
 from gpujobs.trainer.data.reading.loaded import LoadedData
 
 FORMS = {6: "YYYYMM", 8: "YYYYMMDD", 10: "YYYYMMDDhh", 12: "YYYYMMDDhhmm", 14: "YYYYMMDDhhmmss"}
 """By the number of digits."""
+
+FIRST = 1000
+"""So many tell of most numbers that they are none."""
 
 FIRST_YEAR, LAST_YEAR = 1900, 2100
 
@@ -20,15 +23,31 @@ FIRST_YEAR, LAST_YEAR = 1900, 2100
 def with_dates(found: LoadedData, step: object) -> LoadedData:
     """With times in the place of numbers that are all dates. `step`: data.step; where it is a number, so are these."""
     time = found.time
-    if time is None or time.dtype.kind not in "iu" or len(time) == 0 or isinstance(step, int | float):
+    if time is None or len(time) == 0 or isinstance(step, int | float):
         return found
-    dates = dated(time)
+    dates = None if _dates(time[:FIRST]) is None else _dates(time)
     if dates is None:
         return found
     form = FORMS[len(str(int(time[0])))]
     say([f"{found.place('time')}: numbers such as {int(time[0])} are read as dates, {form} (data.step: 1 makes them "
          "numbers)."])  # fmt: skip
     return replace(found, time=dates)
+
+
+def _dates(numbers: Times) -> Times | None:
+    whole = _whole(numbers)
+    return None if whole is None else dated(whole)
+
+
+def _whole(numbers: Times) -> Integers | None:
+    """Integers, also of floats, as which pandas has a column of integers with a hole; None where some is not whole, or
+    so large that the next whole number is no float."""
+    if numbers.dtype.kind != "f":
+        return numbers if numbers.dtype.kind in "iu" else None
+    most = 2 ** (np.finfo(numbers.dtype).nmant + 1)
+    if not ((np.abs(numbers) < most) & (numbers == np.rint(numbers))).all():
+        return None
+    return numbers.astype(np.int64)
 
 
 def dated(numbers: Any) -> Times | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -142,19 +142,28 @@ class CsvColumns:
             wrong(
                 named,
                 places,
-                lambda place: (
-                    f"{named}: holds {shown(joined[place].as_py())!r}; expected a time"
-                    + self._as_before(joined[place].as_py())
-                ),
+                lambda place: f"{named}: holds " + self._no_time([one[place].as_py() for one in columns]),
             )
         return found
 
+    def _no_time(self, parts: Sequence[str]) -> str:
+        """Of what stands in the column, or two columns, of times."""
+        cell = " ".join(part.strip() for part in parts).strip()
+        empty = [name for name, part in zip(self._wanted.time, parts, strict=True) if not part.strip()]
+        is_part = len(parts) > 1 and empty
+        why = f": column {empty[0]} is empty" if is_part else self._as_before(cell)
+        return f"{shown(cell)!r}; expected a time{why}"
+
     def _as_before(self, cell: str) -> str:
+        advice = cells.advice(cell, self._head.dialect.writing, self._wanted.time[0])
+        how = f": {advice}" if "reads it" in advice else ""
         if self._form is None or self._form.kind == "number":
-            return ", a number as in the rows before"
+            return f", a number as in the rows before{how}"
         if reason := no_times.why(cell, self._form.formats or no_times.ISO):
             return f"{f' written {self._form}' if self._form.formats else ''}: {reason}"
         if self._form.kind == "iso":
+            if how:
+                return f", or a number{how}"
             example = "2026-01-31 12:00:00" + ("+01:00" if self._form.has_zone else "")
             if form := times.proposed(cell):
                 return f' such as {example}: data.csv: {{dates: "{form}"}} reads it'

@@ -95,7 +95,7 @@ def times(name: str, columns: Sequence[str], piece: pa.RecordBatch) -> Times:
     if pa.types.is_timestamp(kind):
         return values.to_numpy(zero_copy_only=False)
     if pa.types.is_integer(kind) and values.null_count == 0:
-        return values.cast(pa.int64()).to_numpy(zero_copy_only=False)
+        return _int64(name, column, values).to_numpy(zero_copy_only=False)
     if _is_number(kind):
         return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     is_text = kind_of(kind) == "text"
@@ -103,3 +103,14 @@ def times(name: str, columns: Sequence[str], piece: pa.RecordBatch) -> Times:
         f"{name}: column {column} holds {'text' if is_text else kind}; expected timestamps, or numbers"
         + (": pandas.to_datetime makes them of text" if is_text else "")
     )
+
+
+def _int64(name: str, column: str, values: pa.Array) -> pa.Array:
+    """Raises DataError for what is beyond: of integers only uint64 can be."""
+    try:
+        return values.cast(pa.int64())
+    except pa.ArrowInvalid:
+        raise DataError(
+            f"{name}: column {column} holds {values.type} such as {pc.max(values)}; expected times as integers up to "
+            "9223372036854775807, or timestamps"
+        ) from None

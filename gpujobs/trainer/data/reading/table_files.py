@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from gpujobs import formats
 from gpujobs.trainer.data.reading import dialect, parquet_columns, text, times
+from gpujobs.trainer.data.reading.cells import Writing
 from gpujobs.trainer.data.reading.dialect import Head
 from gpujobs.trainer.data.reading.times import TimeFormat
 from gpujobs.trainer.failures import DataError
@@ -128,6 +129,9 @@ def _time_format(source: Source, head: Head, time: Sequence[str]) -> TimeFormat:
     place = f"{source.name}: column{'s' if len(time) > 1 else ''} {', '.join(time)}"
     columns = [head.table.column(source.names.index(name)).combine_chunks() for name in time]
     joined = times.joined(columns).filter(pc.not_equal(times.joined(columns), ""))
-    known = head.dialect.writing.missing
-    held = joined.filter(pc.invert(pc.is_in(joined, value_set=pa.array([" ", *known], pa.string()))))
-    return times.look(place, held[: times.SUFFICIENT].to_pylist(), head.dialect.dates)
+    writing = head.dialect.writing
+    held = joined.filter(pc.invert(pc.is_in(joined, value_set=pa.array(writing.missing, pa.string()))))
+    numbers = (
+        writing if len(time) == 1 else Writing()
+    )  # a blank between two columns is none between thousands
+    return times.look(place, held[: times.SUFFICIENT].to_pylist(), head.dialect.dates, numbers)

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from gpujobs.trainer.data.arrays import Integers, Times
 from gpujobs.trainer.data.growing import Growing
-from gpujobs.trainer.data.reading import parquet_columns, text
+from gpujobs.trainer.data.reading import parquet_columns, text, times
 from gpujobs.trainer.data.reading.csv_columns import CsvColumns, Found, Piece
 from gpujobs.trainer.data.reading.loaded import Coded, RowNames
 from gpujobs.trainer.data.reading.parquet_columns import PIECE_ROWS
@@ -124,10 +124,21 @@ class _Reading:
             self._zone = "UTC"  # the days of several zones are no days of one
         if self._time is None:
             self._time = self._array((), found.dtype)
-        elif self._time.rows.dtype != found.dtype:
-            held, self._time = self._time.rows, self._array((), _common(self._time.rows.dtype, found.dtype))
-            self._time.rows[: rows.start] = held[: rows.start]
+        kind = _common(self._time.rows.dtype, found.dtype)
+        self._require_room(source, found, kind)
+        if self._time.rows.dtype != kind:
+            held, self._time = self._time.rows[: rows.start], self._array((), kind)
+            self._require_room(source, held, kind)
+            self._time.rows[: rows.start] = held
         self._time.rows[rows] = found
+
+    def _require_room(self, source: Source, found: Times, kind: np.dtype[Any]) -> None:
+        """Raises DataError for years of which NumPy would make others."""
+        if kind == times.NANOSECONDS != found.dtype and times.is_beyond_nanoseconds(found).any():
+            raise DataError(
+                f"{source.name}: column {self._wanted.time[0]}: the table has more than six digits of a second, and "
+                "years beyond 1678 to 2261; expected one of them alone"
+            )
 
     def _set(self, rows: slice, number: int, values: Any) -> None:
         """What is beyond float32 becomes infinite, which is told in words later, not by a warning of numpy's."""
@@ -224,9 +235,9 @@ def _in_turn(blocks: Iterable[Block], columns: CsvColumns, threads: int) -> Iter
             yield block, found.result()
 
 
-def _kind(times: Times, zone: str | None) -> str:
+def _kind(found: Times, zone: str | None) -> str:
     """What times are, in words."""
-    if times.dtype.kind != "M":
+    if found.dtype.kind != "M":
         return "times that are numbers"
     return "times without a zone" if zone is None else "times with a zone"
 

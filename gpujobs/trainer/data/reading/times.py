@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,24 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from gpujobs.trainer.data.arrays import Integers, Times
+from gpujobs.trainer.data.reading import cells as numeric
+from gpujobs.trainer.data.reading.cells import Writing
 from gpujobs.trainer.failures import DataError
 
 ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?"
 ZONE = r"(Z|[+-]\d{2}(:?\d{2})?)$"
-NUMBER = r"^[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$"
-CLOCK = re.compile(r"(?:[T ]+(\d{1,2}:\d{2})(:\d{2})?(\.\d+)?\s*([AaPp][Mm])?)?$")
+NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
+GROUPED = r"^[+-]?[1-9]\d{0,2}\.\d{3}$|^[+-]?\d+$"
+"""With a point that may stand between thousands, or none."""
+
+LATE = "(?:29|30|31)"
+PLAIN = Writing()
+FINEST = ("s", "us", "ns")
+NANOSECONDS = np.dtype("datetime64[ns]")
+FIRST_OF_NS, LAST_OF_NS = np.datetime64("1677-09-22"), np.datetime64("2262-04-11")
+"""What lies beyond cannot be counted in nanoseconds of 64 bits."""
+
+CLOCK = re.compile(r"(?:[T ]+(\d{1,2}:\d{2})(:\d{2})?([.,]\d+)?\s*([AaPp][Mm])?)?$")
 NAMED_MONTH = re.compile(r"^\d{1,2}([-/. ])([A-Za-z]+)\1(\d{4}|\d{2})")
 DATE = re.compile(r"^(\d{1,4})([-/.])(\d{1,2})(?:\2(\d{1,4}))?")
 SUFFICIENT = 20_000
@@ -28,13 +40,14 @@ SUFFICIENT = 20_000
 
 @dataclass(frozen=True, slots=True)
 class TimeFormat:
-    """`kind`: iso, number, or written, by `formats` of strptime. `unit`: of datetime64. `has_zone`: whether the zone
-    is written, which makes UTC of a time."""
+    """`kind`: iso, number, or written, by `formats` of strptime. `unit`: of datetime64, the coarsest that holds what
+    was looked at of ISO. `has_zone`: whether the zone is written, which makes UTC of a time. `writing`: of numbers."""
 
     kind: str
     formats: tuple[str, ...] = ()
     unit: str = "s"
     has_zone: bool = False
+    writing: Writing = PLAIN
 
     def __str__(self) -> str:
         return {"iso": "ISO 8601", "number": "numbers"}.get(self.kind, " or ".join(self.formats))
@@ -44,22 +57,41 @@ class TimeFormat:
         return pa.timestamp(self.unit, "UTC" if self.has_zone else None)
 
 
-def look(place: str, cells: Sequence[str], declared: Sequence[str]) -> TimeFormat:
-    """The format of the times at the beginning of a file. Raises DataError where days and months could be either."""
+def look(place: str, cells: Sequence[str], declared: Sequence[str], writing: Writing = PLAIN) -> TimeFormat:
+    """The format of the times at the beginning of a file, whose numbers are written so. Raises DataError where days and
+    months could be either."""
     texts = pa.array([cell.strip() for cell in cells[:SUFFICIENT]])
     if declared:
-        unit = _unit(cells) if any("%f" in one for one in declared) else "s"
-        return TimeFormat("written", tuple(declared), unit, any("%z" in one for one in declared))
-    if not len(texts) or _all(texts, NUMBER):
-        return TimeFormat("number")
+        return _by(tuple(declared))
+    if (found_writing := _writing(texts, writing)) is not None:
+        return TimeFormat("number", writing=found_writing)
     if _all(texts, ISO + "$"):
         return TimeFormat("iso", unit=_unit(cells))
     if _all(texts, ISO + ZONE):
         return TimeFormat("iso", unit=_unit(cells), has_zone=True)
     found = _written(place, texts.to_pylist())
+    if found is None and 2 * len(_numbers(texts, writing)[1]) < len(texts):
+        return TimeFormat("number", writing=writing)
     if found is None:
         return TimeFormat("iso", unit=_unit(cells))  # each that is not is named when it is read
-    return TimeFormat("written", (found,), _unit(cells) if found.endswith("%f") else "s")
+    return _by((found,))
+
+
+def _by(formats: tuple[str, ...]) -> TimeFormat:
+    return TimeFormat("written", formats, has_zone=any("%z" in one for one in formats))
+
+
+def _writing(texts: pa.Array, writing: Writing) -> Writing | None:
+    """By which all are numbers: the file's, or, where the file has decimal commas, with points that stand between no
+    thousands; None where some are none."""
+    if not len(texts):
+        return writing
+    plain = _all(texts, NUMBER)
+    if plain and writing.is_plain and writing.decimal == ".":
+        return writing
+    if not len(_numbers(texts, writing)[1]):
+        return writing
+    return PLAIN if plain and not _all(texts, GROUPED) else None
 
 
 def _all(texts: pa.Array, pattern: str) -> bool:
@@ -95,7 +127,7 @@ def _clock(found: re.Match[str]) -> str:
         return ""
     between = "T" if found[0].startswith("T") else " "
     hours = "%I" if found[4] else "%H"
-    seconds = ("%S.%f" if found[3] else "%S") if found[2] else ""
+    seconds = (f"%S{found[3][0]}%f" if found[3] else "%S") if found[2] else ""
     return f"{between}{hours}:%M{':' if seconds else ''}{seconds}{' %p' if found[4] else ''}"
 
 
@@ -175,37 +207,61 @@ def parse(cells: pa.Array, form: TimeFormat) -> tuple[Times, Integers]:
     """datetime64, int64 or float64 of an array of texts, and the indices of those that are no such time."""
     text = pc.utf8_trim_whitespace(cells)
     if form.kind == "number":
-        return _numbers(text)
+        return _numbers(text, form.writing)
     found = _iso(text, form) if form.kind == "iso" else _by_formats(text, form)
     wrong = np.flatnonzero(np.isnat(found))
     return found, wrong
 
 
-def _numbers(text: pa.Array) -> tuple[NDArray[Any], Integers]:
-    is_number = pc.fill_null(pc.match_substring_regex(text, NUMBER), False)
-    plain = pc.if_else(is_number, text, None)
-    wrong = np.flatnonzero(~is_number.to_numpy(zero_copy_only=False))
+def _numbers(text: pa.Array, writing: Writing) -> tuple[NDArray[Any], Integers]:
+    """Whole ones, of which none is too large, as int64."""
+    if writing.is_plain and writing.decimal == ".":
+        is_number = pc.fill_null(pc.match_substring_regex(text, NUMBER), False)
+        wrong = np.flatnonzero(~is_number.to_numpy(zero_copy_only=False))
+        found = None
+    else:
+        found = numeric.numbers(text, writing).values
+        wrong = np.flatnonzero(~np.isfinite(found))
     if len(wrong) == 0:
         try:
-            return pc.cast(plain, pa.int64()).to_numpy(zero_copy_only=False), wrong
+            return pc.cast(_without_thousands(text, writing), pa.int64()).to_numpy(
+                zero_copy_only=False
+            ), wrong
         except pa.ArrowInvalid:
             pass
-    return pc.cast(plain, pa.float64()).to_numpy(zero_copy_only=False), wrong
+    if found is None:
+        plain = pc.if_else(is_number, text, None) if len(wrong) else text
+        found = pc.cast(plain, pa.float64()).to_numpy(zero_copy_only=False)
+    return found, wrong
+
+
+def _without_thousands(text: pa.Array, writing: Writing) -> pa.Array:
+    if writing.thousands is None:
+        return text
+    signs = numeric.BLANKS if writing.thousands in numeric.BLANKS else (writing.thousands,)
+    for sign in signs:
+        text = pc.replace_substring(text, sign, "")
+    return text
 
 
 def _iso(text: pa.Array, form: TimeFormat) -> NDArray[np.datetime64]:
     valid = pc.match_substring_regex(text, ISO + (ZONE if form.has_zone else "$"))
     kept = pc.if_else(valid, text, None)
-    try:
-        found = pc.cast(kept, form.arrow)
-    except pa.ArrowInvalid:  # a day that is none, or more digits than the beginning has: one by one
-        found = pa.array([_one(cell, form) for cell in kept.to_pylist()], form.arrow)
+    for unit in FINEST[FINEST.index(form.unit) :]:  # later rows may have more digits than the beginning
+        try:
+            return pc.cast(kept, replace(form, unit=unit).arrow).to_numpy(zero_copy_only=False)
+        except pa.ArrowInvalid:
+            continue
+    # a day that is none: one by one
+    finest = replace(form, unit=max(_unit(kept.drop_null().to_pylist()), form.unit, key=FINEST.index))
+    found = pa.array([_one(cell, finest) for cell in kept.to_pylist()], finest.arrow)
     return found.to_numpy(zero_copy_only=False)
 
 
-def _one(cell: str | None, form: TimeFormat) -> Any:
+def _one(cell: str | None, form: TimeFormat) -> int | None:
+    """Units since 1970; None where there is no such day."""
     try:
-        return None if cell is None else pc.cast(pa.scalar(cell), form.arrow).as_py()
+        return None if cell is None else pc.cast(pa.scalar(cell), form.arrow).value
     except pa.ArrowInvalid:
         return None
 
@@ -213,33 +269,60 @@ def _one(cell: str | None, form: TimeFormat) -> Any:
 def _by_formats(text: pa.Array, form: TimeFormat) -> NDArray[np.datetime64]:
     found: Any = None
     for one in form.formats:
-        times = _strptime(text, one.replace("%T", "%H:%M:%S"), form.unit)
-        found = times if found is None else np.where(np.isnat(found), times, found)
+        times = _strptime(text, one.replace("%T", "%H:%M:%S"))
+        if found is not None:
+            unit = np.promote_types(found.dtype, times.dtype)
+            times = np.where(np.isnat(found), _as(unit, times), _as(unit, found))
+        found = times
     return found
 
 
-def _strptime(text: pa.Array, form: str, unit: str) -> NDArray[np.datetime64]:
+def _as(unit: np.dtype[Any], times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    """None where nanoseconds cannot say it: NumPy would take another year for it."""
+    if unit == NANOSECONDS != times.dtype:
+        times = np.where(is_beyond_nanoseconds(times), np.datetime64("NaT"), times)
+    return times.astype(unit)
+
+
+def is_beyond_nanoseconds(times: NDArray[np.datetime64]) -> NDArray[np.bool_]:
+    return (times < FIRST_OF_NS) | (times > LAST_OF_NS)
+
+
+def _strptime(text: pa.Array, form: str) -> NDArray[np.datetime64]:
+    """datetime64[s], and where the format has fractions of them [us], or [ns] where some have so many digits."""
     fraction = None
-    if form.endswith(".%f"):
-        fraction = pc.replace_substring_regex(text, r"^.*\.(\d+)$", r"0.\1")
-        text, form = pc.replace_substring_regex(text, r"\.\d+$", ""), form.removesuffix(".%f")
-        fraction = pc.if_else(pc.match_substring_regex(fraction, r"^0\.\d+$"), fraction, None)
-    times = pc.strptime(text, format=form, unit=unit, error_is_null=True)
-    found = times.to_numpy(zero_copy_only=False).astype(f"datetime64[{unit}]")
+    if "%f" in form:
+        text, fraction = _without_fraction(text, form)
+        form = form.replace("%f", "", 1)
+    times = pc.strptime(text, format=form, unit="s", error_is_null=True)
+    found = times.to_numpy(zero_copy_only=False).astype("datetime64[s]")
     _refuse_rolled(text, form, found)
-    if fraction is not None:
-        nanoseconds = np.round(pc.cast(fraction, pa.float64()).to_numpy(zero_copy_only=False) * 1e9)
-        found = found + nanoseconds.astype("timedelta64[ns]").astype(f"timedelta64[{unit}]")
-    return found
+    return found if fraction is None else _with_fraction(found, fraction)
 
 
-def _late(form: str) -> str:
-    """The regular expression of a time after the 28th of a month."""
-    parts = {"d": "(29|30|31)", "Y": r"\d{4}", "b": r"\w+", "B": r"\w+", "p": r"\w+", "z": ".*"}
-    pieces = re.split(r"%(.)", form)
-    return "^" + "".join(
-        parts.get(piece, r"\d{1,2}") if number % 2 else re.escape(piece).replace(r"\ ", r"\s+")
-        for number, piece in enumerate(pieces)
+def _without_fraction(text: pa.Array, form: str) -> tuple[pa.Array, NDArray[np.int64]]:
+    """What is left where the digits of %f are cut out, null where there are none, and their nanoseconds."""
+    before, _, after = form.partition("%f")
+    pattern = rf"^(?P<before>{_pattern(before)})(?P<digits>\d+)(?P<after>{_pattern(after)})$"
+    parts = pc.extract_regex(text, pattern)
+    start, digits, end = (pc.struct_field(parts, name) for name in ("before", "digits", "after"))
+    nine = pc.utf8_slice_codeunits(pc.ascii_rpad(digits, 9, "0"), 0, 9)
+    nanoseconds = pc.fill_null(pc.cast(nine, pa.int64()), 0).to_numpy(zero_copy_only=False)
+    return (pc.binary_join_element_wise(start, end, "") if after else start), nanoseconds
+
+
+def _with_fraction(found: NDArray[np.datetime64], nanoseconds: NDArray[np.int64]) -> NDArray[np.datetime64]:
+    if not (nanoseconds % 1000).any():
+        return found.astype("datetime64[us]") + (nanoseconds // 1000).astype("timedelta64[us]")
+    return _as(NANOSECONDS, found) + nanoseconds.astype("timedelta64[ns]")
+
+
+def _pattern(form: str, day: str = r"\d{1,2}") -> str:
+    """The regular expression of a format of strptime, without groups that are kept."""
+    parts = {"d": day, "Y": r"\d{4}", "j": r"\d{1,3}", "b": r"\w+", "B": r"\w+", "p": r"\w+", "z": ".*"}
+    return "".join(
+        parts.get(piece, r"\d{1,2}") if number % 2 else re.escape(piece).replace(r"\ ", r"\s*")
+        for number, piece in enumerate(re.split(r"%(.)", form))
     )
 
 
@@ -248,8 +331,8 @@ def _refuse_rolled(text: pa.Array, form: str, found: NDArray[np.datetime64]) -> 
     if "%d" not in form:
         return
     days = (found.astype("datetime64[D]") - found.astype("datetime64[M]")).astype(np.int64) + 1
-    late = pc.fill_null(pc.match_substring_regex(text, _late(form)), False).to_numpy(zero_copy_only=False)
-    for index in np.flatnonzero(late & (days <= 3) & ~np.isnat(found)):
+    late = pc.fill_null(pc.match_substring_regex(text, f"^{_pattern(form, LATE)}"), False)
+    for index in np.flatnonzero(late.to_numpy(zero_copy_only=False) & (days <= 3) & ~np.isnat(found)):
         try:
             datetime.datetime.strptime(text[int(index)].as_py(), form)
         except ValueError:
@@ -257,6 +340,10 @@ def _refuse_rolled(text: pa.Array, form: str, found: NDArray[np.datetime64]) -> 
 
 
 def joined(columns: Sequence[pa.Array]) -> pa.Array:
-    """The cells of a column of times, or of one of dates and one of times of day, as text."""
+    """The cells of a column of times, or of one of dates and one of times of day, as text; of two, null where one of
+    them is empty: a day without its time of day is no midnight."""
     trimmed = [pc.utf8_trim_whitespace(column) for column in columns]
-    return trimmed[0] if len(trimmed) == 1 else pc.binary_join_element_wise(*trimmed, " ")
+    if len(trimmed) == 1:
+        return trimmed[0]
+    filled = [pc.if_else(pc.equal(column, ""), None, column) for column in trimmed]
+    return pc.binary_join_element_wise(*filled, " ")
