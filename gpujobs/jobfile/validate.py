@@ -208,7 +208,9 @@ def _problem(path: Path, kind: str, value: Any, with_hint: bool) -> tuple[Path, 
         found = f"has {count}, too {'few' if kind == 'too_short' else 'many'}"
     elif path[-2:] == ("notify", "command") and isinstance(value, list) and value:
         found = f"begins with {describe(value[0])}"
-    return path, f"{dotted(path)} {found}; expected {expected(path)}"
+    is_name = isinstance(value, bool) and path[:1] == ("data",) and isinstance(path[-1], int)
+    as_text = f': quote it as the data file writes it, such as "{value}"'
+    return path, f"{dotted(path)} {found}; expected {expected(path)}{as_text if is_name else ''}"
 
 
 def _of_a_training(path: Path) -> tuple[Path, str]:

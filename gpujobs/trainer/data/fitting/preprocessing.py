@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gpujobs.trainer.data.fitting import scaling
 from gpujobs.trainer.data.fitting.classes import Classes
 from gpujobs.trainer.data.fitting.scaling import Scale
+from gpujobs.trainer.data.reading.loaded import NumberFormat
 
 FILE = "preprocessing.json"
 
@@ -31,6 +32,9 @@ class Preprocessing:
     step: str | None = None
     """Of the rows of a series, by its name, where they have one."""
 
+    number_format: NumberFormat | None = None
+    """Of the csv files of a table."""
+
     def to_json(self) -> dict[str, Any]:
         return {
             "task": self.task,
@@ -43,6 +47,7 @@ class Preprocessing:
             "target": list(self.target_names),
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "step": self.step,
+            "number_format": None if self.number_format is None else asdict(self.number_format),
         }
 
 
@@ -60,4 +65,5 @@ def from_json(value: Mapping[str, Any]) -> Preprocessing:
         tuple(value["target"]),
         {name: tuple(shape) for name, shape in value["shapes"].items()},
         value.get("step"),
+        NumberFormat(**value["number_format"]) if value.get("number_format") else None,
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,11 +27,18 @@ FALSE = ("False", "false", "FALSE", "no", "No", "NO", "n", "N", "off", "Off", "O
 WITH_UNIT = re.compile(
     r"[+-]?[\d.,' ]*\d\s*([^\d\s.,+-][^\d]{0,15})|[+-]?([^\d\s.,+-][^\d]{0,5}?)\s*[+-]?[\d.,' ]*\d"
 )
+POWER = r"(?:[A-Za-z°µμ%]{1,5}[/*·])?(?:[cdkmnuµμ]?m|ft|in|yd|s)\^?[23](?:[/*·][A-Za-z]{1,3})?"
+WITH_POWER = re.compile(rf"[+-]?[\d.,' ]*\d\s*({POWER})")
+"""A number beside a unit with a digit, such as m3 or kg/m3."""
+
+AMOUNT = r"[^\w\s.,()+-]?\s?\d[\d.,']*\s?[%€$£]?"
+FORTRAN = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)[dD][+-]?\d{1,3}|\d*\.\d+[+-]\d{3})"
 DECORATED = (
     r"^[+-]?[^\w\s.,+?-]{0,2}\s*[+-]?\d[\d.,'\x{a0}\x{202f} ]*"
-    r"\s*([%°€$£]|°[CF]|[A-Za-z]{1,3}(/[A-Za-z]{1,2})?)?$"
+    rf"\s*([%°€$£]|°[CF]|[A-Za-z]{{1,3}}(/[A-Za-z]{{1,2}})?|{POWER})?$"
+    rf"|^\(\s*{AMOUNT}\s*\)$|^{AMOUNT}-$|^{FORTRAN}$"
 )
-"""A number with what may stand beside it, or between its digits."""
+"""A number with what may stand beside it, or between its digits, or written as elsewhere."""
 
 NOT_CLOSED = "a quote that is opened there is not closed where it should be"
 
@@ -57,11 +66,9 @@ class Writing:
         return [*NO_NUMBER, *self.missing]
 
     @property
-    def missing_numbers(self) -> list[float]:
+    def missing_numbers(self) -> tuple[float, ...]:
         """Those that are numbers themselves, however they are written: -999 and -999.0 are one."""
-        return [
-            float(one.replace(",", ".")) for one in self.missing if PLAIN.fullmatch(one.replace(",", "."))
-        ]
+        return _missing_numbers(self) if self.missing else ()
 
 
 def without_thousands(cells: pa.Array, sign: str) -> pa.Array:
@@ -99,13 +106,14 @@ def bare(cells: pa.Array) -> pa.Array:
 
 def numbers(cells: pa.Array, writing: Writing) -> Converted:
     text = bare(cells)
-    for unit in writing.units:
-        text = _without_unit(text, unit)
+    is_missing = _is_missing(text, writing)
+    if writing.units:
+        text = without_units(text, writing.units)
+        is_missing = pc.or_(is_missing, _is_missing(text, writing))
     if writing.thousands in BLANKS:
-        text = _with_blanks(text)
-        writing = Writing(writing.decimal, " ", writing.missing, writing.units)
+        text, writing = _with_blanks(text), replace(writing, thousands=" ")
     is_number = pc.fill_null(pc.match_substring_regex(text, pattern(writing)), False)
-    is_missing = pc.fill_null(pc.is_in(text, value_set=pa.array(writing.no_number)), True)
+    is_number = pc.and_not(is_number, is_missing)
     plain = pc.if_else(is_number, text, None)
     if writing.thousands:
         plain = pc.replace_substring(plain, writing.thousands, "")
@@ -116,12 +124,35 @@ def numbers(cells: pa.Array, writing: Writing) -> Converted:
     return Converted(without_missing(found, writing), np.flatnonzero(wrong))
 
 
+def _is_missing(text: pa.Array, writing: Writing) -> pa.Array:
+    """Whether a cell stands for no value, whatever else could be read there."""
+    return pc.fill_null(pc.is_in(text, value_set=pa.array(writing.no_number)), True)
+
+
 def without_missing(values: NDArray[np.float64], writing: Writing) -> NDArray[np.float64]:
     """NaN in the place of the numbers that stand for no value."""
     absent = writing.missing_numbers
     if not absent:
         return values
     return np.where(np.isin(values, absent), np.nan, values)
+
+
+@lru_cache(maxsize=64)
+def _missing_numbers(writing: Writing) -> tuple[float, ...]:
+    """As the cells are read; what is no number then, as the job file writes numbers."""
+    found = numbers(pa.array(writing.missing, pa.string()), replace(writing, missing=())).values
+    plain = [one if writing.thousands == "," else one.replace(",", ".") for one in writing.missing]
+    known = [
+        float(one) if np.isnan(value) and PLAIN.fullmatch(one) else float(value)
+        for one, value in zip(plain, found, strict=True)
+    ]
+    return tuple(one for one in known if not np.isnan(one))
+
+
+def without_units(text: pa.Array, units: Iterable[str]) -> pa.Array:
+    for unit in units:
+        text = _without_unit(text, unit)
+    return text
 
 
 def _without_unit(text: pa.Array, unit: str) -> pa.Array:
@@ -135,8 +166,10 @@ def truths(cells: pa.Array, writing: Writing) -> Converted:
     text = pc.utf8_trim_whitespace(cells)
     is_true = pc.fill_null(pc.is_in(text, value_set=pa.array([*TRUE, "1", "1.0"])), False)
     is_false = pc.fill_null(pc.is_in(text, value_set=pa.array([*FALSE, "0", "0.0"])), False)
-    is_missing = pc.fill_null(pc.is_in(text, value_set=pa.array(writing.no_number)), True)
+    as_numbers = [one for one in ("1", "1.0", "0", "0.0") if float(one) in writing.missing_numbers]
+    is_missing = _is_missing(text, replace(writing, missing=(*writing.missing, *as_numbers)))
     found = np.where(_numpy(is_true), 1.0, np.where(_numpy(is_false), 0.0, np.nan))
+    found[_numpy(is_missing)] = np.nan
     wrong = ~_numpy(pc.or_(pc.or_(is_true, is_false), is_missing))
     return Converted(found, np.flatnonzero(wrong))
 
@@ -162,6 +195,11 @@ def advice(text: str, writing: Writing, name: str) -> str:
             "the names of the columns stand there once more, as where files were put one below the other: "
             "remove that row, or name the files as a list in data.train"
         )
+    return _of_signs(one, writing) or _of_other_writing(one) or _of_words(one)
+
+
+def _of_signs(one: str, writing: Writing) -> str | None:
+    """Of a number with another decimal sign, or another one between thousands."""
     comma = re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", one)
     point = re.fullmatch(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?", one)
     if comma and writing.decimal == ".":
@@ -174,19 +212,48 @@ def advice(text: str, writing: Writing, name: str) -> str:
         return 'data.csv: {thousands: ".", decimal: ","} reads it'
     if re.fullmatch(r"[+-]?\d{1,3}([ '_\u00a0\u202f\u2019]\d{3})+([.,]\d+)?", one):
         mark = re.sub(r"[\d+-]", "", one)[0]
+        mark = " " if mark in BLANKS else mark  # they look alike, and this one reads them all
         rest = ', decimal: ","' if "," in one and writing.decimal != "," else ""
         return f'data.csv: {{thousands: "{mark}"{rest}}} reads it'
-    if re.fullmatch(r"[+-]?\d*,\d+", one) and writing.decimal == ".":
-        return 'data.csv: {decimal: ","} reads it'
-    if re.fullmatch(r"[+-]?\d*\.\d+", one) and writing.decimal == ",":
-        return 'data.csv: {decimal: "."} reads it'
-    if found := WITH_UNIT.fullmatch(one):
-        return f'data.csv: {{units: ["{found[1] or found[2]}"]}} reads numbers that stand beside it'
+    for sign, other in ((",", "."), (".", ",")):
+        if writing.decimal == other and re.fullmatch(rf"[+-]?\d*{re.escape(sign)}\d+", one):
+            if writing.thousands != sign:
+                return f'data.csv: {{decimal: "{sign}"}} reads it'
+            return (
+                f'"{sign}" stands between thousands, with three digits behind it: correct it, or data.csv: '
+                f'{{decimal: "{sign}"}}, without thousands: "{sign}", where it is the decimal sign'
+            )
+    return None
+
+
+def _of_other_writing(one: str) -> str | None:
+    """Of a value that no key of data.csv reads, and that shall not be left out either."""
+    if re.fullmatch(rf"\(\s*{AMOUNT}\s*\)", one):
+        return f"it looks like a negative number in parentheses, as in accounting: write it as -{one.strip('( )')}"
+    if re.fullmatch(rf"{AMOUNT}-", one):
+        return f"it looks like a negative number with its minus behind it: write it as -{one[:-1].strip()}"
+    if re.fullmatch(FORTRAN, one):
+        plain = re.sub(r"[dD]|(?<=\d)(?=[+-])", "e", one, count=1)
+        return f"it looks like a number with an exponent as Fortran writes it: write it as {plain}"
+    return None
+
+
+def _of_words(one: str) -> str:
+    """Of what stands beside a number, or in its place."""
+    if found := WITH_POWER.fullmatch(one) or WITH_UNIT.fullmatch(one):
+        return f"data.csv: {{units: [{quoted(next(filter(None, found.groups())))}]}} reads numbers that stand beside it"
     if one in (*TRUE, *FALSE):
         return "the column has numbers elsewhere: write 1 and 0"
     if len(one) <= 20 and not re.search(r"\d|[A-Za-z]{4}", one):
-        return f'data.csv: {{missing: ["{one}"]}} says that it stands for no value'
-    return f'correct it, or data.csv: {{missing: ["{shown(one)}"]}} where it stands for no value'
+        return f"data.csv: {{missing: [{quoted(one)}]}} says that it stands for no value"
+    if len(one) > 40:
+        return "correct it"
+    return f"correct it, or data.csv: {{missing: [{quoted(one)}]}} where it stands for no value"
+
+
+def quoted(text: str) -> str:
+    """As a job file has it."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def shown(text: str) -> str:

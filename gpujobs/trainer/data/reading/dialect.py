@@ -9,7 +9,7 @@ import codecs
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from gpujobs import formats
-from gpujobs.trainer.data.reading import cells, signs
+from gpujobs.trainer.data.reading import cells, separators, signs
 from gpujobs.trainer.data.reading.cells import FALSE, PLAIN, TRUE, Writing, shown
+from gpujobs.trainer.data.reading.separators import SAMPLE_LINES, SEPARATORS
 from gpujobs.trainer.data.reading.text import Block, Form, block, open_stream
 from gpujobs.trainer.data.reading.times import TimeFormat
 from gpujobs.trainer.failures import DataError
@@ -29,8 +30,6 @@ from gpujobs.trainer.failures import DataError
 HEAD_BYTES = 1 << 20
 """The beginning of a file, by which it is told how it is written."""
 
-SAMPLE_LINES = 200
-SEPARATORS = (",", ";", "\t", "|")
 NAMED = {"\t": "tab", " ": "blank"}
 BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 DATE_LIKE = re.compile(r"\d{1,4}([-/.])\d{1,2}(\1\d{1,4})?([T ].*)?|\d{1,2}:\d{2}(:\d{2})?(\.\d+)?")
@@ -64,6 +63,9 @@ class Head:
     block: Block
     times: dict[tuple[str, ...], TimeFormat] = field(default_factory=dict)
     """By the columns that hold them."""
+
+    decimals: str = ""
+    """The decimal signs that it shows: one, none, or both."""
 
     _columns: dict[int, pa.Array] = field(default_factory=dict)
 
@@ -135,20 +137,25 @@ def look(name: str, path: Path, given: Mapping[str, Any]) -> Head:
         [f"lines that begin with {comment} are left out"] if comment and given.get("comment") is None else []
     )
     first = _first_line(name, lines, given)
-    kept = [
-        line for line in lines[first:] if line.strip() and not (comment and line.lstrip().startswith(comment))
+    held = [
+        number
+        for number, line in enumerate(lines[first:], first)
+        if line.strip() and not (comment and line.lstrip().startswith(comment))
     ]
+    kept = [lines[number] for number in held]
     if not kept:
         raise DataError(f"{name}: has no rows; expected a row of column names, and rows of values below it")
-    separator = given.get("separator") or _separator(name, kept)
+    separator = given.get("separator") or separators.found(name, kept, given)
     is_spaced = separator == "whitespace"
     separator = " " if is_spaced else separator
     said = ([f"separator {'whitespace' if is_spaced else NAMED.get(separator, separator)}"]
             if separator != "," else []) + said  # fmt: skip
     rows = _fields(kept[:SAMPLE_LINES], separator, is_spaced=is_spaced)
-    has_header = _has_header(name, rows, given)
-    names = _names(name, rows, given, has_header=has_header, above=lambda row: lines.index(kept[row]))
-    at = next(i for i in range(first, len(lines)) if lines[i] == kept[0]) + (1 if has_header else 0)
+    if given.get("header") != "none" and not given.get("names"):
+        _refuse_lines_above(name, rows, held)
+    has_header = _has_header(name, rows, given, held[0] + 1)
+    names = _names(name, rows, given, has_header=has_header)
+    at = held[0] + (1 if has_header else 0)
     form = Form(encoding, newline, at, (comment or "").encode(), is_spaced, separator.encode())
     unit_line = _unit_line(lines, form, rows[1:] if has_header else rows, given)
     if unit_line:
@@ -159,15 +166,11 @@ def look(name: str, path: Path, given: Mapping[str, Any]) -> Head:
         given.get("decimal") or ".", given.get("thousands"), tuple(given.get("missing") or ()),
         tuple(given.get("units") or ())), names, has_header, tuple(given.get("dates") or ()))  # fmt: skip
     head = Head(name, dialect, block(written, form))
-    writing = signs.writing_of(name, names, head.columns, dialect.writing, given)
+    writing, head.decimals = signs.writing_of(head.columns, dialect.writing, given)
     if writing.decimal == "," and given.get("decimal") is None:
         said.insert(min(len(said), 1), "decimal comma")
     if writing.thousands and given.get("thousands") is None:
         said.append(f'thousands "{writing.thousands}"')
-    if separator == ";" and not {"decimal", "thousands"} & {key for key in given if given[key] is not None}:
-        said += [
-            f"numbers such as {one} with a decimal point" for one in signs.like_thousands(head.columns())[:1]
-        ]
     if not has_header and given.get("header") is None:
         said.append("no column names")
     head.dialect = replace(dialect, writing=writing, said=tuple(said))
@@ -260,50 +263,6 @@ def _first_line(name: str, lines: Sequence[str], given: Mapping[str, Any]) -> in
     return int(skip)
 
 
-def _separator(name: str, lines: Sequence[str]) -> str:
-    """The sign that stands as often in each line. Raises DataError where several do."""
-    sample = [re.sub(r'"(?:[^"]|"")*"', '""', line) for line in lines[:SAMPLE_LINES]]
-    found = [sign for sign in SEPARATORS if _is_even([line.count(sign) for line in sample])]
-    if len(found) > 1:
-        found = _by_header(sample, found)
-    if len(found) == 1:
-        return found[0]
-    if len(found) > 1:
-        either = " or ".join(f'"{escaped(sign)}"' for sign in found)
-        raise DataError(
-            f"{name}: its fields may be separated by {either}; say which: data.csv: {{separator: "
-            f'"{escaped(found[0])}"}}'
-        )
-    blanks = [len(line.split()) - 1 for line in sample]
-    if _is_even(blanks) and not any("," in line for line in sample[:1]):
-        return "whitespace"
-    counts = {sign: sample[0].count(sign) for sign in SEPARATORS}
-    most = max(SEPARATORS, key=lambda sign: counts[sign])
-    return most if counts[most] else ","
-
-
-def escaped(sign: str) -> str:
-    return "\\t" if sign == "\t" else sign
-
-
-def _is_even(counts: Sequence[int]) -> bool:
-    """Nine of ten lines as the first, or as most with the first one less."""
-    common = Counter(counts[1:] or counts).most_common(1)[0]
-    return counts[0] > 0 and common[0] - counts[0] in (0, 1) and common[1] >= 0.9 * len(counts[1:] or counts)
-
-
-def _by_header(sample: Sequence[str], found: list[str]) -> list[str]:
-    """A decimal comma separates nothing: where another sign does, no number is left with a comma between."""
-    if "," in found and len(found) == 2:
-        other = found[0] if found[1] == "," else found[1]
-        split = [line.split(other) for line in sample[1:]]
-        if split and all(any(re.fullmatch(r"[+-]?\d*,\d+", one.strip()) for one in row) for row in split):
-            names = sample[0].split(other)
-            if not any("," in name for name in names):
-                return [other]
-    return found
-
-
 def _fields(lines: Sequence[str], separator: str, *, is_spaced: bool) -> list[list[str]]:
     if is_spaced:
         return [re.sub(r"[ \t]+", " ", line).strip().split(" ") for line in lines]
@@ -315,8 +274,8 @@ def _is_value(text: str) -> bool:
     return bool(PLAIN.fullmatch(one.replace(",", ".")) or DATE_LIKE.fullmatch(one))
 
 
-def _has_header(name: str, rows: Sequence[Sequence[str]], given: Mapping[str, Any]) -> bool:
-    """Raises DataError where the first row has values."""
+def _has_header(name: str, rows: Sequence[Sequence[str]], given: Mapping[str, Any], line: int) -> bool:
+    """`line`: the number of the first row's. Raises DataError where it has values."""
     if given.get("header") is not None:
         return bool(given["header"] == "first")
     first = [one.strip() for one in rows[0]]
@@ -334,22 +293,44 @@ def _has_header(name: str, rows: Sequence[Sequence[str]], given: Mapping[str, An
     some = ", ".join(shown(one) for one in first[:5]) + (", ..." if len(first) > 5 else "")
     numbers = ", ".join(map(str, range(min(len(first), 3)))) + (", ..." if len(first) > 3 else "")
     raise DataError(
-        f"{name}: row 1 holds {some}, which are values; expected the names of the columns there: say data.csv: "
+        f"{name}: row {line} holds {some}, which are values; expected the names of the columns there: say data.csv: "
         f"{{header: none}}, which calls them {numbers}, or data.csv: {{header: none, names: [...]}} with "
         f"{len(first)} names (or data.csv: {{header: first}} if these are names)"
     )
 
 
+def _width(rows: Sequence[Sequence[str]]) -> int:
+    return Counter(len(row) for row in rows[1:] or rows).most_common(1)[0][0]
+
+
+def _refuse_lines_above(name: str, rows: Sequence[Sequence[str]], above: Sequence[int]) -> None:
+    """Raises DataError where the names of the columns come later. `above`: how many lines stand above each row."""
+    width, first = _width(rows), [one.strip() for one in rows[0]]
+    later = next((number for number, row in enumerate(rows) if len(row) == width), 0)
+    if len(first) + 1 == width and all(row[-1] == "" for row in rows[1:] if len(row) == width):
+        return
+    if (
+        width > 1
+        and later
+        and len(_without_last(first, width)) != width
+        and not any(map(_is_value, rows[later]))
+    ):
+        raise DataError(
+            f"{name}: its first row is {shown(' '.join(first))!r}, and the names of the columns seem to be "
+            f"{', '.join(rows[later][:5])}: say data.csv: {{skip: {above[later]}}}"
+        )
+
+
+def _without_last(header: Sequence[str], width: int) -> Sequence[str]:
+    """The separator that ends its line names nothing."""
+    return header[:-1] if header[-1] == "" and len(header) == width + 1 else header
+
+
 def _names(
-    name: str,
-    rows: Sequence[Sequence[str]],
-    given: Mapping[str, Any],
-    *,
-    has_header: bool,
-    above: Callable[[int], int],
+    name: str, rows: Sequence[Sequence[str]], given: Mapping[str, Any], *, has_header: bool
 ) -> tuple[str, ...]:
-    """`above`: how many lines stand above a row. Raises DataError where there are not as many as columns."""
-    width = Counter(len(row) for row in rows[1:] or rows).most_common(1)[0][0]
+    """Raises DataError where there are not as many as columns."""
+    width = _width(rows)
     if given.get("names"):
         names = tuple(given["names"])
         if len(names) != width:
@@ -359,17 +340,9 @@ def _names(
         return names
     if not has_header:
         return tuple(map(str, range(width)))
-    header = tuple(one.strip() for one in rows[0])
-    if header[-1:] == ("",) and len(header) == width + 1:  # the separator that ends its line names nothing
-        header = header[:-1]
+    header = tuple(_without_last([one.strip() for one in rows[0]], width))
     if len(header) + 1 == width and all(row[-1] == "" for row in rows[1:] if len(row) == width):
         header = (*header, "")
-    later = next((number for number, row in enumerate(rows) if len(row) == width), 0)
-    if width > 1 and later and len(header) != width and not any(map(_is_value, rows[later])):
-        raise DataError(
-            f"{name}: its first row is {shown(' '.join(header))!r}, and the names of the columns seem to be "
-            f"{', '.join(rows[later][:5])}: say data.csv: {{skip: {above(later)}}}"
-        )
     if len(header) + 1 == width and len(rows) > 2:
         raise DataError(
             f"{name}: its first row has {len(header)} names, and the rows below it {width} fields; expected as many: "

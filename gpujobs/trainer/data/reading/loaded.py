@@ -96,15 +96,32 @@ def rows_named(rows: RowNames | None, numbers: Sequence[int], count: int) -> str
 
 
 @dataclass(frozen=True, slots=True)
+class NumberFormat:
+    """How csv files of one export have their numbers, and the file that shows it. `decimal`: None where none does.
+    `either`: then a number such as 1.234, which could be a thousand too and has been read with a decimal point."""
+
+    decimal: str | None = None
+    thousands: str | None = None
+    file: str = ""
+    either: str | None = None
+
+    @property
+    def called(self) -> str:
+        return "comma" if self.decimal == "," else "point"
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """What the training file has told, for the reading of others. `are_text`: whether the classes have names that
-    are text, though a file may have only such as 1 and 2. `features`: the columns that go in."""
+    are text, though a file may have only such as 1 and 2. `features`: the columns that go in. `number_format`: of its
+    csv files."""
 
     are_text: bool = False
     features: tuple[str, ...] = ()
     truths: tuple[str, ...] = ()
     """Features that are yes and no."""
 
+    number_format: NumberFormat | None = None
     is_trained: bool = False
     """Whether a model that has been trained is applied: nothing can be set any more."""
 
@@ -146,6 +163,9 @@ class LoadedData:
     target_names: tuple[str, ...] = field(default=())
     rows: RowNames | None = None
     """Where the rows of a table stand in its files."""
+
+    number_format: NumberFormat | None = None
+    """Of the csv files of a table."""
 
     is_fixed: bool = False
     """Whether a model that has been trained is applied to these, for which the job file is no help."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from gpujobs.trainer.data.reading import dialect
+from gpujobs.trainer.data.reading import separators
 from gpujobs.trainer.data.reading.table_files import Source
 from gpujobs.trainer.data.reading.wanted import Wanted
 from gpujobs.trainer.failures import DataError, together
@@ -45,7 +45,7 @@ def _absent(source: Source, missing: Sequence[str]) -> DataError:
         hints.append(f"{column}{f' (did you mean {near[0]}?)' if near else ''}")
     some = ", ".join(known[:SHOWN]) + (", ..." if len(known) > SHOWN else "")
     other = [sign for sign in (";", "\t", "|", ",") if len(known) == 1 and sign in known[0]]
-    apart = f': say data.csv: {{separator: "{dialect.escaped(other[0])}"}}' if other else ""
+    apart = f': say data.csv: {{separator: "{separators.escaped(other[0])}"}}' if other else ""
     return DataError(f"{source.name}: has no column {', '.join(hints)}; it has {some}{apart}")
 
 

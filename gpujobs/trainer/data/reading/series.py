@@ -16,7 +16,7 @@ from gpujobs.jobfile.consistency import times_of
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data import missing
 from gpujobs.trainer.data.notices import listed, n, say
-from gpujobs.trainer.data.reading import table_files, tables
+from gpujobs.trainer.data.reading import one_export, table_files, tables
 from gpujobs.trainer.data.reading.cells import FALSE, TRUE, shown
 from gpujobs.trainer.data.reading.dialect import DATE_LIKE, UNNAMED
 from gpujobs.trainer.data.reading.input_requirements import heads
@@ -55,6 +55,7 @@ def read_table(
     """`known`: of the training file, where this is another. Raises DataError, with every problem."""
     data = spec.jobfile["data"]
     sources = _looked_at(spec, paths)
+    number_format = one_export.agree(sources, known.number_format)
     names = _Names(data, sources)
     require_columns(sources, names.needed(known, needs_y=needs_y))
     target = names.target if all(column in names.kinds for column in names.target) else []
@@ -81,7 +82,7 @@ def read_table(
         require_order(found.place("time"), found.time, firsts, found.row_number)
     truths = [column for column in found.features if names.kinds[column] == "truth" or column in known.truths]
     _require_truths(found, truths)
-    return replace(found, truths=tuple(truths), is_fixed=known.is_trained)
+    return replace(found, truths=tuple(truths), is_fixed=known.is_trained, number_format=number_format)
 
 
 def _looked_at(spec: AttemptSpec, paths: Sequence[str]) -> list[Source]:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,38 +24,44 @@ NUMBER_WITH = {
 }
 
 
-def writing_of(
-    name: str,
-    names: Sequence[str],
-    found: Callable[[], Sequence[pa.Array]],
-    writing: Writing,
-    given: Mapping[str, Any],
-) -> Writing:
+GROUPED = r"^[+-]?[1-9]\d{0,2}\.\d{3}$"
+"""A thousand, or one and a bit."""
+
+EITHER = r"^[+-]?[1-9]\d{0,2}[.,]\d{3}$"
+"""With a comma too."""
+
+NUMBERS = r"^[+-]?[\d.,]+([eE][+-]?\d+)?$"
+
+
+class Told(NamedTuple):
+    """`decimals`: the decimal signs that a file shows, or the job file has: one, none, or both."""
+
+    writing: Writing
+    decimals: str
+
+
+def writing_of(found: Callable[[], Sequence[pa.Array]], writing: Writing, given: Mapping[str, Any]) -> Told:
     """With the decimal sign and that between thousands, where the job file does not say both and they can be told.
 
-    `writing`: as the job file has it (`given`: data.csv). `found`: gives the text of the columns, called `names`.
+    `writing`: as the job file has it (`given`: data.csv). `found`: gives the text of the columns.
     What could be either stays what it is: text, which is refused where numbers are expected.
     """
     if given.get("decimal") is not None:
-        return writing
+        return Told(writing, writing.decimal)
     thousands, seen = given.get("thousands"), Counter[str]()
     if thousands is not None and thousands in ".,":
-        return replace(writing, decimal="," if thousands == "." else ".")
-    columns = found()
-    if thousands is not None:
-        for column in columns:
-            seen += _signs(cells.without_thousands(column, thousands))
-        return replace(writing, decimal="," if seen["comma"] and not seen["point"] else ".")
-    for column in columns:
-        seen += _signs(column)
-    if seen["german"] and not seen["english"] and not seen["point"]:
-        return replace(writing, decimal=",", thousands=".")
-    if seen["english"] and not seen["german"] and not seen["comma"]:
-        return replace(writing, thousands=",")
-    if seen["comma"] and not seen["point"] and not seen["english"]:
-        return replace(writing, decimal=",")
-    _refuse_groups(name, names, columns)
-    return writing
+        decimal = "," if thousands == "." else "."
+        return Told(replace(writing, decimal=decimal), decimal)
+    for column in found():
+        bare = cells.without_units(column, writing.units)
+        seen += _signs(bare if thousands is None else cells.without_thousands(bare, thousands))
+    decimals = "." * bool(seen["english"] or seen["point"]) + "," * bool(seen["german"] or seen["comma"])
+    if decimals == ",":
+        writing = replace(writing, decimal=",")
+    if thousands is None:
+        between = {",": "." if seen["german"] else None, ".": "," if seen["english"] else None}
+        writing = replace(writing, thousands=between.get(decimals))
+    return Told(writing, decimals)
 
 
 def _signs(values: pa.Array) -> Counter[str]:
@@ -67,7 +73,7 @@ def _signs(values: pa.Array) -> Counter[str]:
         held["comma"] or held["groups"] or held["english"] or held["german"] or held["point"]
     ):
         return found
-    if not pc.all(pc.match_substring_regex(values, r"^[+-]?[\d.,]+([eE][+-]?\d+)?$")).as_py():
+    if not pc.all(pc.match_substring_regex(values, NUMBERS)).as_py():
         return found
     sure = pc.any(
         pc.and_(
@@ -83,13 +89,13 @@ def _signs(values: pa.Array) -> Counter[str]:
 
 def _is_grouped(values: pa.Array) -> pa.Array:
     """Whether each has three digits behind a point, or no point at all."""
-    return pc.match_substring_regex(values, r"^[+-]?[1-9]\d{0,2}\.\d{3}$|^[+-]?\d+$")
+    return pc.match_substring_regex(values, rf"{GROUPED}|^[+-]?\d+$")
 
 
-def _refuse_groups(name: str, names: Sequence[str], columns: Sequence[pa.Array]) -> None:
+def refuse_groups(name: str, names: Sequence[str], columns: Sequence[pa.Array]) -> None:
     """1.234 beside 567 is rather a thousand than one and a bit. Raises DataError."""
     for column, values in zip(names, columns, strict=True):
-        held = pc.match_substring_regex(values, r"^[+-]?[1-9]\d{0,2}\.\d{3}$")
+        held = pc.match_substring_regex(values, GROUPED)
         if not pc.any(held).as_py() or not pc.all(_is_grouped(values)).as_py():
             continue
         if pc.all(held).as_py() or not pc.any(pc.match_substring_regex(values, r"^[+-]?[1-9]\d{2}$")).as_py():
@@ -106,5 +112,15 @@ def like_thousands(columns: Sequence[pa.Array]) -> list[str]:
     return [
         str(values[0].as_py())
         for values in columns
-        if len(values) and pc.all(pc.match_substring_regex(values, r"^[+-]?[1-9]\d{0,2}\.\d{3}$")).as_py()
+        if len(values) and pc.all(pc.match_substring_regex(values, GROUPED)).as_py()
     ]
+
+
+def example(columns: Sequence[pa.Array], pattern: str) -> str | None:
+    """The first value of that form, of the columns that have nothing but numbers."""
+    for values in columns:
+        if len(values) and pc.all(pc.match_substring_regex(values, NUMBERS)).as_py():
+            found = values.filter(pc.match_substring_regex(values, pattern))
+            if len(found):
+                return str(found[0].as_py())
+    return None

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from gpujobs.trainer.data import prepare
-from gpujobs.trainer.data.reading import cells, table_files, tables, text, times
+from gpujobs.trainer.data.reading import table_files, tables, text, times
 from gpujobs.trainer.data.reading.wanted import Wanted
 from gpujobs.trainer.failures import DataError
 
@@ -80,6 +80,7 @@ SAME = {
     "a typesetter's minus": ("t.csv", PLAIN.replace(",-", ",\u2212"), ""),
     "its minus before a decimal comma": ("t.csv", written(";", ",").replace(";-", ";\u2212"), ""),
     "blanks that do not break between thousands": ("t.csv", written(";", ",").replace("1234", "1\u00a0234"), ', csv: {thousands: " "}'),
+    "one of them, as the file has it": ("t.csv", written(";", ",").replace("1234", "1\u202f234"), ', csv: {thousands: "\u202f"}'),
     "apostrophes between thousands": ("t.csv", written(";", ",").replace("1234", "1'234"), ", csv: {thousands: \"'\"}"),
     "gzip": ("t.csv.gz", compressed(PLAIN, "gz"), ""),
     "zstd": ("t.csv.zst", compressed(PLAIN, "zst"), ""),
@@ -139,7 +140,9 @@ def test_how_a_file_is_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "read as" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("separator", "is_said"), [(";", True), (",", False)])
+@pytest.mark.parametrize(
+    ("separator", "is_said"), [(";", True), ("\t", True), ("|", True), (" ", True), (",", False)]
+)
 def test_points_that_may_stand_between_thousands_are_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], separator: str, is_said: bool
 ) -> None:
@@ -382,6 +385,10 @@ REFUSED = {
     "days that may be months": (written(time=lambda t: f"3/{1 + int(t[11:13]) % 12}/2021"), "column t: holds times such as '3/4/2021', in which the day or the month may stand first; say which: data.csv: {dates: \"%d/%m/%Y\"} or {dates: \"%m/%d/%Y\"}, with the time of the day where there is one"),
     "a day that is none": (written(time=day_first).replace("28.03", "31.02"), "row 6: column t: holds '31.02.2021 00:00'; expected a time written %d.%m.%Y %H:%M: February 2021 has 28 days"),
     "two signs that may separate": ("t;a,v;b\n1;2,3;4\n5;6,7;8\n", "its fields may be separated by \",\" or \";\"; say which: data.csv: {separator: \",\"}"),
+    "no names below a comment and a blank line": ("# made by x\n\n1,2\n3,4\n", "row 3 holds 1, 2, which are values; expected the names of the columns there: say data.csv: {header: none}, which calls them 0, 1, or data.csv: {header: none, names: [...]} with 2 names (or data.csv: {header: first} if these are names)"),
+    "lines above": ("Station: A\nDate: 2026\n\nv;w\n1,5;2\n2,5;3\n3,5;4\n", "its first row is 'Station: A', and the names of the columns seem to be v, w: say data.csv: {skip: 3}"),
+    "lines above with commas": ("Station: A, north\n2026-01-31\nv;w\n1,5;2\n2,5;3\n3,5;4\n" + 30 * "4,5;4\n", "its first row is 'Station: A, north', and the names of the columns seem to be v, w: say data.csv: {skip: 2}"),
+    "a line above that is a value": ("2026-01-31\nv\tw\n1\t2\n2\t3\n3\t4\n", "its first row is '2026-01-31', and the names of the columns seem to be v, w: say data.csv: {skip: 1}"),
     "names behind a sign": ("# t,v\n1,2\n3,4\n", "row 1 seems to have the column names behind #, '# t,v'; say so: data.csv: {comment: \"#\", header: none, names: [t, v]}"),
     "rows with a name less": ("t,v\n1,2,3\n1,2,4\n1,2,5\n", "its first row has 2 names, and the rows below it 3 fields; expected as many: say data.csv: {header: first, names: [...]} with a name for each, the first one too"),
     "thousands or decimals": ("t;v\n1;900\n2;950\n3;1.000\n4;1.050\n", "column v: holds '1.000' beside whole numbers, which may be a thousand or one and a bit; say which: data.csv: {thousands: \".\"} or data.csv: {decimal: \".\"}"),
@@ -395,35 +402,6 @@ def test_what_could_be_read_in_two_ways_is_asked_for(tmp_path: Path, case: tuple
     content, expected = case
     found = refusal(tmp_path, content)
     assert found[0] == f"t.csv: {expected}" if expected else "row 10: column v" in found[0]
-
-
-@pytest.mark.parametrize(
-    ("cell", "decimal", "said"),
-    [
-        ("1'234", ".", """data.csv: {thousands: "'"} reads it"""),
-        ("+1 234 567.5", ".", 'data.csv: {thousands: " "} reads it'),
-        ("-1\u202f234,5", ".", 'data.csv: {thousands: "\u202f", decimal: ","} reads it'),
-        ("1 234,5", ",", 'data.csv: {thousands: " "} reads it'),
-        (
-            "1,234",
-            ".",
-            'data.csv: {thousands: ","} reads it, or {decimal: ","} where the comma is the decimal sign',
-        ),
-        ("1,234,567", ".", 'data.csv: {thousands: ","} reads it'),
-        ("1,234.5", ".", 'data.csv: {thousands: ","} reads it'),
-        ("1.234,5", ".", 'data.csv: {thousands: ".", decimal: ","} reads it'),
-        ("1.234.567", ".", 'data.csv: {thousands: ".", decimal: ","} reads it'),
-        ("1,5", ".", 'data.csv: {decimal: ","} reads it'),
-        ("1.5", ",", 'data.csv: {decimal: "."} reads it'),
-        ("12 kg", ".", 'data.csv: {units: ["kg"]} reads numbers that stand beside it'),
-        ("€12", ".", 'data.csv: {units: ["€"]} reads numbers that stand beside it'),
-        ("yes", ".", "the column has numbers elsewhere: write 1 and 0"),
-        ("--", ".", 'data.csv: {missing: ["--"]} says that it stands for no value'),
-        ("broken", ".", 'correct it, or data.csv: {missing: ["broken"]} where it stands for no value'),
-    ],
-)
-def test_what_reads_a_cell_that_is_no_number_is_said(cell: str, decimal: str, said: str) -> None:
-    assert cells.advice(cell, cells.Writing(decimal=decimal), "v") == said
 
 
 def test_text_as_a_feature_says_what_it_holds(tmp_path: Path) -> None:

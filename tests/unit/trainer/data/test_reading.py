@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from pandas._libs.parsers import STR_NA_VALUES
@@ -54,7 +57,7 @@ def test_numbers_as_names_are_those_that_pandas_gives(tmp_path: Path) -> None:
 @pytest.mark.parametrize("names", [["a"], ["a", "b", "c"]])
 def test_names_are_given_for_each_column(tmp_path: Path, names: list[str]) -> None:
     with pytest.raises(DataError, match=rf"has 2 columns, and data.csv.names {len(names)} names"):
-        head(tmp_path, "1,2\n3,4\n", names=names, header="none")
+        head(tmp_path, "1.5,2\n3,4\n", names=names, header="none")
 
 
 @pytest.mark.parametrize(
@@ -105,6 +108,30 @@ def test_signs_between_thousands_stand_between_thousands(text: str, value: float
     assert found.values.tolist() == [value] if value is not None else np.isnan(found.values[0])
 
 
+MARKED = "t;v\n0;-1,5\n1;-9,999\n2;-9.999\n3;1.000\n4;3,5\n"
+
+
+@pytest.mark.parametrize("marker", ["-9.999", "-9,999", "1.000", "1000", "3,5", "3.5", "-1,50"])
+def test_a_marker_is_read_as_the_cells_are(marker: str) -> None:
+    """pandas takes na_values as text, and as numbers that its parser reads: its own decimal sign and thousands."""
+    read = pd.read_csv(io.StringIO(MARKED), sep=";", decimal=",", thousands=".")["v"]
+    text = pd.read_csv(io.StringIO(MARKED), sep=";", dtype=str)["v"]
+    own = pd.read_csv(io.StringIO(f"v\n{marker}"), sep=";", decimal=",", thousands=".")["v"][0]
+    same = float(marker) if marker == "3.5" else own  # as a job file has numbers
+    found = cells.numbers(pa.array(text), Writing(",", ".", (marker,)))
+    np.testing.assert_array_equal(found.values, read.where((text != marker) & (read != same)))
+    assert len(found.wrong) == 0
+
+
+def test_a_cell_that_is_a_marker_is_missing_whatever_else_it_could_be() -> None:
+    writing = Writing(".", ",", ("1,000", "5%"), ("%",))
+    english = cells.numbers(pa.array(["1,000", "1", "1.0", "1000", "5%", "5"]), writing)
+    np.testing.assert_array_equal(english.values, [np.nan, 1, 1, np.nan, np.nan, np.nan])
+    truths = cells.truths(pa.array(["True", "False", "0", "0.0", "1", "no"]), Writing(missing=("0", "no")))
+    np.testing.assert_array_equal(truths.values, [1, 0, np.nan, np.nan, 1, np.nan])
+    assert not len(english.wrong) and not len(truths.wrong)
+
+
 def test_truths_are_written_as_numbers_too() -> None:
     found = cells.truths(pa.array(["1", "0", "1.0", "0.0", "yes", "no", "", "2"]), Writing())
     np.testing.assert_array_equal(found.values, [1, 0, 1, 0, 1, 0, np.nan, np.nan])
@@ -120,6 +147,25 @@ def test_of_point_and_comma_one_says_what_the_other_is(
 ) -> None:
     writing = head(tmp_path, "t;v\n1;2\n2;3\n", **given).dialect.writing
     assert (writing.decimal, writing.thousands) == (decimal, thousands)
+
+
+DECIMALS = "1,5\n2,5\n-3,25\n"
+
+
+def test_rows_of_one_comma_are_two_columns_or_decimals_and_asked_for(tmp_path: Path) -> None:
+    which = (
+        r"rows, such as '1,5', may be two columns or one of decimal commas; say which: data.csv: "
+        + re.escape('{separator: ","} or {separator: ";", decimal: ","}')
+    )
+    for given in ({"header": "none"}, {"names": ["v"]}):
+        with pytest.raises(DataError, match=which):
+            head(tmp_path, DECIMALS, **given)
+    expected = pd.read_csv(io.StringIO(DECIMALS), header=None, decimal=",", sep=";")[0]
+    for given in ({"header": "none", "separator": ";", "decimal": ","}, {"header": "none", "decimal": ","}):
+        found = head(tmp_path, DECIMALS, **given)
+        assert cells.numbers(found.cells(0), found.dialect.writing).values.tolist() == expected.tolist()
+    for given in ({"header": "none", "separator": ","}, {"names": ["a", "b"]}):
+        assert len(head(tmp_path, DECIMALS, **given).dialect.names) == 2
 
 
 SECOND = "2021-02-01T10:00:30"
