@@ -67,6 +67,9 @@ class Head:
     decimals: str = ""
     """The decimal signs that it shows: one, none, or both."""
 
+    one_or_two: str = ""
+    """A row such as 1,5 where all are so, none has names, and nothing says that these are two columns."""
+
     _columns: dict[int, pa.Array] = field(default_factory=dict)
 
     @cached_property
@@ -166,6 +169,8 @@ def look(name: str, path: Path, given: Mapping[str, Any]) -> Head:
         given.get("decimal") or ".", given.get("thousands"), tuple(given.get("missing") or ()),
         tuple(given.get("units") or ())), names, has_header, tuple(given.get("dates") or ()))  # fmt: skip
     head = Head(name, dialect, block(written, form))
+    if not has_header:
+        head.one_or_two = separators.may_be_decimals(rows, separator, given)
     writing, head.decimals = signs.writing_of(head.columns, dialect.writing, given)
     if writing.decimal == "," and given.get("decimal") is None:
         said.insert(min(len(said), 1), "decimal comma")

@@ -3,7 +3,7 @@ shows which is meant."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -17,9 +17,12 @@ from gpujobs.trainer.failures import DataError, together
 WHICH = 'say which: data.csv: {thousands: ".", decimal: ","} or {decimal: "."}'
 
 
-def agree(sources: Sequence[Source], trained: NumberFormat | None = None) -> NumberFormat:
+def agree(
+    sources: Sequence[Source], trained: NumberFormat | None = None, used: Collection[str] = ()
+) -> NumberFormat:
     """How the numbers of files are written that have been looked at, where they show it. A file that does not is read
-    as the others, or as those of the training (`trained`). Raises DataError where these leave it open."""
+    as the others, or as those of the training (`trained`). `used`: the columns that the job file names. Raises
+    DataError where these leave it open."""
     heads = {source.name: source.head for source in sources if source.head is not None}
     own = _by_decimal(
         NumberFormat(head.decimals, head.dialect.writing.thousands, name)
@@ -27,7 +30,7 @@ def agree(sources: Sequence[Source], trained: NumberFormat | None = None) -> Num
         if len(head.decimals) == 1
     )
     known = _by_decimal([*own.values(), *([trained] if trained is not None and trained.decimal else [])])
-    errors = [*_against(heads, trained)]
+    errors = [*_against(heads, trained), *_one_or_two(heads, used)]
     for name, head in heads.items():
         try:
             if not head.decimals:
@@ -60,6 +63,16 @@ def _against(heads: Mapping[str, Head], trained: NumberFormat | None) -> Iterato
             yield DataError(
                 f"{name}: has decimal commas{f', as in {one!r}' if one else ''}, and {trained.either!r} of "
                 f"{trained.file}, which the model is trained on, has been read with a decimal point; {WHICH}"
+            )
+
+
+def _one_or_two(heads: Mapping[str, Head], used: Collection[str]) -> Iterator[DataError]:
+    """The files whose rows may be one column of decimal commas, where the second of two is not used."""
+    for name, head in heads.items():
+        if head.one_or_two and head.dialect.names[1] not in used:
+            yield DataError(
+                f"{name}: its rows, such as {head.one_or_two!r}, may be two columns or one of decimal commas; say "
+                'which: data.csv: {separator: ","} or {separator: ";", decimal: ","}'
             )
 
 

@@ -18,21 +18,23 @@ DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
 
 def found(name: str, lines: Sequence[str], given: Mapping[str, Any]) -> str:
-    """The sign that stands as often in each line, or `whitespace`. `given`: data.csv. Raises DataError where several
-    may be meant, and where a comma may be the decimal sign of an only column."""
+    """The sign that stands as often in each line, or `whitespace`; of an only column of decimal commas, one that stands
+    nowhere. `given`: data.csv. Raises DataError where several may be meant."""
     sample = [re.sub(r'"(?:[^"]|"")*"', '""', line) for line in lines[:SAMPLE_LINES]]
     sign = _found(name, sample)
     is_decimal = [bool(DECIMAL_COMMA.fullmatch(line.strip())) for line in sample]
-    if (
-        sign == ","
-        and given.get("decimal") == ","
-        and all(is_decimal[1:] or is_decimal)
-        and "," not in sample[0]
-    ):
-        return ";"
-    if sign == "," and all(is_decimal) and (given.get("header") == "none" or given.get("names")):
-        return _of_decimals(name, sample[0].strip(), given)
-    return sign
+    if sign != "," or not all(is_decimal[1:] or is_decimal):
+        return sign
+    is_alone = given.get("decimal") == "," and ("," not in sample[0] or is_decimal[0])
+    return ";" if is_alone or (is_decimal[0] and len(given.get("names") or ()) == 1) else sign
+
+
+def may_be_decimals(rows: Sequence[Sequence[str]], sign: str, given: Mapping[str, Any]) -> str:
+    """The first of rows such as 1,5 that may be one column too: nothing says that they are two. Else nothing."""
+    said = [key for key in ("separator", "decimal", "names") if given.get(key) is not None]
+    is_so = sign == "," and not said and given.get("thousands") != ","
+    is_so = is_so and all(len(row) == 2 and DECIMAL_COMMA.fullmatch(",".join(row).strip()) for row in rows)
+    return ",".join(rows[0]).strip() if is_so else ""
 
 
 def _found(name: str, sample: Sequence[str]) -> str:
@@ -105,15 +107,3 @@ def _by_header(sample: Sequence[str], signs: list[str]) -> list[str]:
             if not any("," in name for name in names):
                 return [other]
     return signs
-
-
-def _of_decimals(name: str, first: str, given: Mapping[str, Any]) -> str:
-    """Of rows such as 1,5 and nothing else, where no row has names. Raises DataError."""
-    if given.get("decimal") == ",":
-        return ";"
-    if given.get("decimal") == "." or given.get("thousands") == "," or len(given.get("names") or ()) > 1:
-        return ","
-    raise DataError(
-        f"{name}: its rows, such as {first!r}, may be two columns or one of decimal commas; say which: data.csv: "
-        '{separator: ","} or {separator: ";", decimal: ","}'
-    )

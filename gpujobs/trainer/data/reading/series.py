@@ -55,9 +55,10 @@ def read_table(
     """`known`: of the training file, where this is another. Raises DataError, with every problem."""
     data = spec.jobfile["data"]
     sources = _looked_at(spec, paths)
-    number_format = one_export.agree(sources, known.number_format)
     names = _Names(data, sources)
-    require_columns(sources, names.needed(known, needs_y=needs_y))
+    needed = names.needed(known, needs_y=needs_y)
+    number_format = one_export.agree(sources, known.number_format, needed)
+    require_columns(sources, needed)
     target = names.target if all(column in names.kinds for column in names.target) else []
     are_text = known.are_text or any(map(_is_read_as_text, data.get("classes") or ()))
     features = list(known.features) or names.features(task)

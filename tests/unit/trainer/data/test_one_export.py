@@ -151,3 +151,39 @@ def test_a_model_that_was_stored_before_has_none(tmp_path: Path) -> None:
     stored = prepared(tmp_path, DATA % ("t.csv", ""), {"t.csv": GERMAN}).preprocessing.to_json()
     del stored["number_format"]
     assert from_json(stored).number_format is None
+
+
+# One column of decimal commas, or two
+
+
+DECIMALS = "1,5\n2,5\n3,25\n4,75\n"
+ONE = "{train: t.csv, features: %s, target: %s, window: {length: 2}, csv: %s}"
+
+
+@pytest.mark.parametrize("features", ["['0']", "null"])
+def test_rows_of_one_comma_are_two_columns_or_decimals_and_asked_for(tmp_path: Path, features: str) -> None:
+    with pytest.raises(DataError) as caught:
+        prepared(tmp_path, ONE % (features, "'0'", "{header: none}"), {"t.csv": DECIMALS})
+    assert str(caught.value) == (
+        "t.csv: its rows, such as '1,5', may be two columns or one of decimal commas; say which: data.csv: "
+        '{separator: ","} or {separator: ";", decimal: ","}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("features", "given", "separator"),
+    [
+        ("'0'", '{header: none, separator: ";", decimal: ","}', ";"), ("'0'", '{header: none, decimal: ","}', ";"),
+        ("v", "{names: [v]}", ";"), ("'0'", '{header: none, separator: ","}', ","),
+        ("'0', '1'", "{header: none}", ","), ("v", "{names: [v, w]}", ","),
+    ],
+)  # fmt: skip
+def test_what_says_that_they_are_is_believed(
+    tmp_path: Path, features: str, given: str, separator: str
+) -> None:
+    target = features.partition(",")[0]
+    found = prepared(tmp_path, ONE % (f"[{features}]", target, given), {"t.csv": DECIMALS})
+    decimal = "," if separator == ";" else "."
+    frame = pd.read_csv(io.StringIO(DECIMALS), header=None, sep=separator, decimal=decimal)
+    expected = frame.to_numpy(np.float32)[:, : features.count(",") + 1]
+    np.testing.assert_array_equal(found.train.assembled.raw.inputs["x"], expected)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from pathlib import Path
 from typing import Any
 
@@ -147,25 +146,6 @@ def test_of_point_and_comma_one_says_what_the_other_is(
 ) -> None:
     writing = head(tmp_path, "t;v\n1;2\n2;3\n", **given).dialect.writing
     assert (writing.decimal, writing.thousands) == (decimal, thousands)
-
-
-DECIMALS = "1,5\n2,5\n-3,25\n"
-
-
-def test_rows_of_one_comma_are_two_columns_or_decimals_and_asked_for(tmp_path: Path) -> None:
-    which = (
-        r"rows, such as '1,5', may be two columns or one of decimal commas; say which: data.csv: "
-        + re.escape('{separator: ","} or {separator: ";", decimal: ","}')
-    )
-    for given in ({"header": "none"}, {"names": ["v"]}):
-        with pytest.raises(DataError, match=which):
-            head(tmp_path, DECIMALS, **given)
-    expected = pd.read_csv(io.StringIO(DECIMALS), header=None, decimal=",", sep=";")[0]
-    for given in ({"header": "none", "separator": ";", "decimal": ","}, {"header": "none", "decimal": ","}):
-        found = head(tmp_path, DECIMALS, **given)
-        assert cells.numbers(found.cells(0), found.dialect.writing).values.tolist() == expected.tolist()
-    for given in ({"header": "none", "separator": ","}, {"names": ["a", "b"]}):
-        assert len(head(tmp_path, DECIMALS, **given).dialect.names) == 2
 
 
 SECOND = "2021-02-01T10:00:30"
