@@ -79,18 +79,17 @@ def prepare(spec: AttemptSpec, raw: LoadedData | None = None) -> Prepared:
     raw = read_training(spec) if raw is None else raw
     task = _seen(spec, raw, task)
     named = _named(spec, raw)
+    known = _known(named, raw)
     others = {part: data[part] for part in ("validation", "test") if data.get(part)}
     try:
         assembled = {"train": _assemble(spec, raw, task, named)}
     except DataError as error:
-        errors = _errors_of(
-            others, lambda source: _read(spec, source, task, named, raw.features, needs_y=True)
-        )
+        errors = _errors_of(others, lambda source: _read(spec, source, task, named, known, needs_y=True))
         raise together([error, *errors]) from None
     usual = _step(assembled["train"])
     assembled |= all_of(
         others,
-        lambda source: _read(spec, source, task, named, raw.features, needs_y=True, usual=usual),
+        lambda source: _read(spec, source, task, named, known, needs_y=True, usual=usual),
     )
     accounts_of = {part: one.account for part, one in assembled.items()}
     parts_of_train = _split(spec, assembled)
@@ -110,6 +109,7 @@ def prepare(spec: AttemptSpec, raw: LoadedData | None = None) -> Prepared:
         target_names=raw.target_names,
         shapes={name: rows.row_shape for name, rows in train.samples.inputs.items()},
         step=_step(train),
+        day_first=raw.day_first,
     )
     of_x = precision.notices(raw, learned.x, raw.features)
     of_y = precision.notices(raw, learned.y, raw.target_names)
@@ -188,8 +188,14 @@ def read_assembled(
     spec: AttemptSpec, source: Mapping[str, Any], learned: Preprocessing, *, needs_y: bool
 ) -> Assembled:
     """The samples of another file than the job was trained with."""
-    named, features = learned.classes, learned.features
-    return _read(spec, source, learned.task, named, features, needs_y=needs_y, usual=learned.step)
+    named, known = learned.classes, _known(learned.classes, learned)
+    return _read(spec, source, learned.task, named, known, needs_y=needs_y, usual=learned.step)
+
+
+def _known(named: Named, told: LoadedData | Preprocessing) -> Known:
+    """What is told of the training file, for the reading of others."""
+    are_text = any(one.are_text for one in named.values())
+    return Known(are_text, told.features, day_first=told.day_first)
 
 
 def _read(
@@ -197,12 +203,11 @@ def _read(
     source: Mapping[str, Any],
     task: str,
     named: Named,
-    features: tuple[str, ...],
+    known: Known,
     *,
     needs_y: bool,
     usual: str | None = None,
 ) -> Assembled:
-    known = Known(any(one.are_text for one in named.values()), features)
     raw = sources.read(spec, source, task, needs_y=needs_y, known=known)
     return _assemble(spec, raw, task, named, is_open=not needs_y, usual=usual)
 

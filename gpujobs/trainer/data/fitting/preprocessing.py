@@ -28,6 +28,9 @@ class Preprocessing:
     step: str | None = None
     """Of the rows of a series, by its name, where they have one."""
 
+    day_first: bool | None = None
+    """Whether days stand before months in the times of the csv files of a table, where they show it."""
+
     def to_json(self) -> dict[str, Any]:
         return {
             "task": self.task,
@@ -39,6 +42,7 @@ class Preprocessing:
             "target": list(self.target_names),
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "step": self.step,
+            "day_first": self.day_first,
         }
 
 
@@ -55,4 +59,5 @@ def from_json(value: Mapping[str, Any]) -> Preprocessing:
         tuple(value["target"]),
         {name: tuple(shape) for name, shape in value["shapes"].items()},
         value.get("step"),
+        value.get("day_first"),
     )

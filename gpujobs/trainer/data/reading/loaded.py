@@ -91,10 +91,12 @@ def rows_named(rows: RowNames | None, numbers: Sequence[int], count: int) -> str
 @dataclass(frozen=True, slots=True)
 class Known:
     """What the training file has told, for the reading of others. `are_text`: whether the classes have names that
-    are text, though a file may have only such as 1 and 2. `features`: the columns that go in."""
+    are text, though a file may have only such as 1 and 2. `features`: the columns that go in. `day_first`: whether days
+    stand before months in the times of its csv files, where they show it."""
 
     are_text: bool = False
     features: tuple[str, ...] = ()
+    day_first: bool | None = None
     is_trained: bool = False
     """Whether a model that has been trained is applied: nothing can be set any more."""
 
@@ -133,6 +135,9 @@ class LoadedData:
     target_names: tuple[str, ...] = field(default=())
     rows: RowNames | None = None
     """Where the rows of a table stand in its files."""
+
+    day_first: bool | None = None
+    """Whether days stand before months in the times of the csv files of a table, where they show it."""
 
     is_fixed: bool = False
     """Whether a model that has been trained is applied to these, for which the job file is no help."""
