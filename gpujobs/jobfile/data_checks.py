@@ -192,6 +192,20 @@ def _dates(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:
                 ("data", "csv", "dates"),
                 f'data.csv.dates is "{text}", which has no year; expected a format such as "%d.%m.%Y %H:%M"',
             )
+        elif why := _wrong_hours(set(found)):
+            yield ("data", "csv", "dates"), f'data.csv.dates is "{text}", {why}'
+
+
+def _wrong_hours(parts: set[str]) -> str | None:
+    """strptime reads past AM and PM where it has read hours up to 24."""
+    if "p" in parts and {"H", "T"} & parts:
+        hours = "%H" if "H" in parts else "%T"
+        return f"which has %p (AM or PM) beside {hours} (hours up to 24); %p wants %I (hours up to 12) alone"
+    if "p" in parts and "I" not in parts:
+        return "which has %p (AM or PM) and no hours; %p wants %I (hours up to 12)"
+    if "I" in parts and "p" not in parts:
+        return "which has %I (hours up to 12) without %p (AM or PM); expected %H for hours up to 24"
+    return None
 
 
 def _split(job: dict[str, Any]) -> Iterator[tuple[Path, str]]:

@@ -35,6 +35,9 @@ class Preprocessing:
     number_format: NumberFormat | None = None
     """Of the csv files of a table."""
 
+    day_first: bool | None = None
+    """Whether days stand before months in the times of the csv files of a table, where they show it."""
+
     def to_json(self) -> dict[str, Any]:
         return {
             "task": self.task,
@@ -48,6 +51,7 @@ class Preprocessing:
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "step": self.step,
             "number_format": None if self.number_format is None else asdict(self.number_format),
+            "day_first": self.day_first,
         }
 
 
@@ -66,4 +70,5 @@ def from_json(value: Mapping[str, Any]) -> Preprocessing:
         {name: tuple(shape) for name, shape in value["shapes"].items()},
         value.get("step"),
         NumberFormat(**value["number_format"]) if value.get("number_format") else None,
+        value.get("day_first"),
     )

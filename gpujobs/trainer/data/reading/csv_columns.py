@@ -13,7 +13,7 @@ import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 from gpujobs.trainer.data.arrays import Integers, Times
-from gpujobs.trainer.data.reading import cells, no_times, times
+from gpujobs.trainer.data.reading import cells, date_formats, no_times, times
 from gpujobs.trainer.data.reading.cells import NOT_CLOSED, Writing, shown
 from gpujobs.trainer.data.reading.dialect import Head
 from gpujobs.trainer.data.reading.problems import Aside, Problems
@@ -165,7 +165,11 @@ class CsvColumns:
             if how:
                 return f", or a number{how}"
             example = "2026-01-31 12:00:00" + ("+01:00" if self._form.has_zone else "")
-            if form := times.proposed(cell):
+            if times.is_iso(cell, has_zone=not self._form.has_zone):
+                return (
+                    f" such as {example}, {'with' if self._form.has_zone else 'without'} a zone as most rows"
+                )
+            if form := date_formats.proposed(cell):
                 return f' such as {example}: data.csv: {{dates: "{form}"}} reads it'
             return f' such as {example}: data.csv: {{dates: "..."}} says how others are written'
         return f" written {self._form}"

@@ -113,15 +113,15 @@ class NumberFormat:
 @dataclass(frozen=True, slots=True)
 class Known:
     """What the training file has told, for the reading of others. `are_text`: whether the classes have names that
-    are text, though a file may have only such as 1 and 2. `features`: the columns that go in. `number_format`: of its
-    csv files."""
+    are text, though a file may have only such as 1 and 2. `features`: the columns that go in. `truths`: those of them
+    that are yes and no. `number_format`: of its csv files. `day_first`: whether days stand before months in the times
+    of these, where they show it."""
 
     are_text: bool = False
     features: tuple[str, ...] = ()
     truths: tuple[str, ...] = ()
-    """Features that are yes and no."""
-
     number_format: NumberFormat | None = None
+    day_first: bool | None = None
     is_trained: bool = False
     """Whether a model that has been trained is applied: nothing can be set any more."""
 
@@ -166,6 +166,9 @@ class LoadedData:
 
     number_format: NumberFormat | None = None
     """Of the csv files of a table."""
+
+    day_first: bool | None = None
+    """Whether days stand before months in the times of the csv files of a table, where they show it."""
 
     is_fixed: bool = False
     """Whether a model that has been trained is applied to these, for which the job file is no help."""

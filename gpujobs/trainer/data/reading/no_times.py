@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 ISO = ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S")
 PARTS = {"Y": r"\d{4}", "y": r"\d{2}", "m": r"\d{1,2}", "d": r"\d{1,2}", "H": r"\d{1,2}", "I": r"\d{1,2}",
-         "M": r"\d{2}", "S": r"\d{2}"}  # fmt: skip
+         "M": r"\d{2}", "S": r"\d{2}", "j": r"\d{1,3}"}  # fmt: skip
 REST = r"(\.\d+)?\s*(Z|[+-]\d{2}(:?\d{2})?)?"
 WEEK = re.compile(r"(?P<year>\d{4})-?W(?P<week>\d{2})(-?(?P<day>[1-7]))?")
 
@@ -48,6 +48,9 @@ def _of_parts(given: dict[str, int]) -> str | None:
         return f"there is no month {month}"
     if not 1 <= year <= 9999:
         return f"there is no year {year}"
+    days_of_year = 365 + calendar.isleap(year)
+    if not 1 <= given.get("j", 1) <= days_of_year:
+        return f"{year} has {days_of_year} days" if given["j"] else "there is no day 0"
     days = calendar.monthrange(year, month)[1]
     if not 1 <= day <= days:
         return f"{calendar.month_name[month]} {year} has {days} days" if day else "there is no day 0"

@@ -65,6 +65,7 @@ def read_table(
     _refuse_text(spec, sources, names, [column for column in features if column not in target])
     texts = [column for column in target if _is_text(sources, names, column, task, are_text)]
     weight = [data["sample_weight"]] if data.get("sample_weight") and needs_y else []
+    day_first = table_files.agree_on_dates(sources, names.time, known.day_first)
     table = _read(spec, sources, names, [*features, *target, *weight], texts, task)
     _say(sources, names)
     errors = [error for column in names.apart for error in _wordless(names.file, table, column)]
@@ -83,7 +84,13 @@ def read_table(
         require_order(found.place("time"), found.time, firsts, found.row_number)
     truths = [column for column in found.features if names.kinds[column] == "truth" or column in known.truths]
     _require_truths(found, truths)
-    return replace(found, truths=tuple(truths), is_fixed=known.is_trained, number_format=number_format)
+    return replace(
+        found,
+        truths=tuple(truths),
+        is_fixed=known.is_trained,
+        number_format=number_format,
+        day_first=day_first,
+    )
 
 
 def _looked_at(spec: AttemptSpec, paths: Sequence[str]) -> list[Source]:
@@ -193,7 +200,7 @@ def _notices(source: Source, names: _Names) -> Iterator[str]:
         dates = table_files.time_format(source, names.time)
         how = [*source.head.dialect.said]
         if dates is not None and dates.kind == "written":
-            how.append(f"times as {dates}")
+            how.append(dates.said)
         if how:
             yield f"read as: {', '.join(how)}."
     if names.data.get("features") is None:

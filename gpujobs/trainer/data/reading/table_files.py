@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from gpujobs import formats
 from gpujobs.trainer.data.reading import dialect, parquet_columns, text, times
 from gpujobs.trainer.data.reading.cells import Writing
+from gpujobs.trainer.data.reading.date_formats import EitherOrder
 from gpujobs.trainer.data.reading.dialect import Head
 from gpujobs.trainer.data.reading.times import TimeFormat
 from gpujobs.trainer.failures import DataError
@@ -116,22 +117,47 @@ def likely_rows(source: Source) -> int:
     return text.likely_rows(source.name, source.path, source.head.block)
 
 
-def time_format(source: Source, time: Sequence[str]) -> TimeFormat | None:
-    """Of a csv file, in whose column, or two columns, `time` is."""
+def time_format(source: Source, time: Sequence[str], day_first: bool | None = None) -> TimeFormat | None:
+    """Of a csv file, in whose column, or two columns, `time` is. `day_first`: what other files have shown, where this
+    one is looked at for the first time."""
     if not time or source.head is None:
         return None
     if tuple(time) not in source.head.times:
-        source.head.times[tuple(time)] = _time_format(source, source.head, time)
+        source.head.times[tuple(time)] = _time_format(source, source.head, time, day_first)
     return source.head.times[tuple(time)]
 
 
-def _time_format(source: Source, head: Head, time: Sequence[str]) -> TimeFormat:
+def agree_on_dates(sources: Sequence[Source], time: Sequence[str], day_first: bool | None) -> bool | None:
+    """Whether days stand before months in the times of csv files, where one shows it. One in which they could be either
+    is read in the order that the others, or the training file (`day_first`), have shown. Raises DataError."""
+    shown, open_ones = day_first, []
+    for source in sources:
+        try:
+            form = time_format(source, time, day_first)
+        except EitherOrder:
+            open_ones.append(source)
+        else:
+            shown = form.is_day_first if shown is None and form is not None else shown
+    for source in open_ones:
+        time_format(source, time, shown)
+    return shown
+
+
+def _time_format(source: Source, head: Head, time: Sequence[str], day_first: bool | None) -> TimeFormat:
     place = f"{source.name}: column{'s' if len(time) > 1 else ''} {', '.join(time)}"
     columns = [head.table.column(source.names.index(name)).combine_chunks() for name in time]
     joined = times.joined(columns).filter(pc.not_equal(times.joined(columns), ""))
     writing = head.dialect.writing
     held = joined.filter(pc.invert(pc.is_in(joined, value_set=pa.array(writing.missing, pa.string()))))
-    numbers = (
-        writing if len(time) == 1 else Writing()
-    )  # a blank between two columns is none between thousands
-    return times.look(place, held[: times.SUFFICIENT].to_pylist(), head.dialect.dates, numbers)
+    # a blank between two columns is none between thousands
+    numbers = writing if len(time) == 1 else Writing()
+    cells = held[: times.SUFFICIENT].to_pylist()
+    look = partial(times.look, place, cells, head.dialect.dates, numbers)
+    if day_first is None:
+        return look()
+    found = look(day_first=day_first)
+    try:
+        is_told = found != look()
+    except EitherOrder:
+        is_told = True
+    return replace(found, is_told=is_told)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from gpujobs.trainer.data.arrays import Integers, Times
 from gpujobs.trainer.data.reading import cells as numeric
+from gpujobs.trainer.data.reading import date_formats
 from gpujobs.trainer.data.reading.cells import Writing
-from gpujobs.trainer.failures import DataError
+from gpujobs.trainer.data.reading.date_formats import NEARLY_ALL
 
 ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?"
 ZONE = r"(Z|[+-]\d{2}(:?\d{2})?)$"
@@ -24,16 +25,21 @@ NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 GROUPED = r"^[+-]?[1-9]\d{0,2}\.\d{3}$|^[+-]?\d+$"
 """With a point that may stand between thousands, or none."""
 
-LATE = "(?:29|30|31)"
+NUMBER_PART = r"\s*\d{1,2}"
+PARTS = {"Y": r"\s*\d{4}", "j": r"\s*\d{1,3}", "b": r"\w+", "B": r"\w+", "p": r"\w+", "z": ".*"}
+LATE = {"d": r"\s*(?:29|30|31)", "j": r"\s*366", "S": r"\s*6\d", "z": r"\s*[+-](?:2[4-9]|[3-9]\d).*"}
+"""What may be beyond the end of its month, year, minute or day. Blanks stand before any number."""
+
+ANY_ZONE = r"\s*(?:Z|[+-]\d{2}(?::?\d{2})?)"
+FIRST_YEAR = np.datetime64("1000-01-01")
+"""What %Y makes of fewer than four digits is before it."""
+
 PLAIN = Writing()
 FINEST = ("s", "us", "ns")
 NANOSECONDS = np.dtype("datetime64[ns]")
 FIRST_OF_NS, LAST_OF_NS = np.datetime64("1677-09-22"), np.datetime64("2262-04-11")
 """What lies beyond cannot be counted in nanoseconds of 64 bits."""
 
-CLOCK = re.compile(r"(?:[T ]+(\d{1,2}:\d{2})(:\d{2})?([.,]\d+)?\s*([AaPp][Mm])?)?$")
-NAMED_MONTH = re.compile(r"^\d{1,2}([-/. ])([A-Za-z]+)\1(\d{4}|\d{2})")
-DATE = re.compile(r"^(\d{1,4})([-/.])(\d{1,2})(?:\2(\d{1,4}))?")
 SUFFICIENT = 20_000
 """So many times of the beginning of a file are looked at."""
 
@@ -41,40 +47,80 @@ SUFFICIENT = 20_000
 @dataclass(frozen=True, slots=True)
 class TimeFormat:
     """`kind`: iso, number, or written, by `formats` of strptime. `unit`: of datetime64, the coarsest that holds what
-    was looked at of ISO. `has_zone`: whether the zone is written, which makes UTC of a time. `writing`: of numbers."""
+    was looked at of ISO. `has_zone`: whether the zone is written, which makes UTC of a time. `writing`: of numbers.
+    `is_told`: whether other files have shown in which order days and months are."""
 
     kind: str
     formats: tuple[str, ...] = ()
     unit: str = "s"
     has_zone: bool = False
     writing: Writing = PLAIN
+    is_told: bool = False
 
     def __str__(self) -> str:
         return {"iso": "ISO 8601", "number": "numbers"}.get(self.kind, " or ".join(self.formats))
+
+    @property
+    def said(self) -> str:
+        why = " (days and months in the order that other files of this job show)" if self.is_told else ""
+        return f"times as {self}{why}"
+
+    @property
+    def is_day_first(self) -> bool | None:
+        """None where it shows no order."""
+        return date_formats.is_day_first(self.formats[0]) if self.formats else None
 
     @property
     def arrow(self) -> pa.DataType:
         return pa.timestamp(self.unit, "UTC" if self.has_zone else None)
 
 
-def look(place: str, cells: Sequence[str], declared: Sequence[str], writing: Writing = PLAIN) -> TimeFormat:
-    """The format of the times at the beginning of a file, whose numbers are written so. Raises DataError where days and
-    months could be either."""
-    texts = pa.array([cell.strip() for cell in cells[:SUFFICIENT]])
+def look(
+    place: str,
+    cells: Sequence[str],
+    declared: Sequence[str],
+    writing: Writing = PLAIN,
+    *,
+    day_first: bool | None = None,
+) -> TimeFormat:
+    """The format of the times at the beginning of a file, whose numbers are written so: that of nearly all of them.
+    `day_first`: what other files have shown. Raises EitherOrder where days and months could be either."""
+    texts = pa.array([cell.strip() for cell in cells[:SUFFICIENT]], pa.string())
     if declared:
         return _by(tuple(declared))
     if (found_writing := _writing(texts, writing)) is not None:
         return TimeFormat("number", writing=found_writing)
-    if _all(texts, ISO + "$"):
-        return TimeFormat("iso", unit=_unit(cells))
-    if _all(texts, ISO + ZONE):
-        return TimeFormat("iso", unit=_unit(cells), has_zone=True)
-    found = _written(place, texts.to_pylist())
-    if found is None and 2 * len(_numbers(texts, writing)[1]) < len(texts):
+    return (
+        _iso_format(texts, 1)
+        or _written(place, texts, 1, day_first)
+        or _iso_format(texts, NEARLY_ALL)
+        or _written(place, texts, NEARLY_ALL, day_first)
+        or _of_most(texts, writing)
+    )
+
+
+def is_iso(cell: str, *, has_zone: bool) -> bool:
+    return re.match(ISO + (ZONE if has_zone else "$"), cell) is not None
+
+
+def _iso_format(texts: pa.Array, share: float) -> TimeFormat | None:
+    for has_zone in (False, True):
+        fitting = texts.filter(pc.match_substring_regex(texts, ISO + (ZONE if has_zone else "$")))
+        if len(fitting) >= share * len(texts):
+            return TimeFormat("iso", unit=_unit(fitting.to_pylist()), has_zone=has_zone)
+    return None
+
+
+def _written(place: str, texts: pa.Array, share: float, day_first: bool | None) -> TimeFormat | None:
+    found = date_formats.find(place, texts.to_pylist(), share, day_first=day_first)
+    return None if found is None else _by((found,))
+
+
+def _of_most(texts: pa.Array, writing: Writing) -> TimeFormat:
+    """Each that is not so is named when it is read."""
+    if 2 * len(_numbers(texts, writing)[1]) < len(texts):
         return TimeFormat("number", writing=writing)
-    if found is None:
-        return TimeFormat("iso", unit=_unit(cells))  # each that is not is named when it is read
-    return _by((found,))
+    return TimeFormat("iso", unit=_unit(texts.to_pylist()))
 
 
 def _by(formats: tuple[str, ...]) -> TimeFormat:
@@ -104,103 +150,6 @@ def _unit(cells: Sequence[str]) -> str:
         return "s"
     digits = max((len(found[1]) for cell in cells if (found := re.search(r":\d{2}\.(\d+)", cell))), default=0)
     return "s" if digits == 0 else "us" if digits <= 6 else "ns"
-
-
-def _written(place: str, texts: Sequence[str]) -> str | None:
-    """A format of strptime for all of them; None where there is none that is known."""
-    days, clocks = [], set()
-    for text in texts:
-        date = NAMED_MONTH.match(text) or DATE.match(text)
-        clock = CLOCK.match(text, date.end()) if date else None
-        if date is None or clock is None:
-            return None
-        days.append(date)
-        clocks.add(_clock(clock))
-    order = _order(place, days)
-    if order is None or len(clocks) > 1:
-        return None
-    return order + clocks.pop()
-
-
-def _clock(found: re.Match[str]) -> str:
-    if found[1] is None:
-        return ""
-    between = "T" if found[0].startswith("T") else " "
-    hours = "%I" if found[4] else "%H"
-    seconds = (f"%S{found[3][0]}%f" if found[3] else "%S") if found[2] else ""
-    return f"{between}{hours}:%M{':' if seconds else ''}{seconds}{' %p' if found[4] else ''}"
-
-
-def _order(place: str, days: Sequence[re.Match[str]]) -> str | None:
-    if all(day.re is NAMED_MONTH for day in days):
-        sign, name, year = days[0][1], days[0][2], days[0][3]
-        month = "%b" if len(name) == 3 else "%B"
-        return f"%d{sign}{month}{sign}{'%Y' if len(year) == 4 else '%y'}"
-    if any(day.re is NAMED_MONTH for day in days):
-        return None
-    signs = {day[2] for day in days}
-    if len(signs) > 1:
-        return None
-    sign, years = signs.pop(), {_year_place(day) for day in days}
-    if len(years) > 1:
-        return None
-    where = years.pop()
-    if where == "first":
-        return f"%Y{sign}%m" if days[0][4] is None else f"%Y{sign}%m{sign}%d"
-    if where == "last of two":
-        return f"%m{sign}%Y"
-    if where is None:
-        return None
-    return _day_or_month(place, days, sign, "%Y" if where == "last" else "%y")
-
-
-def _year_place(day: re.Match[str]) -> str | None:
-    if len(day[1]) == 4:
-        return "first"
-    if day[4] is None:
-        return None
-    if len(day[4]) == 4:
-        return "last"
-    return "short" if len(day[4]) == 2 and day[2] != "-" else None
-
-
-def _day_or_month(place: str, days: Sequence[re.Match[str]], sign: str, year: str) -> str | None:
-    """Points stand behind days first, all over the world; of others some day must be beyond 12. What is no date in
-    either order tells nothing."""
-    days = [day for day in days if min(int(day[1]), int(day[3])) <= 12]
-    first = max((int(day[1]) for day in days), default=0)
-    second = max((int(day[3]) for day in days), default=0)
-    day_first, month_first = f"%d{sign}%m{sign}{year}", f"%m{sign}%d{sign}{year}"
-    if not days or (first > 12 and second > 12):
-        return None
-    if first > 12 or second > 12:
-        return day_first if first > 12 else month_first
-    if sign == ".":
-        return day_first
-    example = days[-1][0]
-    raise DataError(
-        f"{place}: holds times such as {example!r}, in which the day or the month may stand first; say which: "
-        f'data.csv: {{dates: "{day_first}"}} or {{dates: "{month_first}"}}, with the time of the day where there is one'
-    )
-
-
-OTHERS = (
-    "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%b %d, %Y", "%B %d, %Y", "%d%b%Y", "%Y-%j", "%Y%m%dT%H%M%S",
-    "%Y%m%d %H:%M", "%Y%m%d %H:%M:%S", "%d%b%Y:%H:%M:%S", "%b %d %Y %H:%M:%S", "%H:%M %d/%m/%Y", "%H:%M %d.%m.%Y",
-    "%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%d %H:%M UTC",
-)  # fmt: skip
-"""What is not found by looking, and proposed where it fits."""
-
-
-def proposed(cell: str) -> str | None:
-    """A format of strptime that reads a time."""
-    for one in OTHERS:
-        try:
-            datetime.datetime.strptime(cell.strip(), one)
-        except ValueError:
-            continue
-        return one
-    return None
 
 
 def parse(cells: pa.Array, form: TimeFormat) -> tuple[Times, Integers]:
@@ -317,26 +266,68 @@ def _with_fraction(found: NDArray[np.datetime64], nanoseconds: NDArray[np.int64]
     return _as(NANOSECONDS, found) + nanoseconds.astype("timedelta64[ns]")
 
 
-def _pattern(form: str, day: str = r"\d{1,2}") -> str:
-    """The regular expression of a format of strptime, without groups that are kept."""
-    parts = {"d": day, "Y": r"\d{4}", "j": r"\d{1,3}", "b": r"\w+", "B": r"\w+", "p": r"\w+", "z": ".*"}
+def _pattern(form: str, parts: Mapping[str, str] = {}) -> str:
+    """The regular expression of a format of strptime, without groups that are kept. `parts`: other ones of some
+    directives."""
+    parts = {**PARTS, **parts}
     return "".join(
-        parts.get(piece, r"\d{1,2}") if number % 2 else re.escape(piece).replace(r"\ ", r"\s*")
+        parts.get(piece, NUMBER_PART) if number % 2 else re.escape(piece).replace(r"\ ", r"\s*")
         for number, piece in enumerate(re.split(r"%(.)", form))
     )
 
 
 def _refuse_rolled(text: pa.Array, form: str, found: NDArray[np.datetime64]) -> None:
-    """strptime makes the 2nd of March of the 30th of February: in place, no time of it."""
-    if "%d" not in form:
-        return
-    days = (found.astype("datetime64[D]") - found.astype("datetime64[M]")).astype(np.int64) + 1
-    late = pc.fill_null(pc.match_substring_regex(text, f"^{_pattern(form, LATE)}"), False)
-    for index in np.flatnonzero(late.to_numpy(zero_copy_only=False) & (days <= 3) & ~np.isnat(found)):
-        try:
-            datetime.datetime.strptime(text[int(index)].as_py(), form)
-        except ValueError:
+    """strptime makes the 2nd of March of the 30th of February, a day of another year of one that the year lacks, and
+    the next minute of second 60: in place, no time of it. Of what is doubtful Python's has the last word."""
+    days, years = _late(text, form, "d", found), _late(text, form, "j", found)
+    doubtful = [
+        days[_ordinal(_local(text.take(days), form, found[days]), "M") <= 3],
+        years[_ordinal(_local(text.take(years), form, found[years]), "Y") != 366],
+        _late(text, form, "S", found),
+        _late(text, form, "z", found),
+        np.flatnonzero(found < FIRST_YEAR) if "%Y" in form else days[:0],
+    ]
+    for index in np.unique(np.concatenate(doubtful)):
+        if _python(text[int(index)].as_py(), form) != found[index]:
             found[index] = np.datetime64("NaT")
+
+
+def _python(cell: str, form: str) -> np.datetime64:
+    """What datetime makes of it, in UTC."""
+    try:
+        moment = datetime.datetime.strptime(cell, form)
+        return np.datetime64(
+            moment if moment.tzinfo is None else moment.astimezone(datetime.UTC).replace(tzinfo=None)
+        )
+    except (ValueError, OverflowError):
+        return np.datetime64("NaT")
+
+
+def _late(text: pa.Array, form: str, part: str, found: NDArray[np.datetime64]) -> Integers:
+    """The places in which a part of a time may be beyond its end."""
+    if f"%{part}" not in form:
+        return np.zeros(0, np.int64)
+    late = pc.match_substring_regex(text, f"^{_pattern(form, {part: LATE[part]})}$")
+    return np.flatnonzero(pc.fill_null(late, False).to_numpy(zero_copy_only=False) & ~np.isnat(found))
+
+
+def _ordinal(times: NDArray[np.datetime64], unit: str) -> Integers:
+    """The number of the day in its month, or year."""
+    days = times.astype("datetime64[D]")
+    return (days - days.astype(f"datetime64[{unit}]").astype("datetime64[D]")).astype(np.int64) + 1
+
+
+def _local(text: pa.Array, form: str, found: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    """The times without what their zone has moved them by."""
+    if "%z" not in form:
+        return found
+    before, _, after = form.partition("%z")
+    zone = rf"^(?P<before>{_pattern(before)}){ANY_ZONE}(?P<after>{_pattern(after)})$"
+    parts = pc.extract_regex(text, zone)
+    start, end = pc.struct_field(parts, "before"), pc.struct_field(parts, "after")
+    bare = pc.binary_join_element_wise(start, end, "")
+    local = pc.strptime(bare, format=before + after, unit="s", error_is_null=True)
+    return local.to_numpy(zero_copy_only=False)
 
 
 def joined(columns: Sequence[pa.Array]) -> pa.Array:

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from gpujobs.trainer.data import prepare
-from gpujobs.trainer.data.reading import table_files, tables, text, times
+from gpujobs.trainer.data.reading import date_formats, table_files, tables, text, times
 from gpujobs.trainer.data.reading.wanted import Wanted
 from gpujobs.trainer.failures import DataError
 
@@ -382,7 +382,7 @@ def test_the_problems_of_all_files_come_together(tmp_path: Path) -> None:
 
 REFUSED = {
     "no names": (PLAIN.partition("\n")[2], "row 1 holds 2021-03-27T20:00:00, 1.5, which are values; expected the names of the columns there: say data.csv: {header: none}, which calls them 0, 1, or data.csv: {header: none, names: [...]} with 2 names (or data.csv: {header: first} if these are names)"),
-    "days that may be months": (written(time=lambda t: f"3/{1 + int(t[11:13]) % 12}/2021"), "column t: holds times such as '3/4/2021', in which the day or the month may stand first; say which: data.csv: {dates: \"%d/%m/%Y\"} or {dates: \"%m/%d/%Y\"}, with the time of the day where there is one"),
+    "days that may be months": (written(time=lambda t: f"3/{1 + int(t[11:13]) % 12}/2021"), "column t: holds times such as '3/4/2021', in which the day or the month may stand first; say which: data.csv: {dates: \"%d/%m/%Y\"} or {dates: \"%m/%d/%Y\"}"),
     "a day that is none": (written(time=day_first).replace("28.03", "31.02"), "row 6: column t: holds '31.02.2021 00:00'; expected a time written %d.%m.%Y %H:%M: February 2021 has 28 days"),
     "two signs that may separate": ("t;a,v;b\n1;2,3;4\n5;6,7;8\n", "its fields may be separated by \",\" or \";\"; say which: data.csv: {separator: \",\"}"),
     "no names below a comment and a blank line": ("# made by x\n\n1,2\n3,4\n", "row 3 holds 1, 2, which are values; expected the names of the columns there: say data.csv: {header: none}, which calls them 0, 1, or data.csv: {header: none, names: [...]} with 2 names (or data.csv: {header: first} if these are names)"),
@@ -420,7 +420,7 @@ def test_a_date_that_is_no_feature_is_told(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("form", times.OTHERS)
+@pytest.mark.parametrize("form", date_formats.OTHERS)
 def test_a_time_that_is_not_read_proposes_a_format_that_reads_it(tmp_path: Path, form: str) -> None:
     import datetime
 

@@ -277,7 +277,7 @@ TABLES = {
         "and name the column that tells series apart in data.group"),
     "times that are missing": Case(WINDOWS % "", csv(SERIES | {"t": ["0", "", *"234567"]}), "row 3: column t: holds ''; expected a time, a number as in the rows before"),
     "times that are words": Case(
-        WINDOWS % "", csv(SERIES | {"t": [f"{day}/1/2026" for day in range(8)]}), "column t: holds times such as '7/1/2026', in which the day or the month may stand first; say which: data.csv: {dates: \"%d/%m/%Y\"} or {dates: \"%m/%d/%Y\"}, with the time of the day where there is one"),
+        WINDOWS % "", csv(SERIES | {"t": [f"{day}/1/2026" for day in range(8)]}), "column t: holds times such as '7/1/2026', in which the day or the month may stand first; say which: data.csv: {dates: \"%d/%m/%Y\"} or {dates: \"%m/%d/%Y\"}"),
     "groups that are missing": Case(
         WINDOWS % ", group: g", csv(SERIES | {"g": ["a", "a", "", "", *"bbbb"]}), "column g: has no value in 2 rows (rows 4, 5); expected one in each"),
     "NaN in columns": Case(
