@@ -465,7 +465,7 @@ def test_an_index_without_a_name_is_left_out_and_called_no_feature(
 
 
 def test_lines_in_quotes_do_not_hide_the_separator(tmp_path: Path) -> None:
-    note = '"two\nlines"' + ";" + '"and, with\n\n""three"""'
+    note = '"one, two, three, four, five\nlines"' + ";" + '"and, with\n\n""three"""'
     rows = "".join(f"{t};{note};{v};{w}\n" for w, (t, v) in enumerate(zip(HOURS, VALUES, strict=True)))
     for content in ("t;n;m;v;w\n" + rows, rows):
         given = ", features: [v, w]" + (", csv: {names: [t, n, m, v, w]}" if content is rows else "")
