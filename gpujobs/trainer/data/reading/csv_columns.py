@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,14 +20,16 @@ from gpujobs.trainer.data.reading.problems import Aside, Problems
 from gpujobs.trainer.data.reading.table_files import Source
 from gpujobs.trainer.data.reading.text import Block
 from gpujobs.trainer.data.reading.times import TimeFormat
+from gpujobs.trainer.data.reading.undecided import OpenColumns, Shown, Undecided
 from gpujobs.trainer.data.reading.wanted import BecomesText, Wanted
 
 
 class Found(NamedTuple):
-    """`piece`: None where there are problems."""
+    """`piece`: None where there are problems. `shown`: of numbers that the file's beginning leaves open."""
 
     piece: Piece | None
     problems: Problems
+    shown: Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +45,30 @@ class Piece:
 class CsvColumns:
     """The wanted columns of a csv file: converted by pyarrow as it parses, or, where it cannot, from text."""
 
-    def __init__(self, source: Source, head: Head, wanted: Wanted, form: TimeFormat | None) -> None:
+    def __init__(
+        self, source: Source, head: Head, wanted: Wanted, form: TimeFormat | None, undecided: Undecided
+    ) -> None:
+        """`undecided`: what the blocks before have shown, of this file and others."""
         self._source, self._head, self._wanted, self._form = source, head, wanted, form
         self._key = {name: str(source.names.index(name)) for name in wanted.columns}
         self._truths = {name for name in wanted.numbers if source.kinds[name] == "truth"}
         self._failures = 0
-        self._fast = self._conversion(self._fast_types())
+        self._open = self._open_columns(undecided) if head.is_open else None
+        self._conversions: dict[frozenset[str], pacsv.ConvertOptions] = {}
         self._text = self._conversion(dict.fromkeys(self._key.values(), pa.string()))
 
-    def _fast_types(self) -> dict[str, pa.DataType]:
-        """By key."""
+    def _open_columns(self, undecided: Undecided) -> OpenColumns:
+        numbers = [name for name in self._wanted.numbers if self._source.kinds[name] in ("number", "mixed")]
+        return OpenColumns(self._head, {name: self._key[name] for name in numbers}, undecided)
+
+    def _fast_types(self, whole: Collection[str]) -> dict[str, pa.DataType]:
+        """By key. `whole`: the columns that are to be whole numbers."""
         found = {self._key[name]: pa.string() for name in self._wanted.columns}
         if self._head.dialect.writing.is_plain:
             numbers = [
                 name for name in self._wanted.numbers if name not in {*self._truths, *self._wanted.words}
             ]
-            found |= {self._key[name]: pa.float64() for name in numbers}
+            found |= {self._key[name]: pa.int64() if name in whole else pa.float64() for name in numbers}
         if self._form is not None and self._form.kind == "iso" and len(self._wanted.time) == 1:
             found[self._key[self._wanted.time[0]]] = self._form.arrow
         return found
@@ -77,11 +87,30 @@ class CsvColumns:
         """Several threads may do so at once, each with a block of its own."""
         if self._failures < 2 and block.opened is None:
             try:
-                return Found(self._converted(self._parsed(block, self._fast), _no_problem), Problems())
+                table = self._fast(block)
+                piece = self._converted(table, _no_problem)
+                return Found(piece, Problems(), self._shown(block, table, piece))
             except (pa.ArrowInvalid, _Odd):
                 self._failures += 1
-        problems = Problems()
-        return Found(self._from_text(block, problems), problems)
+        return self._from_text(block)
+
+    def _fast(self, block: Block) -> pa.Table:
+        """Converted as it is parsed. Columns that turn out to hold more than whole numbers are read again."""
+        while True:
+            whole = frozenset[str]() if self._open is None else self._open.whole(block)
+            if whole not in self._conversions:
+                self._conversions[whole] = self._conversion(self._fast_types(whole))
+            try:
+                return self._parsed(block, self._conversions[whole])
+            except pa.ArrowInvalid:
+                if self._open is None or not whole:
+                    raise
+                self._open.narrow(self._parsed(block, self._text), whole)
+
+    def _shown(self, block: Block, table: pa.Table, piece: Piece) -> Shown:
+        if self._open is None:
+            return Shown()
+        return self._open.shown(block, table, piece.numbers, lambda: self._parsed(block, self._text))
 
     def _parsed(self, block: Block, conversion: pacsv.ConvertOptions, handler: Any = None) -> pa.Table | None:
         dialect = self._head.dialect
@@ -108,6 +137,8 @@ class CsvColumns:
         self, name: str, table: pa.Table, writing: Writing, wrong: Any
     ) -> NDArray[np.float64] | None:
         column = table.column(self._key[name])
+        if pa.types.is_integer(column.type):
+            column = column.cast(pa.float64(), safe=False)
         if pa.types.is_floating(column.type):
             return cells.without_missing(_whole(column).to_numpy(zero_copy_only=False), writing)
         column = _whole(column)
@@ -174,8 +205,8 @@ class CsvColumns:
             return f' such as {example}: data.csv: {{dates: "..."}} says how others are written'
         return f" written {self._form}"
 
-    def _from_text(self, block: Block, problems: Problems) -> Piece | None:
-        broken: list[Any] = []
+    def _from_text(self, block: Block) -> Found:
+        problems, broken = Problems(), list[Any]()
 
         def skip(row: Any) -> str:
             broken.append(row)
@@ -183,7 +214,7 @@ class CsvColumns:
 
         table = self._utf8(block, skip, problems)
         if table is None:
-            return None
+            return Found(None, problems, Shown())
         lines = block.lines()
         kept = np.delete(lines, [row.number - 1 for row in broken]) if broken else lines
         problems.add(
@@ -203,7 +234,9 @@ class CsvColumns:
         if self._wanted.is_whole:
             problems.aside += self._absent(found, bad, kept)
         self._require_closed(block, problems)
-        return None if problems.count else found
+        if problems.count:
+            return Found(None, problems, Shown())
+        return Found(found, problems, self._shown(block, table, found))
 
     def _absent(self, found: Piece, bad: Mapping[str, Any], lines: Any) -> Iterator[Aside]:
         """Of each column the cells without a value, or with an infinite one."""

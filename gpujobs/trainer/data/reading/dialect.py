@@ -67,6 +67,9 @@ class Head:
     decimals: str = ""
     """The decimal signs that it shows: one, none, or both."""
 
+    is_open: bool = False
+    """Whether neither it, nor a file beside it, nor the job file says what 1.234 is."""
+
     one_or_two: str = ""
     """A row such as 1,5 where all are so, none has names, and nothing says that these are two columns."""
 

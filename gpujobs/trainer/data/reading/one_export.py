@@ -97,6 +97,7 @@ def _settle(name: str, head: Head, known: Sequence[NumberFormat]) -> None:
                 "files written alike"
             )
     else:
+        head.is_open = True
         signs.refuse_groups(name, head.dialect.names, columns)
         if head.dialect.separator != "," and (found := signs.like_thousands(columns)):
             said = f"numbers such as {found[0]} with a decimal point"

@@ -14,19 +14,31 @@ SEPARATORS = (",", ";", "\t", "|")
 FEWEST_LINES = 3
 """So many that agree are the rows below lines of another kind."""
 
+MOST_LINES = 3
+"""In a row, of those that are looked at."""
+
+QUOTED_LINES = re.compile(r'(?:^|(?<=[,;\t| ]))"(?:[^"]|"")*"(?=[,;\t| ]|$)', re.MULTILINE)
+"""A cell in quotes, whatever separates cells."""
+
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
 
 def found(name: str, lines: Sequence[str], given: Mapping[str, Any]) -> str:
     """The sign that stands as often in each line, or `whitespace`; of an only column of decimal commas, one that stands
     nowhere. `given`: data.csv. Raises DataError where several may be meant."""
-    sample = [re.sub(r'"(?:[^"]|"")*"', '""', line) for line in lines[:SAMPLE_LINES]]
+    sample = _bare(lines)
     sign = _found(name, sample)
     is_decimal = [bool(DECIMAL_COMMA.fullmatch(line.strip())) for line in sample]
     if sign != "," or not all(is_decimal[1:] or is_decimal):
         return sign
     is_alone = given.get("decimal") == "," and ("," not in sample[0] or is_decimal[0])
     return ";" if is_alone or (is_decimal[0] and len(given.get("names") or ()) == 1) else sign
+
+
+def _bare(lines: Sequence[str]) -> list[str]:
+    """The first rows, with nothing in quotes: a line's end there ends no row."""
+    text = QUOTED_LINES.sub('""', "\n".join(lines[: MOST_LINES * SAMPLE_LINES]))
+    return [re.sub(r'"(?:[^"]|"")*"', '""', line) for line in text.split("\n")[:SAMPLE_LINES]]
 
 
 def may_be_decimals(rows: Sequence[Sequence[str]], sign: str, given: Mapping[str, Any]) -> str:

@@ -212,7 +212,8 @@ def _notices(source: Source, names: _Names) -> Iterator[str]:
                     "data.features, or with data.csv.names, if it is a feature."
                 )
         counting = source.counting_column
-        if counting is not None and counting not in (*names.time, *names.apart, *names.target):
+        apart = (*names.time, *names.apart, *names.target)
+        if counting is not None and counting not in apart and not UNNAMED.match(counting):
             yield (
                 f"column 1 ({counting}) numbers the rows, as an index does, and is a feature: say in data.features "
                 "which columns are, or name it in data.time, if it is none."

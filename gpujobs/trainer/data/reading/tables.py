@@ -24,6 +24,7 @@ from gpujobs.trainer.data.reading.required_columns import require
 from gpujobs.trainer.data.reading.table_files import Source, likely_rows, naming, time_format
 from gpujobs.trainer.data.reading.text import Block
 from gpujobs.trainer.data.reading.times import TimeFormat
+from gpujobs.trainer.data.reading.undecided import Undecided
 from gpujobs.trainer.data.reading.wanted import Wanted
 from gpujobs.trainer.failures import DataError
 
@@ -73,7 +74,7 @@ class _Reading:
         self._time: Growing | None = None
         self._zone: str | None = None
         self._first_times: tuple[str, str] | None = None
-        self._problems = Problems()
+        self._problems, self._undecided = Problems(), Undecided()
         self._lines = RowNames()
 
     def _array(self, shape: tuple[int, ...], dtype: DTypeLike) -> Growing:
@@ -173,7 +174,7 @@ class _Reading:
     def _read_csv(self, source: Source, form: TimeFormat | None) -> None:
         assert source.head is not None
         zone = "UTC" if form is not None and form.has_zone else None
-        columns = CsvColumns(source, source.head, self._wanted, form)
+        columns = CsvColumns(source, source.head, self._wanted, form, self._undecided)
         blocks = text.blocks(source.name, source.path, source.head.dialect.form)
         begin, first = self._at, source.head.dialect.form.skipped + 1
         for block, found in _in_turn(blocks, columns, self._threads):
@@ -181,6 +182,7 @@ class _Reading:
             if found.piece is None:
                 continue
             self._put(source, block, found.piece, zone)
+            self._undecided.add(source.name, block, found.shown)
             if self._at - begin > block.line + block.count - first + 1:
                 raise DataError(
                     f"{source.name}: holds more rows than its line ends say; expected one kind of line end"
@@ -208,6 +210,8 @@ class _Reading:
     def table(self) -> Table:
         if self._problems.count:
             raise self._problems.error()
+        if errors := list(self._undecided.errors()):
+            raise DataError(*errors)
         words = {
             column: _sorted(codes.first(self._at), self._names[column])
             for column, codes in self._codes.items()

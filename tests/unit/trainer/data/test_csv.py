@@ -451,3 +451,24 @@ def test_declared_formats_are_those_of_python(form: str) -> None:
     found, wrong = times.parse(pa.array(written_ones), times.TimeFormat("written", (form,)))
     assert not len(wrong)
     assert found.tolist() == [datetime.datetime.strptime(one, form) for one in written_ones]
+
+
+def test_an_index_without_a_name_is_left_out_and_called_no_feature(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = "".join(f"{row},{value}\n" for row, value in enumerate(VALUES))
+    found = prepared(tmp_path, "{train: t.csv, target: v, window: {length: 3}}", {"t.csv": ",v\n" + content})
+    np.testing.assert_array_equal(found.train.assembled.raw.inputs["x"][:, 0], np.float32(VALUES))
+    said = capsys.readouterr().out
+    assert "t.csv: column 1 has no name" in said
+    assert "numbers the rows" not in said
+
+
+def test_lines_in_quotes_do_not_hide_the_separator(tmp_path: Path) -> None:
+    note = '"one, two, three, four, five\nlines"' + ";" + '"and, with\n\n""three"""'
+    rows = "".join(f"{t};{note};{v};{w}\n" for w, (t, v) in enumerate(zip(HOURS, VALUES, strict=True)))
+    for content in ("t;n;m;v;w\n" + rows, rows):
+        given = ", features: [v, w]" + (", csv: {names: [t, n, m, v, w]}" if content is rows else "")
+        found = prepared(tmp_path, DATA % ("t.csv", "t", given), {"t.csv": content})
+        expected = np.stack([VALUES, np.arange(len(VALUES))], 1)
+        np.testing.assert_array_equal(found.train.assembled.raw.inputs["x"][:, :2], np.float32(expected))

@@ -187,3 +187,78 @@ def test_what_says_that_they_are_is_believed(
     frame = pd.read_csv(io.StringIO(DECIMALS), header=None, sep=separator, decimal=decimal)
     expected = frame.to_numpy(np.float32)[:, : features.count(",") + 1]
     np.testing.assert_array_equal(found.train.assembled.raw.inputs["x"], expected)
+
+
+# What only later rows show
+
+
+COUNTS = "t\tv\tw\n" + "".join(
+    f"2026-01-01T00:00:00.{row:06}\t{row % 900}\t{row % 90}\n" for row in range(40_000)
+)
+"""More than is looked at beforehand."""
+
+THOUSANDTHS = "t\tv\tw\n" + "".join(
+    f"2026-01-01T00:00:00.{row:06}\t{10 + row % 89}.{row % 999 + 1:03}\t{row % 90}\n" for row in range(40_000)
+)
+ONE_FILE = "{train: t.tsv, features: [v, w], target: v, time: t, window: {length: 2}%s}"
+LATER = "2026-01-01T00:00:01\t%s\t5\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (COUNTS + LATER % "1.234", "row 40002: column v: holds '1.234', which may be a thousand or one and a bit "
+         "beside '100' (row 102)"),
+        (COUNTS + LATER % '"7.000"' + "\n" * 3, "row 40002: column v: holds '7.000', which may be a thousand or one "
+         "and a bit beside '100' (row 102)"),
+        (COUNTS.replace("\t9", "\t+9") + LATER % "1.234", "row 40002: column v: holds '1.234', which may be a "
+         "thousand or one and a bit beside '100' (row 102)"),
+        (THOUSANDTHS + LATER % "567", "row 2: column v: holds '10.001', which may be a thousand or one and a bit "
+         "beside '567' (row 40002)"),
+    ],
+)  # fmt: skip
+def test_numbers_that_later_rows_make_ambiguous_are_refused(tmp_path: Path, content: str, what: str) -> None:
+    with pytest.raises(DataError) as caught:
+        prepared(tmp_path, ONE_FILE % "", {"t.tsv": content})
+    assert str(caught.value) == f"t.tsv: {what}; {WHICH}"
+
+
+@pytest.mark.parametrize(
+    ("content", "given", "decimal", "thousands"),
+    [
+        (COUNTS + LATER % "1.234" + LATER.replace(":01", ":02") % "0.5", "", ".", None),
+        (COUNTS + LATER % "1.234", ', csv: {decimal: "."}', ".", None),
+        (COUNTS + LATER % "1.234", ', csv: {thousands: "."}', ",", "."),
+        (COUNTS + LATER % "1.234", ', csv: {missing: ["1.234"]}, missing: drop', ".", None),
+        (THOUSANDTHS + LATER % "567.000", "", ".", None),
+        (THOUSANDTHS + LATER % "567" + LATER.replace(":01", ":02") % "1567.123", "", ".", None),
+        (COUNTS + LATER % "1234", "", ".", None),
+        (COUNTS + LATER % "12345678901234567890", "", ".", None),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_written_one_way_are_read_so(
+    tmp_path: Path, content: str, given: str, decimal: str, thousands: str | None
+) -> None:
+    found = prepared(tmp_path, ONE_FILE % given, {"t.tsv": content}).train.assembled.raw.inputs["x"]
+    frame = pd.read_csv(
+        io.StringIO(content), sep="\t", decimal=decimal, thousands=thousands, usecols=["v", "w"]
+    )
+    expected = frame[["v", "w"]].to_numpy(np.float64)
+    if "missing" in given:
+        expected[expected == 1.234] = np.nan
+    np.testing.assert_array_equal(found[:, :2], expected.astype(np.float32))
+
+
+def test_hexadecimal_numbers_below_whole_ones_are_no_numbers(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="row 40002: column v: holds '0x1F'; expected a number"):
+        prepared(tmp_path, ONE_FILE % "", {"t.tsv": COUNTS + LATER % "0x1F"})
+
+
+def test_thousands_of_one_file_beside_hundreds_of_another_are_refused(tmp_path: Path) -> None:
+    files = {"a.tsv": "v\tw\n567\t1\n999\t2\n", "b.tsv": "v\tw\n1.000\t1\n1.001\t2\n"}
+    with pytest.raises(DataError) as caught:
+        table(tmp_path, files)
+    assert str(caught.value) == (
+        "b.tsv: row 2: column v: holds '1.000', which may be a thousand or one and a bit beside '567' (a.tsv: row 2); "
+        f"{WHICH}"
+    )
