@@ -458,7 +458,7 @@ def test_an_index_without_a_name_is_left_out_and_called_no_feature(
 ) -> None:
     content = "".join(f"{row},{value}\n" for row, value in enumerate(VALUES))
     found = prepared(tmp_path, "{train: t.csv, target: v, window: {length: 3}}", {"t.csv": ",v\n" + content})
-    np.testing.assert_array_equal(found.train.assembled.raw.inputs["x"][:, 0], np.float32(VALUES))
+    np.testing.assert_array_equal(found.train.assembled.raw.inputs["x"][:, 0], np.asarray(VALUES, np.float32))
     said = capsys.readouterr().out
     assert "t.csv: column 1 has no name" in said
     assert "numbers the rows" not in said
