@@ -242,6 +242,17 @@ def test_a_supervisor_takes_nothing_that_does_not_fit_whatever_it_is_asked(box: 
     assert not lives(pid) and not second.claim.exists()
 
 
+def test_who_says_nothing_that_is_known_takes_no_turn_of_anybody(box: Box) -> None:
+    box.supervise(box.make(1))
+    box.resident(1)
+    for said in (b"", b"{", b'{"kind": "take_over"}', b"\xff" * 100):
+        with sockets.connect(box.paths.residents / f"{1:032x}.sock") as stranger:
+            stranger.sendall(said)
+    second = box.make(2)
+    assert box.hand_over(1, second).pid == box.supervisors[0].pid
+    assert ended(second)["state"] == "COMPLETED"
+
+
 def test_what_was_revoked_is_not_taken(box: Box) -> None:
     box.supervise(box.make(1))
     second = box.make(2)
