@@ -113,7 +113,7 @@ def prepare(spec: AttemptSpec, raw: LoadedData | None = None) -> Prepared:
         shapes={name: rows.row_shape for name, rows in train.samples.inputs.items()},
         step=_step(train),
         number_format=raw.number_format,
-        day_first=raw.day_first,
+        date_order=raw.date_order,
     )
     say(dict.fromkeys(_rounded(spec, raw, train, learned)))
     parts = {part: apply(spec, one, learned) for part, one in assembled.items()}
@@ -204,7 +204,7 @@ def read_assembled(
 def _known(named: Named, told: LoadedData | Preprocessing) -> Known:
     """What is told of the training file, for the reading of others."""
     are_text = any(one.are_text for one in named.values())
-    return Known(are_text, told.features, told.truths, told.number_format, told.day_first)
+    return Known(are_text, told.features, told.truths, told.number_format, told.date_order)
 
 
 def _read(

@@ -7,10 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from gpujobs.trainer.data.fitting.scaling import Pieces, Scale
+from gpujobs.trainer.data.notices import n
 from gpujobs.trainer.data.reading.loaded import LoadedData
 
 STEPS = 1000
 """A width of fewer steps of float32 than this is said: scaled values are then off by up to a 2000th of it."""
+
+
+NAMED = 3
+"""Columns that are said one by one."""
 
 
 def notices(raw: LoadedData, scales: Mapping[str, Scale], names: Sequence[str]) -> Iterator[str]:
@@ -31,7 +36,10 @@ def unscaled(raw: LoadedData, values: Mapping[str, Pieces], names: Sequence[str]
             continue
         low, high = np.fmin.reduce(first, axis=0), np.fmax.reduce(first, axis=0)
         steps, width = np.spacing(np.fmax(np.abs(low), np.abs(high))), high - low
-        for number in np.flatnonzero(np.where(width > 0, width < STEPS * steps, steps >= 1)).tolist():
+        is_whole = (np.nan_to_num(first) == np.floor(np.nan_to_num(first))).all(axis=0) & (steps <= 1)
+        is_near = np.where(width > 0, width < STEPS * steps, steps >= 1) & ~is_whole
+        numbers = np.flatnonzero(is_near).tolist()
+        for number in numbers[:NAMED]:
             lie = (
                 f"its values lie about {low[number]:.7g}, spread by {width[number]:.2g}"
                 if width[number] > 0
@@ -42,6 +50,8 @@ def unscaled(raw: LoadedData, values: Mapping[str, Pieces], names: Sequence[str]
                 f"{steps[number]:.3g} there: where they differ they are rounded; subtract {low[number]:.7g} in the "
                 "file to keep them exact."
             )
+        if len(numbers) > NAMED:
+            yield f"{raw.file}: {n(len(numbers) - NAMED, 'column')} more are rounded likewise."
 
 
 def _called(raw: LoadedData, name: str, number: int, names: Sequence[str], count: int) -> str:

@@ -35,8 +35,8 @@ class Preprocessing:
     number_format: NumberFormat | None = None
     """Of the csv files of a table."""
 
-    day_first: bool | None = None
-    """Whether days stand before months in the times of the csv files of a table, where they show it."""
+    date_order: str | None = None
+    """Of days and months in the times of the csv files of a table, where they show one, such as %d/%m."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -51,7 +51,7 @@ class Preprocessing:
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "step": self.step,
             "number_format": None if self.number_format is None else asdict(self.number_format),
-            "day_first": self.day_first,
+            "date_order": self.date_order,
         }
 
 
@@ -70,5 +70,5 @@ def from_json(value: Mapping[str, Any]) -> Preprocessing:
         {name: tuple(shape) for name, shape in value["shapes"].items()},
         value.get("step"),
         NumberFormat(**value["number_format"]) if value.get("number_format") else None,
-        value.get("day_first"),
+        value.get("date_order"),
     )

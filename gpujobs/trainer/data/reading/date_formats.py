@@ -33,10 +33,10 @@ class EitherOrder(DataError):
 
 
 def find(
-    place: str, texts: Sequence[str], share: float = NEARLY_ALL, *, day_first: bool | None = None
+    place: str, texts: Sequence[str], share: float = NEARLY_ALL, *, date_order: str | None = None
 ) -> str | None:
-    """The format that at least this share of them has; None where there is none that is known. `day_first`: what other
-    files have shown. Raises EitherOrder."""
+    """The format that at least this share of them has; None where there is none that is known. `date_order`: what
+    other files have shown, such as %d/%m. Raises EitherOrder."""
     shapes = [_shape(text) for text in texts]
     ((shape, count),) = Counter(filter(None, shapes)).most_common(1) or [("", 0)]
     if not count or count < share * len(texts):
@@ -45,7 +45,7 @@ def find(
     if NAME in shape:
         named = NAMED_MONTH.match(fitting[0])
         return shape.replace(NAME, "%b" if named and len(named[2]) == 3 else "%B")
-    return _ordered(place, shape, fitting, day_first) if EITHER in shape else shape
+    return _ordered(place, shape, fitting, date_order) if EITHER in shape else shape
 
 
 def _shape(text: str) -> str | None:
@@ -92,21 +92,22 @@ def _clock(found: re.Match[str]) -> str:
     return f"{between}{hours}:%M{':' if seconds else ''}{seconds}{' %p' if found[4] else ''}{zone}"
 
 
-def _ordered(place: str, shape: str, texts: Sequence[str], day_first: bool | None) -> str | None:
-    """Points stand behind days first, all over the world; of others some day must be beyond 12, where other files have
-    not shown it. A few that speak against what is usual are no dates. What is none in either order tells nothing."""
+def _ordered(place: str, shape: str, texts: Sequence[str], date_order: str | None) -> str | None:
+    """Some day must be beyond 12; else it is as other files with that sign have shown, or, with points, the day that
+    stands first, all over the world. A single cell that speaks against that is no date, and so are a few of those that
+    speak against most. What is none in either order tells nothing."""
     pairs = [(int(found[1]), int(found[3])) for text in texts if (found := DATE.match(text))]
     pairs = [pair for pair in pairs if min(pair) <= 12]
     for_day, for_month = sum(one > 12 for one, _ in pairs), sum(two > 12 for _, two in pairs)
     sign = shape[len(EITHER)]
-    forms = {True: shape.replace(EITHER, f"%d{sign}%m"), False: shape.replace(EITHER, f"%m{sign}%d")}
-    usual = True if day_first is None and sign == "." else day_first
+    orders = {True: f"%d{sign}%m", False: f"%m{sign}%d"}
+    forms = {is_day: shape.replace(EITHER, order) for is_day, order in orders.items()}
+    is_usual = date_order == orders[True] or (date_order != orders[False] and sign == ".")
+    has_usual = is_usual or date_order == orders[False]
     if not pairs:
         return None
-    if usual is not None:
-        against = for_month if usual else for_day
-        if against <= (1 - NEARLY_ALL) * len(pairs):
-            return forms[usual]
+    if has_usual and (for_month if is_usual else for_day) <= (len(pairs) > 1):
+        return forms[is_usual]
     if for_day or for_month:
         is_clear = max(for_day, for_month) >= NEARLY_ALL * (for_day + for_month)
         return forms[for_day > for_month] if is_clear else None
@@ -116,10 +117,10 @@ def _ordered(place: str, shape: str, texts: Sequence[str], day_first: bool | Non
     )
 
 
-def is_day_first(form: str) -> bool | None:
-    """None where it shows no order: of a year that stands first, or months that have names."""
-    day, month, year = (form.find(one) for one in ("%d", "%m", "%Y" if "%Y" in form else "%y"))
-    return day < month if min(day, month) >= 0 and max(day, month) < year else None
+def order_of(form: str) -> str | None:
+    """Such as %d/%m; None where it shows none: of a year that stands first, or months that have names."""
+    found = re.match(r"%d[-/.]%m|%m[-/.]%d", form)
+    return found[0] if found else None
 
 
 def proposed(cell: str) -> str | None:

@@ -114,14 +114,14 @@ class NumberFormat:
 class Known:
     """What the training file has told, for the reading of others. `are_text`: whether the classes have names that
     are text, though a file may have only such as 1 and 2. `features`: the columns that go in. `truths`: those of them
-    that are yes and no. `number_format`: of its csv files. `day_first`: whether days stand before months in the times
-    of these, where they show it."""
+    that are yes and no. `number_format`: of its csv files. `date_order`: of days and
+    months in the times of these, where they show one, such as %d/%m."""
 
     are_text: bool = False
     features: tuple[str, ...] = ()
     truths: tuple[str, ...] = ()
     number_format: NumberFormat | None = None
-    day_first: bool | None = None
+    date_order: str | None = None
     is_trained: bool = False
     """Whether a model that has been trained is applied: nothing can be set any more."""
 
@@ -167,8 +167,8 @@ class LoadedData:
     number_format: NumberFormat | None = None
     """Of the csv files of a table."""
 
-    day_first: bool | None = None
-    """Whether days stand before months in the times of the csv files of a table, where they show it."""
+    date_order: str | None = None
+    """Of days and months in the times of the csv files of a table, where they show one, such as %d/%m."""
 
     is_fixed: bool = False
     """Whether a model that has been trained is applied to these, for which the job file is no help."""

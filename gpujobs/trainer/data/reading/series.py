@@ -65,7 +65,7 @@ def read_table(
     _refuse_text(spec, sources, names, [column for column in features if column not in target])
     texts = [column for column in target if _is_text(sources, names, column, task, are_text)]
     weight = [data["sample_weight"]] if data.get("sample_weight") and needs_y else []
-    day_first = table_files.agree_on_dates(sources, names.time, known.day_first)
+    date_order = table_files.agree_on_dates(sources, names.time, known.date_order)
     table = _read(spec, sources, names, [*features, *target, *weight], texts, task)
     _say(sources, names)
     errors = [error for column in names.apart for error in _wordless(names.file, table, column)]
@@ -89,7 +89,7 @@ def read_table(
         truths=tuple(truths),
         is_fixed=known.is_trained,
         number_format=number_format,
-        day_first=day_first,
+        date_order=date_order,
     )
 
 

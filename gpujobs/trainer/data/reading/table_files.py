@@ -117,33 +117,33 @@ def likely_rows(source: Source) -> int:
     return text.likely_rows(source.name, source.path, source.head.block)
 
 
-def time_format(source: Source, time: Sequence[str], day_first: bool | None = None) -> TimeFormat | None:
-    """Of a csv file, in whose column, or two columns, `time` is. `day_first`: what other files have shown, where this
+def time_format(source: Source, time: Sequence[str], date_order: str | None = None) -> TimeFormat | None:
+    """Of a csv file, in whose column, or two columns, `time` is. `date_order`: what other files have shown, where this
     one is looked at for the first time."""
     if not time or source.head is None:
         return None
     if tuple(time) not in source.head.times:
-        source.head.times[tuple(time)] = _time_format(source, source.head, time, day_first)
+        source.head.times[tuple(time)] = _time_format(source, source.head, time, date_order)
     return source.head.times[tuple(time)]
 
 
-def agree_on_dates(sources: Sequence[Source], time: Sequence[str], day_first: bool | None) -> bool | None:
-    """Whether days stand before months in the times of csv files, where one shows it. One in which they could be either
-    is read in the order that the others, or the training file (`day_first`), have shown. Raises DataError."""
-    shown, open_ones = day_first, []
+def agree_on_dates(sources: Sequence[Source], time: Sequence[str], date_order: str | None) -> str | None:
+    """Of days and months in the times of csv files, where one shows an order. One in which it could be either is read
+    in that of the others, or of the training file (`date_order`), if it has the same sign. Raises DataError."""
+    shown, open_ones = date_order, []
     for source in sources:
         try:
-            form = time_format(source, time, day_first)
+            form = time_format(source, time, date_order)
         except EitherOrder:
             open_ones.append(source)
         else:
-            shown = form.is_day_first if shown is None and form is not None else shown
+            shown = form.date_order if shown is None and form is not None else shown
     for source in open_ones:
         time_format(source, time, shown)
     return shown
 
 
-def _time_format(source: Source, head: Head, time: Sequence[str], day_first: bool | None) -> TimeFormat:
+def _time_format(source: Source, head: Head, time: Sequence[str], date_order: str | None) -> TimeFormat:
     place = f"{source.name}: column{'s' if len(time) > 1 else ''} {', '.join(time)}"
     columns = [head.table.column(source.names.index(name)).combine_chunks() for name in time]
     joined = times.joined(columns).filter(pc.not_equal(times.joined(columns), ""))
@@ -153,9 +153,9 @@ def _time_format(source: Source, head: Head, time: Sequence[str], day_first: boo
     numbers = writing if len(time) == 1 else Writing()
     cells = held[: times.SUFFICIENT].to_pylist()
     look = partial(times.look, place, cells, head.dialect.dates, numbers)
-    if day_first is None:
+    if date_order is None:
         return look()
-    found = look(day_first=day_first)
+    found = look(date_order=date_order)
     try:
         is_told = found != look()
     except EitherOrder:

@@ -66,9 +66,9 @@ class TimeFormat:
         return f"times as {self}{why}"
 
     @property
-    def is_day_first(self) -> bool | None:
+    def date_order(self) -> str | None:
         """None where it shows no order."""
-        return date_formats.is_day_first(self.formats[0]) if self.formats else None
+        return date_formats.order_of(self.formats[0]) if self.formats else None
 
     @property
     def arrow(self) -> pa.DataType:
@@ -81,10 +81,10 @@ def look(
     declared: Sequence[str],
     writing: Writing = PLAIN,
     *,
-    day_first: bool | None = None,
+    date_order: str | None = None,
 ) -> TimeFormat:
     """The format of the times at the beginning of a file, whose numbers are written so: that of nearly all of them.
-    `day_first`: what other files have shown. Raises EitherOrder where days and months could be either."""
+    `date_order`: what other files have shown. Raises EitherOrder where days and months could be either."""
     texts = pa.array([cell.strip() for cell in cells[:SUFFICIENT]], pa.string())
     if declared:
         return _by(tuple(declared))
@@ -92,9 +92,9 @@ def look(
         return TimeFormat("number", writing=found_writing)
     return (
         _iso_format(texts, 1)
-        or _written(place, texts, 1, day_first)
+        or _written(place, texts, 1, date_order)
         or _iso_format(texts, NEARLY_ALL)
-        or _written(place, texts, NEARLY_ALL, day_first)
+        or _written(place, texts, NEARLY_ALL, date_order)
         or _of_most(texts, writing)
     )
 
@@ -111,8 +111,8 @@ def _iso_format(texts: pa.Array, share: float) -> TimeFormat | None:
     return None
 
 
-def _written(place: str, texts: pa.Array, share: float, day_first: bool | None) -> TimeFormat | None:
-    found = date_formats.find(place, texts.to_pylist(), share, day_first=day_first)
+def _written(place: str, texts: pa.Array, share: float, date_order: str | None) -> TimeFormat | None:
+    found = date_formats.find(place, texts.to_pylist(), share, date_order=date_order)
     return None if found is None else _by((found,))
 
 

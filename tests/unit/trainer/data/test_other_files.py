@@ -119,6 +119,8 @@ def test_numbers_that_differ_within_a_sequence_are_said(
         (1_700_000_000, 1, "128"),
         (16_777_216, 1, "2"),
         (16_777_216, 1000, None),
+        (1_000_000, 1, None),
+        (1_000_000.3, 0.01, "0.0625"),
         (0, 1, None),
         (0.001, 1e-9, "1.16e-10"),
     ],
@@ -131,8 +133,10 @@ def test_numbers_that_float32_rounds_are_said_where_nothing_is_scaled(
     data = "{train: a.csv, features: [x, v], target: y, window: {length: 3}}"
     prepared(tmp_path, data, {"a.csv": table}, rest=NUMBERS)
     out = capsys.readouterr().out
-    held = np.asarray([float(one) for one in values], np.float32)
-    assert (np.ptp(held) < 1000 * np.spacing(held[-1])) == (said is not None)
+    exact = np.asarray([float(one) for one in values])
+    held = exact.astype(np.float32)
+    is_near = np.ptp(held) < 1000 * np.spacing(held[-1])
+    assert (is_near and (held != exact).any()) == (said is not None)
     for column in ("v", "y"):
         assert (f"a.csv: column {column}: " in out) == (said is not None)
     assert "column x:" not in out

@@ -440,3 +440,31 @@ def test_a_training_file_that_shows_no_order_tells_none(tmp_path: Path, form: st
         prepared(tmp_path, ORDERED, files)
     either = '{dates: "%d/%m/%Y %H:%M"} or {dates: "%m/%d/%Y %H:%M"}'
     assert str(refused.value).endswith(f"say which: data.csv: {either}")
+
+
+HOURLY = [datetime.datetime(2026, 5, 1) + datetime.timedelta(hours=hour) for hour in range(300)]
+
+
+@pytest.mark.parametrize(
+    ("shown", "form"),
+    [
+        (None, "%m.%d.%Y %H:%M"),
+        ("%d.%m", "%m.%d.%Y %H:%M"),
+        ("%d/%m", "%m/%d/%Y %H:%M"),
+        ("%m/%d", "%d/%m/%Y %H:%M"),
+    ],
+)
+def test_a_day_beyond_the_12th_tells_whatever_is_usual(shown: str | None, form: str) -> None:
+    """Twelve of three hundred rows are of the 13th."""
+    texts = [moment.strftime(form) for moment in HOURLY]
+    found = times.look("t", texts, (), date_order=shown)
+    assert found.formats == (form,)
+    parsed, wrong = times.parse(pa.array(texts), found)
+    assert not len(wrong) and parsed.tolist() == HOURLY
+
+
+@pytest.mark.parametrize("shown", ["%m/%d", "%m-%d", None])
+def test_what_other_files_show_holds_for_dates_with_the_same_sign(shown: str | None) -> None:
+    """US dates in the training file, and German ones in another."""
+    texts = [f"0{day}.03.2026" for day in range(1, 9)]
+    assert times.look("t", texts, (), date_order=shown).formats == ("%d.%m.%Y",)
