@@ -57,7 +57,8 @@ def read_table(
     sources = _looked_at(spec, paths)
     names = _Names(data, sources)
     needed = names.needed(known, needs_y=needs_y)
-    number_format = one_export.agree(sources, known.number_format, needed)
+    used = [*needed, *names.target] if known.features else needed  # the training file had both
+    number_format = one_export.agree(sources, known.number_format, used)
     require_columns(sources, needed)
     target = names.target if all(column in names.kinds for column in names.target) else []
     are_text = known.are_text or any(map(_is_read_as_text, data.get("classes") or ()))

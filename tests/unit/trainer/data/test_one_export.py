@@ -189,6 +189,14 @@ def test_what_says_that_they_are_is_believed(
     np.testing.assert_array_equal(found.train.assembled.raw.inputs["x"], expected)
 
 
+def test_a_file_to_predict_for_has_the_columns_of_the_training(tmp_path: Path) -> None:
+    files = dict.fromkeys(("t.csv", "o.csv"), DECIMALS)
+    data = ONE % ("['0']", "'1'", "{header: none}")
+    spec = spec_of(tmp_path, f"{data}\npredict: [{{path: o.csv, name: o}}]", files)
+    found = to_predict(spec, {"name": "o", "path": "o.csv"}, prepared(tmp_path, data, files).preprocessing)
+    assert found.assembled.raw.inputs["x"][:, 0].tolist() == [1, 2, 3, 4]
+
+
 # What only later rows show
 
 
