@@ -77,8 +77,10 @@ def _one_or_two(heads: Mapping[str, Head], used: Collection[str]) -> Iterator[Da
 
 
 def _settle(name: str, head: Head, known: Sequence[NumberFormat]) -> None:
-    """How the numbers of a file are read that does not show it. Raises DataError where nothing does, or several do."""
+    """How the numbers of a file are read that does not show it. Whoever separates fields by commas has no decimal ones.
+    Raises DataError where nothing does, or several do."""
     columns, writing = _columns(head), head.dialect.writing
+    known = [one for one in known if one.decimal != head.dialect.separator]
     if len(known) == 1:
         (like,) = known
         thousands = writing.thousands or like.thousands

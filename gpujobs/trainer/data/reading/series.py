@@ -487,8 +487,7 @@ def _require_one_writing(path: str, column: str, words: Sequence[str]) -> None:
             return
         ways.setdefault(way, []).append(word)
     whole = [way for way in ways.values() if len({_is_true(word) for word in way}) == 2]
-    rest = [word for way in ways.values() if way not in whole for word in way]
-    if len(ways) < 2 or not whole or (rest and any(word.isalpha() and len(word) == 1 for word in words)):
+    if len(ways) < 2 or not whole or any(word.isalpha() and len(word) == 1 for word in words):
         return  # a letter alone is rather a name
     first, *others = sorted(ways.values(), key=lambda way: (way not in whole, "0" in way or "1" in way))
     beside = [word for way in others for word in way]

@@ -153,6 +153,18 @@ def test_a_model_that_was_stored_before_has_none(tmp_path: Path) -> None:
     assert from_json(stored).number_format is None
 
 
+@pytest.mark.parametrize("first", ["1.000,5", "1,5"])
+def test_commas_between_fields_are_in_no_number(tmp_path: Path, first: str) -> None:
+    """English measurements beside a German training file."""
+    train = "v;w\n" + "".join(f"{number};{row}\n" for row, number in enumerate([first, "2,5", "3,5", "4,5"]))
+    other = "v,w\n" + "".join(f"{row + 1}.20{row},{row}\n" for row in range(8))
+    expected = pd.read_csv(io.StringIO(other)).to_numpy(np.float32)
+    data = DATA % ("t.csv", ", validation: o.csv")
+    found = prepared(tmp_path, data, {"t.csv": train, "o.csv": other}).parts["validation"].assembled
+    np.testing.assert_array_equal(found.raw.inputs["x"], expected)
+    np.testing.assert_array_equal(predicted(tmp_path, train, other).assembled.raw.inputs["x"], expected)
+
+
 # One column of decimal commas, or two
 
 

@@ -51,6 +51,7 @@ def test_numbers_that_stand_as_words_are_the_classes_of_the_training(tmp_path: P
         (("yes", "no", "On"), "holds no, yes beside On, which would be 3 classes"),
         (("True", "False", "1"), "holds False, True beside 1, which would be 3 classes"),
         (("N", "T"), None),
+        (("F", "N", "T", "Y"), None),
         (("0", "1", "N"), None),
         (("yes", "no", "maybe", "True"), None),
         (("yes", "no", "No"), None),
