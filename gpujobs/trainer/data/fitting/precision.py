@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpujobs.trainer.data.fitting.scaling import Pieces, Scale
-from gpujobs.trainer.data.notices import n
+from gpujobs.trainer.data.notices import n as counted
 from gpujobs.trainer.data.reading.loaded import LoadedData
 
 STEPS = 1000
@@ -36,9 +37,8 @@ def unscaled(raw: LoadedData, values: Mapping[str, Pieces], names: Sequence[str]
             continue
         low, high = np.fmin.reduce(first, axis=0), np.fmax.reduce(first, axis=0)
         steps, width = np.spacing(np.fmax(np.abs(low), np.abs(high))), high - low
-        is_whole = (np.nan_to_num(first) == np.floor(np.nan_to_num(first))).all(axis=0) & (steps <= 1)
-        is_near = np.where(width > 0, width < STEPS * steps, steps >= 1) & ~is_whole
-        numbers = np.flatnonzero(is_near).tolist()
+        is_near = np.where(width > 0, width < STEPS * steps, steps >= 1)
+        numbers = [n for n in np.flatnonzero(is_near).tolist() if steps[n] > 1 or _has_fractions(first[:, n])]
         for number in numbers[:NAMED]:
             lie = (
                 f"its values lie about {low[number]:.7g}, spread by {width[number]:.2g}"
@@ -51,7 +51,12 @@ def unscaled(raw: LoadedData, values: Mapping[str, Pieces], names: Sequence[str]
                 "file to keep them exact."
             )
         if len(numbers) > NAMED:
-            yield f"{raw.file}: {n(len(numbers) - NAMED, 'column')} more are rounded likewise."
+            yield f"{raw.file}: {counted(len(numbers) - NAMED, 'column')} more are rounded likewise."
+
+
+def _has_fractions(values: NDArray[np.float32]) -> bool:
+    held = np.nan_to_num(values)
+    return bool((held != np.floor(held)).any())
 
 
 def _called(raw: LoadedData, name: str, number: int, names: Sequence[str], count: int) -> str:
