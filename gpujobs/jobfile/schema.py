@@ -113,7 +113,7 @@ def _as_texts(value: Any) -> Any:
     ]
 
 
-Sign = Annotated[str, Field(pattern=r"^[^\w\s\"]$|^[ _\u{a0}\u{202f}]$")]
+Sign = Annotated[str, Field(pattern=r"^[^\w\s\"]$|^[ _\u00a0\u202f]$")]
 CellText = Annotated[str, Field(min_length=1, max_length=100)]
 CellTexts = Annotated[list[CellText], Field(min_length=1, max_length=1000), BeforeValidator(_as_texts)]
 Encoding = Annotated[Literal[formats.ENCODINGS], BeforeValidator(formats.encoding)]  # type: ignore[valid-type]

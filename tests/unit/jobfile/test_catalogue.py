@@ -1,6 +1,7 @@
 """The catalogue, the schema and the installed Keras agree; one process imports Keras for all of it."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -17,6 +18,15 @@ ROOT = Path(__file__).parents[3]
 def test_schema_json_is_what_the_models_say() -> None:
     written = json.loads((ROOT / "gpujobs" / "jobfile" / "schema.json").read_text(encoding="utf-8"))
     assert written == json_schema()
+
+
+@pytest.mark.parametrize("sign", [" ", "\u00a0", "\u202f", ".", "'"])
+def test_patterns_of_the_schema_are_read_by_others_too(sign: str) -> None:
+    """Editors have no Rust: what pydantic's regular expressions know alone would be an error there."""
+    (pattern,) = (
+        one["pattern"] for one in json_schema()["$defs"]["Csv"]["properties"]["thousands"]["anyOf"][:1]
+    )
+    assert re.match(pattern, sign) and not re.match(pattern, "5")
 
 
 def test_the_job_file_package_imports_neither_keras_nor_ray() -> None:

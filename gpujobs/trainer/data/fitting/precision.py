@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpujobs.trainer.data.fitting.scaling import Pieces, Scale
-from gpujobs.trainer.data.notices import n as counted
+from gpujobs.trainer.data.notices import n
 from gpujobs.trainer.data.reading.loaded import LoadedData
 
 STEPS = 1000
@@ -38,7 +38,9 @@ def unscaled(raw: LoadedData, values: Mapping[str, Pieces], names: Sequence[str]
         low, high = np.fmin.reduce(first, axis=0), np.fmax.reduce(first, axis=0)
         steps, width = np.spacing(np.fmax(np.abs(low), np.abs(high))), high - low
         is_near = np.where(width > 0, width < STEPS * steps, steps >= 1)
-        numbers = [n for n in np.flatnonzero(is_near).tolist() if steps[n] > 1 or _has_fractions(first[:, n])]
+        numbers = [
+            one for one in np.flatnonzero(is_near).tolist() if steps[one] > 1 or _has_fractions(first[:, one])
+        ]
         for number in numbers[:NAMED]:
             lie = (
                 f"its values lie about {low[number]:.7g}, spread by {width[number]:.2g}"
@@ -51,7 +53,7 @@ def unscaled(raw: LoadedData, values: Mapping[str, Pieces], names: Sequence[str]
                 "file to keep them exact."
             )
         if len(numbers) > NAMED:
-            yield f"{raw.file}: {counted(len(numbers) - NAMED, 'column')} more are rounded likewise."
+            yield f"{raw.file}: {n(len(numbers) - NAMED, 'column')} more are rounded likewise."
 
 
 def _has_fractions(values: NDArray[np.float32]) -> bool:

@@ -63,12 +63,12 @@ def _shape(text: str) -> str | None:
 def _numbered(date: re.Match[str]) -> str:
     """Empty where it is none."""
     one, sign, two, three = date.groups()
-    if three is None:  # with a point it is a number
-        is_month_first = (len(one) <= 2, len(two)) == (True, 4)
-        is_year_first = len(one) == 4 and len(two) <= 2
-        return (
-            "" if sign == "." else f"%m{sign}%Y" if is_month_first else f"%Y{sign}%m" if is_year_first else ""
-        )
+    if three is None:
+        if sign == ".":  # a number
+            return ""
+        if len(one) <= 2 and len(two) == 4:
+            return f"%m{sign}%Y"
+        return f"%Y{sign}%m" if len(one) == 4 and len(two) <= 2 else ""
     if len(two) > 2:
         return ""
     if len(one) == 4:
@@ -102,12 +102,15 @@ def _ordered(place: str, shape: str, texts: Sequence[str], date_order: str | Non
     sign = shape[len(EITHER)]
     orders = {True: f"%d{sign}%m", False: f"%m{sign}%d"}
     forms = {is_day: shape.replace(EITHER, order) for is_day, order in orders.items()}
-    is_usual = date_order == orders[True] or (date_order != orders[False] and sign == ".")
-    has_usual = is_usual or date_order == orders[False]
+    usual = next(
+        (is_day for is_day, order in orders.items() if order == date_order), True if sign == "." else None
+    )
     if not pairs:
         return None
-    if has_usual and (for_month if is_usual else for_day) <= (len(pairs) > 1):
-        return forms[is_usual]
+    if usual is not None:
+        against = for_month if usual else for_day
+        if against == 0 or (against == 1 and len(pairs) > 1):
+            return forms[usual]
     if for_day or for_month:
         is_clear = max(for_day, for_month) >= NEARLY_ALL * (for_day + for_month)
         return forms[for_day > for_month] if is_clear else None

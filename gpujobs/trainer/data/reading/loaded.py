@@ -114,8 +114,8 @@ class NumberFormat:
 class Known:
     """What the training file has told, for the reading of others. `are_text`: whether the classes have names that
     are text, though a file may have only such as 1 and 2. `features`: the columns that go in. `truths`: those of them
-    that are yes and no. `number_format`: of its csv files. `date_order`: of days and
-    months in the times of these, where they show one, such as %d/%m."""
+    that are yes and no. `number_format`: of its csv files. `date_order`: of days and months in the times of
+    these, where they show one, such as %d/%m."""
 
     are_text: bool = False
     features: tuple[str, ...] = ()

@@ -14,8 +14,6 @@ from gpujobs.trainer.data.reading.loaded import NumberFormat
 from gpujobs.trainer.data.reading.table_files import Source
 from gpujobs.trainer.failures import DataError, together
 
-WHICH = 'say which: data.csv: {thousands: ".", decimal: ","} or {decimal: "."}'
-
 
 def agree(
     sources: Sequence[Source], trained: NumberFormat | None = None, used: Collection[str] = ()
@@ -62,7 +60,7 @@ def _against(heads: Mapping[str, Head], trained: NumberFormat | None) -> Iterato
             one = signs.example(_columns(head), r",\d+$")
             yield DataError(
                 f"{name}: has decimal commas{f', as in {one!r}' if one else ''}, and {trained.either!r} of "
-                f"{trained.file}, which the model is trained on, has been read with a decimal point; {WHICH}"
+                f"{trained.file}, which the model is trained on, has been read with a decimal point; {signs.WHICH}"
             )
 
 
@@ -95,8 +93,8 @@ def _settle(name: str, head: Head, known: Sequence[NumberFormat]) -> None:
         if one is not None:
             others = " and ".join(f"{other.file} has a decimal {other.called}" for other in known)
             raise DataError(
-                f"{name}: holds {one!r}, which may be a thousand or one and a bit, and {others}; {WHICH}, with all "
-                "files written alike"
+                f"{name}: holds {one!r}, which may be a thousand or one and a bit, and {others}; {signs.WHICH}, with "
+                "all files written alike"
             )
     else:
         head.is_open = True

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
@@ -16,8 +14,8 @@ from gpujobs.jobfile.consistency import times_of
 from gpujobs.protocol.spec import AttemptSpec
 from gpujobs.trainer.data import missing
 from gpujobs.trainer.data.notices import listed, n, say
-from gpujobs.trainer.data.reading import one_export, table_files, tables
-from gpujobs.trainer.data.reading.cells import FALSE, TRUE, shown
+from gpujobs.trainer.data.reading import alike, one_export, table_files, tables
+from gpujobs.trainer.data.reading.cells import TRUE, shown
 from gpujobs.trainer.data.reading.dialect import DATE_LIKE, UNNAMED
 from gpujobs.trainer.data.reading.input_requirements import heads
 from gpujobs.trainer.data.reading.loaded import (
@@ -41,12 +39,8 @@ SHOWN_VALUES = 8
 EXACT = 1 << 24
 """Up to here float32 has every whole number."""
 
-DECIMAL = re.compile(r"[+-]?\d+\.\d+")
 BADNESS = ("number", "truth", "mixed", "text", "other")
 """Kinds of columns; of several files, the last of these counts."""
-
-CASES = 3
-"""How often each word of TRUE and FALSE stands there: True, true, TRUE."""
 
 
 def read_table(
@@ -387,7 +381,7 @@ def _arrays(
     sequence, group = (_words(table, column) for column in (names.sequence, names.group))
     for column, coded in ((names.sequence, sequence), (names.group, group)):
         if column is not None and coded is not None and column != FILE:
-            _say_alike(path, column, coded.texts.tolist(), "series")
+            alike.say_alike(path, column, coded.texts.tolist(), "series")
     targets, words = _targets(path, table, at, target, task, is_named=data.get("classes") is not None)
     first = None if sequence is None else begins(sequence.codes)
     return LoadedData(
@@ -452,64 +446,12 @@ def _targets(
     if column not in table.words:
         return {"y": table.values[:, at[column]]}, {}
     labels = table.words[column]
-    _say_alike(path, column, labels.texts.tolist())
+    alike.say_alike(path, column, labels.texts.tolist())
     if not is_named:
-        _require_one_writing(path, column, labels.texts.tolist())
+        alike.require_one_writing(path, column, labels.texts.tolist())
     is_absent = labels.codes < 0
     y = np.where(is_absent, np.float32(np.nan), labels.codes) if is_absent.any() else labels.codes
     return {"y": y}, {"y": tuple(labels.texts.tolist())}
-
-
-def _say_alike(path: str, column: str, words: Sequence[str], what: str = "classes") -> None:
-    """Names that differ by case, blanks, how their accents are encoded, or how a number is written only are classes (or
-    series) of their own, which is rarely meant."""
-    seen: dict[str, str] = {}
-    for word in words:
-        plain = " ".join(unicodedata.normalize("NFKC", word).casefold().split())
-        if DECIMAL.fullmatch(plain):
-            plain = plain.rstrip("0").rstrip(".")
-        other = seen.setdefault(plain, word)
-        if other != word:
-            shown = (repr, ascii)[unicodedata.normalize("NFC", word) == unicodedata.normalize("NFC", other)]
-            say(
-                [
-                    f"{path}: column {column}: {shown(other)} and {shown(word)} are two {what}, as they are written."
-                ]
-            )
-
-
-def _require_one_writing(path: str, column: str, words: Sequence[str]) -> None:
-    """Raises DataError where yes and no are written in two ways, as words here and as numbers there, or as True and as
-    yes: these would be classes of their own."""
-    ways: dict[int, list[str]] = {}
-    for word in words:
-        if (way := _way(word)) is None:
-            return
-        ways.setdefault(way, []).append(word)
-    whole = [way for way in ways.values() if len({_is_true(word) for word in way}) == 2]
-    if len(ways) < 2 or not whole or any(word.isalpha() and len(word) == 1 for word in words):
-        return  # a letter alone is rather a name
-    first, *others = sorted(ways.values(), key=lambda way: (way not in whole, "0" in way or "1" in way))
-    beside = [word for way in others for word in way]
-    raise DataError(
-        f"{path}: column {column}: holds {listed(first, len(first))} beside {listed(beside, len(beside))}, "
-        f"which would be {len(words)} classes; expected yes and no to be written alike in all rows and files (or, "
-        "where these are classes of their own, their names in data.classes)"
-    )
-
-
-def _way(word: str) -> int | None:
-    """Which of the ways to write yes and no this is of: 1 and 0, True and False, yes and no, ... None: of none."""
-    if word in ("0", "1"):
-        return -1
-    for words in (TRUE, FALSE):
-        if word in words:
-            return words.index(word) // CASES
-    return None
-
-
-def _is_true(word: str) -> bool:
-    return word == "1" or word in TRUE
 
 
 def _weight(

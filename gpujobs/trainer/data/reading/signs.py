@@ -30,6 +30,8 @@ GROUPED = r"^[+-]?[1-9]\d{0,2}\.\d{3}$"
 EITHER = r"^[+-]?[1-9]\d{0,2}[.,]\d{3}$"
 """With a comma too."""
 
+WHICH = 'say which: data.csv: {thousands: ".", decimal: ","} or {decimal: "."}'
+
 NUMBERS = r"^[+-]?[\d.,]+([eE][+-]?\d+)?$"
 
 
@@ -83,11 +85,11 @@ def _signs(values: pa.Array) -> Counter[str]:
     ).as_py()
     found["comma"] = int(sure)
     found["english"], found["german"] = int(held["english"]), int(held["german"])
-    found["point"] = int(held["point"] and not pc.all(_is_grouped(values)).as_py())
+    found["point"] = int(held["point"] and not pc.all(is_grouped(values)).as_py())
     return found
 
 
-def _is_grouped(values: pa.Array) -> pa.Array:
+def is_grouped(values: pa.Array) -> pa.Array:
     """Whether each has three digits behind a point, or no point at all."""
     return pc.match_substring_regex(values, rf"{GROUPED}|^[+-]?\d+$")
 
@@ -96,7 +98,7 @@ def refuse_groups(name: str, names: Sequence[str], columns: Sequence[pa.Array]) 
     """1.234 beside 567 is rather a thousand than one and a bit. Raises DataError."""
     for column, values in zip(names, columns, strict=True):
         held = pc.match_substring_regex(values, GROUPED)
-        if not pc.any(held).as_py() or not pc.all(_is_grouped(values)).as_py():
+        if not pc.any(held).as_py() or not pc.all(is_grouped(values)).as_py():
             continue
         if pc.all(held).as_py() or not pc.any(pc.match_substring_regex(values, r"^[+-]?[1-9]\d{2}$")).as_py():
             continue

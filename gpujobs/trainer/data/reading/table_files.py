@@ -153,9 +153,9 @@ def _time_format(source: Source, head: Head, time: Sequence[str], date_order: st
     numbers = writing if len(time) == 1 else Writing()
     cells = held[: times.SUFFICIENT].to_pylist()
     look = partial(times.look, place, cells, head.dialect.dates, numbers)
-    if date_order is None:
-        return look()
     found = look(date_order=date_order)
+    if date_order is None or found.date_order != date_order:
+        return found
     try:
         is_told = found != look()
     except EitherOrder:

@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 
 from gpujobs.trainer.data.arrays import Integers, Times
 from gpujobs.trainer.data.reading import cells as numeric
-from gpujobs.trainer.data.reading import date_formats
+from gpujobs.trainer.data.reading import date_formats, signs
 from gpujobs.trainer.data.reading.cells import Writing
 from gpujobs.trainer.data.reading.date_formats import NEARLY_ALL
 
 ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?"
 ZONE = r"(Z|[+-]\d{2}(:?\d{2})?)$"
 NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
-GROUPED = r"^[+-]?[1-9]\d{0,2}\.\d{3}$|^[+-]?\d+$"
-"""With a point that may stand between thousands, or none."""
 
 NUMBER_PART = r"\s*\d{1,2}"
 PARTS = {"Y": r"\s*\d{4}", "j": r"\s*\d{1,3}", "b": r"\w+", "B": r"\w+", "p": r"\w+", "z": ".*"}
@@ -137,7 +135,7 @@ def _writing(texts: pa.Array, writing: Writing) -> Writing | None:
         return writing
     if not len(_numbers(texts, writing)[1]):
         return writing
-    return PLAIN if plain and not _all(texts, GROUPED) else None
+    return PLAIN if plain and not pc.all(signs.is_grouped(texts)).as_py() else None
 
 
 def _all(texts: pa.Array, pattern: str) -> bool:

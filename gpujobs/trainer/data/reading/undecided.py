@@ -18,7 +18,6 @@ from gpujobs.trainer.data.reading import cells, signs
 from gpujobs.trainer.data.reading.dialect import Head
 from gpujobs.trainer.data.reading.text import Block
 
-WHICH = 'say which: data.csv: {thousands: ".", decimal: ","} or {decimal: "."}'
 WHOLE = r"^([+-]?\d{1,18})?$"
 HUNDREDS = r"^[+-]?[1-9]\d{2}$"
 
@@ -69,7 +68,7 @@ class Undecided:
                 at = f"row {other.row}" if other.file == one.file else f"{other.file}: row {other.row}"
                 yield (
                     f"{one.file}: row {one.row}: column {column}: holds {one.value!r}, which may be a thousand or one "
-                    f"and a bit beside {other.value!r} ({at}); {WHICH}"
+                    f"and a bit beside {other.value!r} ({at}); {signs.WHICH}"
                 )
 
 
